@@ -1,0 +1,120 @@
+//! The command line: what there is, and which file does it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{demo, doctor, image, openapi, pause, run, runs, serve, verify};
+use crate::config::{Flags, TierSetting};
+
+/// The boundary between what an AI agent proposes and what happens.
+///
+/// execgate takes tool calls and source code over HTTP, checks the rules, runs each exactly once in a real
+/// sandbox, and answers with a result and a receipt that anyone can verify offline.
+#[derive(Debug, Parser)]
+#[command(name = "execgate", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway
+    Serve(serve::Serve),
+    /// Run code in the jail, without a server
+    Run(run::Run),
+    /// Show everything at work, on a gateway of its own, and check that it held
+    Demo(demo::Demo),
+    /// Say what this host can enforce, and how to mend what it cannot
+    Doctor(doctor::Doctor),
+    /// Verify a receipt offline
+    Verify(verify::Verify),
+    /// Look at recorded runs
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    /// Build or show the image that code runs in
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+    /// Print the OpenAPI description
+    Openapi,
+    /// Stop claiming new runs on every gateway of a record, until `resume`
+    Pause(pause::Switch),
+    /// Claim new runs again after `pause`
+    Resume(pause::Switch),
+}
+
+/// Where the gateway's files lie.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataDir {
+    /// The folder of the gateway's files: record, keys, locks
+    #[arg(long, value_name = "DIR", default_value = "./execgate-data")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// What the commands that need the settings share.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// A configuration file (TOML); `execgate serve --print-config` prints the commented default
+    #[arg(long, value_name = "FILE", env = "EXECGATE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The database [default: sqlite in the data directory; also OPENEXEC_DB_URL, DATABASE_URL]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+}
+
+/// What the commands that run code share.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Jail {
+    /// The isolation tier [default: the strongest of this host where that is allowed, else jail]
+    #[arg(long, value_enum)]
+    pub(crate) tier: Option<TierSetting>,
+    /// Where images are kept [default: /var/cache/execgate as root, else ~/.cache/execgate]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_cache: Option<PathBuf>,
+}
+
+impl Common {
+    /// The flags that this command line sets.
+    pub(crate) fn flags(&self, jail: Option<&Jail>, listen: Option<SocketAddr>, free: bool) -> Flags {
+        Flags {
+            listen,
+            free,
+            database: self.database.clone(),
+            config: self.config.clone(),
+            tier: jail.and_then(|jail| jail.tier),
+            slots: None,
+            image_cache: jail.and_then(|jail| jail.image_cache.clone()),
+        }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(serve) => serve.execute(),
+        Command::Run(run) => run.execute(),
+        Command::Demo(demo) => demo.execute(),
+        Command::Doctor(doctor) => doctor.execute(),
+        Command::Verify(verify) => verify.execute(),
+        Command::Runs(runs) => runs.execute(),
+        Command::Image(image) => image.execute(),
+        Command::Openapi => openapi::execute(),
+        Command::Pause(switch) => switch.execute(true),
+        Command::Resume(switch) => switch.execute(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

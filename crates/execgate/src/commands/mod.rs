@@ -1,0 +1,15 @@
+//! The commands, one file each.
+
+pub(crate) mod cli;
+mod demo;
+mod doctor;
+pub(crate) mod helper;
+mod image;
+mod openapi;
+mod pause;
+mod run;
+mod runs;
+mod serve;
+mod verify;
+
+pub(crate) use cli::{Cli, dispatch};

@@ -1,0 +1,235 @@
+//! `execgate serve`: the gateway.
+//!
+//! The order is the security of it: the image and the helper while we may be root, then the listener, then root
+//! is dropped, and only then keys, record and threads.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use execgate_flow::recover::Recover;
+use execgate_model::{Clock as _, UnixMs};
+use execgate_sandbox::{Enforced, Sandbox};
+use execgate_store::Store;
+use execgate_web::{ServerLimits, router, serve};
+use rustix::process::geteuid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::cli::{Common, DataDir, Jail};
+use crate::config::{DEFAULT, Environment, Settings, Switch};
+use crate::ports::{SystemClock, SystemEntropy};
+use crate::privileges::Account;
+use crate::{keys, log, terminal, wire};
+
+/// How often runs of dead processes and answers past their retention are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+const DAY_MS: u64 = 86_400_000;
+
+/// The gateway.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes a free one and prints it [default: 127.0.0.1:5091; also PORT]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The system user to run as when started as root [default: execgate, else a free uid]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Serve others than this machine free of charge
+    #[arg(long)]
+    free: bool,
+    /// Print the commented default configuration, and stop
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    data: DataDir,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    jail: Jail,
+}
+
+/// A gateway that is ready to be served: root is dropped, and nothing runs yet.
+pub(crate) struct Ready {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) sandbox: Option<Arc<Sandbox>>,
+}
+
+impl Serve {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if self.print_config {
+            terminal::raw(false, DEFAULT.as_bytes());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let root = geteuid().is_root();
+        let flags = self.common.flags(Some(&self.jail), self.listen, self.free);
+        let settings = Settings::resolve(&flags, &Environment::read(), root)?;
+        let account = Account::choose(self.user.as_deref())?;
+        let data_dir = &self.data.data_dir;
+        let ready = prepare(&settings, data_dir, account)?;
+        log::start(&settings)?;
+        announce(&settings, &ready, account);
+        let runtime = wire::runtime()?;
+        runtime.block_on(live(&settings, data_dir, ready))
+    }
+}
+
+/// Does what may need root, then drops it.
+pub(crate) fn prepare(settings: &Settings, data_dir: &Path, account: Option<Account>) -> anyhow::Result<Ready> {
+    wire::make_data_dir(data_dir)?;
+    let sandbox = match settings.code {
+        Switch::Off => None,
+        Switch::On => {
+            let image = wire::image(&settings.image_cache)?;
+            let helper = execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
+            Some((helper, image))
+        }
+    };
+    let listener = TcpListener::bind(settings.listen)
+        .with_context(|| format!("failed to listen on {}", settings.listen))?;
+    listener.set_nonblocking(true).context("failed to make the listener non-blocking")?;
+    let address = listener.local_addr().context("failed to read the listener's address")?;
+    if let Some(account) = account {
+        account.own(data_dir)?;
+        account.become_now()?;
+    }
+    let tier = wire::tier(settings.tier, settings.is_local());
+    let sandbox = sandbox
+        .map(|(helper, image)| wire::sandbox(helper, &image, tier, settings.slots))
+        .transpose()
+        .context("code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest")?;
+    Ok(Ready { listener, address, sandbox })
+}
+
+fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
+    terminal::line(format_args!("execgate {} listening on http://{}", wire::VERSION, ready.address));
+    let whom = if settings.is_local() { "this machine only" } else { "everybody who can reach it" };
+    terminal::line(format_args!("  mode      demo (no approval needed), free, for {whom}"));
+    let actions = settings.allowed_actions.as_ref().map_or_else(
+        || "every action (no allow-list is set)".to_owned(),
+        |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    );
+    terminal::line(format_args!("  actions   {actions}"));
+    match &ready.sandbox {
+        None => terminal::line("  code      off"),
+        Some(sandbox) => terminal::line(format_args!("  code      {}", enforced_line(&sandbox.enforced()))),
+    }
+    if let Some(account) = account {
+        terminal::line(format_args!("  user      {account} (root is dropped)"));
+    }
+}
+
+/// What holds a run, in one line.
+pub(crate) fn enforced_line(enforced: &Enforced) -> String {
+    format!(
+        "tier {}, cgroup {}, {} system calls allowed, Landlock {}, network {}, image {:.12}",
+        enforced.tier,
+        enforced.cgroup,
+        enforced.seccomp_rules,
+        enforced.landlock_abi,
+        enforced.network,
+        enforced.image
+    )
+}
+
+async fn live(settings: &Settings, data_dir: &Path, ready: Ready) -> anyhow::Result<ExitCode> {
+    let stop = stop_signal()?;
+    let gateway = Gateway::open(settings, data_dir, ready.sandbox)?;
+    let served = gateway.serve(ready.listener, settings.connections, stop).await;
+    gateway.close().await;
+    served?;
+    tracing::info!("drained and closed");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A gateway at work.
+pub(crate) struct Gateway {
+    store: Arc<dyn Store>,
+    gate: wire::Gate,
+    keep_answers_days: u32,
+}
+
+impl Gateway {
+    /// Opens record and keys, and puts the rooms together.
+    pub(crate) fn open(
+        settings: &Settings,
+        data_dir: &Path,
+        sandbox: Option<Arc<Sandbox>>,
+    ) -> anyhow::Result<Self> {
+        let key = keys::receipt_key(data_dir, &SystemEntropy)?;
+        let store = wire::record(data_dir, settings.database_url(data_dir))?;
+        let gate = wire::gate(settings, Arc::clone(&store), key, sandbox)?;
+        Ok(Self { store, gate, keep_answers_days: settings.keep_answers_days })
+    }
+
+    /// Serves until `stop`; then takes no new run, and waits until the running ones are durable.
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        connections: usize,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener).context("failed to take the listener")?;
+        sweep(&self.gate.recover).await;
+        let sweeper = tokio::spawn(sweep_forever(
+            self.gate.recover.clone(),
+            Arc::clone(&self.store),
+            u64::from(self.keep_answers_days) * DAY_MS,
+        ));
+        let limits = ServerLimits { connections, ..ServerLimits::default() };
+        let served = serve(listener, router(Arc::clone(&self.gate.house)), limits, stop).await;
+        self.gate.house.drain().await;
+        sweeper.abort();
+        served.map_err(Into::into)
+    }
+
+    /// Closes the record.
+    pub(crate) async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+async fn sweep(recover: &Recover) {
+    match recover.sweep().await {
+        Ok(found) if found == execgate_flow::recover::Recovered::default() => {}
+        Ok(found) => tracing::warn!(
+            unknown = found.unknown,
+            settled = found.settled,
+            left = found.left,
+            "runs of a dead process were recovered"
+        ),
+        Err(error) => tracing::error!(%error, "recovery could not read the record"),
+    }
+}
+
+async fn sweep_forever(recover: Recover, store: Arc<dyn Store>, keep_ms: u64) {
+    let clock = SystemClock::new();
+    let mut every = interval(SWEEP_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        sweep(&recover).await;
+        let before = UnixMs(clock.now().0.saturating_sub(keep_ms));
+        if let Err(error) = store.forget_answers(before).await {
+            tracing::error!(%error, "answers past their retention could not be forgotten");
+        }
+    }
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("shutting down: no new runs; running ones finish");
+    })
+}

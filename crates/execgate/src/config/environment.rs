@@ -1,0 +1,43 @@
+//! The environment names that are kept (PRODUCT A and C). Nothing else in the binary reads the environment.
+
+/// What the environment says, as texts; an empty value is as good as none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    pub(crate) port: Option<String>,
+    pub(crate) openexec_mode: Option<String>,
+    pub(crate) allowed_actions: Option<String>,
+    pub(crate) openexec_db_url: Option<String>,
+    pub(crate) database_url: Option<String>,
+    pub(crate) log_file: Option<String>,
+    pub(crate) payment_wallet: Option<String>,
+    pub(crate) ep_guard_url: Option<String>,
+    pub(crate) home: Option<String>,
+    pub(crate) xdg_cache_home: Option<String>,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub(crate) fn read() -> Self {
+        let get = |name: &str| {
+            #[expect(clippy::disallowed_methods, reason = "this is the config that reads it")]
+            std::env::var(name).ok().filter(|value| !value.is_empty())
+        };
+        Self {
+            port: get("PORT"),
+            openexec_mode: get("OPENEXEC_MODE"),
+            allowed_actions: get("OPENEXEC_ALLOWED_ACTIONS"),
+            openexec_db_url: get("OPENEXEC_DB_URL"),
+            database_url: get("DATABASE_URL"),
+            log_file: get("LOG_FILE"),
+            payment_wallet: get("PAYMENT_WALLET"),
+            ep_guard_url: get("EP_GUARD_URL"),
+            home: get("HOME"),
+            xdg_cache_home: get("XDG_CACHE_HOME"),
+        }
+    }
+
+    /// Only what says where this user's files lie: for commands that are no gateway.
+    pub(crate) fn without_gateway(self) -> Self {
+        Self { home: self.home, xdg_cache_home: self.xdg_cache_home, ..Self::default() }
+    }
+}

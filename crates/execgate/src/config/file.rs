@@ -1,0 +1,128 @@
+//! The configuration file: TOML, every field optional, an unknown field is an error.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+/// The embedded, commented default file: the manual of the configuration.
+pub(crate) const DEFAULT: &str = include_str!("default.toml");
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+/// The tier that the operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TierSetting {
+    /// The strongest that the host has, where that is allowed; else `jail`.
+    Auto,
+    /// Every layer.
+    Jail,
+    /// Without cgroups: resource limits and a watchdog.
+    JailNoCgroup,
+    /// Every guest is the operator's own uid.
+    JailSingleUid,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    pub(crate) server: Server,
+    pub(crate) record: RecordSection,
+    pub(crate) identity: IdentitySection,
+    pub(crate) policy: PolicySection,
+    pub(crate) approval: ApprovalSection,
+    pub(crate) surfaces: Surfaces,
+    pub(crate) sandbox: SandboxSection,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Server {
+    pub(crate) listen: Option<String>,
+    pub(crate) free: Option<bool>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) connections: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RecordSection {
+    pub(crate) database: Option<String>,
+    pub(crate) keep_answers_days: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IdentitySection {
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PolicySection {
+    pub(crate) allowed_actions: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ApprovalSection {
+    pub(crate) mode: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Surfaces {
+    pub(crate) code: Option<Switch>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SandboxSection {
+    pub(crate) tier: Option<TierSetting>,
+    pub(crate) slots: Option<usize>,
+    pub(crate) image_cache: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) file: Option<String>,
+    pub(crate) level: Option<String>,
+}
+
+impl File {
+    /// Reads a configuration file; none at all is an empty one.
+    pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("failed to read the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFAULT, File, Switch, TierSetting};
+
+    #[test]
+    fn the_embedded_manual_is_a_configuration() {
+        let file: File = toml::from_str(DEFAULT).unwrap();
+        assert_eq!(file.server.listen.as_deref(), Some("127.0.0.1:5091"));
+        assert_eq!((file.surfaces.code, file.sandbox.tier), (Some(Switch::On), Some(TierSetting::Auto)));
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_that_names_it() {
+        let error = toml::from_str::<File>("[server]\nlisen = \"x\"\n").unwrap_err();
+        assert!(error.to_string().contains("unknown field `lisen`"), "{error}");
+    }
+}

@@ -1,0 +1,13 @@
+//! What the operator has set: flag > environment > file > default, one file per concern.
+//!
+//! Only this folder reads the environment.
+
+mod environment;
+mod file;
+mod paths;
+mod settings;
+
+pub(crate) use environment::Environment;
+pub(crate) use file::{DEFAULT, Switch, TierSetting};
+pub(crate) use paths::{image_cache, sqlite_url};
+pub(crate) use settings::{Flags, Settings};

@@ -1,0 +1,197 @@
+//! The settings in force: flag > environment > file > default (CONTRACTS 4).
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use execgate_model::{ActionName, TenantId};
+
+use super::file::File;
+use super::{Environment, Switch, TierSetting, image_cache};
+
+/// The port that is listened on where nothing says otherwise.
+const PORT: u16 = 5091;
+
+/// What was given on the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) free: bool,
+    pub(crate) database: Option<String>,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) tier: Option<TierSetting>,
+    pub(crate) slots: Option<usize>,
+    pub(crate) image_cache: Option<PathBuf>,
+}
+
+/// The settings of a gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) free: bool,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) connections: usize,
+    pub(crate) database: Option<String>,
+    pub(crate) keep_answers_days: u32,
+    pub(crate) tenant: TenantId,
+    pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
+    pub(crate) code: Switch,
+    pub(crate) tier: TierSetting,
+    pub(crate) slots: usize,
+    pub(crate) image_cache: PathBuf,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_level: String,
+}
+
+impl Settings {
+    /// Resolves the settings of a process that runs as root or not.
+    ///
+    /// Whatever is asked for and cannot be done yet is an error: a gateway that ignored it would be open where
+    /// its operator believes it closed.
+    pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
+        let file = File::read(flags.config.as_deref())?;
+        refuse_what_is_not_there(environment, &file)?;
+        let listen = listen(flags, environment, &file)?;
+        let free = flags.free || file.server.free.unwrap_or(false);
+        if !listen.ip().is_loopback() && !free {
+            bail!("{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge");
+        }
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let slots = flags.slots.or(file.sandbox.slots).filter(|slots| *slots > 0).unwrap_or(processors * 2);
+        let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());
+        Ok(Self {
+            listen,
+            free,
+            hosts: file.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            connections: file.server.connections.unwrap_or(1024).max(1),
+            database: flags
+                .database
+                .clone()
+                .or_else(|| environment.openexec_db_url.clone())
+                .or_else(|| environment.database_url.clone())
+                .or_else(|| file.record.database.clone().filter(|url| !url.is_empty())),
+            keep_answers_days: file.record.keep_answers_days.unwrap_or(30),
+            tenant: TenantId::new(file.identity.tenant.as_deref().unwrap_or("default"))?,
+            allowed_actions: allowed_actions(environment, &file)?,
+            code: file.surfaces.code.unwrap_or(Switch::On),
+            tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
+            slots: slots.min(64),
+            image_cache: image_cache(cache.as_deref().or(file.sandbox.image_cache.as_deref()), root, environment)?,
+            log_file: environment
+                .log_file
+                .clone()
+                .or_else(|| file.log.file.clone().filter(|path| !path.is_empty()))
+                .map(PathBuf::from),
+            log_level: file.log.level.clone().unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+
+    /// Everybody who can reach the listener is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+
+    /// The URL of the record.
+    pub(crate) fn database_url(&self, data_dir: &Path) -> String {
+        self.database.clone().unwrap_or_else(|| super::sqlite_url(data_dir))
+    }
+}
+
+fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::Result<()> {
+    if environment.payment_wallet.is_some() {
+        bail!("PAYMENT_WALLET is set, and this version takes no payments; unset it to serve free of charge");
+    }
+    if environment.ep_guard_url.is_some() {
+        bail!("EP_GUARD_URL is set, and this version asks no identity service; unset it to serve without one");
+    }
+    let mode = environment.openexec_mode.as_deref().or(file.approval.mode.as_deref()).unwrap_or("demo");
+    if mode != "demo" {
+        bail!("the mode `{mode}` needs approval artifacts, which this version cannot verify; only `demo` is served");
+    }
+    Ok(())
+}
+
+fn listen(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Result<SocketAddr> {
+    if let Some(listen) = flags.listen {
+        return Ok(listen);
+    }
+    if let Some(port) = &environment.port {
+        let port: u16 = port.parse().with_context(|| format!("PORT is `{port}`, which is no port"))?;
+        let address = file.server.listen.as_deref().map(str::parse::<SocketAddr>).transpose();
+        let ip = address.context("`server.listen` is no address")?.map(|address| address.ip());
+        return Ok(SocketAddr::new(ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port));
+    }
+    match &file.server.listen {
+        Some(text) => text.parse().with_context(|| format!("`server.listen` is `{text}`, which is no address")),
+        None => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))),
+    }
+}
+
+fn allowed_actions(environment: &Environment, file: &File) -> anyhow::Result<Option<BTreeSet<ActionName>>> {
+    let names: Option<Vec<String>> = match &environment.allowed_actions {
+        Some(list) => Some(list.split(',').map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect()),
+        None => file.policy.allowed_actions.clone(),
+    };
+    let names = names.map(|names| names.into_iter().map(ActionName::new).collect::<Result<_, _>>());
+    names.transpose().context("the list of allowed actions is wrong")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Environment, Flags, Settings};
+
+    fn resolve(flags: Flags, environment: Environment) -> anyhow::Result<Settings> {
+        Settings::resolve(&flags, &environment, true)
+    }
+
+    #[test]
+    fn without_any_setting_it_serves_this_machine() {
+        let settings = resolve(Flags::default(), Environment::default()).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:5091");
+        assert!(settings.is_local() && !settings.free && settings.allowed_actions.is_none());
+    }
+
+    #[test]
+    fn off_loopback_free_mode_has_to_be_meant() {
+        let port = Environment { port: Some("8080".to_owned()), ..Environment::default() };
+        let error = resolve(Flags::default(), port.clone()).unwrap_err().to_string();
+        assert!(error.contains("--free"), "{error}");
+        let settings = resolve(Flags { free: true, ..Flags::default() }, port).unwrap();
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:8080");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment() {
+        let flags = Flags { database: Some("sqlite:///flag.db".into()), ..Flags::default() };
+        let environment = Environment {
+            openexec_db_url: Some("sqlite:///openexec.db".into()),
+            database_url: Some("sqlite:///database.db".into()),
+            ..Environment::default()
+        };
+        let url = |flags, env| resolve(flags, env).unwrap().database.unwrap();
+        assert_eq!(url(flags, environment.clone()), "sqlite:///flag.db");
+        assert_eq!(url(Flags::default(), environment), "sqlite:///openexec.db");
+    }
+
+    #[test]
+    fn what_is_asked_for_and_not_there_is_refused() {
+        let cases = [
+            Environment { payment_wallet: Some("0x0".into()), ..Environment::default() },
+            Environment { openexec_mode: Some("clawshield".into()), ..Environment::default() },
+            Environment { ep_guard_url: Some("http://guard".into()), ..Environment::default() },
+        ];
+        for environment in cases {
+            assert!(resolve(Flags::default(), environment).is_err());
+        }
+    }
+
+    #[test]
+    fn the_allow_list_is_separated_by_commas_and_may_be_empty_of_names() {
+        let list = |text: &str| {
+            let environment = Environment { allowed_actions: Some(text.into()), ..Environment::default() };
+            resolve(Flags::default(), environment).unwrap().allowed_actions.unwrap().len()
+        };
+        assert_eq!((list("echo, add"), list(",")), (2, 0));
+    }
+}

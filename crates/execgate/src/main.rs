@@ -1,0 +1,28 @@
+//! The binary: reads its arguments, and hands over to one command.
+//!
+//! The sandbox's helper is this same binary, started anew before any thread or socket exists; it is told apart
+//! first, and never reads the environment or a configuration.
+
+mod commands;
+mod config;
+mod keys;
+mod log;
+mod ports;
+mod privileges;
+mod terminal;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    if let Some(code) = commands::helper::if_called() {
+        return code;
+    }
+    let cli = commands::Cli::parse();
+    match commands::dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => terminal::fault(&error),
+    }
+}

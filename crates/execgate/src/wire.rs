@@ -1,0 +1,200 @@
+//! The composition root: the only file that names concrete types of stores, rails and executors together.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use execgate_flow::approve::{ApprovalMode, Approve};
+use execgate_flow::authorise::{Authorise, NoIam};
+use execgate_flow::execute::Execute;
+use execgate_flow::pay::Pay;
+use execgate_flow::propose::{Prices, Propose};
+use execgate_flow::recover::Recover;
+use execgate_flow::settle::Settle;
+use execgate_flow::witness::Witness;
+use execgate_flow::{Corridor, Rooms};
+use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
+use execgate_payment::{Free, Rails};
+use execgate_policy::PolicySet;
+use execgate_receipt::{Gateway, SigningKey, digest_json};
+use execgate_sandbox::image::{Image, Progress, Recipe};
+use execgate_sandbox::{Config as SandboxConfig, HelperLink, ImageRoot, Sandbox, Tier, TierChoice};
+use execgate_store::{OpenOptions, Store, open};
+use execgate_tool::{Interpreter, Registry, Tool, builtin, code};
+use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, ServiceInfo};
+use serde_json::json;
+
+use crate::commands::cli::{Common, DataDir};
+use crate::config::{Environment, Settings, TierSetting};
+use crate::ports::{SystemClock, SystemEntropy};
+use crate::{keys, privileges, terminal};
+
+/// The version of this binary.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Makes the data directory, for its owner alone.
+pub(crate) fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("failed to make the data directory {}", path.display()))
+}
+
+/// The image of this host's packages: found in the cache, or built now with a progress line.
+pub(crate) fn image(cache: &Path) -> anyhow::Result<Image> {
+    let image = Image::ensure(cache, &Recipe::host(), &mut draw_progress);
+    terminal::progress_end();
+    image.context("failed to make the image that code runs in")
+}
+
+/// Draws how far an image is.
+pub(crate) fn draw_progress(progress: Progress<'_>) {
+    const EVERY: usize = 64;
+    if progress.files_done.is_multiple_of(EVERY) || progress.files_done == progress.files_total {
+        let percent = progress.files_done * 100 / progress.files_total.max(1);
+        terminal::progress(&format!(
+            "building the image: {percent:>3} % ({} of {} files)",
+            progress.files_done, progress.files_total
+        ));
+    }
+}
+
+/// The tier that a setting means; `strongest_allowed` where one person uses their own machine for free.
+pub(crate) fn tier(setting: TierSetting, strongest_allowed: bool) -> TierChoice {
+    match setting {
+        TierSetting::Auto if strongest_allowed => TierChoice::Strongest,
+        TierSetting::Auto | TierSetting::Jail => TierChoice::Exactly(Tier::Jail),
+        TierSetting::JailNoCgroup => TierChoice::Exactly(Tier::JailNoCgroup),
+        TierSetting::JailSingleUid => TierChoice::Exactly(Tier::JailSingleUid),
+    }
+}
+
+/// A sandbox of every language, behind a helper that was started before.
+pub(crate) fn sandbox(
+    helper: HelperLink,
+    image: &Image,
+    tier: TierChoice,
+    slots: usize,
+) -> anyhow::Result<Arc<Sandbox>> {
+    let config = SandboxConfig {
+        image: ImageRoot { path: image.root.clone(), digest: image.digest.clone() },
+        languages: code::all(),
+        slots,
+        tier,
+    };
+    let sandbox = Sandbox::start(helper, config).context("the sandbox could not be started")?;
+    Ok(Arc::new(sandbox))
+}
+
+/// Opens the record of a data directory as a new instance.
+pub(crate) fn record(data_dir: &Path, url: String) -> anyhow::Result<Arc<dyn Store>> {
+    let options = OpenOptions {
+        url,
+        data_dir: data_dir.to_owned(),
+        instance: InstanceId::from_entropy(SystemEntropy.sixteen()),
+        at: SystemClock::new().now(),
+    };
+    open(&options).context("the record could not be opened")
+}
+
+/// Runs a command of the operator over the record of a data directory, as the owner of that directory.
+pub(crate) fn with_record<T>(
+    data: &DataDir,
+    common: &Common,
+    command: impl AsyncFnOnce(Arc<dyn Store>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let folder = &data.data_dir;
+    if !folder.is_dir() {
+        bail!("there is no data directory {}; name it by --data-dir", folder.display());
+    }
+    let settings = Settings::resolve(&common.flags(None, None, true), &Environment::read(), true)?;
+    privileges::become_owner_of(folder)?;
+    let store = record(folder, settings.database_url(folder))?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let result = command(Arc::clone(&store)).await;
+        store.close().await;
+        result
+    })
+}
+
+/// The receipt key of a data directory, for a command of the operator.
+pub(crate) fn receipt_key(data: &DataDir) -> anyhow::Result<SigningKey> {
+    privileges::become_owner_of(&data.data_dir)?;
+    keys::receipt_key(&data.data_dir, &SystemEntropy)
+}
+
+/// The runtime of a process.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
+}
+
+/// The witness room of a record.
+pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
+    Witness {
+        key: Arc::new(key),
+        gateway: Gateway { name: "execgate".to_owned(), version: VERSION.to_owned() },
+        store,
+        clock: Arc::new(SystemClock::new()),
+        crash: Arc::new(NoCrash),
+    }
+}
+
+/// A gateway, and the room that mends what dead processes left.
+pub(crate) struct Gate {
+    pub(crate) house: Arc<House>,
+    pub(crate) recover: Recover,
+}
+
+/// Puts a gateway together.
+pub(crate) fn gate(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    key: SigningKey,
+    sandbox: Option<Arc<Sandbox>>,
+) -> anyhow::Result<Gate> {
+    let clock = Arc::new(SystemClock::new());
+    let entropy = Arc::new(SystemEntropy);
+    let crash = Arc::new(NoCrash);
+    let rails = Rails::new(Arc::new(Free), []);
+    let mut tools: Vec<Box<dyn Tool>> = builtin::all();
+    for language in sandbox.iter().flat_map(|sandbox| code::all().into_iter().map(move |l| (l, sandbox))) {
+        tools.push(Box::new(Interpreter::new(language.0.name, Arc::clone(language.1))));
+    }
+    let rules = json!({"allowed_actions": settings.allowed_actions});
+    let rules = PolicySet::new(settings.allowed_actions.clone(), digest_json(&rules)?);
+    let witness = witness(key, Arc::clone(&store));
+    let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
+    let rooms = Rooms {
+        propose: Propose { registry: Registry::new(tools)?, prices: Prices::free(), entropy: entropy.clone() },
+        pay: Pay { rails },
+        authorise: Authorise { rules: Arc::new(rules), iam: Arc::new(NoIam) },
+        approve: Approve { mode: ApprovalMode::Demo },
+        execute: Execute { store: Arc::clone(&store), clock: clock.clone(), entropy: entropy.clone(), crash },
+        witness: witness.clone(),
+        settle: settle.clone(),
+    };
+    let sandbox = sandbox.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string());
+    let house = House::new(HouseParts {
+        corridor: Corridor::new(rooms),
+        store: Arc::clone(&store),
+        doors: DoorRules { hosts: settings.hosts.clone(), local_free: settings.is_local() },
+        info: ServiceInfo {
+            version: VERSION,
+            mode: ExecMode::Demo,
+            allow_list: settings
+                .allowed_actions
+                .as_ref()
+                .map(|list| list.iter().map(ToString::to_string).collect()),
+            sandbox,
+        },
+        tenant: settings.tenant.clone(),
+        clock,
+        entropy,
+    });
+    let recover = Recover { store, witness, settle, render: Arc::new(ExecuteWords) };
+    Ok(Gate { house: Arc::new(house), recover })
+}

@@ -1,0 +1,230 @@
+//! The corridor: the one place that knows the order of the rooms. Read [`Walk::rooms`]; it fits on a screen.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use execgate_model::{Proposal, Stage};
+use execgate_payment::Hold;
+use execgate_store::Record;
+use execgate_tool::Cancel;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::approve::Approve;
+use crate::authorise::Authorise;
+use crate::execute::{Claimed, Execute};
+use crate::pay::{Duplicates, Earlier, Pay, Place};
+use crate::propose::{Propose, Quote};
+use crate::settle::{Held, Settle, is_charged};
+use crate::ticket::{self, Ticket};
+use crate::witness::{Render, Witness};
+use crate::{Laps, Passage, Refusal, Room};
+
+/// How long a duplicate waits for the first: the longest run and a margin.
+const DUPLICATE_WAIT: Duration = Duration::from_secs(330);
+
+/// How often a run in another process is looked at. That is rare: one nonce sent to two processes at once.
+const FOREIGN_POLL: Duration = Duration::from_millis(25);
+
+/// The rooms, furnished.
+#[derive(Clone)]
+pub struct Rooms {
+    /// Checks and prices.
+    pub propose: Propose,
+    /// Holds the money.
+    pub pay: Pay,
+    /// Asks the rules.
+    pub authorise: Authorise,
+    /// Asks for the approval.
+    pub approve: Approve,
+    /// Claims and runs.
+    pub execute: Execute,
+    /// Writes the receipt.
+    pub witness: Witness,
+    /// Moves the money.
+    pub settle: Settle,
+}
+
+/// The corridor of one process.
+pub struct Corridor {
+    rooms: Arc<Rooms>,
+    duplicates: Duplicates,
+    draining: AtomicBool,
+    walkers: watch::Sender<()>,
+}
+
+/// One run's way through the rooms.
+struct Walk {
+    rooms: Arc<Rooms>,
+    duplicates: Duplicates,
+    render: Arc<dyn Render>,
+    cancel: Cancel,
+    laps: Laps,
+}
+
+impl Corridor {
+    /// A corridor of these rooms.
+    #[must_use]
+    pub fn new(rooms: Rooms) -> Self {
+        Self {
+            rooms: Arc::new(rooms),
+            duplicates: Duplicates::default(),
+            draining: AtomicBool::new(false),
+            walkers: watch::Sender::new(()),
+        }
+    }
+
+    /// Walks a proposal through the rooms. A run with a nonce or a payment goes on when the caller hangs up
+    /// (drops this future); any other is cancelled then.
+    ///
+    /// # Errors
+    /// [`Refusal`] names the room and the rule.
+    pub async fn walk(&self, proposal: Proposal, render: Arc<dyn Render>) -> Result<Passage, Refusal> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Refusal::Busy { rule: "draining", reason: "this gateway is shutting down" });
+        }
+        let presence = self.walkers.subscribe();
+        let bound_to_caller = proposal.nonce.is_none() && proposal.credential.is_none();
+        let walk = Walk {
+            rooms: Arc::clone(&self.rooms),
+            duplicates: self.duplicates.clone(),
+            render,
+            cancel: Cancel::default(),
+            laps: Laps::start(Arc::clone(&self.rooms.execute.clock)),
+        };
+        let mut hang_up = HangUp(bound_to_caller.then(|| walk.cancel.clone()));
+        let walked = tokio::spawn(async move {
+            let passage = walk.rooms(proposal).await;
+            drop(presence);
+            passage
+        })
+        .await;
+        hang_up.0 = None;
+        walked.unwrap_or_else(|fault| Err(Refusal::Receipt { detail: fault.to_string() }))
+    }
+
+    /// Turns new runs away, and waits until those that walk have come to their end.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.walkers.closed().await;
+    }
+
+    /// Whether new runs are turned away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// Cancels a run when its caller goes.
+struct HangUp(Option<Cancel>);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.cancel();
+        }
+    }
+}
+
+impl Walk {
+    async fn rooms(mut self, proposal: Proposal) -> Result<Passage, Refusal> {
+        let rooms = Arc::clone(&self.rooms);
+        let surface = proposal.surface;
+
+        rooms.authorise.precheck(&proposal)?;
+        let mut quote = rooms.propose.enter(proposal)?;
+        let ticket = Ticket::issue(&quote);
+        self.laps.lap(Room::Propose);
+
+        let hold = rooms.pay.enter(&mut quote).await?;
+        let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
+        let _first = match self.among_duplicates(&quote, &hold).await? {
+            Among::First(guard) => guard,
+            Among::Answered(passage) => return Ok(passage),
+        };
+        self.laps.lap(Room::Pay);
+
+        let authorised = rooms.authorise.enter(quote.proposal()).await?;
+        let ticket = ticket.advance::<ticket::Authorised>(&authorised.allow);
+        self.laps.lap(Room::Authorise);
+
+        let approval = rooms.approve.enter(&authorised)?;
+        let ticket = ticket.advance::<ticket::Approved>(&approval);
+        self.laps.lap(Room::Approve);
+
+        quote.prepared().reserve()?;
+        let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {
+            Claimed::Fresh(claim) => claim,
+            Claimed::Earlier(record) => return self.earlier(*record, &quote, &hold).await,
+        };
+        let ticket = ticket.advance::<ticket::Claimed>(&claim);
+        let ended = rooms.execute.run(&claim, quote.into_call(), self.cancel.clone()).await?;
+        let ticket = ticket.advance::<ticket::Executed>(&ended);
+        self.laps.lap(Room::Execute);
+
+        let close = if hold.amount().is_zero() { Stage::Settled } else { Stage::Witness };
+        let witnessed =
+            rooms.witness.record(claim.facts(), claim.salt(), &ended, self.render.as_ref(), close).await?;
+        let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
+        self.laps.lap(Room::Witness);
+
+        let held =
+            Held { run: ticket.run(), rail: hold.rail(), amount: hold.amount(), state: &hold.paid().state };
+        let settlement = rooms.settle.enter(held, is_charged(ended.outcome(), surface)).await?;
+        let ticket = ticket.advance::<ticket::Settled>(&settlement);
+        self.laps.lap(Room::Settle);
+        Ok(witnessed.into_passage(ticket, self.laps))
+    }
+
+    /// Takes a place among requests of the same nonce, or the answer of an earlier one.
+    async fn among_duplicates(&self, quote: &Quote, hold: &Hold) -> Result<Among, Refusal> {
+        let Some(key) = quote.nonce_key() else { return Ok(Among::First(None)) };
+        let patience = Instant::now() + DUPLICATE_WAIT;
+        let guard = loop {
+            match self.duplicates.place(key, quote.terms().fingerprint, quote.run()) {
+                Place::First(guard) => break guard,
+                Place::Other(run) => return Err(Refusal::NonceReused { run }),
+                Place::Crowded(run) => return Err(Refusal::StillRunning { run }),
+                Place::Same(mut landed) => {
+                    if tokio::time::timeout_at(patience, landed.changed()).await.is_err() {
+                        return Err(Refusal::StillRunning { run: quote.run() });
+                    }
+                }
+            }
+        };
+        match self.rooms.execute.store.by_nonce(key.digest()).await? {
+            None => Ok(Among::First(Some(guard))),
+            Some(record) => self.earlier(record, quote, hold).await.map(Among::Answered),
+        }
+    }
+
+    /// Answers from the record of an earlier run; waits for one that goes on in another process.
+    async fn earlier(&self, mut record: Record, quote: &Quote, hold: &Hold) -> Result<Passage, Refusal> {
+        let patience = Instant::now() + DUPLICATE_WAIT;
+        loop {
+            let run = record.run;
+            match Earlier::read(record, quote.terms().fingerprint) {
+                Earlier::Answered(passage) => return Ok(passage),
+                Earlier::Refused(refusal) => return Err(refusal),
+                Earlier::Unpaid(unpaid) => {
+                    let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));
+                    self.rooms.settle.again(&unpaid, hold.rail(), paid).await?;
+                }
+                Earlier::Running if Instant::now() >= patience => return Err(Refusal::StillRunning { run }),
+                Earlier::Running => sleep(FOREIGN_POLL).await,
+            }
+            let now = self.rooms.execute.store.run(run).await?;
+            record = now.ok_or(Refusal::StillRunning { run })?;
+        }
+    }
+}
+
+/// Where a request stands among its duplicates.
+enum Among {
+    /// It goes on; the guard keeps its nonce.
+    First(Option<crate::pay::Guard>),
+    /// It is answered already.
+    Answered(Passage),
+}

@@ -1,0 +1,132 @@
+//! The head of the room: the claim.
+
+use std::sync::Arc;
+
+use execgate_model::{Clock, CrashPoints, Digest, Entropy, RunId};
+use execgate_payment::Hold;
+use execgate_receipt::{salted, sha256};
+use execgate_store::{self as store, ApprovalClaim, Leaf, LeafKind, NewPayment, Record, Store};
+
+use crate::Refusal;
+use crate::approve::Approval;
+use crate::authorise::Authorised;
+use crate::propose::{NonceKey, Quote};
+use crate::witness::Facts;
+
+/// What the room needs.
+#[derive(Clone)]
+pub struct Execute {
+    /// The record.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Salts.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where a test may let the process die.
+    pub crash: Arc<dyn CrashPoints>,
+}
+
+/// Proof that the intent of a run is durable. Only this room makes one.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    facts: Facts,
+    salt: [u8; 32],
+}
+
+impl Claim {
+    /// The run.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.facts.run
+    }
+
+    /// What the receipt will say that is known already.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The salt of its digests.
+    #[must_use]
+    pub fn salt(&self) -> &[u8; 32] {
+        &self.salt
+    }
+}
+
+/// What came of claiming.
+#[derive(Debug)]
+pub enum Claimed {
+    /// The intent is durable.
+    Fresh(Box<Claim>),
+    /// Another process was faster with the same nonce.
+    Earlier(Box<Record>),
+}
+
+impl Execute {
+    /// Claims a run: nonce, payment, approval and intent in one transaction.
+    ///
+    /// # Errors
+    /// A payment or approval that has bought another run, a paused gateway, or a record that failed. Nothing
+    /// is claimed then.
+    pub async fn claim(
+        &self,
+        quote: &Quote,
+        hold: &Hold,
+        authorised: &Authorised,
+        approval: &Approval,
+    ) -> Result<Claimed, Refusal> {
+        let at = self.clock.now();
+        let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
+        let claim = Claim { facts, salt: self.entropy.thirty_two() };
+        match self.store.claim(claim.row(quote, hold, approval)?).await? {
+            store::Claimed::Fresh => {
+                self.crash.reached("claimed");
+                Ok(Claimed::Fresh(Box::new(claim)))
+            }
+            store::Claimed::Taken(record) => Ok(Claimed::Earlier(record)),
+            store::Claimed::PaymentSpent(_) => Err(Refusal::PaymentReused),
+            store::Claimed::ApprovalSpent(_) => Err(Refusal::ApprovalReused),
+            store::Claimed::Paused => {
+                Err(Refusal::Busy { rule: "paused", reason: "the operator has paused this gateway" })
+            }
+        }
+    }
+}
+
+impl Claim {
+    fn row(&self, quote: &Quote, hold: &Hold, approval: &Approval) -> Result<store::Claim, Refusal> {
+        let proposal = quote.proposal();
+        let intent = self.facts.to_bytes()?;
+        let payment = hold.paid().claim.as_ref().map(|claim| NewPayment {
+            key: claim.key,
+            payer: claim.payer.clone(),
+            state: hold.paid().state.clone(),
+            rail: hold.rail().to_owned(),
+            amount: hold.amount(),
+        });
+        Ok(store::Claim {
+            run: self.facts.run,
+            instance: self.facts.instance,
+            nonce_key: quote.nonce_key().map(NonceKey::digest),
+            fingerprint: quote.terms().fingerprint,
+            owner: proposal.caller.scope().map(|scope| owner(scope.as_str())),
+            action: proposal.action.clone(),
+            effect: proposal.effect,
+            caller: proposal.caller.label(),
+            rail: hold.rail().to_owned(),
+            price: hold.amount(),
+            payment,
+            approval: approval.artifact().map(|key| ApprovalClaim { key }),
+            salt: self.salt,
+            leaf: Leaf { kind: LeafKind::Intent, digest: salted(&self.salt, &intent) },
+            intent,
+            at: self.facts.started,
+        })
+    }
+}
+
+/// What the record keeps of whoever may read a run: a digest of the scope.
+#[must_use]
+pub fn owner(scope: &str) -> Digest {
+    sha256(format!("execgate owner v1\n\n{scope}").as_bytes())
+}

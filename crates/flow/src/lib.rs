@@ -1,0 +1,35 @@
+//! The floor plan.
+//!
+//! ```text
+//! propose → pay → authorise → approve → execute → witness → settle
+//! ```
+//!
+//! | room | what happens there | evidence of the move |
+//! | --- | --- | --- |
+//! | [`propose`] | checks the request, names the price | [`propose::Quote`] |
+//! | [`pay`] | verifies the credential, holds the money, looks up an earlier run of the nonce | `payment::Hold` |
+//! | [`authorise`] | identity, IAM, policy | `policy::Allow` |
+//! | [`approve`] | an artifact is verified, or the rule is named by which none is needed | [`approve::Approval`] |
+//! | [`execute`] | the claim (first durable point), then the handler | [`execute::Claim`], [`execute::Ended`] |
+//! | [`witness`] | the receipt, and the second durable point | [`witness::Witnessed`] |
+//! | [`settle`] | captures or releases, closes the run | `payment::Settlement` |
+//! | [`recover`] | "we died in this room": one answer per stage | |
+//!
+//! [`Corridor`] alone knows their order; [`ticket::Ticket`] makes a skipped room a compile error.
+
+pub mod approve;
+pub mod authorise;
+mod corridor;
+pub mod execute;
+mod laps;
+mod passage;
+pub mod pay;
+pub mod propose;
+pub mod recover;
+pub mod settle;
+pub mod ticket;
+pub mod witness;
+
+pub use corridor::{Corridor, Rooms};
+pub(crate) use laps::Laps;
+pub use passage::{Passage, Refusal, Room};

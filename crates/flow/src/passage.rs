@@ -1,0 +1,234 @@
+//! What comes out of the corridor: a passage, or a refusal that names its room and rule.
+
+use execgate_model::{Amount, Digest, IdError, RunId};
+use execgate_store::{Answer, StoreError};
+use execgate_tool::{BadCall, NotStarted};
+
+/// A room, by the word that answers, logs and the console use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Room {
+    /// Checks the request, names the price.
+    Propose,
+    /// Holds the money.
+    Pay,
+    /// Asks the rules.
+    Authorise,
+    /// Asks a person.
+    Approve,
+    /// Claims and runs.
+    Execute,
+    /// Writes the receipt.
+    Witness,
+    /// Moves the money.
+    Settle,
+}
+
+impl Room {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Propose => "propose",
+            Self::Pay => "pay",
+            Self::Authorise => "authorise",
+            Self::Approve => "approve",
+            Self::Execute => "execute",
+            Self::Witness => "witness",
+            Self::Settle => "settle",
+        }
+    }
+}
+
+/// A run that has an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// The run.
+    pub run: RunId,
+    /// Its content receipt.
+    pub content: Digest,
+    /// What is answered.
+    pub answer: Answer,
+    /// True if it was answered before and nothing happened now.
+    pub replayed: bool,
+    /// The rooms that were walked through now, with microseconds; none on a replay.
+    pub laps: Vec<(Room, u64)>,
+}
+
+/// Why a request got no answer of a run. Every one is an answer to the caller; only the last three are faults.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The action does not exist.
+    #[error("Unknown action: {action}")]
+    UnknownAction {
+        /// As the caller wrote it.
+        action: String,
+    },
+    /// The payload breaks a rule of the action.
+    #[error(transparent)]
+    BadCall(#[from] BadCall),
+    /// The payload cannot be digested exactly, so no receipt could be made of it.
+    #[error("{0}")]
+    Undigestible(String),
+    /// A name in the request breaks its rule.
+    #[error(transparent)]
+    BadId(#[from] IdError),
+    /// A price, and nothing came to pay it.
+    #[error("payment is required")]
+    PaymentRequired {
+        /// The price.
+        price: Amount,
+    },
+    /// What came does not pay for this.
+    #[error("payment is refused: {reason}")]
+    PaymentRefused {
+        /// The price.
+        price: Amount,
+        /// Why, for the caller.
+        reason: String,
+    },
+    /// The rail cannot tell now.
+    #[error("the payment rail `{rail}` is unavailable")]
+    RailUnavailable {
+        /// Which.
+        rail: String,
+    },
+    /// The payment has bought another run.
+    #[error("this payment has bought another run")]
+    PaymentReused,
+    /// The rules say no.
+    #[error("{reason}")]
+    Denied {
+        /// The rule's stable name.
+        rule: String,
+        /// One sentence.
+        reason: String,
+    },
+    /// The rules cannot be asked, so nothing may pass.
+    #[error("the identity service cannot be reached, and live actions are refused without it")]
+    IamUnreachable,
+    /// A person has to approve first, and no valid approval came.
+    #[error("{reason}")]
+    ApprovalMissing {
+        /// The rule that asks for it.
+        rule: String,
+        /// One sentence.
+        reason: String,
+    },
+    /// The approval was used for another run.
+    #[error("this approval was used for another run")]
+    ApprovalReused,
+    /// The nonce is taken by a request with other content.
+    #[error("the nonce was used for a request with other content")]
+    NonceReused {
+        /// The run that holds it.
+        run: RunId,
+    },
+    /// The run's answer is past its retention.
+    #[error("the answer of this run is no longer kept")]
+    AnswerExpired {
+        /// The run.
+        run: RunId,
+        /// Its content receipt.
+        content: Option<Digest>,
+    },
+    /// The work is done, the capture failed, the result is withheld until a payment is captured.
+    #[error("the work is done and its payment could not be captured; repeat the call with a new payment")]
+    Unpaid {
+        /// The run.
+        run: RunId,
+        /// The price.
+        price: Amount,
+    },
+    /// Nobody can tell yet whether the payment was captured.
+    #[error("the capture of the payment is pending; repeat the call later")]
+    SettlementPending {
+        /// The run.
+        run: RunId,
+    },
+    /// The run still goes on, and too many wait for it or it took too long.
+    #[error("the first run of this nonce still goes on")]
+    StillRunning {
+        /// The run.
+        run: RunId,
+    },
+    /// Every slot is taken, the operator has paused, or the gateway shuts down. Nothing was claimed.
+    #[error("{reason}")]
+    Busy {
+        /// The stable word: `full`, `paused`, `draining`.
+        rule: &'static str,
+        /// One sentence.
+        reason: &'static str,
+    },
+    /// We failed to start it; the claim was taken back.
+    #[error("the run could not be started")]
+    NotStarted(#[source] NotStarted),
+    /// The record failed.
+    #[error("the record failed")]
+    Store(#[from] StoreError),
+    /// The action cannot start now. Nothing was claimed.
+    #[error("{0}")]
+    NoSlot(#[from] NotStarted),
+    /// A fault of ours in making the receipt. The run is claimed, and recovery will call it unknown.
+    #[error("the receipt could not be made")]
+    Receipt {
+        /// For the operator.
+        detail: String,
+    },
+}
+
+impl Refusal {
+    /// The room that refused.
+    #[must_use]
+    pub const fn room(&self) -> Room {
+        match self {
+            Self::UnknownAction { .. }
+            | Self::BadCall(_)
+            | Self::Undigestible(_)
+            | Self::BadId(_)
+            | Self::NonceReused { .. }
+            | Self::AnswerExpired { .. } => Room::Propose,
+            Self::PaymentRequired { .. }
+            | Self::PaymentRefused { .. }
+            | Self::RailUnavailable { .. }
+            | Self::PaymentReused => Room::Pay,
+            Self::Denied { .. } | Self::IamUnreachable => Room::Authorise,
+            Self::ApprovalMissing { .. } | Self::ApprovalReused => Room::Approve,
+            Self::StillRunning { .. }
+            | Self::Busy { .. }
+            | Self::NoSlot(_)
+            | Self::NotStarted(_)
+            | Self::Store(_) => Room::Execute,
+            Self::Receipt { .. } => Room::Witness,
+            Self::Unpaid { .. } | Self::SettlementPending { .. } => Room::Settle,
+        }
+    }
+
+    /// The rule that refused, by its stable name.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::UnknownAction { .. } => "unknown-action",
+            Self::BadCall(_) => "bad-payload",
+            Self::Undigestible(_) => "inexact-number",
+            Self::BadId(_) => "bad-name",
+            Self::PaymentRequired { .. } => "payment-required",
+            Self::PaymentRefused { .. } => "payment-refused",
+            Self::RailUnavailable { .. } => "rail-unavailable",
+            Self::PaymentReused => "payment-reused",
+            Self::Denied { rule, .. } | Self::ApprovalMissing { rule, .. } => rule,
+            Self::IamUnreachable => "iam-unreachable",
+            Self::ApprovalReused => "approval-reused",
+            Self::NonceReused { .. } => "nonce-reused",
+            Self::AnswerExpired { .. } => "answer-expired",
+            Self::Unpaid { .. } => "done-unpaid",
+            Self::SettlementPending { .. } => "settlement-pending",
+            Self::StillRunning { .. } => "still-running",
+            Self::Busy { rule, .. } => rule,
+            Self::NoSlot(NotStarted::Full) => "full",
+            Self::NoSlot(_) => "unavailable",
+            Self::NotStarted(_) => "not-started",
+            Self::Store(_) => "record-failed",
+            Self::Receipt { .. } => "receipt-failed",
+        }
+    }
+}

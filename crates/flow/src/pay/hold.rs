@@ -1,0 +1,51 @@
+//! The room's work: a [`Hold`] for a [`Quote`].
+
+use core::time::Duration;
+
+use execgate_payment::{Hold, HoldError, Rail, Rails, hold};
+
+use crate::Refusal;
+use crate::propose::Quote;
+
+/// How long a rail may think about a credential. A wallet's own patience is about that long.
+const VERIFY_TIME: Duration = Duration::from_secs(10);
+
+/// What the room needs.
+#[derive(Clone)]
+pub struct Pay {
+    /// The rails that this gateway takes.
+    pub rails: Rails,
+}
+
+impl Pay {
+    /// Verifies the credential of a quoted request, and names a run without a nonce by its payment.
+    ///
+    /// # Errors
+    /// The refusal says whether to pay, to pay otherwise, or to try later. A rail that does not answer in
+    /// time is unavailable.
+    pub async fn enter(&self, quote: &mut Quote) -> Result<Hold, Refusal> {
+        let price = quote.terms().amount;
+        let credential = quote.proposal().credential.as_ref();
+        let rail = self.rail(credential.map(|credential| credential.rail.as_str())).ok_or_else(|| {
+            Refusal::PaymentRefused { price, reason: "no such payment rail is offered here".to_owned() }
+        })?;
+        let held = tokio::time::timeout(VERIFY_TIME, hold(rail, quote.terms(), credential));
+        let held = held.await.unwrap_or(Err(HoldError::Unavailable { rail: rail.name() }));
+        let held = held.map_err(|error| match error {
+            HoldError::Required => Refusal::PaymentRequired { price },
+            HoldError::Refused(reason) => Refusal::PaymentRefused { price, reason },
+            HoldError::Unavailable { rail } => Refusal::RailUnavailable { rail: rail.to_owned() },
+        })?;
+        if let Some(claim) = &held.paid().claim {
+            quote.name_by_payment(claim.key);
+        }
+        Ok(held)
+    }
+
+    fn rail(&self, name: Option<&str>) -> Option<&dyn Rail> {
+        match name {
+            Some(name) => self.rails.named(name),
+            None => Some(self.rails.first()),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! **Pay**: verifies the credential and holds the money; takes none.
+//!
+//! Only behind this door, once identity or payment is proven, is an earlier run of the same nonce looked up.
+
+mod duplicates;
+mod earlier;
+mod hold;
+
+pub use duplicates::{Duplicates, Guard, Place};
+pub use earlier::Earlier;
+pub use hold::Pay;

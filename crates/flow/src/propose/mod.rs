@@ -1,0 +1,11 @@
+//! **Propose**: is this a request that could run, and what does it cost?
+//!
+//! Nothing here has an effect, and nothing is looked up: who asks has not proven anything yet.
+
+mod fingerprint;
+mod price;
+mod quote;
+
+pub use fingerprint::{NonceKey, fingerprint};
+pub use price::Prices;
+pub use quote::{Propose, Quote};

@@ -1,0 +1,114 @@
+//! The room's work: from a proposal to a [`Quote`], which is all that later rooms need to know of it.
+
+use std::sync::Arc;
+
+use execgate_model::{Digest, Entropy, Proposal, RunId};
+use execgate_payment::Terms;
+use execgate_receipt::digest_json;
+use execgate_tool::{Call, Prepared, Registry};
+
+use super::{NonceKey, Prices, fingerprint};
+use crate::Refusal;
+
+/// A request that could run, and its price. Only this room makes one.
+pub struct Quote {
+    proposal: Proposal,
+    terms: Terms,
+    run: RunId,
+    nonce_key: Option<NonceKey>,
+    args_digest: Digest,
+    prepared: Box<dyn Prepared>,
+}
+
+impl Quote {
+    /// The run that it may become.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The request.
+    #[must_use]
+    pub fn proposal(&self) -> &Proposal {
+        &self.proposal
+    }
+
+    /// What is to be paid.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The nonce within its scope; none for a request without nonce or scope.
+    #[must_use]
+    pub fn nonce_key(&self) -> Option<NonceKey> {
+        self.nonce_key
+    }
+
+    /// SHA-256 over the JCS of the payload.
+    #[must_use]
+    pub fn args_digest(&self) -> Digest {
+        self.args_digest
+    }
+
+    /// A payment is its own nonce where the caller gave none (CONTRACTS 2).
+    pub(crate) fn name_by_payment(&mut self, payment: Digest) {
+        if self.nonce_key.is_none() {
+            self.nonce_key = Some(NonceKey::of_payment(payment));
+            self.run = NonceKey::payment_run(payment, self.terms.fingerprint);
+        }
+    }
+
+    /// The checked call.
+    pub(crate) fn prepared(&mut self) -> &mut dyn Prepared {
+        self.prepared.as_mut()
+    }
+
+    /// Gives up the checked call, to be started.
+    pub(crate) fn into_call(self) -> Box<dyn Prepared> {
+        self.prepared
+    }
+}
+
+/// What the room needs.
+#[derive(Clone)]
+pub struct Propose {
+    /// What can be run.
+    pub registry: Registry,
+    /// What it costs.
+    pub prices: Prices,
+    /// Names for runs without a nonce.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Propose {
+    /// Checks a proposal and names its price.
+    ///
+    /// # Errors
+    /// A priced request without a credential is told the price, whatever its body (clients probe with empty
+    /// ones); then an unknown action or a bad payload names the rule that it breaks.
+    pub fn enter(&self, proposal: Proposal) -> Result<Quote, Refusal> {
+        let price = self.prices.of(&proposal.action);
+        if !price.is_zero() && proposal.credential.is_none() {
+            return Err(Refusal::PaymentRequired { price });
+        }
+        let tool = self
+            .registry
+            .find(proposal.action.as_str())
+            .ok_or_else(|| Refusal::UnknownAction { action: proposal.action.to_string() })?;
+        let undigestible = |error: execgate_receipt::CanonicalError| Refusal::Undigestible(error.to_string());
+        let fingerprint = fingerprint(&proposal).map_err(undigestible)?;
+        let args_digest = digest_json(&proposal.payload).map_err(undigestible)?;
+        let call = Call { payload: &proposal.payload, options: &proposal.options, effect: proposal.effect };
+        let prepared = tool.prepare(&call)?;
+        let named = proposal.nonce.as_ref().zip(proposal.caller.scope());
+        let (run, nonce_key) = match named {
+            Some((nonce, scope)) => {
+                (NonceKey::run(&scope, nonce, fingerprint), Some(NonceKey::new(&scope, nonce)))
+            }
+            None => (RunId::from_entropy(self.entropy.sixteen()), None),
+        };
+        let terms = Terms { amount: price, action: proposal.action.clone(), fingerprint };
+        Ok(Quote { proposal, terms, run, nonce_key, args_digest, prepared })
+    }
+}

@@ -1,0 +1,14 @@
+//! **Recover**: "we died in this room", one answer per stage.
+//!
+//! | died in | answer |
+//! | --- | --- |
+//! | propose, pay, authorise, approve | nothing was claimed: nothing to do |
+//! | execute | the handler may have acted: `unknown`, never started again by itself; the hold is released |
+//! | witness | the outcome is durable: the money is moved as it says (rails capture once for one hold) |
+//! | settle | as witness; a capture that nobody can tell the end of stays `pending` |
+//!
+//! Only runs of dead instances are touched (`store::orphans`).
+
+mod room;
+
+pub use room::{Recover, Recovered};

@@ -1,0 +1,127 @@
+//! What a receipt will say that is known when a run is claimed. It is stored with the intent, so that the
+//! receipt of a run whose process died can still be made.
+
+use execgate_model::{
+    ActionName, Amount, Caller, Digest, Effect, IdError, InstanceId, Nonce, RuleId, RunId, Surface, UnixMs,
+};
+use execgate_payment::Hold;
+use execgate_receipt::Content;
+use serde::{Deserialize, Serialize};
+
+use crate::Refusal;
+use crate::approve::Approval;
+use crate::authorise::{Authorised, IamWord};
+use crate::propose::Quote;
+
+/// The version of the stored form.
+const VERSION: u8 = 1;
+
+/// What is known at the claim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Facts {
+    v: u8,
+    /// The run.
+    pub run: RunId,
+    /// The instance that claimed it.
+    pub instance: InstanceId,
+    /// The contract under which it came in.
+    pub surface: Surface,
+    /// What is run.
+    pub action: ActionName,
+    /// SHA-256 over the JCS of the payload.
+    pub args_digest: Digest,
+    /// The caller's name for it.
+    pub nonce: Option<Nonce>,
+    /// For real, or simulated.
+    pub effect: Effect,
+    /// Who asks.
+    pub caller: Caller,
+    /// The rules in force.
+    pub policy: Digest,
+    /// The rule that allowed it.
+    pub rule: RuleId,
+    /// How the identity service was asked.
+    pub iam: IamWord,
+    /// The rule by which it is approved.
+    pub approval: RuleId,
+    /// The rail.
+    pub rail: String,
+    /// The price.
+    pub price: Amount,
+    /// What makes its payment unique.
+    pub payment: Option<String>,
+    /// When it was claimed.
+    pub started: UnixMs,
+}
+
+impl Facts {
+    /// Gathers what the rooms before found.
+    ///
+    /// # Errors
+    /// [`IdError`] if the name of a rule cannot stand in a receipt.
+    pub fn new(
+        quote: &Quote,
+        hold: &Hold,
+        authorised: &Authorised,
+        approval: &Approval,
+        instance: InstanceId,
+        started: UnixMs,
+    ) -> Result<Self, IdError> {
+        let proposal = quote.proposal();
+        Ok(Self {
+            v: VERSION,
+            run: quote.run(),
+            instance,
+            surface: proposal.surface,
+            action: proposal.action.clone(),
+            args_digest: quote.args_digest(),
+            nonce: proposal.nonce.clone(),
+            effect: proposal.effect,
+            caller: proposal.caller.clone(),
+            policy: authorised.allow.policy(),
+            rule: RuleId::new(authorised.allow.rule())?,
+            iam: authorised.iam,
+            approval: RuleId::new(approval.rule())?,
+            rail: hold.rail().to_owned(),
+            price: hold.amount(),
+            payment: hold.paid().claim.as_ref().map(|claim| claim.key.to_hex()),
+            started,
+        })
+    }
+
+    /// The content receipt of this run for an outcome and the digest of its result.
+    #[must_use]
+    pub fn content(&self, outcome: &str, result_digest: Option<Digest>) -> Digest {
+        let content = Content {
+            exec_id: self.run,
+            action: self.action.as_str(),
+            args_digest: self.args_digest,
+            nonce: self.nonce.as_ref().map(Nonce::as_str),
+            outcome,
+            result_digest,
+        };
+        content.receipt()
+    }
+
+    /// The stored form.
+    ///
+    /// # Errors
+    /// [`Refusal::Receipt`] if it cannot be written, which its types rule out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Refusal> {
+        serde_json::to_vec(self).map_err(|error| Refusal::Receipt { detail: error.to_string() })
+    }
+
+    /// Reads back the stored form.
+    ///
+    /// # Errors
+    /// [`Refusal::Receipt`] if it was written by a version that is not known here.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Refusal> {
+        let facts: Self =
+            serde_json::from_slice(bytes).map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
+        if facts.v == VERSION {
+            Ok(facts)
+        } else {
+            Err(Refusal::Receipt { detail: format!("intent version {} is not known here", facts.v) })
+        }
+    }
+}

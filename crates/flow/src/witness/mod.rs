@@ -1,0 +1,13 @@
+//! **Witness**: the receipt, and the second durable point.
+//!
+//! Outcome, receipt, answer and leaf become durable in one transaction; only then may anything be answered.
+
+mod facts;
+mod render;
+mod resolve;
+mod room;
+mod sign;
+
+pub use facts::Facts;
+pub use render::{Render, Summary};
+pub use room::{Witness, Witnessed};

@@ -1,0 +1,23 @@
+//! How an outcome becomes a body. The corridor decides what is answered; a surface decides its words.
+
+use execgate_model::{ActionName, Digest, Outcome, RunId};
+use execgate_store::Answer;
+
+/// All that a surface may say of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary<'a> {
+    /// The run.
+    pub run: RunId,
+    /// What was run.
+    pub action: &'a ActionName,
+    /// What became of it.
+    pub outcome: &'a Outcome,
+    /// Its content receipt.
+    pub content: Digest,
+}
+
+/// A surface's words for the end of a run. Must be a pure function: its bytes are answered again on a replay.
+pub trait Render: Send + Sync {
+    /// The answer, `Outcome::Unknown` included.
+    fn answer(&self, summary: &Summary<'_>) -> Answer;
+}

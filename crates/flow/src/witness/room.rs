@@ -1,0 +1,148 @@
+//! The room's work: statement, signature, and the second durable point.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use execgate_model::{Clock, CrashPoints, Digest, Outcome, Stage};
+use execgate_receipt::{Gateway, Kind, SigningKey, digest_json};
+use execgate_store::{Answer, Finish, Finished, Leaf, LeafKind, Store, StoreError};
+use tokio::time::sleep;
+
+use super::sign::{Said, enforced};
+use super::{Facts, Render, Summary};
+use crate::execute::Ended;
+use crate::settle::is_charged;
+use crate::ticket::{Settled, Ticket};
+use crate::{Laps, Passage, Refusal};
+
+/// How often an outcome that could not be written is tried again: the run has happened, so it must not be
+/// lost to a disk that is full for a moment.
+const RECORD_TRIES: u32 = 40;
+
+/// How long to wait between two tries.
+const RECORD_PAUSE: Duration = Duration::from_millis(250);
+
+/// What the room needs.
+#[derive(Clone)]
+pub struct Witness {
+    /// The receipt key.
+    pub key: Arc<SigningKey>,
+    /// Which gateway speaks.
+    pub gateway: Gateway,
+    /// The record.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where a test may let the process die.
+    pub crash: Arc<dyn CrashPoints>,
+}
+
+/// Proof that outcome and receipt are durable. Only this room makes one.
+#[derive(Debug)]
+pub struct Witnessed {
+    content: Digest,
+    answer: Answer,
+}
+
+impl Witnessed {
+    /// Gives the answer to a run whose money is settled.
+    pub(crate) fn into_passage(self, ticket: Ticket<Settled>, laps: Laps) -> Passage {
+        Passage {
+            run: ticket.run(),
+            content: self.content,
+            answer: self.answer,
+            replayed: false,
+            laps: laps.into_laps(),
+        }
+    }
+}
+
+impl Witness {
+    /// Records the end of a claimed run, as `stage`.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] if the record fails for long, [`Refusal::Receipt`] if no receipt can be made. The run
+    /// stays claimed, and recovery calls it unknown once this process is gone.
+    pub async fn record(
+        &self,
+        facts: &Facts,
+        salt: &[u8; 32],
+        ended: &Ended,
+        render: &dyn Render,
+        stage: Stage,
+    ) -> Result<Witnessed, Refusal> {
+        let finish = self.finish(facts, salt, ended, render, stage)?;
+        self.crash.reached("sealed");
+        let finished = self.write(&finish).await?;
+        self.crash.reached("recorded");
+        match finished {
+            Finished::Recorded => Ok(Witnessed { content: finish.content, answer: finish.answer }),
+            Finished::Late => {
+                Err(Refusal::Receipt { detail: "the run had been declared unknown meanwhile".to_owned() })
+            }
+        }
+    }
+
+    async fn write(&self, finish: &Finish) -> Result<Finished, StoreError> {
+        for _ in 1..RECORD_TRIES {
+            match self.store.finish(finish.clone()).await {
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) => {
+                    tracing::error!(run = %finish.run, %error, "an outcome could not be written; trying again");
+                    sleep(RECORD_PAUSE).await;
+                }
+                finished => return finished,
+            }
+        }
+        self.store.finish(finish.clone()).await
+    }
+
+    fn finish(
+        &self,
+        facts: &Facts,
+        salt: &[u8; 32],
+        ended: &Ended,
+        render: &dyn Render,
+        stage: Stage,
+    ) -> Result<Finish, Refusal> {
+        let (outcome, result_digest) = observed(ended.outcome());
+        let stage = if *outcome == Outcome::Unknown { Stage::Unknown } else { stage };
+        let word = outcome.word();
+        let said = Said {
+            kind: Kind::Final,
+            outcome: &word,
+            result_digest,
+            context_digest: None,
+            charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
+            enforced: enforced(outcome),
+            finished: (*outcome != Outcome::Unknown).then_some(ended.at()),
+        };
+        let signed = self.sign(facts, salt, said)?;
+        let summary = Summary { run: facts.run, action: &facts.action, outcome, content: signed.content };
+        Ok(Finish {
+            run: facts.run,
+            instance: facts.instance,
+            stage,
+            content: signed.content,
+            receipt: signed.file,
+            answer: render.answer(&summary),
+            outcome: word,
+            leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
+            at: ended.at(),
+        })
+    }
+}
+
+/// An outcome whose result has no exact digest cannot be proven, and so counts as not observed.
+fn observed(outcome: &Outcome) -> (&Outcome, Option<Digest>) {
+    match outcome {
+        Outcome::Unknown => (outcome, None),
+        Outcome::Done { product } => match digest_json(&product.result) {
+            Ok(digest) => (outcome, Some(digest)),
+            Err(error) => {
+                tracing::error!(%error, "a result has no exact digest");
+                (&Outcome::Unknown, None)
+            }
+        },
+    }
+}

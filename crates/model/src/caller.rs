@@ -1,0 +1,80 @@
+//! Who asks, and within what scope a nonce of theirs is unique.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GrantId, TenantId};
+
+/// How the caller was identified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Identity {
+    /// Somebody on this machine, in free mode on loopback. All of them are one caller.
+    Local,
+    /// Nobody in particular.
+    Anonymous,
+    /// The holder of a session secret that an earlier answer returned.
+    Session {
+        /// The public half of the session.
+        id: String,
+    },
+    /// The holder of a grant's key.
+    Grant {
+        /// Which grant.
+        id: GrantId,
+        /// True for an internal grant, which does not pay.
+        internal: bool,
+    },
+    /// Whoever proved to hold a wallet's key.
+    Wallet {
+        /// The wallet, in the normal form of its chain (CAIP-10).
+        account: String,
+    },
+}
+
+/// An identified (or anonymous) caller within a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The tenant that the caller belongs to.
+    pub tenant: TenantId,
+    /// How the caller was identified.
+    pub identity: Identity,
+}
+
+/// Where a nonce is unique: `(tenant, grant | wallet | session | local)` (CONTRACTS 2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope(String);
+
+impl Scope {
+    /// The text that is hashed and stored. It cannot be ambiguous: its parts hold no line break.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// The scope of this caller's nonces; an anonymous caller without a session has none, and so no replay.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        let who = match &self.identity {
+            Identity::Local => "local".to_owned(),
+            Identity::Anonymous => return None,
+            Identity::Session { id } => format!("session\n{id}"),
+            Identity::Grant { id, .. } => format!("grant\n{id}"),
+            Identity::Wallet { account } => format!("wallet\n{account}"),
+        };
+        Some(Scope(format!("{}\n{who}", self.tenant)))
+    }
+
+    /// The caller as one word for logs and listings.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.identity {
+            Identity::Local => "local".to_owned(),
+            Identity::Anonymous => "anonymous".to_owned(),
+            Identity::Session { id } => format!("session:{id}"),
+            Identity::Grant { id, .. } => format!("grant:{id}"),
+            Identity::Wallet { account } => format!("wallet:{account}"),
+        }
+    }
+}

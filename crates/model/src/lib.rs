@@ -1,0 +1,22 @@
+//! The nouns of execgate, and the two ports that make a run repeatable: [`Clock`] and [`Entropy`].
+//!
+//! Nothing here does IO, reads a clock or knows a wire format. Read on in `flow`, where these nouns walk
+//! through the rooms.
+
+mod caller;
+mod digest;
+mod id;
+mod money;
+mod outcome;
+mod port;
+mod proposal;
+mod stage;
+
+pub use caller::{Caller, Identity, Scope};
+pub use digest::{Digest, DigestError};
+pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId};
+pub use money::{Amount, AmountError};
+pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
+pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};
+pub use proposal::{Credential, Effect, Proposal, RunOptions, Surface};
+pub use stage::Stage;

@@ -1,0 +1,80 @@
+//! What an agent proposes, after a door has read it and before any room has judged it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ActionName, Caller, Nonce};
+
+/// Whether something may happen outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// For real.
+    Live,
+    /// Simulated: nothing outside changes.
+    DryRun,
+}
+
+/// The contract under which a caller came in; what is charged and answered can differ by it (CONTRACTS 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Surface {
+    /// `POST /execute`.
+    Execute,
+}
+
+impl Surface {
+    /// Whether a run that met its deadline is paid work here.
+    #[must_use]
+    pub const fn charges_timeouts(self) -> bool {
+        match self {
+            Self::Execute => true,
+        }
+    }
+}
+
+/// What a caller may ask of a run beside its payload. Part of the fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct RunOptions {
+    /// The wanted deadline in milliseconds; the action's own bound still holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// A payment credential as it came in, still unread: which rail it is for, and its bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The rail's name.
+    pub rail: String,
+    /// The credential as the header or body field held it.
+    pub bytes: Vec<u8>,
+}
+
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Credential").field("rail", &self.rail).finish_non_exhaustive()
+    }
+}
+
+/// A tool call or a piece of source code that somebody wants to happen.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// The contract under which it came in.
+    pub surface: Surface,
+    /// What to run.
+    pub action: ActionName,
+    /// The arguments, parsed.
+    pub payload: Value,
+    /// For real, or simulated.
+    pub effect: Effect,
+    /// What else the caller asks of the run.
+    pub options: RunOptions,
+    /// The caller's name for this execution.
+    pub nonce: Option<Nonce>,
+    /// Who asks.
+    pub caller: Caller,
+    /// An approval artifact, unread.
+    pub approval: Option<Value>,
+    /// A payment credential, unread.
+    pub credential: Option<Credential>,
+}

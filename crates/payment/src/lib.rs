@@ -1,0 +1,15 @@
+//! Payment rails: how a run is priced to its caller, held, captured and released.
+//!
+//! A rail is one folder. [`hold`], [`capture`] and [`release`] are the only ways to the evidence that the
+//! corridor asks for ([`Hold`], [`Settlement`]). Nothing here knows an HTTP framework.
+
+mod internal;
+mod rail;
+mod rails;
+
+pub use internal::Free;
+pub use rail::{
+    CaptureError, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms, capture,
+    hold, release,
+};
+pub use rails::Rails;

@@ -1,0 +1,45 @@
+//! Receipts: canonical JSON, digests, DSSE signatures, offline verification.
+//!
+//! A run that has been witnessed leaves three things. The *content receipt* ([`Content`]) is a hash that
+//! anybody with the same inputs and outcome reproduces. The *statement* ([`Statement`]) adds who, when, under
+//! which rule and for how much, and is signed ([`seal()`]). The *receipt file* ([`ReceiptFile`]) is what the owner
+//! keeps, and what [`verify()`] judges without asking anybody.
+//!
+//! This crate must never do IO, read a clock, make randomness, or depend on a sibling other than `model`: it is
+//! published alone and verifies alone. All JSON of outsiders comes in through [`parse_strict`].
+//!
+//! Read on in `canonical` and `strict` (which bytes a value has), `digest` and `content` (what is hashed),
+//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), and in
+//! the README below, which does the same with `openssl`.
+#![doc = include_str!("../README.md")]
+
+mod canonical;
+mod content;
+mod digest;
+mod envelope;
+mod facts;
+mod file;
+mod key;
+mod seal;
+mod statement;
+mod strict;
+mod time;
+mod verified;
+mod verify;
+
+pub use canonical::{CanonicalError, LARGEST_INTEGER, MAX_CANONICAL_NESTING, canonical};
+pub use content::{Content, RECEIPT_VERSION, result_digest_of_text};
+pub use digest::{SALT_BYTES, digest_json, run_id, salted, salted_digest, sha256};
+pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature, MAX_SIGNATURES, pae};
+pub use facts::RunFacts;
+pub use file::{FILE_VERSION, FileError, ReceiptFile};
+pub use key::{KeyError, KeyId, SecretText, SigningKey, VerifyingKey};
+pub use seal::{Seal, SealError, seal};
+pub use statement::{
+    ApprovalBasis, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE, PREDICATE_TYPE, PolicyFact,
+    Predicate, STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject, SubjectDigest, subject_name,
+};
+pub use strict::{MAX_NESTING, StrictError, parse_strict};
+pub use time::{TimeError, Timestamp};
+pub use verified::{Check, Finding, Verified};
+pub use verify::{VerifyError, verify};

@@ -1,0 +1,15 @@
+//! The crate from outside: only what it publishes, in one binary.
+//!
+//! `fixture` builds a typical run; the other files hold one promise each.
+
+#[cfg(test)]
+mod suite {
+    mod canonical;
+    mod fixture;
+    mod golden;
+    mod openssl;
+    mod seal;
+    mod speed;
+    mod tamper;
+    mod verify;
+}

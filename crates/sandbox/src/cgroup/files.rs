@@ -1,0 +1,69 @@
+//! Reading and writing a group's little files, and removing folders that earlier helpers left behind.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::FOLDER_PREFIX;
+
+/// Writes a value to an existing file.
+pub(super) fn write(file: &Path, value: impl ToString) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let open = fs::OpenOptions::new().write(true).open(file).map_err(named)?;
+    rustix::io::write(&open, value.to_string().as_bytes()).map_err(io::Error::from).map_err(named)?;
+    Ok(())
+}
+
+/// A file that holds one number.
+pub(super) fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The number after `key` in a file of `key value` lines.
+pub(super) fn field(file: &Path, key: &str) -> Option<u64> {
+    field_of(&fs::read_to_string(file).ok()?, key)
+}
+
+fn field_of(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Removes our folder and the slots in it. What is still busy stays, for the next sweep.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir(entry.path())?;
+        }
+    }
+    fs::remove_dir(folder)
+}
+
+/// Removes the folders of helpers that are dead.
+pub(super) fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)).map(str::to_owned);
+        let Some(owner) = owner.filter(|owner| owner.parse::<u32>().is_ok()) else { continue };
+        if Path::new("/proc").join(owner).exists() {
+            continue;
+        }
+        if let Err(error) = remove(&entry.path()) {
+            tracing::debug!(%error, folder = %entry.path().display(), "a dead helper's cgroup is still busy");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field_of;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let text = "oom_kill_disable 0\nunder_oom 1\noom_kill 42\n";
+        assert_eq!(field_of(text, "oom_kill"), Some(42));
+        assert_eq!(field_of(text, "oom"), None);
+        assert_eq!(field_of("max 7\n", "max"), Some(7));
+    }
+}

@@ -1,0 +1,173 @@
+//! The v1 back end: one group a slot in each hierarchy. A dead slot keeps memory charged, so its group is reused
+//! only below a floor, after it was asked to let go, and is replaced otherwise; counters are read as differences.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::files::{field, number, remove, sweep, write};
+use super::{Counted, FOLDER_PREFIX, pids_max};
+use crate::limits::Limits;
+
+/// Memory that may stay charged to an empty slot, in bytes. Less than a run's own start takes, so that it never
+/// decides a verdict; more than nothing, because letting go evicts the image's pages that others use.
+const CHARGED_FLOOR: u64 = 16 << 20;
+
+/// Length of one accounting period of the processor quota, in microseconds.
+const CPU_PERIOD_US: u64 = 100_000;
+
+/// Our folders in every hierarchy.
+pub(crate) struct Trees {
+    hierarchies: Vec<Hierarchy>,
+    slots: BTreeMap<usize, Slot>,
+    /// Numbers the folders, because a replaced one may linger.
+    made: u64,
+}
+
+struct Hierarchy {
+    base: PathBuf,
+    controllers: Vec<String>,
+}
+
+struct Slot {
+    /// One a hierarchy, in the same order: folder and its `cgroup.procs`.
+    groups: Vec<(PathBuf, OwnedFd)>,
+    limits: Option<Limits>,
+    before: Counted,
+}
+
+impl Trees {
+    pub(super) fn make(parents: BTreeMap<PathBuf, Vec<String>>) -> io::Result<Self> {
+        let mut trees = Self { hierarchies: Vec::new(), slots: BTreeMap::new(), made: 0 };
+        for (parent, controllers) in parents {
+            sweep(&parent);
+            let base = parent.join(format!("{FOLDER_PREFIX}{}", process::id()));
+            fs::create_dir(&base)?;
+            trees.hierarchies.push(Hierarchy { base, controllers });
+        }
+        // A trial, so that a host where limits cannot be set is found now.
+        let mut slot = trees.make_slot(0)?;
+        trees.limit(&mut slot, &Limits::default())?;
+        trees.slots.insert(0, slot);
+        Ok(trees)
+    }
+
+    pub(super) fn controllers(&self) -> Vec<String> {
+        self.hierarchies.iter().flat_map(|hierarchy| hierarchy.controllers.clone()).collect()
+    }
+
+    fn make_slot(&mut self, number: usize) -> io::Result<Slot> {
+        self.made += 1;
+        let mut groups = Vec::with_capacity(self.hierarchies.len());
+        for hierarchy in &self.hierarchies {
+            let folder = hierarchy.base.join(format!("s{number}-{}", self.made));
+            fs::create_dir(&folder)?;
+            let procs = fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?;
+            groups.push((folder, procs.into()));
+        }
+        Ok(Slot { groups, limits: None, before: Counted::default() })
+    }
+
+    fn folder<'a>(&self, slot: &'a Slot, controller: &str) -> Option<&'a Path> {
+        let at = self.hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == controller))?;
+        slot.groups.get(at).map(|(folder, _)| folder.as_path())
+    }
+
+    fn limit(&self, slot: &mut Slot, limits: &Limits) -> io::Result<()> {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let memory = self.folder(slot, "memory").ok_or_else(missing)?;
+        let plain = memory.join("memory.limit_in_bytes");
+        let with_swap = memory.join("memory.memsw.limit_in_bytes");
+        if with_swap.exists() {
+            // The sum may never be below the plain limit, so a rise starts with it and a fall ends with it.
+            if write(&plain, limits.memory_bytes).is_err() {
+                write(&with_swap, limits.memory_bytes)?;
+                write(&plain, limits.memory_bytes)?;
+            }
+            write(&with_swap, limits.memory_bytes)?;
+        } else {
+            write(&plain, limits.memory_bytes)?;
+        }
+        let pids = self.folder(slot, "pids").ok_or_else(missing)?;
+        write(&pids.join("pids.max"), pids_max(limits))?;
+        let cpu = self.folder(slot, "cpu").ok_or_else(missing)?;
+        write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
+        write(&cpu.join("cpu.cfs_quota_us"), CPU_PERIOD_US * u64::from(limits.cpu_percent) / 100)?;
+        slot.limits = Some(limits.clone());
+        Ok(())
+    }
+
+    pub(super) fn arm(&mut self, number: usize, limits: &Limits) -> io::Result<Vec<BorrowedFd<'_>>> {
+        let mut slot = match self.slots.remove(&number) {
+            Some(slot) => slot,
+            None => self.make_slot(number)?,
+        };
+        if slot.limits.as_ref() != Some(limits) {
+            self.limit(&mut slot, limits)?;
+        }
+        if let Some(memory) = self.folder(&slot, "memory") {
+            write(&memory.join("memory.max_usage_in_bytes"), 0)?;
+        }
+        slot.before = self.count(&slot);
+        let slot = self.slots.entry(number).insert_entry(slot).into_mut();
+        Ok(slot.groups.iter().map(|(_, procs)| procs.as_fd()).collect())
+    }
+
+    fn count(&self, slot: &Slot) -> Counted {
+        let memory = self.folder(slot, "memory");
+        let pids = self.folder(slot, "pids");
+        let accounting = self.folder(slot, "cpuacct");
+        Counted {
+            oom_kills: memory.and_then(|f| field(&f.join("memory.oom_control"), "oom_kill")).unwrap_or(0),
+            process_limit_hits: pids.and_then(|f| field(&f.join("pids.events"), "max")).unwrap_or(0),
+            cpu_us: accounting.and_then(|f| super::files::number(&f.join("cpuacct.usage"))).map(|ns| ns / 1000),
+            memory_peak: memory.and_then(|f| super::files::number(&f.join("memory.max_usage_in_bytes"))),
+        }
+    }
+
+    pub(super) fn read(&self, number: usize) -> Counted {
+        let Some(slot) = self.slots.get(&number) else { return Counted::default() };
+        let now = self.count(slot);
+        Counted {
+            oom_kills: now.oom_kills.saturating_sub(slot.before.oom_kills),
+            process_limit_hits: now.process_limit_hits.saturating_sub(slot.before.process_limit_hits),
+            cpu_us: now.cpu_us.map(|us| us.saturating_sub(slot.before.cpu_us.unwrap_or(0))),
+            memory_peak: now.memory_peak,
+        }
+    }
+
+    pub(super) fn recycle(&mut self, slot_number: usize) {
+        let Some(slot) = self.slots.remove(&slot_number) else { return };
+        let charged = || {
+            let memory = self.folder(&slot, "memory")?;
+            number(&memory.join("memory.usage_in_bytes"))
+        };
+        let over = |bytes: Option<u64>| bytes.is_none_or(|bytes| bytes > CHARGED_FLOOR);
+        if over(charged()) {
+            let let_go = self.folder(&slot, "memory").map(|memory| write(&memory.join("memory.force_empty"), 0));
+            if !matches!(let_go, Some(Ok(()))) || over(charged()) {
+                for (folder, _) in &slot.groups {
+                    if let Err(error) = fs::remove_dir(folder) {
+                        tracing::warn!(%error, folder = %folder.display(), "a used cgroup could not be removed");
+                    }
+                }
+                return;
+            }
+        }
+        self.slots.insert(slot_number, slot);
+    }
+}
+
+impl Drop for Trees {
+    fn drop(&mut self) {
+        self.slots.clear();
+        for hierarchy in &self.hierarchies {
+            if let Err(error) = remove(&hierarchy.base) {
+                tracing::warn!(%error, folder = %hierarchy.base.display(), "a cgroup could not be removed");
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The v2 back end: one group a slot below a folder of ours. We ourselves move to a leaf, because a group that
+//! has processes cannot hand controllers to its children. Never moves a process that is not ours.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::discover::NEEDED;
+use super::files::{field, remove, sweep, write};
+use super::{Counted, FOLDER_PREFIX, pids_max};
+use crate::limits::Limits;
+
+/// The leaf that the helper and its parent move to.
+const LEAF: &str = "execgate-self";
+
+/// Length of one accounting period of the processor quota, in microseconds.
+const CPU_PERIOD_US: u64 = 100_000;
+
+/// Our folder.
+pub(crate) struct Tree {
+    base: PathBuf,
+    slots: BTreeMap<usize, Slot>,
+}
+
+struct Slot {
+    folder: PathBuf,
+    procs: OwnedFd,
+    /// Since Linux 6.12 a write to it starts a new peak for this descriptor; `None` on older kernels.
+    peak: Option<OwnedFd>,
+    limits: Option<Limits>,
+    before: Counted,
+}
+
+impl Tree {
+    pub(super) fn make(own: PathBuf) -> io::Result<Self> {
+        sweep(&own);
+        hand_down(&own)?;
+        let base = own.join(format!("{FOLDER_PREFIX}{}", process::id()));
+        fs::create_dir(&base)?;
+        hand_down(&base)?;
+        let mut tree = Self { base, slots: BTreeMap::new() };
+        // A trial, so that a host where limits cannot be set is found now.
+        tree.arm(0, &Limits::default())?;
+        Ok(tree)
+    }
+
+    pub(super) fn controllers(&self) -> Vec<String> {
+        let handed = fs::read_to_string(self.base.join("cgroup.subtree_control")).unwrap_or_default();
+        handed.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn make_slot(&self, number: usize) -> io::Result<Slot> {
+        let folder = self.base.join(format!("s{number}"));
+        fs::create_dir(&folder)?;
+        let procs = fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?.into();
+        let peak = fs::OpenOptions::new().read(true).write(true).open(folder.join("memory.peak")).ok();
+        Ok(Slot { folder, procs, peak: peak.map(OwnedFd::from), limits: None, before: Counted::default() })
+    }
+
+    pub(super) fn arm(&mut self, number: usize, limits: &Limits) -> io::Result<&OwnedFd> {
+        let mut slot = match self.slots.remove(&number) {
+            Some(slot) => slot,
+            None => self.make_slot(number)?,
+        };
+        if slot.limits.as_ref() != Some(limits) {
+            limit(&slot.folder, limits)?;
+            slot.limits = Some(limits.clone());
+        }
+        slot.peak = slot.peak.filter(|peak| rustix::io::write(peak, b"reset").is_ok());
+        slot.before = count(&slot);
+        Ok(&self.slots.entry(number).insert_entry(slot).into_mut().procs)
+    }
+
+    pub(super) fn read(&self, number: usize) -> Counted {
+        let Some(slot) = self.slots.get(&number) else { return Counted::default() };
+        let now = count(slot);
+        Counted {
+            oom_kills: now.oom_kills.saturating_sub(slot.before.oom_kills),
+            process_limit_hits: now.process_limit_hits.saturating_sub(slot.before.process_limit_hits),
+            cpu_us: now.cpu_us.map(|us| us.saturating_sub(slot.before.cpu_us.unwrap_or(0))),
+            memory_peak: now.memory_peak,
+        }
+    }
+
+    pub(super) fn kill(&self, number: usize) {
+        // Absent before Linux 5.14; the kill of the init does the same there.
+        let Some(slot) = self.slots.get(&number) else { return };
+        if let Err(error) = write(&slot.folder.join("cgroup.kill"), 1) {
+            tracing::debug!(%error, "the cgroup could not be killed as a whole");
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.slots.clear();
+        if let Err(error) = remove(&self.base) {
+            tracing::warn!(%error, folder = %self.base.display(), "a cgroup could not be removed");
+        }
+    }
+}
+
+/// Lets the children of a group have the needed controllers.
+fn hand_down(group: &Path) -> io::Result<()> {
+    let control = group.join("cgroup.subtree_control");
+    let wanted = NEEDED.map(|controller| format!("+{controller}")).join(" ");
+    match write(&control, &wanted) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let leaf = group.join(LEAF);
+            if !leaf.exists() {
+                fs::create_dir(&leaf)?;
+            }
+            let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+            for pid in parent.into_iter().chain([process::id().to_string()]) {
+                write(&leaf.join("cgroup.procs"), pid)?;
+            }
+            write(&control, &wanted)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn limit(folder: &Path, limits: &Limits) -> io::Result<()> {
+    write(&folder.join("memory.max"), limits.memory_bytes)?;
+    let swap = folder.join("memory.swap.max");
+    if swap.exists() {
+        write(&swap, 0)?;
+    }
+    write(&folder.join("memory.oom.group"), 1)?;
+    write(&folder.join("pids.max"), pids_max(limits))?;
+    let quota = CPU_PERIOD_US * u64::from(limits.cpu_percent) / 100;
+    write(&folder.join("cpu.max"), format!("{quota} {CPU_PERIOD_US}"))
+}
+
+fn count(slot: &Slot) -> Counted {
+    let at = |file: &str| slot.folder.join(file);
+    Counted {
+        oom_kills: field(&at("memory.events"), "oom_kill").unwrap_or(0),
+        process_limit_hits: field(&at("pids.events"), "max").unwrap_or(0),
+        cpu_us: field(&at("cpu.stat"), "usage_usec"),
+        memory_peak: slot.peak.as_ref().and_then(peak),
+    }
+}
+
+fn peak(file: &OwnedFd) -> Option<u64> {
+    let mut text = [0; 32];
+    let read = rustix::io::pread(file, &mut text, 0).ok()?;
+    str::from_utf8(text.get(..read)?).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,111 @@
+//! What the operator decides once: image, languages, slots, tier. Never read from the environment here.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The guest's root, as the helper needs it: a folder and its name by content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRoot {
+    /// The folder that becomes `/`. Must hold `dev`, `proc`, `tmp` and `home/user`.
+    pub path: PathBuf,
+    /// The digest of its manifest; goes into every receipt.
+    pub digest: String,
+}
+
+/// Everything that a [`crate::Sandbox`] is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The guest's root.
+    pub image: ImageRoot,
+    /// The languages that may be run.
+    pub languages: Vec<Language>,
+    /// How many runs may be under way at once; at most [`Config::SLOTS_MAX`].
+    pub slots: usize,
+    /// Which tier to serve.
+    pub tier: TierChoice,
+}
+
+impl Config {
+    /// Each slot has a user id, a cgroup and descriptors of its own, so that there is a bound.
+    pub const SLOTS_MAX: usize = 1024;
+}
+
+/// How strong the isolation is. Named in every receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// Every guest is the operator's own user id; for development.
+    JailSingleUid,
+    /// Every layer but cgroups: resource limits and a watchdog stand in; for development.
+    JailNoCgroup,
+    /// Every layer.
+    Jail,
+}
+
+impl Tier {
+    /// The name in configuration, answers and receipts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jail => "jail",
+            Self::JailNoCgroup => "jail-no-cgroup",
+            Self::JailSingleUid => "jail-single-uid",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which tier the operator wants. A tier that was asked for is never replaced by a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TierChoice {
+    /// This one, or refuse to start.
+    Exactly(Tier),
+    /// The best that this host has, named in every receipt.
+    Strongest,
+}
+
+/// One language: how its interpreter is started and how its end is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Language {
+    /// The name that requests use.
+    pub name: String,
+    /// The interpreter and its arguments; the first is an absolute path in the image. A request's own
+    /// arguments follow.
+    pub argv: Vec<String>,
+    /// Added to `PATH`, `HOME`, `LANG` and `TMPDIR`, which are all that a guest's environment holds.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// How the code gets there.
+    pub source: Source,
+    /// How the end of a run is told.
+    pub verdict: VerdictBy,
+}
+
+/// How code is delivered to the interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Source {
+    /// As a sealed, read-only memory file on descriptor 3.
+    Descriptor,
+}
+
+/// How the end of a run is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictBy {
+    /// By one terminal frame (`value` or `exception`) on descriptor 4; without one, by the exit status.
+    Frames,
+    /// By the exit status alone; descriptor 4 is not there.
+    ExitStatus,
+}

@@ -1,0 +1,35 @@
+//! What held a run, for its receipt. Filled by the helper from what it did, never from what was asked for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Tier;
+
+/// What held a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enforced {
+    /// Version of this structure.
+    pub v: u32,
+    /// The tier.
+    pub tier: Tier,
+    /// How user ids inside map to the helper's: `inside outside count`.
+    pub uid_map: String,
+    /// Whether each slot has a user id of its own.
+    pub own_uid_per_slot: bool,
+    /// `v1`, `v2` or `none`.
+    pub cgroup: String,
+    /// The controllers in force.
+    pub controllers: Vec<String>,
+    /// SHA-256 of the system-call filter.
+    pub seccomp_sha256: String,
+    /// How many system calls it lets through, some of them by argument.
+    pub seccomp_rules: u32,
+    /// The Landlock version in force.
+    pub landlock_abi: u32,
+    /// The namespaces that are new for each run.
+    pub namespaces: Vec<String>,
+    /// The network profile.
+    pub network: String,
+    /// The digest of the image.
+    pub image: String,
+}

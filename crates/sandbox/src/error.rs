@@ -1,0 +1,89 @@
+//! Faults of ours: the sandbox did not start, or a run never did. What a guest does is never an error here.
+
+use std::io;
+
+use crate::jail::Step;
+
+/// Why the sandbox could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The socket pair to the helper could not be made.
+    #[error("failed to make the socket pair for the helper")]
+    SocketPair(#[source] io::Error),
+    /// The helper process could not be started.
+    #[error("failed to start the helper")]
+    SpawnHelper(#[source] io::Error),
+    /// The configuration could not be handed over.
+    #[error("failed to hand the configuration to the helper")]
+    Configure(#[source] io::Error),
+    /// The helper did not answer.
+    #[error("the helper did not answer in time")]
+    NoAnswer,
+    /// The helper ended, or talked nonsense.
+    #[error("failed to read the helper's answer")]
+    Answer(#[source] io::Error),
+    /// The number of slots is 0 or too large.
+    #[error("the number of slots must be between 1 and {max}")]
+    Slots {
+        /// The largest allowed number.
+        max: usize,
+    },
+    /// A language has no absolute interpreter path, or a text with a NUL in it.
+    #[error("the language `{0}` is not usable: it needs an absolute path and no NUL")]
+    Language(String),
+    /// This host cannot give the tier that was asked for. This is an answer, not a fault.
+    #[error("the sandbox refused to start: {0}")]
+    Refused(String),
+}
+
+/// Why a run never started, or was lost by us.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Every slot is taken.
+    #[error("all {slots} slots are taken")]
+    Full {
+        /// How many there are now.
+        slots: usize,
+    },
+    /// The language is not configured.
+    #[error("no language `{0}` is configured")]
+    UnknownLanguage(String),
+    /// An argument holds a NUL, or all together are too long.
+    #[error("the arguments hold a NUL or are longer than {max} bytes")]
+    Arguments {
+        /// The largest allowed size.
+        max: usize,
+    },
+    /// The memory file for code, arguments or input could not be made.
+    #[error("failed to store the request")]
+    Store(#[source] io::Error),
+    /// A pipe or socket for the run could not be made.
+    #[error("failed to make the pipes of the run")]
+    Pipes(#[source] io::Error),
+    /// The helper could not be told.
+    #[error("failed to hand the run to the helper")]
+    Send(#[source] io::Error),
+    /// The run's pipes could not be read.
+    #[error("failed to follow the run")]
+    Follow(#[source] io::Error),
+    /// The jail could not be built.
+    #[error("failed to build the jail at `{step}`")]
+    Spawn {
+        /// What was being done.
+        step: Step,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// The process that makes jails died before this one was ready, more than once.
+    #[error("the process that makes jails died")]
+    StemGone,
+    /// No slot came free in time.
+    #[error("no slot came free in time")]
+    NotHandedOut,
+    /// The helper is gone.
+    #[error("the helper is gone")]
+    HelperGone,
+}

@@ -1,0 +1,147 @@
+//! Everything the helper does once: identity, cgroups, its own namespaces, the filter, the first stem; and which
+//! tier that makes. A layer that is absent is a refusal, unless a weaker tier was asked for by name.
+
+use std::error::Error as _;
+use std::ffi::CString;
+
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+use super::house::House;
+use super::ids::{self, IdMap, Wanted};
+use super::stem_link::StemLink;
+use crate::cgroup::Cgroups;
+use crate::config::{Config, Language, Tier, TierChoice, VerdictBy};
+use crate::enforced::Enforced;
+use crate::jail::{Program, SCOPES_SINCE, StepError, place};
+use crate::seccomp::{self, Filter};
+use crate::stem::{Seed, SlotIds};
+use crate::sys::{self, clone_flags};
+
+/// What every guest's environment holds.
+const ENVIRONMENT: [(&str, &str); 4] =
+    [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/home/user"), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")];
+
+/// Slots beyond the configured ones, so that a run need not wait for an earlier one's jail to be torn down.
+fn spare(slots: usize) -> usize {
+    (slots / 4).max(2)
+}
+
+/// Prepares everything, or says in one sentence why this host or this configuration cannot.
+pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
+    let total = config.slots.saturating_add(spare(config.slots));
+    let wanted = match config.tier {
+        TierChoice::Exactly(Tier::JailSingleUid) => Wanted::Single,
+        TierChoice::Exactly(Tier::Jail | Tier::JailNoCgroup) | TierChoice::Strongest => Wanted::Best,
+    };
+    let cgroups = match config.tier {
+        TierChoice::Exactly(Tier::JailNoCgroup) => Err("not asked for".to_owned()),
+        TierChoice::Exactly(Tier::Jail | Tier::JailSingleUid) | TierChoice::Strongest => Cgroups::discover(),
+    };
+    let map = ids::settle(wanted).map_err(|error| format!("no user namespace can be made: {error}"))?;
+    if !map.has_room_for(total) {
+        return Err(format!("{} user ids are too few for {total} slots", map.count));
+    }
+    let tier = tier(config.tier, &map, cgroups.as_ref().err().map(String::as_str))?;
+    own_namespaces()?;
+    let landlock_abi = sys::landlock_abi();
+    if landlock_abi == 0 {
+        return Err("Landlock is not enabled in this kernel (boot with lsm=landlock,...)".to_owned());
+    }
+    let filter = seccomp::guest_filter();
+    let seed = seed(&config, &filter, landlock_abi, &map)?;
+    let stem = StemLink::make(&seed, &config.image.path, &map).map_err(|error| explain(&error))?;
+    let cgroups = cgroups.unwrap_or(Cgroups::None);
+    let enforced = enforced(&config, tier, &map, &cgroups, &filter, landlock_abi);
+    Ok((House::new(config, seed, map, cgroups, stem, total), enforced))
+}
+
+fn explain(error: &StepError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Which tier this is, or why it is not the one that was asked for.
+fn tier(choice: TierChoice, map: &IdMap, no_cgroups: Option<&str>) -> Result<Tier, String> {
+    let reached = match (map.ids, no_cgroups) {
+        (SlotIds::Own, None) => Tier::Jail,
+        (SlotIds::Own, Some(_)) => Tier::JailNoCgroup,
+        (SlotIds::Shared, _) => Tier::JailSingleUid,
+    };
+    match choice {
+        TierChoice::Strongest => Ok(reached),
+        TierChoice::Exactly(asked) if asked == reached => Ok(reached),
+        TierChoice::Exactly(asked) => {
+            let ids = match map.ids {
+                SlotIds::Own => "",
+                SlotIds::Shared => "; only one user id can be mapped (be root, or have newuidmap and subordinate ids)",
+            };
+            let cgroups = no_cgroups.map(|why| format!("; {why}")).unwrap_or_default();
+            Err(format!("the tier `{asked}` was asked for and this host gives `{reached}`{ids}{cgroups}"))
+        }
+    }
+}
+
+/// No network, and mounts that nobody else sees.
+fn own_namespaces() -> Result<(), String> {
+    let flags = clone_flags::NEWNS | clone_flags::NEWNET | clone_flags::NEWIPC;
+    sys::unshare(flags).map_err(|error| format!("no mount, network and ipc namespace can be made: {error}"))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change(c"/", private).map_err(|error| format!("mounts cannot be made private: {error}"))
+}
+
+fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Result<Seed, String> {
+    let programs = config.languages.iter().map(program).collect::<Result<_, _>>()?;
+    let (filter, ids) = (filter.program.clone(), map.ids);
+    Ok(Seed { programs, filter, landlock_abi, stem_id: map.stem_id(), ids })
+}
+
+fn program(language: &Language) -> Result<Program, String> {
+    let text = |text: String| CString::new(text).map_err(|_| format!("the language `{}` holds a NUL", language.name));
+    let own = language.env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let inherited = match language.verdict {
+        VerdictBy::Frames => place::FRAMES + 1,
+        VerdictBy::ExitStatus => place::FRAMES,
+    };
+    Ok(Program {
+        argv: language.argv.iter().cloned().map(text).collect::<Result<_, _>>()?,
+        environment: ENVIRONMENT
+            .into_iter()
+            .chain(own)
+            .map(|(key, value)| text(format!("{key}={value}")))
+            .collect::<Result<_, _>>()?,
+        inherited: u32::try_from(inherited).map_err(|error| error.to_string())?,
+    })
+}
+
+fn enforced(
+    config: &Config,
+    tier: Tier,
+    map: &IdMap,
+    cgroups: &Cgroups,
+    filter: &Filter,
+    landlock_abi: u32,
+) -> Enforced {
+    let mut namespaces = vec!["pid", "mount", "ipc", "uts"];
+    if !matches!(cgroups, Cgroups::None) {
+        namespaces.push("cgroup");
+    }
+    if landlock_abi < SCOPES_SINCE {
+        namespaces.push("network");
+    }
+    Enforced {
+        v: 1,
+        tier,
+        uid_map: map.line(),
+        own_uid_per_slot: map.ids == SlotIds::Own,
+        cgroup: cgroups.name().to_owned(),
+        controllers: cgroups.controllers(),
+        seccomp_sha256: filter.digest.clone(),
+        seccomp_rules: filter.rules,
+        landlock_abi,
+        namespaces: namespaces.into_iter().map(str::to_owned).collect(),
+        network: "none".to_owned(),
+        image: config.image.digest.clone(),
+    }
+}

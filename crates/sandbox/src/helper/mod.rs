@@ -1,0 +1,84 @@
+//! The privileged half: owns namespaces, mounts, cgroups and slots; talks to the client in fixed messages. One
+//! thread, one poll loop, no network, no keys. It never reads a guest's bytes: it passes descriptors on.
+//!
+//! As root it stays root of the host in mount and network namespaces of its own; as an ordinary user it is root
+//! of a user namespace of its own. Either way the stem and every guest live in a further user namespace.
+
+mod begin;
+mod house;
+mod ids;
+mod live;
+mod scratch;
+mod stem_link;
+mod watchdog;
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::config::Config;
+use crate::sys;
+use crate::wire::{FromHelper, Message as _, Received, ToHelper, receive, send, text_memfd, text_of};
+
+/// The number at which [`crate::spawn_helper`] leaves the control socket for the helper.
+pub const HELPER_CONTROL: RawFd = 3;
+
+/// The entry point of the hidden sub-command that [`crate::spawn_helper`] starts.
+///
+/// `control` is the number of the inherited socket, always [`HELPER_CONTROL`]. Must be called first thing in
+/// `main`, before any thread exists.
+pub fn helper_main(control: RawFd) -> ExitCode {
+    let Ok(control) = sys::take_inherited(control) else { return ExitCode::FAILURE };
+    // Modes are given in full wherever something is made.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let config = match configuration(&control) {
+        Ok(Some(config)) => config,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => return refuse(&control, &format!("the configuration cannot be read: {error}")),
+    };
+    match begin::begin(config) {
+        Ok((house, enforced)) => {
+            let ready = serde_json::to_vec(&enforced).map_err(io::Error::other);
+            let told = ready.and_then(|text| tell(&control, &FromHelper::Ready, &text));
+            if told.is_err() {
+                return ExitCode::FAILURE;
+            }
+            house.serve(&control)
+        }
+        Err(why) => refuse(&control, &why),
+    }
+}
+
+/// Waits for the configuration; `None` when the client went away first.
+fn configuration(control: &OwnedFd) -> io::Result<Option<Config>> {
+    loop {
+        match poll(&mut [PollFd::new(control, PollFlags::IN)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match receive(control)? {
+            Received::Packet(bytes, fds) => {
+                let (Ok(ToHelper::Configure), Some(text)) = (ToHelper::unpack(&bytes), fds.first()) else {
+                    return Err(io::Error::from(io::ErrorKind::InvalidData));
+                };
+                return serde_json::from_slice(&text_of(text)?).map(Some).map_err(io::Error::other);
+            }
+            Received::Nothing => {}
+            Received::End => return Ok(None),
+        }
+    }
+}
+
+fn tell(control: &OwnedFd, message: &FromHelper, text: &[u8]) -> io::Result<()> {
+    let text = text_memfd("execgate-answer", text)?;
+    send(control, &message.pack(), &[text.as_fd()])
+}
+
+fn refuse(control: &OwnedFd, why: &str) -> ExitCode {
+    match tell(control, &FromHelper::Refused, why.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_client_gone) => ExitCode::FAILURE,
+    }
+}

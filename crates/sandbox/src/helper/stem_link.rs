@@ -1,0 +1,115 @@
+//! The helper's end of the stem: makes one, writes its id maps, waits until it is ready. What it says is hostile.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+
+use super::ids::IdMap;
+use super::scratch;
+use crate::jail::{At as _, Step, StepError};
+use crate::stem::{Seed, SlotIds, become_stem};
+use crate::sys::{self, Cloned, clone_flags};
+use crate::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send};
+
+/// How long a stem may take to be ready; it takes some milliseconds.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A live stem.
+pub(super) struct StemLink {
+    pub(super) control: OwnedFd,
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl StemLink {
+    /// Clones a stem into its namespaces and waits until it is in its jail.
+    pub(super) fn make(seed: &Seed, image: &Path, map: &IdMap) -> Result<Self, StepError> {
+        let tree = scratch::open_image(image).at(Step::OpenImage)?;
+        scratch::seal_image(&tree).at(Step::SealImage)?;
+        let (ours, theirs) = pair().at(Step::CloneStem)?;
+        let flags = clone_flags::NEWUSER
+            | clone_flags::NEWNS
+            | clone_flags::NEWPID
+            | clone_flags::NEWNET
+            | clone_flags::NEWIPC
+            | clone_flags::NEWUTS;
+        match sys::clone3(flags).at(Step::CloneStem)? {
+            Cloned::Child => become_stem(seed, theirs, tree),
+            Cloned::Parent { pid, pidfd } => {
+                drop((theirs, tree));
+                let pidfd = pidfd.ok_or(io::ErrorKind::Other).at(Step::CloneStem)?;
+                let link = Self { control: ours, pid, pidfd };
+                link.write_maps(map).at(Step::WriteIdMaps)?;
+                send(&link.control, &ToStem::Go.pack(), &[]).at(Step::TellStem)?;
+                link.await_ready()?;
+                Ok(link)
+            }
+        }
+    }
+
+    fn write_maps(&self, map: &IdMap) -> io::Result<()> {
+        let folder = Path::new("/proc").join(self.pid.as_raw_pid().to_string());
+        if map.ids == SlotIds::Shared {
+            fs::write(folder.join("setgroups"), "deny")?;
+        }
+        fs::write(folder.join("uid_map"), map.line())?;
+        fs::write(folder.join("gid_map"), map.line())
+    }
+
+    fn await_ready(&self) -> Result<(), StepError> {
+        let timeout = Timespec::try_from(READY_WITHIN).ok();
+        loop {
+            match poll(&mut [PollFd::new(&self.control, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut).at(Step::StemReady),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).at(Step::StemReady),
+            }
+            match receive(&self.control).at(Step::StemReady)? {
+                Received::Packet(bytes, _) => {
+                    return match FromStem::unpack(&bytes) {
+                        Ok(FromStem::Ready) => Ok(()),
+                        Ok(FromStem::Failed { step, errno }) => {
+                            Err(StepError { step, error: io::Error::from_raw_os_error(errno) })
+                        }
+                        Ok(FromStem::Spawned { .. } | FromStem::SpawnFailed { .. }) | Err(_) => {
+                            Err(io::ErrorKind::InvalidData).at(Step::StemReady)
+                        }
+                    };
+                }
+                Received::Nothing => {}
+                Received::End => return Err(io::ErrorKind::UnexpectedEof).at(Step::StemReady),
+            }
+        }
+    }
+
+    /// Whether a process descriptor from the stem stands for a process in the stem's process namespace or below,
+    /// and which process of ours it is. Anything else is not killed.
+    pub(super) fn owns(&self, init: &OwnedFd) -> Option<i32> {
+        let number = init.as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+        let ids = info.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        let ids: Vec<i32> = ids.split_whitespace().map_while(|id| id.parse().ok()).collect();
+        // Ours, the stem's, and its own, in which it is the first.
+        match ids.as_slice() {
+            [pid, _, 1] => Some(*pid),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for StemLink {
+    fn drop(&mut self) {
+        // The first process of its namespace takes every jail with it.
+        if pidfd_send_signal(&self.pidfd, Signal::KILL).is_ok() {
+            let waited = waitpid(Some(self.pid), WaitOptions::empty());
+            if let Err(error) = waited {
+                tracing::debug!(%error, "the stem was reaped by somebody else");
+            }
+        }
+    }
+}

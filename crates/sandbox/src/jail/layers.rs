@@ -1,0 +1,96 @@
+//! The layers of a jail, in their only order. Reads as a recipe: one call, one line, one step name.
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::Resource;
+
+use super::init::Plan;
+use super::kernel::Kernel;
+use super::step::{At as _, Step, StepError};
+use super::place;
+use crate::stem::STEM_CAPABILITIES;
+use crate::sys::{borrow, clone_flags};
+
+/// Builds every layer that the init itself stands behind; afterwards it may fork the interpreter.
+///
+/// `descriptors` is what came with the message: [`place::COUNT`] to arrange, then cgroups to join.
+pub(super) fn build<K: Kernel>(kernel: &K, plan: &Plan, mut descriptors: Vec<OwnedFd>) -> Result<(), StepError> {
+    // Joined first: what is touched from here on is charged to the slot.
+    let cgroups = descriptors.split_off(place::COUNT.min(descriptors.len()));
+    for cgroup in &cgroups {
+        kernel.join_cgroup(cgroup).at(Step::JoinCgroup)?;
+    }
+    if !cgroups.is_empty() {
+        // After the join, so that the slot's own group is the root of what the guest can name.
+        kernel.unshare(clone_flags::NEWCGROUP).at(Step::CgroupNamespace)?;
+    }
+    drop(cgroups);
+    kernel.arrange(descriptors).at(Step::ArrangeDescriptors)?;
+    mounts(kernel)?;
+    kernel.drop_bounding(STEM_CAPABILITIES).at(Step::DropBoundingSet)?;
+    if plan.groups_can_be_dropped {
+        kernel.drop_groups().at(Step::SetGroups)?;
+    }
+    kernel.set_gid(plan.guest_id).at(Step::SetGid)?;
+    kernel.set_uid(plan.guest_id).at(Step::SetUid)?;
+    kernel.clear_capabilities().at(Step::ClearCapabilities)?;
+    // Both are cleared by a change of user id, so they come after it.
+    kernel.die_with_parent().at(Step::DeathSignal)?;
+    kernel.not_dumpable().at(Step::NotDumpable)?;
+    kernel.no_new_privileges().at(Step::NoNewPrivileges)?;
+    for (resource, value) in limits(plan) {
+        kernel.limit(resource, value).at(Step::ResourceLimits)?;
+    }
+    // Last: nothing can be mounted afterwards.
+    kernel.landlock(plan.landlock_abi).at(Step::Landlock)
+}
+
+/// One superblock, three folders of it, and a fresh `/proc`.
+fn mounts<K: Kernel>(kernel: &K) -> Result<(), StepError> {
+    // Staged on /dev/shm, because the image is read-only and has no spare folder.
+    kernel.attach(borrow(place::SCRATCH), c"/dev/shm").at(Step::AttachScratch)?;
+    kernel.bind(c"/dev/shm/tmp", c"/tmp").at(Step::BindTmp)?;
+    kernel.bind(c"/dev/shm/home", c"/home/user").at(Step::BindHome)?;
+    let shm = kernel.clone_tree(c"/dev/shm/shm").at(Step::CloneShm)?;
+    kernel.detach(c"/dev/shm").at(Step::DetachScratch)?;
+    kernel.attach(std::os::fd::AsFd::as_fd(&shm), c"/dev/shm").at(Step::AttachShm)?;
+    kernel.mount_proc(c"/proc").at(Step::GuestProc)
+}
+
+/// What a process of the guest may use, apart from what its cgroup counts.
+fn limits(plan: &Plan) -> Vec<(Resource, u64)> {
+    const STACK_BYTES: u64 = 8 << 20;
+    const SIGNALS_PENDING: u64 = 1024;
+    let mut limits = vec![
+        // 0 would not stop a core handler that reads from a pipe.
+        (Resource::Core, 1),
+        (Resource::Nofile, u64::from(plan.spawn.descriptors)),
+        (Resource::Nproc, u64::from(plan.spawn.user_processes)),
+        (Resource::Fsize, plan.spawn.file_bytes),
+        (Resource::Memlock, 0),
+        (Resource::Msgqueue, 0),
+        (Resource::Sigpending, SIGNALS_PENDING),
+        (Resource::Nice, 0),
+        (Resource::Rtprio, 0),
+        (Resource::Stack, STACK_BYTES),
+    ];
+    if let Some(bytes) = plan.spawn.data_bytes {
+        limits.push((Resource::Data, bytes));
+    }
+    limits
+}
+
+/// What the interpreter's process does between fork and exec. Returns only what failed.
+pub(super) fn enter_guest<K: Kernel>(kernel: &K, plan: &Plan, argv: &[std::ffi::CString]) -> StepError {
+    let prepared = (|| {
+        kernel.new_session().at(Step::Session)?;
+        kernel.reset_signals().at(Step::Signals)?;
+        kernel.enter(c"/home/user").at(Step::WorkingDirectory)?;
+        kernel.close_on_exec_from(plan.program.inherited).at(Step::CloseOnExec)?;
+        kernel.seccomp(&plan.filter).at(Step::Seccomp)
+    })();
+    match prepared {
+        Ok(()) => StepError { step: Step::Exec, error: kernel.exec(argv, &plan.program.environment) },
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,41 @@
+//! One single-use jail: what the init process does between its clone and the interpreter's exec.
+//!
+//! The order of the layers is fixed ([`layers::build`]) and asserted by a recorder. The init runs no guest
+//! code and never reads a byte of the request but the arguments that it passes on.
+//!
+//! Sole boundary between guest code and the host. Every change here needs a second reader.
+
+mod init;
+mod kernel;
+mod landlock;
+mod layers;
+mod step;
+
+pub(crate) use init::{Plan, Program, become_init};
+pub(crate) use kernel::{Kernel, Real};
+pub(crate) use landlock::SCOPES_SINCE;
+pub use step::Step;
+pub(crate) use step::{At, StepError};
+
+/// Where the init finds what it was handed, after it has arranged its descriptors.
+pub(crate) mod place {
+    use std::os::fd::RawFd;
+
+    pub(crate) const CODE: RawFd = 3;
+    pub(crate) const FRAMES: RawFd = 4;
+    pub(crate) const ARGUMENTS: RawFd = 5;
+    pub(crate) const SCRATCH: RawFd = 6;
+    pub(crate) const REPORT: RawFd = 7;
+    /// Index of the report pipe in the message.
+    pub(crate) const REPORT_INDEX: usize = 7;
+    /// How many descriptors of the message come from the client.
+    pub(crate) const SCRATCH_INDEX: usize = 6;
+    /// How many descriptors are arranged; cgroups follow them in the message.
+    pub(crate) const COUNT: usize = 8;
+}
+
+/// The first user and group id of guests, inside; each slot has the next one.
+pub(crate) const GUEST_ID_FIRST: u32 = 1000;
+
+#[cfg(test)]
+mod tests;

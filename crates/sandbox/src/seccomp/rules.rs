@@ -1,0 +1,175 @@
+//! Which system calls a guest may make, and why. What is not listed is refused with `EPERM`; what is newer
+//! than this list is unknown (`ENOSYS`); another architecture's entry kills the process.
+//!
+//! Sole boundary between guest code and the kernel's less-trodden parts. Every change needs a second reader.
+//! Never listed: new namespaces, the mount calls, `ptrace` and its kin, `bpf`, `perf_event_open`,
+//! `userfaultfd`, `io_uring_*`, keyrings, `splice`/`vmsplice`/`tee`, file handles, `inotify_*`, `fanotify_*`,
+//! `mincore`, `cachestat`, modules, `kexec`, swap, quota, accounting, clocks.
+
+use std::collections::BTreeMap;
+
+/// What the filter answers for one system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Let it through.
+    Allow,
+    /// Refuse with this error.
+    Refuse(i32),
+    /// Let it through if none of these bits is set in the argument's low word; else `EPERM`.
+    Without { argument: u8, bits: u32 },
+    /// Let it through if the argument's low word is one of these; else `EPERM`.
+    OneOf { argument: u8, values: &'static [u32] },
+}
+
+/// One line of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) number: u32,
+    pub(super) answer: Answer,
+}
+
+use Answer::{Allow, OneOf, Refuse, Without};
+
+/// `CLONE_NEW*` except `CLONE_NEWTIME`, which shares its bit with the exit signal and which `clone` cannot ask for.
+const NEW_NAMESPACES: u32 = 0x7E02_0000;
+
+/// Terminal questions (is this a terminal, how wide), bytes waiting, close-on-exec, non-blocking.
+const IOCTLS: &[u32] = &[0x5401, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C_542A];
+
+/// Names, timers, own attributes. Not: death signal, tracer, capabilities, seccomp, subreaper, memory map.
+/// In order: `GET_DUMPABLE`, `SET_DUMPABLE`, `SET_NAME`, `GET_NAME`, `GET_SECCOMP`, `CAPBSET_READ`,
+/// `SET_TIMERSLACK`, `GET_TIMERSLACK`, `SET_NO_NEW_PRIVS`, `GET_NO_NEW_PRIVS`, `SET_THP_DISABLE`,
+/// `GET_THP_DISABLE`, `SET_VMA` (names for anonymous memory, used by runtimes).
+const PRCTLS: &[u32] = &[3, 4, 15, 16, 21, 23, 29, 30, 38, 39, 41, 42, 0x5356_4D41];
+
+/// Duplicate, flags, record locks, open-file locks, pipe size, seals. Not: owner and signal, leases,
+/// directory notification.
+const FCNTLS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1033, 1034];
+
+/// `AF_UNIX` only: the profile without network.
+const SOCKET_FAMILIES: &[u32] = &[1];
+
+/// Ask (all ones), or the ordinary personality.
+const PERSONALITIES: &[u32] = &[0, 0xFFFF_FFFF];
+
+/// Advice but not `DONTNEED`, which would evict the shared image's pages and so be a signal to others.
+const FILE_ADVICE: &[u32] = &[0, 1, 2, 3, 5];
+
+macro_rules! allow {
+    ($into:expr; $($name:ident)*) => { $( $into.push((libc::$name, Allow)); )* };
+}
+
+/// The whole list, in order of number.
+pub(super) fn table() -> Vec<Rule> {
+    let mut list: Vec<(libc::c_long, Answer)> = Vec::new();
+    files(&mut list);
+    memory(&mut list);
+    processes(&mut list);
+    signals_and_time(&mut list);
+    sockets_and_events(&mut list);
+    by_argument(&mut list);
+    #[cfg(target_arch = "x86_64")]
+    older_names(&mut list);
+    let ordered: BTreeMap<u32, Answer> =
+        list.into_iter().filter_map(|(number, answer)| Some((u32::try_from(number).ok()?, answer))).collect();
+    ordered.into_iter().map(|(number, answer)| Rule { number, answer }).collect()
+}
+
+/// Reading and writing what the mounts and Landlock let be opened.
+fn files(list: &mut Vec<(libc::c_long, Answer)>) {
+    // Open, read, write, position.
+    allow!(list; SYS_openat SYS_openat2 SYS_close SYS_close_range SYS_read SYS_write SYS_pread64 SYS_pwrite64
+        SYS_readv SYS_writev SYS_preadv SYS_pwritev SYS_preadv2 SYS_pwritev2 SYS_lseek SYS_dup SYS_dup3 SYS_pipe2);
+    // Ask about files and folders.
+    allow!(list; SYS_fstat SYS_newfstatat SYS_statx SYS_faccessat SYS_faccessat2 SYS_readlinkat SYS_getdents64
+        SYS_statfs SYS_fstatfs SYS_getcwd SYS_getxattr SYS_lgetxattr SYS_fgetxattr SYS_listxattr SYS_llistxattr
+        SYS_flistxattr);
+    // Change them; the read-only image and Landlock say where.
+    allow!(list; SYS_ftruncate SYS_truncate SYS_fallocate SYS_fsync SYS_fdatasync SYS_flock SYS_mkdirat SYS_unlinkat
+        SYS_renameat2 SYS_linkat SYS_symlinkat SYS_fchmod SYS_fchmodat SYS_fchown SYS_fchownat SYS_utimensat
+        SYS_umask SYS_chdir SYS_fchdir SYS_copy_file_range);
+    // FIFOs; device nodes need a capability that nobody here has, and Landlock refuses them too.
+    allow!(list; SYS_mknodat);
+    // Anonymous files, sealed pipes between a program's own processes; charged to the cgroup.
+    allow!(list; SYS_memfd_create);
+}
+
+/// A program's own memory.
+fn memory(list: &mut Vec<(libc::c_long, Answer)>) {
+    allow!(list; SYS_mmap SYS_munmap SYS_mprotect SYS_mremap SYS_madvise SYS_brk SYS_msync SYS_membarrier
+        SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_get_mempolicy);
+    // mseal (462): seals one's own mappings; newer C libraries call it at start.
+    list.push((462, Allow));
+}
+
+/// A program's own processes and identity.
+fn processes(list: &mut Vec<(libc::c_long, Answer)>) {
+    allow!(list; SYS_execve SYS_execveat SYS_exit SYS_exit_group SYS_wait4 SYS_waitid SYS_getpid SYS_getppid
+        SYS_gettid SYS_getpgid SYS_setpgid SYS_getsid SYS_setsid SYS_set_tid_address SYS_set_robust_list
+        SYS_get_robust_list SYS_rseq SYS_futex SYS_futex_waitv SYS_sched_yield SYS_sched_getaffinity
+        SYS_sched_setaffinity SYS_sched_getparam SYS_sched_getscheduler SYS_sched_getattr
+        SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_sched_rr_get_interval SYS_getpriority
+        SYS_setpriority SYS_getcpu SYS_ioprio_get);
+    // futex_wake, futex_wait, futex_requeue (454..456): the newer half of futex.
+    for number in [454, 455, 456] {
+        list.push((number, Allow));
+    }
+    // Identity. No capability stands behind the setters, so they can only name what is already held.
+    allow!(list; SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getresuid SYS_getresgid SYS_getgroups
+        SYS_setuid SYS_setgid SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setfsuid SYS_setfsgid
+        SYS_capget);
+    // Limits can only be lowered; usage is one's own.
+    allow!(list; SYS_prlimit64 SYS_getrlimit SYS_setrlimit SYS_getrusage SYS_times SYS_uname SYS_sysinfo
+        SYS_getrandom);
+    // Process descriptors of one's own children; `pidfd_getfd` is not among them.
+    allow!(list; SYS_pidfd_open SYS_pidfd_send_signal);
+}
+
+/// Signals inside the process namespace, and clocks that are only read.
+fn signals_and_time(list: &mut Vec<(libc::c_long, Answer)>) {
+    allow!(list; SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_sigpending SYS_rt_sigsuspend
+        SYS_rt_sigtimedwait SYS_rt_sigqueueinfo SYS_rt_tgsigqueueinfo SYS_sigaltstack SYS_kill SYS_tkill
+        SYS_tgkill SYS_signalfd4 SYS_restart_syscall);
+    allow!(list; SYS_clock_gettime SYS_clock_getres SYS_clock_nanosleep SYS_nanosleep SYS_gettimeofday
+        SYS_getitimer SYS_setitimer SYS_timer_create SYS_timer_settime SYS_timer_gettime SYS_timer_getoverrun
+        SYS_timer_delete SYS_timerfd_create SYS_timerfd_settime SYS_timerfd_gettime);
+}
+
+/// Sockets that `socket` let be made, and waiting.
+fn sockets_and_events(list: &mut Vec<(libc::c_long, Answer)>) {
+    allow!(list; SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname SYS_getpeername SYS_sendto
+        SYS_sendmsg SYS_sendmmsg SYS_recvfrom SYS_recvmsg SYS_recvmmsg SYS_shutdown SYS_getsockopt SYS_setsockopt);
+    allow!(list; SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_ppoll SYS_pselect6
+        SYS_eventfd2);
+}
+
+/// Calls whose arguments decide, and calls whose refusal must have a certain name.
+fn by_argument(list: &mut Vec<(libc::c_long, Answer)>) {
+    list.push((libc::SYS_clone, Without { argument: 0, bits: NEW_NAMESPACES }));
+    // Its flags are behind a pointer; `ENOSYS` makes the C library fall back to `clone`.
+    list.push((libc::SYS_clone3, Refuse(libc::ENOSYS)));
+    list.push((libc::SYS_ioctl, OneOf { argument: 1, values: IOCTLS }));
+    list.push((libc::SYS_prctl, OneOf { argument: 0, values: PRCTLS }));
+    list.push((libc::SYS_fcntl, OneOf { argument: 1, values: FCNTLS }));
+    list.push((libc::SYS_socket, OneOf { argument: 0, values: SOCKET_FAMILIES }));
+    list.push((libc::SYS_socketpair, OneOf { argument: 0, values: SOCKET_FAMILIES }));
+    list.push((libc::SYS_personality, OneOf { argument: 0, values: PERSONALITIES }));
+    list.push((libc::SYS_fadvise64, OneOf { argument: 3, values: FILE_ADVICE }));
+    // Passes pages of the image into a pipe, as `splice` does; `EINVAL` makes every copier fall back to read and write.
+    list.push((libc::SYS_sendfile, Refuse(libc::EINVAL)));
+    // tmpfs may or may not have attributes; `cp -a` and `tar` go on after `EOPNOTSUPP`.
+    for number in [libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr] {
+        list.push((number, Refuse(libc::EOPNOTSUPP)));
+    }
+}
+
+/// Names that only this architecture still has; each is the older form of one above.
+#[cfg(target_arch = "x86_64")]
+fn older_names(list: &mut Vec<(libc::c_long, Answer)>) {
+    allow!(list; SYS_open SYS_creat SYS_stat SYS_lstat SYS_access SYS_readlink SYS_getdents SYS_mkdir SYS_rmdir
+        SYS_unlink SYS_rename SYS_renameat SYS_link SYS_symlink SYS_chmod SYS_chown SYS_lchown SYS_mknod SYS_utime
+        SYS_utimes SYS_futimesat SYS_dup2 SYS_pipe SYS_poll SYS_select SYS_epoll_create SYS_epoll_wait
+        SYS_eventfd SYS_signalfd SYS_alarm SYS_pause SYS_time SYS_getpgrp SYS_fork SYS_vfork SYS_arch_prctl);
+    // map_shadow_stack (453): the C library's own return-address protection.
+    list.push((453, Allow));
+}

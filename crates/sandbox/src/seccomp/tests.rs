@@ -1,0 +1,203 @@
+//! The tree against a linear reference, and the calls that must never be let through.
+
+use proptest::prelude::{ProptestConfig, any, prop_oneof, proptest};
+
+use super::rules::{Answer, table};
+use super::tree::{
+    ALLOW, ARCHITECTURE, ARCHITECTURE_AT, ARGUMENTS_AT, ERRNO, JUMP, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL,
+    KILL_PROCESS, LOAD, NUMBER_AT, RETURN, X32_BIT, compile, errno,
+};
+use crate::sys::SockFilter;
+
+/// What the kernel hands to a filter.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    architecture: u32,
+    number: u32,
+    arguments: [u64; 6],
+}
+
+impl Call {
+    fn word(&self, at: u32) -> u32 {
+        match at {
+            NUMBER_AT => self.number,
+            ARCHITECTURE_AT => self.architecture,
+            _ => {
+                let word = usize::try_from((at - ARGUMENTS_AT) / 4).unwrap();
+                let bytes = self.arguments[word / 2].to_le_bytes();
+                u32::from_le_bytes(bytes[(word % 2) * 4..][..4].try_into().unwrap())
+            }
+        }
+    }
+}
+
+/// Runs a filter as the kernel would.
+fn interpret(program: &[SockFilter], call: &Call) -> u32 {
+    let mut accumulator = 0;
+    let mut at = 0;
+    loop {
+        let instruction = program[at];
+        at += 1;
+        let holds = match instruction.code {
+            LOAD => {
+                accumulator = call.word(instruction.k);
+                continue;
+            }
+            RETURN => return instruction.k,
+            JUMP => {
+                at += usize::try_from(instruction.k).unwrap();
+                continue;
+            }
+            JUMP_EQUAL => accumulator == instruction.k,
+            JUMP_AT_LEAST => accumulator >= instruction.k,
+            JUMP_ANY_BIT => accumulator & instruction.k != 0,
+            other => panic!("unknown instruction {other:#x}"),
+        };
+        at += usize::from(if holds { instruction.jt } else { instruction.jf });
+    }
+}
+
+/// What the list says, read line by line.
+fn reference(call: &Call) -> u32 {
+    if call.architecture != ARCHITECTURE || call.number >= X32_BIT {
+        return KILL_PROCESS;
+    }
+    let rules = table();
+    let Some(rule) = rules.iter().find(|rule| rule.number == call.number) else {
+        let newest = rules.last().unwrap().number;
+        return errno(if call.number > newest { libc::ENOSYS } else { libc::EPERM });
+    };
+    let low = |argument: u8| u32::try_from(call.arguments[usize::from(argument)] & 0xFFFF_FFFF).unwrap();
+    let allowed = match rule.answer {
+        Answer::Allow => true,
+        Answer::Refuse(error) => return errno(error),
+        Answer::Without { argument, bits } => low(argument) & bits == 0,
+        Answer::OneOf { argument, values } => values.contains(&low(argument)),
+    };
+    if allowed { ALLOW } else { errno(libc::EPERM) }
+}
+
+fn plain(number: libc::c_long) -> Call {
+    Call { architecture: ARCHITECTURE, number: u32::try_from(number).unwrap(), arguments: [0; 6] }
+}
+
+#[test]
+fn the_tree_answers_every_number_as_the_list_does() {
+    let program = compile(&table());
+    for number in 0..1024 {
+        let call = plain(number);
+        assert_eq!(interpret(&program, &call), reference(&call), "system call {number}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_tree_answers_as_the_list_does_whatever_the_arguments(
+        architecture in prop_oneof![9 => proptest::strategy::Just(ARCHITECTURE), 1 => any::<u32>()],
+        number in prop_oneof![8 => 0_u32..500, 1 => any::<u32>()],
+        arguments in any::<[u8; 6]>(),
+        high in any::<[u64; 6]>(),
+        wide in any::<bool>(),
+    ) {
+        let mut values = high;
+        if !wide {
+            for (value, small) in values.iter_mut().zip(arguments) {
+                *value = (*value & !0xFFFF_FFFF) | u64::from(small);
+            }
+        }
+        let call = Call { architecture, number, arguments: values };
+        assert_eq!(interpret(&compile(&table()), &call), reference(&call));
+    }
+}
+
+#[test]
+fn what_must_never_be_let_through_is_refused() {
+    let program = compile(&table());
+    let never = [
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_fsopen,
+        libc::SYS_open_tree,
+        libc::SYS_move_mount,
+        libc::SYS_mount_setattr,
+        libc::SYS_pivot_root,
+        libc::SYS_chroot,
+        libc::SYS_clone3,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_kcmp,
+        libc::SYS_bpf,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+        libc::SYS_keyctl,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_splice,
+        libc::SYS_vmsplice,
+        libc::SYS_tee,
+        libc::SYS_sendfile,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_name_to_handle_at,
+        libc::SYS_inotify_init1,
+        libc::SYS_inotify_add_watch,
+        libc::SYS_fanotify_init,
+        libc::SYS_mincore,
+        libc::SYS_init_module,
+        libc::SYS_finit_module,
+        libc::SYS_kexec_load,
+        libc::SYS_swapon,
+        libc::SYS_quotactl,
+        libc::SYS_acct,
+        libc::SYS_settimeofday,
+        libc::SYS_clock_settime,
+        libc::SYS_adjtimex,
+        libc::SYS_reboot,
+        libc::SYS_syslog,
+        libc::SYS_seccomp,
+        libc::SYS_sethostname,
+        libc::SYS_memfd_secret,
+        451,
+    ];
+    for number in never {
+        let answer = interpret(&program, &plain(number));
+        assert_eq!(answer & 0xFFFF_0000, ERRNO, "system call {number} is answered {answer:#x}");
+    }
+}
+
+#[test]
+fn only_unix_sockets_can_be_made() {
+    let program = compile(&table());
+    for family in 0..64 {
+        let call = Call { arguments: [family, 1, 0, 0, 0, 0], ..plain(libc::SYS_socket) };
+        let expected = if family == 1 { ALLOW } else { errno(libc::EPERM) };
+        assert_eq!(interpret(&program, &call), expected, "family {family}");
+    }
+}
+
+#[test]
+fn a_clone_cannot_ask_for_any_namespace() {
+    let program = compile(&table());
+    for bit in [0x0002_0000_u64, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+        let call = Call { arguments: [bit | 17, 0, 0, 0, 0, 0], ..plain(libc::SYS_clone) };
+        assert_eq!(interpret(&program, &call), errno(libc::EPERM), "flag {bit:#x}");
+    }
+    let thread = Call { arguments: [0x003D_0F00, 0, 0, 0, 0, 0], ..plain(libc::SYS_clone) };
+    assert_eq!(interpret(&program, &thread), ALLOW);
+}
+
+#[test]
+fn another_architecture_and_the_x32_entry_kill() {
+    let program = compile(&table());
+    let i386 = Call { architecture: 0x4000_0003, ..plain(1) };
+    assert_eq!(interpret(&program, &i386), KILL_PROCESS);
+    let x32 = Call { number: X32_BIT + 1, ..plain(1) };
+    assert_eq!(interpret(&program, &x32), KILL_PROCESS);
+}

@@ -1,0 +1,64 @@
+//! Descriptors at fixed numbers. Never keeps a descriptor that it was not told to keep.
+#![expect(unsafe_code, reason = "descriptors at fixed numbers have no owner that the type system knows")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+
+/// Numbers below this one are targets of [`arrange`]; copies are made above it first.
+const STAGING: RawFd = 100;
+
+/// Moves `wanted[i]` to number `i` (inheritable), then closes everything else.
+///
+/// The caller must be single-threaded and must not use any other descriptor afterwards, owned or not.
+pub(crate) fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
+    let mut staged = Vec::with_capacity(wanted.len());
+    for fd in wanted {
+        staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, STAGING)?);
+        // Its number may be a target; closing it by the range below is enough.
+        let _number = fd.into_raw_fd();
+    }
+    for (target, fd) in (0..).zip(&staged) {
+        // SAFETY: takes no pointer. The target number is either free or a descriptor that was given up above.
+        if unsafe { libc::dup2(fd.as_raw_fd(), target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    let first = u32::try_from(staged.len()).map_err(io::Error::other)?;
+    for fd in staged {
+        let _number = fd.into_raw_fd();
+    }
+    close_from(first)
+}
+
+/// Closes every descriptor from `first` on, whoever owns it. Only for processes that have given all of them up.
+pub(crate) fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: takes no pointer; the caller, alone in its process, uses none of these numbers again.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Names a descriptor that [`arrange`] has placed.
+pub(crate) fn borrow(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: only called with numbers that `arrange` has filled and that stay open until the process ends.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Takes over a descriptor that the parent process left for us at a number both sides know.
+pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only used for asking whether the number is open; a wrong number is an error, not a hazard.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number is open, it was passed to this process for this purpose, and it is taken once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Copies a descriptor to a fixed number, to be inherited over exec. Safe between fork and exec.
+pub(crate) fn duplicate_inheritable(fd: impl AsFd, number: RawFd) -> io::Result<()> {
+    let from = fd.as_fd().as_raw_fd();
+    if from == number {
+        return Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?);
+    }
+    // SAFETY: takes no pointer; runs in a fresh child in which nothing owns the target number any more.
+    if unsafe { libc::dup2(from, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

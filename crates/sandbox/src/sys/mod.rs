@@ -1,0 +1,17 @@
+//! Thin safe wrappers, one kernel call each, for what `rustix` does not offer or marks unsafe.
+//!
+//! This folder is the only place in the crate where `unsafe` is allowed. It holds no decision: it never
+//! chooses an order, a path or a limit. The order of the calls lives in [`crate::jail`] and [`crate::stem`].
+
+mod bpf;
+mod descriptor;
+mod mount;
+mod process;
+
+pub(crate) use bpf::{SockFilter, install_filter, landlock_abi};
+pub(crate) use descriptor::{arrange, borrow, close_from, duplicate_inheritable, take_inherited};
+pub(crate) use mount::{AttrChange, mount_setattr};
+pub(crate) use process::{
+    CloneFlags, Cloned, Reaped, clone3, clone_flags, close_on_exec_from, execve, exit_now, fork, ignore_children,
+    reset_signals, set_hostname, unshare, wait_any,
+};

@@ -1,0 +1,175 @@
+//! Processes: clone, fork, exec, wait, signals. Never decides who may live; see [`crate::helper`].
+#![expect(unsafe_code, reason = "process creation and waiting have no safe wrapper")]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::process::Pid;
+
+/// Bits of `CLONE_*`, as the kernel takes them.
+pub(crate) type CloneFlags = u64;
+
+/// The namespace bits that this crate uses, widened once.
+pub(crate) mod clone_flags {
+    use super::CloneFlags;
+
+    pub(crate) const NEWNS: CloneFlags = 0x0002_0000;
+    pub(crate) const NEWCGROUP: CloneFlags = 0x0200_0000;
+    pub(crate) const NEWUTS: CloneFlags = 0x0400_0000;
+    pub(crate) const NEWIPC: CloneFlags = 0x0800_0000;
+    pub(crate) const NEWUSER: CloneFlags = 0x1000_0000;
+    pub(crate) const NEWPID: CloneFlags = 0x2000_0000;
+    pub(crate) const NEWNET: CloneFlags = 0x4000_0000;
+    pub(super) const PIDFD: CloneFlags = 0x0000_1000;
+}
+
+/// Which side of a clone or fork we are on.
+pub(crate) enum Cloned {
+    /// The new process.
+    Child,
+    /// The old process, with what it knows of the new one.
+    Parent { pid: Pid, pidfd: Option<OwnedFd> },
+}
+
+/// A reaped child.
+pub(crate) struct Reaped {
+    pub(crate) pid: Pid,
+    /// The raw wait status.
+    pub(crate) status: i32,
+    /// User and system time, in microseconds.
+    pub(crate) cpu_us: u64,
+    /// The largest resident set, in KiB.
+    pub(crate) peak_kib: u64,
+}
+
+/// Clones the calling, single-threaded process; the child gets a copy of the address space.
+pub(crate) fn clone3(flags: CloneFlags) -> io::Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: `clone_args` is plain data for which all zeroes is a valid value.
+    let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    args.flags = flags | clone_flags::PIDFD;
+    args.pidfd = u64::try_from(ptr::from_mut(&mut pidfd).addr()).map_err(io::Error::other)?;
+    args.exit_signal = u64::try_from(libc::SIGCHLD).map_err(io::Error::other)?;
+    // SAFETY: `args` lives over the call, its size is passed, no stack is shared (no CLONE_VM), and every
+    // caller is single-threaded, so that the child may go on using the allocator.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, ptr::from_mut(&mut args), size_of::<libc::clone_args>()) };
+    match result {
+        0 => Ok(Cloned::Child),
+        pid if pid > 0 => {
+            // SAFETY: the kernel has just stored a new descriptor that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            parent_of(i32::try_from(pid).map_err(io::Error::other)?, Some(pidfd))
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Forks by the C library, so that its own at-fork work is done.
+pub(crate) fn fork() -> io::Result<Cloned> {
+    // SAFETY: every caller is single-threaded, so the child may use the allocator and take any lock.
+    match unsafe { libc::fork() } {
+        0 => Ok(Cloned::Child),
+        pid if pid > 0 => parent_of(pid, None),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn parent_of(pid: i32, pidfd: Option<OwnedFd>) -> io::Result<Cloned> {
+    let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("the kernel gave no process id"))?;
+    Ok(Cloned::Parent { pid, pidfd })
+}
+
+/// Leaves some namespaces of the calling, single-threaded process for new ones.
+pub(crate) fn unshare(flags: CloneFlags) -> io::Result<()> {
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
+    // SAFETY: takes no pointer; namespaces do not affect memory safety, and no CLONE_FILES is ever passed.
+    check(unsafe { libc::unshare(flags) })
+}
+
+/// Replaces the process image; returns only on failure.
+pub(crate) fn execve(argv: &[CString], environment: &[CString]) -> io::Error {
+    let Some(path) = argv.first() else { return io::Error::from(io::ErrorKind::InvalidInput) };
+    let argv: Vec<_> = argv.iter().map(|a| a.as_ptr()).chain([ptr::null()]).collect();
+    let environment: Vec<_> = environment.iter().map(|e| e.as_ptr()).chain([ptr::null()]).collect();
+    // SAFETY: both arrays end with a null pointer and point to strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Ends the process at once, with no destructor and no at-exit handler.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` takes no pointer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for any child. `None` says that there is none left.
+pub(crate) fn wait_any() -> io::Result<Option<Reaped>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are valid for writing over the call.
+        let pid = unsafe { libc::wait4(-1, ptr::from_mut(&mut status), 0, usage.as_mut_ptr()) };
+        if let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) {
+            // SAFETY: zeroed at first, and filled by the kernel for a reaped child.
+            let usage = unsafe { usage.assume_init() };
+            let cpu_us = micros(usage.ru_utime).saturating_add(micros(usage.ru_stime));
+            return Ok(Some(Reaped { pid, status, cpu_us, peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0) }));
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EINTR) => {}
+            error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+            error => return Err(error),
+        }
+    }
+}
+
+fn micros(time: libc::timeval) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+/// Lets the kernel reap our children by itself.
+pub(crate) fn ignore_children() -> io::Result<()> {
+    disposition(libc::SIGCHLD, libc::SIG_IGN)
+}
+
+/// Gives every signal its default disposition and clears the mask.
+pub(crate) fn reset_signals() -> io::Result<()> {
+    for signal in (1..=libc::SIGRTMAX()).filter(|s| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(s)) {
+        disposition(signal, libc::SIG_DFL)?;
+    }
+    let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the pointer is valid for writing.
+    check(unsafe { libc::sigemptyset(none.as_mut_ptr()) })?;
+    // SAFETY: the set was initialised above, and the old set is not asked for.
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) })
+}
+
+fn disposition(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: only the two constants SIG_IGN and SIG_DFL are passed, so no handler is ever run.
+    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Names the machine inside our own host-name namespace.
+pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length are those of one live string.
+    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })
+}
+
+/// Marks every descriptor from `first` on as close-on-exec. Safe between fork and exec.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: only sets a flag on descriptors; nothing is closed under its owner.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

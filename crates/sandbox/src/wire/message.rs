@@ -1,0 +1,376 @@
+//! Every message there is. One enum a direction, so that nobody can be sent what only they may say.
+
+use std::time::Duration;
+
+use super::{Malformed, PACKET_BYTES, Reader, Writer};
+use crate::jail::Step;
+use crate::limits::Limits;
+
+/// Something that fits in a packet.
+pub(crate) trait Message: Sized {
+    fn pack(&self) -> [u8; PACKET_BYTES];
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed>;
+}
+
+/// Client to helper, on the control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ToHelper {
+    /// With a memory file that holds the configuration. Accepted once.
+    Configure,
+    /// With the run's socket, stdin, stdout, stderr, frames, code, arguments.
+    NewRun { language: u16, limits: Limits },
+    /// With a socket that is answered by `Capacity` when nothing runs any more.
+    Quiesce,
+}
+
+/// Helper to client, on the control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FromHelper {
+    /// With a memory file that says what is enforced.
+    Ready,
+    /// With a memory file that says why not.
+    Refused,
+    /// How many slots are usable now.
+    Capacity { usable: u32, quarantined: u32 },
+}
+
+/// Client to helper, on a run's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToRun {
+    Kill,
+}
+
+/// Helper to client, on a run's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromRun {
+    /// The jail exists; the clock starts.
+    Started,
+    /// It is being killed, and this is what was counted.
+    Ended { end: End, counters: Counters },
+    /// The jail could not be built.
+    NotStarted { step: Step, errno: i32 },
+    /// The process that makes jails died twice before this jail existed.
+    StemGone,
+}
+
+/// How the helper saw a run end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The interpreter ended by itself, with this wait status.
+    Exited { status: i32 },
+    /// We killed it while it ran.
+    Killed,
+    /// Its init ended without a report.
+    Lost,
+}
+
+/// What was counted for one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counters {
+    pub(crate) oom_kills: u64,
+    pub(crate) process_limit_hits: u64,
+    pub(crate) disk_full: bool,
+    pub(crate) cpu_us: Option<u64>,
+    pub(crate) memory_peak: Option<u64>,
+}
+
+/// Helper to stem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToStem {
+    /// The id maps are written.
+    Go,
+    /// With stdin, stdout, stderr, code, frames, arguments, tmpfs, report, then the cgroups.
+    Spawn(Spawn),
+}
+
+/// What the stem and the init need to know of a run. No byte of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spawn {
+    pub(crate) run: u64,
+    pub(crate) slot: u32,
+    pub(crate) language: u16,
+    pub(crate) descriptors: u32,
+    pub(crate) file_bytes: u64,
+    /// Processes per user id.
+    pub(crate) user_processes: u32,
+    /// Data size per process, where no cgroup counts memory.
+    pub(crate) data_bytes: Option<u64>,
+}
+
+/// Stem to helper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromStem {
+    /// The stem is in its jail.
+    Ready,
+    /// The stem could not be built.
+    Failed { step: Step, errno: i32 },
+    /// With the init's process descriptor.
+    Spawned { run: u64 },
+    /// No init was made.
+    SpawnFailed { run: u64, step: Step, errno: i32 },
+}
+
+/// Init to helper, on the report pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The jail could not be finished.
+    Failed { step: Step, errno: i32 },
+    /// The interpreter ended.
+    Exited { status: i32, cpu_us: u64, peak_kib: u64 },
+}
+
+fn put_limits(to: Writer, limits: &Limits) -> Writer {
+    to.u64(u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX))
+        .u64(limits.memory_bytes)
+        .u32(limits.processes)
+        .u64(limits.disk_bytes)
+        .u32(limits.inodes)
+        .u32(limits.descriptors)
+        .u32(limits.cpu_percent)
+        .u64(limits.output_bytes)
+        .u64(limits.output_discard_bytes)
+}
+
+fn take_limits(from: &mut Reader<'_>) -> Result<Limits, Malformed> {
+    Ok(Limits {
+        wall: Duration::from_millis(from.u64()?),
+        memory_bytes: from.u64()?,
+        processes: from.u32()?,
+        disk_bytes: from.u64()?,
+        inodes: from.u32()?,
+        descriptors: from.u32()?,
+        cpu_percent: from.u32()?,
+        output_bytes: from.u64()?,
+        output_discard_bytes: from.u64()?,
+    })
+}
+
+fn take_step(from: &mut Reader<'_>) -> Result<Step, Malformed> {
+    Step::from_number(from.u8()?).ok_or(Malformed)
+}
+
+impl Message for ToHelper {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Configure => Writer::new(1),
+            Self::NewRun { language, limits } => put_limits(Writer::new(2).u16(*language), limits),
+            Self::Quiesce => Writer::new(3),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Configure),
+            2 => Ok(Self::NewRun { language: from.u16()?, limits: take_limits(&mut from)? }),
+            3 => Ok(Self::Quiesce),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for FromHelper {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Ready => Writer::new(1),
+            Self::Refused => Writer::new(2),
+            Self::Capacity { usable, quarantined } => Writer::new(3).u32(*usable).u32(*quarantined),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Ready),
+            2 => Ok(Self::Refused),
+            3 => Ok(Self::Capacity { usable: from.u32()?, quarantined: from.u32()? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for ToRun {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        Writer::new(1).finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        if Reader::new(packet).u8()? == 1 { Ok(Self::Kill) } else { Err(Malformed) }
+    }
+}
+
+impl Message for FromRun {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Started => Writer::new(1),
+            Self::Ended { end, counters } => {
+                let (kind, status) = match end {
+                    End::Exited { status } => (1, *status),
+                    End::Killed => (2, 0),
+                    End::Lost => (3, 0),
+                };
+                let to = Writer::new(2).u8(kind).i32(status).u64(counters.oom_kills);
+                to.u64(counters.process_limit_hits)
+                    .u8(u8::from(counters.disk_full))
+                    .maybe(counters.cpu_us)
+                    .maybe(counters.memory_peak)
+            }
+            Self::NotStarted { step, errno } => Writer::new(3).u8(step.number()).i32(*errno),
+            Self::StemGone => Writer::new(4),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Started),
+            2 => {
+                let (kind, status) = (from.u8()?, from.i32()?);
+                let end = match kind {
+                    1 => End::Exited { status },
+                    2 => End::Killed,
+                    3 => End::Lost,
+                    _ => return Err(Malformed),
+                };
+                let counters = Counters {
+                    oom_kills: from.u64()?,
+                    process_limit_hits: from.u64()?,
+                    disk_full: from.flag()?,
+                    cpu_us: from.maybe()?,
+                    memory_peak: from.maybe()?,
+                };
+                Ok(Self::Ended { end, counters })
+            }
+            3 => Ok(Self::NotStarted { step: take_step(&mut from)?, errno: from.i32()? }),
+            4 => Ok(Self::StemGone),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for ToStem {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Go => Writer::new(1),
+            Self::Spawn(spawn) => Writer::new(2)
+                .u64(spawn.run)
+                .u32(spawn.slot)
+                .u16(spawn.language)
+                .u32(spawn.descriptors)
+                .u64(spawn.file_bytes)
+                .u32(spawn.user_processes)
+                .maybe(spawn.data_bytes),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Go),
+            2 => Ok(Self::Spawn(Spawn {
+                run: from.u64()?,
+                slot: from.u32()?,
+                language: from.u16()?,
+                descriptors: from.u32()?,
+                file_bytes: from.u64()?,
+                user_processes: from.u32()?,
+                data_bytes: from.maybe()?,
+            })),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for FromStem {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Ready => Writer::new(1),
+            Self::Failed { step, errno } => Writer::new(2).u8(step.number()).i32(*errno),
+            Self::Spawned { run } => Writer::new(3).u64(*run),
+            Self::SpawnFailed { run, step, errno } => Writer::new(4).u64(*run).u8(step.number()).i32(*errno),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Ready),
+            2 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
+            3 => Ok(Self::Spawned { run: from.u64()? }),
+            4 => Ok(Self::SpawnFailed { run: from.u64()?, step: take_step(&mut from)?, errno: from.i32()? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for Report {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Failed { step, errno } => Writer::new(1).u8(step.number()).i32(*errno),
+            Self::Exited { status, cpu_us, peak_kib } => Writer::new(2).i32(*status).u64(*cpu_us).u64(*peak_kib),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
+            2 => Ok(Self::Exited { status: from.i32()?, cpu_us: from.u64()?, peak_kib: from.u64()? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+
+    fn comes_back<M: Message + PartialEq + Debug>(message: M) {
+        assert_eq!(M::unpack(&message.pack()), Ok(message));
+    }
+
+    #[test]
+    fn every_message_comes_back_as_it_went() {
+        comes_back(ToHelper::Configure);
+        comes_back(ToHelper::NewRun { language: 7, limits: Limits::default() });
+        comes_back(ToHelper::Quiesce);
+        comes_back(FromHelper::Capacity { usable: 3, quarantined: 1 });
+        comes_back(ToRun::Kill);
+        let counters = Counters {
+            oom_kills: u64::MAX,
+            process_limit_hits: 2,
+            disk_full: true,
+            cpu_us: Some(3),
+            memory_peak: None,
+        };
+        for end in [End::Exited { status: -1 }, End::Killed, End::Lost] {
+            comes_back(FromRun::Ended { end, counters });
+        }
+        comes_back(FromRun::NotStarted { step: Step::Landlock, errno: 1 });
+        comes_back(ToStem::Spawn(Spawn {
+            run: 1,
+            slot: 2,
+            language: 3,
+            descriptors: 4,
+            file_bytes: 5,
+            user_processes: 6,
+            data_bytes: Some(u64::MAX),
+        }));
+        comes_back(FromStem::SpawnFailed { run: 9, step: Step::CloneInit, errno: 11 });
+        comes_back(Report::Exited { status: 256, cpu_us: 1, peak_kib: 2 });
+    }
+
+    #[test]
+    fn a_message_with_an_unknown_tag_is_malformed() {
+        assert_eq!(FromStem::unpack(&[0; PACKET_BYTES]), Err(Malformed));
+        assert_eq!(Report::unpack(&[9; PACKET_BYTES]), Err(Malformed));
+    }
+}

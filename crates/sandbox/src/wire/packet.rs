@@ -1,0 +1,110 @@
+//! Sends and receives one packet with its descriptors over a sequenced-packet socket. Never blocks on a send.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// Size of every message; the longest is a `NewRun` with its limits.
+pub(crate) const PACKET_BYTES: usize = 128;
+
+/// The most descriptors that go with one message: the run's own and its cgroups.
+const DESCRIPTORS_MAX: usize = 24;
+
+/// The longest text (configuration or refusal) that is passed as a memory file.
+const TEXT_BYTES_MAX: u64 = 4 << 20;
+
+/// A message and its descriptors, or the end of the link.
+pub(crate) enum Received {
+    Packet([u8; PACKET_BYTES], Vec<OwnedFd>),
+    Nothing,
+    End,
+}
+
+/// A connected pair of sequenced-packet sockets, closed on exec.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message; a reader that does not keep up is an error, never a wait.
+pub(crate) fn send(socket: impl AsFd, packet: &[u8; PACKET_BYTES], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let sent = sendmsg(socket, &[IoSlice::new(packet)], &mut control, flags)?;
+    if sent == PACKET_BYTES { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+}
+
+/// Takes one message, if there is one.
+pub(crate) fn receive(socket: impl AsFd) -> io::Result<Received> {
+    let mut bytes = [0; PACKET_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
+        Ok(message) => message,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Received::Nothing),
+        Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+        Err(error) => return Err(error.into()),
+    };
+    let mut fds = Vec::new();
+    for ancillary in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = ancillary {
+            fds.extend(rights);
+        }
+    }
+    if message.bytes == 0 && fds.is_empty() {
+        return Ok(Received::End);
+    }
+    if message.bytes != PACKET_BYTES || message.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC) {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    Ok(Received::Packet(bytes, fds))
+}
+
+/// Reads one packet-sized record from a pipe; `None` at its end or for a broken record.
+pub(crate) fn read_record(pipe: impl AsFd) -> Option<[u8; PACKET_BYTES]> {
+    let mut bytes = [0; PACKET_BYTES];
+    let got = rustix::io::retry_on_intr(|| rustix::io::read(pipe.as_fd(), &mut bytes)).ok()?;
+    (got == PACKET_BYTES).then_some(bytes)
+}
+
+/// A sealed memory file with these bytes, read from its start by whoever gets it.
+pub(crate) fn text_memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = bytes;
+    let mut at = 0;
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&fd, rest, at))?;
+        rest = rest.get(written..).unwrap_or_default();
+        at += u64::try_from(written).map_err(io::Error::other)?;
+    }
+    fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(fd)
+}
+
+/// The bytes of a memory file, up to a bound.
+pub(crate) fn text_of(fd: impl AsFd) -> io::Result<Vec<u8>> {
+    let size = u64::try_from(fstat(fd.as_fd())?.st_size).map_err(io::Error::other)?;
+    if size > TEXT_BYTES_MAX {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let at = u64::try_from(filled).map_err(io::Error::other)?;
+        match rustix::io::retry_on_intr(|| rustix::io::pread(fd.as_fd(), &mut *rest, at))? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            got => filled += got,
+        }
+    }
+    Ok(bytes)
+}

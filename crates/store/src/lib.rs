@@ -1,0 +1,15 @@
+//! The record of runs: what was claimed, what came of it, and the receipt.
+//!
+//! [`Store`] is the port, in the words of the domain. SQL never leaves this crate. A back end is a folder.
+
+mod open;
+mod port;
+mod record;
+mod sqlite;
+
+pub use open::{OpenError, OpenOptions, open};
+pub use port::{Reply, Store, StoreError};
+pub use record::{
+    Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, NewPayment, Page, Record, Repaid,
+    Resolution, SettlementWord, Undone,
+};

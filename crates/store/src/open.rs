@@ -1,0 +1,53 @@
+//! The one line that a new back end adds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use execgate_model::{InstanceId, UnixMs};
+
+use crate::Store;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Where the record is: `sqlite:///absolute/path.db`, `sqlite://relative.db`, or a PostgreSQL URL.
+    pub url: String,
+    /// The folder of this gateway's files; instance locks live in it.
+    pub data_dir: PathBuf,
+    /// This process.
+    pub instance: InstanceId,
+    /// When it starts.
+    pub at: UnixMs,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No back end reads such a URL.
+    #[error("no store reads the database URL scheme `{scheme}`; use sqlite:///path.db")]
+    Scheme {
+        /// The scheme of the URL.
+        scheme: String,
+    },
+    /// The back end failed.
+    #[error("failed to {doing}")]
+    Backend {
+        /// What we were doing.
+        doing: &'static str,
+        /// The back end's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Opens the store that a URL names.
+///
+/// # Errors
+/// [`OpenError`] names the step that failed.
+pub fn open(options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    let (scheme, rest) = options.url.split_once("://").unwrap_or(("sqlite", &options.url));
+    match scheme {
+        "sqlite" => crate::sqlite::open(rest, options),
+        other => Err(OpenError::Scheme { scheme: other.to_owned() }),
+    }
+}

@@ -1,0 +1,92 @@
+//! The port: what the rooms ask of a store, and what it promises.
+
+use execgate_model::{BoxFuture, Digest, InstanceId, RunId, UnixMs};
+
+use crate::{
+    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord, Undone,
+};
+
+/// Why the record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The back end refused or failed; nothing is known to have been written.
+    #[error("failed to {doing}")]
+    Backend {
+        /// What we were doing.
+        doing: &'static str,
+        /// The back end's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What was read is not what this version writes.
+    #[error("the record holds something unreadable in `{column}`")]
+    Unreadable {
+        /// Where.
+        column: &'static str,
+    },
+    /// Too much is waiting to be written.
+    #[error("the record is busy")]
+    Busy,
+    /// The store is closed, or its writer died.
+    #[error("the record is closed")]
+    Closed,
+}
+
+/// The answer of a store.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// The record of runs.
+///
+/// A write that has been answered is durable (CONTRACTS 5: `synchronous=FULL`, directory synced). Each
+/// method is one transaction; concurrent ones may share one flush.
+pub trait Store: Send + Sync {
+    /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer.
+    fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
+
+    /// Takes a claim back where no handler has started.
+    fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone>;
+
+    /// Records an outcome, `WHERE stage = execute AND instance = mine`; a late one leaves a `late` leaf.
+    fn finish(&self, finish: Finish) -> Reply<'_, Finished>;
+
+    /// Records where the money ended, and closes the run if it is at an end.
+    fn settle(&self, run: RunId, word: SettlementWord, reference: Option<String>, leaf: Option<Leaf>)
+    -> Reply<'_, ()>;
+
+    /// Claims a new payment for a run whose first one could not be captured.
+    fn repay(&self, run: RunId, payment: NewPayment) -> Reply<'_, Repaid>;
+
+    /// The run that holds a nonce.
+    fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>>;
+
+    /// The run that a payment has bought.
+    fn by_payment(&self, payment_key: Digest) -> Reply<'_, Option<RunId>>;
+
+    /// One run.
+    fn run(&self, run: RunId) -> Reply<'_, Option<Record>>;
+
+    /// Runs, newest first, without answers and receipts.
+    fn list(&self, page: Page) -> Reply<'_, Vec<Record>>;
+
+    /// The runs of dead instances that stand in `execute` or `witness`, oldest first. An instance is dead when
+    /// its lock can be taken; this instance never is.
+    fn orphans(&self) -> Reply<'_, Vec<Record>>;
+
+    /// Says what became of an unknown run. False if the run is not unknown or is resolved already.
+    fn resolve(&self, resolution: Resolution) -> Reply<'_, bool>;
+
+    /// Pauses or resumes all claims.
+    fn set_paused(&self, paused: bool) -> Reply<'_, ()>;
+
+    /// Whether claims are paused.
+    fn paused(&self) -> Reply<'_, bool>;
+
+    /// Forgets the answers of runs that ended before then; nonces, claims and receipts stay. Returns how many.
+    fn forget_answers(&self, before: UnixMs) -> Reply<'_, u64>;
+
+    /// This process's own row.
+    fn instance(&self) -> InstanceId;
+
+    /// Waits until everything is written and closes the files. Later calls answer [`StoreError::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,295 @@
+//! The shapes that go into the record and come out of it.
+
+use execgate_model::{ActionName, Amount, Digest, Effect, InstanceId, RunId, Stage, UnixMs};
+
+/// What kind of event a leaf of the log stands for (CONTRACTS 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeafKind {
+    /// A run was claimed.
+    Intent,
+    /// A run ended, and its receipt is durable.
+    Final,
+    /// An outcome came after the run had been declared unknown.
+    Late,
+    /// Money was captured or released.
+    Settlement,
+    /// A person said what became of an unknown run.
+    Resolve,
+}
+
+impl LeafKind {
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Final => "final",
+            Self::Late => "late",
+            Self::Settlement => "settlement",
+            Self::Resolve => "resolve",
+        }
+    }
+}
+
+/// One leaf: a salted digest, so that the log says nothing by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// What it stands for.
+    pub kind: LeafKind,
+    /// SHA-256(salt ‖ statement).
+    pub digest: Digest,
+}
+
+/// A payment that is claimed together with a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPayment {
+    /// What makes the payment unique on every rail.
+    pub key: Digest,
+    /// Who pays.
+    pub payer: String,
+    /// What the rail needs to capture or release after a restart.
+    pub state: Vec<u8>,
+    /// Which rail.
+    pub rail: String,
+    /// How much is held.
+    pub amount: Amount,
+}
+
+/// An approval that is used up together with a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalClaim {
+    /// What makes the approval unique.
+    pub key: Digest,
+}
+
+/// Everything that one claim transaction inserts, or nothing of it (CONTRACTS 1).
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The run.
+    pub run: RunId,
+    /// The instance that will run it.
+    pub instance: InstanceId,
+    /// SHA-256 over scope and nonce; none for a run that has no nonce.
+    pub nonce_key: Option<Digest>,
+    /// SHA-256 over action, payload, effect and options.
+    pub fingerprint: Digest,
+    /// SHA-256 over the scope of whoever may read the run; none where nobody but the operator may.
+    pub owner: Option<Digest>,
+    /// What is run.
+    pub action: ActionName,
+    /// For real, or simulated.
+    pub effect: Effect,
+    /// The caller in one word, for the operator's listings.
+    pub caller: String,
+    /// The rail that pays, `free` included.
+    pub rail: String,
+    /// The price.
+    pub price: Amount,
+    /// The payment, where one is claimed.
+    pub payment: Option<NewPayment>,
+    /// The approval, where one is used up.
+    pub approval: Option<ApprovalClaim>,
+    /// The salt of this run's digests.
+    pub salt: [u8; 32],
+    /// What recovery needs to write the receipt of a run whose process died: opaque to the store.
+    pub intent: Vec<u8>,
+    /// The leaf of the intent.
+    pub leaf: Leaf,
+    /// When.
+    pub at: UnixMs,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claimed {
+    /// The intent is durable; the handler may start.
+    Fresh,
+    /// The nonce is taken by this run, which may have another fingerprint.
+    Taken(Box<Record>),
+    /// The payment has bought another run.
+    PaymentSpent(RunId),
+    /// The approval was used for another run.
+    ApprovalSpent(RunId),
+    /// The operator has paused the gateway.
+    Paused,
+}
+
+/// The body that was answered, to be answered again byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// A status code in the numbers of HTTP.
+    pub status: u16,
+    /// The media type.
+    pub content_type: String,
+    /// The bytes.
+    pub body: Vec<u8>,
+}
+
+/// The second durable point: outcome, receipt, answer and leaf.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// The run.
+    pub run: RunId,
+    /// The instance that claimed it.
+    pub instance: InstanceId,
+    /// The stage that it takes: `Witness` while money is open, else `Settled`; `Unknown` for an orphan.
+    pub stage: Stage,
+    /// The outcome in one word.
+    pub outcome: String,
+    /// The content receipt.
+    pub content: Digest,
+    /// The receipt file, JSON.
+    pub receipt: Vec<u8>,
+    /// What is answered, now and on every replay.
+    pub answer: Answer,
+    /// The leaf of the receipt.
+    pub leaf: Leaf,
+    /// When.
+    pub at: UnixMs,
+}
+
+/// The answer to a finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// The outcome is durable.
+    Recorded,
+    /// The run had been declared unknown meanwhile: the outcome is only a `late` leaf.
+    Late,
+}
+
+/// The answer to an undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// The claim is gone; nonce, payment and approval are free again.
+    Undone,
+    /// The run is no longer this instance's to undo.
+    TooLate,
+}
+
+/// Where the money of a recorded run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SettlementWord {
+    /// Nothing was to be paid.
+    Free,
+    /// Held, not settled yet.
+    Held,
+    /// Taken.
+    Captured,
+    /// Given back.
+    Released,
+    /// The work is done, the capture failed, the result is withheld.
+    Unpaid,
+    /// Nobody can tell yet whether it was taken.
+    Pending,
+}
+
+impl SettlementWord {
+    /// Every word.
+    pub const ALL: [Self; 6] =
+        [Self::Free, Self::Held, Self::Captured, Self::Released, Self::Unpaid, Self::Pending];
+
+    /// The word that is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Held => "held",
+            Self::Captured => "captured",
+            Self::Released => "released",
+            Self::Unpaid => "unpaid",
+            Self::Pending => "pending",
+        }
+    }
+
+    /// Reads back what [`Self::as_str`] gave.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// The answer to a new payment for a run whose first one could not be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repaid {
+    /// The new payment is claimed for the run, which is `held` again.
+    Held,
+    /// The payment has bought another run.
+    PaymentSpent(RunId),
+    /// The run is not waiting for a payment.
+    NotDue,
+}
+
+/// What a person says of an unknown run.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    /// The run.
+    pub run: RunId,
+    /// What became of it, in the person's words.
+    pub note: String,
+    /// The signed statement, as a receipt file.
+    pub receipt: Vec<u8>,
+    /// Its leaf.
+    pub leaf: Leaf,
+    /// When.
+    pub at: UnixMs,
+}
+
+/// A recorded run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The run.
+    pub run: RunId,
+    /// The instance that claimed it.
+    pub instance: InstanceId,
+    /// SHA-256 over action, payload, effect and options.
+    pub fingerprint: Digest,
+    /// SHA-256 over the scope of whoever may read it.
+    pub owner: Option<Digest>,
+    /// What was run.
+    pub action: ActionName,
+    /// For real, or simulated.
+    pub effect: Effect,
+    /// The caller in one word.
+    pub caller: String,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The outcome in one word, once there is one.
+    pub outcome: Option<String>,
+    /// The content receipt, once there is one.
+    pub content: Option<Digest>,
+    /// The receipt file, once there is one.
+    pub receipt: Option<Vec<u8>>,
+    /// The stored answer; none before the end, and none after its retention.
+    pub answer: Option<Answer>,
+    /// Where the money stands.
+    pub settlement: SettlementWord,
+    /// The rail's own name for the movement.
+    pub settlement_reference: Option<String>,
+    /// The rail.
+    pub rail: String,
+    /// The price.
+    pub price: Amount,
+    /// What the rail needs to settle (of the newest payment).
+    pub payment_state: Option<Vec<u8>>,
+    /// The salt of its digests.
+    pub salt: [u8; 32],
+    /// What recovery needs.
+    pub intent: Vec<u8>,
+    /// What a person said of it.
+    pub resolution: Option<String>,
+    /// When it was claimed.
+    pub created: UnixMs,
+    /// When its outcome was recorded.
+    pub finished: Option<UnixMs>,
+}
+
+/// A page of a listing, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Only runs claimed before this one (the last of the page before).
+    pub before: Option<RunId>,
+    /// At most so many; a back end caps it at 1,000.
+    pub limit: u32,
+    /// Only runs of this stage.
+    pub stage: Option<Stage>,
+}

@@ -1,0 +1,92 @@
+//! The claim transaction, and its undoing (CONTRACTS 1).
+//!
+//! The order of the checks is a promise: a replay finds its run even while claims are paused.
+
+use execgate_model::{InstanceId, RunId};
+use rusqlite::Connection;
+
+use super::rows;
+use crate::{Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
+
+const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, approval_key, payment, fingerprint, owner, \
+    action, effect, caller, stage, settlement, rail, price, salt, created, intent) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16)";
+
+/// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
+pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
+    if let Some(nonce) = claim.nonce_key
+        && let Some(record) = rows::by_nonce(conn, nonce)?
+    {
+        return Ok(Claimed::Taken(Box::new(record)));
+    }
+    if rows::paused(conn)? {
+        return Ok(Claimed::Paused);
+    }
+    if let Some(payment) = &claim.payment
+        && let Some(run) = rows::by_payment(conn, payment.key)?
+    {
+        return Ok(Claimed::PaymentSpent(run));
+    }
+    if let Some(approval) = &claim.approval
+        && let Some(run) = rows::by_approval(conn, approval.key)?
+    {
+        return Ok(Claimed::ApprovalSpent(run));
+    }
+    insert(conn, claim)?;
+    Ok(Claimed::Fresh)
+}
+
+fn insert(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
+    let payment = claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
+    let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
+    rows::change(
+        conn,
+        INSERT_RUN,
+        "store a claim",
+        (
+            claim.run.as_bytes(),
+            claim.instance.as_bytes(),
+            claim.nonce_key.as_ref().map(|key| key.as_bytes()),
+            claim.approval.as_ref().map(|approval| approval.key.as_bytes()),
+            payment,
+            claim.fingerprint.as_bytes(),
+            claim.owner.as_ref().map(|owner| owner.as_bytes()),
+            claim.action.as_str(),
+            rows::effect_word(claim.effect),
+            &claim.caller,
+            settlement.as_str(),
+            &claim.rail,
+            rows::stored(claim.price.micros(), "store a price")?,
+            claim.salt,
+            rows::stored(claim.at.0, "store a time")?,
+            &claim.intent,
+        ),
+    )?;
+    rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))
+}
+
+/// Inserts a payment and gives the key of its row.
+pub(super) fn insert_payment(conn: &Connection, run: RunId, payment: &NewPayment) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let amount = rows::stored(payment.amount.micros(), "store an amount")?;
+    let params =
+        (payment.key.as_bytes(), run.as_bytes(), &payment.payer, &payment.rail, amount, &payment.state);
+    rows::change(conn, sql, "store a payment", params)?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Takes a claim back: the row with its nonce and approval, and the payment. Its intent leaf stays.
+pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Result<Undone, StoreError> {
+    let doing = "undo a claim";
+    let sql = "DELETE FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 RETURNING payment";
+    let params = (run.as_bytes(), instance.as_bytes());
+    let Some(payment) =
+        rows::first(conn, sql, doing, params, |row| rows::value::<Option<i64>>(row, 0, "payment"))?
+    else {
+        return Ok(Undone::TooLate);
+    };
+    if let Some(payment) = payment {
+        rows::change(conn, "DELETE FROM payment WHERE id = ?1", doing, [payment])?;
+    }
+    Ok(Undone::Undone)
+}

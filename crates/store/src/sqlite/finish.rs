@@ -1,0 +1,57 @@
+//! The second durable point: outcome, receipt, answer and leaf; and what a person says of an unknown run.
+
+use execgate_model::Stage;
+use rusqlite::Connection;
+
+use super::fault::backend;
+use super::rows;
+use crate::{Finish, Finished, LeafKind, Resolution, StoreError};
+
+const UPDATE_RUN: &str =
+    "UPDATE run SET stage = ?1 WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id";
+
+const INSERT_ENDING: &str =
+    "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// Records an outcome, if the run is still in `execute` of that instance; else only a `late` leaf.
+pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, StoreError> {
+    let doing = "record an outcome";
+    match finish.stage {
+        Stage::Witness | Stage::Settled | Stage::Unknown => {}
+        Stage::Parked | Stage::Execute => {
+            return Err(backend(doing, format!("no run ends in `{}`", finish.stage.as_str())));
+        }
+    }
+    let params = (finish.stage.as_str(), finish.run.as_bytes(), finish.instance.as_bytes());
+    let Some(row) = rows::first(conn, UPDATE_RUN, doing, params, |row| rows::value::<i64>(row, 0, "id"))? else {
+        rows::append_leaf(conn, finish.run, LeafKind::Late, &finish.leaf, Some(finish.at))?;
+        return Ok(Finished::Late);
+    };
+    let params = (
+        row,
+        &finish.outcome,
+        finish.content.as_bytes(),
+        rows::stored(finish.at.0, "store a time")?,
+        finish.answer.status,
+        &finish.answer.content_type,
+        &finish.receipt,
+        &finish.answer.body,
+    );
+    rows::change(conn, INSERT_ENDING, doing, params)?;
+    rows::append_leaf(conn, finish.run, finish.leaf.kind, &finish.leaf, Some(finish.at))?;
+    Ok(Finished::Recorded)
+}
+
+/// Says what became of an unknown run, once.
+pub(super) fn resolve(conn: &Connection, resolution: &Resolution) -> Result<bool, StoreError> {
+    let sql = "SELECT id FROM run WHERE run = ?1 AND stage = 'unknown'";
+    let Some(row) = rows::row_of(conn, sql, resolution.run)? else { return Ok(false) };
+    let sql = "INSERT INTO resolution (run, note, receipt, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    let at = rows::stored(resolution.at.0, "store a time")?;
+    if rows::change(conn, sql, "resolve a run", (row, &resolution.note, &resolution.receipt, at))? == 0 {
+        return Ok(false);
+    }
+    rows::append_leaf(conn, resolution.run, resolution.leaf.kind, &resolution.leaf, Some(resolution.at))?;
+    Ok(true)
+}

@@ -1,0 +1,66 @@
+//! Pages of runs, and the runs of dead instances. Neither reads history that it does not show.
+
+use execgate_model::{RunId, Stage};
+use rusqlite::Connection;
+
+use super::instances::{self, Instances};
+use super::rows::{self, select_brief, select_record};
+use crate::{Page, Record, StoreError};
+
+/// Runs on one page at most.
+const PAGE_RUNS: u32 = 1_000;
+
+// `INDEXED BY` makes a query that would read all of history an error instead of a slow answer.
+const ANY_STAGE: &str = select_brief!(
+    "run_by_created",
+    "WHERE (r.created, r.id) < (?1, ?2) ORDER BY r.created DESC, r.id DESC LIMIT ?3"
+);
+
+/// Open runs are few, so passing over them is cheap.
+const SETTLED: &str = select_brief!(
+    "run_by_created",
+    "WHERE (r.created, r.id) < (?1, ?2) AND r.stage = 'settled' ORDER BY r.created DESC, r.id DESC LIMIT ?3"
+);
+
+const NOT_SETTLED: &str = select_brief!(
+    "run_open",
+    "WHERE r.stage <> 'settled' AND r.stage = ?4 AND (r.created, r.id) < (?1, ?2) \
+    ORDER BY r.created DESC, r.id DESC LIMIT ?3"
+);
+
+const OPEN_OF: &str = select_record!(
+    "run_open",
+    "WHERE r.stage <> 'settled' AND r.stage IN ('execute', 'witness') AND r.instance = ?1"
+);
+
+/// A page of runs, newest first. A `before` that names no run gives an empty page.
+pub(super) fn list(conn: &Connection, page: Page) -> Result<Vec<Record>, StoreError> {
+    let doing = "list runs";
+    let Some((created, row)) = page.before.map_or(Ok(Some((i64::MAX, i64::MAX))), |run| place(conn, run))? else {
+        return Ok(Vec::new());
+    };
+    let limit = page.limit.min(PAGE_RUNS);
+    match page.stage {
+        None => rows::all(conn, ANY_STAGE, doing, (created, row, limit), rows::record),
+        Some(Stage::Settled) => rows::all(conn, SETTLED, doing, (created, row, limit), rows::record),
+        Some(stage) => {
+            rows::all(conn, NOT_SETTLED, doing, (created, row, limit, stage.as_str()), rows::record)
+        }
+    }
+}
+
+fn place(conn: &Connection, run: RunId) -> Result<Option<(i64, i64)>, StoreError> {
+    let sql = "SELECT created, id FROM run WHERE run = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok((rows::value(row, 0, "created")?, rows::value(row, 1, "id")?));
+    rows::first(conn, sql, "find the start of a page", [run.as_bytes()], read)
+}
+
+/// The runs of dead instances, oldest first. Takes the locks of these instances before it reads their runs.
+pub(super) fn orphans(conn: &Connection, instances: &Instances) -> Result<Vec<Record>, StoreError> {
+    let mut found = Vec::new();
+    for dead in instances.adopt(conn, instances::seen_in_open_runs(conn)?)? {
+        found.extend(rows::all(conn, OPEN_OF, "read orphans", [dead.as_bytes()], rows::record)?);
+    }
+    found.sort_by_key(|record| record.created);
+    Ok(found)
+}

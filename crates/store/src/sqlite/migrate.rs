@@ -1,0 +1,40 @@
+//! The schema, step by step. A step that has shipped never changes.
+
+use rusqlite::{Connection, Error as SqlError, TransactionBehavior};
+
+/// The steps, in order, each with the version that it leaves behind.
+const STEPS: &[(i32, &str)] = &[(1, include_str!("migrations/0001_runs.sql"))];
+
+/// The newest version that this release knows.
+const KNOWN: i32 = 1;
+
+/// Why a file's schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MigrateError {
+    /// A later release has written the file. Reading it with this one could lose what it means.
+    #[error("the database has schema version {found}, and this release knows {known}: use a newer release")]
+    Newer {
+        /// The version of the file.
+        found: i32,
+        /// The newest that this release knows.
+        known: i32,
+    },
+    /// SQLite failed; the file is as it was.
+    #[error("failed to apply the schema")]
+    Sql(#[from] SqlError),
+}
+
+/// Applies what is missing in one transaction, so that a file never has half a step.
+pub(super) fn migrate(conn: &mut Connection) -> Result<(), MigrateError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > KNOWN {
+        return Err(MigrateError::Newer { found, known: KNOWN });
+    }
+    for (version, step) in STEPS.iter().filter(|(version, _)| *version > found) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The record in one SQLite file, for one machine.
+//!
+//! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
+//! the writes of `claim`, `finish`, `settle` and `forget` and flushes many with one commit; `readers` never
+//! wait for it. `rows` turns rows into records, `instances` says which process is alive.
+
+mod claim;
+mod fault;
+mod finish;
+mod forget;
+mod instances;
+mod list;
+mod migrate;
+mod open;
+mod readers;
+mod rows;
+mod settle;
+mod store;
+mod writer;
+
+pub(crate) use open::open;

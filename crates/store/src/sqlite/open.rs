@@ -1,0 +1,128 @@
+//! Opens the file: its name, its mode, its pragmas, its threads.
+
+use std::error::Error;
+use std::fs::{File, OpenOptions as FileOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::instances::{Instances, opening_lock};
+use super::migrate::migrate;
+use super::readers::{self, Readers};
+use super::store::SqliteStore;
+use super::writer::Writer;
+use crate::{OpenError, OpenOptions, Store};
+
+/// How long we wait for the write lock while another process on the same file commits.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prepared statements that a connection keeps; we have some forty.
+const CACHED_STATEMENTS: usize = 64;
+
+/// Pages of the file that the writer keeps, in KiB: the inner pages of the random keys of some millions of runs.
+const WRITER_CACHE_KIB: i64 = 32 * 1_024;
+
+/// Pages that each reader keeps, in KiB.
+const READER_CACHE_KIB: i64 = 4 * 1_024;
+
+/// Pages in the WAL at which a commit copies them into the file.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
+fn failed<E: Into<Box<dyn Error + Send + Sync>>>(doing: &'static str) -> impl Fn(E) -> OpenError {
+    move |source| OpenError::Backend { doing, source: source.into() }
+}
+
+/// Opens the file that the part of the URL after `sqlite://` names.
+pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    let path = file_path(name, &options.data_dir).map_err(failed("read the database URL"))?;
+    let turn = opening_lock(&options.data_dir).map_err(failed("lock the data directory"))?;
+    let instances =
+        Instances::enter(&options.data_dir, options.instance).map_err(failed("lock this instance"))?;
+    create(&path).map_err(failed("create the database file"))?;
+    let mut conn = writing(&path).map_err(failed("open the database"))?;
+    migrate(&mut conn).map_err(failed("bring the database schema up to date"))?;
+    instances.sweep(&conn).map_err(failed("sweep out dead instances"))?;
+    instances.register(&conn, options.at).map_err(failed("register this instance"))?;
+    drop(turn);
+
+    let readers = (0..readers::CONNECTIONS).map(|_| reading(&path)).collect::<Result<Vec<_>, _>>();
+    let readers = Readers::new(readers.map_err(failed("open the database for reading"))?);
+    let instances = Arc::new(instances);
+    let writer = Writer::start(conn, Arc::clone(&instances)).map_err(failed("start the writing thread"))?;
+    Ok(Arc::new(SqliteStore::new(writer, readers, instances)))
+}
+
+/// The file of a URL.
+///
+/// `sqlite:///var/lib/x.db` and `sqlite:////var/lib/x.db` are absolute. Relative to the data directory are
+/// `sqlite://x.db` and, because that is how `SQLAlchemy` writes them, `sqlite:///x.db` (one name: nobody keeps a
+/// database in the root of the file system) and `sqlite:///./x.db`.
+fn file_path(name: &str, data_dir: &Path) -> io::Result<PathBuf> {
+    let refuse = |reason: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    if name.contains('?') {
+        return refuse("a SQLite URL takes no parameters");
+    }
+    let in_memory = name.is_empty() || name.trim_start_matches('/') == ":memory:";
+    if in_memory || name.ends_with('/') {
+        return refuse("a SQLite URL names a file, such as sqlite:///var/lib/execgate/execgate.db");
+    }
+    let relative = match name.strip_prefix('/') {
+        None => Some(name),
+        Some(rest) if !rest.contains('/') || rest.starts_with("./") => Some(rest),
+        Some(_) => None,
+    };
+    let path = relative.map_or_else(|| PathBuf::from(name), |relative| data_dir.join(relative));
+    path::absolute(path)
+}
+
+/// Makes the file, for the owner alone, and its name durable. SQLite gives its side files the same mode.
+fn create(path: &Path) -> io::Result<()> {
+    // Never opens an existing file: closing it again would drop the locks that SQLite holds on it in this process.
+    match FileOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file.sync_all()?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn writing(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.pragma_update(None, "page_size", env("PAGE", 4096))?;
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "cache_size", -env("CACHE", WRITER_CACHE_KIB))?;
+    conn.pragma_update(None, "wal_autocheckpoint", env("CKPT", CHECKPOINT_PAGES))?;
+    conn.pragma_update(None, "mmap_size", env("WMMAP", 0))?;
+    Ok(conn)
+}
+fn env(name: &str, d: i64) -> i64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
+}
+
+fn reading(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.pragma_update(None, "query_only", true)?;
+    conn.pragma_update(None, "mmap_size", env("RMMAP", 0))?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    readers::MODE.store(env("MODE", 0) as usize, std::sync::atomic::Ordering::Relaxed);
+    Ok(conn)
+}
+
+fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    // One thread at a time uses a connection, so SQLite need not lock it.
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // Without it SQLite plans a cached statement anew for each value of a parameter that a partial index could
+    // depend on: that costs more than running it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(conn)
+}

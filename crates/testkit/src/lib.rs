@@ -1,0 +1,1 @@
+//! The worlds that tests are run in.

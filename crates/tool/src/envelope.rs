@@ -1,0 +1,115 @@
+//! The code-run envelope (CONTRACTS 4): exactly `language, stdout, stderr, result, error`, and `truncated`
+//! only where something was cut.
+
+use execgate_model::ErrorReport;
+use serde_json::{Map, Value, json};
+
+/// What a run of code left, before it is cut to the output cap of its tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    pub(crate) language: String,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) result: Option<String>,
+    pub(crate) error: Option<ErrorReport>,
+    /// True if the sandbox already left something out.
+    pub(crate) truncated: bool,
+}
+
+/// One budget of bytes that fields drain in turn.
+struct Budget {
+    left: usize,
+    cap: usize,
+    cut: bool,
+}
+
+impl Budget {
+    /// Keeps as much as is left, never half a character, and says so where it cut.
+    fn keep(&mut self, text: &str) -> String {
+        if text.len() <= self.left {
+            self.left -= text.len();
+            return text.to_owned();
+        }
+        let mut end = self.left;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.left = 0;
+        self.cut = true;
+        format!("{}\n…[output truncated at {} bytes]", &text[..end], self.cap)
+    }
+}
+
+impl Envelope {
+    /// The JSON of the envelope, cut to `cap` bytes over all its fields in their order.
+    pub(crate) fn into_value(self, cap: usize) -> (Value, Option<ErrorReport>) {
+        let mut budget = Budget { left: cap, cap, cut: false };
+        let stdout = budget.keep(&String::from_utf8_lossy(&self.stdout));
+        let stderr = budget.keep(&String::from_utf8_lossy(&self.stderr));
+        let result = self.result.map(|text| budget.keep(&text));
+        let error = self.error.map(|error| ErrorReport {
+            name: budget.keep(&error.name),
+            message: budget.keep(&error.message),
+            traceback: budget.keep(&error.traceback),
+        });
+        let mut fields = Map::new();
+        fields.insert("language".to_owned(), self.language.into());
+        fields.insert("stdout".to_owned(), stdout.into());
+        fields.insert("stderr".to_owned(), stderr.into());
+        fields.insert("result".to_owned(), result.into());
+        fields.insert("error".to_owned(), error.as_ref().map_or(Value::Null, |error| json!(error)));
+        if budget.cut || self.truncated {
+            fields.insert("truncated".to_owned(), true.into());
+        }
+        (Value::Object(fields), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::ErrorReport;
+    use serde_json::json;
+
+    use super::Envelope;
+
+    fn envelope(stdout: &str, result: Option<&str>) -> Envelope {
+        Envelope {
+            language: "python".to_owned(),
+            stdout: stdout.as_bytes().to_vec(),
+            stderr: Vec::new(),
+            result: result.map(str::to_owned),
+            error: None,
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn an_envelope_has_exactly_the_five_fields_when_nothing_was_cut() {
+        let (value, _) = envelope("hi\n", Some("4")).into_value(100);
+        assert_eq!(
+            value,
+            json!({"language": "python", "stdout": "hi\n", "stderr": "", "result": "4", "error": null})
+        );
+    }
+
+    #[test]
+    fn one_budget_is_drained_in_order_and_never_cuts_a_character() {
+        let (value, _) = envelope("aé", Some("later")).into_value(2);
+        assert_eq!(value["stdout"], "a\n…[output truncated at 2 bytes]");
+        assert_eq!(value["result"], "\n…[output truncated at 2 bytes]");
+        assert_eq!(value["truncated"], true);
+    }
+
+    #[test]
+    fn an_error_is_cut_like_everything_else() {
+        let error = ErrorReport { name: "E".into(), message: "m".repeat(9), traceback: String::new() };
+        let (value, _) = Envelope { error: Some(error), ..envelope("", None) }.into_value(5);
+        assert_eq!(value["error"]["message"], "mmmm\n…[output truncated at 5 bytes]");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced_not_lost() {
+        let (value, _) = Envelope { stdout: vec![b'a', 0xff, b'b'], ..envelope("", None) }.into_value(100);
+        assert_eq!(value["stdout"], "a\u{fffd}b");
+    }
+}

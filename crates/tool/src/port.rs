@@ -1,0 +1,129 @@
+//! The port of a tool: what can be asked of anything that runs.
+
+use std::sync::Arc;
+
+use execgate_model::{BoxFuture, Effect, Product, RunId, RunOptions};
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// A call, checked by the doors and not yet by the tool.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The arguments.
+    pub payload: &'a Value,
+    /// What else was asked.
+    pub options: &'a RunOptions,
+    /// For real, or simulated.
+    pub effect: Effect,
+}
+
+/// Why a call can never run. The text is for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadCall {
+    /// Where in the payload, as a JSON pointer; empty for the payload itself.
+    pub pointer: String,
+    /// What the rule is.
+    pub message: String,
+}
+
+impl BadCall {
+    /// A complaint about one place of the payload.
+    #[must_use]
+    pub fn at(pointer: &str, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.to_owned(), message: message.into() }
+    }
+}
+
+/// Why a call cannot run now. Nothing has started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotStarted {
+    /// Every slot is taken.
+    #[error("every slot is taken")]
+    Full,
+    /// What the tool needs is switched off or not there on this host. The text is for the caller.
+    #[error("{0}")]
+    Unavailable(String),
+    /// We failed to start it. The text is for the operator.
+    #[error("failed to start: {0}")]
+    Fault(String),
+}
+
+/// Why a call has no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunFault {
+    /// Nothing had started: the claim can be taken back.
+    #[error(transparent)]
+    NotStarted(#[from] NotStarted),
+    /// It had started, and its end is lost. The text is for the operator.
+    #[error("the end of a started run is lost: {0}")]
+    Lost(String),
+}
+
+/// A caller's wish that a run should end. Shared between the door that sees the caller go and the run.
+#[derive(Debug, Clone)]
+pub struct Cancel(Arc<watch::Sender<bool>>);
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Cancel {
+    /// Asks for the end.
+    pub fn cancel(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Resolves once the end is asked for.
+    pub async fn cancelled(&self) {
+        // The sender lives as long as this value, so waiting cannot fail.
+        let _wanted = self.0.subscribe().wait_for(|wanted| *wanted).await;
+    }
+}
+
+/// What a run is told about itself.
+#[derive(Debug, Clone)]
+pub struct RunContext {
+    /// Its id, which goes upstream as the idempotency key.
+    pub run: RunId,
+    /// Whether somebody wants it to end.
+    pub cancel: Cancel,
+}
+
+/// A call that is checked and only has to be started.
+pub trait Prepared: Send + Sync {
+    /// Takes the slot that the run will need, before anything is claimed.
+    ///
+    /// # Errors
+    /// [`NotStarted`] if there is none.
+    fn reserve(&mut self) -> Result<(), NotStarted>;
+
+    /// Runs it, once.
+    fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>>;
+}
+
+/// What a tool says of itself to people and models.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// One sentence.
+    pub summary: &'static str,
+    /// The JSON Schema of its payload.
+    pub schema: Value,
+}
+
+/// Something that can be run.
+pub trait Tool: Send + Sync {
+    /// The action that it answers to.
+    fn name(&self) -> &str;
+
+    /// What it says of itself.
+    fn describe(&self) -> Description;
+
+    /// Checks a call, without any effect.
+    ///
+    /// # Errors
+    /// [`BadCall`] names the place and the rule.
+    fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall>;
+}

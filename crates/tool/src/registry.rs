@@ -1,0 +1,66 @@
+//! The static list of what can be run. Nothing is loaded at run time.
+
+use std::sync::Arc;
+
+use crate::Tool;
+
+/// Every tool of one gateway, in the order of their names.
+#[derive(Clone)]
+pub struct Registry(Arc<[Box<dyn Tool>]>);
+
+/// Why a list of tools is no registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Two tools answer to one name.
+    #[error("two tools are called `{name}`")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Registry {
+    /// A registry of these tools.
+    ///
+    /// # Errors
+    /// [`RegistryError::Twice`] if two have one name.
+    pub fn new(tools: impl IntoIterator<Item = Box<dyn Tool>>) -> Result<Self, RegistryError> {
+        let mut tools: Vec<_> = tools.into_iter().collect();
+        tools.sort_by(|a, b| a.name().cmp(b.name()));
+        match tools.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
+            Some(pair) => Err(RegistryError::Twice { name: pair[0].name().to_owned() }),
+            None => Ok(Self(tools.into())),
+        }
+    }
+
+    /// The tool that answers to a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&dyn Tool> {
+        let at = self.0.binary_search_by(|tool| tool.name().cmp(name)).ok()?;
+        Some(self.0[at].as_ref())
+    }
+
+    /// Every tool, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Tool> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Registry, RegistryError};
+    use crate::builtin;
+
+    #[test]
+    fn a_tool_is_found_by_its_name_and_no_other() {
+        let registry = Registry::new(builtin::all()).unwrap();
+        assert_eq!(registry.find("echo").map(|tool| tool.name().to_owned()), Some("echo".to_owned()));
+        assert!(registry.find("Echo").is_none());
+    }
+
+    #[test]
+    fn two_tools_of_one_name_are_no_registry() {
+        let twice = builtin::all().into_iter().chain(builtin::all());
+        assert_eq!(Registry::new(twice).err(), Some(RegistryError::Twice { name: "add".to_owned() }));
+    }
+}

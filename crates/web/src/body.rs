@@ -1,0 +1,78 @@
+//! Reading a body: its type, its size, its time, and strict JSON.
+
+use core::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use execgate_receipt::parse_strict;
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Map, Value};
+
+use crate::problem::Problem;
+
+/// The largest body, in bytes: code of 50,000 characters of four bytes, escaped, and room for the rest.
+const BODY_MAX: usize = 1 << 20;
+
+/// How long a whole body may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Reads a body as one JSON object.
+pub(crate) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::content_type());
+    }
+    let bytes = match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_MAX).collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return Err(Problem::too_large(BODY_MAX));
+        }
+        Ok(Err(_)) => return Err(Problem::bad_request("broken-body", "the body broke off")),
+        Err(_) => return Err(Problem::slow_body()),
+    };
+    match parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(Problem::bad_field("", "the body must be a JSON object")),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(kind)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Takes the fields of a body one by one, and refuses what is left over.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub(crate) fn new(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
+    /// A field of any type; null is as good as absent.
+    pub(crate) fn any(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A text that must be there.
+    pub(crate) fn text(&mut self, name: &str) -> Result<String, Problem> {
+        match self.any(name) {
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(Problem::bad_field(format!("/{name}"), format!("`{name}` must be a string"))),
+            None => Err(Problem::bad_field(format!("/{name}"), format!("`{name}` is required"))),
+        }
+    }
+
+    /// Refuses fields that nobody asked for.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let name: String = name.chars().take(64).collect();
+                let place = name.replace('~', "~0").replace('/', "~1");
+                Err(Problem::bad_field(format!("/{place}"), format!("unknown field `{name}`")))
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What every handler of one gateway shares.
+
+use std::sync::Arc;
+
+use execgate_flow::Corridor;
+use execgate_model::{Clock, Entropy, TenantId};
+use execgate_store::Store;
+use serde::Serialize;
+
+use crate::doors::DoorRules;
+use crate::render::ExecuteWords;
+
+/// Whether `/execute` asks for a signed artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecMode {
+    /// No artifact is needed.
+    Demo,
+}
+
+/// What the gateway says of itself.
+#[derive(Debug, Clone)]
+pub struct ServiceInfo {
+    /// The version of the binary.
+    pub version: &'static str,
+    /// The mode of `/execute`.
+    pub mode: ExecMode,
+    /// The allow-list, where there is one.
+    pub allow_list: Option<Vec<String>>,
+    /// The sandbox tier that code runs in, or why there is none.
+    pub sandbox: String,
+}
+
+/// What a gateway is made of.
+pub struct HouseParts {
+    /// The corridor.
+    pub corridor: Corridor,
+    /// The record, for reading.
+    pub store: Arc<dyn Store>,
+    /// Who may come in, and how.
+    pub doors: DoorRules,
+    /// What the gateway says of itself.
+    pub info: ServiceInfo,
+    /// The tenant of callers without a grant.
+    pub tenant: TenantId,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Session secrets.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// One gateway, as its handlers see it.
+pub struct House {
+    pub(crate) parts: HouseParts,
+    pub(crate) execute_words: Arc<ExecuteWords>,
+}
+
+impl House {
+    /// A gateway of these parts.
+    #[must_use]
+    pub fn new(parts: HouseParts) -> Self {
+        Self { parts, execute_words: Arc::new(ExecuteWords) }
+    }
+
+    /// Turns new runs away and waits for those that go on.
+    pub async fn drain(&self) {
+        self.parts.corridor.drain().await;
+    }
+}

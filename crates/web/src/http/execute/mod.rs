@@ -1,0 +1,5 @@
+//! The execution boundary (the OpenExec surface): `POST /execute`.
+
+mod execute;
+
+pub(crate) use execute::execute;

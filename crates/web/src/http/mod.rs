@@ -1,0 +1,9 @@
+//! The HTTP surfaces, one folder each. A handler reads, asks and writes; it decides nothing.
+
+pub(crate) mod execute;
+pub(crate) mod receipts;
+pub(crate) mod runs;
+pub(crate) mod service;
+mod write;
+
+pub(crate) use write::{json, write};

@@ -1,0 +1,7 @@
+//! Receipts: `GET /receipts/{id}` for their owner, `POST /receipts/verify` for anybody who holds one.
+
+mod show;
+mod verify;
+
+pub(crate) use show::show;
+pub(crate) use verify::verify;

@@ -1,0 +1,70 @@
+//! The service pages. They read what is there and touch nothing.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use execgate_receipt::Timestamp;
+use serde_json::json;
+
+use crate::house::{ExecMode, House};
+use crate::http;
+
+/// `GET /`.
+pub(crate) async fn index(State(house): State<Arc<House>>) -> Response {
+    let version = house.parts.info.version;
+    http::json(StatusCode::OK, &json!({"service": "execgate", "status": "running", "version": version}))
+}
+
+/// `GET /health`: CONTRACTS 4.
+pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
+    let info = &house.parts.info;
+    let verification = match info.mode {
+        ExecMode::Demo => "disabled",
+    };
+    let mut body = json!({
+        "status": "ok",
+        "service": "execgate",
+        "version": info.version,
+        "exec_mode": info.mode,
+        "signature_verification": verification,
+        "restriction": if info.allow_list.is_some() { "restricted" } else { "open" },
+        "sandbox": info.sandbox,
+    });
+    match &info.allow_list {
+        Some(list) => body["allow_list"] = json!(list),
+        None => body["warning"] = json!("No execution allow-list configured"),
+    }
+    http::json(StatusCode::OK, &body)
+}
+
+/// `GET /ready`: false while it drains, is paused, or cannot read its record.
+pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
+    let reason = if house.parts.corridor.is_draining() {
+        Some("draining")
+    } else {
+        match house.parts.store.paused().await {
+            Ok(false) => None,
+            Ok(true) => Some("paused"),
+            Err(_) => Some("record"),
+        }
+    };
+    match reason {
+        None => http::json(StatusCode::OK, &json!({"ready": true})),
+        Some(reason) => {
+            http::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"ready": false, "reason": reason}))
+        }
+    }
+}
+
+/// `GET /version`.
+pub(crate) async fn version(State(house): State<Arc<House>>) -> Response {
+    let timestamp = Timestamp::new(house.parts.clock.now()).ok();
+    http::json(StatusCode::OK, &json!({"version": house.parts.info.version, "timestamp": timestamp}))
+}
+
+/// `GET /openapi.json`.
+pub(crate) async fn openapi(State(house): State<Arc<House>>) -> Response {
+    http::json(StatusCode::OK, &crate::openapi::document(house.parts.info.version))
+}

@@ -1,0 +1,21 @@
+//! The doors: from a wire request to a `Proposal`, from an outcome to a wire answer.
+//!
+//! A door holds no decision: it reads, asks the corridor, and writes. Errors become HTTP in [`problem`] alone.
+
+mod body;
+mod caller;
+mod doors;
+mod house;
+mod http;
+mod openapi;
+mod problem;
+mod render;
+mod router;
+mod server;
+
+pub use doors::DoorRules;
+pub use house::{ExecMode, House, HouseParts, ServiceInfo};
+pub use openapi::document as openapi_document;
+pub use render::ExecuteWords;
+pub use router::router;
+pub use server::{ServerError, ServerLimits, serve};

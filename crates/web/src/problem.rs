@@ -1,0 +1,227 @@
+//! The only place where an error becomes HTTP (RFC 9457).
+//!
+//! A problem names the room, the rule and the way on; never a path, a secret or a stack. What the operator
+//! needs beyond that goes to the log.
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use execgate_flow::{Refusal, Room};
+use execgate_model::{Digest, RunId};
+use execgate_receipt::StrictError;
+use execgate_store::Answer;
+use serde::Serialize;
+
+/// Where the kinds of problems are described; `#` and the code follow.
+const TYPE_BASE: &str = "https://execgate.dev/problems#";
+
+/// How long a caller should wait when we are full, in seconds.
+const RETRY_AFTER_S: u16 = 1;
+
+/// One problem, as it is sent.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec_id: Option<RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Digest>,
+    #[serde(skip)]
+    retry: bool,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("{TYPE_BASE}{code}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code,
+            room: None,
+            rule: None,
+            pointer: None,
+            exec_id: None,
+            receipt: None,
+            retry: false,
+        }
+    }
+
+    /// The request breaks a rule of form.
+    pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail).in_room(Room::Propose)
+    }
+
+    /// A field of the body breaks a rule; `pointer` is a JSON pointer (RFC 6901).
+    pub(crate) fn bad_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), ..Self::bad_request("bad-field", detail) }
+    }
+
+    /// The body is not the JSON that it should be.
+    pub(crate) fn bad_json(error: &StrictError) -> Self {
+        Self::bad_request("bad-json", format!("the body is not valid JSON: {error}"))
+    }
+
+    /// The caller showed a credential that cannot be accepted.
+    pub(crate) fn unauthorised(detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "bad-credential", detail).in_room(Room::Propose)
+    }
+
+    /// The door does not let this in.
+    pub(crate) fn forbidden(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// The Host is not ours.
+    pub(crate) fn misdirected() -> Self {
+        let detail = "this host name is not served here; the operator lists names under `hosts`";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
+    }
+
+    /// Nothing is there, or not for this caller.
+    pub(crate) fn not_found(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// The path is there, the method is not.
+    pub(crate) fn method_not_allowed() -> Self {
+        let detail = "this path does not take this method; see /openapi.json";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    }
+
+    /// The body is not declared as JSON.
+    pub(crate) fn content_type() -> Self {
+        let detail = "the body must be JSON, declared by `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail).in_room(Room::Propose)
+    }
+
+    /// The body is larger than it may be.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let detail = format!("the body is larger than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).in_room(Room::Propose)
+    }
+
+    /// The body came too slowly, or broke off.
+    pub(crate) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "the body did not come in time")
+            .in_room(Room::Propose)
+    }
+
+    /// The run's process died, or its end was lost: nobody can tell what it did.
+    pub(crate) fn unknown_outcome(run: RunId, receipt: Digest) -> Self {
+        let detail = "the end of this run is lost; it may have acted. It is never started again by itself, \
+                      nothing is charged, and the operator can say what became of it";
+        let problem = Self::new(StatusCode::CONFLICT, "run-outcome-unknown", detail).in_room(Room::Execute);
+        Self { exec_id: Some(run), receipt: Some(receipt), rule: Some("at-most-once".to_owned()), ..problem }
+    }
+
+    fn in_room(self, room: Room) -> Self {
+        Self { room: Some(room.as_str()), ..self }
+    }
+
+    /// The stable code.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The problem as a stored answer.
+    pub(crate) fn into_answer(self) -> Answer {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        Answer { status: self.status, content_type: "application/problem+json".to_owned(), body }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = status_of(&refusal);
+        if status.is_server_error() {
+            tracing::warn!(
+                room = refusal.room().as_str(),
+                error = &refusal as &dyn std::error::Error,
+                "refused"
+            );
+        }
+        let (exec_id, receipt) = match &refusal {
+            Refusal::AnswerExpired { run, content } => (Some(*run), *content),
+            Refusal::NonceReused { run }
+            | Refusal::Unpaid { run, .. }
+            | Refusal::SettlementPending { run }
+            | Refusal::StillRunning { run } => (Some(*run), None),
+            _ => (None, None),
+        };
+        let pointer = match &refusal {
+            Refusal::BadCall(bad) => Some(format!("/payload{}", bad.pointer)),
+            _ => None,
+        };
+        Self {
+            room: Some(refusal.room().as_str()),
+            rule: Some(refusal.rule().to_owned()),
+            pointer,
+            exec_id,
+            receipt,
+            retry: status == StatusCode::SERVICE_UNAVAILABLE,
+            ..Self::new(status, code, refusal.to_string())
+        }
+    }
+}
+
+/// Status and stable code of a refusal. Exhaustive on purpose: a new refusal has to be given both here.
+fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::UnknownAction { .. } => (StatusCode::BAD_REQUEST, "unknown-action"),
+        Refusal::BadCall(_) => (StatusCode::BAD_REQUEST, "bad-payload"),
+        Refusal::Undigestible(_) => (StatusCode::BAD_REQUEST, "inexact-number"),
+        Refusal::BadId(_) => (StatusCode::BAD_REQUEST, "bad-name"),
+        Refusal::PaymentRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-required"),
+        Refusal::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-refused"),
+        Refusal::RailUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rail-unavailable"),
+        Refusal::PaymentReused => (StatusCode::CONFLICT, "payment-reused"),
+        Refusal::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
+        Refusal::IamUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "iam-unreachable"),
+        Refusal::ApprovalMissing { .. } => (StatusCode::FORBIDDEN, "approval-missing"),
+        Refusal::ApprovalReused => (StatusCode::FORBIDDEN, "approval-reused"),
+        Refusal::NonceReused { .. } => (StatusCode::CONFLICT, "nonce-reused"),
+        Refusal::AnswerExpired { .. } => (StatusCode::GONE, "answer-expired"),
+        Refusal::Unpaid { .. } => (StatusCode::PAYMENT_REQUIRED, "done-unpaid"),
+        Refusal::SettlementPending { .. } => (StatusCode::PAYMENT_REQUIRED, "settlement-pending"),
+        Refusal::StillRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "still-running"),
+        Refusal::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Refusal::NoSlot(_) => (StatusCode::SERVICE_UNAVAILABLE, "no-slot"),
+        Refusal::NotStarted(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-started"),
+        Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "record-failed"),
+        Refusal::Receipt { .. } => (StatusCode::SERVICE_UNAVAILABLE, "receipt-failed"),
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let retry = self.retry;
+        let mut response = crate::http::write(self.into_answer());
+        if retry {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
+    }
+}
+
+/// The headers of every answer of this gateway: never cached, and of the type it says.
+pub(crate) fn seal_headers(response: &mut Response, content_type: &str) {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        headers.insert(CONTENT_TYPE, value);
+    }
+}

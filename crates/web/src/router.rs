@@ -1,0 +1,48 @@
+//! Every route of the gateway, in one list. A new one is a line here, a handler in `http/`, and an entry in
+//! `openapi.json`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::doors::guard;
+use crate::house::House;
+use crate::http::{execute, receipts, runs, service};
+use crate::problem::Problem;
+
+/// One route.
+pub(crate) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test holds it against openapi.json"))]
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    handler: fn() -> MethodRouter<Arc<House>>,
+}
+
+/// The routes of the public listener.
+pub(crate) const ROUTES: &[Route] = &[
+    Route { method: Method::GET, path: "/", handler: || get(service::index) },
+    Route { method: Method::GET, path: "/health", handler: || get(service::health) },
+    Route { method: Method::GET, path: "/ready", handler: || get(service::ready) },
+    Route { method: Method::GET, path: "/version", handler: || get(service::version) },
+    Route { method: Method::GET, path: "/openapi.json", handler: || get(service::openapi) },
+    Route { method: Method::POST, path: "/execute", handler: || post(execute::execute) },
+    Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
+    Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
+    Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },
+];
+
+/// The router of one gateway.
+#[must_use]
+pub fn router(house: Arc<House>) -> Router {
+    let routes =
+        ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
+    routes
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
+        .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json").into_response() })
+        .layer(from_fn_with_state(Arc::clone(&house), guard))
+        .with_state(house)
+}

@@ -1,0 +1,120 @@
+//! A listener: bounded connections, bounded times, and an end that lets running requests finish.
+
+use core::convert::Infallible;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+/// How long the head of a request may take.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+
+/// How large the head of a request may be, in bytes.
+const HEADER_MAX: usize = 64 * 1024;
+
+/// How long to wait after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The bounds of one listener.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerLimits {
+    /// Open connections at once.
+    pub connections: usize,
+    /// How long requests may go on once the listener closes.
+    pub drain: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        // Longer than the longest run (300 s), so that an orderly end never cuts one off.
+        Self { connections: 1024, drain: Duration::from_secs(330) }
+    }
+}
+
+/// Why a listener ended other than in order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Requests went on past the time that draining allows.
+    #[error("{open} connections were still busy when the time to drain was over")]
+    Undrained {
+        /// How many.
+        open: usize,
+    },
+}
+
+/// Serves until `stop` resolves; then takes no new connection and waits for the open requests.
+///
+/// # Errors
+/// [`ServerError::Undrained`] if requests outlast the time to drain.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ServerLimits,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let place = tokio::select! {
+            () = &mut stop => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let Ok(place) = place else { break };
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = graceful.watch(connection(stream, router.clone()));
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a connection ended badly");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+    drop(listener);
+    let open = graceful.count();
+    tokio::time::timeout(limits.drain, graceful.shutdown()).await.map_err(|_| ServerError::Undrained { open })
+}
+
+/// One HTTP/1.1 connection, with its time limits.
+fn connection(stream: TcpStream, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
+    // Small answers must not wait for the peer's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY was refused");
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            Ok::<_, Infallible>(
+                router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
+            )
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEADER_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+}
+
+async fn pause_after(error: &io::Error) {
+    tracing::warn!(%error, "accepting a connection failed");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask bench`: the real binary beside its peers, in one run, on one machine.
+//!
+//! Contenders alternate round by round in a rotated order, so that a slow moment of the machine falls on
+//! all of them. Everything is bounded in count and time, talks to the loopback address only, and ends only
+//! processes that it started. A case is a file of its own with a line in `command.rs`.
+
+mod build;
+mod command;
+mod cpu;
+mod disk;
+mod echo;
+mod floor;
+mod http;
+mod language;
+mod load;
+mod machine;
+mod nonce;
+mod peer;
+mod report;
+mod series;
+mod server;
+
+pub(crate) use command::{Args, run};
