@@ -37,7 +37,8 @@ pub(crate) fn receipt_key(data_dir: &Path, entropy: &dyn Entropy) -> anyhow::Res
     let public = key.verifying_key().to_spki_pem().context("failed to write the public key")?;
     write_new(&public_path(data_dir), public.as_bytes(), 0o644)?;
     // The secret comes last: where it lies, the public half does too.
-    write_new(&path, key.to_pkcs8_pem().context("failed to write the receipt key")?.as_bytes(), 0o600)?;
+    let pem = key.to_pkcs8_pem().context("failed to write the receipt key")?;
+    write_new(&path, pem.expose().as_bytes(), 0o600)?;
     fs::File::open(&folder).and_then(|dir| dir.sync_all()).context("failed to sync the folder of keys")?;
     Ok(key)
 }
@@ -46,7 +47,8 @@ pub(crate) fn receipt_key(data_dir: &Path, entropy: &dyn Entropy) -> anyhow::Res
 pub(crate) fn public_key(path: &Path) -> anyhow::Result<VerifyingKey> {
     let pem = fs::read_to_string(path)
         .with_context(|| format!("failed to read the public key {}", path.display()))?;
-    VerifyingKey::from_spki_pem(&pem).with_context(|| format!("{} is not an Ed25519 public key", path.display()))
+    VerifyingKey::from_spki_pem(&pem)
+        .with_context(|| format!("{} is not an Ed25519 public key", path.display()))
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {

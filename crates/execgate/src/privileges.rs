@@ -8,9 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Gid, Uid, geteuid, getgid, getuid};
-use rustix::thread::{
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
-};
+use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// The uid that the server takes where no user is named and there is no `execgate` user: above what systemd
 /// gives to containers and to dynamic users, and beside the range of the jail.
@@ -78,7 +76,11 @@ impl Account {
         set_thread_res_gid(gid, gid, gid).context("failed to drop the group")?;
         set_thread_res_uid(uid, uid, uid).context("failed to drop the user")?;
         set_no_new_privs(true).context("failed to forbid new privileges")?;
-        if getuid() != uid || geteuid() != uid || getgid() != gid || set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok() {
+        if getuid() != uid
+            || geteuid() != uid
+            || getgid() != gid
+            || set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok()
+        {
             bail!("root could not be dropped");
         }
         Ok(())

@@ -126,10 +126,7 @@ pub(crate) fn receipt_key(data: &DataDir) -> anyhow::Result<SigningKey> {
 
 /// The runtime of a process.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")
 }
 
 /// The witness room of a record.
@@ -169,7 +166,11 @@ pub(crate) fn gate(
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
     let rooms = Rooms {
-        propose: Propose { registry: Registry::new(tools)?, prices: Prices::free(), entropy: entropy.clone() },
+        propose: Propose {
+            registry: Registry::new(tools)?,
+            prices: Prices::free(),
+            entropy: entropy.clone(),
+        },
         pay: Pay { rails },
         authorise: Authorise { rules: Arc::new(rules), iam: Arc::new(NoIam) },
         approve: Approve { mode: ApprovalMode::Demo },

@@ -81,10 +81,11 @@ impl Corridor {
     /// # Errors
     /// [`Refusal`] names the room and the rule.
     pub async fn walk(&self, proposal: Proposal, render: Arc<dyn Render>) -> Result<Passage, Refusal> {
-        if self.draining.load(Ordering::Acquire) {
+        // Present before the flag is read: whoever drains either sees this walker or is seen by it.
+        let presence = self.walkers.subscribe();
+        if self.is_draining() {
             return Err(Refusal::Busy { rule: "draining", reason: "this gateway is shutting down" });
         }
-        let presence = self.walkers.subscribe();
         let bound_to_caller = proposal.nonce.is_none() && proposal.credential.is_none();
         let walk = Walk {
             rooms: Arc::clone(&self.rooms),
@@ -106,14 +107,14 @@ impl Corridor {
 
     /// Turns new runs away, and waits until those that walk have come to their end.
     pub async fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::SeqCst);
         self.walkers.closed().await;
     }
 
     /// Whether new runs are turned away.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.load(Ordering::SeqCst)
     }
 }
 
@@ -185,7 +186,7 @@ impl Walk {
         let guard = loop {
             match self.duplicates.place(key, quote.terms().fingerprint, quote.run()) {
                 Place::First(guard) => break guard,
-                Place::Other(run) => return Err(Refusal::NonceReused { run }),
+                Place::Other(run) => return Err(quote.name_is_taken(run)),
                 Place::Crowded(run) => return Err(Refusal::StillRunning { run }),
                 Place::Same(mut landed) => {
                     if tokio::time::timeout_at(patience, landed.changed()).await.is_err() {
@@ -207,6 +208,7 @@ impl Walk {
             let run = record.run;
             match Earlier::read(record, quote.terms().fingerprint) {
                 Earlier::Answered(passage) => return Ok(passage),
+                Earlier::Refused(Refusal::NonceReused { run }) => return Err(quote.name_is_taken(run)),
                 Earlier::Refused(refusal) => return Err(refusal),
                 Earlier::Unpaid(unpaid) => {
                     let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));

@@ -20,6 +20,7 @@
 pub mod approve;
 pub mod authorise;
 mod corridor;
+mod crash;
 pub mod execute;
 mod laps;
 mod passage;
@@ -31,5 +32,6 @@ pub mod ticket;
 pub mod witness;
 
 pub use corridor::{Corridor, Rooms};
+pub use crash::CRASH_POINTS;
 pub(crate) use laps::Laps;
 pub use passage::{Passage, Refusal, Room};

@@ -58,7 +58,7 @@ pub struct Passage {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The action does not exist.
-    #[error("Unknown action: {action}")]
+    #[error("unknown action: {action}")]
     UnknownAction {
         /// As the caller wrote it.
         action: String,

@@ -1,3 +1,42 @@
-//! The jail and the interpreters in it, usable as a library of its own.
+//! The jail and the interpreters in it: a library of its own, with no idea of agents, money or HTTP.
+//!
+//! ```text
+//! client (unprivileged) ⇄ helper (no network, no keys) → stem (pivoted, own user namespace) → one init a run → interpreter
+//! ```
+//!
+//! A program that uses it calls [`helper_main`] first thing in `main` when it was started with
+//! [`HELPER_ARGUMENT`]; otherwise it calls [`spawn_helper`] before it starts a thread or opens a socket, and hands
+//! the link to [`Sandbox::start`]. [`Sandbox::run`] blocks until the verdict; many threads may call it at once.
+//!
+//! It must never run guest code outside a jail, weaken a layer in silence, or let a run outlive its verdict.
+//!
+//! Read on in `client` (what the caller's side does), `helper`, `stem` and `jail` (what the privileged side does),
+//! `seccomp` and `cgroup`, and [`image`] (the guest's root).
 
+mod cgroup;
+mod client;
+mod config;
+mod enforced;
+mod error;
+mod helper;
 pub mod image;
+mod jail;
+mod limits;
+mod outcome;
+mod probe;
+mod request;
+mod seccomp;
+mod stem;
+mod sys;
+mod wire;
+
+pub use client::{HelperLink, Sandbox, Slot, spawn_helper};
+pub use config::{Config, ImageRoot, Language, Source, Tier, TierChoice, VerdictBy};
+pub use enforced::Enforced;
+pub use error::{RunError, SandboxError};
+pub use helper::{HELPER_ARGUMENT, helper_main};
+pub use jail::Step;
+pub use limits::Limits;
+pub use outcome::{Exception, LimitKind, Run, Usage, Verdict};
+pub use probe::{Check, Report, TierReport, probe};
+pub use request::{Cancel, Request, Sink, Stdin, Stream};

@@ -28,7 +28,7 @@ pub struct Request {
 }
 
 /// A callback for live output.
-pub type Sink = Box<dyn FnMut(Stream, &[u8]) + Send>;
+pub type Sink = Box<dyn FnMut(Stream, &[u8]) + Send + Sync>;
 
 impl Request {
     /// Bound of all arguments together; the kernel's own bound for one argument is 128 KiB.

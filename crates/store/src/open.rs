@@ -10,11 +10,13 @@ use crate::Store;
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// Where the record is: `sqlite:///absolute/path.db`, `sqlite://relative.db`, or a PostgreSQL URL.
+    /// Where the record is. Absolute: `sqlite:///var/lib/x.db`, `sqlite:////var/lib/x.db`. In `data_dir`:
+    /// `sqlite://x.db` and, as `SQLAlchemy` writes it, `sqlite:///x.db` and `sqlite:///./x.db`.
     pub url: String,
     /// The folder of this gateway's files; instance locks live in it.
     pub data_dir: PathBuf,
-    /// This process.
+    /// This process. An id that an earlier process has left open runs under is refused: they would never be
+    /// recovered.
     pub instance: InstanceId,
     /// When it starts.
     pub at: UnixMs,

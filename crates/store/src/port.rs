@@ -3,7 +3,8 @@
 use execgate_model::{BoxFuture, Digest, InstanceId, RunId, UnixMs};
 
 use crate::{
-    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord, Undone,
+    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord,
+    Undone,
 };
 
 /// Why the record could not be read or written.
@@ -38,7 +39,8 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// The record of runs.
 ///
 /// A write that has been answered is durable (CONTRACTS 5: `synchronous=FULL`, directory synced). Each
-/// method is one transaction; concurrent ones may share one flush.
+/// method is one transaction; concurrent ones may share one flush. A write whose future is dropped after its
+/// first poll is not taken back.
 pub trait Store: Send + Sync {
     /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
@@ -49,11 +51,18 @@ pub trait Store: Send + Sync {
     /// Records an outcome, `WHERE stage = execute AND instance = mine`; a late one leaves a `late` leaf.
     fn finish(&self, finish: Finish) -> Reply<'_, Finished>;
 
-    /// Records where the money ended, and closes the run if it is at an end.
-    fn settle(&self, run: RunId, word: SettlementWord, reference: Option<String>, leaf: Option<Leaf>)
-    -> Reply<'_, ()>;
+    /// Records where the money ended, and closes a run in `witness` unless the word is `Held`, `Unpaid` or
+    /// `Pending`. The reference replaces the one before. A run that is not there is a fault.
+    fn settle(
+        &self,
+        run: RunId,
+        word: SettlementWord,
+        reference: Option<String>,
+        leaf: Option<Leaf>,
+    ) -> Reply<'_, ()>;
 
-    /// Claims a new payment for a run whose first one could not be captured.
+    /// Claims a new payment for a run whose first one could not be captured. The run becomes this instance's, so
+    /// that no other takes it for an orphan, and its rail becomes the payment's.
     fn repay(&self, run: RunId, payment: NewPayment) -> Reply<'_, Repaid>;
 
     /// The run that holds a nonce.
@@ -65,11 +74,12 @@ pub trait Store: Send + Sync {
     /// One run.
     fn run(&self, run: RunId) -> Reply<'_, Option<Record>>;
 
-    /// Runs, newest first, without answers and receipts.
+    /// Runs, newest first, without answers and receipts. A `before` that is not there gives an empty page.
     fn list(&self, page: Page) -> Reply<'_, Vec<Record>>;
 
     /// The runs of dead instances that stand in `execute` or `witness`, oldest first. An instance is dead when
-    /// its lock can be taken; this instance never is.
+    /// its lock can be taken; this instance never is. The answer adopts these instances: while this store is
+    /// open, no other one is told of their runs, so that two processes never recover the same run.
     fn orphans(&self) -> Reply<'_, Vec<Record>>;
 
     /// Says what became of an unknown run. False if the run is not unknown or is resolved already.
@@ -82,6 +92,7 @@ pub trait Store: Send + Sync {
     fn paused(&self) -> Reply<'_, bool>;
 
     /// Forgets the answers of runs that ended before then; nonces, claims and receipts stay. Returns how many.
+    /// Many small transactions, so that claims do not wait for it; a second call goes on where a fault stopped it.
     fn forget_answers(&self, before: UnixMs) -> Reply<'_, u64>;
 
     /// This process's own row.

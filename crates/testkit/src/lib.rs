@@ -1,1 +1,34 @@
-//! The worlds that tests are run in.
+//! The worlds that tests are run in. Nobody imports this but tests.
+//!
+//! A [`World`] is a whole gateway in process: its record is a real SQLite file, and all that a gateway cannot
+//! control is a double that a test scripts ([`Bank`], [`Bench`], [`ScriptedIam`], [`ManualClock`]). What happened
+//! outside stands in the [`Journal`], which no crash touches. A [`Gate`] is one process of a world and can die at a
+//! named point ([`Gate::die_at`]).
+//!
+//! Doubles say `expect` where a test could do no better than stop.
+
+mod ask;
+mod clock;
+mod gate;
+mod history;
+mod http;
+mod journal;
+mod life;
+mod mortal;
+mod rail;
+mod tools;
+mod turns;
+mod world;
+
+pub use ask::{Ask, ask};
+pub use clock::{Dice, ManualClock, SeededEntropy};
+pub use gate::{Gate, Walked};
+pub use history::History;
+pub use http::{Reply, execute, get, post, with};
+pub use journal::{Event, Journal};
+pub use life::{Death, Life};
+pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};
+pub use tools::Bench;
+pub use turns::{Turns, until_idle};
+pub(crate) use world::Shared;
+pub use world::{ScriptedIam, Settings, World, WorldBuilder, temporary_folder};

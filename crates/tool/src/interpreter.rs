@@ -79,7 +79,10 @@ impl Tool for Interpreter {
         request.limits.output_bytes = u64::try_from(OUTPUT_MAX).unwrap_or(u64::MAX);
         let known = ["code", "timeout", "stdin", "args"];
         if let Some(name) = payload.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(BadCall::at("", format!("unknown field `{name}`; the fields are {}", known.join(", "))));
+            return Err(BadCall::at(
+                "",
+                format!("unknown field `{name}`; the fields are {}", known.join(", ")),
+            ));
         }
         Ok(Box::new(PreparedRun { request, sandbox: Arc::clone(&self.sandbox), slot: None }))
     }
@@ -92,15 +95,21 @@ fn code(payload: &Map<String, Value>) -> Result<String, BadCall> {
     };
     let length = code.encode_utf16().count();
     if length > CODE_MAX {
-        return Err(BadCall::at("/code", format!("Code too long ({length} chars); up to {CODE_MAX} are allowed")));
+        return Err(BadCall::at(
+            "/code",
+            format!("Code too long ({length} chars); up to {CODE_MAX} are allowed"),
+        ));
     }
     Ok(code.clone())
 }
 
 fn timeout(payload: &Map<String, Value>, option_ms: Option<u64>) -> Result<Duration, BadCall> {
-    let wrong = || BadCall::at("/timeout", format!("`timeout` must be a number from 1 to {TIMEOUT_MAX_S} (seconds)"));
+    let wrong =
+        || BadCall::at("/timeout", format!("`timeout` must be a number from 1 to {TIMEOUT_MAX_S} (seconds)"));
     let wall = match payload.get("timeout") {
-        None | Some(Value::Null) => option_ms.map_or(Duration::from_secs(TIMEOUT_DEFAULT_S), Duration::from_millis),
+        None | Some(Value::Null) => {
+            option_ms.map_or(Duration::from_secs(TIMEOUT_DEFAULT_S), Duration::from_millis)
+        }
         Some(value) => {
             let seconds = value.as_f64().filter(|seconds| seconds.is_finite()).ok_or_else(wrong)?;
             Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?
@@ -114,12 +123,15 @@ fn stdin(payload: &Map<String, Value>) -> Result<Stdin, BadCall> {
     match payload.get("stdin") {
         None | Some(Value::Null) => Ok(Stdin::Empty),
         Some(Value::String(text)) if text.len() <= STDIN_MAX => Ok(Stdin::Bytes(text.clone().into_bytes())),
-        Some(_) => Err(BadCall::at("/stdin", format!("`stdin` must be a string of at most {STDIN_MAX} bytes"))),
+        Some(_) => {
+            Err(BadCall::at("/stdin", format!("`stdin` must be a string of at most {STDIN_MAX} bytes")))
+        }
     }
 }
 
 fn args(payload: &Map<String, Value>) -> Result<Vec<String>, BadCall> {
-    let wrong = || BadCall::at("/args", format!("`args` must be a list of at most {ARGS_MAX} strings without NUL"));
+    let wrong =
+        || BadCall::at("/args", format!("`args` must be a list of at most {ARGS_MAX} strings without NUL"));
     let list = match payload.get("args") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(list)) if list.len() <= ARGS_MAX => list,
@@ -157,16 +169,17 @@ impl Prepared for PreparedRun {
             let wall = request.limits.wall;
             let watch = tokio::spawn(pull_when_cancelled(context.cancel, cord));
             // The library blocks the thread that it runs on; the slot bounds how many there are.
-            let run = tokio::task::spawn_blocking(move || {
-                let run = sandbox.run(request);
-                drop(slot);
-                run
+            let run = tokio::task::spawn_blocking(move || match slot {
+                Some(slot) => sandbox.run_in(slot, request),
+                None => sandbox.run(request),
             });
             let run = run.await;
             watch.abort();
             match run {
                 Ok(Ok(run)) => Ok(product(language, wall, run)),
-                Ok(Err(error @ (RunError::Follow(_) | RunError::HelperGone))) => Err(RunFault::Lost(error.to_string())),
+                Ok(Err(error @ (RunError::Follow(_) | RunError::HelperGone))) => {
+                    Err(RunFault::Lost(error.to_string()))
+                }
                 Ok(Err(error)) => Err(not_started(&error).into()),
                 Err(panic) => Err(RunFault::Lost(panic.to_string())),
             }
@@ -183,7 +196,8 @@ fn not_started(error: &RunError) -> NotStarted {
     match error {
         RunError::Full { .. } | RunError::NotHandedOut => NotStarted::Full,
         other => {
-            let cause = std::error::Error::source(other).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(other).map(|cause| format!(": {cause}")).unwrap_or_default();
             NotStarted::Fault(format!("{other}{cause}"))
         }
     }

@@ -7,6 +7,7 @@ pub mod code;
 mod envelope;
 mod interpreter;
 mod port;
+mod pure;
 mod registry;
 
 pub use interpreter::Interpreter;

@@ -79,7 +79,7 @@ impl Cancel {
     /// Resolves once the end is asked for.
     pub async fn cancelled(&self) {
         // The sender lives as long as this value, so waiting cannot fail.
-        let _wanted = self.0.subscribe().wait_for(|wanted| *wanted).await;
+        drop(self.0.subscribe().wait_for(|wanted| *wanted).await.ok());
     }
 }
 

@@ -172,8 +172,17 @@ impl From<Refusal> for Problem {
             exec_id,
             receipt,
             retry: status == StatusCode::SERVICE_UNAVAILABLE,
-            ..Self::new(status, code, refusal.to_string())
+            ..Self::new(status, code, outside_text(&refusal))
         }
+    }
+}
+
+/// What the caller reads. OpenExec's clients look for its own words.
+fn outside_text(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::UnknownAction { action } => format!("Unknown action: {action}"),
+        Refusal::NotStarted(_) => "the run could not be started; nothing is charged, try again".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! `execgate doctor`: what this host can enforce, found out by doing; and the command that mends what is missing.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{Report, probe};
@@ -21,7 +24,14 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        let report = probe();
+        let scratch = tempfile::Builder::new()
+            .prefix("execgate-doctor-")
+            .tempdir()
+            .context("failed to make a folder")?;
+        // The jail's own user has to find its way to it.
+        let open = Permissions::from_mode(0o755);
+        fs::set_permissions(scratch.path(), open).context("failed to open the folder to others")?;
+        let report = probe(scratch.path());
         let cache = image_cache(None, geteuid().is_root(), &Environment::read())?;
         let image = Image::find(&cache, &Recipe::host());
         if self.json {
@@ -31,7 +41,9 @@ impl Doctor {
             tell(&report);
             match image {
                 Ok(Some(image)) => terminal::line(format_args!("image      {:.12}", image.digest)),
-                Ok(None) => terminal::line("image      none yet; it is made on first use, or by: execgate image build"),
+                Ok(None) => terminal::line(
+                    "image      none yet; it is made on first use, or by: execgate image build",
+                ),
                 Err(error) => terminal::line(format_args!("image      cannot be had: {error}")),
             }
         }
@@ -40,5 +52,22 @@ impl Doctor {
 }
 
 fn tell(report: &Report) {
-    drop(report);
+    for check in &report.checks {
+        terminal::line(format_args!(
+            "{:<10} {}  {}",
+            check.name,
+            if check.ok { "ok" } else { "--" },
+            check.detail
+        ));
+        if let Some(mend) = &check.mend {
+            terminal::line(format_args!("               to mend it: {mend}"));
+        }
+    }
+    for tier in &report.tiers {
+        let told = match (&tier.enforced, &tier.refusal) {
+            (Some(_), _) => "can be served".to_owned(),
+            (None, refusal) => format!("cannot be served: {}", refusal.as_deref().unwrap_or("unknown")),
+        };
+        terminal::line(format_args!("tier {:<16} {told}", tier.tier.name()));
+    }
 }

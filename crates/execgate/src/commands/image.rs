@@ -86,8 +86,12 @@ impl Show {
             for difference in &verification.differences {
                 terminal::line(format_args!("{:?}: {}", difference.kind, difference.path));
             }
-            let verdict = if verification.is_intact() { "intact" } else { "DAMAGED; run: execgate image build" };
-            terminal::line(format_args!("{} files, {} bytes read: {verdict}", verification.files, verification.bytes));
+            let verdict =
+                if verification.is_intact() { "intact" } else { "DAMAGED; run: execgate image build" };
+            terminal::line(format_args!(
+                "{} files, {} bytes read: {verdict}",
+                verification.files, verification.bytes
+            ));
         }
         Ok(ExitCode::from(u8::from(!verification.is_intact())))
     }
@@ -110,7 +114,10 @@ fn tell(image: &Image, as_json: bool) -> anyhow::Result<ExitCode> {
         terminal::line(format_args!("note     {note}"));
     }
     if let Some(command) = &summary.missing.command {
-        terminal::line(format_args!("missing  {}; to add them: {command}", summary.missing.packages.join(", ")));
+        terminal::line(format_args!(
+            "missing  {}; to add them: {command}",
+            summary.missing.packages.join(", ")
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

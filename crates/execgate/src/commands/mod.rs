@@ -9,7 +9,7 @@ mod openapi;
 mod pause;
 mod run;
 mod runs;
-mod serve;
+pub(crate) mod serve;
 mod verify;
 
 pub(crate) use cli::{Cli, dispatch};

@@ -99,7 +99,8 @@ impl Run {
         let mut request = Request::new(self.language()?, code);
         request.args.clone_from(&self.args);
         if !from_stdin {
-            let stdin = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).context("failed to pass standard input on")?;
+            let stdin = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)
+                .context("failed to pass standard input on")?;
             request.stdin = Stdin::Inherit(stdin);
         }
         request.limits.wall = Duration::try_from_secs_f64(self.timeout).context("--timeout is too long")?;

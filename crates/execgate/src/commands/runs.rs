@@ -133,7 +133,11 @@ impl Resolve {
         wire::with_record(&self.data, &self.common, async |store| {
             let record = store.run(self.id).await?.with_context(|| format!("there is no run {}", self.id))?;
             if record.stage != Stage::Unknown {
-                bail!("the end of run {} is known ({}); there is nothing to resolve", self.id, record.stage.as_str());
+                bail!(
+                    "the end of run {} is known ({}); there is nothing to resolve",
+                    self.id,
+                    record.stage.as_str()
+                );
             }
             let resolution = wire::witness(key, store.clone()).resolve(&record, &self.note)?;
             if !store.resolve(resolution).await? {
@@ -168,5 +172,12 @@ fn describe(record: &Record) -> Value {
 fn row(record: &Record) -> String {
     let created = Timestamp::new(record.created).map(|at| at.to_string()).unwrap_or_default();
     let outcome = record.outcome.as_deref().unwrap_or("-");
-    format!("{}  {created}  {:<8} {:<20} {:<12} {}", record.run, record.stage.as_str(), outcome, record.action.as_str(), record.caller)
+    format!(
+        "{}  {created}  {:<8} {:<20} {:<12} {}",
+        record.run,
+        record.stage.as_str(),
+        outcome,
+        record.action.as_str(),
+        record.caller
+    )
 }

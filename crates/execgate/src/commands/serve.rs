@@ -81,13 +81,18 @@ impl Serve {
 }
 
 /// Does what may need root, then drops it.
-pub(crate) fn prepare(settings: &Settings, data_dir: &Path, account: Option<Account>) -> anyhow::Result<Ready> {
+pub(crate) fn prepare(
+    settings: &Settings,
+    data_dir: &Path,
+    account: Option<Account>,
+) -> anyhow::Result<Ready> {
     wire::make_data_dir(data_dir)?;
     let sandbox = match settings.code {
         Switch::Off => None,
         Switch::On => {
             let image = wire::image(&settings.image_cache)?;
-            let helper = execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
+            let helper =
+                execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
             Some((helper, image))
         }
     };
@@ -222,7 +227,7 @@ async fn sweep_forever(recover: Recover, store: Arc<dyn Store>, keep_ms: u64) {
     }
 }
 
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     Ok(async move {

@@ -72,18 +72,15 @@ impl Verify {
     }
 
     fn tell_good(&self, verified: &execgate_receipt::Verified) -> anyhow::Result<ExitCode> {
-        let findings: Vec<_> = verified
-            .findings()
-            .iter()
-            .map(|(check, finding)| (check.to_string(), finding.to_string()))
-            .collect();
+        let findings: Vec<_> =
+            verified.findings().iter().map(|(check, finding)| (check.as_str(), finding.as_str())).collect();
         if self.json {
             let checks: Vec<_> =
                 findings.iter().map(|(check, finding)| json!({"check": check, "finding": finding})).collect();
             terminal::json(&json!({"valid": true, "checks": checks}))?;
         } else {
             for (check, finding) in findings {
-                terminal::line(format_args!("{check:<14} {finding}"));
+                terminal::line(format_args!("{check:<19} {finding}"));
             }
             terminal::line("the receipt is good");
         }

@@ -7,7 +7,11 @@ use anyhow::Context as _;
 use super::Environment;
 
 /// The cache of images: outside the data directory, so that a second data directory copies nothing.
-pub(crate) fn image_cache(set: Option<&str>, root: bool, environment: &Environment) -> anyhow::Result<PathBuf> {
+pub(crate) fn image_cache(
+    set: Option<&str>,
+    root: bool,
+    environment: &Environment,
+) -> anyhow::Result<PathBuf> {
     if let Some(path) = set.filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
@@ -16,7 +20,9 @@ pub(crate) fn image_cache(set: Option<&str>, root: bool, environment: &Environme
     }
     let home = environment.home.as_ref().map(|home| Path::new(home).join(".cache"));
     let cache = environment.xdg_cache_home.as_ref().map(PathBuf::from).or(home);
-    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set; name a folder by `sandbox.image_cache`")?.join("execgate"))
+    Ok(cache
+        .context("neither XDG_CACHE_HOME nor HOME is set; name a folder by `sandbox.image_cache`")?
+        .join("execgate"))
 }
 
 /// The database of a data directory.

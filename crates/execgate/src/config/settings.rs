@@ -55,7 +55,9 @@ impl Settings {
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         if !listen.ip().is_loopback() && !free {
-            bail!("{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge");
+            bail!(
+                "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge"
+            );
         }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let slots = flags.slots.or(file.sandbox.slots).filter(|slots| *slots > 0).unwrap_or(processors * 2);
@@ -77,7 +79,11 @@ impl Settings {
             code: file.surfaces.code.unwrap_or(Switch::On),
             tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
             slots: slots.min(64),
-            image_cache: image_cache(cache.as_deref().or(file.sandbox.image_cache.as_deref()), root, environment)?,
+            image_cache: image_cache(
+                cache.as_deref().or(file.sandbox.image_cache.as_deref()),
+                root,
+                environment,
+            )?,
             log_file: environment
                 .log_file
                 .clone()
@@ -103,11 +109,15 @@ fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::R
         bail!("PAYMENT_WALLET is set, and this version takes no payments; unset it to serve free of charge");
     }
     if environment.ep_guard_url.is_some() {
-        bail!("EP_GUARD_URL is set, and this version asks no identity service; unset it to serve without one");
+        bail!(
+            "EP_GUARD_URL is set, and this version asks no identity service; unset it to serve without one"
+        );
     }
     let mode = environment.openexec_mode.as_deref().or(file.approval.mode.as_deref()).unwrap_or("demo");
     if mode != "demo" {
-        bail!("the mode `{mode}` needs approval artifacts, which this version cannot verify; only `demo` is served");
+        bail!(
+            "the mode `{mode}` needs approval artifacts, which this version cannot verify; only `demo` is served"
+        );
     }
     Ok(())
 }
@@ -123,14 +133,18 @@ fn listen(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Resu
         return Ok(SocketAddr::new(ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port));
     }
     match &file.server.listen {
-        Some(text) => text.parse().with_context(|| format!("`server.listen` is `{text}`, which is no address")),
+        Some(text) => {
+            text.parse().with_context(|| format!("`server.listen` is `{text}`, which is no address"))
+        }
         None => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))),
     }
 }
 
 fn allowed_actions(environment: &Environment, file: &File) -> anyhow::Result<Option<BTreeSet<ActionName>>> {
     let names: Option<Vec<String>> = match &environment.allowed_actions {
-        Some(list) => Some(list.split(',').map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect()),
+        Some(list) => {
+            Some(list.split(',').map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect())
+        }
         None => file.policy.allowed_actions.clone(),
     };
     let names = names.map(|names| names.into_iter().map(ActionName::new).collect::<Result<_, _>>());

@@ -1,6 +1,7 @@
 //! The rest of the room: the handler, once.
 
-use execgate_model::{Outcome, UnixMs};
+use execgate_model::{Digest, Outcome, Product, UnixMs};
+use execgate_receipt::digest_json;
 use execgate_tool::{Cancel, Prepared, RunContext, RunFault};
 
 use super::{Claim, Execute};
@@ -10,6 +11,7 @@ use crate::Refusal;
 #[derive(Debug, Clone)]
 pub struct Ended {
     outcome: Outcome,
+    result_digest: Option<Digest>,
     at: UnixMs,
 }
 
@@ -20,6 +22,12 @@ impl Ended {
         &self.outcome
     }
 
+    /// The plain digest of its result; none where the outcome is unknown.
+    #[must_use]
+    pub fn result_digest(&self) -> Option<Digest> {
+        self.result_digest
+    }
+
     /// When.
     #[must_use]
     pub fn at(&self) -> UnixMs {
@@ -28,7 +36,7 @@ impl Ended {
 
     /// The end of a run whose process died, seen by recovery.
     pub(crate) fn lost(at: UnixMs) -> Self {
-        Self { outcome: Outcome::Unknown, at }
+        Self { outcome: Outcome::Unknown, result_digest: None, at }
     }
 }
 
@@ -47,21 +55,33 @@ impl Execute {
         // A task of its own, so that a panic in a handler ends here and not with the walk that must record it.
         let product = tokio::spawn(call.run(context)).await;
         self.crash.reached("ran");
-        let outcome = match product {
-            Ok(Ok(product)) => Outcome::Done { product },
+        let (outcome, result_digest) = match product {
+            Ok(Ok(product)) => observed(product),
             Ok(Err(RunFault::NotStarted(fault))) => {
                 self.store.undo(claim.run(), claim.facts().instance).await?;
                 return Err(Refusal::NotStarted(fault));
             }
             Ok(Err(RunFault::Lost(detail))) => {
                 tracing::error!(run = %claim.run(), detail, "the end of a run is lost");
-                Outcome::Unknown
+                (Outcome::Unknown, None)
             }
             Err(panic) => {
                 tracing::error!(run = %claim.run(), %panic, "a handler panicked");
-                Outcome::Unknown
+                (Outcome::Unknown, None)
             }
         };
-        Ok(Ended { outcome, at: self.clock.now() })
+        Ok(Ended { outcome, result_digest, at: self.clock.now() })
+    }
+}
+
+/// A result that has no exact digest cannot be proven, and so counts as not observed: receipt, answer and
+/// charge all follow from this one judgement.
+fn observed(product: Product) -> (Outcome, Option<Digest>) {
+    match digest_json(&product.result) {
+        Ok(digest) => (Outcome::Done { product }, Some(digest)),
+        Err(error) => {
+            tracing::error!(%error, "a result has no exact digest");
+            (Outcome::Unknown, None)
+        }
     }
 }

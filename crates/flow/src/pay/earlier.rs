@@ -26,10 +26,12 @@ impl Earlier {
             return Self::Refused(Refusal::NonceReused { run: record.run });
         }
         match (record.stage, record.settlement) {
+            // Whatever becomes of its hold: it is never charged.
+            (Stage::Unknown, _) => Self::answer(record),
             (Stage::Parked | Stage::Execute, _) | (Stage::Witness, SettlementWord::Held) => Self::Running,
             (_, SettlementWord::Unpaid) => Self::Unpaid(Box::new(record)),
             (_, SettlementWord::Pending) => Self::Refused(Refusal::SettlementPending { run: record.run }),
-            (Stage::Witness | Stage::Settled | Stage::Unknown, _) => Self::answer(record),
+            (Stage::Witness | Stage::Settled, _) => Self::answer(record),
         }
     }
 

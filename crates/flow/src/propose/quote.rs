@@ -16,6 +16,7 @@ pub struct Quote {
     terms: Terms,
     run: RunId,
     nonce_key: Option<NonceKey>,
+    named_by_payment: bool,
     args_digest: Digest,
     prepared: Box<dyn Prepared>,
 }
@@ -56,7 +57,14 @@ impl Quote {
         if self.nonce_key.is_none() {
             self.nonce_key = Some(NonceKey::of_payment(payment));
             self.run = NonceKey::payment_run(payment, self.terms.fingerprint);
+            self.named_by_payment = true;
         }
+    }
+
+    /// Turns away a request whose name belongs to a run with other content: its nonce, or the payment that
+    /// stands for one.
+    pub(crate) fn name_is_taken(&self, run: RunId) -> Refusal {
+        if self.named_by_payment { Refusal::PaymentReused } else { Refusal::NonceReused { run } }
     }
 
     /// The checked call.
@@ -109,6 +117,6 @@ impl Propose {
             None => (RunId::from_entropy(self.entropy.sixteen()), None),
         };
         let terms = Terms { amount: price, action: proposal.action.clone(), fingerprint };
-        Ok(Quote { proposal, terms, run, nonce_key, args_digest, prepared })
+        Ok(Quote { proposal, terms, run, nonce_key, named_by_payment: false, args_digest, prepared })
     }
 }

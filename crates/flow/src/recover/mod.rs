@@ -5,9 +5,9 @@
 //! | propose, pay, authorise, approve | nothing was claimed: nothing to do |
 //! | execute | the handler may have acted: `unknown`, never started again by itself; the hold is released |
 //! | witness | the outcome is durable: the money is moved as it says (rails capture once for one hold) |
-//! | settle | as witness; a capture that nobody can tell the end of stays `pending` |
+//! | settle | as witness; a capture that nobody can tell the end of stays `pending`, and one that failed is left to a new payment |
 //!
-//! Only runs of dead instances are touched (`store::orphans`).
+//! Only runs of dead instances are touched (`store::orphans`), and unknown runs whose hold nobody let go of.
 
 mod room;
 

@@ -12,6 +12,9 @@ use crate::Refusal;
 /// How long a rail may take to capture before nobody can tell.
 const CAPTURE_TIME: Duration = Duration::from_secs(30);
 
+/// How long a rail may take to let go. What it has not let go of by then stays held, and recovery asks again.
+const RELEASE_TIME: Duration = Duration::from_secs(30);
+
 /// What the room needs.
 #[derive(Clone)]
 pub struct Settle {
@@ -51,8 +54,8 @@ impl Settle {
     /// Captures (`charged`) or releases what was held, and records it. Free runs are closed already.
     ///
     /// # Errors
-    /// [`Refusal::Unpaid`] and [`Refusal::SettlementPending`] withhold the result; [`Refusal::Store`] leaves
-    /// the run to recovery.
+    /// [`Refusal::Unpaid`] and [`Refusal::SettlementPending`] withhold the result; [`Refusal::Store`], and
+    /// [`Refusal::RailUnavailable`] from a rail that does not let go in time, leave the run to recovery.
     pub async fn enter(&self, held: Held<'_>, charged: bool) -> Result<Settlement, Refusal> {
         let rail = self
             .rails
@@ -62,7 +65,8 @@ impl Settle {
             let captured = tokio::time::timeout(CAPTURE_TIME, capture(rail, held.amount, held.state)).await;
             captured.unwrap_or_else(|_| Settlement::pending())
         } else {
-            release(rail, held.amount, held.state).await
+            let released = tokio::time::timeout(RELEASE_TIME, release(rail, held.amount, held.state)).await;
+            released.map_err(|_| Refusal::RailUnavailable { rail: held.rail.to_owned() })?
         };
         if settlement.state() == SettlementState::Free {
             return Ok(settlement);
@@ -99,6 +103,7 @@ impl Settle {
         };
         match self.store.repay(record.run, payment).await? {
             Repaid::Held => {
+                self.crash.reached("repaid");
                 self.enter(Held { run: record.run, rail, amount: record.price, state }, true).await
             }
             // The payment that failed is no new one; one that bought another run is refused as such.

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use execgate_model::{Clock, CrashPoints, Digest, Outcome, Stage};
-use execgate_receipt::{Gateway, Kind, SigningKey, digest_json};
+use execgate_receipt::{Gateway, Kind, SigningKey};
 use execgate_store::{Answer, Finish, Finished, Leaf, LeafKind, Store, StoreError};
 use tokio::time::sleep;
 
@@ -105,13 +105,13 @@ impl Witness {
         render: &dyn Render,
         stage: Stage,
     ) -> Result<Finish, Refusal> {
-        let (outcome, result_digest) = observed(ended.outcome());
+        let outcome = ended.outcome();
         let stage = if *outcome == Outcome::Unknown { Stage::Unknown } else { stage };
         let word = outcome.word();
         let said = Said {
             kind: Kind::Final,
             outcome: &word,
-            result_digest,
+            result_digest: ended.result_digest(),
             context_digest: None,
             charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
             enforced: enforced(outcome),
@@ -130,19 +130,5 @@ impl Witness {
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
             at: ended.at(),
         })
-    }
-}
-
-/// An outcome whose result has no exact digest cannot be proven, and so counts as not observed.
-fn observed(outcome: &Outcome) -> (&Outcome, Option<Digest>) {
-    match outcome {
-        Outcome::Unknown => (outcome, None),
-        Outcome::Done { product } => match digest_json(&product.result) {
-            Ok(digest) => (outcome, Some(digest)),
-            Err(error) => {
-                tracing::error!(%error, "a result has no exact digest");
-                (&Outcome::Unknown, None)
-            }
-        },
     }
 }

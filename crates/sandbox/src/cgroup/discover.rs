@@ -37,7 +37,9 @@ impl Host {
                 if mount.kind == "cgroup2" && controllers.is_empty() {
                     host.unified = Some(folder);
                 } else if mount.kind == "cgroup" {
-                    for controller in controllers.split(',').filter(|c| mount.options.split(',').any(|o| o == *c)) {
+                    for controller in
+                        controllers.split(',').filter(|c| mount.options.split(',').any(|o| o == *c))
+                    {
                         host.legacy.insert(controller.to_owned(), folder.clone());
                     }
                 }

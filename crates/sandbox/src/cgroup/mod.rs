@@ -34,7 +34,8 @@ pub(crate) enum Cgroups {
 impl Cgroups {
     /// The best back end that this host lets us use, proved by making our own folder.
     pub(crate) fn discover() -> Result<Self, String> {
-        let host = discover::Host::read().map_err(|error| format!("cannot read the cgroups of this process: {error}"))?;
+        let host = discover::Host::read()
+            .map_err(|error| format!("cannot read the cgroups of this process: {error}"))?;
         let mut reasons = Vec::new();
         match host.v2().map(v2::Tree::make) {
             Some(Ok(tree)) => return Ok(Self::V2(tree)),

@@ -123,7 +123,9 @@ impl Trees {
         Counted {
             oom_kills: memory.and_then(|f| field(&f.join("memory.oom_control"), "oom_kill")).unwrap_or(0),
             process_limit_hits: pids.and_then(|f| field(&f.join("pids.events"), "max")).unwrap_or(0),
-            cpu_us: accounting.and_then(|f| super::files::number(&f.join("cpuacct.usage"))).map(|ns| ns / 1000),
+            cpu_us: accounting
+                .and_then(|f| super::files::number(&f.join("cpuacct.usage")))
+                .map(|ns| ns / 1000),
             memory_peak: memory.and_then(|f| super::files::number(&f.join("memory.max_usage_in_bytes"))),
         }
     }
@@ -147,7 +149,8 @@ impl Trees {
         };
         let over = |bytes: Option<u64>| bytes.is_none_or(|bytes| bytes > CHARGED_FLOOR);
         if over(charged()) {
-            let let_go = self.folder(&slot, "memory").map(|memory| write(&memory.join("memory.force_empty"), 0));
+            let let_go =
+                self.folder(&slot, "memory").map(|memory| write(&memory.join("memory.force_empty"), 0));
             if !matches!(let_go, Some(Ok(()))) || over(charged()) {
                 for (folder, _) in &slot.groups {
                     if let Err(error) = fs::remove_dir(folder) {

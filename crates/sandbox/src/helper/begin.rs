@@ -18,8 +18,12 @@ use crate::stem::{Seed, SlotIds};
 use crate::sys::{self, clone_flags};
 
 /// What every guest's environment holds.
-const ENVIRONMENT: [(&str, &str); 4] =
-    [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/home/user"), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")];
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("HOME", "/home/user"),
+    ("LANG", "C.UTF-8"),
+    ("TMPDIR", "/tmp"),
+];
 
 /// Slots beyond the configured ones, so that a run need not wait for an earlier one's jail to be torn down.
 fn spare(slots: usize) -> usize {
@@ -75,7 +79,9 @@ fn tier(choice: TierChoice, map: &IdMap, no_cgroups: Option<&str>) -> Result<Tie
         TierChoice::Exactly(asked) => {
             let ids = match map.ids {
                 SlotIds::Own => "",
-                SlotIds::Shared => "; only one user id can be mapped (be root, or have newuidmap and subordinate ids)",
+                SlotIds::Shared => {
+                    "; only one user id can be mapped (be root, or have newuidmap and subordinate ids)"
+                }
             };
             let cgroups = no_cgroups.map(|why| format!("; {why}")).unwrap_or_default();
             Err(format!("the tier `{asked}` was asked for and this host gives `{reached}`{ids}{cgroups}"))
@@ -86,7 +92,8 @@ fn tier(choice: TierChoice, map: &IdMap, no_cgroups: Option<&str>) -> Result<Tie
 /// No network, and mounts that nobody else sees.
 fn own_namespaces() -> Result<(), String> {
     let flags = clone_flags::NEWNS | clone_flags::NEWNET | clone_flags::NEWIPC;
-    sys::unshare(flags).map_err(|error| format!("no mount, network and ipc namespace can be made: {error}"))?;
+    sys::unshare(flags)
+        .map_err(|error| format!("no mount, network and ipc namespace can be made: {error}"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change(c"/", private).map_err(|error| format!("mounts cannot be made private: {error}"))
 }
@@ -98,7 +105,9 @@ fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Res
 }
 
 fn program(language: &Language) -> Result<Program, String> {
-    let text = |text: String| CString::new(text).map_err(|_| format!("the language `{}` holds a NUL", language.name));
+    let text = |text: String| {
+        CString::new(text).map_err(|_| format!("the language `{}` holds a NUL", language.name))
+    };
     let own = language.env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let inherited = match language.verdict {
         VerdictBy::Frames => place::FRAMES + 1,

@@ -21,8 +21,8 @@ use crate::jail::{At as _, Step, StepError, place};
 use crate::limits::Limits;
 use crate::stem::{Seed, SlotIds};
 use crate::wire::{
-    Counters, End, FromHelper, FromRun, FromStem, Message as _, Received, Report, Spawn, ToHelper, ToRun, ToStem,
-    read_record, receive, send,
+    Counters, End, FromHelper, FromRun, FromStem, Message as _, Received, Report, Spawn, ToHelper, ToRun,
+    ToStem, read_record, receive, send,
 };
 
 /// How long a killed jail may take to be empty before its slot is withdrawn.
@@ -66,7 +66,14 @@ enum Next {
 }
 
 impl House {
-    pub(super) fn new(config: Config, seed: Seed, map: IdMap, cgroups: Cgroups, stem: StemLink, total: usize) -> Self {
+    pub(super) fn new(
+        config: Config,
+        seed: Seed,
+        map: IdMap,
+        cgroups: Cgroups,
+        stem: StemLink,
+        total: usize,
+    ) -> Self {
         Self {
             image: config.image.path,
             configured: config.slots,
@@ -262,7 +269,9 @@ impl House {
         match message {
             Ok(FromStem::Spawned { run }) => {
                 let init = fds.into_iter().next().and_then(|fd| stem.owns(&fd).map(|pid| (fd, pid)));
-                let Some(live) = self.runs.get_mut(&run).filter(|live| live.phase == Phase::Told) else { return };
+                let Some(live) = self.runs.get_mut(&run).filter(|live| live.phase == Phase::Told) else {
+                    return;
+                };
                 if init.is_none() {
                     // It has ended already, or it is not what the stem says it is.
                     tracing::debug!(run, "an init could not be verified");
@@ -423,7 +432,10 @@ impl House {
     }
 
     fn answer_quiescing(&mut self) {
-        if self.quiescing.is_empty() || !self.queue.is_empty() || self.runs.values().any(|run| !run.quarantined) {
+        if self.quiescing.is_empty()
+            || !self.queue.is_empty()
+            || self.runs.values().any(|run| !run.quarantined)
+        {
             return;
         }
         for socket in std::mem::take(&mut self.quiescing) {

@@ -137,12 +137,17 @@ fn enter_with_subordinate_ids() -> io::Result<Option<u32>> {
             drop((go_write, done_read));
             let told = go_read.read_exact(&mut [0]).is_ok();
             let worked = told
-                && [(&tools[0], uid, uids.0), (&tools[1], gid, gids.0)].into_iter().all(|(tool, own, first)| {
-                    let numbers = [0, own, 1, 1, first, count].map(|number| number.to_string());
-                    #[expect(clippy::disallowed_methods, reason = "the only tools that may write such a map")]
-                    let status = Command::new(tool).env_clear().arg(&us).args(numbers).status();
-                    status.is_ok_and(|status| status.success())
-                });
+                && [(&tools[0], uid, uids.0), (&tools[1], gid, gids.0)].into_iter().all(
+                    |(tool, own, first)| {
+                        let numbers = [0, own, 1, 1, first, count].map(|number| number.to_string());
+                        #[expect(
+                            clippy::disallowed_methods,
+                            reason = "the only tools that may write such a map"
+                        )]
+                        let status = Command::new(tool).env_clear().arg(&us).args(numbers).status();
+                        status.is_ok_and(|status| status.success())
+                    },
+                );
             let answered = done_write.write_all(&[u8::from(worked)]).is_ok();
             sys::exit_now(i32::from(!answered))
         }

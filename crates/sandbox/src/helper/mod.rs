@@ -23,14 +23,18 @@ use crate::sys;
 use crate::wire::{FromHelper, Message as _, Received, ToHelper, receive, send, text_memfd, text_of};
 
 /// The number at which [`crate::spawn_helper`] leaves the control socket for the helper.
-pub const HELPER_CONTROL: RawFd = 3;
+pub(crate) const HELPER_CONTROL: RawFd = 3;
+
+/// The hidden first argument that tells a program that it was started as the helper.
+pub const HELPER_ARGUMENT: &str = "__sandbox-helper";
 
 /// The entry point of the hidden sub-command that [`crate::spawn_helper`] starts.
 ///
-/// `control` is the number of the inherited socket, always [`HELPER_CONTROL`]. Must be called first thing in
-/// `main`, before any thread exists.
-pub fn helper_main(control: RawFd) -> ExitCode {
-    let Ok(control) = sys::take_inherited(control) else { return ExitCode::FAILURE };
+/// Must be called first thing in `main`, before any thread exists, when the first argument is
+/// [`HELPER_ARGUMENT`].
+#[must_use]
+pub fn helper_main() -> ExitCode {
+    let Ok(control) = sys::take_inherited(HELPER_CONTROL) else { return ExitCode::FAILURE };
     // Modes are given in full wherever something is made.
     rustix::process::umask(rustix::fs::Mode::empty());
     let config = match configuration(&control) {

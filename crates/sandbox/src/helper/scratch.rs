@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, chmodat, chownat, fstatfs, mkdirat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
-    open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen, open_tree,
 };
 use rustix::process::{Gid, Uid};
 
@@ -56,7 +56,9 @@ pub(super) fn open_image(path: &std::path::Path) -> io::Result<OwnedFd> {
 pub(super) fn seal_image(tree: &OwnedFd) -> io::Result<()> {
     match sys::mount_setattr(tree, AttrChange::ImageNoAtime) {
         // In a user namespace the host's choice of access times is locked; a read-only mount has none anyway.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => sys::mount_setattr(tree, AttrChange::Image),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            sys::mount_setattr(tree, AttrChange::Image)
+        }
         result => result,
     }
 }

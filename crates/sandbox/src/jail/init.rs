@@ -42,12 +42,22 @@ pub(crate) fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) -> ! {
     let early = descriptors.get(place::REPORT_INDEX).and_then(|fd| fd.try_clone().ok());
     // The stem leaves reaping to the kernel; an init must not inherit that.
     let reset = Real.reset_signals().at(Step::InitSignals);
-    let outcome = reset.and_then(|()| layers::build(&Real, plan, descriptors)).and_then(|()| launch(&Real, plan));
+    let outcome =
+        reset.and_then(|()| layers::build(&Real, plan, descriptors)).and_then(|()| launch(&Real, plan));
     match outcome {
-        Ok(interpreter) => reap(interpreter),
+        Ok(interpreter) => {
+            // The guest's pipes are the guest's alone: their closing must mean that it has closed them.
+            if sys::close_below(place::REPORT).is_err() {
+                sys::exit_now(1);
+            }
+            reap(interpreter)
+        }
         Err(failed) => {
             let report = Report::Failed { step: failed.step, errno: failed.errno() }.pack();
-            let arranged = !matches!(failed.step, Step::InitSignals | Step::JoinCgroup | Step::CgroupNamespace | Step::ArrangeDescriptors);
+            let arranged = !matches!(
+                failed.step,
+                Step::InitSignals | Step::JoinCgroup | Step::CgroupNamespace | Step::ArrangeDescriptors
+            );
             let sent = match early {
                 Some(pipe) if !arranged => rustix::io::write(&pipe, &report),
                 _ => rustix::io::write(sys::borrow(place::REPORT), &report),
@@ -98,7 +108,8 @@ fn arguments() -> io::Result<Vec<CString>> {
 fn reap(interpreter: Pid) -> ! {
     while let Ok(Some(child)) = sys::wait_any() {
         if child.pid == interpreter {
-            let report = Report::Exited { status: child.status, cpu_us: child.cpu_us, peak_kib: child.peak_kib };
+            let report =
+                Report::Exited { status: child.status, cpu_us: child.cpu_us, peak_kib: child.peak_kib };
             if rustix::io::write(sys::borrow(place::REPORT), &report.pack()).is_err() {
                 sys::exit_now(1);
             }

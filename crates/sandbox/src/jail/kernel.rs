@@ -11,7 +11,8 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, mount_bind, move_mount, open_tree, unmount,
 };
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+    setrlimit,
 };
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
@@ -19,7 +20,7 @@ use rustix::thread::{
 };
 
 use crate::jail::landlock;
-use crate::sys::{self, Cloned, CloneFlags, SockFilter};
+use crate::sys::{self, CloneFlags, Cloned, SockFilter};
 
 /// One method a kernel call.
 pub(crate) trait Kernel {

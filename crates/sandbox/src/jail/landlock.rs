@@ -22,7 +22,7 @@ pub(super) fn restrict(abi: u32) -> io::Result<()> {
     let known = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
     let write = AccessFs::from_all(known) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let mut devices = AccessFs::ReadFile | AccessFs::WriteFile;
-    devices |= AccessFs::IoctlDev & AccessFs::from_all(known);
+    devices |= AccessFs::from_all(known) & AccessFs::IoctlDev;
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     ruleset = ruleset.handle_access(AccessFs::from_all(known)).map_err(io::Error::other)?;
     if abi >= TCP_SINCE {

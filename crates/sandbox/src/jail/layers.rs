@@ -6,15 +6,19 @@ use rustix::process::Resource;
 
 use super::init::Plan;
 use super::kernel::Kernel;
-use super::step::{At as _, Step, StepError};
 use super::place;
+use super::step::{At as _, Step, StepError};
 use crate::stem::STEM_CAPABILITIES;
 use crate::sys::{borrow, clone_flags};
 
 /// Builds every layer that the init itself stands behind; afterwards it may fork the interpreter.
 ///
 /// `descriptors` is what came with the message: [`place::COUNT`] to arrange, then cgroups to join.
-pub(super) fn build<K: Kernel>(kernel: &K, plan: &Plan, mut descriptors: Vec<OwnedFd>) -> Result<(), StepError> {
+pub(super) fn build<K: Kernel>(
+    kernel: &K,
+    plan: &Plan,
+    mut descriptors: Vec<OwnedFd>,
+) -> Result<(), StepError> {
     // Joined first: what is touched from here on is charged to the slot.
     let cgroups = descriptors.split_off(place::COUNT.min(descriptors.len()));
     for cgroup in &cgroups {

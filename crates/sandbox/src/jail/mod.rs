@@ -21,7 +21,7 @@ pub(crate) use step::{At, StepError};
 pub(crate) mod place {
     use std::os::fd::RawFd;
 
-    pub(crate) const CODE: RawFd = 3;
+    // The code is at 3, where the languages' definitions look for it.
     pub(crate) const FRAMES: RawFd = 4;
     pub(crate) const ARGUMENTS: RawFd = 5;
     pub(crate) const SCRATCH: RawFd = 6;

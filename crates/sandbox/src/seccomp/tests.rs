@@ -185,7 +185,8 @@ fn only_unix_sockets_can_be_made() {
 #[test]
 fn a_clone_cannot_ask_for_any_namespace() {
     let program = compile(&table());
-    for bit in [0x0002_0000_u64, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+    for bit in [0x0002_0000_u64, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000]
+    {
         let call = Call { arguments: [bit | 17, 0, 0, 0, 0, 0], ..plain(libc::SYS_clone) };
         assert_eq!(interpret(&program, &call), errno(libc::EPERM), "flag {bit:#x}");
     }

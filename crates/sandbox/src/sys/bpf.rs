@@ -25,8 +25,9 @@ pub(crate) fn install_filter(filter: &[SockFilter]) -> io::Result<()> {
     let len = u16::try_from(filter.len()).map_err(io::Error::other)?;
     let program = Program { len, filter: filter.as_ptr() };
     // SAFETY: `SockFilter` and `Program` have the kernel's layout, and both outlive the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, ptr::from_ref(&program)) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, ptr::from_ref(&program))
+    };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -34,6 +35,7 @@ pub(crate) fn install_filter(filter: &[SockFilter]) -> io::Result<()> {
 pub(crate) fn landlock_abi() -> u32 {
     const VERSION: u32 = 1;
     // SAFETY: with this flag the kernel takes a null pointer and the size 0.
-    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0_usize, VERSION) };
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0_usize, VERSION) };
     u32::try_from(version).unwrap_or(0)
 }

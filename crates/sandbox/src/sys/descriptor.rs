@@ -37,6 +37,14 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Closes the numbers from 0 up to, not including, `end`. For an init that has handed them to its child and
+/// names none of them again.
+pub(crate) fn close_below(end: RawFd) -> io::Result<()> {
+    // SAFETY: takes no pointer; these numbers were placed by `arrange` and nothing owns them.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 0, end - 1, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Names a descriptor that [`arrange`] has placed.
 pub(crate) fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: only called with numbers that `arrange` has filled and that stay open until the process ends.

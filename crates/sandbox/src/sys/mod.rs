@@ -9,9 +9,9 @@ mod mount;
 mod process;
 
 pub(crate) use bpf::{SockFilter, install_filter, landlock_abi};
-pub(crate) use descriptor::{arrange, borrow, close_from, duplicate_inheritable, take_inherited};
+pub(crate) use descriptor::{arrange, borrow, close_below, duplicate_inheritable, take_inherited};
 pub(crate) use mount::{AttrChange, mount_setattr};
 pub(crate) use process::{
-    CloneFlags, Cloned, Reaped, clone3, clone_flags, close_on_exec_from, execve, exit_now, fork, ignore_children,
+    CloneFlags, Cloned, clone_flags, clone3, close_on_exec_from, execve, exit_now, fork, ignore_children,
     reset_signals, set_hostname, unshare, wait_any,
 };

@@ -55,7 +55,8 @@ pub(crate) fn clone3(flags: CloneFlags) -> io::Result<Cloned> {
     args.exit_signal = u64::try_from(libc::SIGCHLD).map_err(io::Error::other)?;
     // SAFETY: `args` lives over the call, its size is passed, no stack is shared (no CLONE_VM), and every
     // caller is single-threaded, so that the child may go on using the allocator.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, ptr::from_mut(&mut args), size_of::<libc::clone_args>()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, ptr::from_mut(&mut args), size_of::<libc::clone_args>()) };
     match result {
         0 => Ok(Cloned::Child),
         pid if pid > 0 => {
@@ -112,11 +113,16 @@ pub(crate) fn wait_any() -> io::Result<Option<Reaped>> {
     loop {
         // SAFETY: both pointers are valid for writing over the call.
         let pid = unsafe { libc::wait4(-1, ptr::from_mut(&mut status), 0, usage.as_mut_ptr()) };
-        if let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) {
+        if let Some(pid) = (pid > 0).then(|| Pid::from_raw(pid)).flatten() {
             // SAFETY: zeroed at first, and filled by the kernel for a reaped child.
             let usage = unsafe { usage.assume_init() };
             let cpu_us = micros(usage.ru_utime).saturating_add(micros(usage.ru_stime));
-            return Ok(Some(Reaped { pid, status, cpu_us, peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0) }));
+            return Ok(Some(Reaped {
+                pid,
+                status,
+                cpu_us,
+                peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+            }));
         }
         match io::Error::last_os_error() {
             error if error.raw_os_error() == Some(libc::EINTR) => {}
@@ -165,8 +171,7 @@ pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
 /// Marks every descriptor from `first` on as close-on-exec. Safe between fork and exec.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: only sets a flag on descriptors; nothing is closed under its owner.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

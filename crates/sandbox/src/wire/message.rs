@@ -312,7 +312,9 @@ impl Message for Report {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
             Self::Failed { step, errno } => Writer::new(1).u8(step.number()).i32(*errno),
-            Self::Exited { status, cpu_us, peak_kib } => Writer::new(2).i32(*status).u64(*cpu_us).u64(*peak_kib),
+            Self::Exited { status, cpu_us, peak_kib } => {
+                Writer::new(2).i32(*status).u64(*cpu_us).u64(*peak_kib)
+            }
         }
         .finish()
     }

@@ -37,7 +37,8 @@ pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreEr
 }
 
 fn insert(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
-    let payment = claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
+    let payment =
+        claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
     let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
     rows::change(
         conn,

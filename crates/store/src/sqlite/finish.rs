@@ -10,8 +10,7 @@ use crate::{Finish, Finished, LeafKind, Resolution, StoreError};
 const UPDATE_RUN: &str =
     "UPDATE run SET stage = ?1 WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id";
 
-const INSERT_ENDING: &str =
-    "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body) \
+const INSERT_ENDING: &str = "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// Records an outcome, if the run is still in `execute` of that instance; else only a `late` leaf.
@@ -24,7 +23,8 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
         }
     }
     let params = (finish.stage.as_str(), finish.run.as_bytes(), finish.instance.as_bytes());
-    let Some(row) = rows::first(conn, UPDATE_RUN, doing, params, |row| rows::value::<i64>(row, 0, "id"))? else {
+    let Some(row) = rows::first(conn, UPDATE_RUN, doing, params, |row| rows::value::<i64>(row, 0, "id"))?
+    else {
         rows::append_leaf(conn, finish.run, LeafKind::Late, &finish.leaf, Some(finish.at))?;
         return Ok(Finished::Late);
     };
@@ -47,7 +47,8 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
 pub(super) fn resolve(conn: &Connection, resolution: &Resolution) -> Result<bool, StoreError> {
     let sql = "SELECT id FROM run WHERE run = ?1 AND stage = 'unknown'";
     let Some(row) = rows::row_of(conn, sql, resolution.run)? else { return Ok(false) };
-    let sql = "INSERT INTO resolution (run, note, receipt, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    let sql =
+        "INSERT INTO resolution (run, note, receipt, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     let at = rows::stored(resolution.at.0, "store a time")?;
     if rows::change(conn, sql, "resolve a run", (row, &resolution.note, &resolution.receipt, at))? == 0 {
         return Ok(false);

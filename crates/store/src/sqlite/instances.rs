@@ -4,6 +4,7 @@
 //! dies, however it dies, and two stores in one process do not share it. The file is opened close-on-exec, so
 //! that no program that we start keeps a dead gateway alive.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -26,6 +27,10 @@ const FOLDER: &str = "instances";
 
 /// How the name of a lock file ends.
 const EXTENSION: &str = "lock";
+
+/// The instances that open runs name.
+pub(super) const OPEN_INSTANCES: &str = "SELECT DISTINCT instance FROM run INDEXED BY run_open \
+    WHERE stage <> 'settled' AND stage IN ('execute', 'witness')";
 
 /// The locks that this store holds: its own, and those of the dead whose runs it has been told of.
 #[derive(Debug)]
@@ -67,15 +72,20 @@ impl Instances {
 
     /// Of these instances, those that are dead. Their locks are held from here on: while this store is open,
     /// no other one takes them for dead.
-    pub(super) fn adopt(&self, conn: &Connection, seen: Vec<InstanceId>) -> Result<Vec<InstanceId>, StoreError> {
+    pub(super) fn adopt(
+        &self,
+        conn: &Connection,
+        seen: Vec<InstanceId>,
+    ) -> Result<Vec<InstanceId>, StoreError> {
         let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dead = Vec::new();
         for instance in seen.into_iter().filter(|instance| *instance != self.mine) {
-            if !adopted.contains_key(&instance) {
+            if let Entry::Vacant(place) = adopted.entry(instance) {
                 let paths = self.lock_paths(conn, instance)?;
-                let locks = take_all(&paths).map_err(|error| backend("look whether an instance lives", error))?;
+                let locks =
+                    take_all(&paths).map_err(|error| backend("look whether an instance lives", error))?;
                 let Some(locks) = locks else { continue };
-                adopted.insert(instance, locks);
+                place.insert(locks);
             }
             dead.push(instance);
         }
@@ -96,7 +106,9 @@ impl Instances {
         let doing = "sweep out dead instances";
         let open: HashSet<InstanceId> = seen_in_open_runs(conn)?.into_iter().collect();
         let done = |instance: &InstanceId| *instance != self.mine && !open.contains(instance);
-        for instance in lock_files(&self.folder).map_err(|error| backend(doing, error))?.into_iter().filter(done) {
+        for instance in
+            lock_files(&self.folder).map_err(|error| backend(doing, error))?.into_iter().filter(done)
+        {
             sweep_file(&lock_path(&self.folder, instance)).map_err(|error| backend(doing, error))?;
         }
         for (instance, path) in rows::all(conn, "SELECT instance, lock FROM instance", doing, [], row)? {
@@ -109,21 +121,34 @@ impl Instances {
 
     /// Releases every lock and removes the own file: from here on this instance is dead.
     pub(super) fn leave(&self) {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if own.is_some()
-            && let Err(error) = fs::remove_file(lock_path(&self.folder, self.mine))
-        {
-            tracing::warn!(error = &error as &dyn Error, "the lock file of this instance was not removed");
+        if let Some(own) = self.own.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Err(error) = fs::remove_file(lock_path(&self.folder, self.mine)) {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "the lock file of this instance was not removed"
+                );
+            }
+            unlock(&own);
         }
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for lock in
+            self.adopted.lock().unwrap_or_else(PoisonError::into_inner).drain().flat_map(|(_, locks)| locks)
+        {
+            unlock(&lock);
+        }
+    }
+}
+
+/// Unlocks outright: closing alone would leave the lock to a child that has forked and not yet executed.
+fn unlock(lock: &File) {
+    if let Err(error) = lock.unlock() {
+        tracing::warn!(error = &error as &dyn Error, "an instance lock was not released");
     }
 }
 
 /// The instances that open runs name, dead and alive. Reads only open runs, whatever the history.
 pub(super) fn seen_in_open_runs(conn: &Connection) -> Result<Vec<InstanceId>, StoreError> {
-    let sql = "SELECT DISTINCT instance FROM run WHERE stage <> 'settled' AND stage IN ('execute', 'witness')";
     let read = |row: &Row<'_>| rows::value(row, 0, "instance").map(InstanceId::from_stored);
-    rows::all(conn, sql, "read the instances of open runs", [], read)
+    rows::all(conn, OPEN_INSTANCES, "read the instances of open runs", [], read)
 }
 
 /// Waits for its turn to open the record: making the file, switching it to WAL, the schema and the sweep are

@@ -36,7 +36,8 @@ const OPEN_OF: &str = select_record!(
 /// A page of runs, newest first. A `before` that names no run gives an empty page.
 pub(super) fn list(conn: &Connection, page: Page) -> Result<Vec<Record>, StoreError> {
     let doing = "list runs";
-    let Some((created, row)) = page.before.map_or(Ok(Some((i64::MAX, i64::MAX))), |run| place(conn, run))? else {
+    let Some((created, row)) = page.before.map_or(Ok(Some((i64::MAX, i64::MAX))), |run| place(conn, run))?
+    else {
         return Ok(Vec::new());
     };
     let limit = page.limit.min(PAGE_RUNS);
@@ -63,4 +64,31 @@ pub(super) fn orphans(conn: &Connection, instances: &Instances) -> Result<Vec<Re
     }
     found.sort_by_key(|record| record.created);
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{ANY_STAGE, NOT_SETTLED, OPEN_OF, SETTLED};
+    use crate::sqlite::forget::OLDEST_ANSWERS;
+    use crate::sqlite::instances::OPEN_INSTANCES;
+    use crate::sqlite::migrate::migrate;
+
+    #[test]
+    fn no_listing_scans_or_sorts_history() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn).unwrap();
+        for sql in [ANY_STAGE, SETTLED, NOT_SETTLED, OPEN_OF, OPEN_INSTANCES, OLDEST_ANSWERS] {
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let parameters = plan.parameter_count();
+            let steps =
+                plan.query_map(rusqlite::params_from_iter(vec![0; parameters]), |row| row.get("detail"));
+            let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
+            let scans = steps.iter().filter(|step| step.starts_with("SCAN"));
+            assert_eq!(scans.collect::<Vec<_>>(), Vec::<&String>::new(), "{sql}\n{steps:#?}");
+            let sorts = steps.iter().any(|step| step.contains("ORDER BY"));
+            assert!(!sorts, "{sql}\n{steps:#?}");
+        }
+    }
 }

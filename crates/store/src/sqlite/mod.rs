@@ -2,8 +2,9 @@
 //!
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
 //! the writes of `claim`, `finish`, `settle` and `forget` and flushes many with one commit; `readers` never
-//! wait for it. `rows` turns rows into records, `instances` says which process is alive.
+//! wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says which process is alive.
 
+mod checkpoint;
 mod claim;
 mod fault;
 mod finish;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::checkpoint::Checkpointer;
 use super::instances::{Instances, opening_lock};
 use super::migrate::migrate;
 use super::readers::{self, Readers};
@@ -50,10 +51,16 @@ pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, 
     instances.register(&conn, options.at).map_err(failed("register this instance"))?;
     drop(turn);
 
-    let readers = (0..readers::CONNECTIONS).map(|_| reading(&path)).collect::<Result<Vec<_>, _>>();
-    let readers = Readers::new(readers.map_err(failed("open the database for reading"))?);
+    let reading =
+        |count, timeout| reading(&path, count, timeout).map_err(failed("open the database for reading"));
+    let readers =
+        Readers::new(reading(readers::QUICK, Duration::ZERO)?, reading(readers::PATIENT, BUSY_TIMEOUT)?);
+    let checkpointing = writing(&path).map_err(failed("open the database"))?;
+    let checkpointer =
+        Checkpointer::start(checkpointing).map_err(failed("start the checkpointing thread"))?;
     let instances = Arc::new(instances);
-    let writer = Writer::start(conn, Arc::clone(&instances)).map_err(failed("start the writing thread"))?;
+    let writer = Writer::start(conn, checkpointer, Arc::clone(&instances))
+        .map_err(failed("start the writing thread"))?;
     Ok(Arc::new(SqliteStore::new(writer, readers, instances)))
 }
 
@@ -92,32 +99,28 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 fn writing(path: &Path) -> rusqlite::Result<Connection> {
-    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    conn.pragma_update(None, "page_size", env("PAGE", 4096))?;
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, BUSY_TIMEOUT)?;
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "cache_size", -env("CACHE", WRITER_CACHE_KIB))?;
-    conn.pragma_update(None, "wal_autocheckpoint", env("CKPT", CHECKPOINT_PAGES))?;
-    conn.pragma_update(None, "mmap_size", env("WMMAP", 0))?;
-    Ok(conn)
-}
-fn env(name: &str, d: i64) -> i64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
-}
-
-fn reading(path: &Path) -> rusqlite::Result<Connection> {
-    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    conn.pragma_update(None, "query_only", true)?;
-    conn.pragma_update(None, "mmap_size", env("RMMAP", 0))?;
-    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    readers::MODE.store(env("MODE", 0) as usize, std::sync::atomic::Ordering::Relaxed);
+    conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(conn)
 }
 
-fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+fn reading(path: &Path, count: u32, timeout: Duration) -> rusqlite::Result<Vec<Connection>> {
+    (0..count)
+        .map(|_| {
+            let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, timeout)?;
+            conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+            Ok(conn)
+        })
+        .collect()
+}
+
+fn connect(path: &Path, access: OpenFlags, timeout: Duration) -> rusqlite::Result<Connection> {
     // One thread at a time uses a connection, so SQLite need not lock it.
     let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.busy_timeout(timeout)?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Without it SQLite plans a cached statement anew for each value of a parameter that a partial index could
     // depend on: that costs more than running it.

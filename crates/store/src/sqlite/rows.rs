@@ -14,7 +14,9 @@ macro_rules! select_record {
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
             "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, e.body ",
-            "FROM run r INDEXED BY ", $index, " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
+            "FROM run r INDEXED BY ",
+            $index,
+            " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
             "LEFT JOIN resolution n ON n.run = r.id ",
             $rest
         )
@@ -28,7 +30,9 @@ macro_rules! select_brief {
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
             "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, NULL ",
-            "FROM run r INDEXED BY ", $index, " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
+            "FROM run r INDEXED BY ",
+            $index,
+            " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
             "LEFT JOIN resolution n ON n.run = r.id ",
             $rest
         )
@@ -164,7 +168,7 @@ fn run_id(row: &Row<'_>) -> Result<RunId, StoreError> {
     Ok(RunId::from_stored(value(row, 0, "run")?))
 }
 
-/// The key of a run's row, where that run exists and fits a condition on `?2`.
+/// The key of a run's row, where the query finds one.
 pub(super) fn row_of(conn: &Connection, sql: &str, run: RunId) -> Result<Option<i64>, StoreError> {
     let failed = failed_to("find a run");
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;

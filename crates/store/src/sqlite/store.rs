@@ -8,12 +8,12 @@ use rusqlite::Connection;
 use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
-use super::writer::Writer;
+use super::writer::{Entry, Writer};
 use super::{claim, finish, forget, list, settle};
 use crate::port::Reply;
 use crate::{
-    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord, Store,
-    StoreError, Undone,
+    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord,
+    Store, Undone,
 };
 
 /// The record in one SQLite file.
@@ -32,15 +32,15 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed> {
-        Box::pin(self.writer.write(move |conn| claim::claim(conn, &claim)))
+        Box::pin(self.writer.write(Entry::Start, move |conn| claim::claim(conn, &claim)))
     }
 
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {
-        Box::pin(self.writer.write(move |conn| claim::undo(conn, run, instance)))
+        Box::pin(self.writer.write(Entry::End, move |conn| claim::undo(conn, run, instance)))
     }
 
     fn finish(&self, finish: Finish) -> Reply<'_, Finished> {
-        Box::pin(self.writer.write(move |conn| finish::finish(conn, &finish)))
+        Box::pin(self.writer.write(Entry::End, move |conn| finish::finish(conn, &finish)))
     }
 
     fn settle(
@@ -50,55 +50,58 @@ impl Store for SqliteStore {
         reference: Option<String>,
         leaf: Option<Leaf>,
     ) -> Reply<'_, ()> {
-        let work = move |conn: &Connection| settle::settle(conn, run, word, reference.as_deref(), leaf.as_ref());
-        Box::pin(self.writer.write(work))
+        let work =
+            move |conn: &Connection| settle::settle(conn, run, word, reference.as_deref(), leaf.as_ref());
+        Box::pin(self.writer.write(Entry::End, work))
     }
 
     fn repay(&self, run: RunId, payment: NewPayment) -> Reply<'_, Repaid> {
         let mine = self.instances.mine();
-        Box::pin(self.writer.write(move |conn| settle::repay(conn, run, mine, &payment)))
+        Box::pin(self.writer.write(Entry::Start, move |conn| settle::repay(conn, run, mine, &payment)))
     }
 
     fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>> {
-        Box::pin(self.readers.read(move |conn| rows::by_nonce(conn, nonce_key)))
+        Box::pin(self.readers.point(move |conn| rows::by_nonce(conn, nonce_key)))
     }
 
     fn by_payment(&self, payment_key: Digest) -> Reply<'_, Option<RunId>> {
-        Box::pin(self.readers.read(move |conn| rows::by_payment(conn, payment_key)))
+        Box::pin(self.readers.point(move |conn| rows::by_payment(conn, payment_key)))
     }
 
     fn run(&self, run: RunId) -> Reply<'_, Option<Record>> {
-        Box::pin(self.readers.read(move |conn| rows::run(conn, run)))
+        Box::pin(self.readers.point(move |conn| rows::run(conn, run)))
     }
 
     fn list(&self, page: Page) -> Reply<'_, Vec<Record>> {
-        Box::pin(self.readers.read(move |conn| list::list(conn, page)))
+        Box::pin(self.readers.long(move |conn| list::list(conn, page)))
     }
 
     fn orphans(&self) -> Reply<'_, Vec<Record>> {
         let instances = Arc::clone(&self.instances);
-        Box::pin(self.readers.read(move |conn| list::orphans(conn, &instances)))
+        Box::pin(self.readers.long(move |conn| list::orphans(conn, &instances)))
     }
 
     fn resolve(&self, resolution: Resolution) -> Reply<'_, bool> {
-        Box::pin(self.writer.write(move |conn| finish::resolve(conn, &resolution)))
+        Box::pin(self.writer.write(Entry::End, move |conn| finish::resolve(conn, &resolution)))
     }
 
     fn set_paused(&self, paused: bool) -> Reply<'_, ()> {
         let sql = "UPDATE gateway SET paused = ?1 WHERE id = 1";
-        let work = move |conn: &Connection| rows::change(conn, sql, "set the kill switch", [paused]).map(|_| ());
-        Box::pin(self.writer.write(work))
+        let work =
+            move |conn: &Connection| rows::change(conn, sql, "set the kill switch", [paused]).map(|_| ());
+        Box::pin(self.writer.write(Entry::End, work))
     }
 
     fn paused(&self) -> Reply<'_, bool> {
-        Box::pin(self.readers.read(rows::paused))
+        Box::pin(self.readers.point(rows::paused))
     }
 
     fn forget_answers(&self, before: UnixMs) -> Reply<'_, u64> {
         Box::pin(async move {
             let mut forgotten = 0;
             loop {
-                let batch = self.writer.write(move |conn| forget::forget_batch(conn, before)).await?;
+                let batch =
+                    self.writer.write(Entry::Start, move |conn| forget::forget_batch(conn, before)).await?;
                 forgotten += u64::from(batch);
                 if batch < forget::ANSWERS_PER_BATCH {
                     return Ok(forgotten);
@@ -113,6 +116,8 @@ impl Store for SqliteStore {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            // The writer last: the last connection leaves a file without a WAL, and it must be one that may write.
+            self.readers.close().await;
             self.writer.close().await;
             self.instances.leave();
         })

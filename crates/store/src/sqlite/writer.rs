@@ -12,11 +12,15 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::Checkpointer;
 use super::fault::{backend, failed_to};
 use crate::StoreError;
 
-/// Jobs that may wait; one more is `Busy`. A minute of them would not be worth waiting for: this is some 100 ms.
+/// Jobs that may wait; one more is `Busy`. This many are written in some 100 ms.
 const QUEUE_JOBS: usize = 1_024;
+
+/// Of these, places that only the ends of runs may take: a full house turns new runs away and loses no outcome.
+const RESERVED_JOBS: usize = 256;
 
 /// Jobs that share one commit. Beyond this the flush is spread thin enough, and answers only get later.
 const BATCH_JOBS: usize = 128;
@@ -59,6 +63,15 @@ impl<T: Send> Job for Pending<T> {
     }
 }
 
+/// What a job is to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// The start of something, which can be turned away.
+    Start,
+    /// The end of something that has happened already.
+    End,
+}
+
 /// The door to the writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -69,11 +82,17 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the writer is closed or dropped and the queue is empty, or on a panic;
     /// `keep` lives as long as the thread does.
-    pub(super) fn start(conn: Connection, keep: impl Send + 'static) -> io::Result<Self> {
+    pub(super) fn start(
+        conn: Connection,
+        checkpointer: Checkpointer,
+        keep: impl Send + 'static,
+    ) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let (alive, ended) = watch::channel(());
         thread::Builder::new().name("record-writer".to_owned()).spawn(move || {
-            serve(conn, jobs);
+            serve(&conn, jobs, &checkpointer);
+            checkpointer.end();
+            close(conn);
             drop(keep);
             drop(alive);
         })?;
@@ -83,21 +102,27 @@ impl Writer {
     /// Runs work in the next commit. A future that is dropped after its first poll takes nothing back.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        entry: Entry,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Pending { work: Some(Box::new(work)), done: None, reply }))?;
+        self.enqueue(Box::new(Pending { work: Some(Box::new(work)), done: None, reply }), entry)?;
         // A sender that is dropped unused was on the stack of a writer that died.
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    fn enqueue(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+    fn enqueue(&self, job: Box<dyn Job>, entry: Entry) -> Result<(), StoreError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        match queue.as_ref().map(|queue| queue.try_send(job)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => Err(StoreError::Busy),
-            Some(Err(TrySendError::Closed(_))) | None => Err(StoreError::Closed),
+        let Some(queue) = queue.as_ref().filter(|queue| !queue.is_closed()) else {
+            return Err(StoreError::Closed);
+        };
+        if matches!(entry, Entry::Start) && queue.capacity() <= RESERVED_JOBS {
+            return Err(StoreError::Busy);
         }
+        queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Closed(_) => StoreError::Closed,
+        })
     }
 
     /// Takes no more jobs and waits until those that wait are done and the thread has ended.
@@ -108,14 +133,19 @@ impl Writer {
     }
 }
 
-fn serve(conn: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn serve(conn: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, checkpointer: &Checkpointer) {
     let mut batch = Vec::with_capacity(BATCH_JOBS);
     while jobs.blocking_recv_many(&mut batch, BATCH_JOBS) > 0 {
-        let committed = commit_batch(&conn, &mut batch);
+        let committed = commit_batch(conn, &mut batch);
         for job in batch.drain(..) {
-            job.answer(committed.as_ref().map(|()| ()).map_err(Failure::to_error));
+            job.answer(committed.as_ref().copied().map_err(Failure::to_error));
         }
+        checkpointer.committed();
     }
+}
+
+fn close(conn: Connection) {
+    // As the last connection of all processes it copies the WAL into the file and removes it.
     if let Err((_, error)) = conn.close() {
         tracing::warn!(error = &error as &dyn Error, "the record was not closed cleanly");
     }
@@ -152,10 +182,12 @@ fn commit_batch(conn: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Fai
     step(conn, "BEGIN IMMEDIATE", "begin a transaction")?;
     let ran = match batch {
         // Alone, a job has nobody to disturb: the transaction is its savepoint, and its error is its own.
-        [job] => match job.run(conn) {
-            true => Ok(()),
-            false => return roll_back(conn),
-        },
+        [job] => {
+            if !job.run(conn) {
+                return roll_back(conn);
+            }
+            Ok(())
+        }
         jobs => jobs.iter_mut().try_for_each(|job| run_in_savepoint(conn, job.as_mut())),
     };
     let committed = ran.and_then(|()| step(conn, "COMMIT", "commit a transaction"));
@@ -182,4 +214,233 @@ fn run_in_savepoint(conn: &Connection, job: &mut dyn Job) -> Result<(), Failure>
         step(conn, "ROLLBACK TO job", "roll back a savepoint")?;
     }
     step(conn, "RELEASE job", "release a savepoint")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::sync::{Arc, mpsc};
+
+    use rusqlite::Connection;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::sync::oneshot;
+    use tokio::task::{JoinHandle, yield_now};
+
+    use super::{Entry, QUEUE_JOBS, RESERVED_JOBS, Writer};
+    use crate::StoreError;
+    use crate::sqlite::checkpoint::Checkpointer;
+    use crate::sqlite::fault::backend;
+    use crate::sqlite::rows::change;
+
+    const INSERT: &str = "INSERT INTO kept (id) VALUES (?1)";
+
+    fn runtime() -> Runtime {
+        // One thread: tasks are polled in the order in which they are spawned.
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    fn writer() -> Arc<Writer> {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(
+            "PRAGMA foreign_keys = ON; CREATE TABLE kept (id INTEGER PRIMARY KEY REFERENCES kept)",
+        )
+        .unwrap();
+        let checkpointer = Checkpointer::start(Connection::open_in_memory().unwrap()).unwrap();
+        Arc::new(Writer::start(conn, checkpointer, ()).unwrap())
+    }
+
+    fn insert(conn: &Connection, id: i64) -> Result<(), StoreError> {
+        change(conn, INSERT, "insert", [id]).map(|_| ())
+    }
+
+    async fn kept(writer: &Writer) -> Vec<i64> {
+        let read = |conn: &Connection| {
+            let mut rows = conn.prepare("SELECT id FROM kept ORDER BY id").unwrap();
+            Ok(rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect())
+        };
+        writer.write(Entry::End, read).await.unwrap()
+    }
+
+    /// Holds the writer in a batch of its own until the sender speaks, so that what follows shares the next one.
+    async fn hold(writer: &Arc<Writer>) -> (mpsc::Sender<()>, JoinHandle<()>) {
+        let (release, held) = mpsc::channel::<()>();
+        let (entered, inside) = oneshot::channel();
+        let holding = Arc::clone(writer);
+        let task = tokio::spawn(async move {
+            let work = move |_: &Connection| {
+                entered.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(())
+            };
+            holding.write(Entry::End, work).await.unwrap();
+        });
+        inside.await.unwrap();
+        (release, task)
+    }
+
+    /// Lets the tasks run until so many jobs wait.
+    async fn queued(writer: &Writer, jobs: usize) {
+        let waiting = || writer.queue.lock().unwrap().as_ref().map(|queue| QUEUE_JOBS - queue.capacity());
+        while waiting() != Some(jobs) {
+            yield_now().await;
+        }
+    }
+
+    fn spawn(
+        writer: &Arc<Writer>,
+        work: impl FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
+    ) -> JoinHandle<Result<(), StoreError>> {
+        let writer = Arc::clone(writer);
+        tokio::spawn(async move { writer.write(Entry::Start, work).await })
+    }
+
+    #[test]
+    fn a_job_that_fails_takes_back_its_own_and_disturbs_no_neighbour() {
+        runtime().block_on(async {
+            let writer = writer();
+            let (release, _held) = hold(&writer).await;
+            let first = spawn(&writer, |conn| insert(conn, 1));
+            let torn = spawn(&writer, |conn| {
+                insert(conn, 2)?;
+                Err(backend("be torn", "on purpose"))
+            });
+            let last = spawn(&writer, |conn| insert(conn, 3));
+            queued(&writer, 3).await;
+            release.send(()).unwrap();
+
+            assert!(first.await.unwrap().is_ok());
+            assert_eq!(torn.await.unwrap().unwrap_err().to_string(), "failed to be torn");
+            assert!(last.await.unwrap().is_ok());
+            assert_eq!(kept(&writer).await, [1, 3]);
+        });
+    }
+
+    #[test]
+    fn a_job_that_fails_alone_takes_back_its_own() {
+        runtime().block_on(async {
+            let writer = writer();
+            let torn = |conn: &Connection| {
+                insert(conn, 1)?;
+                Err::<(), _>(backend("be torn", "on purpose"))
+            };
+            assert!(writer.write(Entry::Start, torn).await.is_err());
+            assert_eq!(kept(&writer).await, Vec::<i64>::new());
+        });
+    }
+
+    #[test]
+    fn a_commit_that_fails_is_told_to_everybody_and_the_next_one_works() {
+        runtime().block_on(async {
+            let writer = writer();
+            let (release, _held) = hold(&writer).await;
+            let fine = spawn(&writer, |conn| insert(conn, 1));
+            // Only the commit finds that row 2 refers to a row that is not there.
+            let poison = spawn(&writer, |conn| {
+                conn.execute_batch("PRAGMA defer_foreign_keys = ON").unwrap();
+                conn.execute_batch(
+                    "CREATE TABLE child (of INTEGER REFERENCES kept DEFERRABLE INITIALLY DEFERRED)",
+                )
+                .unwrap();
+                conn.execute_batch("INSERT INTO child (of) VALUES (77)").unwrap();
+                Ok(())
+            });
+            queued(&writer, 2).await;
+            release.send(()).unwrap();
+
+            for answer in [fine.await.unwrap(), poison.await.unwrap()] {
+                let error = answer.unwrap_err();
+                assert_eq!(error.to_string(), "failed to commit a transaction");
+                assert_eq!(error.source().unwrap().to_string(), "FOREIGN KEY constraint failed");
+            }
+            assert!(writer.write(Entry::Start, |conn| insert(conn, 2)).await.is_ok());
+            assert_eq!(kept(&writer).await, [2]);
+        });
+    }
+
+    #[test]
+    fn a_transaction_that_ended_early_fails_its_batch_and_writes_nothing() {
+        runtime().block_on(async {
+            let writer = writer();
+            let (release, _held) = hold(&writer).await;
+            let before = spawn(&writer, |conn| insert(conn, 1));
+            // What SQLite itself does when the disk is full.
+            let full = spawn(&writer, |conn| {
+                conn.execute_batch("ROLLBACK").unwrap();
+                Err(backend("write", "disk full"))
+            });
+            let after = spawn(&writer, |conn| insert(conn, 3));
+            queued(&writer, 3).await;
+            release.send(()).unwrap();
+
+            assert_eq!(full.await.unwrap().unwrap_err().to_string(), "failed to write");
+            for neighbour in [before, after] {
+                assert_eq!(
+                    neighbour.await.unwrap().unwrap_err().to_string(),
+                    "failed to commit a transaction"
+                );
+            }
+            assert_eq!(kept(&writer).await, Vec::<i64>::new());
+        });
+    }
+
+    #[test]
+    fn a_dead_writer_answers_closed_and_never_hangs() {
+        runtime().block_on(async {
+            let writer = writer();
+            let (release, _held) = hold(&writer).await;
+            let killer = spawn(&writer, |_| panic!("the writer dies"));
+            let behind = spawn(&writer, |conn| insert(conn, 1));
+            queued(&writer, 2).await;
+            release.send(()).unwrap();
+            for answer in [killer.await.unwrap(), behind.await.unwrap()] {
+                assert!(matches!(answer, Err(StoreError::Closed)));
+            }
+            writer.close().await;
+            assert!(matches!(
+                writer.write(Entry::End, |conn| insert(conn, 2)).await,
+                Err(StoreError::Closed)
+            ));
+        });
+    }
+
+    #[test]
+    fn a_full_queue_is_busy_at_once_and_has_room_left_for_ends() {
+        runtime().block_on(async {
+            let writer = writer();
+            let (release, _held) = hold(&writer).await;
+            let starts: Vec<_> = (0..QUEUE_JOBS).map(|_| spawn(&writer, |_| Ok(()))).collect();
+            queued(&writer, QUEUE_JOBS - RESERVED_JOBS).await;
+            assert!(matches!(writer.write(Entry::Start, |_| Ok(())).await, Err(StoreError::Busy)));
+
+            let ending = Arc::clone(&writer);
+            let end = tokio::spawn(async move { ending.write(Entry::End, |conn| insert(conn, 1)).await });
+            queued(&writer, QUEUE_JOBS - RESERVED_JOBS + 1).await;
+            release.send(()).unwrap();
+            assert!(end.await.unwrap().is_ok());
+            let mut turned_away = 0;
+            for start in starts {
+                turned_away += usize::from(matches!(start.await.unwrap(), Err(StoreError::Busy)));
+            }
+            assert_eq!(turned_away, RESERVED_JOBS);
+        });
+    }
+
+    #[test]
+    fn closing_writes_what_waits() {
+        runtime().block_on(async {
+            let writer = writer();
+            let (release, _held) = hold(&writer).await;
+            let waiting: Vec<_> = (1..=9).map(|id| spawn(&writer, move |conn| insert(conn, id))).collect();
+            queued(&writer, 9).await;
+            let closing = Arc::clone(&writer);
+            let closed = tokio::spawn(async move { closing.close().await });
+            yield_now().await;
+            assert!(matches!(writer.write(Entry::End, |_| Ok(())).await, Err(StoreError::Closed)));
+            release.send(()).unwrap();
+            closed.await.unwrap();
+            for job in waiting {
+                assert!(job.await.unwrap().is_ok());
+            }
+        });
+    }
 }

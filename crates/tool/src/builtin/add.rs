@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value, json};
 
-use super::pure::Computed;
+use crate::pure::Computed;
 use crate::{BadCall, Call, Description, Prepared, Tool};
 
 /// The largest integer that a JSON number holds exactly everywhere (RFC 7493, section 2.2).

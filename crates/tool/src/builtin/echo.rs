@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::pure::Computed;
+use crate::pure::Computed;
 use crate::{BadCall, Call, Description, Prepared, Tool};
 
 /// The tool.

@@ -2,7 +2,6 @@
 
 mod add;
 mod echo;
-mod pure;
 
 use crate::Tool;
 

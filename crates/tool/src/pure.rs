@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{NotStarted, Prepared, RunContext, RunFault};
 
 /// A result that was computed while the call was checked.
-pub(super) struct Computed(pub(super) Value);
+pub(crate) struct Computed(pub(crate) Value);
 
 impl Prepared for Computed {
     fn reserve(&mut self) -> Result<(), NotStarted> {

@@ -1,0 +1,103 @@
+//! The gate of a real process: replays, changed replays, draining, the kill switch, doors.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::server::{Data, Server, post_bytes, reply, run};
+
+#[test]
+fn a_replay_answers_the_same_bytes_and_a_changed_one_is_refused() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let code = json!({"code": "import os; os.urandom(8).hex()"});
+    let first = server.execute("python", code.clone(), "n-1");
+    let again = server.execute("python", code, "n-1");
+    assert_eq!(first.body, again.body);
+    assert!(again.head.contains("execgate-replayed: true") && !first.head.contains("execgate-replayed"));
+    let changed = server.execute("python", json!({"code": "1"}), "n-1");
+    assert_eq!((changed.status, changed.json()["code"].as_str()), (409, Some("nonce-reused")));
+}
+
+#[test]
+fn two_hundred_requests_of_one_nonce_run_once() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let payload = json!({"code": "import os, time; time.sleep(0.3); os.urandom(8).hex()"});
+    let bodies: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..200)
+            .map(|_| {
+                let (server, payload) = (&server, payload.clone());
+                scope.spawn(move || server.execute("python", payload, "one").body)
+            })
+            .collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{:?}", String::from_utf8_lossy(&bodies[0]));
+    let listed = run(&["runs", "list", "--json", "--data-dir", data.path().to_str().unwrap()], "");
+    let runs: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(runs.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn sigterm_lets_a_running_run_finish_and_ends_in_order() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let address = server.address();
+    let body = json!({"action": "python", "payload": {"code": "import time; time.sleep(1.5); 'finished'"}, "nonce": "n"});
+    let running = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(&post_bytes("/execute", &body)).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        reply(&answer)
+    });
+    super::crash::until_claimed(&data.path());
+    server.terminate();
+    assert_eq!(running.join().unwrap().json()["result"]["result"], "'finished'");
+    assert_eq!(server.ended(), Some(0));
+}
+
+#[test]
+fn pause_stops_new_runs_and_resume_lets_them_through() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let folder = data.path();
+    let folder = folder.to_str().unwrap();
+    assert_eq!(server.execute("echo", json!({}), "before").status, 200);
+    assert!(run(&["pause", "--data-dir", folder], "").status.success());
+    let refused = server.execute("echo", json!({}), "during");
+    assert_eq!((refused.status, refused.json()["rule"].as_str()), (503, Some("paused")));
+    assert_eq!(server.execute("echo", json!({}), "before").status, 200, "a replay is no run");
+    assert_eq!(server.get("/ready").json(), json!({"ready": false, "reason": "paused"}));
+    assert!(run(&["resume", "--data-dir", folder], "").status.success());
+    assert_eq!(server.execute("echo", json!({}), "during").status, 200);
+}
+
+#[test]
+fn rubbish_gets_a_clear_answer_and_the_next_request_is_fine() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let head = "POST /execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    let cases = [
+        ("\x16\x03\x01 rubbish\r\n\r\n".to_owned(), "400"),
+        (format!("{head}Content-Length: 2\r\n\r\n{{}}"), "415"),
+        (format!("{head}Content-Type: application/json\r\nContent-Length: 5\r\n\r\n{{\"a\""), "400"),
+        (format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"), "400"),
+        (format!("{head}Content-Type: application/json\r\nContent-Length: 3000000\r\n\r\n"), "413"),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".to_owned(), "421"),
+        ("DELETE /execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "405"),
+    ];
+    for (request, status) in cases {
+        let mut request = request.into_bytes();
+        if status == "400" && request.ends_with(b"\"a\"") {
+            request.push(b' ');
+        }
+        let answer = server.raw(&request);
+        let line = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
+        assert!(line.ends_with(status), "{line} for {:?}", String::from_utf8_lossy(&request));
+    }
+    assert_eq!(server.get("/health").status, 200);
+}

@@ -1,0 +1,8 @@
+//! One file a journey.
+
+mod command_line;
+mod crash;
+mod gate;
+mod outcomes;
+mod receipts;
+mod server;

@@ -1,0 +1,116 @@
+//! The two output streams of a run: kept up to a cap, thrown away for a while beyond it, and then too much.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::limits::Limits;
+use crate::request::{Sink, Stream};
+
+/// How much is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// One pipe from the guest; our end never blocks.
+pub(super) fn guest_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let flags = fcntl_getfl(&read)?;
+    fcntl_setfl(&read, flags | OFlags::NONBLOCK)?;
+    Ok((read, write))
+}
+
+/// What a read of a pipe gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Nothing for now.
+    Dry,
+    /// Nobody can write any more.
+    Closed,
+}
+
+/// Reads a pipe until it is dry, and gives each chunk to `take`; stops early when `take` says so.
+pub(super) fn drain(pipe: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Flow> {
+    let mut chunk = [0_u8; CHUNK];
+    loop {
+        match rustix::io::read(pipe, &mut chunk) {
+            Ok(0) => return Ok(Flow::Closed),
+            Ok(count) => {
+                if !take(chunk.get(..count).unwrap_or_default()) {
+                    return Ok(Flow::Dry);
+                }
+            }
+            Err(rustix::io::Errno::AGAIN) => return Ok(Flow::Dry),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What has come of both streams.
+pub(super) struct Capture {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    pub(super) truncated: bool,
+    kept: u64,
+    seen: u64,
+    keep: u64,
+    bear: u64,
+    sink: Option<Sink>,
+}
+
+impl Capture {
+    pub(super) fn new(limits: &Limits, sink: Option<Sink>) -> Self {
+        Self {
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            truncated: false,
+            kept: 0,
+            seen: 0,
+            keep: limits.output_bytes,
+            bear: limits.output_bytes.saturating_add(limits.output_discard_bytes),
+            sink,
+        }
+    }
+
+    /// Takes a chunk. False once the guest has written more than is borne.
+    pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) -> bool {
+        self.seen = self.seen.saturating_add(length(bytes));
+        let room = usize::try_from(self.keep - self.kept).unwrap_or(usize::MAX);
+        let kept = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+        self.truncated |= kept.len() < bytes.len();
+        self.kept += length(kept);
+        match &mut self.sink {
+            // What is shown as it comes is not kept a second time.
+            Some(sink) if !kept.is_empty() => sink(stream, kept),
+            Some(_) => {}
+            None => match stream {
+                Stream::Stdout => self.stdout.extend_from_slice(kept),
+                Stream::Stderr => self.stderr.extend_from_slice(kept),
+            },
+        }
+        self.seen <= self.bear
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capture;
+    use crate::limits::Limits;
+    use crate::request::Stream;
+
+    #[test]
+    fn both_streams_share_one_cap_and_then_one_patience() {
+        let limits = Limits { output_bytes: 4, output_discard_bytes: 2, ..Limits::default() };
+        let mut capture = Capture::new(&limits, None);
+        assert!(capture.take(Stream::Stdout, b"abc"));
+        assert!(capture.take(Stream::Stderr, b"de"));
+        assert_eq!((capture.stdout.as_slice(), capture.stderr.as_slice()), (&b"abc"[..], &b"d"[..]));
+        assert!(capture.truncated && capture.take(Stream::Stdout, b"f"));
+        assert!(!capture.take(Stream::Stdout, b"g"));
+    }
+}

@@ -1,0 +1,225 @@
+//! Following one run: its pipes, its deadline, its end. One poll loop; nothing waits for the guest's good will.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::capture::{Capture, Flow, drain};
+use super::frames::{Frames, Reading, Told};
+use super::judge::{Because, verdict};
+use crate::enforced::Enforced;
+use crate::error::RunError;
+use crate::limits::Limits;
+use crate::outcome::{Run, Usage, Verdict};
+use crate::request::{Cancel, Sink, Stream};
+use crate::wire::{Counters, End, FromRun, Message as _, Received, ToRun, receive, send};
+
+/// How long a run may wait for its jail. A helper that has a free slot takes milliseconds.
+const HANDED_OUT_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the helper may take to count and answer once it was told to end a run.
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Our ends of a run's pipes.
+pub(super) struct Pipes {
+    pub(super) socket: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) frames: OwnedFd,
+}
+
+/// One run under way.
+struct Following<'a> {
+    pipes: Pipes,
+    /// stdout, stderr, frames: whether somebody may still write.
+    open: [bool; 3],
+    capture: Capture,
+    frames: Frames,
+    told: Option<Told>,
+    because: Option<Because>,
+    started: Option<Instant>,
+    cancel: Option<&'a Cancel>,
+    next_clock: Instant,
+}
+
+/// Follows a run to its verdict.
+pub(super) fn follow(
+    pipes: Pipes,
+    limits: &Limits,
+    cancel: Option<&Cancel>,
+    sink: Option<Sink>,
+    enforced: &Enforced,
+) -> Result<Run, RunError> {
+    let mut following = Following {
+        pipes,
+        open: [true; 3],
+        capture: Capture::new(limits, sink),
+        frames: Frames::default(),
+        told: None,
+        because: None,
+        started: None,
+        cancel,
+        next_clock: Instant::now() + HANDED_OUT_WITHIN,
+    };
+    let (end, counters) = following.to_the_end(limits.wall)?;
+    Ok(following.judged(end, &counters, enforced))
+}
+
+impl Following<'_> {
+    fn to_the_end(&mut self, wall: Duration) -> Result<(End, Counters), RunError> {
+        loop {
+            let ready = self.wait().map_err(RunError::Follow)?;
+            self.read_pipes().map_err(RunError::Follow)?;
+            if ready.cancelled {
+                self.end(Because::Cancelled)?;
+            }
+            if ready.socket {
+                match self.hear(wall)? {
+                    Some(ended) => {
+                        // What was written before the end is in the pipes by now; nobody waits for their closing.
+                        self.read_pipes().map_err(RunError::Follow)?;
+                        return Ok(ended);
+                    }
+                    None => continue,
+                }
+            }
+            if Instant::now() >= self.next_clock {
+                match (self.started, self.because) {
+                    (None, _) => return Err(RunError::NotHandedOut),
+                    (Some(_), None) => self.end(Because::Deadline)?,
+                    (Some(_), Some(_)) => return Err(RunError::HelperGone),
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let mut fds = vec![PollFd::new(&self.pipes.socket, PollFlags::IN)];
+        let streams = [&self.pipes.stdout, &self.pipes.stderr, &self.pipes.frames];
+        fds.extend(
+            streams
+                .into_iter()
+                .zip(self.open)
+                .filter(|(_, open)| *open)
+                .map(|(fd, _)| PollFd::new(fd, PollFlags::IN)),
+        );
+        // After the reason is known, pulling the cord changes nothing.
+        let cord = self.cancel.filter(|_| self.because.is_none()).map(Cancel::as_fd);
+        fds.extend(cord.iter().map(|cord| PollFd::new(cord, PollFlags::IN)));
+        let left = self.next_clock.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+        Ok(Ready { socket: is_ready(fds.first()), cancelled: cord.is_some() && is_ready(fds.last()) })
+    }
+
+    /// Reads what there is. A whole frame, or more output than is borne, is a reason to end.
+    fn read_pipes(&mut self) -> io::Result<()> {
+        let mut too_much = false;
+        for (at, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
+            let pipe = if at == 0 { &self.pipes.stdout } else { &self.pipes.stderr };
+            if self.open[at] {
+                let capture = &mut self.capture;
+                let flow = drain(pipe, |bytes| {
+                    let borne = capture.take(stream, bytes);
+                    too_much |= !borne;
+                    borne
+                })?;
+                self.open[at] = flow == Flow::Dry;
+            }
+        }
+        if self.open[2] && self.told.is_none() {
+            let (frames, told) = (&mut self.frames, &mut self.told);
+            let flow = drain(&self.pipes.frames, |bytes| match frames.feed(bytes) {
+                Reading::Partial => true,
+                Reading::Whole(whole) => {
+                    *told = Some(whole);
+                    false
+                }
+                Reading::Garbage => true,
+            })?;
+            self.open[2] = flow == Flow::Dry;
+        }
+        let told = match (&self.told, too_much) {
+            (_, true) => Some(Because::Output),
+            (Some(Told::Value(_)), false) => Some(Because::Value),
+            (Some(Told::Exception(_)), false) => Some(Because::Exception),
+            (None, false) => None,
+        };
+        match told {
+            // A helper that is gone is noticed on its socket.
+            Some(because) => self.end(because).or(Ok(())),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes why the run ends, and asks for it. The first reason stands.
+    fn end(&mut self, because: Because) -> Result<(), RunError> {
+        if self.because.is_some() {
+            return Ok(());
+        }
+        self.because = Some(because);
+        self.next_clock = Instant::now() + ENDED_WITHIN;
+        send(&self.pipes.socket, &ToRun::Kill.pack(), &[]).map_err(|_| RunError::HelperGone)
+    }
+
+    /// Takes one message of the helper; gives the end when it has come.
+    fn hear(&mut self, wall: Duration) -> Result<Option<(End, Counters)>, RunError> {
+        let packet = match receive(&self.pipes.socket).map_err(RunError::Follow)? {
+            Received::Nothing => return Ok(None),
+            Received::End => return Err(RunError::HelperGone),
+            Received::Packet(bytes, _) => FromRun::unpack(&bytes).map_err(|_| RunError::HelperGone)?,
+        };
+        match packet {
+            FromRun::Started => {
+                let now = Instant::now();
+                self.started = Some(now);
+                if self.because.is_none() {
+                    self.next_clock = now + wall;
+                }
+                Ok(None)
+            }
+            FromRun::Ended { end, counters } => Ok(Some((end, counters))),
+            FromRun::NotStarted { step, errno } => {
+                Err(RunError::Spawn { step, error: io::Error::from_raw_os_error(errno) })
+            }
+            FromRun::StemGone => Err(RunError::StemGone),
+        }
+    }
+
+    fn judged(self, end: End, counters: &Counters, enforced: &Enforced) -> Run {
+        let verdict = verdict(self.because, end, counters);
+        let (value, exception) = match self.told {
+            Some(Told::Value(value)) if verdict == Verdict::Value => (value, None),
+            Some(Told::Exception(exception)) if matches!(verdict, Verdict::Exception | Verdict::Limit(_)) => {
+                (None, Some(exception))
+            }
+            Some(_) | None => (None, None),
+        };
+        let usage = Usage {
+            wall: self.started.map(|at| at.elapsed()).unwrap_or_default(),
+            cpu: counters.cpu_us.map(Duration::from_micros),
+            memory_peak_bytes: counters.memory_peak,
+        };
+        Run {
+            verdict,
+            stdout: self.capture.stdout,
+            stderr: self.capture.stderr,
+            truncated: self.capture.truncated,
+            value,
+            exception,
+            usage,
+            enforced: enforced.clone(),
+        }
+    }
+}
+
+/// What became ready.
+struct Ready {
+    socket: bool,
+    cancelled: bool,
+}

@@ -1,0 +1,67 @@
+//! Starting the helper, and the link to it.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use crate::error::SandboxError;
+use crate::helper::{HELPER_ARGUMENT, HELPER_CONTROL};
+use crate::sys::{self, Cloned};
+use crate::wire::pair;
+
+/// A started helper. Dropping it closes the link; the helper then kills every run, removes its cgroups and ends.
+#[derive(Debug)]
+pub struct HelperLink {
+    control: Option<OwnedFd>,
+    helper: Pid,
+}
+
+impl HelperLink {
+    pub(super) fn control(&self) -> io::Result<BorrowedFd<'_>> {
+        self.control.as_ref().map(OwnedFd::as_fd).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for HelperLink {
+    fn drop(&mut self) {
+        drop(self.control.take());
+        // It ends by itself once the link is closed. A process that is not the one that forked it cannot wait.
+        if let Err(error) = waitpid(Some(self.helper), WaitOptions::empty()) {
+            tracing::debug!(%error, "the helper was reaped by somebody else");
+        }
+    }
+}
+
+/// Starts this same program anew as the helper: empty environment, no descriptor but the link and standard error.
+///
+/// # Errors
+/// [`SandboxError::SocketPair`] or [`SandboxError::SpawnHelper`].
+pub fn spawn_helper() -> Result<HelperLink, SandboxError> {
+    let (ours, theirs) = pair().map_err(SandboxError::SocketPair)?;
+    let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let null = null.map_err(|error| SandboxError::SpawnHelper(error.into()))?;
+    let argument = CString::new(HELPER_ARGUMENT).map_err(|error| SandboxError::SpawnHelper(error.into()))?;
+    let argv = [c"/proc/self/exe".to_owned(), argument];
+    match sys::fork().map_err(SandboxError::SpawnHelper)? {
+        Cloned::Child => {
+            let failed = become_helper(&theirs, &null, &argv);
+            sys::exit_now(failed.raw_os_error().unwrap_or(1))
+        }
+        Cloned::Parent { pid, .. } => Ok(HelperLink { control: Some(ours), helper: pid }),
+    }
+}
+
+/// Runs between fork and exec; returns only what failed.
+fn become_helper(control: &OwnedFd, null: &OwnedFd, argv: &[CString]) -> io::Error {
+    let arranged = sys::duplicate_inheritable(null, 0)
+        .and_then(|()| sys::duplicate_inheritable(null, 1))
+        .and_then(|()| sys::duplicate_inheritable(control, HELPER_CONTROL))
+        .and_then(|()| sys::close_on_exec_from(HELPER_CONTROL.unsigned_abs() + 1));
+    match arranged {
+        Ok(()) => sys::execve(argv, &[]),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,15 @@
+//! The unprivileged half: hands runs to the helper, follows their pipes, and gives the verdict.
+//!
+//! It never has a right that a guest could gain by it: what it sends are descriptors and numbers.
+
+mod capture;
+mod follow;
+mod frames;
+mod judge;
+mod link;
+mod sandbox;
+mod slots;
+
+pub use link::{HelperLink, spawn_helper};
+pub use sandbox::Sandbox;
+pub use slots::Slot;

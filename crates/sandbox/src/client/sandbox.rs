@@ -1,0 +1,173 @@
+//! The handle: starts against a helper, hands out slots, runs requests.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+
+use super::capture::guest_pipe;
+use super::follow::{Pipes, follow};
+use super::link::HelperLink;
+use super::slots::{Slot, Slots};
+use crate::config::Config;
+use crate::enforced::Enforced;
+use crate::error::{RunError, SandboxError};
+use crate::outcome::Run;
+use crate::request::{Request, Stdin};
+use crate::wire::{FromHelper, Message as _, Received, ToHelper, pair, receive, send, text_memfd, text_of};
+
+/// How long the helper may take to prepare everything; it takes some tens of milliseconds.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// A sandbox of one configuration. Cheap to share; dropping it ends the helper and every run.
+#[derive(Debug)]
+pub struct Sandbox {
+    link: HelperLink,
+    languages: Vec<String>,
+    slots: Arc<Slots>,
+    enforced: Enforced,
+}
+
+impl Sandbox {
+    /// Configures a helper that was started by [`crate::spawn_helper`].
+    ///
+    /// # Errors
+    /// [`SandboxError::Refused`] says why this host cannot give the tier that was asked for; the others are faults.
+    pub fn start(link: HelperLink, config: Config) -> Result<Self, SandboxError> {
+        if config.slots == 0 || config.slots > Config::SLOTS_MAX {
+            return Err(SandboxError::Slots { max: Config::SLOTS_MAX });
+        }
+        for language in &config.languages {
+            let usable = language.argv.first().is_some_and(|path| path.starts_with('/'))
+                && !language.argv.iter().any(|argument| argument.contains('\0'));
+            if !usable {
+                return Err(SandboxError::Language(language.name.clone()));
+            }
+        }
+        let text = serde_json::to_vec(&config).map_err(|error| SandboxError::Configure(error.into()))?;
+        let text = text_memfd("execgate-config", &text).map_err(SandboxError::Configure)?;
+        let control = link.control().map_err(SandboxError::Configure)?;
+        send(control, &ToHelper::Configure.pack(), &[text.as_fd()]).map_err(SandboxError::Configure)?;
+        let enforced = answer(&link)?;
+        let languages = config.languages.into_iter().map(|language| language.name).collect();
+        Ok(Self { link, languages, slots: Slots::new(config.slots), enforced })
+    }
+
+    /// What holds every run of this sandbox, as the helper has built it.
+    #[must_use]
+    pub fn enforced(&self) -> Enforced {
+        self.enforced.clone()
+    }
+
+    /// Takes a place for a run, before anything is claimed for it.
+    ///
+    /// # Errors
+    /// [`RunError::Full`].
+    pub fn reserve(&self) -> Result<Slot, RunError> {
+        self.hear_capacity();
+        Slots::take(&self.slots)
+    }
+
+    /// Runs a request in a place of its own.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`] and [`Self::run_in`].
+    pub fn run(&self, request: Request) -> Result<Run, RunError> {
+        self.run_in(self.reserve()?, request)
+    }
+
+    /// Runs a request in a place that was taken before. Blocks until the verdict; nothing of the run is alive then
+    /// or will be, but for what the kernel still tears down.
+    ///
+    /// # Errors
+    /// [`RunError`]; all but [`RunError::Follow`] and [`RunError::HelperGone`] say that nothing has started.
+    pub fn run_in(&self, slot: Slot, request: Request) -> Result<Run, RunError> {
+        let language = self.languages.iter().position(|name| *name == request.language);
+        let language = language.and_then(|at| u16::try_from(at).ok());
+        let Some(language) = language else { return Err(RunError::UnknownLanguage(request.language)) };
+        let arguments = arguments(&request.args)?;
+        let code = text_memfd("code", &request.code).map_err(RunError::Store)?;
+        let arguments = text_memfd("arguments", &arguments).map_err(RunError::Store)?;
+        let stdin = stdin(request.stdin)?;
+        let (stdout, stdout_write) = guest_pipe().map_err(RunError::Pipes)?;
+        let (stderr, stderr_write) = guest_pipe().map_err(RunError::Pipes)?;
+        let (frames, frames_write) = guest_pipe().map_err(RunError::Pipes)?;
+        let (socket, theirs) = pair().map_err(RunError::Pipes)?;
+        let message = ToHelper::NewRun { language, limits: request.limits.clone() };
+        let theirs = [theirs, stdin, stdout_write, stderr_write, code, frames_write, arguments];
+        let descriptors: Vec<_> = theirs.iter().map(OwnedFd::as_fd).collect();
+        let control = self.link.control().map_err(RunError::Send)?;
+        send(control, &message.pack(), &descriptors).map_err(RunError::Send)?;
+        drop(theirs);
+        let pipes = Pipes { socket, stdout, stderr, frames };
+        let run = follow(pipes, &request.limits, request.cancel.as_ref(), request.sink, &self.enforced);
+        drop(slot);
+        run
+    }
+
+    /// Reads what the helper has said of its capacity since the last time.
+    fn hear_capacity(&self) {
+        let Ok(control) = self.link.control() else { return };
+        while let Ok(Received::Packet(bytes, _)) = receive(control) {
+            if let Ok(FromHelper::Capacity { usable, .. }) = FromHelper::unpack(&bytes) {
+                self.slots.set_usable(usize::try_from(usable).unwrap_or(usize::MAX));
+            }
+        }
+    }
+}
+
+/// Waits for what the helper says to its configuration.
+fn answer(link: &HelperLink) -> Result<Enforced, SandboxError> {
+    let control = link.control().map_err(SandboxError::Answer)?;
+    let timeout = Timespec::try_from(START_WITHIN).ok();
+    loop {
+        match poll(&mut [PollFd::new(&control, PollFlags::IN)], timeout.as_ref()) {
+            Ok(0) => return Err(SandboxError::NoAnswer),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(SandboxError::Answer(error.into())),
+        }
+        let (message, text) = match receive(control).map_err(SandboxError::Answer)? {
+            Received::Nothing => continue,
+            Received::End => return Err(SandboxError::Answer(io::ErrorKind::UnexpectedEof.into())),
+            Received::Packet(bytes, fds) => (FromHelper::unpack(&bytes), fds),
+        };
+        let text = text.first().map(text_of).transpose().map_err(SandboxError::Answer)?.unwrap_or_default();
+        return match message {
+            Ok(FromHelper::Ready) => {
+                serde_json::from_slice(&text).map_err(|error| SandboxError::Answer(error.into()))
+            }
+            Ok(FromHelper::Refused) => {
+                Err(SandboxError::Refused(String::from_utf8_lossy(&text).into_owned()))
+            }
+            Ok(FromHelper::Capacity { .. }) | Err(_) => {
+                Err(SandboxError::Answer(io::ErrorKind::InvalidData.into()))
+            }
+        };
+    }
+}
+
+/// The arguments, each ended by a NUL.
+fn arguments(arguments: &[String]) -> Result<Vec<u8>, RunError> {
+    let mut bytes = Vec::new();
+    for argument in arguments {
+        bytes.extend_from_slice(argument.as_bytes());
+        bytes.push(0);
+    }
+    let has_nul = arguments.iter().any(|argument| argument.contains('\0'));
+    if has_nul || bytes.len() > Request::ARGS_BYTES_MAX {
+        return Err(RunError::Arguments { max: Request::ARGS_BYTES_MAX });
+    }
+    Ok(bytes)
+}
+
+fn stdin(stdin: Stdin) -> Result<OwnedFd, RunError> {
+    match stdin {
+        Stdin::Inherit(fd) => Ok(fd),
+        Stdin::Bytes(bytes) => text_memfd("stdin", &bytes).map_err(RunError::Store),
+        Stdin::Empty => open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| RunError::Store(error.into())),
+    }
+}

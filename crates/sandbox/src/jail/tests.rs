@@ -1,0 +1,174 @@
+//! The order of the layers, recorded without privileges (SANDBOX.md "Jail").
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::process::Resource;
+use rustix::thread::CapabilitySet;
+
+use super::init::{Plan, Program};
+use super::kernel::Kernel;
+use super::layers;
+use super::place;
+use crate::sys::{CloneFlags, Cloned, SockFilter};
+use crate::wire::Spawn;
+
+/// Writes down what is asked of the kernel, and lets all of it succeed.
+#[derive(Default)]
+struct Recorder(RefCell<Vec<String>>);
+
+impl Recorder {
+    fn note(&self, call: impl Into<String>) -> io::Result<()> {
+        self.0.borrow_mut().push(call.into());
+        Ok(())
+    }
+}
+
+fn null() -> OwnedFd {
+    File::open("/dev/null").unwrap().into()
+}
+
+impl Kernel for Recorder {
+    fn join_cgroup(&self, _procs: &OwnedFd) -> io::Result<()> {
+        self.note("join cgroup")
+    }
+    fn unshare(&self, _flags: CloneFlags) -> io::Result<()> {
+        self.note("cgroup namespace")
+    }
+    fn arrange(&self, wanted: Vec<OwnedFd>) -> io::Result<()> {
+        self.note(format!("close all but {}", wanted.len()))
+    }
+    fn attach(&self, _tree: BorrowedFd<'_>, to: &CStr) -> io::Result<()> {
+        self.note(format!("mount {}", to.to_str().unwrap()))
+    }
+    fn bind(&self, _from: &CStr, to: &CStr) -> io::Result<()> {
+        self.note(format!("bind {}", to.to_str().unwrap()))
+    }
+    fn clone_tree(&self, path: &CStr) -> io::Result<OwnedFd> {
+        self.note(format!("clone {}", path.to_str().unwrap())).map(|()| null())
+    }
+    fn detach(&self, path: &CStr) -> io::Result<()> {
+        self.note(format!("detach {}", path.to_str().unwrap()))
+    }
+    fn mount_proc(&self, to: &CStr) -> io::Result<()> {
+        self.note(format!("proc {}", to.to_str().unwrap()))
+    }
+    fn drop_bounding(&self, _capabilities: CapabilitySet) -> io::Result<()> {
+        self.note("drop bounding set")
+    }
+    fn drop_groups(&self) -> io::Result<()> {
+        self.note("setgroups")
+    }
+    fn set_gid(&self, id: u32) -> io::Result<()> {
+        self.note(format!("setresgid {id}"))
+    }
+    fn set_uid(&self, id: u32) -> io::Result<()> {
+        self.note(format!("setresuid {id}"))
+    }
+    fn clear_capabilities(&self) -> io::Result<()> {
+        self.note("clear capabilities")
+    }
+    fn die_with_parent(&self) -> io::Result<()> {
+        self.note("death signal")
+    }
+    fn not_dumpable(&self) -> io::Result<()> {
+        self.note("not dumpable")
+    }
+    fn no_new_privileges(&self) -> io::Result<()> {
+        self.note("no new privileges")
+    }
+    fn limit(&self, resource: Resource, value: u64) -> io::Result<()> {
+        if matches!(resource, Resource::Core) {
+            return self.note(format!("rlimits from core={value}"));
+        }
+        Ok(())
+    }
+    fn landlock(&self, abi: u32) -> io::Result<()> {
+        self.note(format!("landlock {abi}"))
+    }
+    fn fork(&self) -> io::Result<Cloned> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn new_session(&self) -> io::Result<()> {
+        self.note("setsid")
+    }
+    fn reset_signals(&self) -> io::Result<()> {
+        self.note("reset signals")
+    }
+    fn enter(&self, folder: &CStr) -> io::Result<()> {
+        self.note(format!("cd {}", folder.to_str().unwrap()))
+    }
+    fn close_on_exec_from(&self, first: u32) -> io::Result<()> {
+        self.note(format!("close on exec from {first}"))
+    }
+    fn seccomp(&self, _filter: &[SockFilter]) -> io::Result<()> {
+        self.note("seccomp")
+    }
+    fn exec(&self, argv: &[CString], _environment: &[CString]) -> io::Error {
+        self.0.borrow_mut().push(format!("exec {}", argv[0].to_str().unwrap()));
+        io::ErrorKind::NotFound.into()
+    }
+}
+
+fn program() -> Program {
+    Program { argv: vec![c"/usr/bin/true".to_owned()], environment: Vec::new(), inherited: 5 }
+}
+
+fn plan(program: &Program) -> Plan<'_> {
+    let spawn = Spawn {
+        run: 1,
+        slot: 2,
+        language: 0,
+        descriptors: 256,
+        file_bytes: 1,
+        user_processes: 64,
+        data_bytes: None,
+    };
+    Plan { spawn, program, filter: &[], landlock_abi: 7, guest_id: 1002, groups_can_be_dropped: true }
+}
+
+#[test]
+fn the_layers_of_a_jail_come_in_their_only_order() {
+    let recorder = Recorder::default();
+    let program = program();
+    let descriptors: Vec<_> = (0..place::COUNT + 2).map(|_| null()).collect();
+    layers::build(&recorder, &plan(&program), descriptors).unwrap();
+    let expected = [
+        "join cgroup",
+        "join cgroup",
+        "cgroup namespace",
+        "close all but 8",
+        "mount /dev/shm",
+        "bind /tmp",
+        "bind /home/user",
+        "clone /dev/shm/shm",
+        "detach /dev/shm",
+        "mount /dev/shm",
+        "proc /proc",
+        "drop bounding set",
+        "setgroups",
+        "setresgid 1002",
+        "setresuid 1002",
+        "clear capabilities",
+        "death signal",
+        "not dumpable",
+        "no new privileges",
+        "rlimits from core=1",
+        "landlock 7",
+    ];
+    assert_eq!(recorder.0.into_inner(), expected);
+}
+
+#[test]
+fn the_filter_is_the_last_thing_before_the_interpreter() {
+    let recorder = Recorder::default();
+    let program = program();
+    let failed = layers::enter_guest(&recorder, &plan(&program), &program.argv);
+    assert_eq!(failed.step, super::Step::Exec);
+    let expected =
+        ["setsid", "reset signals", "cd /home/user", "close on exec from 5", "seccomp", "exec /usr/bin/true"];
+    assert_eq!(recorder.0.into_inner(), expected);
+}

@@ -1,0 +1,135 @@
+//! Copies the WAL into the file while nobody writes, so that runs seldom pay for it.
+//!
+//! Under steady load a commit does it itself, every few thousand pages (`wal_autocheckpoint`). After a pause
+//! the writer starts again at the head of the WAL, which is also the cheaper place: overwriting a file that has
+//! its length flushes faster than making it longer.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+/// How long nobody must have written.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Commits that are worth a checkpoint, which itself flushes twice.
+const COMMITS: u64 = 64;
+
+/// What the writer tells the checkpointing thread.
+#[derive(Debug, Default)]
+struct Signs {
+    commits: AtomicU64,
+    stirred: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// The thread that checkpoints in pauses.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    signs: Arc<Signs>,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpointer {
+    /// Starts the thread, with a connection of its own.
+    pub(super) fn start(conn: Connection) -> io::Result<Self> {
+        let signs = Arc::new(Signs::default());
+        let watched = Arc::clone(&signs);
+        let thread = thread::Builder::new()
+            .name("record-checkpoint".to_owned())
+            .spawn(move || watch(&conn, &watched))?;
+        Ok(Self { signs, thread })
+    }
+
+    /// To be called after each commit: costs nothing but the first time after a pause.
+    pub(super) fn committed(&self) {
+        self.signs.commits.fetch_add(1, Ordering::SeqCst);
+        if !self.signs.stirred.swap(true, Ordering::SeqCst) {
+            self.thread.thread().unpark();
+        }
+    }
+
+    /// Ends the thread and waits for it.
+    pub(super) fn end(self) {
+        self.signs.ended.store(true, Ordering::SeqCst);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::warn!("the checkpointing thread of the record panicked");
+        }
+    }
+}
+
+fn watch(conn: &Connection, signs: &Signs) {
+    let mut done = 0;
+    while wait_for_pause(signs) {
+        let commits = signs.commits.load(Ordering::SeqCst);
+        if commits - done < COMMITS {
+            continue;
+        }
+        done = commits;
+        let copied = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = copied {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "a checkpoint of the record failed; a later one catches up"
+            );
+        }
+    }
+}
+
+/// Waits until somebody has written and then nobody for a while. False at the end.
+fn wait_for_pause(signs: &Signs) -> bool {
+    while !signs.stirred.load(Ordering::SeqCst) {
+        if signs.ended.load(Ordering::SeqCst) {
+            return false;
+        }
+        thread::park();
+    }
+    loop {
+        // Taken back before the look at the count, so that a commit in between stirs again.
+        signs.stirred.store(false, Ordering::SeqCst);
+        let seen = signs.commits.load(Ordering::SeqCst);
+        thread::park_timeout(QUIET);
+        if signs.ended.load(Ordering::SeqCst) {
+            return false;
+        }
+        if signs.commits.load(Ordering::SeqCst) == seen {
+            return true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::thread;
+
+    use rusqlite::Connection;
+
+    use super::{COMMITS, Checkpointer};
+
+    #[test]
+    fn a_pause_moves_the_wal_into_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
+        conn.execute_batch("CREATE TABLE kept (page BLOB)").unwrap();
+        let length = || fs::metadata(&path).unwrap().len();
+        let before = length();
+
+        let checkpointer = Checkpointer::start(Connection::open(&path).unwrap()).unwrap();
+        for _ in 0..COMMITS {
+            conn.execute("INSERT INTO kept (page) VALUES (zeroblob(4000))", []).unwrap();
+            checkpointer.committed();
+        }
+        while length() == before {
+            thread::yield_now();
+        }
+        checkpointer.end();
+    }
+}

@@ -1,0 +1,15 @@
+//! The shared contract: what every back end promises. A back end implements [`Backend`] and names itself in
+//! `promises::every_promise!`.
+
+pub(crate) mod claiming;
+pub(crate) mod ending;
+pub(crate) mod living;
+mod model;
+pub(crate) mod money;
+pub(crate) mod promises;
+pub(crate) mod reading;
+mod runs;
+pub(crate) mod walk;
+
+pub(crate) use promises::every_promise;
+pub(crate) use runs::{Backend, block_on, claim, digest, finish, held, run_id};

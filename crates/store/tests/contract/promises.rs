@@ -1,0 +1,45 @@
+//! The list of promises: a back end that names itself here runs them all.
+
+/// Makes one test of each promise, on an empty record that the expression makes.
+macro_rules! every_promise {
+    ($backend:expr) => {
+        crate::contract::promises::promises! { $backend;
+            claiming: a_claim_reads_back_whole, a_nonce_is_claimed_once_among_two_hundred,
+                two_instances_do_not_both_claim_a_nonce, a_payment_buys_one_run_among_fifty_nonces,
+                an_approval_is_used_once_among_fifty_nonces, a_replay_is_told_of_the_finished_run,
+                a_pause_turns_new_runs_away_and_replays_not, a_payment_is_looked_at_before_an_approval,
+                an_undo_frees_nonce_payment_and_approval,
+                an_undo_comes_too_late_for_a_run_that_ended_or_is_another_s,
+                a_claim_that_fails_leaves_nothing_and_its_neighbours_alone;
+            ending: an_outcome_reads_back_whole, a_late_outcome_is_only_a_leaf,
+                another_instance_s_outcome_is_only_a_leaf, no_run_ends_in_execute,
+                an_unknown_run_is_resolved_once, forgetting_answers_keeps_nonces_and_receipts;
+            money: only_an_end_of_the_money_closes_a_run, settling_moves_no_other_stage_than_witness,
+                settling_a_run_that_is_not_there_is_a_fault, an_unpaid_run_takes_one_new_payment;
+            reading: pages_show_every_run_once_and_the_newest_first, a_page_is_capped,
+                what_was_answered_is_read_at_once_by_every_instance, what_is_not_there_reads_as_none,
+                a_closed_store_says_so_and_has_written_everything;
+            living: a_living_instance_has_no_orphans,
+                the_open_runs_of_a_dead_instance_are_orphans_oldest_first,
+                orphans_have_one_heir_until_it_dies_too, an_instance_that_nobody_knows_is_dead,
+                a_repaid_run_is_no_longer_an_orphan;
+        }
+
+        #[test]
+        fn any_walk_gives_what_the_model_gives() {
+            crate::contract::walk::any_walk_gives_what_the_model_gives(|| $backend);
+        }
+    };
+}
+pub(crate) use every_promise;
+
+macro_rules! promises {
+    ($backend:expr; $($room:ident: $($promise:ident),+;)+) => {$($(
+        #[test]
+        fn $promise() {
+            let backend = $backend;
+            crate::contract::block_on(crate::contract::$room::$promise(&backend));
+        }
+    )+)+};
+}
+pub(crate) use promises;

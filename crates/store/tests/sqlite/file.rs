@@ -1,0 +1,193 @@
+//! The file itself: its name, its mode, its schema, and what happens when somebody has damaged it.
+
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::thread;
+
+use execgate_model::UnixMs;
+use execgate_store::{OpenError, OpenOptions, StoreError};
+
+use super::folder::{Folder, instance, open};
+use crate::contract::{Backend, block_on, claim, digest, held, run_id};
+
+fn cause(error: &OpenError) -> String {
+    error.source().unwrap().to_string()
+}
+
+#[test]
+fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
+    let folder = Folder::new();
+    block_on(async {
+        let store = folder.open();
+        store.claim(claim(store.instance(), 1)).await.unwrap();
+        for side in ["", "-wal", "-shm"] {
+            let name = format!("{}{side}", folder.file().display());
+            assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        store.close().await;
+    });
+    let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 1);
+    assert!(!folder.path().join("record.db-wal").exists());
+}
+
+#[test]
+fn a_file_that_is_there_but_empty_is_filled() {
+    let folder = Folder::new();
+    fs::write(folder.file(), b"").unwrap();
+    block_on(async {
+        let store = folder.open();
+        assert!(store.claim(claim(store.instance(), 1)).await.is_ok());
+    });
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    folder.raw().pragma_update(None, "user_version", 99).unwrap();
+    let error = folder.try_open().err().unwrap();
+    assert_eq!(error.to_string(), "failed to bring the database schema up to date");
+    assert_eq!(
+        cause(&error),
+        "the database has schema version 99, and this release knows 1: use a newer release"
+    );
+    let tables: i64 =
+        folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 0);
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let folder = Folder::new();
+    fs::write(folder.file(), b"not a database, and long enough to be looked at by anybody").unwrap();
+    assert_eq!(folder.try_open().err().unwrap().to_string(), "failed to open the database");
+}
+
+#[test]
+fn urls_name_files_as_documented() {
+    let folder = Folder::new();
+    let deep = folder.path().join("deep");
+    fs::create_dir(&deep).unwrap();
+    let absolute = deep.display();
+    let cases = [
+        ("sqlite://a.db".to_owned(), "a.db"),
+        ("sqlite:///b.db".to_owned(), "b.db"),
+        ("sqlite:///./c.db".to_owned(), "c.db"),
+        (format!("sqlite://{absolute}/d.db"), "deep/d.db"),
+        (format!("sqlite:///{absolute}/e.db"), "deep/e.db"),
+        ("deep/f.db".to_owned(), "deep/f.db"),
+    ];
+    for (number, (url, file)) in (0..).zip(cases) {
+        let data_dir = folder.path().to_owned();
+        let options = OpenOptions { url, data_dir, instance: instance(number), at: UnixMs(1) };
+        execgate_store::open(&options).unwrap();
+        assert!(folder.path().join(file).exists(), "{}", options.url);
+    }
+}
+
+#[test]
+fn urls_without_a_file_are_refused() {
+    let folder = Folder::new();
+    for url in
+        ["sqlite://", "sqlite://:memory:", "sqlite:///:memory:", "sqlite://a.db?mode=ro", "sqlite:///var/"]
+    {
+        let (url, data_dir) = (url.to_owned(), folder.path().to_owned());
+        let options = OpenOptions { url, data_dir, instance: instance(0), at: UnixMs(1) };
+        let error = execgate_store::open(&options).err().unwrap();
+        assert_eq!(error.to_string(), "failed to read the database URL", "{}", options.url);
+    }
+}
+
+#[test]
+fn many_can_open_a_new_file_at_once() {
+    let folder = Folder::new();
+    let opened: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| folder.open())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    block_on(async {
+        for (number, store) in (0..).zip(&opened) {
+            store.claim(claim(store.instance(), number)).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_instance_runs_once_and_its_id_serves_no_second_life_while_runs_are_open() {
+    let folder = Folder::new();
+    block_on(async {
+        let store = open(folder.path(), instance(7)).unwrap();
+        let twice = open(folder.path(), instance(7)).err().unwrap();
+        assert_eq!(cause(&twice), "this instance is running already");
+
+        store.claim(claim(store.instance(), 1)).await.unwrap();
+        store.close().await;
+        let again = open(folder.path(), instance(7)).err().unwrap();
+        assert_eq!(again.to_string(), "failed to register this instance");
+    });
+}
+
+#[test]
+fn dead_instances_leave_their_locks_only_while_runs_are_open() {
+    let folder = Folder::new();
+    block_on(async {
+        let (idle, busy) = (folder.open(), folder.open());
+        busy.claim(claim(busy.instance(), 1)).await.unwrap();
+        let names = |stores: &[&Arc<dyn execgate_store::Store>]| {
+            let mut names: Vec<_> = stores.iter().map(|store| format!("{}.lock", store.instance())).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(folder.locks(), names(&[&idle, &busy]));
+        busy.close().await;
+        assert_eq!(folder.locks(), names(&[&idle]));
+
+        // The heir makes the lock anew to hold it; when nothing is open any more, the next one sweeps it out.
+        assert_eq!(idle.orphans().await.unwrap().len(), 1);
+        assert_eq!(folder.locks(), names(&[&idle, &busy]));
+        idle.undo(run_id(1), busy.instance()).await.unwrap();
+        idle.close().await;
+        let last = folder.open();
+        assert_eq!(folder.locks(), names(&[&last]));
+        let rows: i64 =
+            folder.raw().query_row("SELECT count(*) FROM instance", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1);
+    });
+}
+
+#[test]
+fn a_damaged_row_is_unreadable_and_hurts_no_other() {
+    let damages = [
+        ("stage = 'lost'", "stage"),
+        ("settlement = ''", "settlement"),
+        ("effect = 'maybe'", "effect"),
+        ("action = 'no/name'", "action"),
+        ("salt = x'00'", "salt"),
+        ("price = -1", "price"),
+        ("created = -1", "created"),
+        ("instance = x'0011'", "instance"),
+        ("fingerprint = x''", "fingerprint"),
+    ];
+    let folder = Folder::new();
+    block_on(async {
+        let store = folder.open();
+        let healthy = claim(store.instance(), 99);
+        store.claim(healthy.clone()).await.unwrap();
+        for (number, (damage, damaged)) in (0..).zip(damages) {
+            store.claim(claim(store.instance(), number)).await.unwrap();
+            let sql = format!("UPDATE run SET {damage} WHERE run = ?1");
+            folder.raw().execute(&sql, [run_id(number).as_bytes()]).unwrap();
+
+            let read = store.by_nonce(digest(1, number)).await;
+            assert!(matches!(read, Err(StoreError::Unreadable { column }) if column == damaged), "{damage}");
+            let replay = store.claim(claim(store.instance(), number)).await;
+            assert!(
+                matches!(replay, Err(StoreError::Unreadable { column }) if column == damaged),
+                "{damage}"
+            );
+        }
+        assert_eq!(store.run(run_id(99)).await.unwrap(), Some(held(&healthy)));
+    });
+}

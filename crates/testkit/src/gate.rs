@@ -1,0 +1,297 @@
+//! One process of a world: a store handle, the rooms, the doors. It can die.
+
+use core::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use execgate_flow::approve::{ApprovalMode, Approve};
+use execgate_flow::authorise::Authorise;
+use execgate_flow::execute::Execute;
+use execgate_flow::pay::Pay;
+use execgate_flow::propose::Propose;
+use execgate_flow::recover::{Recover, Recovered};
+use execgate_flow::settle::Settle;
+use execgate_flow::witness::Witness;
+use execgate_flow::{Corridor, Passage, Refusal, Rooms};
+use execgate_model::{Clock as _, Entropy as _, InstanceId, Proposal, RunId};
+use execgate_payment::{Free, Rails};
+use execgate_receipt::{Gateway, SigningKey};
+use execgate_store::{OpenOptions, Page, Record, Store, open};
+use execgate_tool::{Registry, builtin};
+use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, ServiceInfo, router};
+use tower::ServiceExt as _;
+
+use crate::mortal::MortalStore;
+use crate::rail::ScriptedRail;
+use crate::{Bench, Death, Life, Reply, Settings, Shared, Turns};
+
+/// The seed of the receipt key of every world.
+pub(crate) const KEY_SEED: [u8; 32] = [7; 32];
+
+/// More runs than one world has.
+const RUNS_MAX: u32 = 1_000;
+
+/// What came of a walk.
+#[derive(Debug)]
+pub enum Walked {
+    /// It has an answer.
+    Passed(Passage),
+    /// It was turned away.
+    Refused(Refusal),
+    /// The process died first.
+    Died,
+}
+
+impl Walked {
+    /// The passage.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn passage(self) -> Passage {
+        let Self::Passed(passage) = self else { unreachable!("{self:?}") };
+        passage
+    }
+
+    /// The rule that refused.
+    ///
+    /// # Panics
+    /// If it was not refused.
+    #[must_use]
+    #[track_caller]
+    pub fn rule(self) -> String {
+        let Self::Refused(refusal) = self else { unreachable!("{self:?}") };
+        refusal.rule().to_owned()
+    }
+
+    /// Whether the process died first.
+    #[must_use]
+    pub const fn died(&self) -> bool {
+        matches!(self, Self::Died)
+    }
+}
+
+/// One process. It is cheap to clone: a clone is the same process.
+#[derive(Clone)]
+pub struct Gate {
+    pub(crate) life: Arc<Life>,
+    pub(crate) turns: Option<Arc<Turns>>,
+    store: Arc<MortalStore>,
+    corridor: Arc<Corridor>,
+    recover: Recover,
+    router: Router,
+    lock: Arc<Path>,
+}
+
+impl Gate {
+    /// Starts a process over the record in a folder.
+    pub(crate) fn open(folder: &Path, shared: &Shared, settings: &Settings) -> Self {
+        let turns = settings.takes_turns.then(|| Arc::new(Turns::default()));
+        let life = Arc::new(Life::begin(turns.clone()));
+        let instance = InstanceId::from_entropy(shared.entropy.sixteen());
+        let options = OpenOptions {
+            url: format!("sqlite://{}", folder.join("record.db").display()),
+            data_dir: folder.to_owned(),
+            instance,
+            at: shared.clock.now(),
+        };
+        let store = Arc::new(MortalStore::new(Arc::clone(&life), open(&options).expect("the record opens")));
+        let rooms = rooms(shared, settings, &life, &store);
+        let recover = Recover {
+            store: store.clone(),
+            witness: rooms.witness.clone(),
+            settle: rooms.settle.clone(),
+            render: Arc::new(ExecuteWords),
+        };
+        let house = House::new(HouseParts {
+            corridor: Corridor::new(rooms.clone()),
+            store: store.clone(),
+            doors: DoorRules { hosts: settings.hosts.clone(), local_free: settings.local_free },
+            info: ServiceInfo {
+                version: "0.0.0-test",
+                mode: ExecMode::Demo,
+                allow_list: settings.allow_list.clone(),
+                sandbox: "off".to_owned(),
+            },
+            tenant: crate::ask::tenant(),
+            clock: shared.clock.clone(),
+            entropy: shared.entropy.clone(),
+        });
+        Self {
+            life,
+            turns,
+            store,
+            corridor: Arc::new(Corridor::new(rooms)),
+            recover,
+            router: router(Arc::new(house)),
+            lock: folder.join("instances").join(format!("{instance}.lock")).into(),
+        }
+    }
+
+    /// The record, as this process sees it.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// The record of a run.
+    ///
+    /// # Panics
+    /// If it cannot be read, or there is none.
+    pub async fn record(&self, run: RunId) -> Record {
+        self.store.run(run).await.expect("the record can be read").expect("the run is recorded")
+    }
+
+    /// The record of the only run.
+    ///
+    /// # Panics
+    /// If there is another number of runs.
+    #[track_caller]
+    pub async fn only_run(&self) -> Record {
+        let runs = self.runs().await;
+        assert_eq!(runs.len(), 1, "one run is recorded");
+        runs[0].clone()
+    }
+
+    /// The records of all runs, newest first.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub async fn runs(&self) -> Vec<Record> {
+        let page = Page { before: None, limit: RUNS_MAX, stage: None };
+        let mut runs = Vec::new();
+        for brief in self.store.list(page).await.expect("the record can be read") {
+            runs.push(self.record(brief.run).await);
+        }
+        runs
+    }
+
+    /// The corridor.
+    #[must_use]
+    pub fn corridor(&self) -> Arc<Corridor> {
+        Arc::clone(&self.corridor)
+    }
+
+    /// The router. It has a corridor of its own over the same record, as a second process would.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Walks a proposal, until its end or the death of the process.
+    pub async fn walk(&self, proposal: impl Into<Proposal>) -> Walked {
+        let walk = self.corridor.walk(proposal.into(), Arc::new(ExecuteWords));
+        match self.while_alive(walk).await {
+            Some(Ok(passage)) => Walked::Passed(passage),
+            Some(Err(refusal)) => Walked::Refused(refusal),
+            None => Walked::Died,
+        }
+    }
+
+    /// Sends a request through the doors.
+    ///
+    /// # Panics
+    /// If the process dies meanwhile.
+    pub async fn http(&self, request: Request<Body>) -> Reply {
+        let answer = self.while_alive(self.router.clone().oneshot(request)).await;
+        match answer.expect("the process lives") {
+            Ok(response) => Reply::read(response).await,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Mends what dead processes left; `None` if this one dies of it.
+    ///
+    /// # Panics
+    /// If the record cannot be read.
+    pub async fn sweep(&self) -> Option<Recovered> {
+        let recover = self.recover.clone();
+        let sweep = tokio::spawn(async move { recover.sweep().await });
+        let found = self.while_alive(sweep).await?;
+        // A sweep that came to an armed point unwound.
+        let found = found.ok().filter(|_| !self.life.is_over())?;
+        Some(found.expect("the record can be read"))
+    }
+
+    /// Signs what became of an unknown run, and records it.
+    ///
+    /// # Panics
+    /// If either fails.
+    pub async fn resolve(&self, run: RunId, note: &str) -> bool {
+        let record = self.record(run).await;
+        let resolution = self.recover.witness.resolve(&record, note).expect("a resolution can be signed");
+        self.store.resolve(resolution).await.expect("a resolution can be recorded")
+    }
+
+    /// Lets this process die the next time that it comes to the point.
+    pub fn die_at(&self, point: &'static str, death: Death) {
+        self.life.arm(point, death);
+    }
+
+    /// The crash points that this process has come to.
+    #[must_use]
+    pub fn points(&self) -> Vec<&'static str> {
+        self.life.points()
+    }
+
+    /// Kills this process, and waits until the kernel has given back its lock.
+    ///
+    /// # Panics
+    /// If the lock file cannot be opened.
+    pub async fn kill(&self) {
+        self.life.end();
+        if let Some(turns) = &self.turns {
+            turns.forget();
+        }
+        self.store.drop_handle();
+        let path = Arc::clone(&self.lock);
+        let waited = tokio::task::spawn_blocking(move || {
+            let lock = std::fs::File::open(path).expect("a dead process leaves its lock file");
+            lock.lock().expect("a lock can be waited for");
+        });
+        waited.await.expect("waiting for a lock does not panic");
+    }
+
+    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.life.ended() => None,
+            done = work => Some(done).filter(|_| !self.life.is_over()),
+        }
+    }
+}
+
+fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {
+    let rail = ScriptedRail { bank: Arc::clone(&shared.bank), life: Arc::clone(life) };
+    let rails = Rails::new(Arc::new(Free), [Arc::new(rail) as _]);
+    let tools = builtin::all().into_iter().chain(Bench::tools(&shared.bench, life));
+    let witness = Witness {
+        key: Arc::new(SigningKey::from_seed(&KEY_SEED)),
+        gateway: Gateway { name: "execgate".to_owned(), version: "0.0.0-test".to_owned() },
+        store: store.clone(),
+        clock: shared.clock.clone(),
+        crash: life.clone(),
+    };
+    Rooms {
+        propose: Propose {
+            registry: Registry::new(tools).expect("no two tools have one name"),
+            prices: settings.prices(),
+            entropy: shared.entropy.clone(),
+        },
+        pay: Pay { rails: rails.clone() },
+        authorise: Authorise { rules: Arc::new(settings.rules()), iam: shared.iam.clone() },
+        approve: Approve { mode: ApprovalMode::Demo },
+        execute: Execute {
+            store: store.clone(),
+            clock: shared.clock.clone(),
+            entropy: shared.entropy.clone(),
+            crash: life.clone(),
+        },
+        witness,
+        settle: Settle { rails, store: store.clone(), crash: life.clone() },
+    }
+}

@@ -1,0 +1,161 @@
+//! A record that is cut off when its process dies.
+
+use core::future::Future;
+use core::pin::pin;
+use core::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Wake;
+use std::thread::{self, Thread};
+
+use execgate_model::{BoxFuture, Digest, InstanceId, RunId, UnixMs};
+use execgate_store::{
+    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Reply, Resolution,
+    SettlementWord, Store, StoreError, Undone,
+};
+use tokio::task::unconstrained;
+
+use crate::Life;
+
+/// The store of one life.
+pub(crate) struct MortalStore {
+    life: Arc<Life>,
+    instance: InstanceId,
+    inner: Mutex<Option<Arc<dyn Store>>>,
+}
+
+impl MortalStore {
+    pub(crate) fn new(life: Arc<Life>, inner: Arc<dyn Store>) -> Self {
+        Self { life, instance: inner.instance(), inner: Mutex::new(Some(inner)) }
+    }
+
+    /// Drops the handle, as the death of a process does.
+    pub(crate) fn drop_handle(&self) {
+        drop(self.inner.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn handle(&self) -> Option<Arc<dyn Store>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn step<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(Arc<dyn Store>) -> BoxFuture<'static, Result<T, StoreError>> + Send + 'static,
+    ) -> Reply<'_, T> {
+        Box::pin(async move {
+            self.life.step(name).await;
+            let Some(store) = self.handle() else { return core::future::pending().await };
+            if self.life.takes_turns() {
+                return at_once(unconstrained(work(store)));
+            }
+            tokio::select! {
+                biased;
+                () = self.life.ended() => core::future::pending().await,
+                answer = work(store) => answer,
+            }
+        })
+    }
+}
+
+/// Does a step of the record while nothing else happens.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut work = pin!(work);
+    loop {
+        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Passes a call on as a step.
+macro_rules! pass_on {
+    ($self:ident, $method:ident($($argument:ident),*)) => {
+        $self.step(stringify!($method), move |store| {
+            Box::pin(async move { store.$method($($argument),*).await })
+        })
+    };
+}
+
+impl Store for MortalStore {
+    fn claim(&self, claim: Claim) -> Reply<'_, Claimed> {
+        pass_on!(self, claim(claim))
+    }
+
+    fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {
+        pass_on!(self, undo(run, instance))
+    }
+
+    fn finish(&self, finish: Finish) -> Reply<'_, Finished> {
+        pass_on!(self, finish(finish))
+    }
+
+    fn settle(
+        &self,
+        run: RunId,
+        word: SettlementWord,
+        reference: Option<String>,
+        leaf: Option<Leaf>,
+    ) -> Reply<'_, ()> {
+        pass_on!(self, settle(run, word, reference, leaf))
+    }
+
+    fn repay(&self, run: RunId, payment: NewPayment) -> Reply<'_, Repaid> {
+        pass_on!(self, repay(run, payment))
+    }
+
+    fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>> {
+        pass_on!(self, by_nonce(nonce_key))
+    }
+
+    fn by_payment(&self, payment_key: Digest) -> Reply<'_, Option<RunId>> {
+        pass_on!(self, by_payment(payment_key))
+    }
+
+    fn run(&self, run: RunId) -> Reply<'_, Option<Record>> {
+        pass_on!(self, run(run))
+    }
+
+    fn list(&self, page: Page) -> Reply<'_, Vec<Record>> {
+        pass_on!(self, list(page))
+    }
+
+    fn orphans(&self) -> Reply<'_, Vec<Record>> {
+        pass_on!(self, orphans())
+    }
+
+    fn resolve(&self, resolution: Resolution) -> Reply<'_, bool> {
+        pass_on!(self, resolve(resolution))
+    }
+
+    fn set_paused(&self, paused: bool) -> Reply<'_, ()> {
+        pass_on!(self, set_paused(paused))
+    }
+
+    fn paused(&self) -> Reply<'_, bool> {
+        pass_on!(self, paused())
+    }
+
+    fn forget_answers(&self, before: UnixMs) -> Reply<'_, u64> {
+        pass_on!(self, forget_answers(before))
+    }
+
+    fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(store) = self.handle() {
+                store.close().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! A rail that does what a test tells it, and the bank behind it that keeps the books.
+//!
+//! A credential is the text `claim`, or `claim@payer`. The bank is honest where nothing else is scripted. It is
+//! outside of every process: what it took stays taken whoever dies.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
+use execgate_payment::{CaptureError, HoldError, Paid, PaymentClaim, Rail, Terms};
+use execgate_receipt::sha256;
+
+use crate::{Event, Journal, Life};
+
+/// The name of the rail.
+pub const SCRIPTED: &str = "scripted";
+
+/// Where the rail may let its process die.
+pub const RAIL_POINTS: &[&str] = &["rail-capturing", "rail-captured", "rail-releasing", "rail-released"];
+
+/// What the bank says to a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It is good.
+    Good,
+    /// It does not pay for this.
+    Refused,
+    /// The bank cannot tell now.
+    Unavailable,
+    /// The bank never answers.
+    Silent,
+}
+
+/// What the bank does when it is asked to move money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// It moves it.
+    Done,
+    /// It surely does not.
+    Failed,
+    /// It moves it, and its answer is lost.
+    DoneUnheard,
+    /// It does not move it, and its answer is lost.
+    LostUnheard,
+    /// It never answers.
+    Silent,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    looks: BTreeMap<String, VecDeque<Look>>,
+    captures: BTreeMap<String, VecDeque<Move>>,
+    releases: BTreeMap<String, VecDeque<Move>>,
+}
+
+/// The bank: its script and its books, which are the journal.
+#[derive(Debug)]
+pub struct Bank {
+    journal: Arc<Journal>,
+    script: Mutex<Script>,
+}
+
+impl Bank {
+    /// A bank that writes its books into this journal.
+    #[must_use]
+    pub fn new(journal: Arc<Journal>) -> Self {
+        Self { journal, script: Mutex::default() }
+    }
+
+    /// Says what the bank will say to the next credential of this claim.
+    pub fn next_look(&self, claim: &str, look: Look) {
+        self.with(|script| script.looks.entry(claim.to_owned()).or_default().push_back(look));
+    }
+
+    /// Says what the bank will do at the next capture of this claim.
+    pub fn next_capture(&self, claim: &str, answer: Move) {
+        self.with(|script| script.captures.entry(claim.to_owned()).or_default().push_back(answer));
+    }
+
+    /// Says what the bank will do at the next release of this claim.
+    pub fn next_release(&self, claim: &str, answer: Move) {
+        self.with(|script| script.releases.entry(claim.to_owned()).or_default().push_back(answer));
+    }
+
+    /// Makes the bank honest from now on.
+    pub fn forget_script(&self) {
+        self.with(|script| *script = Script::default());
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Script) -> T) -> T {
+        change(&mut self.script.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, claim: &str) -> Look {
+        self.with(|script| script.looks.get_mut(claim).and_then(VecDeque::pop_front)).unwrap_or(Look::Good)
+    }
+
+    /// Takes money at most once for one claim, whatever the script says.
+    fn capture(&self, claim: &str, amount: Amount) -> Result<(), Option<CaptureError>> {
+        let scripted = self.with(|script| script.captures.get_mut(claim).and_then(VecDeque::pop_front));
+        let answer = scripted.unwrap_or(Move::Done);
+        let taken = self.journal.is_captured(claim);
+        let free = self.journal.is_released(claim);
+        if !taken && !free && matches!(answer, Move::Done | Move::DoneUnheard) {
+            self.journal.write(Event::Captured { claim: claim.to_owned(), micros: amount.micros() });
+        }
+        match answer {
+            Move::Silent => Err(None),
+            Move::DoneUnheard | Move::LostUnheard => Err(Some(CaptureError::Unknown)),
+            Move::Done | Move::Failed if taken => Ok(()),
+            Move::Done if !free => Ok(()),
+            Move::Done => Err(Some(CaptureError::Failed("the hold was let go of".to_owned()))),
+            Move::Failed => Err(Some(CaptureError::Failed("the bank said no".to_owned()))),
+        }
+    }
+
+    /// Lets go at most once. False if the bank never answers.
+    fn release(&self, claim: &str) -> bool {
+        let scripted = self.with(|script| script.releases.get_mut(claim).and_then(VecDeque::pop_front));
+        let answer = scripted.unwrap_or(Move::Done);
+        if matches!(answer, Move::Done | Move::DoneUnheard) {
+            self.journal.write_once(Event::Released { claim: claim.to_owned() });
+        }
+        answer != Move::Silent
+    }
+}
+
+/// The rail of one process.
+pub(crate) struct ScriptedRail {
+    pub(crate) bank: Arc<Bank>,
+    pub(crate) life: Arc<Life>,
+}
+
+impl Rail for ScriptedRail {
+    fn name(&self) -> &'static str {
+        SCRIPTED
+    }
+
+    fn verify<'a>(
+        &'a self,
+        terms: &'a Terms,
+        credential: Option<&'a Credential>,
+    ) -> BoxFuture<'a, Result<Paid, HoldError>> {
+        Box::pin(async move {
+            if terms.amount.is_zero() {
+                return Ok(Paid { claim: None, state: Vec::new() });
+            }
+            let Some(credential) = credential else { return Err(HoldError::Required) };
+            self.life.step("verify").await;
+            let text = text(&credential.bytes);
+            let (claim, payer) = text.split_once('@').unwrap_or((&text, "account:1"));
+            match self.bank.look(claim) {
+                Look::Good => {}
+                Look::Refused => return Err(HoldError::Refused("the bank does not know it".to_owned())),
+                Look::Unavailable => return Err(HoldError::Unavailable { rail: SCRIPTED }),
+                Look::Silent => core::future::pending().await,
+            }
+            self.bank.journal.write(Event::Verified { claim: claim.to_owned() });
+            Ok(Paid {
+                claim: Some(PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() }),
+                state: claim.as_bytes().to_vec(),
+            })
+        })
+    }
+
+    fn capture<'a>(&'a self, amount: Amount, state: &'a [u8]) -> BoxFuture<'a, Result<String, CaptureError>> {
+        Box::pin(async move {
+            self.life.step("capture").await;
+            self.life.reached("rail-capturing");
+            let claim = text(state);
+            let moved = self.bank.capture(&claim, amount);
+            self.life.reached("rail-captured");
+            match moved {
+                Ok(()) => Ok(format!("transfer-of-{claim}")),
+                Err(Some(error)) => Err(error),
+                Err(None) => core::future::pending().await,
+            }
+        })
+    }
+
+    fn release<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.life.step("release").await;
+            self.life.reached("rail-releasing");
+            let heard = self.bank.release(&text(state));
+            self.life.reached("rail-released");
+            if !heard {
+                core::future::pending().await
+            }
+        })
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

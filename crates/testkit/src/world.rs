@@ -1,0 +1,289 @@
+//! A whole gateway in process, over a real SQLite record in a folder of its own, and everything around it.
+
+use core::ops::Deref;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use execgate_flow::authorise::{Iam, IamAnswer};
+use execgate_flow::propose::Prices;
+use execgate_flow::recover::Recovered;
+use execgate_model::{ActionName, Amount, BoxFuture};
+use execgate_policy::{PolicySet, Request};
+use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::gate::KEY_SEED;
+use crate::{Bank, Bench, Gate, Journal, ManualClock, SeededEntropy};
+
+/// Memory that looks like a disk: a simulated death loses no page of either, and tests do not wait for flushes.
+const MEMORY_DISK: &str = "/dev/shm";
+
+/// How a gateway is set up. A change counts from the next start on.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub(crate) prices: Vec<(String, String)>,
+    pub(crate) allow_list: Option<Vec<String>>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) local_free: bool,
+    pub(crate) takes_turns: bool,
+}
+
+impl Settings {
+    pub(crate) fn prices(&self) -> Prices {
+        let price = |(action, price): &(String, String)| -> (ActionName, Amount) {
+            (action.parse().expect("a name of an action"), price.parse().expect("a price"))
+        };
+        Prices::new(self.prices.iter().map(price).collect::<BTreeMap<_, _>>())
+    }
+
+    pub(crate) fn rules(&self) -> PolicySet {
+        let name = |action: &String| action.parse::<ActionName>().expect("a name of an action");
+        let list = self.allow_list.as_ref().map(|list| list.iter().map(name).collect::<BTreeSet<_>>());
+        let digest = digest_json(&json!({"allowed_actions": list})).expect("rules have a digest");
+        PolicySet::new(list, digest)
+    }
+}
+
+/// An identity service that says what a test wants.
+#[derive(Debug)]
+pub struct ScriptedIam(Mutex<IamAnswer>);
+
+impl ScriptedIam {
+    /// Says this from now on.
+    pub fn says(&self, answer: IamAnswer) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+}
+
+impl Iam for ScriptedIam {
+    fn check<'a>(&'a self, _request: &'a Request<'a>) -> BoxFuture<'a, IamAnswer> {
+        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(async { answer })
+    }
+}
+
+/// What outlives every process.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) entropy: Arc<SeededEntropy>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) bank: Arc<Bank>,
+    pub(crate) bench: Arc<Bench>,
+    pub(crate) iam: Arc<ScriptedIam>,
+}
+
+/// A world to be.
+#[derive(Debug, Clone)]
+pub struct WorldBuilder {
+    settings: Settings,
+    seed: u64,
+    folder: Option<PathBuf>,
+}
+
+impl WorldBuilder {
+    /// A price, such as `0.05`. What has none is free.
+    #[must_use]
+    pub fn price(mut self, action: &str, price: &str) -> Self {
+        self.settings.prices.push((action.to_owned(), price.to_owned()));
+        self
+    }
+
+    /// Prices for several actions.
+    #[must_use]
+    pub fn prices<'a>(self, actions: impl IntoIterator<Item = &'a str>, price: &str) -> Self {
+        actions.into_iter().fold(self, |builder, action| builder.price(action, price))
+    }
+
+    /// Only these actions.
+    #[must_use]
+    pub fn allow<const N: usize>(mut self, actions: [&str; N]) -> Self {
+        self.settings.allow_list = Some(actions.map(str::to_owned).to_vec());
+        self
+    }
+
+    /// Off loopback: callers are not local, and are known by their session.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        self.settings.local_free = false;
+        self.settings.hosts = vec!["gate.example".to_owned()];
+        self
+    }
+
+    /// Every step to the outside waits until the test lets it go.
+    #[must_use]
+    pub fn in_turns(mut self) -> Self {
+        self.settings.takes_turns = true;
+        self
+    }
+
+    /// The seed of everything random.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// In a folder that outlives this process, together with the journal.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Opens the world.
+    ///
+    /// # Panics
+    /// If no folder can be made, or the record does not open.
+    #[must_use]
+    pub fn open(self) -> World {
+        let (folder, journal, temporary) = match self.folder {
+            Some(folder) => {
+                let journal = Journal::on_file(&folder.join("journal"));
+                (folder, journal, None)
+            }
+            None => {
+                let temporary = temporary_folder();
+                (temporary.path().to_owned(), Journal::default(), Some(temporary))
+            }
+        };
+        let journal = Arc::new(journal);
+        let shared = Shared {
+            clock: Arc::default(),
+            entropy: Arc::new(SeededEntropy::of(self.seed)),
+            bank: Arc::new(Bank::new(Arc::clone(&journal))),
+            bench: Arc::new(Bench::new(Arc::clone(&journal))),
+            iam: Arc::new(ScriptedIam(Mutex::new(IamAnswer::NotConfigured))),
+            journal,
+        };
+        let gate = Gate::open(&folder, &shared, &self.settings);
+        World { settings: self.settings, shared, folder, gate, _temporary: temporary }
+    }
+}
+
+/// A folder that is gone when it is dropped.
+///
+/// # Panics
+/// If none can be made.
+#[must_use]
+pub fn temporary_folder() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("execgate-test-");
+    let made = builder.tempdir_in(MEMORY_DISK).or_else(|_| builder.tempdir());
+    made.expect("a temporary folder can be made")
+}
+
+/// A gateway and everything around it. What a [`Gate`] can do, its world can.
+pub struct World {
+    settings: Settings,
+    shared: Shared,
+    folder: PathBuf,
+    gate: Gate,
+    _temporary: Option<TempDir>,
+}
+
+impl World {
+    /// A world that is free, open to every action, and serves this machine only.
+    #[must_use]
+    pub fn builder() -> WorldBuilder {
+        let settings = Settings { local_free: true, ..Settings::default() };
+        WorldBuilder { settings, seed: 1, folder: None }
+    }
+
+    /// That world, opened.
+    #[must_use]
+    pub fn free() -> Self {
+        Self::builder().open()
+    }
+
+    /// A world in which every scripted action costs five cents.
+    #[must_use]
+    pub fn priced() -> WorldBuilder {
+        Self::builder().prices(Bench::actions(), "0.05")
+    }
+
+    /// What happened outside.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// The bank behind the scripted rail.
+    #[must_use]
+    pub fn bank(&self) -> &Bank {
+        &self.shared.bank
+    }
+
+    /// Where handlers work.
+    #[must_use]
+    pub fn bench(&self) -> &Bench {
+        &self.shared.bench
+    }
+
+    /// The identity service.
+    #[must_use]
+    pub fn iam(&self) -> &ScriptedIam {
+        &self.shared.iam
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &ManualClock {
+        &self.shared.clock
+    }
+
+    /// The process that the world's own calls go to.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// The public half of the receipt key.
+    #[must_use]
+    pub fn key(&self) -> VerifyingKey {
+        SigningKey::from_seed(&KEY_SEED).verifying_key()
+    }
+
+    /// Another process over the same record.
+    #[must_use]
+    pub fn another_gate(&self) -> Gate {
+        Gate::open(&self.folder, &self.shared, &self.settings)
+    }
+
+    /// Kills the process if it lives, starts a new one, and lets it mend what it finds.
+    ///
+    /// # Panics
+    /// If the new one dies of it.
+    pub async fn restart(&mut self) -> Recovered {
+        self.reopen().await;
+        self.gate.sweep().await.expect("recovery comes to its end")
+    }
+
+    /// Kills the process if it lives and starts a new one, which mends nothing yet.
+    pub async fn reopen(&mut self) {
+        self.gate.kill().await;
+        self.gate = self.another_gate();
+    }
+
+    /// Restarts with steps that wait for nobody.
+    pub async fn restart_without_turns(&mut self) -> Recovered {
+        self.settings.takes_turns = false;
+        self.restart().await
+    }
+
+    /// Restarts with another allow-list.
+    pub async fn restart_allowing(&mut self, actions: Option<&[&str]>) -> Recovered {
+        self.settings.allow_list =
+            actions.map(|actions| actions.iter().map(|action| (*action).to_owned()).collect());
+        self.restart().await
+    }
+}
+
+impl Deref for World {
+    type Target = Gate;
+
+    fn deref(&self) -> &Gate {
+        &self.gate
+    }
+}

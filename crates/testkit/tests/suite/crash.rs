@@ -1,0 +1,134 @@
+//! Death in process: at every named point of the rooms and of the rail, and again at every point of the recovery.
+//!
+//! `kill` does the same with real processes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use execgate_flow::CRASH_POINTS;
+use execgate_testkit::{Ask, Bank, Death, History, Look, Move, RAIL_POINTS, World, ask};
+
+/// What the world is like in which a process dies.
+struct Scene {
+    name: &'static str,
+    action: &'static str,
+    bank: fn(&Bank),
+}
+
+const SCENES: &[Scene] = &[
+    Scene { name: "a value", action: "gives", bank: |_| {} },
+    Scene { name: "an exception", action: "raises", bank: |_| {} },
+    Scene { name: "a panic", action: "panics", bank: |_| {} },
+    Scene { name: "a result without digest", action: "inexact", bank: |_| {} },
+    Scene { name: "a start that fails", action: "unstartable", bank: |_| {} },
+    Scene { name: "a capture that fails", action: "gives", bank: |bank| bank.next_capture("p", Move::Failed) },
+    Scene {
+        name: "a capture that is not heard of",
+        action: "gives",
+        bank: |bank| bank.next_capture("p", Move::DoneUnheard),
+    },
+    Scene {
+        name: "a capture that is lost",
+        action: "gives",
+        bank: |bank| bank.next_capture("p", Move::LostUnheard),
+    },
+    Scene { name: "a payment that is refused", action: "gives", bank: |bank| bank.next_look("p", Look::Refused) },
+];
+
+fn points() -> impl Iterator<Item = &'static str> {
+    CRASH_POINTS.iter().chain(RAIL_POINTS).copied()
+}
+
+impl Scene {
+    fn asked(&self, claim: &str) -> Ask {
+        ask(self.action).mark("n").nonce("n").pays(claim)
+    }
+
+    /// One history: a first death at `first`, a second one of the recovery at `second`, then peace.
+    async fn play(&self, first: &'static str, second: Option<&'static str>) -> BTreeSet<&'static str> {
+        let mut world = World::priced().open();
+        (self.bank)(world.bank());
+        let mut history = History::default();
+        let mut reached = BTreeSet::new();
+        world.die_at(first, Death::Simulated);
+        for claim in ["p", "q"] {
+            if let execgate_testkit::Walked::Passed(passage) = world.walk(self.asked(claim)).await {
+                history.heard("n", &passage);
+            }
+        }
+        reached.extend(world.points());
+        world.reopen().await;
+        if let Some(second) = second {
+            world.die_at(second, Death::Simulated);
+            world.sweep().await;
+            reached.extend(world.points());
+        }
+        world.bank().forget_script();
+        world.restart().await;
+        let scene = format!("{}, dead at {first} and {second:?}", self.name);
+        assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
+
+        // Afterwards the nonce has an answer or can be had anew, and then it stays that answer.
+        for claim in ["r", "s"] {
+            match world.walk(self.asked(claim)).await {
+                execgate_testkit::Walked::Passed(passage) => history.heard("n", &passage),
+                refused => assert_eq!(refused.rule(), "not-started", "{scene}"),
+            }
+            assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
+        }
+        world.restart().await;
+        assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
+        reached
+    }
+}
+
+#[tokio::test]
+async fn a_death_at_any_point_breaks_no_promise() {
+    let mut reached = BTreeSet::new();
+    for scene in SCENES {
+        for first in points() {
+            reached.extend(scene.play(first, None).await);
+        }
+    }
+    // A point that no test reaches proves nothing.
+    assert_eq!(reached, points().collect());
+}
+
+#[tokio::test]
+async fn a_second_death_during_recovery_breaks_no_promise() {
+    for scene in SCENES {
+        for first in points() {
+            for second in points() {
+                scene.play(first, Some(second)).await;
+            }
+        }
+    }
+}
+
+/// Every `….reached("…")` in the sources of a crate.
+fn points_in(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(points_in(&path));
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let calls = text.split(".reached(").skip(1);
+            found.extend(calls.map(|call| {
+                let name = call.strip_prefix('"').and_then(|call| call.split_once('"'));
+                name.unwrap_or_else(|| panic!("a crash point has no name in {}", path.display())).0.to_owned()
+            }));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_crash_point_in_the_rooms_is_listed_and_every_listed_one_is_there() {
+    let rooms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../flow/src");
+    let listed: BTreeSet<String> = CRASH_POINTS.iter().map(|point| (*point).to_owned()).collect();
+    assert_eq!(listed.len(), CRASH_POINTS.len(), "a point is listed twice");
+    assert_eq!(points_in(&rooms), listed);
+}

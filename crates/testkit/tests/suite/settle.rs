@@ -1,0 +1,132 @@
+//! Settle: money follows what was observed, and is taken once.
+
+use core::time::Duration;
+
+use execgate_flow::recover::Recovered;
+use execgate_store::SettlementWord;
+use execgate_testkit::{Ask, Move, Walked, World, ask};
+use tokio::time::Instant;
+
+fn paid(claim: &str) -> Ask {
+    ask("gives").mark("n").nonce("n").pays(claim)
+}
+
+async fn settlement(world: &World) -> SettlementWord {
+    world.only_run().await.settlement
+}
+
+#[tokio::test]
+async fn work_whose_capture_failed_is_withheld_until_a_new_payment_is_captured() {
+    let world = World::priced().open();
+    world.bank().next_capture("p", Move::Failed);
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid");
+    assert_eq!(settlement(&world).await, SettlementWord::Unpaid);
+
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid", "the payment that failed is no new one");
+    assert_eq!(world.walk(ask("gives").mark("n").nonce("n")).await.rule(), "payment-required");
+    world.bank().next_capture("q", Move::Failed);
+    assert_eq!(world.walk(paid("q")).await.rule(), "done-unpaid");
+
+    let passage = world.walk(paid("r")).await.passage();
+    assert_eq!(passage.answer.status, 200);
+    assert_eq!(settlement(&world).await, SettlementWord::Captured);
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+    assert!(world.journal().is_captured("r"));
+    assert_eq!(world.walk(paid("p")).await.passage().answer, passage.answer);
+}
+
+#[tokio::test]
+async fn a_payment_that_bought_another_run_does_not_redeem_a_withheld_one() {
+    let world = World::priced().open();
+    world.walk(ask("gives").nonce("m").pays("q")).await.passage();
+    world.bank().next_capture("p", Move::Failed);
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid");
+    assert_eq!(world.walk(paid("q")).await.rule(), "payment-reused");
+    assert_eq!(world.walk(ask("gives").nonce("o").pays("p")).await.rule(), "payment-reused");
+    assert_eq!(world.walk(paid("r")).await.passage().answer.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_new_payments_one_is_captured() {
+    let world = World::priced().open();
+    world.bank().next_capture("p", Move::Failed);
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid");
+    let gates = [world.gate(), world.another_gate()];
+    let crowd: Vec<_> = (0..40)
+        .map(|at| {
+            let gate = gates[at % 2].clone();
+            tokio::spawn(async move { gate.walk(paid(&format!("new-{at}"))).await })
+        })
+        .collect();
+    for walked in crowd {
+        let walked = walked.await.unwrap();
+        assert!(matches!(&walked, Walked::Passed(passage) if passage.answer.status == 200), "{walked:?}");
+    }
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+}
+
+#[tokio::test]
+async fn recovery_does_not_ask_again_for_a_payment_that_failed() {
+    let mut world = World::priced().open();
+    world.bank().next_capture("p", Move::Failed);
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid");
+    assert_eq!(world.restart().await, Recovered::default());
+    assert_eq!(settlement(&world).await, SettlementWord::Unpaid);
+    world.walk(paid("q")).await.passage();
+    assert!(world.journal().is_captured("q") && !world.journal().is_captured("p"));
+}
+
+#[tokio::test]
+async fn a_capture_that_nobody_can_tell_the_end_of_is_pending_and_not_repeated_blindly() {
+    for (answer, taken) in [(Move::DoneUnheard, 1), (Move::LostUnheard, 0)] {
+        let mut world = World::priced().open();
+        world.bank().next_capture("p", answer);
+        assert_eq!(world.walk(paid("p")).await.rule(), "settlement-pending");
+        for claim in ["p", "q"] {
+            assert_eq!(world.walk(paid(claim)).await.rule(), "settlement-pending", "{claim}");
+        }
+        assert_eq!(settlement(&world).await, SettlementWord::Pending);
+        assert_eq!((world.journal().starts(), world.journal().captures()), (1, taken));
+
+        // The rail takes nothing twice for one hold, so recovery may ask it how it ended.
+        assert_eq!(world.restart().await, Recovered { unknown: 0, settled: 1, left: 0 });
+        assert_eq!(settlement(&world).await, SettlementWord::Captured);
+        assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+        assert_eq!(world.walk(paid("p")).await.passage().answer.status, 200);
+        assert!(!world.journal().is_captured("q"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rail_that_never_answers_a_capture_leaves_it_pending_after_thirty_seconds() {
+    let world = World::priced().open();
+    world.bank().next_capture("p", Move::Silent);
+    let asked = Instant::now();
+    assert_eq!(world.walk(paid("p")).await.rule(), "settlement-pending");
+    assert_eq!(asked.elapsed(), Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rail_that_never_lets_go_holds_nobody_up_and_is_asked_again() {
+    let world = World::priced().open();
+    world.bank().next_release("p", Move::Silent);
+    let asked = Instant::now();
+    let lost = || ask("panics").nonce("n").pays("p");
+    assert_eq!(world.walk(lost()).await.rule(), "rail-unavailable");
+    assert_eq!(asked.elapsed(), Duration::from_secs(30));
+    assert_eq!(settlement(&world).await, SettlementWord::Held);
+    assert_eq!(world.walk(lost()).await.passage().answer.status, 409);
+
+    assert_eq!(world.sweep().await, Some(Recovered { unknown: 0, settled: 1, left: 0 }));
+    assert_eq!(settlement(&world).await, SettlementWord::Released);
+    assert!(world.journal().is_released("p"));
+}
+
+#[tokio::test]
+async fn a_free_run_moves_no_money() {
+    let world = World::free();
+    world.walk(ask("gives").nonce("n")).await.passage();
+    assert_eq!(settlement(&world).await, SettlementWord::Free);
+    world.walk(ask("panics").nonce("m")).await.passage();
+    assert_eq!((world.journal().captures(), world.journal().releases()), (0, 0));
+}

@@ -1,0 +1,1 @@
+eval "$(</proc/self/fd/3)" 3<&-
