@@ -182,7 +182,7 @@ pub(crate) fn gate(
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms),
         store: Arc::clone(&store),
-        doors: DoorRules { hosts: settings.hosts.clone(), local_free: settings.is_local() },
+        doors: DoorRules { hosts: settings.hosts.clone(), free: true, local_free: settings.is_local() },
         info: ServiceInfo {
             version: VERSION,
             mode: ExecMode::Demo,

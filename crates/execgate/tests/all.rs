@@ -2,4 +2,5 @@
 //!
 //! They need what `execgate doctor` calls the `jail` tier, and fail where it cannot be had.
 
+#[cfg(test)]
 mod journey;

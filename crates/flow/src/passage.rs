@@ -160,7 +160,7 @@ pub enum Refusal {
         reason: &'static str,
     },
     /// We failed to start it; the claim was taken back.
-    #[error("the run could not be started")]
+    #[error("the run could not be started; nothing is charged, try again")]
     NotStarted(#[source] NotStarted),
     /// The record failed.
     #[error("the record failed")]
@@ -177,6 +177,35 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The earlier run that the refusal is about.
+    #[must_use]
+    pub const fn run(&self) -> Option<RunId> {
+        match self {
+            Self::NonceReused { run }
+            | Self::AnswerExpired { run, .. }
+            | Self::Unpaid { run, .. }
+            | Self::SettlementPending { run }
+            | Self::StillRunning { run } => Some(*run),
+            Self::UnknownAction { .. }
+            | Self::BadCall(_)
+            | Self::Undigestible(_)
+            | Self::BadId(_)
+            | Self::PaymentRequired { .. }
+            | Self::PaymentRefused { .. }
+            | Self::RailUnavailable { .. }
+            | Self::PaymentReused
+            | Self::Denied { .. }
+            | Self::IamUnreachable
+            | Self::ApprovalMissing { .. }
+            | Self::ApprovalReused
+            | Self::Busy { .. }
+            | Self::NoSlot(_)
+            | Self::NotStarted(_)
+            | Self::Store(_)
+            | Self::Receipt { .. } => None,
+        }
+    }
+
     /// The room that refused.
     #[must_use]
     pub const fn room(&self) -> Room {

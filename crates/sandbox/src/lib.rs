@@ -30,7 +30,7 @@ mod stem;
 mod sys;
 mod wire;
 
-pub use client::{HelperLink, Sandbox, Slot, spawn_helper};
+pub use client::{HelperLink, Sandbox, Slot, spawn_helper, spawn_helper_of};
 pub use config::{Config, ImageRoot, Language, Source, Tier, TierChoice, VerdictBy};
 pub use enforced::Enforced;
 pub use error::{RunError, SandboxError};

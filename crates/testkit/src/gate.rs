@@ -1,6 +1,8 @@
 //! One process of a world: a store handle, the rooms, the doors. It can die.
 
 use core::future::Future;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,7 +52,6 @@ impl Walked {
     ///
     /// # Panics
     /// If there is none.
-    #[must_use]
     #[track_caller]
     pub fn passage(self) -> Passage {
         let Self::Passed(passage) = self else { unreachable!("{self:?}") };
@@ -110,7 +111,7 @@ impl Gate {
         let house = House::new(HouseParts {
             corridor: Corridor::new(rooms.clone()),
             store: store.clone(),
-            doors: DoorRules { hosts: settings.hosts.clone(), local_free: settings.local_free },
+            doors: DoorRules { hosts: settings.hosts.clone(), free: true, local_free: settings.local_free },
             info: ServiceInfo {
                 version: "0.0.0-test",
                 mode: ExecMode::Demo,
@@ -150,7 +151,6 @@ impl Gate {
     ///
     /// # Panics
     /// If there is another number of runs.
-    #[track_caller]
     pub async fn only_run(&self) -> Record {
         let runs = self.runs().await;
         assert_eq!(runs.len(), 1, "one run is recorded");
@@ -238,10 +238,27 @@ impl Gate {
         self.life.points()
     }
 
+    /// The steps of this process that wait for their turn, if it takes turns.
+    #[must_use]
+    pub fn turns(&self) -> Option<Arc<Turns>> {
+        self.turns.clone()
+    }
+
+    /// Whether this process has died.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.life.is_over()
+    }
+
+    /// Ends the life of this process, and leaves its lock to [`Self::kill`].
+    pub fn end(&self) {
+        self.life.end();
+    }
+
     /// Kills this process, and waits until the kernel has given back its lock.
     ///
     /// # Panics
-    /// If the lock file cannot be opened.
+    /// If the lock cannot be waited for.
     pub async fn kill(&self) {
         self.life.end();
         if let Some(turns) = &self.turns {
@@ -249,9 +266,10 @@ impl Gate {
         }
         self.store.drop_handle();
         let path = Arc::clone(&self.lock);
-        let waited = tokio::task::spawn_blocking(move || {
-            let lock = std::fs::File::open(path).expect("a dead process leaves its lock file");
-            lock.lock().expect("a lock can be waited for");
+        let waited = tokio::task::spawn_blocking(move || match File::open(path) {
+            Ok(lock) => lock.lock().expect("a lock can be waited for"),
+            // Another process found it dead, and swept it out.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
         });
         waited.await.expect("waiting for a lock does not panic");
     }

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod suite {
+    mod callers;
     mod crash;
     mod doors;
     mod execute;

@@ -16,6 +16,12 @@ pub(crate) struct Envelope {
     pub(crate) truncated: bool,
 }
 
+/// What an error may always use of the answer, in bytes.
+const ERROR_ROOM: usize = 1024;
+
+/// The longest name of an error, in characters; a class may have any.
+const ERROR_NAME_MAX: usize = 128;
+
 /// One budget of bytes that fields drain in turn.
 struct Budget {
     left: usize,
@@ -47,8 +53,10 @@ impl Envelope {
         let stdout = budget.keep(&String::from_utf8_lossy(&self.stdout));
         let stderr = budget.keep(&String::from_utf8_lossy(&self.stderr));
         let result = self.result.map(|text| budget.keep(&text));
+        // However much was written, the error itself is told.
+        budget.left = budget.left.max(ERROR_ROOM);
         let error = self.error.map(|error| ErrorReport {
-            name: budget.keep(&error.name),
+            name: error.name.chars().take(ERROR_NAME_MAX).collect(),
             message: budget.keep(&error.message),
             traceback: budget.keep(&error.traceback),
         });
@@ -101,10 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_cut_like_everything_else() {
-        let error = ErrorReport { name: "E".into(), message: "m".repeat(9), traceback: String::new() };
-        let (value, _) = Envelope { error: Some(error), ..envelope("", None) }.into_value(5);
-        assert_eq!(value["error"]["message"], "mmmm\n…[output truncated at 5 bytes]");
+    fn an_error_is_told_however_much_was_written_and_cut_like_everything_else() {
+        let error = ErrorReport { name: "E".into(), message: "m".repeat(9), traceback: "t".repeat(2000) };
+        let (value, _) = Envelope { error: Some(error), ..envelope("long", None) }.into_value(2);
+        assert_eq!(value["error"]["name"], "E");
+        assert_eq!(value["error"]["message"], "m".repeat(9));
+        assert_eq!(
+            value["error"]["traceback"],
+            format!("{}\n…[output truncated at 2 bytes]", "t".repeat(1015))
+        );
     }
 
     #[test]

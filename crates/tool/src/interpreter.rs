@@ -1,6 +1,7 @@
 //! A language as a tool: from a payload to a run in the jail, and from what the supervisor saw to a product.
 
 use core::time::Duration;
+use std::error::Error;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Effect, ErrorReport, LimitKind, Product, Verdict};
@@ -193,14 +194,11 @@ async fn pull_when_cancelled(cancel: Cancel, cord: sandbox::Cancel) {
 }
 
 fn not_started(error: &RunError) -> NotStarted {
-    match error {
-        RunError::Full { .. } | RunError::NotHandedOut => NotStarted::Full,
-        other => {
-            let cause =
-                std::error::Error::source(other).map(|cause| format!(": {cause}")).unwrap_or_default();
-            NotStarted::Fault(format!("{other}{cause}"))
-        }
+    if matches!(error, RunError::Full { .. } | RunError::NotHandedOut) {
+        return NotStarted::Full;
     }
+    let cause = Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    NotStarted::Fault(format!("{error}{cause}"))
 }
 
 /// Status and money follow only what the supervisor observed; the guest's frames lend the words.
@@ -283,10 +281,7 @@ mod tests {
     use super::{args, code, seconds, timeout};
 
     fn object(value: Value) -> serde_json::Map<String, Value> {
-        match value {
-            Value::Object(map) => map,
-            other => panic!("{other} is no object"),
-        }
+        value.as_object().cloned().unwrap()
     }
 
     #[test]

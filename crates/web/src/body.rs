@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use execgate_receipt::parse_strict;
@@ -22,6 +22,10 @@ pub(crate) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<S
     if !is_json(headers) {
         return Err(Problem::content_type());
     }
+    // What says that it is too large need not be waited for.
+    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
+        return Err(Problem::too_large(BODY_MAX));
+    }
     let bytes = match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_MAX).collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -30,9 +34,11 @@ pub(crate) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<S
         Ok(Err(_)) => return Err(Problem::bad_request("broken-body", "the body broke off")),
         Err(_) => return Err(Problem::slow_body()),
     };
-    match parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))? {
-        Value::Object(fields) => Ok(fields),
-        _ => Err(Problem::bad_field("", "the body must be a JSON object")),
+    let value = parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))?;
+    if let Value::Object(fields) = value {
+        Ok(fields)
+    } else {
+        Err(Problem::bad_field("", "the body must be a JSON object"))
     }
 }
 

@@ -21,7 +21,9 @@ use crate::problem::Problem;
 pub struct DoorRules {
     /// Host names beside `localhost` and addresses: of `public_url`, and those the operator lists. Lowercase.
     pub hosts: Vec<String>,
-    /// Free mode on loopback: all callers are local, and proxies are refused.
+    /// Free mode: requests that came through a proxy are refused.
+    pub free: bool,
+    /// Free mode on loopback: all callers are this machine's own.
     pub local_free: bool,
 }
 
@@ -51,10 +53,10 @@ fn check(rules: &DoorRules, headers: &HeaderMap) -> Result<(), Problem> {
     let proxied = headers.contains_key(FORWARDED)
         || headers.contains_key(VIA)
         || headers.contains_key("x-forwarded-for");
-    if rules.local_free && proxied {
+    if rules.free && proxied {
         return Err(Problem::forbidden(
             "proxied-free-mode",
-            "free mode serves this machine only; a request that came through a proxy is refused",
+            "free mode takes no request that came through a proxy",
         ));
     }
     Ok(())
@@ -84,12 +86,12 @@ mod tests {
 
     use super::{DoorRules, check};
 
-    fn verdict(local_free: bool, headers: &[(&str, &str)]) -> Option<&'static str> {
+    fn verdict(free: bool, headers: &[(&str, &str)]) -> Option<&'static str> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let rules = DoorRules { hosts: vec!["gate.example".to_owned()], local_free };
+        let rules = DoorRules { hosts: vec!["gate.example".to_owned()], free, local_free: false };
         check(&rules, &map).err().map(|problem| problem.code())
     }
 

@@ -153,23 +153,17 @@ impl From<Refusal> for Problem {
                 "refused"
             );
         }
-        let (exec_id, receipt) = match &refusal {
-            Refusal::AnswerExpired { run, content } => (Some(*run), *content),
-            Refusal::NonceReused { run }
-            | Refusal::Unpaid { run, .. }
-            | Refusal::SettlementPending { run }
-            | Refusal::StillRunning { run } => (Some(*run), None),
-            _ => (None, None),
+        let pointer = if let Refusal::BadCall(bad) = &refusal {
+            Some(format!("/payload{}", bad.pointer))
+        } else {
+            None
         };
-        let pointer = match &refusal {
-            Refusal::BadCall(bad) => Some(format!("/payload{}", bad.pointer)),
-            _ => None,
-        };
+        let receipt = if let Refusal::AnswerExpired { content, .. } = &refusal { *content } else { None };
         Self {
             room: Some(refusal.room().as_str()),
             rule: Some(refusal.rule().to_owned()),
             pointer,
-            exec_id,
+            exec_id: refusal.run(),
             receipt,
             retry: status == StatusCode::SERVICE_UNAVAILABLE,
             ..Self::new(status, code, outside_text(&refusal))
@@ -179,11 +173,10 @@ impl From<Refusal> for Problem {
 
 /// What the caller reads. OpenExec's clients look for its own words.
 fn outside_text(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::UnknownAction { action } => format!("Unknown action: {action}"),
-        Refusal::NotStarted(_) => "the run could not be started; nothing is charged, try again".to_owned(),
-        other => other.to_string(),
+    if let Refusal::UnknownAction { action } = refusal {
+        return format!("Unknown action: {action}");
     }
+    refusal.to_string()
 }
 
 /// Status and stable code of a refusal. Exhaustive on purpose: a new refusal has to be given both here.

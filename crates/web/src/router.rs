@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{execute, receipts, runs, service};
+use crate::http::{openexec, receipts, runs, service};
 use crate::problem::Problem;
 
 /// One route.
@@ -29,14 +29,13 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/ready", handler: || get(service::ready) },
     Route { method: Method::GET, path: "/version", handler: || get(service::version) },
     Route { method: Method::GET, path: "/openapi.json", handler: || get(service::openapi) },
-    Route { method: Method::POST, path: "/execute", handler: || post(execute::execute) },
+    Route { method: Method::POST, path: "/execute", handler: || post(openexec::execute) },
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
     Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
     Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },
 ];
 
 /// The router of one gateway.
-#[must_use]
 pub fn router(house: Arc<House>) -> Router {
     let routes =
         ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));

@@ -60,7 +60,7 @@ pub(crate) struct Common {
     /// A configuration file (TOML); `execgate serve --print-config` prints the commented default
     #[arg(long, value_name = "FILE", env = "EXECGATE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// The database [default: sqlite in the data directory; also OPENEXEC_DB_URL, DATABASE_URL]
+    /// The database [default: sqlite in the data directory; also `OPENEXEC_DB_URL`, `DATABASE_URL`]
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
 }

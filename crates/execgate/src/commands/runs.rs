@@ -45,7 +45,7 @@ pub(crate) struct List {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The run's exec_id
+    /// The run's `exec_id`
     id: RunId,
     /// Print the receipt file instead
     #[arg(long)]
@@ -61,7 +61,7 @@ pub(crate) struct Show {
 
 #[derive(Debug, Args)]
 pub(crate) struct Resolve {
-    /// The run's exec_id
+    /// The run's `exec_id`
     id: RunId,
     /// What became of it, in your words
     #[arg(long, value_name = "TEXT")]

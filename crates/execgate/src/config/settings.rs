@@ -29,7 +29,6 @@ pub(crate) struct Flags {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
-    pub(crate) free: bool,
     pub(crate) hosts: Vec<String>,
     pub(crate) connections: usize,
     pub(crate) database: Option<String>,
@@ -64,7 +63,6 @@ impl Settings {
         let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());
         Ok(Self {
             listen,
-            free,
             hosts: file.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             connections: file.server.connections.unwrap_or(1024).max(1),
             database: flags
@@ -163,7 +161,7 @@ mod tests {
     fn without_any_setting_it_serves_this_machine() {
         let settings = resolve(Flags::default(), Environment::default()).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:5091");
-        assert!(settings.is_local() && !settings.free && settings.allowed_actions.is_none());
+        assert!(settings.is_local() && settings.allowed_actions.is_none());
     }
 
     #[test]

@@ -140,6 +140,6 @@ fn two_runs_at_once_do_not_see_each_other() {
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
     for reply in replies {
-        assert_eq!(reply.json()["result"]["result"], "(['mark'], 2)", "{}", reply.json());
+        assert_eq!(reply.json()["result"]["result"], "(['mark'], 1)", "{}", reply.json());
     }
 }

@@ -1,6 +1,7 @@
 //! Receipts of a real gateway, verified offline by the command line.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
@@ -59,8 +60,6 @@ fn a_receipt_says_what_confined_the_run() {
     assert_eq!(enforced["tier"], "jail");
     assert_eq!(enforced["own_uid_per_slot"], true);
     assert_eq!(enforced["network"], "none");
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &fs::metadata(folder.join("keys/receipt.key")).unwrap().permissions(),
-    );
+    let mode = fs::metadata(folder.join("keys/receipt.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,7 +1,9 @@
 //! A real gateway of one test: started on a free port with a data directory of its own, ended by its id.
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
@@ -61,8 +63,7 @@ impl Data {
     pub(super) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("execgate-journey-").tempdir().unwrap();
         // The server drops root, and has to reach its folder through this one.
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(folder.path(), open).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         Self(folder)
     }
 

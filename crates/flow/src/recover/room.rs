@@ -95,6 +95,10 @@ impl Recover {
     }
 
     async fn move_money(&self, record: &Record, charged: bool) -> Result<(), Refusal> {
+        // What was tried already is the payer's to mend (unpaid) or the rail's to tell (pending).
+        if record.settlement != SettlementWord::Held {
+            return Ok(());
+        }
         let Some(state) = &record.payment_state else { return Ok(()) };
         let held = Held { run: record.run, rail: &record.rail, amount: record.price, state };
         match self.settle.enter(held, charged).await {

@@ -10,6 +10,6 @@ mod link;
 mod sandbox;
 mod slots;
 
-pub use link::{HelperLink, spawn_helper};
+pub use link::{HelperLink, spawn_helper, spawn_helper_of};
 pub use sandbox::Sandbox;
 pub use slots::Slot;

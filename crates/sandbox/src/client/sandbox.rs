@@ -62,6 +62,33 @@ impl Sandbox {
         self.enforced.clone()
     }
 
+    /// The helper's process, for those who watch it.
+    #[must_use]
+    pub fn helper_pid(&self) -> i32 {
+        self.link.pid()
+    }
+
+    /// Waits until no run is under way and every jail is torn down; gives the number of quarantined slots.
+    ///
+    /// # Errors
+    /// [`RunError::HelperGone`], also where that takes longer than `within`.
+    pub fn quiesce(&self, within: Duration) -> Result<u32, RunError> {
+        let (ours, theirs) = pair().map_err(RunError::Pipes)?;
+        let control = self.link.control().map_err(RunError::Send)?;
+        send(control, &ToHelper::Quiesce.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
+        drop(theirs);
+        let timeout = Timespec::try_from(within).ok();
+        poll(&mut [PollFd::new(&ours, PollFlags::IN)], timeout.as_ref())
+            .map_err(|error| RunError::Follow(error.into()))?;
+        match receive(&ours).map_err(RunError::Follow)? {
+            Received::Packet(bytes, _) => match FromHelper::unpack(&bytes) {
+                Ok(FromHelper::Capacity { quarantined, .. }) => Ok(quarantined),
+                Ok(FromHelper::Ready | FromHelper::Refused) | Err(_) => Err(RunError::HelperGone),
+            },
+            Received::Nothing | Received::End => Err(RunError::HelperGone),
+        }
+    }
+
     /// Takes a place for a run, before anything is claimed for it.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::ids::IdMap;
 use super::live::{Asked, Live, Phase};
 use super::scratch;
-use super::stem_link::StemLink;
+use super::stem_link::{Identity, StemLink};
 use super::watchdog;
 use crate::cgroup::Cgroups;
 use crate::config::Config;
@@ -268,14 +268,15 @@ impl House {
         };
         match message {
             Ok(FromStem::Spawned { run }) => {
-                let init = fds.into_iter().next().and_then(|fd| stem.owns(&fd).map(|pid| (fd, pid)));
+                let Some(init) = fds.into_iter().next() else { return self.lose_stem() };
+                let init = match StemLink::identify(&init) {
+                    Identity::Init(pid) => Some((init, pid)),
+                    Identity::Ended => None,
+                    Identity::Forged => return self.lose_stem(),
+                };
                 let Some(live) = self.runs.get_mut(&run).filter(|live| live.phase == Phase::Told) else {
                     return;
                 };
-                if init.is_none() {
-                    // It has ended already, or it is not what the stem says it is.
-                    tracing::debug!(run, "an init could not be verified");
-                }
                 live.init = init;
                 live.phase = Phase::Running;
                 live.drop_descriptors();

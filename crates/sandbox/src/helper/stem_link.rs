@@ -19,6 +19,17 @@ use crate::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send}
 /// How long a stem may take to be ready; it takes some milliseconds.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
+/// What a process descriptor from the stem stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The init of a jail, with its process id.
+    Init(i32),
+    /// A process that has ended already.
+    Ended,
+    /// Anything else.
+    Forged,
+}
+
 /// A live stem.
 pub(super) struct StemLink {
     pub(super) control: OwnedFd,
@@ -87,18 +98,30 @@ impl StemLink {
         }
     }
 
-    /// Whether a process descriptor from the stem stands for a process in the stem's process namespace or below,
-    /// and which process of ours it is. Anything else is not killed.
-    pub(super) fn owns(&self, init: &OwnedFd) -> Option<i32> {
-        let number = init.as_raw_fd();
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
-        let ids = info.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-        let ids: Vec<i32> = ids.split_whitespace().map_while(|id| id.parse().ok()).collect();
-        // Ours, the stem's, and its own, in which it is the first.
-        match ids.as_slice() {
-            [pid, _, 1] => Some(*pid),
-            _ => None,
+    /// What a process descriptor from the stem stands for. Only the first process of a namespace right below the
+    /// stem's is an init; anything else is not killed and not believed.
+    pub(super) fn identify(init: &OwnedFd) -> Identity {
+        match Self::ids_of(init) {
+            Some(ids) => match ids.as_slice() {
+                // Ours, the stem's, and its own, in which it is the first.
+                [pid, _, 1] => Identity::Init(*pid),
+                [] => Identity::Ended,
+                _ => Identity::Forged,
+            },
+            None => Identity::Forged,
         }
+    }
+
+    /// A process's ids from our namespace inwards; none for one that has ended.
+    fn ids_of(process: &OwnedFd) -> Option<Vec<i32>> {
+        let number = process.as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+        let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        if field("Pid:")? == "-1" {
+            return Some(Vec::new());
+        }
+        let ids = field("NSpid:")?;
+        Some(ids.split_whitespace().map_while(|id| id.parse().ok()).collect())
     }
 }
 

@@ -30,7 +30,8 @@ const NOT_SETTLED: &str = select_brief!(
 
 const OPEN_OF: &str = select_record!(
     "run_open",
-    "WHERE r.stage <> 'settled' AND r.stage IN ('execute', 'witness') AND r.instance = ?1"
+    "WHERE r.stage <> 'settled' AND r.stage IN ('execute', 'witness') \
+     AND r.settlement NOT IN ('unpaid', 'pending') AND r.instance = ?1"
 );
 
 /// A page of runs, newest first. A `before` that names no run gives an empty page.

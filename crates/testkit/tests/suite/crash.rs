@@ -22,7 +22,11 @@ const SCENES: &[Scene] = &[
     Scene { name: "a panic", action: "panics", bank: |_| {} },
     Scene { name: "a result without digest", action: "inexact", bank: |_| {} },
     Scene { name: "a start that fails", action: "unstartable", bank: |_| {} },
-    Scene { name: "a capture that fails", action: "gives", bank: |bank| bank.next_capture("p", Move::Failed) },
+    Scene {
+        name: "a capture that fails",
+        action: "gives",
+        bank: |bank| bank.next_capture("p", Move::Failed),
+    },
     Scene {
         name: "a capture that is not heard of",
         action: "gives",
@@ -33,7 +37,11 @@ const SCENES: &[Scene] = &[
         action: "gives",
         bank: |bank| bank.next_capture("p", Move::LostUnheard),
     },
-    Scene { name: "a payment that is refused", action: "gives", bank: |bank| bank.next_look("p", Look::Refused) },
+    Scene {
+        name: "a payment that is refused",
+        action: "gives",
+        bank: |bank| bank.next_look("p", Look::Refused),
+    },
 ];
 
 fn points() -> impl Iterator<Item = &'static str> {

@@ -38,7 +38,11 @@ async fn assert_unknown(world: &World, action: &str) {
     let file = ReceiptFile::from_json(record.receipt.as_deref().unwrap()).unwrap();
     let verified = verify(&file, &[world.key()]).unwrap();
     let said = &verified.statement().predicate;
-    assert_eq!((said.outcome.as_str(), &said.charged, said.result_digest), ("unknown", &None, None), "{action}");
+    assert_eq!(
+        (said.outcome.as_str(), &said.charged, said.result_digest),
+        ("unknown", &None, None),
+        "{action}"
+    );
     assert_eq!(said.finished_at, None, "{action}");
 
     let again = world.walk(ask(action).nonce("n").pays("p")).await.passage();

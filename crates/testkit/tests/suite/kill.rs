@@ -80,7 +80,12 @@ impl Case {
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{}", self.point);
         assert_eq!(world.runs().await.len(), 1, "{}", self.point);
         let started = usize::from(self.point != "claimed");
-        assert_eq!(world.journal().starts(), started, "{}: the claim is durable before the start", self.point);
+        assert_eq!(
+            world.journal().starts(),
+            started,
+            "{}: the claim is durable before the start",
+            self.point
+        );
     }
 }
 

@@ -61,7 +61,11 @@ async fn one_payment_buys_one_run() {
     let other = json!({"other": 1});
     for (case, again, rule) in [
         ("another nonce", ask("gives").nonce("m").pays("p"), "payment-reused"),
-        ("another nonce and body", ask("gives").payload(other.clone()).nonce("m").pays("p"), "payment-reused"),
+        (
+            "another nonce and body",
+            ask("gives").payload(other.clone()).nonce("m").pays("p"),
+            "payment-reused",
+        ),
         ("another caller", ask("gives").by_wallet("w").nonce("n").pays("p"), "payment-reused"),
         ("another payer's name on it", ask("gives").nonce("m").pays("p@account:2"), "payment-reused"),
         ("no nonce", ask("gives").pays("p"), "payment-reused"),

@@ -1,6 +1,6 @@
 //! The HTTP surfaces, one folder each. A handler reads, asks and writes; it decides nothing.
 
-pub(crate) mod execute;
+pub(crate) mod openexec;
 pub(crate) mod receipts;
 pub(crate) mod runs;
 pub(crate) mod service;

@@ -152,9 +152,10 @@ impl Steps {
         ensure!(reply.status == 200, "the receipt of {id} is not there");
         let mut file = ReceiptFile::from_json(&reply.body)?;
         file.result = Some(ran.body["result"].clone());
-        file.args = Some(match &ran.request["payload"] {
-            Value::String(text) => serde_json::from_str(text)?,
-            payload => payload.clone(),
+        let payload = &ran.request["payload"];
+        file.args = Some(match payload.as_str() {
+            Some(text) => serde_json::from_str(text)?,
+            None => payload.clone(),
         });
         Ok(file)
     }

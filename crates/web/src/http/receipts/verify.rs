@@ -52,10 +52,12 @@ fn reproduces(record: &Record, result: &Value, receipt: Digest) -> bool {
     let (Ok(facts), Some(outcome)) = (Facts::from_bytes(&record.intent), &record.outcome) else {
         return false;
     };
-    let result_digest = match result {
-        Value::Null if outcome == "unknown" => None,
-        Value::String(text) => Some(result_digest_of_text(text)),
-        value => digest_json(value).ok(),
+    let result_digest = if outcome == "unknown" && result.is_null() {
+        None
+    } else if let Value::String(text) = result {
+        Some(result_digest_of_text(text))
+    } else {
+        digest_json(result).ok()
     };
     facts.content(outcome, result_digest) == receipt && record.content == Some(receipt)
 }
