@@ -10,9 +10,12 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Gid, Uid, geteuid, getgid, getuid};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-/// The uid that the server takes where no user is named and there is no `execgate` user: above what systemd
-/// gives to containers and to dynamic users, and beside the range of the jail.
-const FREE_UID: u32 = 0x6fff_fff0;
+/// The uid that the server takes where no user is named and there is no `execgate` user: in the range that
+/// systemd leaves unused (0x70000000 to 0x7ffdffff), right behind the range of the jail's guests.
+const FREE_UID: u32 = 0x7001_0000;
+
+/// What a data directory of ours holds, any one of them.
+const OUR_FILES: [&str; 3] = ["execgate.db", "keys", "instances"];
 
 /// The system user that is taken if there is one.
 const DEFAULT_USER: &str = "execgate";
@@ -50,19 +53,38 @@ impl Account {
         Ok(Some(account))
     }
 
-    /// Makes a folder and everything in it this account's own.
+    /// Makes a data directory of root's this account's own. One that is this account's already is left as it
+    /// is: root never walks through a folder that somebody else can change under it.
     pub(crate) fn own(self, folder: &Path) -> anyhow::Result<()> {
-        let what = || format!("failed to give {} to the server's user", folder.display());
+        let what = || format!("failed to look at {}", folder.display());
         let metadata = fs::symlink_metadata(folder).with_context(what)?;
-        if metadata.uid() != self.uid || metadata.gid() != self.gid {
-            lchown(folder, Some(self.uid), Some(self.gid)).with_context(what)?;
+        if metadata.uid() == self.uid && metadata.is_dir() {
+            return Ok(());
+        }
+        if metadata.uid() != 0 || !metadata.is_dir() || metadata.mode() & 0o022 != 0 {
+            bail!("the data directory {} is not root's alone, nor the server's ({self})", folder.display());
+        }
+        let names: Vec<_> =
+            fs::read_dir(folder).with_context(what)?.flatten().map(|e| e.file_name()).collect();
+        if !names.is_empty() && !names.iter().any(|name| OUR_FILES.iter().any(|ours| name == ours)) {
+            bail!("{} is not empty and is no data directory of execgate; name another", folder.display());
+        }
+        self.take(folder)
+    }
+
+    /// Takes what is root's, the inner first; what is somebody else's is left alone and not entered.
+    fn take(self, path: &Path) -> anyhow::Result<()> {
+        let what = || format!("failed to give {} to the server's user", path.display());
+        let metadata = fs::symlink_metadata(path).with_context(what)?;
+        if metadata.uid() != 0 {
+            return Ok(());
         }
         if metadata.is_dir() {
-            for entry in fs::read_dir(folder).with_context(what)? {
-                self.own(&entry.with_context(what)?.path())?;
+            for entry in fs::read_dir(path).with_context(what)? {
+                self.take(&entry.with_context(what)?.path())?;
             }
         }
-        Ok(())
+        lchown(path, Some(self.uid), Some(self.gid)).with_context(what)
     }
 
     /// Becomes this account for good. No thread may have been started.

@@ -40,8 +40,13 @@ pub(crate) fn make_data_dir(path: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("failed to make the data directory {}", path.display()))
 }
 
-/// The image of this host's packages: found in the cache, or built now with a progress line.
-pub(crate) fn image(cache: &Path) -> anyhow::Result<Image> {
+/// The image that is named, or that of this host's packages: found in the cache, or built now with a progress
+/// line.
+pub(crate) fn image(settings: &Settings) -> anyhow::Result<Image> {
+    let cache = &settings.image_cache;
+    if let Some(digest) = &settings.image {
+        return Image::open(cache, digest).context("failed to open the image that is named");
+    }
     let image = Image::ensure(cache, &Recipe::host(), &mut draw_progress);
     terminal::progress_end();
     image.context("failed to make the image that code runs in")
@@ -107,7 +112,9 @@ pub(crate) fn with_record<T>(
     if !folder.is_dir() {
         bail!("there is no data directory {}; name it by --data-dir", folder.display());
     }
-    let settings = Settings::resolve(&common.flags(None, None, true), &Environment::read(), true)?;
+    // What the environment says of a gateway is the gateway's business; a record can be looked at all the same.
+    let environment = Environment::read().for_record();
+    let settings = Settings::resolve(&common.flags(None, None, true), &environment, true)?;
     privileges::become_owner_of(folder)?;
     let store = record(folder, settings.database_url(folder))?;
     let runtime = runtime()?;

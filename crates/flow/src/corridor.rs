@@ -105,9 +105,13 @@ impl Corridor {
         walked.unwrap_or_else(|fault| Err(Refusal::Receipt { detail: fault.to_string() }))
     }
 
-    /// Turns new runs away, and waits until those that walk have come to their end.
-    pub async fn drain(&self) {
+    /// Turns new runs away from now on.
+    pub fn close(&self) {
         self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until every run that walks has come to its end.
+    pub async fn drained(&self) {
         self.walkers.closed().await;
     }
 

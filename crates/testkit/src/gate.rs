@@ -111,7 +111,11 @@ impl Gate {
         let house = House::new(HouseParts {
             corridor: Corridor::new(rooms.clone()),
             store: store.clone(),
-            doors: DoorRules { hosts: settings.hosts.clone(), free: true, local_free: settings.local_free },
+            doors: DoorRules {
+                hosts: settings.hosts.clone(),
+                free: settings.prices.is_empty(),
+                local_free: settings.local_free,
+            },
             info: ServiceInfo {
                 version: "0.0.0-test",
                 mode: ExecMode::Demo,
@@ -177,7 +181,6 @@ impl Gate {
     }
 
     /// The router. It has a corridor of its own over the same record, as a second process would.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

@@ -14,41 +14,57 @@ use crate::{Event, Journal, Life};
 /// What a scripted tool does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
-    Gives,
-    Raises,
-    Exits(i32),
-    HitsLimit(LimitKind),
-    TimesOut,
+    /// It comes to an end that is observed.
+    Ends(End),
+    /// It waits until the test lets it go, or its caller goes.
     Blocks,
-    OneSlot,
-    Panics,
+    /// The same, in the only slot that there is.
+    BlocksTheSlot,
+    /// There is no slot for it.
     Full,
+    /// It is switched off.
     Unavailable,
+    /// It is claimed, and cannot be started.
     Unstartable,
+    /// It panics.
+    Panics,
+    /// It starts, and its end is lost.
     LosesItsEnd,
-    Inexact,
+    /// Its process dies while it runs.
     Dies,
 }
 
-/// Every scripted tool: its action, what it does, and the outcome that is recorded, where it comes to one.
+/// An end that is observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Value,
+    /// A value that has no exact digest.
+    Inexact,
+    Exception,
+    Exit(i32),
+    Limit(LimitKind),
+    Timeout,
+}
+
+/// Every scripted tool: its action and what it does.
 const DEEDS: &[(&str, Deed)] = &[
-    ("gives", Deed::Gives),
-    ("raises", Deed::Raises),
-    ("exits", Deed::Exits(3)),
-    ("out-of-memory", Deed::HitsLimit(LimitKind::OutOfMemory)),
-    ("killed", Deed::HitsLimit(LimitKind::Killed)),
-    ("process-limit", Deed::HitsLimit(LimitKind::ProcessLimit)),
-    ("disk-full", Deed::HitsLimit(LimitKind::DiskFull)),
-    ("output-limit", Deed::HitsLimit(LimitKind::OutputLimit)),
-    ("times-out", Deed::TimesOut),
+    ("gives", Deed::Ends(End::Value)),
+    ("inexact", Deed::Ends(End::Inexact)),
+    ("raises", Deed::Ends(End::Exception)),
+    ("exits", Deed::Ends(End::Exit(3))),
+    ("out-of-memory", Deed::Ends(End::Limit(LimitKind::OutOfMemory))),
+    ("killed", Deed::Ends(End::Limit(LimitKind::Killed))),
+    ("process-limit", Deed::Ends(End::Limit(LimitKind::ProcessLimit))),
+    ("disk-full", Deed::Ends(End::Limit(LimitKind::DiskFull))),
+    ("output-limit", Deed::Ends(End::Limit(LimitKind::OutputLimit))),
+    ("times-out", Deed::Ends(End::Timeout)),
     ("blocks", Deed::Blocks),
-    ("one-slot", Deed::OneSlot),
-    ("panics", Deed::Panics),
+    ("one-slot", Deed::BlocksTheSlot),
     ("full", Deed::Full),
     ("unavailable", Deed::Unavailable),
     ("unstartable", Deed::Unstartable),
+    ("panics", Deed::Panics),
     ("loses-its-end", Deed::LosesItsEnd),
-    ("inexact", Deed::Inexact),
     ("dies", Deed::Dies),
 ];
 
@@ -143,11 +159,16 @@ impl Prepared for ScriptedRun {
         match self.deed {
             Deed::Full => return Err(NotStarted::Full),
             Deed::Unavailable => return Err(NotStarted::Unavailable("it is switched off".to_owned())),
-            Deed::OneSlot => {
+            Deed::BlocksTheSlot => {
                 let slots = Arc::clone(&self.place.slots);
                 self.slot = Some(slots.try_acquire_owned().map_err(|_| NotStarted::Full)?);
             }
-            _ => {}
+            Deed::Ends(_)
+            | Deed::Blocks
+            | Deed::Unstartable
+            | Deed::Panics
+            | Deed::LosesItsEnd
+            | Deed::Dies => {}
         }
         self.place.bench.journal.write(Event::Reserved { mark: self.mark.clone() });
         Ok(())
@@ -162,16 +183,20 @@ impl Prepared for ScriptedRun {
             let journal = &self.place.bench.journal;
             journal.write(Event::Started { run: context.run, mark: self.mark.clone() });
             match self.deed {
-                Deed::Blocks | Deed::OneSlot => self.block(&context).await,
+                Deed::Ends(end) => Ok(product(end, &self.payload)),
+                Deed::Blocks | Deed::BlocksTheSlot => {
+                    self.block(&context).await;
+                    Ok(product(End::Value, &self.payload))
+                }
                 Deed::Panics => std::panic::resume_unwind(Box::new("a handler that panics")),
-                Deed::LosesItsEnd => return Err(RunFault::Lost("the end is lost".to_owned())),
+                Deed::Full | Deed::Unavailable | Deed::Unstartable | Deed::LosesItsEnd => {
+                    Err(RunFault::Lost("the end is lost".to_owned()))
+                }
                 Deed::Dies => {
                     self.place.life.end();
                     core::future::pending().await
                 }
-                _ => {}
             }
-            Ok(product(self.deed, &self.payload))
         })
     }
 }
@@ -190,23 +215,23 @@ impl ScriptedRun {
 }
 
 /// What a handler that comes to its end leaves behind.
-fn product(deed: Deed, payload: &Value) -> Product {
-    let report = |name: &str, message: &str| {
-        Some(ErrorReport { name: name.to_owned(), message: message.to_owned(), traceback: String::new() })
-    };
-    let (verdict, error) = match deed {
-        Deed::Raises => (Verdict::Exception, report("ValueError", "no such luck")),
-        Deed::Exits(code) => (Verdict::Exit { code }, report("SystemExit", &code.to_string())),
-        Deed::HitsLimit(limit) => (Verdict::Limit { limit }, report(limit.as_str(), "a limit ended it")),
-        Deed::TimesOut => {
-            (Verdict::Timeout { after_ms: 10_000 }, report("Timeout", "Execution timed out after 10s"))
+fn product(end: End, payload: &Value) -> Product {
+    let (verdict, name, message) = match end {
+        End::Value => return value(json!({"gave": payload})),
+        End::Inexact => return value(json!({"number": u64::MAX})),
+        End::Exception => (Verdict::Exception, "ValueError", "no such luck".to_owned()),
+        End::Exit(code) => (Verdict::Exit { code }, "SystemExit", code.to_string()),
+        End::Limit(limit) => (Verdict::Limit { limit }, limit.as_str(), "a limit ended it".to_owned()),
+        End::Timeout => {
+            let message = "Execution timed out after 10s".to_owned();
+            (Verdict::Timeout { after_ms: 10_000 }, "Timeout", message)
         }
-        _ => (Verdict::Value, None),
     };
-    let result = match (&error, deed) {
-        (Some(error), _) => json!({"result": null, "error": error}),
-        (None, Deed::Inexact) => json!({"number": u64::MAX}),
-        (None, _) => json!({"gave": payload}),
-    };
-    Product { verdict, result, error, enforced: Value::Null }
+    let error = ErrorReport { name: name.to_owned(), message, traceback: String::new() };
+    let result = json!({"result": null, "error": error});
+    Product { verdict, result, error: Some(error), enforced: Value::Null }
+}
+
+fn value(result: Value) -> Product {
+    Product { verdict: Verdict::Value, result, error: None, enforced: Value::Null }
 }

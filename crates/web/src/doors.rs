@@ -40,12 +40,13 @@ fn check(rules: &DoorRules, headers: &HeaderMap) -> Result<(), Problem> {
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Problem::bad_request("host", "exactly one Host header is needed"));
     };
-    let host = host.to_str().ok().and_then(host_name).filter(|name| is_ours(rules, name));
-    let Some(host) = host else {
+    let host = host.to_str().unwrap_or_default().to_ascii_lowercase();
+    if !host_name(&host).is_some_and(|name| is_ours(rules, name)) {
         return Err(Problem::misdirected());
-    };
+    }
     if let Some(origin) = headers.get(ORIGIN) {
-        let same = origin.to_str().ok().and_then(origin_host).is_some_and(|name| name == host);
+        // The whole authority: a page on another port of this machine is a page from elsewhere.
+        let same = origin.to_str().ok().and_then(origin_authority).is_some_and(|origin| origin == host);
         if !same {
             return Err(Problem::forbidden("foreign-origin", "requests of pages from elsewhere are refused"));
         }
@@ -62,18 +63,18 @@ fn check(rules: &DoorRules, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The name in a Host header, lowercase, without its port.
-fn host_name(host: &str) -> Option<String> {
+/// The name in a Host header, without its port.
+fn host_name(host: &str) -> Option<&str> {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?.0,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    (!name.is_empty()).then(|| name.to_ascii_lowercase())
+    (!name.is_empty()).then_some(name)
 }
 
-fn origin_host(origin: &str) -> Option<String> {
-    let (scheme, rest) = origin.split_once("://")?;
-    matches!(scheme, "http" | "https").then(|| host_name(rest))?
+fn origin_authority(origin: &str) -> Option<String> {
+    let (scheme, authority) = origin.split_once("://")?;
+    matches!(scheme, "http" | "https").then(|| authority.to_ascii_lowercase())
 }
 
 fn is_ours(rules: &DoorRules, name: &str) -> bool {
@@ -109,6 +110,7 @@ mod tests {
     fn a_foreign_origin_is_refused_and_our_own_is_not() {
         let from = |origin| verdict(false, &[("host", "localhost:5091"), ("origin", origin)]);
         assert_eq!(from("http://localhost:5091"), None);
+        assert_eq!(from("http://localhost:3000"), Some("foreign-origin"));
         assert_eq!(from("https://evil.example"), Some("foreign-origin"));
         assert_eq!(from("null"), Some("foreign-origin"));
     }

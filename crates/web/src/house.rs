@@ -62,8 +62,13 @@ impl House {
         Self { parts, execute_words: Arc::new(ExecuteWords) }
     }
 
-    /// Turns new runs away and waits for those that go on.
-    pub async fn drain(&self) {
-        self.parts.corridor.drain().await;
+    /// Turns new runs away from now on.
+    pub fn close(&self) {
+        self.parts.corridor.close();
+    }
+
+    /// Waits until every run that walks has come to its end.
+    pub async fn drained(&self) {
+        self.parts.corridor.drained().await;
     }
 }

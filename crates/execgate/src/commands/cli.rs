@@ -1,7 +1,8 @@
 //! The command line: what there is, and which file does it.
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,8 +51,13 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DataDir {
     /// The folder of the gateway's files: record, keys, locks
-    #[arg(long, value_name = "DIR", default_value = "./execgate-data")]
+    #[arg(long, value_name = "DIR", default_value = "./execgate-data", value_parser = absolute)]
     pub(crate) data_dir: PathBuf,
+}
+
+/// A folder by its whole name, so that it means the same to everything that is told of it.
+fn absolute(text: &str) -> io::Result<PathBuf> {
+    path::absolute(text)
 }
 
 /// What the commands that need the settings share.
@@ -71,6 +77,9 @@ pub(crate) struct Jail {
     /// The isolation tier [default: the strongest of this host where that is allowed, else jail]
     #[arg(long, value_enum)]
     pub(crate) tier: Option<TierSetting>,
+    /// Run in this image of `execgate image build` [default: one of this host's packages]
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) image: Option<String>,
     /// Where images are kept [default: /var/cache/execgate as root, else ~/.cache/execgate]
     #[arg(long, value_name = "DIR")]
     pub(crate) image_cache: Option<PathBuf>,
@@ -86,6 +95,7 @@ impl Common {
             config: self.config.clone(),
             tier: jail.and_then(|jail| jail.tier),
             slots: None,
+            image: jail.and_then(|jail| jail.image.clone()),
             image_cache: jail.and_then(|jail| jail.image_cache.clone()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -20,6 +21,9 @@ pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Where images are kept [default: /var/cache/execgate as root, else ~/.cache/execgate]
+    #[arg(long, value_name = "DIR")]
+    image_cache: Option<PathBuf>,
 }
 
 impl Doctor {
@@ -32,7 +36,8 @@ impl Doctor {
         let open = Permissions::from_mode(0o755);
         fs::set_permissions(scratch.path(), open).context("failed to open the folder to others")?;
         let report = probe(scratch.path());
-        let cache = image_cache(None, geteuid().is_root(), &Environment::read())?;
+        let set = self.image_cache.as_ref().map(|path| path.display().to_string());
+        let cache = image_cache(set.as_deref(), geteuid().is_root(), &Environment::read())?;
         let image = Image::find(&cache, &Recipe::host());
         if self.json {
             let image = image.ok().flatten().map(|image| image.digest);

@@ -36,6 +36,9 @@ pub(crate) struct Build {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
+    /// Show this image [default: the one of this host's packages]
+    #[arg(long, value_name = "DIGEST")]
+    image: Option<String>,
     /// Read every file again and compare it with the manifest, past the page cache
     #[arg(long)]
     verify: bool,
@@ -74,8 +77,11 @@ impl Build {
 impl Show {
     fn execute(self) -> anyhow::Result<ExitCode> {
         let cache = cache(self.image_cache.as_ref())?;
-        let image = Image::find(&cache, &Recipe::host())?
-            .context("there is no image of this host's present packages; run: execgate image build")?;
+        let image = match &self.image {
+            Some(digest) => Image::open(&cache, digest)?,
+            None => Image::find(&cache, &Recipe::host())?
+                .context("there is no image of this host's present packages; run: execgate image build")?,
+        };
         if !self.verify {
             return tell(&image, self.json);
         }

@@ -60,6 +60,7 @@ impl Run {
         }
         let flags = Flags {
             tier: self.jail.tier,
+            image: self.jail.image.clone(),
             image_cache: self.jail.image_cache.clone(),
             slots: Some(1),
             ..Flags::default()
@@ -70,7 +71,7 @@ impl Run {
         let settings = Settings::resolve(&flags, &environment, root)?;
         let request = self.request()?;
         let account = Account::choose(None)?;
-        let image = wire::image(&settings.image_cache)?;
+        let image = wire::image(&settings)?;
         let helper = execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
         if let Some(account) = account {
             account.become_now()?;

@@ -90,7 +90,7 @@ pub(crate) fn prepare(
     let sandbox = match settings.code {
         Switch::Off => None,
         Switch::On => {
-            let image = wire::image(&settings.image_cache)?;
+            let image = wire::image(settings)?;
             let helper =
                 execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
             Some((helper, image))
@@ -188,8 +188,13 @@ impl Gateway {
             u64::from(self.keep_answers_days) * DAY_MS,
         ));
         let limits = ServerLimits { connections, ..ServerLimits::default() };
+        let stop = async {
+            stop.await;
+            self.gate.house.close();
+        };
         let served = serve(listener, router(Arc::clone(&self.gate.house)), limits, stop).await;
-        self.gate.house.drain().await;
+        // Those whose callers have hung up still walk.
+        self.gate.house.drained().await;
         sweeper.abort();
         served.map_err(Into::into)
     }

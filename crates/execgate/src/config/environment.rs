@@ -36,6 +36,11 @@ impl Environment {
         }
     }
 
+    /// Only what says where the record is: for commands of the operator.
+    pub(crate) fn for_record(self) -> Self {
+        Self { openexec_db_url: self.openexec_db_url, database_url: self.database_url, ..Self::default() }
+    }
+
     /// Only what says where this user's files lie: for commands that are no gateway.
     pub(crate) fn without_gateway(self) -> Self {
         Self { home: self.home, xdg_cache_home: self.xdg_cache_home, ..Self::default() }

@@ -22,6 +22,7 @@ pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     pub(crate) tier: Option<TierSetting>,
     pub(crate) slots: Option<usize>,
+    pub(crate) image: Option<String>,
     pub(crate) image_cache: Option<PathBuf>,
 }
 
@@ -38,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) code: Switch,
     pub(crate) tier: TierSetting,
     pub(crate) slots: usize,
+    pub(crate) image: Option<String>,
     pub(crate) image_cache: PathBuf,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
@@ -77,6 +79,7 @@ impl Settings {
             code: file.surfaces.code.unwrap_or(Switch::On),
             tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
             slots: slots.min(64),
+            image: flags.image.clone().or(file.sandbox.image.clone()).filter(|digest| !digest.is_empty()),
             image_cache: image_cache(
                 cache.as_deref().or(file.sandbox.image_cache.as_deref()),
                 root,

@@ -3,6 +3,7 @@
 mod command_line;
 mod crash;
 mod gate;
+mod help;
 mod outcomes;
 mod receipts;
 mod server;

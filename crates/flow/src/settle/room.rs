@@ -82,7 +82,8 @@ impl Settle {
         }
     }
 
-    /// Captures a new payment for a run whose work is done and whose first payment failed. Runs nothing.
+    /// Captures a new payment for a run whose work is done and whose first payment failed. Runs nothing, and does
+    /// nothing where another payment was faster: the record says then how that one ended.
     ///
     /// # Errors
     /// As [`Self::enter`]; and a request without a new payment is told to bring one.
@@ -91,7 +92,7 @@ impl Settle {
         record: &Record,
         rail: &'static str,
         claim: Option<(&PaymentClaim, &[u8])>,
-    ) -> Result<Settlement, Refusal> {
+    ) -> Result<(), Refusal> {
         let unpaid = Refusal::Unpaid { run: record.run, price: record.price };
         let Some((claim, state)) = claim else { return Err(unpaid) };
         let payment = NewPayment {
@@ -104,12 +105,13 @@ impl Settle {
         match self.store.repay(record.run, payment).await? {
             Repaid::Held => {
                 self.crash.reached("repaid");
-                self.enter(Held { run: record.run, rail, amount: record.price, state }, true).await
+                let held = Held { run: record.run, rail, amount: record.price, state };
+                self.enter(held, true).await.map(drop)
             }
             // The payment that failed is no new one; one that bought another run is refused as such.
             Repaid::PaymentSpent(run) if run == record.run => Err(unpaid),
             Repaid::PaymentSpent(_) => Err(Refusal::PaymentReused),
-            Repaid::NotDue => Err(Refusal::SettlementPending { run: record.run }),
+            Repaid::NotDue => Ok(()),
         }
     }
 }

@@ -39,6 +39,17 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
     fs::remove_dir(folder)
 }
 
+/// Makes our folder; one of the same name was left by a dead helper that had our process id.
+pub(super) fn make_anew(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove(folder)?;
+            fs::create_dir(folder)
+        }
+        made => made,
+    }
+}
+
 /// Removes the folders of helpers that are dead.
 pub(super) fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::files::{field, number, remove, sweep, write};
+use super::files::{field, make_anew, number, remove, sweep, write};
 use super::{Counted, FOLDER_PREFIX, pids_max};
 use crate::limits::Limits;
 
@@ -45,7 +45,7 @@ impl Trees {
         for (parent, controllers) in parents {
             sweep(&parent);
             let base = parent.join(format!("{FOLDER_PREFIX}{}", process::id()));
-            fs::create_dir(&base)?;
+            make_anew(&base)?;
             trees.hierarchies.push(Hierarchy { base, controllers });
         }
         // A trial, so that a host where limits cannot be set is found now.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::discover::NEEDED;
-use super::files::{field, remove, sweep, write};
+use super::files::{field, make_anew, remove, sweep, write};
 use super::{Counted, FOLDER_PREFIX, pids_max};
 use crate::limits::Limits;
 
@@ -39,7 +39,7 @@ impl Tree {
         sweep(&own);
         hand_down(&own)?;
         let base = own.join(format!("{FOLDER_PREFIX}{}", process::id()));
-        fs::create_dir(&base)?;
+        make_anew(&base)?;
         hand_down(&base)?;
         let mut tree = Self { base, slots: BTreeMap::new() };
         // A trial, so that a host where limits cannot be set is found now.

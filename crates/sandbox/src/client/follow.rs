@@ -63,12 +63,12 @@ pub(super) fn follow(
         cancel,
         next_clock: Instant::now() + HANDED_OUT_WITHIN,
     };
-    let (end, counters) = following.to_the_end(limits.wall)?;
+    let (end, counters) = following.until_the_end(limits.wall)?;
     Ok(following.judged(end, &counters, enforced))
 }
 
 impl Following<'_> {
-    fn to_the_end(&mut self, wall: Duration) -> Result<(End, Counters), RunError> {
+    fn until_the_end(&mut self, wall: Duration) -> Result<(End, Counters), RunError> {
         loop {
             let ready = self.wait().map_err(RunError::Follow)?;
             self.read_pipes().map_err(RunError::Follow)?;

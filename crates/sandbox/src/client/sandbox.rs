@@ -78,14 +78,21 @@ impl Sandbox {
         send(control, &ToHelper::Quiesce.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
         drop(theirs);
         let timeout = Timespec::try_from(within).ok();
-        poll(&mut [PollFd::new(&ours, PollFlags::IN)], timeout.as_ref())
-            .map_err(|error| RunError::Follow(error.into()))?;
-        match receive(&ours).map_err(RunError::Follow)? {
-            Received::Packet(bytes, _) => match FromHelper::unpack(&bytes) {
-                Ok(FromHelper::Capacity { quarantined, .. }) => Ok(quarantined),
-                Ok(FromHelper::Ready | FromHelper::Refused) | Err(_) => Err(RunError::HelperGone),
-            },
-            Received::Nothing | Received::End => Err(RunError::HelperGone),
+        let mut answered = None;
+        loop {
+            poll(&mut [PollFd::new(&ours, PollFlags::IN)], timeout.as_ref())
+                .map_err(|error| RunError::Follow(error.into()))?;
+            match (receive(&ours).map_err(RunError::Follow)?, answered) {
+                (Received::Packet(bytes, _), None) => match FromHelper::unpack(&bytes) {
+                    Ok(FromHelper::Capacity { quarantined, .. }) => answered = Some(quarantined),
+                    Ok(FromHelper::Ready | FromHelper::Refused) | Err(_) => return Err(RunError::HelperGone),
+                },
+                // Closed by the helper: it holds nothing of this question any more.
+                (Received::End, Some(quarantined)) => return Ok(quarantined),
+                (Received::Packet(..) | Received::Nothing | Received::End, _) => {
+                    return Err(RunError::HelperGone);
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The layers of a jail, in their only order. Reads as a recipe: one call, one line, one step name.
 
-use std::os::fd::OwnedFd;
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::process::Resource;
 
@@ -57,7 +58,7 @@ fn mounts<K: Kernel>(kernel: &K) -> Result<(), StepError> {
     kernel.bind(c"/dev/shm/home", c"/home/user").at(Step::BindHome)?;
     let shm = kernel.clone_tree(c"/dev/shm/shm").at(Step::CloneShm)?;
     kernel.detach(c"/dev/shm").at(Step::DetachScratch)?;
-    kernel.attach(std::os::fd::AsFd::as_fd(&shm), c"/dev/shm").at(Step::AttachShm)?;
+    kernel.attach(shm.as_fd(), c"/dev/shm").at(Step::AttachShm)?;
     kernel.mount_proc(c"/proc").at(Step::GuestProc)
 }
 
@@ -85,13 +86,13 @@ fn limits(plan: &Plan) -> Vec<(Resource, u64)> {
 }
 
 /// What the interpreter's process does between fork and exec. Returns only what failed.
-pub(super) fn enter_guest<K: Kernel>(kernel: &K, plan: &Plan, argv: &[std::ffi::CString]) -> StepError {
+pub(super) fn enter_guest<K: Kernel>(kernel: &K, plan: &Plan, argv: &[CString]) -> StepError {
     let prepared = (|| {
         kernel.new_session().at(Step::Session)?;
         kernel.reset_signals().at(Step::Signals)?;
         kernel.enter(c"/home/user").at(Step::WorkingDirectory)?;
         kernel.close_on_exec_from(plan.program.inherited).at(Step::CloseOnExec)?;
-        kernel.seccomp(&plan.filter).at(Step::Seccomp)
+        kernel.seccomp(plan.filter).at(Step::Seccomp)
     })();
     match prepared {
         Ok(()) => StepError { step: Step::Exec, error: kernel.exec(argv, &plan.program.environment) },

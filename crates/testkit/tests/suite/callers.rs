@@ -45,16 +45,22 @@ async fn an_answer_names_its_run_its_receipt_and_its_rooms() {
                  execute;dur=0.000, witness;dur=0.000, settle;dur=0.000";
     assert_eq!((first.header("server-timing"), first.header("execgate-replayed")), (Some(rooms), None));
     assert_eq!((again.header("server-timing"), again.header("execgate-replayed")), (None, Some("true")));
-    assert_eq!((first.headers.len(), again.headers.len()), (common.len() + 1, common.len() + 1));
+    let length = first.body.len().to_string();
+    for reply in [&first, &again] {
+        assert_eq!(reply.header("content-length"), Some(length.as_str()));
+        assert_eq!(reply.headers.len(), common.len() + 2, "{reply:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_problem_is_never_cached_and_names_no_run() {
     let world = World::free();
     let problem = world.http(post("/execute", "{")).await;
-    assert_eq!(names(&problem), ["cache-control", "content-type", "x-content-type-options"]);
+    let common = ["cache-control", "content-length", "content-type", "x-content-type-options"];
+    assert_eq!(names(&problem), common);
     let full = world.http(execute(&json!({"action": "full", "nonce": "n"}))).await;
-    assert_eq!(names(&full), ["cache-control", "content-type", "retry-after", "x-content-type-options"]);
+    assert_eq!(full.header("retry-after"), Some("1"));
+    assert_eq!(full.headers.len(), common.len() + 1, "{full:?}");
     let method = world.http(get("/execute")).await;
     assert_eq!(method.header("allow"), Some("POST"));
 }
@@ -148,10 +154,14 @@ async fn a_secret_that_no_answer_gave_is_refused_by_its_form() {
 }
 
 #[tokio::test]
-async fn a_proxy_may_stand_before_a_gateway_that_is_not_local() {
-    let world = World::builder().public().open();
-    let request = with(with(execute(&body()), "host", HOST), "x-forwarded-for", "10.0.0.1");
-    assert_eq!(world.http(request).await.status, 200);
+async fn a_proxy_may_stand_before_a_gateway_that_is_not_free() {
+    for (world, status) in [
+        (World::builder().public().open(), 403),
+        (World::builder().public().price("raises", "0.05").open(), 200),
+    ] {
+        let request = with(with(execute(&body()), "host", HOST), "x-forwarded-for", "10.0.0.1");
+        assert_eq!(world.http(request).await.status, status);
+    }
 }
 
 #[tokio::test]

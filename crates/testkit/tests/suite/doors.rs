@@ -224,7 +224,7 @@ async fn a_forwarded_request_in_free_mode_is_403() {
     let reply = World::free().http(with(execute(&good()), "x-forwarded-for", "10.0.0.1")).await;
     assert_snapshot!(reply.show(), @r#"
     403 application/problem+json
-    {"type":"https://execgate.dev/problems#proxied-free-mode","title":"Forbidden","status":403,"detail":"free mode serves this machine only; a request that came through a proxy is refused","code":"proxied-free-mode"}
+    {"type":"https://execgate.dev/problems#proxied-free-mode","title":"Forbidden","status":403,"detail":"free mode takes no request that came through a proxy","code":"proxied-free-mode"}
     "#);
 }
 

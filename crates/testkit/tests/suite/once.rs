@@ -267,7 +267,10 @@ async fn a_gateway_that_drains_ends_its_runs_and_takes_no_more() {
     let first = tokio::spawn(async move { gate.walk(ask("blocks").nonce("n")).await });
     world.journal().until_started(1).await;
     let corridor = world.corridor();
-    let drain = tokio::spawn(async move { corridor.drain().await });
+    let drain = tokio::spawn(async move {
+        corridor.close();
+        corridor.drained().await;
+    });
     until_idle().await;
     assert_eq!(world.walk(ask("gives")).await.rule(), "draining");
     assert!(!drain.is_finished());

@@ -45,7 +45,7 @@ struct Play {
     world: World,
     gates: Vec<Gate>,
     requests: Vec<Request>,
-    sweeps: Vec<JoinHandle<Option<Recovered>>>,
+    sweeps: Vec<(usize, JoinHandle<Option<Recovered>>)>,
     history: History,
     trace: Vec<String>,
 }
@@ -153,11 +153,14 @@ impl Play {
         }
     }
 
-    /// As a gateway does when it starts, and every now and then.
+    /// As a gateway does when it starts, and every now and then: one at a time.
     fn sweep_by(&mut self, process: usize) {
+        if self.sweeps.iter().any(|(other, _)| *other == process) {
+            return;
+        }
         self.trace.push(format!("{process}: sweeps"));
         let gate = self.gates[process].clone();
-        self.sweeps.push(tokio::spawn(async move { gate.sweep().await }));
+        self.sweeps.push((process, tokio::spawn(async move { gate.sweep().await })));
     }
 
     /// Starts a dead process anew.
@@ -174,7 +177,7 @@ impl Play {
 
     /// Hears the answers of requests that came to their end.
     async fn hear(&mut self) {
-        self.sweeps.retain(|sweep| !sweep.is_finished());
+        self.sweeps.retain(|(_, sweep)| !sweep.is_finished());
         let mut at = 0;
         while at < self.requests.len() {
             if !self.requests[at].walk.is_finished() {

@@ -30,6 +30,7 @@ impl Demo {
         let flags = Flags {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             tier: self.jail.tier,
+            image: self.jail.image.clone(),
             image_cache: self.jail.image_cache.clone(),
             ..Flags::default()
         };

@@ -1,0 +1,7 @@
+//! The sandbox as a library, against the real kernel: real namespaces, real limits, real kills.
+//!
+//! They need root and what `execgate doctor` calls the `jail` tier, and fail where it cannot be had. Bombs are
+//! small, and every run has limits.
+
+#[cfg(test)]
+mod suite;

@@ -1,0 +1,108 @@
+//! The weaker tiers, by name only; and the ordinary user.
+
+use std::fs;
+use std::io::{BufRead as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use execgate_sandbox::{
+    Config, ImageRoot, LimitKind, Sandbox, SandboxError, Tier, TierChoice, Verdict, spawn_helper_of,
+};
+
+use super::world::{
+    bash, descendants, image, languages, python, start, stem_of, told, value_in, with_limits,
+};
+
+const REFUSED: &str = "import ctypes, socket\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+                       def made():\n    try: socket.socket(socket.AF_INET); return True\n    except OSError: return False\n\
+                       libc.unshare(0x10000000), ctypes.get_errno(), made(), \
+                       open('/proc/self/status').read().split('CapBnd:')[1].split()[0]";
+
+#[test]
+fn without_cgroups_the_rest_of_the_jail_stands() {
+    let sandbox = start(image(), TierChoice::Exactly(Tier::JailNoCgroup), 2);
+    let enforced = sandbox.enforced();
+    assert_eq!((enforced.tier, enforced.cgroup.as_str()), (Tier::JailNoCgroup, "none"));
+    assert!(enforced.own_uid_per_slot);
+    assert_eq!(value_in(&sandbox, REFUSED), "(-1, 1, False, '0000000000000000')");
+    let stem = stem_of(&sandbox);
+    // More than one process may hold alone is refused to it; more than all may hold together is seen by the watchdog.
+    let together = "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        x = bytearray(40 << 20)\n        \
+                    time.sleep(30)\ntime.sleep(30)";
+    let run = sandbox.run(with_limits(python(together), |limits| limits.memory_bytes = 64 << 20)).unwrap();
+    assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutOfMemory), "{}", told(&run));
+    let forks = "import os\nn = 0\ntry:\n    while True:\n        n += 1\n        if os.fork() == 0: os._exit(0) if n > 99 else os.read(0, 0) or __import__('time').sleep(30)\n\
+                 except OSError as e: r = e.errno\nr, n < 40";
+    let run = sandbox.run(with_limits(python(forks), |limits| limits.processes = 24)).unwrap();
+    assert_eq!((run.verdict, run.value.as_deref()), (Verdict::Value, Some("(11, True)")), "{}", told(&run));
+    assert_eq!(stem_of(&sandbox), stem);
+}
+
+#[test]
+fn a_single_uid_is_named_and_the_rest_of_the_jail_stands() {
+    let sandbox = start(image(), TierChoice::Exactly(Tier::JailSingleUid), 2);
+    let enforced = sandbox.enforced();
+    assert_eq!((enforced.tier, enforced.own_uid_per_slot), (Tier::JailSingleUid, false));
+    assert_eq!(value_in(&sandbox, REFUSED), "(-1, 1, False, '0000000000000000')");
+}
+
+#[test]
+fn the_strongest_tier_of_this_host_is_the_jail() {
+    assert_eq!(start(image(), TierChoice::Strongest, 1).enforced().tier, Tier::Jail);
+}
+
+#[test]
+fn an_ordinary_user_runs_code_in_the_tier_that_says_so() {
+    // Somewhere an ordinary user may go, whatever the folder of this checkout allows.
+    let folder = tempfile::Builder::new().prefix("execgate-user-").tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let helper = folder.path().join("sandbox-helper");
+    fs::copy(env!("CARGO_BIN_EXE_sandbox-helper"), &helper).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "another user's process is what is under test")]
+    let mut user = Command::new("setpriv")
+        .args(["--reuid=4242", "--regid=4242", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
+        .arg(&program)
+        .args(["--exact", "suite::tiers::as_an_ordinary_user", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let image = image();
+    let said = format!("{}\n{}\n{}\n", image.path.display(), image.digest, helper.display());
+    user.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+    let output = user.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+}
+
+#[test]
+#[ignore = "what `an_ordinary_user_runs_code_in_the_tier_that_says_so` starts as another user"]
+fn as_an_ordinary_user() {
+    let mut lines = std::io::stdin().lock().lines().map(Result::unwrap);
+    let mut next = || lines.next().unwrap();
+    let image = ImageRoot { path: next().into(), digest: next() };
+    let helper = next();
+    let begin = |tier| {
+        let config = Config { image: image.clone(), languages: languages(), slots: 2, tier };
+        Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
+    };
+    let refused = begin(TierChoice::Exactly(Tier::Jail));
+    assert!(matches!(refused, Err(SandboxError::Refused(_))), "{refused:?}");
+    let sandbox = begin(TierChoice::Strongest).unwrap();
+    let enforced = sandbox.enforced();
+    assert_eq!((enforced.tier, enforced.cgroup.as_str()), (Tier::JailSingleUid, "none"));
+    assert_eq!(value_in(&sandbox, REFUSED), "(-1, 1, False, '0000000000000000')");
+    assert_eq!(
+        value_in(&sandbox, "import os; os.getuid(), os.getpid(), os.listdir('/home/user')"),
+        "(1000, 2, [])"
+    );
+    assert_eq!(sandbox.run(bash("echo hi; exit 3")).unwrap().verdict, Verdict::Exit(3));
+    let fill = with_limits(bash("cat /dev/zero > /tmp/x"), |limits| limits.disk_bytes = 8 << 20);
+    assert_eq!(sandbox.run(fill).unwrap().verdict, Verdict::Limit(LimitKind::DiskFull));
+    let stem = stem_of(&sandbox);
+    assert_eq!(descendants(sandbox.helper_pid()), [stem].into());
+}

@@ -1,0 +1,136 @@
+//! What every test stands on: an image of this host, both languages, a sandbox, and looks at the process table.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use execgate_sandbox::image::{Image, Recipe};
+use execgate_sandbox::{
+    Config, ImageRoot, Language, Limits, Request, Run, Sandbox, Source, Tier, TierChoice, Verdict, VerdictBy,
+    spawn_helper_of,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// Longer than anything here takes on a loaded machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn languages() -> Vec<Language> {
+    let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let python = include_str!("../../../tool/src/code/python/runner.py");
+    let bash = include_str!("../../../tool/src/code/bash/runner.sh");
+    vec![
+        Language {
+            name: "python".to_owned(),
+            argv: text(&["/usr/bin/python3", "-I", "-X", "utf8", "-c", python]),
+            env: Vec::new(),
+            source: Source::Descriptor,
+            verdict: VerdictBy::Frames,
+        },
+        Language {
+            name: "bash".to_owned(),
+            argv: text(&["/usr/bin/bash", "--noprofile", "--norc", "-c", bash, "bash"]),
+            env: Vec::new(),
+            source: Source::Descriptor,
+            verdict: VerdictBy::ExitStatus,
+        },
+    ]
+}
+
+/// The image of this host's packages, built once for all tests.
+pub(super) fn image() -> ImageRoot {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox-images");
+    let image = Image::ensure(&cache, &Recipe::host(), &mut |_| {}).unwrap();
+    ImageRoot { path: image.root, digest: image.digest }
+}
+
+pub(super) fn start(image: ImageRoot, tier: TierChoice, slots: usize) -> Sandbox {
+    let helper = spawn_helper_of(Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
+    Sandbox::start(helper, Config { image, languages: languages(), slots, tier }).unwrap()
+}
+
+/// A sandbox of the full tier.
+pub(super) fn sandbox() -> Sandbox {
+    start(image(), TierChoice::Exactly(Tier::Jail), 16)
+}
+
+pub(super) fn python(code: &str) -> Request {
+    Request::new("python", code)
+}
+
+pub(super) fn bash(code: &str) -> Request {
+    Request::new("bash", code)
+}
+
+pub(super) fn with_limits(request: Request, change: impl FnOnce(&mut Limits)) -> Request {
+    let mut request = request;
+    change(&mut request.limits);
+    request
+}
+
+/// Runs code in a sandbox of its own and gives the text of its value.
+pub(super) fn value_of(code: &str) -> String {
+    value_in(&sandbox(), code)
+}
+
+pub(super) fn value_in(sandbox: &Sandbox, code: &str) -> String {
+    let run = sandbox.run(python(code)).unwrap();
+    assert_eq!(run.verdict, Verdict::Value, "{}", told(&run));
+    run.value.unwrap_or_default()
+}
+
+/// What a run said, for a failed assertion.
+pub(super) fn told(run: &Run) -> String {
+    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    format!("{:?}\n{:?}\nstdout: {out:.2000}\nstderr: {err:.2000}", run.verdict, run.exception)
+}
+
+/// Every process below one, but not itself.
+pub(super) fn descendants(pid: i32) -> BTreeSet<i32> {
+    let mut found = BTreeSet::new();
+    let mut to_see = vec![pid];
+    while let Some(pid) = to_see.pop() {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for thread in threads.flatten() {
+            let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            to_see.extend(
+                text.split_whitespace().map(|id| id.parse::<i32>().unwrap()).filter(|id| found.insert(*id)),
+            );
+        }
+    }
+    found
+}
+
+/// Waits, within a bound, until something that the kernel does by and by is done. For what has no event.
+pub(super) fn comes_true(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if done() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+/// Descriptors by which the end of processes can be waited for.
+pub(super) fn watch(pids: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> {
+    let open = |pid| pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok();
+    pids.into_iter().filter_map(open).collect()
+}
+
+/// Whether all of these processes end within the bound.
+pub(super) fn all_end(watched: &[OwnedFd]) -> bool {
+    let timeout = Timespec::try_from(PATIENCE).unwrap();
+    watched.iter().all(|process| poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) == Ok(1))
+}
+
+/// The one process below the helper that stays when nothing runs.
+pub(super) fn stem_of(sandbox: &Sandbox) -> i32 {
+    sandbox.quiesce(PATIENCE).unwrap();
+    let below = descendants(sandbox.helper_pid());
+    assert_eq!(below.len(), 1, "only the stem lives when nothing runs");
+    below.into_iter().next().unwrap()
+}
