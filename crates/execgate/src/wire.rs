@@ -23,7 +23,7 @@ use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{Config as SandboxConfig, HelperLink, ImageRoot, Sandbox, Tier, TierChoice};
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{Interpreter, Registry, Tool, builtin, code};
-use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, ServiceInfo};
+use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, Pulse, ServiceInfo};
 use serde_json::json;
 
 use crate::commands::cli::{Common, DataDir};
@@ -185,6 +185,7 @@ pub(crate) fn gate(
         witness: witness.clone(),
         settle: settle.clone(),
     };
+    let sandbox_pulse = sandbox.clone().map(|sandbox| Arc::new(move || sandbox.is_alive()) as Pulse);
     let sandbox = sandbox.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string());
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms),
@@ -199,6 +200,7 @@ pub(crate) fn gate(
                 .map(|list| list.iter().map(ToString::to_string).collect()),
             sandbox,
         },
+        sandbox_pulse,
         tenant: settings.tenant.clone(),
         clock,
         entropy,

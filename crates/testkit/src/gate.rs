@@ -122,6 +122,7 @@ impl Gate {
                 allow_list: settings.allow_list.clone(),
                 sandbox: "off".to_owned(),
             },
+            sandbox_pulse: None,
             tenant: crate::ask::tenant(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),

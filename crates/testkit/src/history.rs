@@ -52,7 +52,7 @@ impl History {
         faults
     }
 
-    /// The same name, the same answer; and it is the one in the record.
+    /// The same name, the same answer; it is the one in the record; and paid work is answered once it is paid.
     fn answers(&self, records: &[Record]) -> Vec<String> {
         let mut faults = Vec::new();
         let mut first: BTreeMap<&str, &Answer> = BTreeMap::new();
@@ -60,9 +60,16 @@ impl History {
             if *first.entry(name).or_insert(answer) != answer {
                 faults.push(format!("{name} was answered in two ways"));
             }
-            let recorded = records.iter().find(|record| record.run == *run);
-            if recorded.and_then(|record| record.answer.as_ref()) != Some(answer) {
+            let Some(record) = records.iter().find(|record| record.run == *run) else {
+                faults.push(format!("{name} was answered and is not recorded"));
+                continue;
+            };
+            if record.answer.as_ref() != Some(answer) {
                 faults.push(format!("{name} was answered with what is not recorded"));
+            }
+            let is_due = !record.price.is_zero() && is_paid_work(record);
+            if is_due && record.settlement != SettlementWord::Captured {
+                faults.push(format!("{name} was answered and is {}", record.settlement.as_str()));
             }
         }
         faults

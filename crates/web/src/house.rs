@@ -31,6 +31,9 @@ pub struct ServiceInfo {
     pub sandbox: String,
 }
 
+/// Whether something that the gateway needs is still there.
+pub type Pulse = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What a gateway is made of.
 pub struct HouseParts {
     /// The corridor.
@@ -41,6 +44,8 @@ pub struct HouseParts {
     pub doors: DoorRules,
     /// What the gateway says of itself.
     pub info: ServiceInfo,
+    /// Whether the sandbox still answers; none where code is off.
+    pub sandbox_pulse: Option<Pulse>,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// The time.

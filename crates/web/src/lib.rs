@@ -14,7 +14,7 @@ mod router;
 mod server;
 
 pub use doors::DoorRules;
-pub use house::{ExecMode, House, HouseParts, ServiceInfo};
+pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo};
 pub use openapi::document as openapi_document;
 pub use render::ExecuteWords;
 pub use router::router;

@@ -40,14 +40,14 @@ fn a_run_whose_server_is_killed_is_unknown_and_never_started_again() {
     let server = Server::start(&data.path());
     let body = json!({"action": "bash", "payload": {"code": format!("sleep {marker}")}, "nonce": "n"});
     let bytes = post_bytes("/execute", &body);
-    let mut stream = std::net::TcpStream::connect(server.address()).unwrap();
-    std::io::Write::write_all(&mut stream, &bytes).unwrap();
+    let cut_off = server.background(bytes);
     until_claimed(&data.path());
     let start = Instant::now();
     while !alive(marker) {
         assert!(start.elapsed() < PATIENCE, "the guest never started");
     }
     server.kill();
+    assert!(cut_off.join().is_err(), "a killed server has answered");
     let start = Instant::now();
     while alive(marker) {
         assert!(start.elapsed() < PATIENCE, "the guest survived its server");
@@ -79,14 +79,7 @@ fn two_processes_on_one_data_directory_leave_each_others_runs_alone() {
     let body =
         json!({"action": "python", "payload": {"code": "import time; time.sleep(3); 'done'"}, "nonce": "n"});
     let bytes = post_bytes("/execute", &body);
-    let address = first.address();
-    let running = std::thread::spawn(move || {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        std::io::Write::write_all(&mut stream, &bytes).unwrap();
-        let mut answer = Vec::new();
-        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
-        super::server::reply(&answer)
-    });
+    let running = first.background(bytes);
     until_claimed(&data.path());
     let second = Server::start(&data.path());
     // The second process neither recovers the run nor starts it again: it waits for its end.

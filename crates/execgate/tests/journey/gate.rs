@@ -1,10 +1,12 @@
 //! The gate of a real process: replays, changed replays, draining, the kill switch, doors.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
-use super::server::{Data, Server, post_bytes, reply, run};
+use super::crash::until_claimed;
+use super::server::{Data, Server, post_bytes, run, signal};
 
 #[test]
 fn a_replay_answers_the_same_bytes_and_a_changed_one_is_refused() {
@@ -43,18 +45,10 @@ fn two_hundred_requests_of_one_nonce_run_once() {
 fn sigterm_lets_a_running_run_finish_and_ends_in_order() {
     let data = Data::new();
     let server = Server::start(&data.path());
-    let address = server.address();
-    let body = json!({"action": "python", "payload": {"code": "import time; time.sleep(1.5); 'finished'"}, "nonce": "n"});
-    let running = std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(&post_bytes("/execute", &body)).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        reply(&answer)
-    });
-    super::crash::until_claimed(&data.path());
+    let payload = json!({"code": "import time; time.sleep(1.5); 'finished'"});
+    let bytes = post_bytes("/execute", &json!({"action": "python", "payload": payload, "nonce": "n"}));
+    let running = server.background(bytes);
+    until_claimed(&data.path());
     server.terminate();
     assert_eq!(running.join().unwrap().json()["result"]["result"], "'finished'");
     assert_eq!(server.ended(), Some(0));
@@ -74,6 +68,41 @@ fn pause_stops_new_runs_and_resume_lets_them_through() {
     assert_eq!(server.get("/ready").json(), json!({"ready": false, "reason": "paused"}));
     assert!(run(&["resume", "--data-dir", folder], "").status.success());
     assert_eq!(server.execute("echo", json!({}), "during").status, 200);
+}
+
+#[test]
+fn what_ends_the_whole_process_group_lets_a_running_run_finish() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let payload = json!({"code": "import time; time.sleep(1.5); 'finished'"});
+    let bytes = post_bytes("/execute", &json!({"action": "python", "payload": payload, "nonce": "n"}));
+    let running = server.background(bytes);
+    until_claimed(&data.path());
+    for child in server.children() {
+        signal(child, Signal::INT);
+        signal(child, Signal::TERM);
+    }
+    server.terminate();
+    assert_eq!(running.join().unwrap().json()["result"]["result"], "'finished'");
+    assert_eq!(server.ended(), Some(0));
+}
+
+#[test]
+fn a_gateway_without_its_sandbox_says_that_it_is_not_ready() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    assert_eq!(server.get("/ready").json(), json!({"ready": true}));
+    for helper in server.children() {
+        signal(helper, Signal::KILL);
+    }
+    let start = Instant::now();
+    while server.get("/ready").status == 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the loss was not noticed");
+    }
+    assert_eq!(server.get("/ready").json(), json!({"ready": false, "reason": "sandbox"}));
+    let refused = server.execute("python", json!({"code": "1"}), "n");
+    assert_eq!(refused.status, 503, "{}", refused.json());
+    assert_eq!(server.execute("echo", json!({}), "m").status, 200);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -94,22 +96,22 @@ impl Server {
         Self { address: address.unwrap_or_else(|| panic!("no address in {line:?}")), child, _stdout: stdout }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub(super) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
+    /// The processes that it has started: the sandbox's helper.
+    pub(super) fn children(&self) -> Vec<i32> {
+        let pid = self.child.id();
+        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        list.split_whitespace().map(|child| child.parse().unwrap()).collect()
     }
 
     /// Sends bytes as they are on a connection of their own, and reads to its end.
     pub(super) fn raw(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(bytes).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        answer
+        exchange(self.address, bytes)
+    }
+
+    /// Sends a request without waiting for its answer.
+    pub(super) fn background(&self, bytes: Vec<u8>) -> JoinHandle<Reply> {
+        let address = self.address;
+        thread::spawn(move || reply(&exchange(address, &bytes)))
     }
 
     pub(super) fn get(&self, path: &str) -> Reply {
@@ -136,8 +138,7 @@ impl Server {
 
     /// SIGTERM, without waiting.
     pub(super) fn terminate(&self) {
-        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        signal(i32::try_from(self.child.id()).unwrap(), Signal::TERM);
     }
 
     /// The exit code of a server that was told to end.
@@ -152,6 +153,20 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a signal to a process that this test has started.
+pub(super) fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
 }
 
 pub(super) fn post_bytes(path: &str, body: &Value) -> Vec<u8> {

@@ -33,7 +33,7 @@ struct Hierarchy {
 }
 
 struct Slot {
-    /// One a hierarchy, in the same order: folder and its `cgroup.procs`.
+    /// One a hierarchy, in the same order: folder and its `tasks`.
     groups: Vec<(PathBuf, OwnedFd)>,
     limits: Option<Limits>,
     before: Counted,
@@ -65,8 +65,10 @@ impl Trees {
         for hierarchy in &self.hierarchies {
             let folder = hierarchy.base.join(format!("s{number}-{}", self.made));
             fs::create_dir(&folder)?;
-            let procs = fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?;
-            groups.push((folder, procs.into()));
+            // Not `cgroup.procs`: a thread that writes itself here needs no lock over all processes, and that lock
+            // costs a grace period of some 10 ms whenever nobody has taken it lately. An init has one thread.
+            let tasks = fs::OpenOptions::new().write(true).open(folder.join("tasks"))?;
+            groups.push((folder, tasks.into()));
         }
         Ok(Slot { groups, limits: None, before: Counted::default() })
     }
@@ -113,7 +115,7 @@ impl Trees {
         }
         slot.before = self.count(&slot);
         let slot = self.slots.entry(number).insert_entry(slot).into_mut();
-        Ok(slot.groups.iter().map(|(_, procs)| procs.as_fd()).collect())
+        Ok(slot.groups.iter().map(|(_, tasks)| tasks.as_fd()).collect())
     }
 
     fn count(&self, slot: &Slot) -> Counted {

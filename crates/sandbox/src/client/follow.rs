@@ -73,7 +73,7 @@ impl Following<'_> {
             let ready = self.wait().map_err(RunError::Follow)?;
             self.read_pipes().map_err(RunError::Follow)?;
             if ready.cancelled {
-                self.end(Because::Cancelled)?;
+                self.end(Because::Cancelled);
             }
             if ready.socket {
                 match self.hear(wall)? {
@@ -88,7 +88,7 @@ impl Following<'_> {
             if Instant::now() >= self.next_clock {
                 match (self.started, self.because) {
                     (None, _) => return Err(RunError::NotHandedOut),
-                    (Some(_), None) => self.end(Because::Deadline)?,
+                    (Some(_), None) => self.end(Because::Deadline),
                     (Some(_), Some(_)) => return Err(RunError::HelperGone),
                 }
             }
@@ -150,21 +150,23 @@ impl Following<'_> {
             (Some(Told::Exception(_)), false) => Some(Because::Exception),
             (None, false) => None,
         };
-        match told {
-            // A helper that is gone is noticed on its socket.
-            Some(because) => self.end(because).or(Ok(())),
-            None => Ok(()),
+        if let Some(because) = told {
+            self.end(because);
         }
+        Ok(())
     }
 
     /// Notes why the run ends, and asks for it. The first reason stands.
-    fn end(&mut self, because: Because) -> Result<(), RunError> {
+    fn end(&mut self, because: Because) {
         if self.because.is_some() {
-            return Ok(());
+            return;
         }
         self.because = Some(because);
         self.next_clock = Instant::now() + ENDED_WITHIN;
-        send(&self.pipes.socket, &ToRun::Kill.pack(), &[]).map_err(|_| RunError::HelperGone)
+        if let Err(error) = send(&self.pipes.socket, &ToRun::Kill.pack(), &[]) {
+            // The run has ended by itself and its answer is waiting, or the helper is gone; the socket tells which.
+            tracing::debug!(%error, "a run could not be asked to end");
+        }
     }
 
     /// Takes one message of the helper; gives the end when it has come.

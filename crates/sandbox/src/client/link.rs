@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, setsid, waitpid};
 
 use crate::error::SandboxError;
 use crate::helper::{HELPER_ARGUMENT, HELPER_CONTROL};
@@ -38,6 +38,14 @@ impl HelperLink {
         let Ok(helper) = pidfd_open(self.helper, PidfdFlags::empty()) else { return true };
         let timeout = Timespec::try_from(ENDED_WITHIN).ok();
         matches!(poll(&mut [PollFd::new(&helper, PollFlags::IN)], timeout.as_ref()), Ok(1..))
+    }
+
+    /// Whether the helper still holds its end.
+    pub(super) fn is_open(&self) -> bool {
+        let Some(control) = &self.control else { return false };
+        let mut link = [PollFd::new(control, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut link, Some(&now)).is_ok() && !link[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     pub(super) fn control(&self) -> io::Result<BorrowedFd<'_>> {
@@ -90,7 +98,12 @@ pub fn spawn_helper_of(program: &Path) -> Result<HelperLink, SandboxError> {
 
 /// Runs between fork and exec; returns only what failed.
 fn become_helper(control: &OwnedFd, null: &OwnedFd, argv: &[CString]) -> io::Error {
-    let arranged = sys::duplicate_inheritable(null, 0)
+    // What ends the program by its terminal or its group must let running runs finish: the helper ends when the
+    // link is closed, and not before.
+    let arranged = setsid()
+        .map_err(io::Error::from)
+        .and_then(|_session| sys::ignore_requests_to_end())
+        .and_then(|()| sys::duplicate_inheritable(null, 0))
         .and_then(|()| sys::duplicate_inheritable(null, 1))
         .and_then(|()| sys::duplicate_inheritable(control, HELPER_CONTROL))
         .and_then(|()| sys::close_on_exec_from(HELPER_CONTROL.unsigned_abs() + 1));

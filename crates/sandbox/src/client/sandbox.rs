@@ -96,6 +96,12 @@ impl Sandbox {
         }
     }
 
+    /// Whether the helper is there. Once it is not, no run starts any more; only a new sandbox mends that.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.link.is_open()
+    }
+
     /// Takes a place for a run, before anything is claimed for it.
     ///
     /// # Errors

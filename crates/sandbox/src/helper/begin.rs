@@ -12,7 +12,7 @@ use super::stem_link::StemLink;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy};
 use crate::enforced::Enforced;
-use crate::jail::{Program, SCOPES_SINCE, StepError, place};
+use crate::jail::{Program, StepError, place};
 use crate::seccomp::{self, Filter};
 use crate::stem::{Seed, SlotIds};
 use crate::sys::{self, clone_flags};
@@ -132,12 +132,9 @@ fn enforced(
     filter: &Filter,
     landlock_abi: u32,
 ) -> Enforced {
-    let mut namespaces = vec!["pid", "mount", "ipc", "uts"];
+    let mut namespaces = vec!["pid", "mount", "ipc", "uts", "network"];
     if !matches!(cgroups, Cgroups::None) {
         namespaces.push("cgroup");
-    }
-    if landlock_abi < SCOPES_SINCE {
-        namespaces.push("network");
     }
     Enforced {
         v: 1,

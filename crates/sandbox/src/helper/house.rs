@@ -333,8 +333,8 @@ impl House {
 
     fn hear_report(&mut self, run: u64) {
         let Some(live) = self.runs.get(&run) else { return };
-        if live.phase == Phase::Told {
-            // The stem's message is on its way and comes first.
+        if live.phase != Phase::Running {
+            // Either the stem's message is on its way and comes first, or the end has been told.
             return;
         }
         match read_record(&live.report).map(|record| Report::unpack(&record)) {
@@ -343,7 +343,8 @@ impl House {
             }
             Some(Ok(Report::Failed { step, errno })) => {
                 live.tell(FromRun::NotStarted { step, errno });
-                self.kill(run);
+                live.kill();
+                self.let_die(run);
             }
             Some(Err(_)) | None => self.end(run, End::Lost, None),
         }
@@ -351,8 +352,9 @@ impl House {
 
     /// Kills a run, counts, answers. Its slot is waited for afterwards.
     fn end(&mut self, run: u64, end: End, usage: Option<(u64, u64)>) {
-        self.kill(run);
-        let Some(live) = self.runs.get(&run) else { return };
+        let Some(live) = self.runs.get(&run).filter(|live| live.phase == Phase::Running) else { return };
+        live.kill();
+        self.cgroups.kill(live.slot);
         let counted = self.cgroups.read(live.slot);
         let counters = Counters {
             oom_kills: counted.oom_kills + u64::from(live.over_memory),
@@ -362,12 +364,12 @@ impl House {
             memory_peak: counted.memory_peak.or(usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024))),
         };
         live.tell(FromRun::Ended { end, counters });
+        self.let_die(run);
     }
 
-    fn kill(&mut self, run: u64) {
+    /// From here on, after its kill, only its slot is waited for.
+    fn let_die(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
-        live.kill();
-        self.cgroups.kill(live.slot);
         live.phase = Phase::Dying { since: Instant::now() };
         if live.init.is_none() {
             // Nothing of it can be waited for: what was made has ended with its namespace, or never was.

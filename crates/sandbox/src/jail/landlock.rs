@@ -12,7 +12,7 @@ use landlock::{
 const TCP_SINCE: u32 = 4;
 
 /// From this version on, abstract sockets and signals can be kept inside.
-pub(crate) const SCOPES_SINCE: u32 = 6;
+const SCOPES_SINCE: u32 = 6;
 
 /// Where a guest may write.
 const SCRATCH: [&str; 3] = ["/tmp", "/home/user", "/dev/shm"];

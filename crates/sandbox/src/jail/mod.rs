@@ -13,7 +13,6 @@ mod step;
 
 pub(crate) use init::{Plan, Program, become_init};
 pub(crate) use kernel::{Kernel, Real};
-pub(crate) use landlock::SCOPES_SINCE;
 pub use step::Step;
 pub(crate) use step::{At, StepError};
 

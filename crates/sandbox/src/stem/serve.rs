@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::{Seed, SlotIds, enter};
-use crate::jail::{At as _, GUEST_ID_FIRST, Plan, SCOPES_SINCE, Step, StepError, become_init, place};
+use crate::jail::{At as _, GUEST_ID_FIRST, Plan, Step, StepError, become_init, place};
 use crate::sys::{self, CloneFlags, Cloned, clone_flags};
 use crate::wire::{FromStem, Message as _, Received, Spawn, ToStem, receive, send};
 
@@ -63,11 +63,10 @@ fn next(control: BorrowedFd<'_>) -> io::Result<Option<(ToStem, Vec<OwnedFd>)>> {
 }
 
 fn serve(seed: &Seed) -> ! {
-    let flags = namespaces(seed.landlock_abi);
     loop {
         match next(sys::borrow(CONTROL)) {
             Ok(Some((ToStem::Spawn(spawn), descriptors))) => {
-                if answer(seed, flags, spawn, descriptors).is_err() {
+                if answer(seed, spawn, descriptors).is_err() {
                     sys::exit_now(1);
                 }
             }
@@ -77,19 +76,20 @@ fn serve(seed: &Seed) -> ! {
     }
 }
 
-/// The namespaces that each run gets for itself.
-fn namespaces(landlock_abi: u32) -> CloneFlags {
-    let always = clone_flags::NEWPID | clone_flags::NEWNS | clone_flags::NEWIPC | clone_flags::NEWUTS;
-    // Without scopes, two runs in one network namespace could talk through abstract sockets.
-    if landlock_abi < SCOPES_SINCE { always | clone_flags::NEWNET } else { always }
-}
+/// The namespaces that each run gets for itself. The network's too, though nothing of it can be used: what is
+/// bound to abstract names shows in `/proc/self/net/unix` of everybody in the same one.
+const OF_EACH_RUN: CloneFlags = clone_flags::NEWPID
+    | clone_flags::NEWNS
+    | clone_flags::NEWIPC
+    | clone_flags::NEWUTS
+    | clone_flags::NEWNET;
 
-fn answer(seed: &Seed, flags: CloneFlags, spawn: Spawn, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+fn answer(seed: &Seed, spawn: Spawn, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let program = usize::from(spawn.language);
     let (Some(program), true) = (seed.programs.get(program), descriptors.len() >= place::COUNT) else {
         return refuse(spawn.run, io::Error::from_raw_os_error(libc::EINVAL));
     };
-    match sys::clone3(flags) {
+    match sys::clone3(OF_EACH_RUN) {
         Ok(Cloned::Child) => {
             let guest_id = match seed.ids {
                 SlotIds::Own => GUEST_ID_FIRST.saturating_add(spawn.slot),

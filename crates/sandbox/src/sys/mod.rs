@@ -13,5 +13,5 @@ pub(crate) use descriptor::{arrange, borrow, close_below, duplicate_inheritable,
 pub(crate) use mount::{AttrChange, mount_setattr};
 pub(crate) use process::{
     CloneFlags, Cloned, clone_flags, clone3, close_on_exec_from, execve, exit_now, fork, ignore_children,
-    reset_signals, set_hostname, unshare, wait_any,
+    ignore_requests_to_end, reset_signals, set_hostname, unshare, wait_any,
 };

@@ -142,6 +142,14 @@ pub(crate) fn ignore_children() -> io::Result<()> {
     disposition(libc::SIGCHLD, libc::SIG_IGN)
 }
 
+/// Ignores what asks a process to end, also after an exec; only closing its link or killing it does.
+pub(crate) fn ignore_requests_to_end() -> io::Result<()> {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        disposition(signal, libc::SIG_IGN)?;
+    }
+    Ok(())
+}
+
 /// Gives every signal its default disposition and clears the mask.
 pub(crate) fn reset_signals() -> io::Result<()> {
     for signal in (1..=libc::SIGRTMAX()).filter(|s| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(s)) {

@@ -45,6 +45,18 @@ pub(crate) fn send(socket: impl AsFd, packet: &[u8; PACKET_BYTES], fds: &[Borrow
 
 /// Takes one message, if there is one.
 pub(crate) fn receive(socket: impl AsFd) -> io::Result<Received> {
+    match receive_once(socket.as_fd()) {
+        // The other side closed without reading our last message. The kernel says so once, before it hands out
+        // what that side had sent; an answer that is waiting must not be lost for it.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => match receive_once(socket.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::End),
+            received => received,
+        },
+        received => received,
+    }
+}
+
+fn receive_once(socket: BorrowedFd<'_>) -> io::Result<Received> {
     let mut bytes = [0; PACKET_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -52,7 +64,6 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Received> {
     let message = match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
         Ok(message) => message,
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Received::Nothing),
-        Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
         Err(error) => return Err(error.into()),
     };
     let mut fds = Vec::new();
@@ -107,4 +118,19 @@ pub(crate) fn text_of(fd: impl AsFd) -> io::Result<Vec<u8>> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PACKET_BYTES, Received, pair, receive, send};
+
+    #[test]
+    fn an_answer_is_not_lost_when_the_other_side_closes_with_our_message_unread() {
+        let (ours, theirs) = pair().unwrap();
+        send(&ours, &[1; PACKET_BYTES], &[]).unwrap();
+        send(&theirs, &[2; PACKET_BYTES], &[]).unwrap();
+        drop(theirs);
+        assert!(matches!(receive(&ours), Ok(Received::Packet(bytes, _)) if bytes == [2; PACKET_BYTES]));
+        assert!(matches!(receive(&ours), Ok(Received::End)));
+    }
 }

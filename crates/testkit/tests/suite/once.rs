@@ -37,6 +37,7 @@ async fn two_hundred_requests_with_one_nonce_start_one_run_and_hear_one_answer()
         assert_eq!(reply.header("execgate-receipt"), first.header("execgate-receipt"));
     }
     assert_eq!(world.journal().starts(), 1);
+    assert_eq!(world.journal().count(|event| matches!(event, Event::Reserved { .. })), 1);
     let record = world.only_run().await;
     assert_eq!(record.answer.unwrap().body, first.body);
     let file = ReceiptFile::from_json(&record.receipt.unwrap()).unwrap();

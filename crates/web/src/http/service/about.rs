@@ -39,10 +39,12 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
     http::json(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: false while it drains, is paused, or cannot read its record.
+/// `GET /ready`: false while it drains or is paused, and once its sandbox or record is gone.
 pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
     let reason = if house.parts.corridor.is_draining() {
         Some("draining")
+    } else if house.parts.sandbox_pulse.as_ref().is_some_and(|alive| !alive()) {
+        Some("sandbox")
     } else {
         match house.parts.store.paused().await {
             Ok(false) => None,
