@@ -1,12 +1,13 @@
 //! The gate of a real process: replays, changed replays, draining, the kill switch, doors.
 
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::crash::until_claimed;
-use super::server::{Data, Server, post_bytes, run, signal};
+use super::server::{Data, Reply, Server, post_bytes, run, signal};
 
 #[test]
 fn a_replay_answers_the_same_bytes_and_a_changed_one_is_refused() {
@@ -41,14 +42,20 @@ fn two_hundred_requests_of_one_nonce_run_once() {
     assert_eq!(runs.as_array().unwrap().len(), 1);
 }
 
-#[test]
-fn sigterm_lets_a_running_run_finish_and_ends_in_order() {
-    let data = Data::new();
+/// A gateway that is running something, and the answer that will come.
+fn amid_a_run(data: &Data) -> (Server, JoinHandle<Reply>) {
     let server = Server::start(&data.path());
     let payload = json!({"code": "import time; time.sleep(1.5); 'finished'"});
     let bytes = post_bytes("/execute", &json!({"action": "python", "payload": payload, "nonce": "n"}));
     let running = server.background(bytes);
     until_claimed(&data.path());
+    (server, running)
+}
+
+#[test]
+fn sigterm_lets_a_running_run_finish_and_ends_in_order() {
+    let data = Data::new();
+    let (server, running) = amid_a_run(&data);
     server.terminate();
     assert_eq!(running.join().unwrap().json()["result"]["result"], "'finished'");
     assert_eq!(server.ended(), Some(0));
@@ -73,11 +80,7 @@ fn pause_stops_new_runs_and_resume_lets_them_through() {
 #[test]
 fn what_ends_the_whole_process_group_lets_a_running_run_finish() {
     let data = Data::new();
-    let server = Server::start(&data.path());
-    let payload = json!({"code": "import time; time.sleep(1.5); 'finished'"});
-    let bytes = post_bytes("/execute", &json!({"action": "python", "payload": payload, "nonce": "n"}));
-    let running = server.background(bytes);
-    until_claimed(&data.path());
+    let (server, running) = amid_a_run(&data);
     for child in server.children() {
         signal(child, Signal::INT);
         signal(child, Signal::TERM);
