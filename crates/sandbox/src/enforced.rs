@@ -26,7 +26,7 @@ pub struct Enforced {
     pub seccomp_rules: u32,
     /// The Landlock version in force.
     pub landlock_abi: u32,
-    /// The namespaces that are new for each run.
+    /// The namespaces that no two runs share at a time; all but the network's are new for each run.
     pub namespaces: Vec<String>,
     /// The network profile.
     pub network: String,

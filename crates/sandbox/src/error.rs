@@ -37,7 +37,7 @@ pub enum SandboxError {
     Refused(String),
 }
 
-/// Why a run never started, or was lost by us.
+/// Why a run never started, or was lost by us: it has started, or may have, where [`RunError::is_lost`] says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -80,10 +80,22 @@ pub enum RunError {
     /// The process that makes jails died before this one was ready, more than once.
     #[error("the process that makes jails died")]
     StemGone,
-    /// No slot came free in time.
+    /// The caller pulled the cord before a slot came free.
+    #[error("the run was cancelled before it started")]
+    Cancelled,
+    /// No slot came free in time, or more runs wait already than ever can.
     #[error("no slot came free in time")]
     NotHandedOut,
     /// The helper is gone.
     #[error("the helper is gone")]
     HelperGone,
+}
+
+impl RunError {
+    /// Whether the run may have started, so that nobody knows what it did. All other errors say that no byte of the
+    /// code was ever looked at.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Follow(_) | Self::HelperGone)
+    }
 }

@@ -30,6 +30,11 @@ pub struct Limits {
     pub output_discard_bytes: u64,
 }
 
+impl Limits {
+    /// The longest wall-clock time there is; a longer one means this one.
+    pub const WALL_MAX: Duration = Duration::from_secs(24 * 3600);
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

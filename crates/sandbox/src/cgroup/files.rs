@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::FOLDER_PREFIX;
+use super::port::FOLDER_PREFIX;
 
 /// Writes a value to an existing file.
 pub(super) fn write(file: &Path, value: impl ToString) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::files::{field, make_anew, number, remove, sweep, write};
-use super::{Counted, FOLDER_PREFIX, pids_max};
+use super::port::{Counted, FOLDER_PREFIX, pids_max};
 use crate::limits::Limits;
 
 /// Memory that may stay charged to an empty slot, in bytes. Less than a run's own start takes, so that it never
@@ -141,6 +141,13 @@ impl Trees {
             cpu_us: now.cpu_us.map(|us| us.saturating_sub(slot.before.cpu_us.unwrap_or(0))),
             memory_peak: now.memory_peak,
         }
+    }
+
+    /// Whether no task is left in any hierarchy. A group that cannot be read is not empty.
+    pub(super) fn is_empty(&self, number: usize) -> bool {
+        let Some(slot) = self.slots.get(&number) else { return true };
+        let is_empty = |folder: &Path| fs::read(folder.join("tasks")).is_ok_and(|tasks| tasks.is_empty());
+        slot.groups.iter().all(|(folder, _)| is_empty(folder))
     }
 
     pub(super) fn recycle(&mut self, slot_number: usize) {

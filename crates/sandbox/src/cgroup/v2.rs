@@ -10,7 +10,7 @@ use std::process;
 
 use super::discover::NEEDED;
 use super::files::{field, make_anew, remove, sweep, write};
-use super::{Counted, FOLDER_PREFIX, pids_max};
+use super::port::{Counted, FOLDER_PREFIX, pids_max};
 use crate::limits::Limits;
 
 /// The leaf that the helper and its parent move to.
@@ -83,6 +83,12 @@ impl Tree {
             cpu_us: now.cpu_us.map(|us| us.saturating_sub(slot.before.cpu_us.unwrap_or(0))),
             memory_peak: now.memory_peak,
         }
+    }
+
+    /// Whether no task is left. A group that cannot be read is not empty.
+    pub(super) fn is_empty(&self, number: usize) -> bool {
+        let Some(slot) = self.slots.get(&number) else { return true };
+        field(&slot.folder.join("cgroup.events"), "populated") == Some(0)
     }
 
     pub(super) fn kill(&self, number: usize) {

@@ -20,22 +20,27 @@ pub(super) fn guest_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// How much of one pipe is taken before the others, the clock and the cord are looked at again.
+const TURN_BYTES: usize = 1 << 20;
+
 /// What a read of a pipe gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// Nothing for now.
+    /// Nothing for now, or enough for now.
     Dry,
     /// Nobody can write any more.
     Closed,
 }
 
-/// Reads a pipe until it is dry, and gives each chunk to `take`; stops early when `take` says so.
+/// Reads a pipe until it is dry or has had its turn, and gives each chunk to `take`; stops early when `take` says so.
 pub(super) fn drain(pipe: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Flow> {
     let mut chunk = [0_u8; CHUNK];
-    loop {
+    let mut taken = 0;
+    while taken < TURN_BYTES {
         match rustix::io::read(pipe, &mut chunk) {
             Ok(0) => return Ok(Flow::Closed),
             Ok(count) => {
+                taken += count;
                 if !take(chunk.get(..count).unwrap_or_default()) {
                     return Ok(Flow::Dry);
                 }
@@ -45,6 +50,7 @@ pub(super) fn drain(pipe: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> io::
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(Flow::Dry)
 }
 
 /// What has come of both streams.
@@ -75,7 +81,7 @@ impl Capture {
 
     /// Takes a chunk. False once the guest has written more than is borne.
     pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) -> bool {
-        self.seen = self.seen.saturating_add(length(bytes));
+        let borne = self.waste(bytes);
         let room = usize::try_from(self.keep - self.kept).unwrap_or(usize::MAX);
         let kept = bytes.get(..room.min(bytes.len())).unwrap_or_default();
         self.truncated |= kept.len() < bytes.len();
@@ -89,6 +95,12 @@ impl Capture {
                 Stream::Stderr => self.stderr.extend_from_slice(kept),
             },
         }
+        borne
+    }
+
+    /// Takes note of bytes that are of no use to anybody. False as [`Self::take`].
+    pub(super) fn waste(&mut self, bytes: &[u8]) -> bool {
+        self.seen = self.seen.saturating_add(length(bytes));
         self.seen <= self.bear
     }
 }

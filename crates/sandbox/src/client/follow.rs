@@ -16,7 +16,7 @@ use crate::outcome::{Run, Usage, Verdict};
 use crate::request::{Cancel, Sink, Stream};
 use crate::wire::{Counters, End, FromRun, Message as _, Received, ToRun, receive, send};
 
-/// How long a run may wait for its jail. A helper that has a free slot takes milliseconds.
+/// How long a run may wait for a slot and its jail. A helper that has a free slot takes milliseconds.
 const HANDED_OUT_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the helper may take to count and answer once it was told to end a run.
@@ -86,10 +86,10 @@ impl Following<'_> {
                 }
             }
             if Instant::now() >= self.next_clock {
-                match (self.started, self.because) {
-                    (None, _) => return Err(RunError::NotHandedOut),
-                    (Some(_), None) => self.end(Because::Deadline),
-                    (Some(_), Some(_)) => return Err(RunError::HelperGone),
+                match self.because {
+                    // Only the helper knows whether a run that waits has begun in this moment.
+                    None => self.end(Because::Deadline),
+                    Some(_) => return Err(RunError::HelperGone),
                 }
             }
         }
@@ -133,14 +133,19 @@ impl Following<'_> {
             }
         }
         if self.open[2] && self.told.is_none() {
-            let (frames, told) = (&mut self.frames, &mut self.told);
+            let (frames, told, capture) = (&mut self.frames, &mut self.told, &mut self.capture);
             let flow = drain(&self.pipes.frames, |bytes| match frames.feed(bytes) {
                 Reading::Partial => true,
                 Reading::Whole(whole) => {
                     *told = Some(whole);
                     false
                 }
-                Reading::Garbage => true,
+                // Read on, so that nobody blocks on it, but not for ever.
+                Reading::Garbage => {
+                    let borne = capture.waste(bytes);
+                    too_much |= !borne;
+                    borne
+                }
             })?;
             self.open[2] = flow == Flow::Dry;
         }
@@ -181,7 +186,7 @@ impl Following<'_> {
                 let now = Instant::now();
                 self.started = Some(now);
                 if self.because.is_none() {
-                    self.next_clock = now + wall;
+                    self.next_clock = now.checked_add(wall).unwrap_or(now + Limits::WALL_MAX);
                 }
                 Ok(None)
             }
@@ -189,6 +194,8 @@ impl Following<'_> {
             FromRun::NotStarted { step, errno } => {
                 Err(RunError::Spawn { step, error: io::Error::from_raw_os_error(errno) })
             }
+            FromRun::Withdrawn if self.because == Some(Because::Cancelled) => Err(RunError::Cancelled),
+            FromRun::Withdrawn => Err(RunError::NotHandedOut),
             FromRun::StemGone => Err(RunError::StemGone),
         }
     }

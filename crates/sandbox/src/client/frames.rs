@@ -51,6 +51,7 @@ impl Frames {
     }
 }
 
+/// Looks at the lengths alone until the frame is whole: a guest that drips bytes must not make us read texts anew.
 fn read(bytes: &[u8]) -> Reading {
     let Some((kind, rest)) = bytes.split_first() else { return Reading::Partial };
     let fields = match kind {
@@ -59,24 +60,27 @@ fn read(bytes: &[u8]) -> Reading {
         3 => 3,
         _ => return Reading::Garbage,
     };
-    let mut texts = Vec::with_capacity(fields);
     let mut rest = rest;
-    for _ in 0..fields {
+    let mut texts = [&[][..]; 3];
+    for text in texts.iter_mut().take(fields) {
         let Some((length, after)) = rest.split_first_chunk::<4>() else { return Reading::Partial };
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         if length > FRAME_BYTES_MAX {
             return Reading::Garbage;
         }
-        let Some((text, after)) = after.split_at_checked(length) else { return Reading::Partial };
-        texts.push(String::from_utf8_lossy(text).into_owned());
+        let Some((field, after)) = after.split_at_checked(length) else { return Reading::Partial };
+        *text = field;
         rest = after;
     }
-    let mut texts = texts.into_iter();
-    let mut next = || texts.next().unwrap_or_default();
+    let [first, second, third] = texts.map(|text| String::from_utf8_lossy(text));
     Reading::Whole(match kind {
-        1 => Told::Value(Some(next())),
+        1 => Told::Value(Some(first.into_owned())),
         2 => Told::Value(None),
-        _ => Told::Exception(Exception { name: next(), message: next(), traceback: next() }),
+        _ => Told::Exception(Exception {
+            name: first.into_owned(),
+            message: second.into_owned(),
+            traceback: third.into_owned(),
+        }),
     })
 }
 

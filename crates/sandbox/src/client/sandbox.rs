@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
 
 use super::capture::guest_pipe;
 use super::follow::{Pipes, follow};
@@ -123,7 +122,7 @@ impl Sandbox {
     /// or will be, but for what the kernel still tears down.
     ///
     /// # Errors
-    /// [`RunError`]; all but [`RunError::Follow`] and [`RunError::HelperGone`] say that nothing has started.
+    /// [`RunError`]; where it is not [lost](RunError::is_lost), nothing has started.
     pub fn run_in(&self, slot: Slot, request: Request) -> Result<Run, RunError> {
         let language = self.languages.iter().position(|name| *name == request.language);
         let language = language.and_then(|at| u16::try_from(at).ok());
@@ -207,7 +206,7 @@ fn stdin(stdin: Stdin) -> Result<OwnedFd, RunError> {
     match stdin {
         Stdin::Inherit(fd) => Ok(fd),
         Stdin::Bytes(bytes) => text_memfd("stdin", &bytes).map_err(RunError::Store),
-        Stdin::Empty => open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| RunError::Store(error.into())),
+        // Not the host's /dev/null: the guest could not open it again by the name /dev/stdin.
+        Stdin::Empty => text_memfd("stdin", &[]).map_err(RunError::Store),
     }
 }

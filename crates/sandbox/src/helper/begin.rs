@@ -6,6 +6,7 @@ use std::ffi::CString;
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 
+use super::bounds;
 use super::house::House;
 use super::ids::{self, IdMap, Wanted};
 use super::stem_link::StemLink;
@@ -13,7 +14,7 @@ use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy};
 use crate::enforced::Enforced;
 use crate::jail::{Program, StepError, place};
-use crate::seccomp::{self, Filter};
+use crate::seccomp::{Filter, Memory, guest_filter};
 use crate::stem::{Seed, SlotIds};
 use crate::sys::{self, clone_flags};
 
@@ -45,13 +46,14 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
     if !map.has_room_for(total) {
         return Err(format!("{} user ids are too few for {total} slots", map.count));
     }
+    bounds::raise_descriptors(total)?;
     let tier = tier(config.tier, &map, cgroups.as_ref().err().map(String::as_str))?;
     own_namespaces()?;
     let landlock_abi = sys::landlock_abi();
     if landlock_abi == 0 {
         return Err("Landlock is not enabled in this kernel (boot with lsm=landlock,...)".to_owned());
     }
-    let filter = seccomp::guest_filter();
+    let filter = guest_filter(if cgroups.is_ok() { Memory::Counted } else { Memory::Seen });
     let seed = seed(&config, &filter, landlock_abi, &map)?;
     let stem = StemLink::make(&seed, &config.image.path, &map).map_err(|error| explain(&error))?;
     let cgroups = cgroups.unwrap_or(Cgroups::None);
@@ -132,10 +134,12 @@ fn enforced(
     filter: &Filter,
     landlock_abi: u32,
 ) -> Enforced {
-    let mut namespaces = vec!["pid", "mount", "ipc", "uts", "network"];
+    let mut namespaces = vec!["pid", "mount", "ipc", "uts"];
     if !matches!(cgroups, Cgroups::None) {
         namespaces.push("cgroup");
     }
+    // The slot's own, not the run's: nobody else is in it at the same time.
+    namespaces.push("network");
     Enforced {
         v: 1,
         tier,

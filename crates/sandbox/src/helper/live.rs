@@ -6,10 +6,22 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::limits::Limits;
-use crate::wire::{FromRun, Message as _, send};
+use crate::wire::{FromRun, Message as _, Received, Report, read_record, receive, send};
 
 /// How much later than the client's deadline the helper's own is.
-const BACKUP: Duration = Duration::from_secs(5);
+pub(super) const BACKUP: Duration = Duration::from_secs(5);
+
+/// How long a jail may take to stand; it takes some milliseconds.
+const BUILT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a killed jail may take to be empty before its slot is withdrawn.
+const EMPTY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How soon a cgroup is looked at again whose processes have ended and which is not empty yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How often a slot that was withdrawn is looked at.
+const LOOK_AT_WITHDRAWN: Duration = Duration::from_secs(1);
 
 /// A run that waits for a slot.
 pub(super) struct Asked {
@@ -22,12 +34,34 @@ pub(super) struct Asked {
     pub(super) tries: u32,
 }
 
+impl Asked {
+    /// Tells the client; one that is gone needs no answer.
+    pub(super) fn tell(&self, message: FromRun) {
+        if let Err(error) = send(self.socket.as_fd(), &message.pack(), &[]) {
+            tracing::debug!(%error, "the client of a run is gone");
+        }
+    }
+
+    /// Whether the client still waits. One that has thought better of it is told that nothing has started.
+    pub(super) fn is_wanted(&self) -> bool {
+        match receive(&self.socket) {
+            Ok(Received::Nothing) => true,
+            Ok(Received::Packet(..) | Received::End) | Err(_) => {
+                self.tell(FromRun::Withdrawn);
+                false
+            }
+        }
+    }
+}
+
 /// Where a run is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The stem has been told.
     Told,
-    /// Its init exists.
+    /// Its init exists and builds the jail.
+    Building,
+    /// The jail stands, and the interpreter runs or will in a moment.
     Running,
     /// It has been killed and answered; its slot is waited for.
     Dying { since: Instant },
@@ -44,6 +78,9 @@ pub(super) struct Live {
     pub(super) scratch: OwnedFd,
     /// Its init's process descriptor and process id.
     pub(super) init: Option<(OwnedFd, i32)>,
+    /// Nothing of it lives any more, as far as processes can be told.
+    pub(super) gone: bool,
+    /// When its jail must stand, and then when it must have ended.
     pub(super) deadline: Instant,
     /// The watchdog saw it hold too much.
     pub(super) over_memory: bool,
@@ -52,7 +89,6 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(asked: Asked, slot: usize, report: OwnedFd, scratch: OwnedFd) -> Self {
-        let deadline = Instant::now() + asked.limits.wall + BACKUP;
         Self {
             asked,
             slot,
@@ -61,16 +97,34 @@ impl Live {
             report,
             scratch,
             init: None,
-            deadline,
+            gone: false,
+            deadline: Instant::now() + BUILT_WITHIN,
             over_memory: false,
             quarantined: false,
         }
     }
 
-    /// Tells the client; one that is gone needs no answer.
     pub(super) fn tell(&self, message: FromRun) {
-        if let Err(error) = send(self.asked.socket.as_fd(), &message.pack(), &[]) {
-            tracing::debug!(%error, "the client of a run is gone");
+        self.asked.tell(message);
+    }
+
+    /// Whether the init had begun before it died. Only to be asked when nobody can write any more.
+    pub(super) fn has_begun(&self) -> bool {
+        let first = read_record(&self.report).map(|record| Report::unpack(&record));
+        matches!(first, Some(Ok(Report::Begun | Report::Exited { .. })))
+    }
+
+    /// Whether it has been dying for too long.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Dying { since } if now >= since + EMPTY_WITHIN)
+    }
+
+    /// When to look whether its slot is empty, where no event will say so.
+    pub(super) fn next_look(&self, now: Instant) -> Instant {
+        match self.phase {
+            _ if self.quarantined => now + LOOK_AT_WITHDRAWN,
+            Phase::Dying { since } if !self.gone => since + EMPTY_WITHIN,
+            Phase::Dying { .. } | Phase::Told | Phase::Building | Phase::Running => now + LOOK_AGAIN,
         }
     }
 

@@ -19,6 +19,9 @@ use crate::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send}
 /// How long a stem may take to be ready; it takes some milliseconds.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a stem and all jails may take to be dead once they are killed; they take some milliseconds.
+const DEAD_WITHIN: Duration = Duration::from_secs(5);
+
 /// What a process descriptor from the stem stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Identity {
@@ -125,14 +128,33 @@ impl StemLink {
     }
 }
 
+impl StemLink {
+    /// Kills the stem. True says that it, and with it every jail, is dead.
+    pub(super) fn end(self) -> bool {
+        self.kill()
+    }
+
+    /// The first process of its namespace takes every jail with it, and is dead only when all of them are.
+    fn kill(&self) -> bool {
+        if let Err(error) = pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            // It has been waited for already.
+            return error == rustix::io::Errno::SRCH;
+        }
+        let timeout = Timespec::try_from(DEAD_WITHIN).ok();
+        if !matches!(poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], timeout.as_ref()), Ok(1..)) {
+            return false;
+        }
+        if let Err(error) = waitpid(Some(self.pid), WaitOptions::NOHANG) {
+            tracing::debug!(%error, "the stem was reaped by somebody else");
+        }
+        true
+    }
+}
+
 impl Drop for StemLink {
     fn drop(&mut self) {
-        // The first process of its namespace takes every jail with it.
-        if pidfd_send_signal(&self.pidfd, Signal::KILL).is_ok() {
-            let waited = waitpid(Some(self.pid), WaitOptions::empty());
-            if let Err(error) = waited {
-                tracing::debug!(%error, "the stem was reaped by somebody else");
-            }
+        if !self.kill() {
+            tracing::error!("the stem does not die");
         }
     }
 }

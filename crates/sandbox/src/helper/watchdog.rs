@@ -1,10 +1,9 @@
 //! Stands in for a memory cgroup where there is none: sums what a jail's processes hold. A guest can outrun it
-//! between two looks; that is why the tier is for development and is named in every receipt.
+//! between two looks; that is why the tier is for development and is named in every receipt. What no process has
+//! mapped it cannot see; that is why the filter of that tier has no memory files.
 
 use std::fs;
 use std::time::Duration;
-
-use rustix::param::page_size;
 
 /// How often a look is taken.
 pub(super) const EVERY: Duration = Duration::from_millis(50);
@@ -14,8 +13,7 @@ const PROCESSES_MAX: usize = 8192;
 
 /// Memory that an init and all its descendants hold, in bytes.
 pub(super) fn resident(init: i32) -> u64 {
-    let page = u64::try_from(page_size()).unwrap_or(4096);
-    let mut pages = 0_u64;
+    let mut kib = 0_u64;
     let mut to_see = vec![init];
     let mut seen = 0;
     while let Some(pid) = to_see.pop() {
@@ -23,18 +21,28 @@ pub(super) fn resident(init: i32) -> u64 {
         if seen > PROCESSES_MAX {
             break;
         }
-        pages = pages.saturating_add(pages_of(pid));
+        kib = kib.saturating_add(held_by(pid));
         to_see.extend(children_of(pid));
     }
-    pages.saturating_mul(page)
+    kib.saturating_mul(1024)
 }
 
-/// Resident pages that are not shared with files.
-fn pages_of(pid: i32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let mut numbers = text.split_whitespace().skip(1).filter_map(|number| number.parse::<u64>().ok());
-    let (resident, shared) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    resident.saturating_sub(shared)
+/// Memory that is no file's, in KiB. What processes share is divided among them, where the kernel tells.
+fn held_by(pid: i32) -> u64 {
+    let shares = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    sum_of(&shares, ["Pss_Anon:", "Pss_Shmem:"]).unwrap_or_else(|| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        sum_of(&status, ["RssAnon:", "RssShmem:"]).unwrap_or(0)
+    })
+}
+
+/// The sum of two lines of `name: number kB`; `None` where one is missing.
+fn sum_of(text: &str, names: [&str; 2]) -> Option<u64> {
+    let [first, second] = names.map(|name| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    });
+    first?.checked_add(second?)
 }
 
 /// The children that each of its threads has made.
@@ -45,4 +53,18 @@ fn children_of(pid: i32) -> Vec<i32> {
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
         .flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<i32>>())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{held_by, sum_of};
+
+    #[test]
+    fn what_a_process_holds_is_told_by_the_kernel_in_kib() {
+        let text = "Rss:  9 kB\nPss_Anon:      12 kB\nPss_File: 7 kB\nPss_Shmem:   30 kB\n";
+        assert_eq!(sum_of(text, ["Pss_Anon:", "Pss_Shmem:"]), Some(42));
+        assert_eq!(sum_of("Pss_Anon: 1 kB\n", ["Pss_Anon:", "Pss_Shmem:"]), None);
+        let own = rustix::process::getpid().as_raw_pid();
+        assert!(held_by(own) > 100);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -32,6 +32,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) filter: &'a [SockFilter],
     pub(crate) landlock_abi: u32,
     pub(crate) guest_id: u32,
+    /// The slot's own network namespace: nobody else is in it while this run is.
+    pub(crate) network: BorrowedFd<'a>,
     /// A namespace with a single id cannot drop groups; the kernel forbids it.
     pub(crate) groups_can_be_dropped: bool,
 }
@@ -56,7 +58,11 @@ pub(crate) fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) -> ! {
             let report = Report::Failed { step: failed.step, errno: failed.errno() }.pack();
             let arranged = !matches!(
                 failed.step,
-                Step::InitSignals | Step::JoinCgroup | Step::CgroupNamespace | Step::ArrangeDescriptors
+                Step::InitSignals
+                    | Step::JoinCgroup
+                    | Step::CgroupNamespace
+                    | Step::JoinNetwork
+                    | Step::ArrangeDescriptors
             );
             let sent = match early {
                 Some(pipe) if !arranged => rustix::io::write(&pipe, &report),
@@ -72,6 +78,8 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
     let mut argv = plan.program.argv.clone();
     argv.extend(arguments().at(Step::ReadArguments)?);
     let (status, failure) = pipe_with(PipeFlags::CLOEXEC).at(Step::StatusPipe)?;
+    // Before there is anyone who could run the code: a helper that has not read this knows that nobody did.
+    rustix::io::write(sys::borrow(place::REPORT), &Report::Begun.pack()).at(Step::TellBegun)?;
     match kernel.fork().at(Step::Fork)? {
         Cloned::Child => {
             let failed = layers::enter_guest(kernel, plan, &argv);
@@ -87,7 +95,7 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
                 Some(Ok(Report::Failed { step, errno })) => {
                     Err(StepError { step, error: io::Error::from_raw_os_error(errno) })
                 }
-                Some(Ok(Report::Exited { .. }) | Err(_)) => {
+                Some(Ok(Report::Begun | Report::Exited { .. }) | Err(_)) => {
                     Err(StepError { step: Step::Exec, error: io::Error::from(io::ErrorKind::InvalidData) })
                 }
             }

@@ -15,8 +15,9 @@ use rustix::process::{
     setrlimit,
 };
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, LinkNameSpaceType, clear_ambient_capability_set,
+    move_into_link_name_space, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::jail::landlock;
@@ -25,6 +26,7 @@ use crate::sys::{self, CloneFlags, Cloned, SockFilter};
 /// One method a kernel call.
 pub(crate) trait Kernel {
     fn join_cgroup(&self, procs: &OwnedFd) -> io::Result<()>;
+    fn join_network(&self, network: BorrowedFd<'_>) -> io::Result<()>;
     fn unshare(&self, flags: CloneFlags) -> io::Result<()>;
     fn arrange(&self, wanted: Vec<OwnedFd>) -> io::Result<()>;
     fn attach(&self, tree: BorrowedFd<'_>, to: &CStr) -> io::Result<()>;
@@ -59,6 +61,10 @@ impl Kernel for Real {
         // "0" is the writer itself; the kernel checks the credentials of whoever opened the file.
         rustix::io::write(procs, b"0")?;
         Ok(())
+    }
+
+    fn join_network(&self, network: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(move_into_link_name_space(network, Some(LinkNameSpaceType::Network))?)
     }
 
     fn unshare(&self, flags: CloneFlags) -> io::Result<()> {

@@ -30,6 +30,7 @@ pub(super) fn build<K: Kernel>(
         kernel.unshare(clone_flags::NEWCGROUP).at(Step::CgroupNamespace)?;
     }
     drop(cgroups);
+    kernel.join_network(plan.network).at(Step::JoinNetwork)?;
     kernel.arrange(descriptors).at(Step::ArrangeDescriptors)?;
     mounts(kernel)?;
     kernel.drop_bounding(STEM_CAPABILITIES).at(Step::DropBoundingSet)?;

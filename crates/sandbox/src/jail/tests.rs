@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
@@ -34,6 +34,9 @@ fn null() -> OwnedFd {
 impl Kernel for Recorder {
     fn join_cgroup(&self, _procs: &OwnedFd) -> io::Result<()> {
         self.note("join cgroup")
+    }
+    fn join_network(&self, _network: BorrowedFd<'_>) -> io::Result<()> {
+        self.note("network namespace")
     }
     fn unshare(&self, _flags: CloneFlags) -> io::Result<()> {
         self.note("cgroup namespace")
@@ -117,7 +120,7 @@ fn program() -> Program {
     Program { argv: vec![c"/usr/bin/true".to_owned()], environment: Vec::new(), inherited: 5 }
 }
 
-fn plan(program: &Program) -> Plan<'_> {
+fn plan<'a>(program: &'a Program, network: &'a OwnedFd) -> Plan<'a> {
     let spawn = Spawn {
         run: 1,
         slot: 2,
@@ -127,7 +130,15 @@ fn plan(program: &Program) -> Plan<'_> {
         user_processes: 64,
         data_bytes: None,
     };
-    Plan { spawn, program, filter: &[], landlock_abi: 7, guest_id: 1002, groups_can_be_dropped: true }
+    Plan {
+        spawn,
+        program,
+        filter: &[],
+        landlock_abi: 7,
+        guest_id: 1002,
+        network: network.as_fd(),
+        groups_can_be_dropped: true,
+    }
 }
 
 #[test]
@@ -135,11 +146,12 @@ fn the_layers_of_a_jail_come_in_their_only_order() {
     let recorder = Recorder::default();
     let program = program();
     let descriptors: Vec<_> = (0..place::COUNT + 2).map(|_| null()).collect();
-    layers::build(&recorder, &plan(&program), descriptors).unwrap();
+    layers::build(&recorder, &plan(&program, &null()), descriptors).unwrap();
     let expected = [
         "join cgroup",
         "join cgroup",
         "cgroup namespace",
+        "network namespace",
         "close all but 8",
         "mount /dev/shm",
         "bind /tmp",
@@ -166,7 +178,7 @@ fn the_layers_of_a_jail_come_in_their_only_order() {
 fn the_filter_is_the_last_thing_before_the_interpreter() {
     let recorder = Recorder::default();
     let program = program();
-    let failed = layers::enter_guest(&recorder, &plan(&program), &program.argv);
+    let failed = layers::enter_guest(&recorder, &plan(&program, &null()), &program.argv);
     assert_eq!(failed.step, super::Step::Exec);
     let expected =
         ["setsid", "reset signals", "cd /home/user", "close on exec from 5", "seccomp", "exec /usr/bin/true"];

@@ -2,37 +2,12 @@
 //!
 //! A security boundary: every change of a rule needs a second reader.
 
+mod filter;
 mod rules;
 mod tree;
 
-use sha2::{Digest as _, Sha256};
-
-use crate::sys::SockFilter;
-
-/// A finished filter.
-#[derive(Debug, Clone)]
-pub(crate) struct Filter {
-    pub(crate) program: Vec<SockFilter>,
-    /// SHA-256 over the instructions, in hex.
-    pub(crate) digest: String,
-    /// How many system calls are let through, some by argument.
-    pub(crate) rules: u32,
-}
-
-/// The filter for guests without network.
-pub(crate) fn guest_filter() -> Filter {
-    let table = rules::table();
-    let program = tree::compile(&table);
-    let mut hash = Sha256::new();
-    for instruction in &program {
-        hash.update(instruction.code.to_le_bytes());
-        hash.update([instruction.jt, instruction.jf]);
-        hash.update(instruction.k.to_le_bytes());
-    }
-    let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let rules = table.iter().filter(|rule| !matches!(rule.answer, rules::Answer::Refuse(_))).count();
-    Filter { program, digest, rules: u32::try_from(rules).unwrap_or(u32::MAX) }
-}
+pub(crate) use filter::{Filter, guest_filter};
+pub(crate) use rules::Memory;
 
 #[cfg(test)]
 mod tests;

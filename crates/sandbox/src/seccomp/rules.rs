@@ -42,9 +42,12 @@ const IOCTLS: &[u32] = &[0x5401, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451,
 /// `GET_THP_DISABLE`, `SET_VMA` (names for anonymous memory, used by runtimes).
 const PRCTLS: &[u32] = &[3, 4, 15, 16, 21, 23, 29, 30, 38, 39, 41, 42, 0x5356_4D41];
 
-/// Duplicate, flags, record locks, open-file locks, pipe size, seals. Not: owner and signal, leases,
-/// directory notification.
-const FCNTLS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1033, 1034];
+/// Duplicate, flags, record locks, open-file locks, asking for a pipe's size, seals. Not: owner and signal, leases,
+/// directory notification; nor a pipe's size, which is charged to whoever made the pipe: the client.
+const FCNTLS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1033, 1034];
+
+/// The caller itself. Its init has the same user id, and only this keeps its limits from being lowered.
+const ITSELF: &[u32] = &[0];
 
 /// `AF_UNIX` only: the profile without network.
 const SOCKET_FAMILIES: &[u32] = &[1];
@@ -59,10 +62,28 @@ macro_rules! allow {
     ($into:expr; $($name:ident)*) => { $( $into.push((libc::$name, Allow)); )* };
 }
 
+/// Whether something outside counts the memory of a run as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// A cgroup does.
+    Counted,
+    /// Only what processes have mapped can be seen.
+    Seen,
+}
+
 /// The whole list, in order of number.
-pub(super) fn table() -> Vec<Rule> {
+pub(super) fn table(counted: Memory) -> Vec<Rule> {
     let mut list: Vec<(libc::c_long, Answer)> = Vec::new();
     files(&mut list);
+    // Anonymous files, sealed pipes between a program's own processes. What is written to one and mapped by nobody
+    // is charged to a cgroup and to nothing else.
+    list.push((
+        libc::SYS_memfd_create,
+        match counted {
+            Memory::Counted => Allow,
+            Memory::Seen => Refuse(libc::ENOSYS),
+        },
+    ));
     memory(&mut list);
     processes(&mut list);
     signals_and_time(&mut list);
@@ -90,8 +111,6 @@ fn files(list: &mut Vec<(libc::c_long, Answer)>) {
         SYS_umask SYS_chdir SYS_fchdir SYS_copy_file_range);
     // FIFOs; device nodes need a capability that nobody here has, and Landlock refuses them too.
     allow!(list; SYS_mknodat);
-    // Anonymous files, sealed pipes between a program's own processes; charged to the cgroup.
-    allow!(list; SYS_memfd_create);
 }
 
 /// A program's own memory.
@@ -119,7 +138,7 @@ fn processes(list: &mut Vec<(libc::c_long, Answer)>) {
         SYS_setuid SYS_setgid SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setfsuid SYS_setfsgid
         SYS_capget);
     // Limits can only be lowered; usage is one's own.
-    allow!(list; SYS_prlimit64 SYS_getrlimit SYS_setrlimit SYS_getrusage SYS_times SYS_uname SYS_sysinfo
+    allow!(list; SYS_getrlimit SYS_setrlimit SYS_getrusage SYS_times SYS_uname SYS_sysinfo
         SYS_getrandom);
     // Process descriptors of one's own children; `pidfd_getfd` is not among them.
     allow!(list; SYS_pidfd_open SYS_pidfd_send_signal);
@@ -151,6 +170,7 @@ fn by_argument(list: &mut Vec<(libc::c_long, Answer)>) {
     list.push((libc::SYS_ioctl, OneOf { argument: 1, values: IOCTLS }));
     list.push((libc::SYS_prctl, OneOf { argument: 0, values: PRCTLS }));
     list.push((libc::SYS_fcntl, OneOf { argument: 1, values: FCNTLS }));
+    list.push((libc::SYS_prlimit64, OneOf { argument: 0, values: ITSELF }));
     list.push((libc::SYS_socket, OneOf { argument: 0, values: SOCKET_FAMILIES }));
     list.push((libc::SYS_socketpair, OneOf { argument: 0, values: SOCKET_FAMILIES }));
     list.push((libc::SYS_personality, OneOf { argument: 0, values: PERSONALITIES }));

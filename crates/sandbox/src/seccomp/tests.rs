@@ -2,12 +2,16 @@
 
 use proptest::prelude::{ProptestConfig, any, prop_oneof, proptest};
 
-use super::rules::{Answer, table};
+use super::rules::{Answer, Memory, Rule, table as table_for};
 use super::tree::{
     ALLOW, ARCHITECTURE, ARCHITECTURE_AT, ARGUMENTS_AT, ERRNO, JUMP, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL,
     KILL_PROCESS, LOAD, NUMBER_AT, RETURN, X32_BIT, compile, errno,
 };
 use crate::sys::SockFilter;
+
+fn table() -> Vec<Rule> {
+    table_for(Memory::Counted)
+}
 
 /// What the kernel hands to a filter.
 #[derive(Debug, Clone, Copy)]
@@ -192,6 +196,21 @@ fn a_clone_cannot_ask_for_any_namespace() {
     }
     let thread = Call { arguments: [0x003D_0F00, 0, 0, 0, 0, 0], ..plain(libc::SYS_clone) };
     assert_eq!(interpret(&program, &thread), ALLOW);
+}
+
+#[test]
+fn memory_that_nobody_counts_cannot_be_held_outside_of_processes() {
+    let program = compile(&table_for(Memory::Seen));
+    assert_eq!(interpret(&program, &plain(libc::SYS_memfd_create)), errno(libc::ENOSYS));
+    assert_eq!(interpret(&compile(&table()), &plain(libc::SYS_memfd_create)), ALLOW);
+}
+
+#[test]
+fn only_the_caller_itself_can_be_limited() {
+    let program = compile(&table());
+    let limit = |pid| Call { arguments: [pid, 0, 0, 0, 0, 0], ..plain(libc::SYS_prlimit64) };
+    assert_eq!(interpret(&program, &limit(0)), ALLOW);
+    assert_eq!(interpret(&program, &limit(1)), errno(libc::EPERM));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn enter(seed: &Seed, image: OwnedFd) -> Result<(), StepError> {
     let mut devices = Vec::with_capacity(DEVICES.len());
     for (host, _) in DEVICES {
         let node = Real.clone_tree(host).at(Step::OpenDevice)?;
-        sys::mount_setattr(&node, AttrChange::Device).at(Step::OpenDevice)?;
+        sys::mount_setattr(&node, AttrChange::ReadOnly).at(Step::OpenDevice)?;
         devices.push(node);
     }
     Real.attach(image.as_fd(), STAGING).at(Step::AttachImage)?;

@@ -5,6 +5,7 @@
 //! secret, because everything in its memory is shared with every guest that is cloned from it.
 
 mod enter;
+mod networks;
 mod serve;
 
 use rustix::thread::CapabilitySet;

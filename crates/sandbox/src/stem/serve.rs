@@ -7,7 +7,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 
+use super::networks::Networks;
 use super::{Seed, SlotIds, enter};
+use crate::helper::{Tell, die_of_panics};
 use crate::jail::{At as _, GUEST_ID_FIRST, Plan, Step, StepError, become_init, place};
 use crate::sys::{self, CloneFlags, Cloned, clone_flags};
 use crate::wire::{FromStem, Message as _, Received, Spawn, ToStem, receive, send};
@@ -17,6 +19,7 @@ const CONTROL: RawFd = 3;
 
 /// The whole life of a stem. Called in the process that the helper has just cloned.
 pub(crate) fn become_stem(seed: &Seed, control: OwnedFd, image: OwnedFd) -> ! {
+    die_of_panics(Tell::Nobody);
     let early = control.try_clone().ok();
     if let Err(failed) = build(seed, control, image) {
         let packet = FromStem::Failed { step: failed.step, errno: failed.errno() }.pack();
@@ -63,10 +66,11 @@ fn next(control: BorrowedFd<'_>) -> io::Result<Option<(ToStem, Vec<OwnedFd>)>> {
 }
 
 fn serve(seed: &Seed) -> ! {
+    let mut networks = Networks::default();
     loop {
         match next(sys::borrow(CONTROL)) {
             Ok(Some((ToStem::Spawn(spawn), descriptors))) => {
-                if answer(seed, spawn, descriptors).is_err() {
+                if answer(seed, &mut networks, spawn, descriptors).is_err() {
                     sys::exit_now(1);
                 }
             }
@@ -76,20 +80,20 @@ fn serve(seed: &Seed) -> ! {
     }
 }
 
-/// The namespaces that each run gets for itself. The network's too, though nothing of it can be used: what is
-/// bound to abstract names shows in `/proc/self/net/unix` of everybody in the same one.
-const OF_EACH_RUN: CloneFlags = clone_flags::NEWPID
-    | clone_flags::NEWNS
-    | clone_flags::NEWIPC
-    | clone_flags::NEWUTS
-    | clone_flags::NEWNET;
+/// The namespaces that each run gets anew.
+const NAMESPACES: CloneFlags =
+    clone_flags::NEWPID | clone_flags::NEWNS | clone_flags::NEWIPC | clone_flags::NEWUTS;
 
-fn answer(seed: &Seed, spawn: Spawn, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+fn answer(seed: &Seed, networks: &mut Networks, spawn: Spawn, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let program = usize::from(spawn.language);
     let (Some(program), true) = (seed.programs.get(program), descriptors.len() >= place::COUNT) else {
-        return refuse(spawn.run, io::Error::from_raw_os_error(libc::EINVAL));
+        return refuse(spawn.run, Step::CloneInit, &io::Error::from_raw_os_error(libc::EINVAL));
     };
-    match sys::clone3(OF_EACH_RUN) {
+    let network = match networks.of_slot(spawn.slot) {
+        Ok(network) => network.as_fd(),
+        Err(error) => return refuse(spawn.run, Step::MakeNetwork, &error),
+    };
+    match sys::clone3(NAMESPACES) {
         Ok(Cloned::Child) => {
             let guest_id = match seed.ids {
                 SlotIds::Own => GUEST_ID_FIRST.saturating_add(spawn.slot),
@@ -101,6 +105,7 @@ fn answer(seed: &Seed, spawn: Spawn, descriptors: Vec<OwnedFd>) -> io::Result<()
                 filter: &seed.filter,
                 landlock_abi: seed.landlock_abi,
                 guest_id,
+                network,
                 groups_can_be_dropped: seed.ids == SlotIds::Own,
             };
             become_init(&plan, descriptors)
@@ -108,12 +113,14 @@ fn answer(seed: &Seed, spawn: Spawn, descriptors: Vec<OwnedFd>) -> io::Result<()
         Ok(Cloned::Parent { pidfd: Some(pidfd), .. }) => {
             send(sys::borrow(CONTROL), &FromStem::Spawned { run: spawn.run }.pack(), &[pidfd.as_fd()])
         }
-        Ok(Cloned::Parent { pidfd: None, .. }) => refuse(spawn.run, io::Error::from_raw_os_error(libc::EIO)),
-        Err(error) => refuse(spawn.run, error),
+        Ok(Cloned::Parent { pidfd: None, .. }) => {
+            refuse(spawn.run, Step::CloneInit, &io::Error::from_raw_os_error(libc::EIO))
+        }
+        Err(error) => refuse(spawn.run, Step::CloneInit, &error),
     }
 }
 
-fn refuse(run: u64, error: io::Error) -> io::Result<()> {
+fn refuse(run: u64, step: Step, error: &io::Error) -> io::Result<()> {
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    send(sys::borrow(CONTROL), &FromStem::SpawnFailed { run, step: Step::CloneInit, errno }.pack(), &[])
+    send(sys::borrow(CONTROL), &FromStem::SpawnFailed { run, step, errno }.pack(), &[])
 }

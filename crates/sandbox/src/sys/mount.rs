@@ -13,10 +13,8 @@ pub(crate) enum AttrChange {
     ImageNoAtime,
     /// Read-only, no setuid, no devices.
     Image,
-    /// Read-only, no setuid; device nodes that are mounted below stay usable.
+    /// Read-only, no setuid, no exec. A device node on or below it can be read and written, and not be touched.
     ReadOnly,
-    /// No setuid, no exec.
-    Device,
 }
 
 impl AttrChange {
@@ -30,7 +28,6 @@ impl AttrChange {
             }
             Self::Image => libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
             Self::ReadOnly => libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
-            Self::Device => libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
         }
     }
 

@@ -43,14 +43,16 @@ pub(crate) enum ToRun {
 /// Helper to client, on a run's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FromRun {
-    /// The jail exists; the clock starts.
+    /// The jail stands and the interpreter is next; the clock starts.
     Started,
     /// It is being killed, and this is what was counted.
     Ended { end: End, counters: Counters },
     /// The jail could not be built.
     NotStarted { step: Step, errno: i32 },
-    /// The process that makes jails died twice before this jail existed.
+    /// The process that makes jails died twice before this run had begun.
     StemGone,
+    /// It was given up before it had a slot.
+    Withdrawn,
 }
 
 /// How the helper saw a run end.
@@ -115,6 +117,8 @@ pub(crate) enum FromStem {
 pub(crate) enum Report {
     /// The jail could not be finished.
     Failed { step: Step, errno: i32 },
+    /// The jail stands; whatever comes next may be the guest's doing.
+    Begun,
     /// The interpreter ended.
     Exited { status: i32, cpu_us: u64, peak_kib: u64 },
 }
@@ -219,6 +223,7 @@ impl Message for FromRun {
             }
             Self::NotStarted { step, errno } => Writer::new(3).u8(step.number()).i32(*errno),
             Self::StemGone => Writer::new(4),
+            Self::Withdrawn => Writer::new(5),
         }
         .finish()
     }
@@ -246,6 +251,7 @@ impl Message for FromRun {
             }
             3 => Ok(Self::NotStarted { step: take_step(&mut from)?, errno: from.i32()? }),
             4 => Ok(Self::StemGone),
+            5 => Ok(Self::Withdrawn),
             _ => Err(Malformed),
         }
     }
@@ -312,6 +318,7 @@ impl Message for Report {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
             Self::Failed { step, errno } => Writer::new(1).u8(step.number()).i32(*errno),
+            Self::Begun => Writer::new(3),
             Self::Exited { status, cpu_us, peak_kib } => {
                 Writer::new(2).i32(*status).u64(*cpu_us).u64(*peak_kib)
             }
@@ -323,6 +330,7 @@ impl Message for Report {
         let mut from = Reader::new(packet);
         match from.u8()? {
             1 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
+            3 => Ok(Self::Begun),
             2 => Ok(Self::Exited { status: from.i32()?, cpu_us: from.u64()?, peak_kib: from.u64()? }),
             _ => Err(Malformed),
         }
@@ -356,6 +364,9 @@ mod tests {
         for end in [End::Exited { status: -1 }, End::Killed, End::Lost] {
             comes_back(FromRun::Ended { end, counters });
         }
+        comes_back(FromRun::Started);
+        comes_back(FromRun::StemGone);
+        comes_back(FromRun::Withdrawn);
         comes_back(FromRun::NotStarted { step: Step::Landlock, errno: 1 });
         comes_back(ToStem::Spawn(Spawn {
             run: 1,
@@ -367,6 +378,7 @@ mod tests {
             data_bytes: Some(u64::MAX),
         }));
         comes_back(FromStem::SpawnFailed { run: 9, step: Step::CloneInit, errno: 11 });
+        comes_back(Report::Begun);
         comes_back(Report::Exited { status: 256, cpu_us: 1, peak_kib: 2 });
     }
 

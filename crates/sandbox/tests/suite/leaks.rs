@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use execgate_sandbox::{Sandbox, Verdict};
 
-use super::world::{PATIENCE, bash, descendants, python, sandbox, told, value_in};
+use super::world::{PATIENCE, bash, descendants, python, sandbox, stem_of, told, value_in};
 
 /// What may grow where something leaks.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,19 +34,18 @@ fn census(sandbox: &Sandbox) -> Census {
     assert!(groups <= GROUPS_MAX, "{groups} groups");
     Census {
         own_descriptors: count("/proc/self/fd"),
-        helper_descriptors: descriptors_but_groups(helper),
+        helper_descriptors: descriptors_but(helper, "/execgate-"),
         helper_mounts: fs::read_to_string(format!("/proc/{helper}/mountinfo")).unwrap().lines().count(),
-        stem_descriptors: count(format!("/proc/{stem}/fd")),
+        // As with the groups: a slot's network namespace is made when the slot is first used, and kept.
+        stem_descriptors: descriptors_but(*stem, "net:["),
         processes: below.len(),
     }
 }
 
-fn descriptors_but_groups(pid: i32) -> usize {
+fn descriptors_but(pid: i32, kept: &str) -> usize {
     let links =
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
-    links
-        .filter(|link| !link.as_ref().is_ok_and(|path| path.to_string_lossy().contains("/execgate-")))
-        .count()
+    links.filter(|link| !link.as_ref().is_ok_and(|path| path.to_string_lossy().contains(kept))).count()
 }
 
 /// How many folders of a helper there are among the cgroups, in every hierarchy.
@@ -56,6 +54,17 @@ pub(super) fn groups_of(helper: i32) -> usize {
     let points =
         mounts.lines().filter(|line| line.contains(" - cgroup")).map(|line| line.split(' ').nth(4).unwrap());
     points.map(|point| folders_named(PathBuf::from(point), &format!("execgate-{helper}"))).sum()
+}
+
+/// The groups of a helper that somebody lives in.
+pub(super) fn groups_in_use(helper: i32) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points =
+        mounts.lines().filter(|line| line.contains(" - cgroup")).map(|line| line.split(' ').nth(4).unwrap());
+    let bases = points.map(|point| PathBuf::from(point).join(format!("execgate-{helper}")));
+    let slots =
+        bases.filter_map(|base| fs::read_dir(base).ok()).flatten().flatten().map(|entry| entry.path());
+    slots.filter(|slot| fs::read(slot.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty())).collect()
 }
 
 fn folders_named(folder: PathBuf, name: &str) -> usize {
@@ -78,30 +87,10 @@ fn count_folders(folder: PathBuf) -> usize {
     entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count()
 }
 
-/// Runs one of the tests below in a process that nobody else opens descriptors in.
-fn alone(test: &str) {
-    #[expect(clippy::disallowed_methods, reason = "this test's own program, in a process of its own")]
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("suite::leaks::{test}"), "--ignored", "--nocapture"])
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
-}
+// The next two count the descriptors of their process, so each needs one of its own, which nextest gives.
 
 #[test]
 fn two_hundred_runs_one_after_the_other_leak_nothing() {
-    alone("one_after_the_other");
-}
-
-#[test]
-fn sixteen_runs_at_once_do_not_mix_and_leak_nothing() {
-    alone("at_once");
-}
-
-#[test]
-#[ignore = "counts the descriptors of its process, so `two_hundred_runs_…` gives it one of its own"]
-fn one_after_the_other() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(bash("echo x > /tmp/x")).unwrap().verdict, Verdict::Value);
     let before = census(&sandbox);
@@ -113,8 +102,31 @@ fn one_after_the_other() {
 }
 
 #[test]
-#[ignore = "counts the descriptors of its process, so `sixteen_runs_…` gives it one of its own"]
-fn at_once() {
+fn the_helper_and_its_stem_do_not_grow() {
+    let sandbox = sandbox();
+    let rounds = |rounds: usize| {
+        for _ in 0..rounds {
+            assert_eq!(sandbox.run(bash("echo x > /tmp/x")).unwrap().verdict, Verdict::Value);
+        }
+    };
+    rounds(100);
+    let pids = [sandbox.helper_pid(), stem_of(&sandbox)];
+    let before = pids.map(resident_kib);
+    rounds(200);
+    for (pid, before) in pids.into_iter().zip(before) {
+        let after = resident_kib(pid);
+        assert!(after <= before + 128, "{before} KiB and then {after} KiB");
+    }
+}
+
+fn resident_kib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn sixteen_runs_at_once_do_not_mix_and_leak_nothing() {
     let sandbox = sandbox();
     let round = |rounds: usize| {
         std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! Nothing survives: not its run, not its client, not its helper.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -9,8 +10,8 @@ use execgate_sandbox::{RunError, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::world::{
-    PATIENCE, all_end, bash, comes_true, descendants, python, sandbox, stem_of, told, value_in, watch,
-    with_limits,
+    PART, PATIENCE, all_end, bash, comes_true, descendants, plays, python, sandbox, stem_of, told, value_in,
+    watch, with_limits,
 };
 
 /// A run that goes on until it is killed.
@@ -70,6 +71,65 @@ fn a_stem_that_dies_is_made_anew() {
 }
 
 #[test]
+fn a_run_that_had_not_begun_when_its_stem_died_is_given_to_the_next_one() {
+    let sandbox = sandbox();
+    let stem = Pid::from_raw(stem_of(&sandbox)).unwrap();
+    // It is told of the run and cannot do anything about it.
+    kill_process(stem, Signal::STOP).unwrap();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| value_in(&sandbox, "40 + 2"));
+        kill_process(stem, Signal::KILL).unwrap();
+        assert_eq!(running.join().unwrap(), "42");
+    });
+    assert_ne!(stem_of(&sandbox), stem.as_raw_nonzero().get());
+}
+
+#[test]
+fn a_stem_that_hangs_is_replaced() {
+    let sandbox = sandbox();
+    let stem = Pid::from_raw(stem_of(&sandbox)).unwrap();
+    kill_process(stem, Signal::STOP).unwrap();
+    assert_eq!(value_in(&sandbox, "40 + 2"), "42");
+    assert_ne!(stem_of(&sandbox), stem.as_raw_nonzero().get());
+}
+
+#[test]
+fn a_slot_whose_group_is_not_empty_is_withdrawn_until_it_is() {
+    let sandbox = sandbox();
+    #[expect(clippy::disallowed_methods, reason = "a process that no kill of a run reaches")]
+    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    let (seen, sees) = mpsc::channel();
+    let mut request = python("import time\nprint(1, flush=True)\ntime.sleep(1)");
+    request.sink = Some(Box::new(move |_, _| seen.send(()).unwrap()));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| sandbox.run(request).unwrap());
+        sees.recv().unwrap();
+        let groups = super::leaks::groups_in_use(sandbox.helper_pid());
+        assert!(!groups.is_empty());
+        for group in groups {
+            fs::write(group.join("cgroup.procs"), stranger.id().to_string()).unwrap();
+        }
+        assert_eq!(running.join().unwrap().verdict, Verdict::Value);
+    });
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 1, "the slot is withdrawn");
+    assert_eq!(value_in(&sandbox, "1"), "1");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(comes_true(|| sandbox.quiesce(PATIENCE).unwrap() == 0), "and comes back");
+}
+
+#[test]
+fn output_after_the_verdict_is_not_taken() {
+    let sandbox = sandbox();
+    let code = "import os, sys\nr, w = os.pipe()\nif os.fork() == 0:\n    os.read(r, 1)\n    \
+                while True: os.write(1, b'late' * 256)\nprint('before', flush=True)\n\
+                os.write(4, b'\\x02')\nos.write(w, b'x')\nwhile True: pass";
+    let run = sandbox.run(python(code)).unwrap();
+    assert_eq!((run.verdict, run.value.as_deref()), (Verdict::Value, None));
+    assert!(run.stdout.starts_with(b"before\n") && run.stdout.len() <= 1 << 20);
+}
+
+#[test]
 fn a_helper_that_is_killed_takes_every_run_with_it() {
     let sandbox = sandbox();
     std::thread::scope(|scope| {
@@ -91,7 +151,8 @@ fn a_helper_that_is_killed_takes_every_run_with_it() {
 fn a_client_that_is_killed_takes_everything_with_it() {
     #[expect(clippy::disallowed_methods, reason = "this test's own program is the client that dies")]
     let mut client = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "suite::lifetime::an_endless_client", "--ignored", "--nocapture"])
+        .args(["--exact", "suite::lifetime::an_endless_client", "--nocapture"])
+        .env(PART, "endless client")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -115,9 +176,12 @@ fn has_group(pid: i32) -> bool {
     super::leaks::groups_of(pid) > 0
 }
 
+/// The part of the client that `a_client_that_is_killed_takes_everything_with_it` starts and kills.
 #[test]
-#[ignore = "the client that `a_client_that_is_killed_takes_everything_with_it` starts and kills"]
 fn an_endless_client() {
+    if !plays("endless client") {
+        return;
+    }
     let sandbox = sandbox();
     let mut request = with_limits(python(ENDLESS), |limits| limits.wall = Duration::from_secs(60));
     request.sink = Some(Box::new(|_, _| println!("the run is up")));

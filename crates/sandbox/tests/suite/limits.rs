@@ -35,7 +35,9 @@ fn memory_is_a_limit_of_the_run_and_all_its_processes() {
     let shared = "import os\nf = open('/dev/shm/x', 'wb')\nwhile True: f.write(b'x' * (1 << 20))";
     let child = "import subprocess, sys\n\
                  subprocess.run([sys.executable, '-c', 'x = bytearray(200 << 20)'], check=True)";
-    for code in [heap, shared, child] {
+    let mapped = "import mmap\nm = mmap.mmap(-1, 300 << 20)\nfor at in range(0, 300 << 20, 4096): m[at] = 1";
+    let unmapped = "import os\nf = os.memfd_create('x')\nwhile True: os.write(f, b'x' * (1 << 20))";
+    for code in [heap, shared, child, mapped, unmapped] {
         let run = sandbox.run(with_limits(python(code), |limits| limits.memory_bytes = 64 * MIB)).unwrap();
         assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutOfMemory), "{code}\n{}", told(&run));
     }
@@ -104,6 +106,40 @@ fn a_flood_of_output_is_kept_to_its_cap_and_then_ended() {
         (run.verdict, run.stdout.len(), run.stderr.len(), run.truncated),
         (Verdict::Value, 1 << 20, 0, true)
     );
+}
+
+#[test]
+fn a_flood_on_the_channel_is_output_too_and_a_drip_costs_us_nothing() {
+    let sandbox = sandbox();
+    let flood = "import os\nwhile True: os.write(4, b'\\xff' * 65536)";
+    let request = with_limits(python(flood), |limits| {
+        limits.output_discard_bytes = 8 * MIB;
+        limits.wall = Duration::from_secs(30);
+    });
+    let run = sandbox.run(request).unwrap();
+    assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutputLimit), "{}", told(&run));
+    // A frame of three fields, the first of 3 MiB, and then a byte at a time.
+    let drip = "import os\nleft = b'\\x03' + (3 << 20).to_bytes(4, 'little') + b'a' * (3 << 20)\n\
+                while left: left = left[os.write(4, left):]\nos.write(4, (1 << 20).to_bytes(4, 'little'))\n\
+                for _ in range(20000): os.write(4, b'b')\nos._exit(3)";
+    let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec;
+    let before = cpu();
+    assert_eq!(sandbox.run(python(drip)).unwrap().verdict, Verdict::Exit(3));
+    assert!(cpu() - before < 3, "a guest made its client work");
+}
+
+#[test]
+fn a_limit_of_nothing_is_not_a_limit_of_everything() {
+    let sandbox = sandbox();
+    let run = sandbox
+        .run(with_limits(bash("head -c 1000000 /dev/zero > /tmp/x"), |limits| limits.disk_bytes = 0))
+        .unwrap();
+    assert_eq!(run.verdict, Verdict::Limit(LimitKind::DiskFull), "{}", told(&run));
+    let run = sandbox.run(with_limits(python("1"), |limits| limits.wall = Duration::MAX)).unwrap();
+    assert_eq!(run.value.as_deref(), Some("1"));
+    let starved = sandbox.run(with_limits(python("1"), |limits| limits.memory_bytes = 4096));
+    assert!(!matches!(&starved, Ok(run) if run.verdict == Verdict::Value), "{starved:?}");
+    assert_eq!(value_in(&sandbox, "2"), "2");
 }
 
 #[test]

@@ -134,3 +134,12 @@ pub(super) fn stem_of(sandbox: &Sandbox) -> i32 {
     assert_eq!(below.len(), 1, "only the stem lives when nothing runs");
     below.into_iter().next().unwrap()
 }
+
+/// Names the part that this program plays in a process of its own; the test that starts it sets it.
+pub(super) const PART: &str = "EXECGATE_TEST_PART";
+
+/// Whether this process was started to play a part. A part shows nothing by itself: its test looks at it.
+pub(super) fn plays(part: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "set by the test that starts this process")]
+    std::env::var(PART).is_ok_and(|named| named == part)
+}

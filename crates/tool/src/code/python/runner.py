@@ -5,29 +5,65 @@ import sys, os, _ast
 
 def _main():
     code_fd, frames_fd = 3, 4
+    text_max = 1 << 20
+    name = "<code>"
+    first_pid = os.getpid()
     os.set_inheritable(frames_fd, False)
     with open(code_fd, "rb") as file:
         source = file.read()
-    name = "<code>"
     module = type(sys)("__main__")
-    module.__dict__["__builtins__"] = __builtins__
-    sys.modules["__main__"] = module
     scope = module.__dict__
+    scope["__builtins__"] = __builtins__
+    scope["__file__"] = name
+    sys.modules["__main__"] = module
     sys.argv[0] = name
     sys.path.insert(0, "")
-    lines = None
+
+    def rows():
+        try:
+            text = source.decode("utf-8")
+        except UnicodeDecodeError:
+            text = source.decode("latin-1")
+        return len(text), None, text.splitlines(True), name
+
+    class Lines:
+        # Shows the code to whoever asks `linecache` for it (tracebacks, `inspect`), once that is imported.
+        def find_spec(self, wanted, path=None, target=None):
+            if wanted != "linecache":
+                return None
+            sys.meta_path.remove(self)
+            specs = (finder.find_spec(wanted, path, target) for finder in sys.meta_path)
+            spec = next((spec for spec in specs if spec is not None), None)
+            loader = getattr(spec, "loader", None)
+            if loader is not None and not isinstance(loader, type):
+                execute = loader.exec_module
+
+                def exec_module(linecache):
+                    execute(linecache)
+                    linecache.cache[name] = rows()
+
+                loader.exec_module = exec_module
+            return spec
+
+    sys.meta_path.insert(0, Lines())
 
     def tell(kind, *texts):
         parts = [bytes([kind])]
         for text in texts:
-            data = text.encode("utf-8", "replace")[:1 << 20]
+            # A repr may be of a class of the caller's own, with methods of its own.
+            plain = "".join([text])[:text_max]
+            data = plain.encode("utf-8", "backslashreplace")[:text_max]
             parts += [len(data).to_bytes(4, "little"), data]
         left = b"".join(parts)
-        while left:
-            left = left[os.write(frames_fd, left):]
+        try:
+            while left:
+                left = left[os.write(frames_fd, left):]
+        except OSError:
+            # The code has closed the channel; the exit status speaks for it.
+            pass
 
     def flush():
-        for stream in (sys.stdout, sys.stderr):
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             try:
                 stream.flush()
             except Exception:
@@ -43,50 +79,74 @@ def _main():
             atexit._run_exitfuncs()
         flush()
 
-    def leave(code):
+    def settled(code):
+        # The exit code that is left after settling, which may itself ask for another.
         try:
             settle()
-        finally:
-            os._exit(code)
+        except SystemExit as error:
+            code = status(error)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        flush()
+        return code
 
-    def on_exit(error):
+    def status(error):
         code = error.code
         if code is None:
-            leave(0)
+            return 0
         if isinstance(code, int):
-            leave(code & 255)
-        sys.stderr.write(f"{code}\n")
-        leave(1)
+            # As the interpreter itself has it: what does not fit is -1.
+            return code & 255 if -(1 << 63) <= code < 1 << 63 else 255
+        try:
+            sys.stderr.write(f"{code}\n")
+        except Exception:
+            pass
+        return 1
+
+    def is_runners(trace):
+        return trace.tb_frame.f_globals is globals()
+
+    def is_loops(trace):
+        return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "asyncio"
+
+    def cut(error):
+        # Leave out the frames that led to the caller's code, and none of those that it led to.
+        trace = error.__traceback__
+        while trace is not None and is_runners(trace):
+            trace = trace.tb_next
+        past = trace
+        while past is not None and is_loops(past):
+            past = past.tb_next
+        if past is not None and past.tb_frame.f_globals is scope:
+            trace = past
+        error.__traceback__ = trace
+
+    def chain(error):
+        seen, todo = [], [error]
+        while todo:
+            error = todo.pop()
+            if error is not None and not any(error is other for other in seen):
+                seen.append(error)
+                todo += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
+        return seen
 
     def traced(error):
-        import linecache
         import traceback
 
-        try:
-            text = source.decode("utf-8")
-        except UnicodeDecodeError:
-            text = source.decode("latin-1")
-        rows = text.splitlines(True)
-        linecache.cache[name] = (len(text), None, rows, name)
+        for one in chain(error):
+            cut(one)
         told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
-        seen = set()
-
-        def strip(one):
-            # Leave out the frames of this runner, in every exception of the chain.
-            if one is None or id(one) in seen:
-                return
-            seen.add(id(one))
-            frames = [frame for frame in one.stack if frame.filename != "<string>"]
-            one.stack = traceback.StackSummary.from_list(frames)
-            strip(one.__cause__)
-            strip(one.__context__)
-
-        strip(told)
-        return "".join(told.format())
+        text = "".join(told.format())
+        header = "Traceback (most recent call last):\n"
+        # An error of syntax has no frame, and so no header.
+        bare = error.__traceback__ is None and error.__cause__ is None and error.__context__ is None
+        return text.removeprefix(header) if bare else text
 
     def show(error):
         kind = type(error)
-        label = kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+        label = kind.__qualname__
+        if kind.__module__ not in ("builtins", "__main__"):
+            label = f"{kind.__module__}.{label}"
         try:
             message = str(error)
         except Exception as inner:
@@ -97,50 +157,57 @@ def _main():
             trace = ""
         return label, message, trace
 
+    def leave(code, kind, *texts):
+        # A process that the code has forked, and that came this far, ends as a script does and tells nothing.
+        if os.getpid() == first_pid:
+            tell(kind, *texts)
+        elif kind == 3:
+            sys.stderr.write(texts[-1])
+            flush()
+        os._exit(code)
+
+    result = "<value>"
     allow_await = getattr(_ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0x2000)
 
-    def call(compiled, evaluate):
-        result = eval(compiled, scope)
-        if compiled.co_flags & 0x80:
-            import asyncio
-
-            result = asyncio.run(result)
-        return result if evaluate else None
+    def compiled():
+        tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST | allow_await)
+        last = tree.body[-1] if tree.body else None
+        if isinstance(last, _ast.Expr):
+            # One code object, so that futures, the event loop and all else are the same for the last expression.
+            place = {
+                "lineno": last.lineno,
+                "col_offset": last.col_offset,
+                "end_lineno": last.end_lineno,
+                "end_col_offset": last.end_col_offset,
+            }
+            target = _ast.Name(result, _ast.Store(), **place)
+            tree.body[-1] = _ast.Assign([target], last.value, None, **place)
+        return compile(tree, name, "exec", allow_await)
 
     try:
-        tree = compile(source, name, "exec", _ast.PyCF_ONLY_AST | allow_await)
-        last = None
-        if tree.body and isinstance(tree.body[-1], _ast.Expr):
-            last = _ast.Expression(tree.body.pop().value)
-        body = compile(tree, name, "exec", allow_await)
-        tail = compile(last, name, "eval", allow_await) if last is not None else None
-        call(body, False)
-        value = call(tail, True) if tail is not None else None
+        code = compiled()
+        running = eval(code, scope)
+        if code.co_flags & 0x80:
+            import asyncio
+
+            asyncio.run(running)
+        value = scope.pop(result, None)
         text = None if value is None else repr(value)
-        if text is not None and not isinstance(text, str):
-            text = str(text)
     except SystemExit as error:
-        on_exit(error)
+        os._exit(settled(status(error)))
     except BaseException as error:
         try:
             told = show(error)
         except BaseException:
             told = (type(error).__name__, "", "")
-        try:
-            settle()
-        except BaseException:
-            pass
-        tell(3, *told)
-        os._exit(1)
-    try:
-        settle()
-    except SystemExit as error:
-        on_exit(error)
+        settled(1)
+        leave(1, 3, *told)
+    code = settled(0)
+    if code:
+        os._exit(code)
     if text is None:
-        tell(2)
-    else:
-        tell(1, text)
-    os._exit(0)
+        leave(0, 2)
+    leave(0, 1, text)
 
 
 _main()

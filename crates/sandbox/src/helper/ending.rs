@@ -1,0 +1,154 @@
+//! How a run ends: who asks for it, the kill, the counting, the answer; and when its slot is empty again.
+
+use std::time::Instant;
+
+use super::house::House;
+use super::live::{Live, Phase};
+use super::scratch;
+use super::stem_link::StemLink;
+use super::watchdog;
+use crate::cgroup::Cgroups;
+use crate::jail::Step;
+use crate::wire::{Counters, End, FromRun, Message as _, Received, Report, ToRun, read_record, receive};
+
+/// How often a run is given to a new stem after one has died before it had begun.
+const TRIES_MAX: u32 = 2;
+
+impl House {
+    /// The stem is dead, and every jail with it. Runs that had not begun are given to the next one.
+    pub(super) fn lose_stem(&mut self) {
+        let dead = self.stem.take().is_none_or(StemLink::end);
+        let runs: Vec<u64> = self.runs.keys().copied().collect();
+        for id in runs {
+            let Some(live) = self.runs.get_mut(&id) else { continue };
+            live.gone |= dead;
+            match live.phase {
+                // Nobody is left who could still write to the pipe, so that what it says now is all.
+                Phase::Told | Phase::Building if dead && !live.has_begun() => self.try_again(id),
+                Phase::Told | Phase::Building | Phase::Running => self.end(id, End::Lost, None),
+                Phase::Dying { .. } => {}
+            }
+        }
+    }
+
+    fn try_again(&mut self, run: u64) {
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        live.asked.tries += 1;
+        if live.asked.tries >= TRIES_MAX || !self.cgroups.is_empty(live.slot) {
+            live.tell(FromRun::StemGone);
+            self.kill(run);
+        } else if let Some(live) = self.runs.remove(&run) {
+            self.free.push(live.slot);
+            self.queue.push_front(live.asked);
+        }
+    }
+
+    pub(super) fn hear_client(&mut self, run: u64) {
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        let wants_end = match receive(&live.asked.socket) {
+            Ok(Received::Packet(bytes, _)) => ToRun::unpack(&bytes).is_ok(),
+            Ok(Received::Nothing) => false,
+            Ok(Received::End) | Err(_) => true,
+        };
+        match live.phase {
+            Phase::Building | Phase::Running if wants_end => self.end(run, End::Killed, None),
+            Phase::Told if wants_end => live.doomed = true,
+            Phase::Told | Phase::Building | Phase::Running | Phase::Dying { .. } => {}
+        }
+    }
+
+    pub(super) fn hear_report(&mut self, run: u64) {
+        let Some(live) = self.runs.get(&run) else { return };
+        let report = match live.phase {
+            Phase::Building | Phase::Running => read_record(&live.report),
+            // Ended by another event of the same moment.
+            Phase::Told | Phase::Dying { .. } => return,
+        };
+        match (live.phase, report.map(|record| Report::unpack(&record))) {
+            (Phase::Building, Some(Ok(Report::Begun))) => self.begun(run),
+            (_, Some(Ok(Report::Exited { status, cpu_us, peak_kib }))) => {
+                self.end(run, End::Exited { status }, Some((cpu_us, peak_kib)));
+            }
+            (_, Some(Ok(Report::Failed { step, errno }))) => {
+                live.tell(FromRun::NotStarted { step, errno });
+                self.kill(run);
+            }
+            (Phase::Building, None) if self.cgroups.read(live.slot).oom_kills == 0 => {
+                live.tell(FromRun::NotStarted { step: Step::KeepInit, errno: libc::ECHILD });
+                self.kill(run);
+            }
+            (_, Some(Ok(Report::Begun) | Err(_)) | None) => self.end(run, End::Lost, None),
+        }
+    }
+
+    /// Kills a run, counts, answers. Its slot is waited for afterwards.
+    pub(super) fn end(&mut self, run: u64, end: End, usage: Option<(u64, u64)>) {
+        self.kill(run);
+        let Some(live) = self.runs.get(&run) else { return };
+        let counted = self.cgroups.read(live.slot);
+        let counters = Counters {
+            oom_kills: counted.oom_kills + u64::from(live.over_memory),
+            process_limit_hits: counted.process_limit_hits,
+            disk_full: scratch::is_full(&live.scratch),
+            cpu_us: counted.cpu_us.or(usage.map(|(cpu_us, _)| cpu_us)),
+            memory_peak: counted.memory_peak.or(usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024))),
+        };
+        live.tell(FromRun::Ended { end, counters });
+    }
+
+    /// From here on only its slot is waited for.
+    fn kill(&mut self, run: u64) {
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        live.kill();
+        live.drop_descriptors();
+        self.cgroups.kill(live.slot);
+        live.phase = Phase::Dying { since: Instant::now() };
+    }
+
+    /// Frees the slots that are proven empty: no process of the run is left, and the kernel says the same of its
+    /// cgroup. Withdraws those that are not in time. True where the capacity has changed.
+    pub(super) fn recycle(&mut self) -> bool {
+        let now = Instant::now();
+        let before = self.quarantined;
+        let dying = |(id, live): (&u64, &Live)| matches!(live.phase, Phase::Dying { .. }).then_some(*id);
+        let runs: Vec<u64> = self.runs.iter().filter_map(dying).collect();
+        for id in runs {
+            let Some(live) = self.runs.get_mut(&id) else { continue };
+            if live.gone && self.cgroups.is_empty(live.slot) {
+                self.cgroups.recycle(live.slot);
+                self.free.push(live.slot);
+                self.quarantined -= usize::from(live.quarantined);
+                self.runs.remove(&id);
+            } else if !live.quarantined && live.is_overdue(now) {
+                live.quarantined = true;
+                self.quarantined += 1;
+            }
+        }
+        self.quarantined != before
+    }
+
+    pub(super) fn look_at_clocks(&mut self) {
+        let now = Instant::now();
+        let watching = matches!(self.cgroups, Cgroups::None);
+        let runs: Vec<u64> = self.runs.keys().copied().collect();
+        for id in runs {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            match (run.phase, &run.init) {
+                // A stem that takes so long is broken for everyone.
+                (Phase::Told, _) if now >= run.deadline => return self.lose_stem(),
+                (Phase::Building, _) if now >= run.deadline => {
+                    run.tell(FromRun::NotStarted { step: Step::KeepInit, errno: libc::ETIMEDOUT });
+                    self.kill(id);
+                }
+                (Phase::Running, _) if now >= run.deadline => self.end(id, End::Killed, None),
+                (Phase::Running, Some((_, init)))
+                    if watching && watchdog::resident(*init) > run.asked.limits.memory_bytes =>
+                {
+                    run.over_memory = true;
+                    self.end(id, End::Killed, None);
+                }
+                (Phase::Told | Phase::Building | Phase::Running | Phase::Dying { .. }, _) => {}
+            }
+        }
+    }
+}

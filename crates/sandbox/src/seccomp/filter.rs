@@ -1,0 +1,32 @@
+//! A finished filter, and its name by content. Never decides a rule.
+
+use sha2::{Digest as _, Sha256};
+
+use super::rules::{Answer, Memory, table};
+use super::tree::compile;
+use crate::sys::SockFilter;
+
+/// A finished filter.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    pub(crate) program: Vec<SockFilter>,
+    /// SHA-256 over the instructions, in hex.
+    pub(crate) digest: String,
+    /// How many system calls are let through, some by argument.
+    pub(crate) rules: u32,
+}
+
+/// The filter for guests without network.
+pub(crate) fn guest_filter(memory: Memory) -> Filter {
+    let table = table(memory);
+    let program = compile(&table);
+    let mut hash = Sha256::new();
+    for instruction in &program {
+        hash.update(instruction.code.to_le_bytes());
+        hash.update([instruction.jt, instruction.jf]);
+        hash.update(instruction.k.to_le_bytes());
+    }
+    let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let rules = table.iter().filter(|rule| !matches!(rule.answer, Answer::Refuse(_))).count();
+    Filter { program, digest, rules: u32::try_from(rules).unwrap_or(u32::MAX) }
+}
