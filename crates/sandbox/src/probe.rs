@@ -114,7 +114,7 @@ fn checks(tiers: &[TierReport]) -> Vec<Check> {
         Check {
             name: "namespaces",
             ok: any.is_some(),
-            detail: any.map_or(refusal, |enforced| format!("user, network, {}", enforced.namespaces.join(", "))),
+            detail: any.map_or(refusal, |enforced| format!("user, {}", enforced.namespaces.join(", "))),
             mend: any.is_none().then(|| {
                 "sysctl -w user.max_user_namespaces=10000 kernel.apparmor_restrict_unprivileged_userns=0".to_owned()
             }),
