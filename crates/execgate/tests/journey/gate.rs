@@ -45,7 +45,7 @@ fn two_hundred_requests_of_one_nonce_run_once() {
 /// A gateway that is running something, and the answer that will come.
 fn amid_a_run(data: &Data) -> (Server, JoinHandle<Reply>) {
     let server = Server::start(&data.path());
-    let payload = json!({"code": "import time; time.sleep(1.5); 'finished'"});
+    let payload = json!({"code": "import time; time.sleep(4); 'finished'"});
     let bytes = post_bytes("/execute", &json!({"action": "python", "payload": payload, "nonce": "n"}));
     let running = server.background(bytes);
     until_claimed(&data.path());
