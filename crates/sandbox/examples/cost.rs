@@ -58,9 +58,14 @@ fn languages() -> Vec<Language> {
         verdict,
     };
     let python = include_str!("../../tool/src/code/python/runner.py");
+    let later = include_str!("../../tool/src/code/python/later.py");
     let bash = include_str!("../../tool/src/code/bash/runner.sh");
     vec![
-        language("python", &["/usr/bin/python3", "-I", "-X", "utf8", "-c", python], VerdictBy::Frames),
+        language(
+            "python",
+            &["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", python, later],
+            VerdictBy::Frames,
+        ),
         language(
             "bash",
             &["/usr/bin/bash", "--noprofile", "--norc", "-c", bash, "bash"],

@@ -94,14 +94,18 @@ fn the_image_cannot_be_written_and_the_scratch_folders_can() {
 #[test]
 fn the_next_run_sees_nothing_of_the_one_before() {
     let sandbox = sandbox();
-    let leave = "import os, socket\nfor f in ('/tmp', '/home/user', '/dev/shm'): open(f + '/left', 'w').write('x')\n\
+    let leave = "import os, socket, resource\nos.umask(0o077); os.environ['LEFT'] = 'x'; os.chdir('/tmp')\n\
+                 resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))\nfor f in ('/tmp', '/home/user', '/dev/shm'): open(f + '/left', 'w').write('x')\n\
                  s = socket.socket(socket.AF_UNIX); s.bind('\\0left'); s.listen()\n\
                  os.fork() == 0 and os.execvp('sleep', ['sleep', '60'])";
     let look = "import os, socket\ns = socket.socket(socket.AF_UNIX)\ntry: s.connect('\\0left'); met = True\n\
-                except OSError: met = False\n[os.listdir(f) for f in ('/tmp', '/home/user', '/dev/shm')], met";
+                except OSError: met = False\nimport resource\n\
+                [os.listdir(f) for f in ('/tmp', '/home/user', '/dev/shm')], met, oct(os.umask(0)), os.getcwd(), \
+                'LEFT' in os.environ, resource.getrlimit(resource.RLIMIT_NOFILE)[0], \
+                len([p for p in os.listdir('/proc') if p.isdigit()])";
     for _ in 0..8 {
-        sandbox.run(python(leave)).unwrap();
-        assert_eq!(value_in(&sandbox, look), "([[], [], []], False)");
+        assert_eq!(sandbox.run(python(leave)).unwrap().verdict, Verdict::Value);
+        assert_eq!(value_in(&sandbox, look), "([[], [], []], False, '0o22', '/home/user', False, 256, 1)");
     }
 }
 

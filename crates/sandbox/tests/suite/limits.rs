@@ -37,8 +37,12 @@ fn memory_is_a_limit_of_the_run_and_all_its_processes() {
                  subprocess.run([sys.executable, '-c', 'x = bytearray(200 << 20)'], check=True)";
     let mapped = "import mmap\nm = mmap.mmap(-1, 300 << 20)\nfor at in range(0, 300 << 20, 4096): m[at] = 1";
     let unmapped = "import os\nf = os.memfd_create('x')\nwhile True: os.write(f, b'x' * (1 << 20))";
-    for code in [heap, shared, child, mapped, unmapped] {
-        let run = sandbox.run(with_limits(python(code), |limits| limits.memory_bytes = 64 * MIB)).unwrap();
+    // What the kernel holds for a program in its sockets.
+    let sockets = "import resource, socket\nkept = []\nwhile True:\n    a, b = socket.socketpair(); kept.append((a, b))\n    \
+                   a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24); a.setblocking(False)\n    \
+                   try:\n        while True: a.send(b'x' * 65536)\n    except BlockingIOError: pass";
+    for code in [heap, shared, child, mapped, unmapped, sockets] {
+        let run = sandbox.run(with_limits(python(code), |limits| limits.memory_bytes = 32 * MIB)).unwrap();
         assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutOfMemory), "{code}\n{}", told(&run));
     }
     assert_eq!(value_in(&sandbox, "len(bytearray(100 << 20))"), "104857600");

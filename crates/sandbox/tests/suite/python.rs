@@ -241,11 +241,26 @@ fn closing_the_channel_loses_the_value_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_imported_for_the_code_that_it_did_not_ask_for() {
-    let code = "import sys\nmine = set(sys.modules)\nimport subprocess\n\
-                bare = subprocess.run([sys.executable, '-I', '-X', 'utf8', '-c', 'import sys; print(*sys.modules)'], \
-                capture_output=True, text=True).stdout.split()\nmine - set(bare)";
-    assert_eq!(value_of(code), "{'_ast'}");
+fn nothing_is_read_from_files_for_the_code_that_it_did_not_ask_for() {
+    let code = "import sys\nmine = dict(sys.modules)\nimport subprocess\n\
+                bare = subprocess.run([sys.executable, '-I', '-S', '-X', 'utf8', '-c', 'import sys; print(*sys.modules)'], \
+                capture_output=True, text=True).stdout.split()\n\
+                [n for n, m in mine.items() if n not in bare and m.__spec__.origin not in ('frozen', 'built-in')]";
+    assert_eq!(value_of(code), "[]");
+}
+
+#[test]
+fn what_the_interpreter_sets_up_for_every_script_is_there() {
+    let sandbox = sandbox();
+    let path = "import subprocess, sys\nbare = subprocess.run([sys.executable, '-I', '-c', 'import sys; print(*sys.path)'], \
+                capture_output=True, text=True).stdout.split()\nsys.path[0] == '' and sys.path[1:] == bare or (sys.path, bare)";
+    assert_eq!(value_in(&sandbox, path), "True");
+    let known = "import subprocess, sys, builtins\nbare = subprocess.run([sys.executable, '-I', '-c', 'import builtins; print(*dir(builtins))'], \
+                 capture_output=True, text=True).stdout.split()\nsorted(set(bare) - set(dir(builtins)))";
+    assert_eq!(value_in(&sandbox, known), "['copyright', 'credits', 'license']");
+    assert_eq!(run_in(&sandbox, "exit(4)").verdict, Verdict::Exit(4));
+    let site = "import site, sysconfig\nbool(site.getsitepackages() and sysconfig.get_path('purelib'))";
+    assert_eq!(value_in(&sandbox, site), "True");
 }
 
 #[test]

@@ -48,7 +48,11 @@ fn looking_into_other_processes_is_refused() {
         ("kcmp", libc::SYS_kcmp, [1, 1, 0, 0, 0, 0]),
         ("perf_event_open", libc::SYS_perf_event_open, [0; 6]),
         ("open_by_handle_at", libc::SYS_open_by_handle_at, [0; 6]),
+        ("name_to_handle_at", libc::SYS_name_to_handle_at, [0; 6]),
         ("inotify", libc::SYS_inotify_init1, [0; 6]),
+        ("fanotify", libc::SYS_fanotify_init, [0; 6]),
+        ("limits of the init", libc::SYS_prlimit64, [1, 7, 0, 0, 0, 0]),
+        ("size of a pipe", libc::SYS_fcntl, [1, 1031, 1 << 20, 0, 0, 0]),
         ("mincore", libc::SYS_mincore, [0; 6]),
     ];
     assert_eq!(not_refused(&calls), "{}");

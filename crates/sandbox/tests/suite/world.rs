@@ -20,11 +20,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) fn languages() -> Vec<Language> {
     let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let python = include_str!("../../../tool/src/code/python/runner.py");
+    let later = include_str!("../../../tool/src/code/python/later.py");
     let bash = include_str!("../../../tool/src/code/bash/runner.sh");
     vec![
         Language {
             name: "python".to_owned(),
-            argv: text(&["/usr/bin/python3", "-I", "-X", "utf8", "-c", python]),
+            argv: text(&["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", python, later]),
             env: Vec::new(),
             source: Source::Descriptor,
             verdict: VerdictBy::Frames,

@@ -22,7 +22,7 @@ macro_rules! every_promise {
             living: a_living_instance_has_no_orphans,
                 the_open_runs_of_a_dead_instance_are_orphans_oldest_first,
                 orphans_have_one_heir_until_it_dies_too, an_instance_that_nobody_knows_is_dead,
-                a_repaid_run_is_no_longer_an_orphan;
+                an_unpaid_run_is_nobodys_orphan_until_somebody_has_paid_and_died;
         }
 
         #[test]

@@ -12,6 +12,6 @@ use execgate_sandbox::Language;
 pub fn all() -> Vec<Language> {
     [bash::DEFINITION, python::DEFINITION]
         .into_iter()
-        .filter_map(|(toml, runner)| definition::read(toml, runner).ok())
+        .filter_map(|(toml, scripts)| definition::read(toml, &scripts).ok())
         .collect()
 }

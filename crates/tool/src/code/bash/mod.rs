@@ -1,4 +1,7 @@
 //! `bash`: how its interpreter is started, and the runner script that it starts with.
 
+use super::definition::Scripts;
+
 /// The TOML and the runner script.
-pub(super) const DEFINITION: (&str, &str) = (include_str!("language.toml"), include_str!("runner.sh"));
+pub(super) const DEFINITION: (&str, Scripts) =
+    (include_str!("language.toml"), Scripts { runner: include_str!("runner.sh"), later: "" });

@@ -1,4 +1,9 @@
-//! `python`: how its interpreter is started, and the runner script that it starts with.
+//! `python`: how its interpreter is started, and the runner scripts that it starts with.
 
-/// The TOML and the runner script.
-pub(super) const DEFINITION: (&str, &str) = (include_str!("language.toml"), include_str!("runner.py"));
+use super::definition::Scripts;
+
+/// The TOML, the runner script, and what it compiles only when it is needed.
+pub(super) const DEFINITION: (&str, Scripts) = (
+    include_str!("language.toml"),
+    Scripts { runner: include_str!("runner.py"), later: include_str!("later.py") },
+);
