@@ -45,11 +45,10 @@ pub(super) fn raise_descriptors(slots: usize) -> Result<(), String> {
     if now.current.is_none_or(|current| current >= needed) {
         return Ok(());
     }
-    // Only root may raise the hard limit.
+    // Only root may raise the hard limit, and nobody above what the kernel is set to (fs.nr_open).
     let maximum = now.maximum.map(|maximum| maximum.max(needed));
     setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
-        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: now.maximum }))
-        .map_err(|error| format!("{needed} open files are needed for {slots} slots: {error} (ulimit -Hn)"))
+        .map_err(|error| format!("{slots} slots need {needed} open files (ulimit -Hn): {error}"))
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ mod tests {
     fn every_embedded_definition_is_a_language() {
         let names: Vec<_> = all().into_iter().map(|language| language.name).collect();
         assert_eq!(names, ["bash", "python"]);
-        let open = all().into_iter().flat_map(|language| language.argv).find(|part| part.contains("{runner}"));
+        let open =
+            all().into_iter().flat_map(|language| language.argv).find(|part| part.contains("{runner}"));
         assert_eq!(open, None, "every script is in its place");
     }
 }
