@@ -178,9 +178,7 @@ impl Prepared for PreparedRun {
             watch.abort();
             match run {
                 Ok(Ok(run)) => Ok(product(language, wall, run)),
-                Ok(Err(error @ (RunError::Follow(_) | RunError::HelperGone))) => {
-                    Err(RunFault::Lost(error.to_string()))
-                }
+                Ok(Err(error)) if error.is_lost() => Err(RunFault::Lost(error.to_string())),
                 Ok(Err(error)) => Err(not_started(&error).into()),
                 Err(panic) => Err(RunFault::Lost(panic.to_string())),
             }
