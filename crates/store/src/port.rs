@@ -77,7 +77,8 @@ pub trait Store: Send + Sync {
     /// Runs, newest first, without answers and receipts. A `before` that is not there gives an empty page.
     fn list(&self, page: Page) -> Reply<'_, Vec<Record>>;
 
-    /// The runs of dead instances that stand in `execute`, or in `witness` with money still held, oldest first. An instance is dead when
+    /// The runs of dead instances that stand in `execute`, or whose money is still held, and of this instance's
+    /// own the unknown ones whose money is still held; oldest first. An instance is dead when
     /// its lock can be taken; this instance never is. The answer adopts these instances: while this store is
     /// open, no other one is told of their runs, so that two processes never recover the same run.
     fn orphans(&self) -> Reply<'_, Vec<Record>>;

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use execgate_model::Stage;
-use execgate_store::{Page, Record, SettlementWord, Store};
+use execgate_store::{Record, SettlementWord, Store};
 
 use crate::Refusal;
 use crate::execute::Ended;
 use crate::settle::{Held, Settle};
 use crate::witness::{Facts, Render, Witness};
-
-/// Unknown runs that are read at once.
-const PAGE_RUNS: u32 = 1_000;
 
 /// What the room needs.
 #[derive(Clone)]
@@ -44,14 +41,13 @@ impl Recover {
     /// Only if the record cannot be read; a single run that fails is counted and logged.
     pub async fn sweep(&self) -> Result<Recovered, Refusal> {
         let mut found = Recovered::default();
-        let unreleased = self.unreleased().await?;
-        for record in unreleased.into_iter().chain(self.store.orphans().await?) {
-            let (count, result) = match (record.stage, record.settlement) {
-                (Stage::Execute, _) => (&mut found.unknown, self.unknown(&record).await),
-                (Stage::Unknown, _) => (&mut found.settled, self.move_money(&record, false).await),
-                // It waits for a new payment. To ask for the one that failed again could take both.
-                (Stage::Witness, SettlementWord::Unpaid) | (Stage::Parked | Stage::Settled, _) => continue,
-                (Stage::Witness, _) => (&mut found.settled, self.settle(&record).await),
+        for record in self.store.orphans().await? {
+            let (count, result) = match record.stage {
+                Stage::Execute => (&mut found.unknown, self.unknown(&record).await),
+                Stage::Witness => (&mut found.settled, self.settle(&record).await),
+                // Its process died before it let go of the hold: an unknown run is never charged.
+                Stage::Unknown => (&mut found.settled, self.move_money(&record, false).await),
+                Stage::Parked | Stage::Settled => continue,
             };
             match result {
                 Ok(()) => *count += 1,
@@ -62,23 +58,6 @@ impl Recover {
             }
         }
         Ok(found)
-    }
-
-    /// Unknown runs whose process died before it let go of the hold, whichever process that was: an unknown run
-    /// is never charged, and to let go twice takes nothing.
-    async fn unreleased(&self) -> Result<Vec<Record>, Refusal> {
-        let mut found = Vec::new();
-        let mut before = None;
-        loop {
-            let page = Page { before, limit: PAGE_RUNS, stage: Some(Stage::Unknown) };
-            let runs = self.store.list(page).await?;
-            let is_last = runs.len() < PAGE_RUNS as usize;
-            before = runs.last().map(|record| record.run);
-            found.extend(runs.into_iter().filter(|record| record.settlement == SettlementWord::Held));
-            if is_last {
-                return Ok(found);
-            }
-        }
     }
 
     async fn unknown(&self, record: &Record) -> Result<(), Refusal> {

@@ -29,18 +29,19 @@ const FOLDER: &str = "instances";
 const EXTENSION: &str = "lock";
 
 /// The instances that open runs name.
-pub(super) const OPEN_INSTANCES: &str = "SELECT DISTINCT instance FROM run INDEXED BY run_open \
-    WHERE stage <> 'settled' AND stage IN ('execute', 'witness')";
+pub(super) const UNENDED_INSTANCES: &str = "SELECT DISTINCT instance FROM run INDEXED BY run_unended \
+    WHERE (stage = 'execute' OR settlement = 'held') AND instance > x''";
 
 /// The locks that this store holds: its own, and those of the dead whose runs it has been told of.
 #[derive(Debug)]
 pub(super) struct Instances {
     mine: InstanceId,
     folder: PathBuf,
+    /// Dead instances whose lock this store has taken, so that no other process recovers the same runs. Before
+    /// its own: whoever sees this instance dead finds these free.
+    adopted: Mutex<HashMap<InstanceId, Vec<File>>>,
     /// None once this instance has left.
     own: Mutex<Option<File>>,
-    /// Dead instances whose lock this store has taken, so that no other process recovers the same runs.
-    adopted: Mutex<HashMap<InstanceId, Vec<File>>>,
 }
 
 impl Instances {
@@ -104,7 +105,7 @@ impl Instances {
     /// process can be between making its lock file and locking it: under [`opening_lock`].
     pub(super) fn sweep(&self, conn: &Connection) -> Result<(), StoreError> {
         let doing = "sweep out dead instances";
-        let open: HashSet<InstanceId> = seen_in_open_runs(conn)?.into_iter().collect();
+        let open: HashSet<InstanceId> = seen_in_unended_runs(conn)?.into_iter().collect();
         let done = |instance: &InstanceId| *instance != self.mine && !open.contains(instance);
         for instance in
             lock_files(&self.folder).map_err(|error| backend(doing, error))?.into_iter().filter(done)
@@ -121,6 +122,11 @@ impl Instances {
 
     /// Releases every lock and removes the own file: from here on this instance is dead.
     pub(super) fn leave(&self) {
+        for lock in
+            self.adopted.lock().unwrap_or_else(PoisonError::into_inner).drain().flat_map(|(_, locks)| locks)
+        {
+            unlock(&lock);
+        }
         if let Some(own) = self.own.lock().unwrap_or_else(PoisonError::into_inner).take() {
             if let Err(error) = fs::remove_file(lock_path(&self.folder, self.mine)) {
                 tracing::warn!(
@@ -129,11 +135,6 @@ impl Instances {
                 );
             }
             unlock(&own);
-        }
-        for lock in
-            self.adopted.lock().unwrap_or_else(PoisonError::into_inner).drain().flat_map(|(_, locks)| locks)
-        {
-            unlock(&lock);
         }
     }
 }
@@ -146,9 +147,9 @@ fn unlock(lock: &File) {
 }
 
 /// The instances that open runs name, dead and alive. Reads only open runs, whatever the history.
-pub(super) fn seen_in_open_runs(conn: &Connection) -> Result<Vec<InstanceId>, StoreError> {
+pub(super) fn seen_in_unended_runs(conn: &Connection) -> Result<Vec<InstanceId>, StoreError> {
     let read = |row: &Row<'_>| rows::value(row, 0, "instance").map(InstanceId::from_stored);
-    rows::all(conn, OPEN_INSTANCES, "read the instances of open runs", [], read)
+    rows::all(conn, UNENDED_INSTANCES, "read the instances of open runs", [], read)
 }
 
 /// Waits for its turn to open the record: making the file, switching it to WAL, the schema and the sweep are

@@ -28,10 +28,13 @@ const NOT_SETTLED: &str = select_brief!(
     ORDER BY r.created DESC, r.id DESC LIMIT ?3"
 );
 
-const OPEN_OF: &str = select_record!(
-    "run_open",
-    "WHERE r.stage <> 'settled' AND r.stage IN ('execute', 'witness') \
-     AND r.settlement NOT IN ('unpaid', 'pending') AND r.instance = ?1"
+const UNENDED_OF: &str =
+    select_record!("run_unended", "WHERE (r.stage = 'execute' OR r.settlement = 'held') AND r.instance = ?1");
+
+/// Of the living, only what is over: an unknown run whose hold could not be let go of is asked for again.
+const UNRELEASED_OF: &str = select_record!(
+    "run_unended",
+    "WHERE (r.stage = 'execute' OR r.settlement = 'held') AND r.instance = ?1 AND r.stage = 'unknown'"
 );
 
 /// A page of runs, newest first. A `before` that names no run gives an empty page.
@@ -59,9 +62,10 @@ fn place(conn: &Connection, run: RunId) -> Result<Option<(i64, i64)>, StoreError
 
 /// The runs of dead instances, oldest first. Takes the locks of these instances before it reads their runs.
 pub(super) fn orphans(conn: &Connection, instances: &Instances) -> Result<Vec<Record>, StoreError> {
-    let mut found = Vec::new();
-    for dead in instances.adopt(conn, instances::seen_in_open_runs(conn)?)? {
-        found.extend(rows::all(conn, OPEN_OF, "read orphans", [dead.as_bytes()], rows::record)?);
+    let mine = instances.mine();
+    let mut found = rows::all(conn, UNRELEASED_OF, "read orphans", [mine.as_bytes()], rows::record)?;
+    for dead in instances.adopt(conn, instances::seen_in_unended_runs(conn)?)? {
+        found.extend(rows::all(conn, UNENDED_OF, "read orphans", [dead.as_bytes()], rows::record)?);
     }
     found.sort_by_key(|record| record.created);
     Ok(found)
@@ -71,16 +75,18 @@ pub(super) fn orphans(conn: &Connection, instances: &Instances) -> Result<Vec<Re
 mod tests {
     use rusqlite::Connection;
 
-    use super::{ANY_STAGE, NOT_SETTLED, OPEN_OF, SETTLED};
+    use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_OF, UNRELEASED_OF};
     use crate::sqlite::forget::OLDEST_ANSWERS;
-    use crate::sqlite::instances::OPEN_INSTANCES;
+    use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
 
     #[test]
     fn no_listing_scans_or_sorts_history() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
-        for sql in [ANY_STAGE, SETTLED, NOT_SETTLED, OPEN_OF, OPEN_INSTANCES, OLDEST_ANSWERS] {
+        for sql in
+            [ANY_STAGE, SETTLED, NOT_SETTLED, UNENDED_OF, UNRELEASED_OF, UNENDED_INSTANCES, OLDEST_ANSWERS]
+        {
             let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let parameters = plan.parameter_count();
             let steps =

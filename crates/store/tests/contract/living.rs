@@ -16,20 +16,22 @@ pub(crate) async fn a_living_instance_has_no_orphans(backend: &impl Backend) {
 pub(crate) async fn the_open_runs_of_a_dead_instance_are_orphans_oldest_first(backend: &impl Backend) {
     let (dying, heir) = (backend.open(), backend.open());
     let id = dying.instance();
+    // The second is paid: its money is open until it is settled.
+    let claim = |number| Claim { payment: (number == 2).then(|| payment(2)), ..claim(id, number) };
     for number in [4, 3, 2, 1] {
-        dying.claim(claim(id, number)).await.unwrap();
+        dying.claim(claim(number)).await.unwrap();
     }
     dying.finish(finish(id, 2, Stage::Witness)).await.unwrap();
     dying.finish(finish(id, 3, Stage::Settled)).await.unwrap();
     dying.close().await;
 
-    let witnessed = recorded(held(&claim(id, 2)), &finish(id, 2, Stage::Witness));
-    let expected = [held(&claim(id, 1)), witnessed, held(&claim(id, 4))];
+    let witnessed = recorded(held(&claim(2)), &finish(id, 2, Stage::Witness));
+    let expected = [held(&claim(1)), witnessed, held(&claim(4))];
     assert_eq!(heir.orphans().await.unwrap(), expected);
 
     assert_eq!(heir.finish(finish(id, 1, Stage::Unknown)).await.unwrap(), Finished::Recorded);
     heir.settle(run_id(2), SettlementWord::Released, None, None).await.unwrap();
-    assert_eq!(heir.orphans().await.unwrap(), [held(&claim(id, 4))]);
+    assert_eq!(heir.orphans().await.unwrap(), [held(&claim(4))]);
 }
 
 pub(crate) async fn orphans_have_one_heir_until_it_dies_too(backend: &impl Backend) {

@@ -47,6 +47,8 @@ CREATE UNIQUE INDEX run_by_approval ON run (approval_key) WHERE approval_key IS 
 CREATE INDEX run_by_created ON run (created, id);
 -- Small whatever the history: only runs that are not closed are in it.
 CREATE INDEX run_open ON run (stage, created, id) WHERE stage <> 'settled';
+-- What a dead instance leaves to do: an end to be told, or money to be moved. Small for the same reason.
+CREATE INDEX run_unended ON run (instance) WHERE stage = 'execute' OR settlement = 'held';
 
 CREATE TABLE payment (
     id     INTEGER PRIMARY KEY,
