@@ -20,7 +20,10 @@
 //! Nobody outside this crate can make a first ticket:
 //!
 //! ```compile_fail
-//! let ticket = execgate_flow::ticket::Ticket::<execgate_flow::ticket::Proposed>::issue(todo!());
+//! use execgate_flow::ticket::{Proposed, Ticket};
+//! fn forge(quote: &execgate_flow::propose::Quote) -> Ticket<Proposed> {
+//!     Ticket::issue(quote) // private to the crate
+//! }
 //! ```
 
 use core::marker::PhantomData;
