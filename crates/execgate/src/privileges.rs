@@ -109,6 +109,30 @@ impl Account {
     }
 }
 
+/// Root that has stepped aside for a while.
+pub(crate) struct Aside(());
+
+impl Account {
+    /// Acts as this account until [`Aside::step_back`]: for a command whose user wants files written in the end,
+    /// and that looks at a guest's bytes before. What the server does for good, this does for the meantime.
+    pub(crate) fn step_aside(self) -> anyhow::Result<Aside> {
+        let uid = Uid::from_raw(self.uid);
+        // The real and the saved id stay, by which it comes back.
+        set_thread_res_uid(Uid::ROOT, uid, Uid::ROOT).context("failed to step aside from root")?;
+        if geteuid() != uid {
+            bail!("root could not be put aside");
+        }
+        Ok(Aside(()))
+    }
+}
+
+impl Aside {
+    /// Is root again.
+    pub(crate) fn step_back(self) -> anyhow::Result<()> {
+        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).context("failed to be root again")
+    }
+}
+
 /// If root looks into somebody's data directory, it does so as its owner: a file of root's in there would lock
 /// the server out.
 pub(crate) fn become_owner_of(folder: &Path) -> anyhow::Result<()> {

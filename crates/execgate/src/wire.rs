@@ -22,7 +22,7 @@ use execgate_receipt::{Gateway, SigningKey, digest_json};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{Config as SandboxConfig, HelperLink, ImageRoot, Sandbox, Tier, TierChoice};
 use execgate_store::{OpenOptions, Store, open};
-use execgate_tool::{Interpreter, Registry, Tool, builtin, code};
+use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, builtin, code};
 use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, Pulse, ServiceInfo};
 use serde_json::json;
 
@@ -74,21 +74,56 @@ pub(crate) fn tier(setting: TierSetting, strongest_allowed: bool) -> TierChoice 
     }
 }
 
-/// A sandbox of every language, behind a helper that was started before.
-pub(crate) fn sandbox(
-    helper: HelperLink,
-    image: &Image,
-    tier: TierChoice,
-    slots: usize,
-) -> anyhow::Result<Arc<Sandbox>> {
-    let config = SandboxConfig {
-        image: ImageRoot { path: image.root.clone(), digest: image.digest.clone() },
-        languages: code::all(),
-        slots,
-        tier,
-    };
-    let sandbox = Sandbox::start(helper, config).context("the sandbox could not be started")?;
-    Ok(Arc::new(sandbox))
+/// What a sandbox will be made of: its helper was started while this process may have been root.
+pub(crate) struct Jail {
+    /// The profile; empty for the one of calls that name none.
+    pub(crate) name: String,
+    pub(crate) helper: HelperLink,
+    pub(crate) image: Image,
+    pub(crate) slots: usize,
+}
+
+impl Jail {
+    /// The sandbox, with every language that the image has. Two that live at the same time need two blocks of ids.
+    pub(crate) fn start(self, tier: TierChoice, id_block: u8) -> anyhow::Result<Arc<Sandbox>> {
+        let config = SandboxConfig {
+            image: ImageRoot { path: self.image.root.clone(), digest: self.image.digest.clone() },
+            languages: code::present(&self.image.root),
+            slots: self.slots,
+            tier,
+            id_block,
+        };
+        let sandbox = Sandbox::start(self.helper, config).context("the sandbox could not be started")?;
+        Ok(Arc::new(sandbox))
+    }
+}
+
+/// The jails of a gateway: that of calls that name no profile, and those of the profiles. Needs whatever rights the
+/// helpers are to have.
+pub(crate) fn jails(settings: &Settings) -> anyhow::Result<Vec<Jail>> {
+    let spawn = || execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started");
+    let default =
+        Jail { name: String::new(), helper: spawn()?, image: image(settings)?, slots: settings.slots };
+    let mut jails = vec![default];
+    for profile in &settings.profiles {
+        let image = Image::open(&settings.image_cache, &profile.image)
+            .with_context(|| format!("failed to open the image of the profile `{}`", profile.name))?;
+        let slots = profile.slots.unwrap_or(settings.slots);
+        jails.push(Jail { name: profile.name.clone(), helper: spawn()?, image, slots });
+    }
+    Ok(jails)
+}
+
+/// The sandboxes of a gateway's jails.
+pub(crate) fn profiles(jails: Vec<Jail>, tier: TierChoice) -> anyhow::Result<Option<Profiles>> {
+    let mut default = None;
+    let mut named = Vec::new();
+    for (block, jail) in (0..=u8::MAX).zip(jails) {
+        let name = jail.name.clone();
+        let sandbox = jail.start(tier, block)?;
+        if name.is_empty() { default = Some(sandbox) } else { named.push((name, sandbox)) }
+    }
+    Ok(default.map(|default| Profiles::new(default, named)))
 }
 
 /// Opens the record of a data directory as a new instance.
@@ -158,15 +193,17 @@ pub(crate) fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
     key: SigningKey,
-    sandbox: Option<Arc<Sandbox>>,
+    profiles: Option<Profiles>,
 ) -> anyhow::Result<Gate> {
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
     let rails = Rails::new(Arc::new(Free), []);
     let mut tools: Vec<Box<dyn Tool>> = builtin::all();
-    for language in sandbox.iter().flat_map(|sandbox| code::all().into_iter().map(move |l| (l, sandbox))) {
-        tools.push(Box::new(Interpreter::new(language.0.name, Arc::clone(language.1))));
+    if let Some(profiles) = &profiles {
+        for language in profiles.languages() {
+            tools.push(Box::new(Interpreter::new(language, profiles.clone())));
+        }
     }
     let rules = json!({"allowed_actions": settings.allowed_actions});
     let rules = PolicySet::new(settings.allowed_actions.clone(), digest_json(&rules)?);
@@ -185,8 +222,12 @@ pub(crate) fn gate(
         witness: witness.clone(),
         settle: settle.clone(),
     };
-    let sandbox_pulse = sandbox.clone().map(|sandbox| Arc::new(move || sandbox.is_alive()) as Pulse);
-    let sandbox = sandbox.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string());
+    let pulse = |profiles: Profiles| {
+        Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.is_alive())) as Pulse
+    };
+    let sandbox_pulse = profiles.clone().map(pulse);
+    let default = profiles.as_ref().and_then(|profiles| profiles.find(None));
+    let sandbox = default.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string());
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms),
         store: Arc::clone(&store),
@@ -201,6 +242,8 @@ pub(crate) fn gate(
             sandbox,
         },
         sandbox_pulse,
+        catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
+        prices: Prices::free(),
         tenant: settings.tenant.clone(),
         clock,
         entropy,

@@ -165,7 +165,7 @@ impl Walk {
             Claimed::Earlier(record) => return self.earlier(*record, &quote, &hold).await,
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
-        let ended = rooms.execute.run(&claim, quote.into_call(), self.cancel.clone()).await?;
+        let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
         let ticket = ticket.advance::<ticket::Executed>(&ended);
         self.laps.lap(Room::Execute);
 

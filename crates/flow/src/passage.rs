@@ -78,6 +78,9 @@ pub enum Refusal {
         /// The price.
         price: Amount,
     },
+    /// Output would be given away before the money is taken (CONTRACTS 3).
+    #[error("a priced action is not streamed, since it is paid when it has ended; ask for application/json")]
+    WatchedUnpaid,
     /// What came does not pay for this.
     #[error("payment is refused: {reason}")]
     PaymentRefused {
@@ -192,6 +195,7 @@ impl Refusal {
             | Self::BadId(_)
             | Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
+            | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused
             | Self::Denied { .. }
@@ -218,6 +222,7 @@ impl Refusal {
             | Self::AnswerExpired { .. } => Room::Propose,
             Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
+            | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused => Room::Pay,
             Self::Denied { .. } | Self::IamUnreachable => Room::Authorise,
@@ -242,6 +247,7 @@ impl Refusal {
             Self::BadId(_) => "bad-name",
             Self::PaymentRequired { .. } => "payment-required",
             Self::PaymentRefused { .. } => "payment-refused",
+            Self::WatchedUnpaid => "stream-needs-upfront",
             Self::RailUnavailable { .. } => "rail-unavailable",
             Self::PaymentReused => "payment-reused",
             Self::Denied { rule, .. } | Self::ApprovalMissing { rule, .. } => rule,

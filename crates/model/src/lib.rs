@@ -5,12 +5,15 @@
 
 mod caller;
 mod digest;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod id;
 mod money;
 mod outcome;
 mod port;
 mod proposal;
 mod stage;
+mod watcher;
 
 pub use caller::{Caller, Identity, Scope};
 pub use digest::{Digest, DigestError};
@@ -18,5 +21,6 @@ pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, Ten
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};
-pub use proposal::{Credential, Effect, Proposal, RunOptions, Surface};
+pub use proposal::{Credential, Effect, Offer, Proposal, RunOptions, Surface};
 pub use stage::Stage;
+pub use watcher::{Progress, Watcher};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ActionName, Caller, Nonce};
+use crate::{ActionName, Caller, Nonce, Watcher};
 
 /// Whether something may happen outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Effect {
 pub enum Surface {
     /// `POST /execute`.
     Execute,
+    /// `POST /api/code-run`, `/api/code-run-pro` and `/api/code/run`.
+    CodeRun,
 }
 
 impl Surface {
@@ -29,6 +31,36 @@ impl Surface {
     pub const fn charges_timeouts(self) -> bool {
         match self {
             Self::Execute => true,
+            Self::CodeRun => false,
+        }
+    }
+}
+
+/// What is sold under a name of its own: code with its own bounds and price (PRODUCT B).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Offer {
+    /// `/api/code-run`.
+    #[serde(rename = "code-run")]
+    CodeRun,
+    /// `/api/code-run-pro`.
+    #[serde(rename = "code-run-pro")]
+    CodeRunPro,
+    /// `/api/code/run`.
+    #[serde(rename = "code/run")]
+    CodeRunBasic,
+}
+
+impl Offer {
+    /// Every offer.
+    pub const ALL: [Self; 3] = [Self::CodeRun, Self::CodeRunPro, Self::CodeRunBasic];
+
+    /// The name in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CodeRun => "code-run",
+            Self::CodeRunPro => "code-run-pro",
+            Self::CodeRunBasic => "code/run",
         }
     }
 }
@@ -39,6 +71,9 @@ pub struct RunOptions {
     /// The wanted deadline in milliseconds; the action's own bound still holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Under which offer it was asked for, where it was under one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
 }
 
 /// A payment credential as it came in, still unread: which rail it is for, and its bytes.
@@ -77,4 +112,6 @@ pub struct Proposal {
     pub approval: Option<Value>,
     /// A payment credential, unread.
     pub credential: Option<Credential>,
+    /// Who sees the output as it comes, if anybody.
+    pub watcher: Option<Watcher>,
 }

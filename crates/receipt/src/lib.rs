@@ -19,6 +19,8 @@ mod digest;
 mod envelope;
 mod facts;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod key;
 mod seal;
 mod statement;

@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
-    Config, HELPER_ARGUMENT, ImageRoot, Language, Request, Sandbox, Source, Tier, TierChoice, Verdict,
-    VerdictBy, helper_main, spawn_helper,
+    Config, HELPER_ARGUMENT, ImageRoot, Request, Sandbox, Tier, TierChoice, Verdict, helper_main,
+    spawn_helper,
 };
+use execgate_tool::code;
 
 /// Longer than any jail takes to be torn down.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,42 +38,17 @@ fn main() -> ExitCode {
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/sandbox-images");
     let image = Image::ensure(&cache, &Recipe::host(), &mut |_| {}).unwrap();
     let config = Config {
+        languages: code::present(&image.root),
         image: ImageRoot { path: image.root, digest: image.digest },
-        languages: languages(),
         slots: 8,
         tier: TierChoice::Exactly(Tier::Jail),
+        id_block: 0,
     };
     let sandbox = Sandbox::start(helper, config).unwrap();
     in_turn(&sandbox, rounds);
     stages(&sandbox, rounds);
     at_once(&sandbox, rounds);
     ExitCode::SUCCESS
-}
-
-fn languages() -> Vec<Language> {
-    let language = |name: &str, argv: &[&str], verdict| Language {
-        name: name.to_owned(),
-        argv: argv.iter().map(|part| (*part).to_owned()).collect(),
-        env: Vec::new(),
-        source: Source::Descriptor,
-        verdict,
-    };
-    let python = include_str!("../../tool/src/code/python/runner.py");
-    let later = include_str!("../../tool/src/code/python/later.py");
-    let bash = include_str!("../../tool/src/code/bash/runner.sh");
-    vec![
-        language(
-            "python",
-            &["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", python, later],
-            VerdictBy::Frames,
-        ),
-        language(
-            "bash",
-            &["/usr/bin/bash", "--noprofile", "--norc", "-c", bash, "bash"],
-            VerdictBy::ExitStatus,
-        ),
-        language("true", &["/usr/bin/true"], VerdictBy::ExitStatus),
-    ]
 }
 
 fn jailed(sandbox: &Sandbox, language: &str, code: &str) {

@@ -27,6 +27,9 @@ pub struct Config {
     pub slots: usize,
     /// Which tier to serve.
     pub tier: TierChoice,
+    /// Which block of user ids the guests have; two sandboxes that live at the same time need two.
+    #[serde(default)]
+    pub id_block: u8,
 }
 
 impl Config {
@@ -47,6 +50,15 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// Every tier, from the weakest to the strongest.
+    pub const ALL: [Self; 3] = [Self::JailSingleUid, Self::JailNoCgroup, Self::Jail];
+
+    /// The tier of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.name() == name)
+    }
+
     /// The name in configuration, answers and receipts.
     pub fn name(self) -> &'static str {
         match self {

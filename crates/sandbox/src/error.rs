@@ -59,6 +59,9 @@ pub enum RunError {
     /// The memory file for code, arguments or input could not be made.
     #[error("failed to store the request")]
     Store(#[source] io::Error),
+    /// The patterns of the files to bring back are wrong.
+    #[error("`{0}` is no pattern of file names")]
+    Pattern(String),
     /// A pipe or socket for the run could not be made.
     #[error("failed to make the pipes of the run")]
     Pipes(#[source] io::Error),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::enforced::Enforced;
+use crate::files::CollectedFile;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,10 @@ pub struct Run {
     pub value: Option<String>,
     /// The exception, if the verdict is one that an exception led to.
     pub exception: Option<Exception>,
+    /// The rich results, in their order: texts that should be JSON objects, of the guest's making.
+    pub displays: Vec<String>,
+    /// The files that were asked for, by path.
+    pub files: Vec<CollectedFile>,
     /// What it used.
     pub usage: Usage,
     /// What held it.

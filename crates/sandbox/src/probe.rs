@@ -79,7 +79,8 @@ fn skeleton(scratch: &Path) -> std::io::Result<PathBuf> {
 
 fn build(tier: Tier, root: PathBuf) -> Result<Enforced, String> {
     let image = ImageRoot { path: root, digest: String::new() };
-    let config = Config { image, languages: Vec::new(), slots: 1, tier: TierChoice::Exactly(tier) };
+    let tier = TierChoice::Exactly(tier);
+    let config = Config { image, languages: Vec::new(), slots: 1, tier, id_block: 0 };
     let started = spawn_helper().and_then(|link| Sandbox::start(link, config));
     match started {
         Ok(sandbox) => Ok(sandbox.enforced()),

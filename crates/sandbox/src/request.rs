@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::files::{Collect, PlacedFile};
 use crate::limits::Limits;
 
 /// What to run.
@@ -17,6 +18,14 @@ pub struct Request {
     pub code: Vec<u8>,
     /// Arguments for the code; at most [`Request::ARGS_BYTES_MAX`] together, without NUL.
     pub args: Vec<String>,
+    /// What the language's runner is told of the run, beside `rich` and `stdin`, in words of its own.
+    pub words: Vec<String>,
+    /// Whether the runner should tell rich results: pictures, tables, whatever the language has.
+    pub rich: bool,
+    /// Files that are there when the code starts.
+    pub files: Vec<PlacedFile>,
+    /// Files to bring back at the end, if any.
+    pub collect: Option<Collect>,
     /// What the code reads from standard input.
     pub stdin: Stdin,
     /// What it may use.
@@ -25,6 +34,18 @@ pub struct Request {
     pub cancel: Option<Cancel>,
     /// Sees output as it comes, up to the cap that is kept.
     pub sink: Option<Sink>,
+    /// Whether output is also kept for the end.
+    pub keep: Keep,
+}
+
+/// What becomes of output, beside being shown as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// It is part of the [`crate::Run`].
+    #[default]
+    Output,
+    /// Whoever watched has seen it.
+    Nothing,
 }
 
 /// A callback for live output.
@@ -40,10 +61,15 @@ impl Request {
             language: language.into(),
             code: code.into(),
             args: Vec::new(),
+            words: Vec::new(),
+            rich: false,
+            files: Vec::new(),
+            collect: None,
             stdin: Stdin::Empty,
             limits: Limits::default(),
             cancel: None,
             sink: None,
+            keep: Keep::Output,
         }
     }
 }
@@ -54,6 +80,7 @@ impl fmt::Debug for Request {
             .field("language", &self.language)
             .field("code_bytes", &self.code.len())
             .field("args", &self.args.len())
+            .field("files", &self.files.len())
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

@@ -27,6 +27,7 @@ pub fn ask(action: &str) -> Ask {
         caller: Caller { tenant: tenant(), identity: Identity::Local },
         approval: None,
         credential: None,
+        watcher: None,
     })
 }
 

@@ -26,6 +26,7 @@ use execgate_tool::{Registry, builtin};
 use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, ServiceInfo, router};
 use tower::ServiceExt as _;
 
+use crate::languages::ScriptedLanguages;
 use crate::mortal::MortalStore;
 use crate::rail::ScriptedRail;
 use crate::{Bench, Death, Life, Reply, Settings, Shared, Turns};
@@ -123,6 +124,8 @@ impl Gate {
                 sandbox: "off".to_owned(),
             },
             sandbox_pulse: None,
+            catalogue: Some(Arc::new(ScriptedLanguages)),
+            prices: settings.prices(),
             tenant: crate::ask::tenant(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, ErrorReport, LimitKind, Product, Verdict};
+use execgate_model::{BoxFuture, ErrorReport, LimitKind, Product, Progress, Verdict};
 use execgate_tool::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::languages::ScriptedLanguage;
 use crate::{Event, Journal, Life};
 
 /// What a scripted tool does.
@@ -104,7 +105,8 @@ impl Bench {
             let place = Place { bench: Arc::clone(bench), life: Arc::clone(life), slots: Arc::clone(&slots) };
             Box::new(ScriptedTool { name, deed, place }) as Box<dyn Tool>
         };
-        DEEDS.iter().map(tool).collect()
+        let tools = || DEEDS.iter().map(tool).collect::<Vec<_>>();
+        tools().into_iter().chain(ScriptedLanguage::all(tools())).collect()
     }
 }
 
@@ -182,6 +184,9 @@ impl Prepared for ScriptedRun {
             }
             let journal = &self.place.bench.journal;
             journal.write(Event::Started { run: context.run, mark: self.mark.clone() });
+            if let Some(watcher) = &context.watcher {
+                watcher.see(Progress::Stdout(b"seen"));
+            }
             match self.deed {
                 Deed::Ends(end) => Ok(product(end, &self.payload)),
                 Deed::Blocks | Deed::BlocksTheSlot => {

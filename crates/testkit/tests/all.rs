@@ -1,12 +1,15 @@
 //! The one integration-test binary: the corridor as its callers, its operator and its auditor see it.
 //!
 //! One file a room; `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
-//! HTTP says, `outcomes` the table of CONTRACTS 3. A test reads its answers from outside: the bank's books, the
-//! starts of handlers, the record, the receipt.
+//! HTTP says, `shapes` and `any_call` what it says to bad input on every surface, `code` and `streaming` what the
+//! surfaces say that sell code, `outcomes` the table of CONTRACTS 3. A test reads its answers from outside: the bank's
+//! books, the starts of handlers, the record, the receipt.
 
 #[cfg(test)]
 mod suite {
+    mod any_call;
     mod callers;
+    mod code;
     mod crash;
     mod doors;
     mod execute;
@@ -16,6 +19,8 @@ mod suite {
     mod pay;
     mod propose;
     mod settle;
+    mod shapes;
     mod simulation;
+    mod streaming;
     mod witness;
 }

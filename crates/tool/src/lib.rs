@@ -3,13 +3,17 @@
 //! Must never load code at run time, and never decides whether something may run.
 
 pub mod builtin;
+mod catalogue;
 pub mod code;
-mod envelope;
 mod interpreter;
 mod port;
 mod pure;
 mod registry;
 
-pub use interpreter::Interpreter;
+#[cfg(any(test, fuzzing))]
+pub use interpreter::fuzz;
+
+pub use catalogue::{Catalogue, Languages};
+pub use interpreter::{Interpreter, Profiles, file_json, rich_results};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError};

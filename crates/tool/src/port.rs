@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, Effect, Product, RunId, RunOptions};
+use execgate_model::{BoxFuture, Effect, Product, RunId, RunOptions, Watcher};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -90,6 +90,8 @@ pub struct RunContext {
     pub run: RunId,
     /// Whether somebody wants it to end.
     pub cancel: Cancel,
+    /// Who sees its output as it comes.
+    pub watcher: Option<Watcher>,
 }
 
 /// A call that is checked and only has to be started.

@@ -6,13 +6,20 @@ use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use execgate_receipt::parse_strict;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::Problem;
 
-/// The largest body, in bytes: code of 50,000 characters of four bytes, escaped, and room for the rest.
-const BODY_MAX: usize = 1 << 20;
+/// The largest body, in bytes: 4 MiB of files as base64, or as escaped text, and the rest.
+const BODY_MAX: usize = 8 << 20;
+
+/// Up to this many bytes a body needs no place of its own; most calls are far smaller.
+const SMALL_MAX: usize = 1 << 20;
+
+/// Larger bodies that are held at once: what bounds the memory that callers can fill by sending slowly.
+static LARGE: Semaphore = Semaphore::const_new(16);
 
 /// How long a whole body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -26,20 +33,33 @@ pub(crate) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<S
     if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
         return Err(Problem::too_large(BODY_MAX));
     }
-    let bytes = match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(Problem::too_large(BODY_MAX));
-        }
-        Ok(Err(_)) => return Err(Problem::bad_request("broken-body", "the body broke off")),
-        Err(_) => return Err(Problem::slow_body()),
-    };
+    let read = tokio::time::timeout(BODY_TIME, whole(body)).await;
+    let (bytes, _place) = read.map_err(|_| Problem::slow_body())??;
     let value = parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))?;
     if let Value::Object(fields) = value {
         Ok(fields)
     } else {
         Err(Problem::bad_field("", "the body must be a JSON object"))
     }
+}
+
+/// Reads a body to its end, and holds a place among the large ones for as long as a large one is held.
+async fn whole(mut body: Body) -> Result<(Vec<u8>, Option<SemaphorePermit<'static>>), Problem> {
+    let mut bytes = Vec::new();
+    let mut place = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad_request("broken-body", "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = bytes.len() + data.len();
+        if length > BODY_MAX {
+            return Err(Problem::too_large(BODY_MAX));
+        }
+        if length > SMALL_MAX && place.is_none() {
+            place = Some(LARGE.try_acquire().map_err(|_| Problem::many_large_bodies())?);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, place))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -59,6 +79,20 @@ impl Fields {
     /// A field of any type; null is as good as absent.
     pub(crate) fn any(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A switch, which is off where it is absent.
+    pub(crate) fn switch(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.any(name) {
+            None => Ok(false),
+            Some(Value::Bool(on)) => Ok(on),
+            Some(_) => Err(Problem::bad_field(format!("/{name}"), format!("`{name}` must be true or false"))),
+        }
+    }
+
+    /// Everything that is left.
+    pub(crate) fn rest(self) -> Map<String, Value> {
+        self.0
     }
 
     /// A text that must be there.

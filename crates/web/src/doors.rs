@@ -35,7 +35,7 @@ pub(crate) async fn guard(State(house): State<Arc<House>>, request: Request, nex
     }
 }
 
-fn check(rules: &DoorRules, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check(rules: &DoorRules, headers: &HeaderMap) -> Result<(), Problem> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Problem::bad_request("host", "exactly one Host header is needed"));
@@ -44,7 +44,7 @@ fn check(rules: &DoorRules, headers: &HeaderMap) -> Result<(), Problem> {
     if !host_name(&host).is_some_and(|name| is_ours(rules, name)) {
         return Err(Problem::misdirected());
     }
-    if let Some(origin) = headers.get(ORIGIN) {
+    for origin in headers.get_all(ORIGIN) {
         // The whole authority: a page on another port of this machine is a page from elsewhere.
         let same = origin.to_str().ok().and_then(origin_authority).is_some_and(|origin| origin == host);
         if !same {

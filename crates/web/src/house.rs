@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use execgate_flow::Corridor;
+use execgate_flow::propose::Prices;
 use execgate_model::{Clock, Entropy, TenantId};
 use execgate_store::Store;
+use execgate_tool::Languages;
 use serde::Serialize;
 
 use crate::doors::DoorRules;
+use crate::figures::Figures;
 use crate::render::ExecuteWords;
 
 /// Whether `/execute` asks for a signed artifact.
@@ -46,6 +49,10 @@ pub struct HouseParts {
     pub info: ServiceInfo,
     /// Whether the sandbox still answers; none where code is off.
     pub sandbox_pulse: Option<Pulse>,
+    /// The languages that are served; none where code is off.
+    pub catalogue: Option<Arc<dyn Languages>>,
+    /// What is asked for them.
+    pub prices: Prices,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// The time.
@@ -58,13 +65,14 @@ pub struct HouseParts {
 pub struct House {
     pub(crate) parts: HouseParts,
     pub(crate) execute_words: Arc<ExecuteWords>,
+    pub(crate) figures: Figures,
 }
 
 impl House {
     /// A gateway of these parts.
     #[must_use]
     pub fn new(parts: HouseParts) -> Self {
-        Self { parts, execute_words: Arc::new(ExecuteWords) }
+        Self { parts, execute_words: Arc::new(ExecuteWords), figures: Figures::new() }
     }
 
     /// Turns new runs away from now on.

@@ -5,6 +5,9 @@
 mod body;
 mod caller;
 mod doors;
+mod figures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod house;
 mod http;
 mod openapi;
@@ -12,6 +15,8 @@ mod problem;
 mod render;
 mod router;
 mod server;
+mod shape;
+mod upload;
 
 pub use doors::DoorRules;
 pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo};

@@ -10,6 +10,12 @@ pub fn document(version: &str) -> Value {
     document
 }
 
+/// A schema, or the one that it refers to, in full.
+pub(crate) fn resolved(document: &Value, schema: &Value) -> Value {
+    let named = schema["$ref"].as_str().and_then(|name| name.strip_prefix('#'));
+    named.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema).clone()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

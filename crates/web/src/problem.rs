@@ -10,6 +10,7 @@ use execgate_flow::{Refusal, Room};
 use execgate_model::{Digest, RunId};
 use execgate_receipt::StrictError;
 use execgate_store::Answer;
+use execgate_tool::NotStarted;
 use serde::Serialize;
 
 /// Where the kinds of problems are described; `#` and the code follow.
@@ -17,6 +18,18 @@ const TYPE_BASE: &str = "https://execgate.dev/problems#";
 
 /// How long a caller should wait when we are full, in seconds.
 const RETRY_AFTER_S: u16 = 1;
+
+/// The shape in which a surface tells its problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// RFC 9457.
+    Problem,
+    /// `{"error": …}`, as the code-run services have it.
+    CodeRun,
+}
+
+/// The statuses that the code-run services themselves answer.
+const PLAIN: [u16; 8] = [400, 404, 405, 408, 413, 415, 502, 503];
 
 /// One problem, as it is sent.
 #[derive(Debug, Clone, Serialize)]
@@ -37,6 +50,9 @@ pub(crate) struct Problem {
     exec_id: Option<RunId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Digest>,
+    /// The same as `detail`, on surfaces whose clients look for it under this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     #[serde(skip)]
     retry: bool,
 }
@@ -54,6 +70,7 @@ impl Problem {
             pointer: None,
             exec_id: None,
             receipt: None,
+            error: None,
             retry: false,
         }
     }
@@ -112,6 +129,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).in_room(Room::Propose)
     }
 
+    /// More large bodies come at once than are held.
+    pub(crate) fn many_large_bodies() -> Self {
+        let detail = "too many large bodies come at once; try again shortly";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "many-large-bodies", detail);
+        Self { retry: true, ..problem.in_room(Room::Propose) }
+    }
+
     /// The body came too slowly, or broke off.
     pub(crate) fn slow_body() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "the body did not come in time")
@@ -130,16 +154,76 @@ impl Problem {
         Self { room: Some(room.as_str()), ..self }
     }
 
+    /// Code is switched off here.
+    pub(crate) fn code_is_off() -> Self {
+        let detail = "code execution is switched off on this gateway (surfaces.code)";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "code-off", detail).in_room(Room::Propose)
+    }
+
     /// The stable code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
 
+    /// The text for the caller.
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The problem as a stored answer.
     pub(crate) fn into_answer(self) -> Answer {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         Answer { status: self.status, content_type: "application/problem+json".to_owned(), body }
+    }
+
+    /// The status, as this surface has it.
+    pub(crate) fn status_in(&self, shape: Shape) -> u16 {
+        match (shape, self.code) {
+            // A sandbox that could not be made is a bad gateway to those who know sandboxes as a service.
+            (Shape::CodeRun, "not-started") => StatusCode::BAD_GATEWAY.as_u16(),
+            (Shape::CodeRun | Shape::Problem, _) => self.status,
+        }
+    }
+
+    /// The problem as a response in the shape of a surface.
+    pub(crate) fn told(self, shape: Shape) -> Response {
+        let retry = self.retry;
+        let mut response = crate::http::write(self.shaped(shape));
+        if retry {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
+    }
+
+    /// The problem in the shape of a surface.
+    pub(crate) fn shaped(self, shape: Shape) -> Answer {
+        if shape == Shape::Problem {
+            return self.into_answer();
+        }
+        let status = self.status_in(shape);
+        let error = match self.code {
+            "no-slot" if self.rule.as_deref() == Some("full") => {
+                "code execution is at capacity - retry shortly".to_owned()
+            }
+            "not-started" => format!("Sandbox creation failed: {}", self.detail),
+            _ => match self.place_within() {
+                Some(place) => format!("{place}: {}", self.detail),
+                None => self.detail.clone(),
+            },
+        };
+        // What its clients know has exactly one member; what they cannot know says all there is to say.
+        if PLAIN.contains(&status) {
+            let body = serde_json::json!({"error": error}).to_string().into_bytes();
+            return Answer { status, content_type: "application/json".to_owned(), body };
+        }
+        Self { status, error: Some(error), ..self }.into_answer()
+    }
+
+    /// The place within a field of the payload, such as `files/3`. The detail names the field, but not which of many.
+    fn place_within(&self) -> Option<&str> {
+        self.pointer.as_deref()?.strip_prefix("/payload/").filter(|place| place.contains('/'))
     }
 }
 
@@ -176,6 +260,10 @@ fn outside_text(refusal: &Refusal) -> String {
     if let Refusal::UnknownAction { action } = refusal {
         return format!("Unknown action: {action}");
     }
+    // Why is for the operator; the log has it.
+    if let Refusal::NoSlot(NotStarted::Fault(_)) = refusal {
+        return "this action cannot start now; nothing is charged, try again".to_owned();
+    }
     refusal.to_string()
 }
 
@@ -188,6 +276,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::BadId(_) => (StatusCode::BAD_REQUEST, "bad-name"),
         Refusal::PaymentRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-required"),
         Refusal::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-refused"),
+        Refusal::WatchedUnpaid => (StatusCode::NOT_ACCEPTABLE, "stream-needs-upfront"),
         Refusal::RailUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rail-unavailable"),
         Refusal::PaymentReused => (StatusCode::CONFLICT, "payment-reused"),
         Refusal::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
@@ -209,11 +298,9 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let retry = self.retry;
-        let mut response = crate::http::write(self.into_answer());
-        if retry {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-        }
+        let mut response = self.clone().told(Shape::Problem);
+        // For a surface with a shape of its own; see `shape`.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -225,5 +312,48 @@ pub(crate) fn seal_headers(response: &mut Response, content_type: &str) {
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     if let Ok(value) = HeaderValue::from_str(content_type) {
         headers.insert(CONTENT_TYPE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_flow::Refusal;
+    use execgate_tool::{BadCall, NotStarted};
+    use serde_json::{Value, json};
+
+    use super::{Problem, Shape};
+
+    fn told(refusal: Refusal, shape: Shape) -> (u16, String, Value) {
+        let answer = Problem::from(refusal).shaped(shape);
+        (answer.status, answer.content_type, serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    #[test]
+    fn what_the_services_answer_has_one_member_and_everything_else_says_all() {
+        let refused = || Refusal::BadCall(BadCall::at("/code", "so not"));
+        let plain = (400, "application/json".to_owned(), json!({"error": "so not"}));
+        assert_eq!(told(refused(), Shape::CodeRun), plain);
+        assert_eq!(told(refused(), Shape::Problem).2["pointer"], "/payload/code");
+        let (status, kind, body) = told(Refusal::WatchedUnpaid, Shape::CodeRun);
+        assert_eq!((status, kind.as_str()), (406, "application/problem+json"));
+        assert_eq!((&body["code"], &body["error"]), (&json!("stream-needs-upfront"), &body["detail"]));
+    }
+
+    #[test]
+    fn one_of_many_is_named() {
+        let bad = Refusal::BadCall(BadCall::at("/files/3", "no base64"));
+        assert_eq!(told(bad, Shape::CodeRun).2, json!({"error": "files/3: no base64"}));
+    }
+
+    #[test]
+    fn why_nothing_can_start_is_for_the_operator() {
+        for fault in [Refusal::NoSlot, Refusal::NotStarted] {
+            for shape in [Shape::Problem, Shape::CodeRun] {
+                let (_, _, body) = told(fault(NotStarted::Fault("/run/helper.sock: gone".to_owned())), shape);
+                assert!(!body.to_string().contains("helper.sock"), "{body}");
+            }
+        }
+        let off = Refusal::NoSlot(NotStarted::Unavailable("no user namespaces here".to_owned()));
+        assert_eq!(told(off, Shape::CodeRun).2, json!({"error": "no user namespaces here"}));
     }
 }

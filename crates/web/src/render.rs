@@ -1,13 +1,13 @@
-//! The words of `/execute` for the end of a run: OpenExec's `{id, action, result, approved, receipt}`.
+//! The words of the surfaces for the end of a run.
 
 use execgate_flow::witness::{Render, Summary};
-use execgate_model::Outcome;
+use execgate_model::{Outcome, Product, Verdict};
 use execgate_store::Answer;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Shape};
 
-/// The words of `/execute`.
+/// The words of `/execute`: OpenExec's `{id, action, result, approved, receipt}`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExecuteWords;
 
@@ -23,12 +23,39 @@ impl Render for ExecuteWords {
                     "approved": true,
                     "receipt": summary.content,
                 });
-                Answer {
-                    status: 200,
-                    content_type: "application/json".to_owned(),
-                    body: body.to_string().into_bytes(),
-                }
+                json_answer(200, &body)
             }
         }
     }
+}
+
+/// The words of the code-run surfaces: the envelope itself, and 504 for a timeout.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CodeWords {
+    /// Whether the caller wants its receipt in the envelope.
+    pub(crate) receipt: bool,
+}
+
+impl Render for CodeWords {
+    fn answer(&self, summary: &Summary<'_>) -> Answer {
+        match summary.outcome {
+            Outcome::Unknown => Problem::unknown_outcome(summary.run, summary.content).shaped(Shape::CodeRun),
+            Outcome::Done { product: Product { verdict: Verdict::Timeout { .. }, error, .. } } => {
+                let told = error.as_ref().map_or("Execution timed out", |error| error.message.as_str());
+                json_answer(504, &json!({"error": told}))
+            }
+            Outcome::Done { product } => {
+                let mut envelope = product.result.clone();
+                if let (true, Value::Object(fields)) = (self.receipt, &mut envelope) {
+                    let receipt = serde_json::from_slice(summary.receipt).unwrap_or_default();
+                    fields.insert("receipt".to_owned(), receipt);
+                }
+                json_answer(200, &envelope)
+            }
+        }
+    }
+}
+
+fn json_answer(status: u16, body: &Value) -> Answer {
+    Answer { status, content_type: "application/json".to_owned(), body: body.to_string().into_bytes() }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{openexec, receipts, runs, service};
+use crate::http::{catalogue, code, openexec, receipts, runs, service};
 use crate::problem::Problem;
+use crate::shape::shape;
 
 /// One route.
 pub(crate) struct Route {
@@ -30,6 +31,15 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/version", handler: || get(service::version) },
     Route { method: Method::GET, path: "/openapi.json", handler: || get(service::openapi) },
     Route { method: Method::POST, path: "/execute", handler: || post(openexec::execute) },
+    Route { method: Method::POST, path: "/api/code-run", handler: || post(code::plain) },
+    Route { method: Method::POST, path: "/api/code-run-pro", handler: || post(code::pro) },
+    Route { method: Method::POST, path: "/api/code/run", handler: || post(code::basic) },
+    Route { method: Method::GET, path: "/api/languages", handler: || get(catalogue::languages) },
+    Route { method: Method::GET, path: "/api/pricing", handler: || get(catalogue::pricing) },
+    Route { method: Method::GET, path: "/api/stats", handler: || get(catalogue::stats) },
+    Route { method: Method::GET, path: "/api/health/services", handler: || get(catalogue::health_services) },
+    Route { method: Method::GET, path: "/.well-known/x402.json", handler: || get(catalogue::x402) },
+    Route { method: Method::GET, path: "/llms.txt", handler: || get(catalogue::llms) },
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
     Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
     Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },
@@ -43,5 +53,6 @@ pub fn router(house: Arc<House>) -> Router {
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
         .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json").into_response() })
         .layer(from_fn_with_state(Arc::clone(&house), guard))
+        .layer(from_fn(shape))
         .with_state(house)
 }

@@ -1,12 +1,13 @@
 //! A listener: bounded connections, bounded times, and an end that lets running requests finish.
 
-use core::convert::Infallible;
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::HOST;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,6 +16,8 @@ use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+
+use crate::upload;
 
 /// How long the head of a request may take.
 const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -101,17 +104,25 @@ fn connection(stream: TcpStream, router: Router) -> impl GracefulConnection<Erro
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
-        async move {
-            Ok::<_, Infallible>(
-                router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}),
-            )
-        }
+        async move { router.oneshot(arrived(request)).await }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEADER_MAX)
         .serve_connection(TokioIo::new(stream), service)
+}
+
+/// A request as the router knows it.
+fn arrived(request: hyper::Request<Incoming>) -> Request {
+    let (mut head, incoming) = request.into_parts();
+    // The host of an absolute target stands above the header (RFC 9112, 3.2.2); the doors read the header.
+    let target = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = target {
+        head.headers.insert(HOST, host);
+    }
+    let body = upload::body(incoming, &head.headers);
+    Request::from_parts(head, body)
 }
 
 async fn pause_after(error: &io::Error) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use execgate_sandbox::image::{Image, Recipe};
+use execgate_sandbox::image::{Image, Recipe, advice};
 use execgate_sandbox::{Report, probe};
 use rustix::process::geteuid;
 use serde_json::json;
@@ -41,7 +41,7 @@ impl Doctor {
         let image = Image::find(&cache, &Recipe::host());
         if self.json {
             let image = image.ok().flatten().map(|image| image.digest);
-            terminal::json(&json!({"report": report, "image": image}))?;
+            terminal::json(&json!({"report": report, "image": image, "missing": advice()}))?;
         } else {
             tell(&report);
             match image {
@@ -50,6 +50,9 @@ impl Doctor {
                     "image      none yet; it is made on first use, or by: execgate image build",
                 ),
                 Err(error) => terminal::line(format_args!("image      cannot be had: {error}")),
+            }
+            for advice in advice() {
+                terminal::line(format_args!("missing    {}; to add: {}", advice.what, advice.command));
             }
         }
         Ok(ExitCode::from(u8::from(!report.has_jail())))

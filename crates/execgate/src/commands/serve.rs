@@ -13,8 +13,9 @@ use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::recover::Recover;
 use execgate_model::{Clock as _, UnixMs};
-use execgate_sandbox::{Enforced, Sandbox};
+use execgate_sandbox::Enforced;
 use execgate_store::Store;
+use execgate_tool::Profiles;
 use execgate_web::{ServerLimits, router, serve};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,7 +59,7 @@ pub(crate) struct Serve {
 pub(crate) struct Ready {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
-    pub(crate) sandbox: Option<Arc<Sandbox>>,
+    pub(crate) profiles: Option<Profiles>,
 }
 
 impl Serve {
@@ -87,14 +88,9 @@ pub(crate) fn prepare(
     account: Option<Account>,
 ) -> anyhow::Result<Ready> {
     wire::make_data_dir(data_dir)?;
-    let sandbox = match settings.code {
-        Switch::Off => None,
-        Switch::On => {
-            let image = wire::image(settings)?;
-            let helper =
-                execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
-            Some((helper, image))
-        }
+    let jails = match settings.code {
+        Switch::Off => Vec::new(),
+        Switch::On => wire::jails(settings)?,
     };
     let listener = TcpListener::bind(settings.listen)
         .with_context(|| format!("failed to listen on {}", settings.listen))?;
@@ -105,11 +101,10 @@ pub(crate) fn prepare(
         account.become_now()?;
     }
     let tier = wire::tier(settings.tier, settings.is_local());
-    let sandbox = sandbox
-        .map(|(helper, image)| wire::sandbox(helper, &image, tier, settings.slots))
-        .transpose()
-        .context("code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest")?;
-    Ok(Ready { listener, address, sandbox })
+    let profiles = wire::profiles(jails, tier).context(
+        "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
+    )?;
+    Ok(Ready { listener, address, profiles })
 }
 
 fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
@@ -121,9 +116,16 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     );
     terminal::line(format_args!("  actions   {actions}"));
-    match &ready.sandbox {
+    match &ready.profiles {
         None => terminal::line("  code      off"),
-        Some(sandbox) => terminal::line(format_args!("  code      {}", enforced_line(&sandbox.enforced()))),
+        Some(profiles) => {
+            for (name, sandbox) in profiles.iter() {
+                let languages: Vec<_> = sandbox.languages().collect();
+                let languages = languages.join(", ");
+                terminal::line(format_args!("  code      {name}: {languages}"));
+                terminal::line(format_args!("            {}", enforced_line(&sandbox.enforced())));
+            }
+        }
     }
     if let Some(account) = account {
         terminal::line(format_args!("  user      {account} (root is dropped)"));
@@ -145,7 +147,7 @@ pub(crate) fn enforced_line(enforced: &Enforced) -> String {
 
 async fn live(settings: &Settings, data_dir: &Path, ready: Ready) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.sandbox)?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles)?;
     let served = gateway.serve(ready.listener, settings.connections, stop).await;
     gateway.close().await;
     served?;
@@ -165,11 +167,11 @@ impl Gateway {
     pub(crate) fn open(
         settings: &Settings,
         data_dir: &Path,
-        sandbox: Option<Arc<Sandbox>>,
+        profiles: Option<Profiles>,
     ) -> anyhow::Result<Self> {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
-        let gate = wire::gate(settings, Arc::clone(&store), key, sandbox)?;
+        let gate = wire::gate(settings, Arc::clone(&store), key, profiles)?;
         Ok(Self { store, gate, keep_answers_days: settings.keep_answers_days })
     }
 

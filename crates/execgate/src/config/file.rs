@@ -1,5 +1,6 @@
 //! The configuration file: TOML, every field optional, an unknown field is an error.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -41,6 +42,7 @@ pub(crate) struct File {
     pub(crate) approval: ApprovalSection,
     pub(crate) surfaces: Surfaces,
     pub(crate) sandbox: SandboxSection,
+    pub(crate) profiles: BTreeMap<String, ProfileSection>,
     pub(crate) log: Log,
 }
 
@@ -91,6 +93,13 @@ pub(crate) struct SandboxSection {
     pub(crate) slots: Option<usize>,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProfileSection {
+    pub(crate) image: String,
+    pub(crate) slots: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -4,6 +4,8 @@
 
 mod environment;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod paths;
 mod settings;
 

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use execgate_model::{ActionName, TenantId};
 
-use super::file::File;
+use super::file::{File, ProfileSection};
 use super::{Environment, Switch, TierSetting, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
+
+/// Runs at once in one sandbox: a jail holds a uid, a cgroup and some memory.
+const SLOTS_MAX: usize = 64;
 
 /// What was given on the command line.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +27,14 @@ pub(crate) struct Flags {
     pub(crate) slots: Option<usize>,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: Option<PathBuf>,
+}
+
+/// An image that calls may choose by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) slots: Option<usize>,
 }
 
 /// The settings of a gateway.
@@ -41,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) slots: usize,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: PathBuf,
+    pub(crate) profiles: Vec<Profile>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
 }
@@ -78,13 +90,14 @@ impl Settings {
             allowed_actions: allowed_actions(environment, &file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),
             tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
-            slots: slots.min(64),
+            slots: slots.min(SLOTS_MAX),
             image: flags.image.clone().or(file.sandbox.image.clone()).filter(|digest| !digest.is_empty()),
             image_cache: image_cache(
                 cache.as_deref().or(file.sandbox.image_cache.as_deref()),
                 root,
                 environment,
             )?,
+            profiles: profiles(&file)?,
             log_file: environment
                 .log_file
                 .clone()
@@ -121,6 +134,24 @@ fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::R
         );
     }
     Ok(())
+}
+
+/// Each profile is a process with ids of its own, of which there are 256 blocks; a few are what anybody needs.
+const PROFILES_MAX: usize = 16;
+
+fn profiles(file: &File) -> anyhow::Result<Vec<Profile>> {
+    if file.profiles.len() > PROFILES_MAX {
+        bail!("there are {} profiles; at most {PROFILES_MAX} can be", file.profiles.len());
+    }
+    let read = |(name, section): (&String, &ProfileSection)| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name == "default" || name.len() > 32 || !name.chars().all(plain) {
+            bail!("a profile cannot be called `{name}`: 1 to 32 of a-z, 0-9 and -, and not `default`");
+        }
+        let slots = section.slots.map(|slots| slots.clamp(1, SLOTS_MAX));
+        Ok(Profile { name: name.clone(), image: section.image.clone(), slots })
+    };
+    file.profiles.iter().map(read).collect()
 }
 
 fn listen(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Result<SocketAddr> {

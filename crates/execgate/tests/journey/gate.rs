@@ -118,7 +118,7 @@ fn rubbish_gets_a_clear_answer_and_the_next_request_is_fine() {
         (format!("{head}Content-Length: 2\r\n\r\n{{}}"), "415"),
         (format!("{head}Content-Type: application/json\r\nContent-Length: 5\r\n\r\n{{\"a\""), "400"),
         (format!("{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"), "400"),
-        (format!("{head}Content-Type: application/json\r\nContent-Length: 3000000\r\n\r\n"), "413"),
+        (format!("{head}Content-Type: application/json\r\nContent-Length: 30000000\r\n\r\n"), "413"),
         ("GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".to_owned(), "421"),
         ("DELETE /execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "405"),
     ];

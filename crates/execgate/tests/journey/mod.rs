@@ -1,9 +1,14 @@
 //! One file a journey.
 
+mod bad_input;
+mod code;
 mod command_line;
 mod crash;
+mod docs;
+mod framing;
 mod gate;
 mod help;
 mod outcomes;
+mod packages;
 mod receipts;
 mod server;

@@ -96,6 +96,11 @@ impl Server {
         Self { address: address.unwrap_or_else(|| panic!("no address in {line:?}")), child, _stdout: stdout }
     }
 
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The processes that it has started: the sandbox's helper.
     pub(super) fn children(&self) -> Vec<i32> {
         let pid = self.child.id();

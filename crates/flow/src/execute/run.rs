@@ -1,11 +1,12 @@
 //! The rest of the room: the handler, once.
 
-use execgate_model::{Digest, Outcome, Product, UnixMs};
+use execgate_model::{Digest, Outcome, Product, Progress, UnixMs};
 use execgate_receipt::digest_json;
-use execgate_tool::{Cancel, Prepared, RunContext, RunFault};
+use execgate_tool::{Cancel, RunContext, RunFault};
 
 use super::{Claim, Execute};
 use crate::Refusal;
+use crate::propose::Quote;
 
 /// Proof that a claimed run has ended, one way or another. Only this room makes one.
 #[derive(Debug, Clone)]
@@ -45,13 +46,12 @@ impl Execute {
     ///
     /// # Errors
     /// Where nothing had started, the claim is taken back and the refusal says why.
-    pub async fn run(
-        &self,
-        claim: &Claim,
-        call: Box<dyn Prepared>,
-        cancel: Cancel,
-    ) -> Result<Ended, Refusal> {
-        let context = RunContext { run: claim.run(), cancel };
+    pub async fn run(&self, claim: &Claim, quote: Quote, cancel: Cancel) -> Result<Ended, Refusal> {
+        let (call, watcher) = quote.into_call();
+        if let Some(watcher) = &watcher {
+            watcher.see(Progress::Started);
+        }
+        let context = RunContext { run: claim.run(), cancel, watcher };
         // A task of its own, so that a panic in a handler ends here and not with the walk that must record it.
         let product = tokio::spawn(call.run(context)).await;
         self.crash.reached("ran");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Digest, Entropy, Proposal, RunId};
+use execgate_model::{Digest, Entropy, Proposal, RunId, Watcher};
 use execgate_payment::Terms;
 use execgate_receipt::digest_json;
 use execgate_tool::{Call, Prepared, Registry};
@@ -72,9 +72,9 @@ impl Quote {
         self.prepared.as_mut()
     }
 
-    /// Gives up the checked call, to be started.
-    pub(crate) fn into_call(self) -> Box<dyn Prepared> {
-        self.prepared
+    /// Gives up the checked call, to be started, and who watches it.
+    pub(crate) fn into_call(self) -> (Box<dyn Prepared>, Option<Watcher>) {
+        (self.prepared, self.proposal.watcher)
     }
 }
 
@@ -96,9 +96,12 @@ impl Propose {
     /// A priced request without a credential is told the price, whatever its body (clients probe with empty
     /// ones); then an unknown action or a bad payload names the rule that it breaks.
     pub fn enter(&self, proposal: Proposal) -> Result<Quote, Refusal> {
-        let price = self.prices.of(&proposal.action);
+        let price = self.prices.of(&proposal.action, proposal.options.offer);
         if !price.is_zero() && proposal.credential.is_none() {
             return Err(Refusal::PaymentRequired { price });
+        }
+        if !price.is_zero() && proposal.watcher.is_some() {
+            return Err(Refusal::WatchedUnpaid);
         }
         let tool = self
             .registry

@@ -14,6 +14,8 @@ pub struct Summary<'a> {
     pub outcome: &'a Outcome,
     /// Its content receipt.
     pub content: Digest,
+    /// Its receipt file (JSON), for those who want it with the answer.
+    pub receipt: &'a [u8],
 }
 
 /// A surface's words for the end of a run. Must be a pure function: its bytes are answered again on a replay.

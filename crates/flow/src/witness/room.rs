@@ -118,14 +118,21 @@ impl Witness {
             finished: (*outcome != Outcome::Unknown).then_some(ended.at()),
         };
         let signed = self.sign(facts, salt, said)?;
-        let summary = Summary { run: facts.run, action: &facts.action, outcome, content: signed.content };
+        let summary = Summary {
+            run: facts.run,
+            action: &facts.action,
+            outcome,
+            content: signed.content,
+            receipt: &signed.file,
+        };
+        let answer = render.answer(&summary);
         Ok(Finish {
             run: facts.run,
             instance: facts.instance,
             stage,
             content: signed.content,
             receipt: signed.file,
-            answer: render.answer(&summary),
+            answer,
             outcome: word,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
             at: ended.at(),

@@ -7,7 +7,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::limits::Limits;
-use crate::request::{Sink, Stream};
+use crate::request::{Keep, Sink, Stream};
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
@@ -63,10 +63,11 @@ pub(super) struct Capture {
     keep: u64,
     bear: u64,
     sink: Option<Sink>,
+    keeps: Keep,
 }
 
 impl Capture {
-    pub(super) fn new(limits: &Limits, sink: Option<Sink>) -> Self {
+    pub(super) fn new(limits: &Limits, sink: Option<Sink>, keeps: Keep) -> Self {
         Self {
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -76,6 +77,7 @@ impl Capture {
             keep: limits.output_bytes,
             bear: limits.output_bytes.saturating_add(limits.output_discard_bytes),
             sink,
+            keeps,
         }
     }
 
@@ -86,14 +88,13 @@ impl Capture {
         let kept = bytes.get(..room.min(bytes.len())).unwrap_or_default();
         self.truncated |= kept.len() < bytes.len();
         self.kept += length(kept);
-        match &mut self.sink {
-            // What is shown as it comes is not kept a second time.
-            Some(sink) if !kept.is_empty() => sink(stream, kept),
-            Some(_) => {}
-            None => match stream {
-                Stream::Stdout => self.stdout.extend_from_slice(kept),
-                Stream::Stderr => self.stderr.extend_from_slice(kept),
-            },
+        if let Some(sink) = self.sink.as_mut().filter(|_| !kept.is_empty()) {
+            sink(stream, kept);
+        }
+        match (self.keeps, stream) {
+            (Keep::Output, Stream::Stdout) => self.stdout.extend_from_slice(kept),
+            (Keep::Output, Stream::Stderr) => self.stderr.extend_from_slice(kept),
+            (Keep::Nothing, Stream::Stdout | Stream::Stderr) => {}
         }
         borne
     }
@@ -113,12 +114,12 @@ fn length(bytes: &[u8]) -> u64 {
 mod tests {
     use super::Capture;
     use crate::limits::Limits;
-    use crate::request::Stream;
+    use crate::request::{Keep, Stream};
 
     #[test]
     fn both_streams_share_one_cap_and_then_one_patience() {
         let limits = Limits { output_bytes: 4, output_discard_bytes: 2, ..Limits::default() };
-        let mut capture = Capture::new(&limits, None);
+        let mut capture = Capture::new(&limits, None, Keep::Output);
         assert!(capture.take(Stream::Stdout, b"abc"));
         assert!(capture.take(Stream::Stderr, b"de"));
         assert_eq!((capture.stdout.as_slice(), capture.stderr.as_slice()), (&b"abc"[..], &b"d"[..]));

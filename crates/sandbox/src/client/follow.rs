@@ -13,7 +13,7 @@ use crate::enforced::Enforced;
 use crate::error::RunError;
 use crate::limits::Limits;
 use crate::outcome::{Run, Usage, Verdict};
-use crate::request::{Cancel, Sink, Stream};
+use crate::request::{Cancel, Stream};
 use crate::wire::{Counters, End, FromRun, Message as _, Received, ToRun, receive, send};
 
 /// How long a run may wait for a slot and its jail. A helper that has a free slot takes milliseconds.
@@ -49,13 +49,13 @@ pub(super) fn follow(
     pipes: Pipes,
     limits: &Limits,
     cancel: Option<&Cancel>,
-    sink: Option<Sink>,
+    capture: Capture,
     enforced: &Enforced,
 ) -> Result<Run, RunError> {
     let mut following = Following {
         pipes,
         open: [true; 3],
-        capture: Capture::new(limits, sink),
+        capture,
         frames: Frames::default(),
         told: None,
         because: None,
@@ -218,9 +218,11 @@ impl Following<'_> {
             verdict,
             stdout: self.capture.stdout,
             stderr: self.capture.stderr,
-            truncated: self.capture.truncated,
+            truncated: self.capture.truncated || self.frames.has_dropped(),
             value,
             exception,
+            displays: self.frames.into_displays(),
+            files: Vec::new(),
             usage,
             enforced: enforced.clone(),
         }

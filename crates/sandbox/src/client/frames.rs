@@ -1,12 +1,19 @@
 //! The framed channel on which an interpreter tells a value or an exception. Every byte of it is hostile.
 //!
-//! One frame: a type byte (1 value, 2 no value, 3 exception), then its fields (one, none, three), each a 32-bit
-//! little-endian length and UTF-8 text. The first whole frame is the only one; anything malformed is no frame.
+//! A frame is a type byte (1 value, 2 no value, 3 exception, 4 display), then its fields (one, none, three, one),
+//! each a 32-bit little-endian length and UTF-8 text. Any number of displays may come before the terminal frame;
+//! the first whole terminal frame is the only one; anything malformed is no frame.
 
 use crate::outcome::Exception;
 
 /// The longest frame that is read; more is cut off by whoever writes it, or is no frame.
 pub(super) const FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// All displays together, in bytes; those beyond it are dropped.
+const DISPLAY_BYTES_MAX: usize = 8 << 20;
+
+/// How many displays are kept.
+const DISPLAYS_MAX: usize = 64;
 
 /// What the guest says of its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +27,7 @@ pub(super) enum Told {
 pub(super) enum Reading {
     /// More bytes are needed.
     Partial,
-    /// The one frame.
+    /// The terminal frame.
     Whole(Told),
     /// Not a frame, and nothing that follows will be one.
     Garbage,
@@ -31,6 +38,18 @@ pub(super) enum Reading {
 pub(super) struct Frames {
     bytes: Vec<u8>,
     garbage: bool,
+    displays: Vec<String>,
+    display_bytes: usize,
+    dropped: bool,
+}
+
+/// One frame at the front of what has come.
+enum Frame {
+    Partial,
+    Garbage,
+    Terminal(Told),
+    /// A display, and how long its frame is.
+    Display(String, usize),
 }
 
 impl Frames {
@@ -40,47 +59,78 @@ impl Frames {
             return Reading::Garbage;
         }
         self.bytes.extend_from_slice(bytes);
-        let reading = read(&self.bytes);
-        if reading == Reading::Garbage || (reading == Reading::Partial && self.bytes.len() > FRAME_BYTES_MAX)
-        {
+        let mut start = 0;
+        let reading = loop {
+            match read(self.bytes.get(start..).unwrap_or_default()) {
+                Frame::Display(text, length) => {
+                    start += length;
+                    self.show(text);
+                }
+                Frame::Terminal(told) => break Reading::Whole(told),
+                Frame::Partial if self.bytes.len() - start <= FRAME_BYTES_MAX => break Reading::Partial,
+                Frame::Partial | Frame::Garbage => break Reading::Garbage,
+            }
+        };
+        if reading == Reading::Garbage {
             self.garbage = true;
             self.bytes = Vec::new();
-            return Reading::Garbage;
+        } else {
+            self.bytes.drain(..start);
         }
         reading
+    }
+
+    fn show(&mut self, text: String) {
+        if self.displays.len() < DISPLAYS_MAX && self.display_bytes + text.len() <= DISPLAY_BYTES_MAX {
+            self.display_bytes += text.len();
+            self.displays.push(text);
+        } else {
+            self.dropped = true;
+        }
+    }
+
+    /// Whether a display was dropped.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.dropped
+    }
+
+    /// What was displayed, in its order.
+    pub(super) fn into_displays(self) -> Vec<String> {
+        self.displays
     }
 }
 
 /// Looks at the lengths alone until the frame is whole: a guest that drips bytes must not make us read texts anew.
-fn read(bytes: &[u8]) -> Reading {
-    let Some((kind, rest)) = bytes.split_first() else { return Reading::Partial };
+fn read(bytes: &[u8]) -> Frame {
+    let Some((kind, rest)) = bytes.split_first() else { return Frame::Partial };
     let fields = match kind {
-        1 => 1,
+        1 | 4 => 1,
         2 => 0,
         3 => 3,
-        _ => return Reading::Garbage,
+        _ => return Frame::Garbage,
     };
     let mut rest = rest;
     let mut texts = [&[][..]; 3];
     for text in texts.iter_mut().take(fields) {
-        let Some((length, after)) = rest.split_first_chunk::<4>() else { return Reading::Partial };
+        let Some((length, after)) = rest.split_first_chunk::<4>() else { return Frame::Partial };
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         if length > FRAME_BYTES_MAX {
-            return Reading::Garbage;
+            return Frame::Garbage;
         }
-        let Some((field, after)) = after.split_at_checked(length) else { return Reading::Partial };
+        let Some((field, after)) = after.split_at_checked(length) else { return Frame::Partial };
         *text = field;
         rest = after;
     }
-    let [first, second, third] = texts.map(|text| String::from_utf8_lossy(text));
-    Reading::Whole(match kind {
+    let [first, second, third] = texts.map(String::from_utf8_lossy);
+    Frame::Terminal(match kind {
         1 => Told::Value(Some(first.into_owned())),
         2 => Told::Value(None),
-        _ => Told::Exception(Exception {
+        3 => Told::Exception(Exception {
             name: first.into_owned(),
             message: second.into_owned(),
             traceback: third.into_owned(),
         }),
+        _ => return Frame::Display(first.into_owned(), bytes.len() - rest.len()),
     })
 }
 
@@ -111,6 +161,28 @@ mod tests {
             assert_eq!(frames.feed(&[*byte]), Reading::Partial);
         }
         assert_eq!(frames.feed(&bytes[bytes.len() - 1..]), Reading::Whole(told));
+    }
+
+    #[test]
+    fn displays_come_before_the_end_in_their_order_and_within_bounds() {
+        let bytes = [frame(4, &["a"]), frame(4, &["b"]), frame(2, &[]), frame(4, &["late"])].concat();
+        for piece in [1, 3, bytes.len()] {
+            let mut frames = Frames::default();
+            let last = bytes.chunks(piece).map(|chunk| frames.feed(chunk)).find(|r| *r != Reading::Partial);
+            assert_eq!(last, Some(Reading::Whole(Told::Value(None))));
+            assert!(!frames.has_dropped());
+            assert_eq!(frames.into_displays(), ["a", "b"]);
+        }
+        let mut frames = Frames::default();
+        let large = "x".repeat(3 << 20);
+        for _ in 0..4 {
+            assert_eq!(frames.feed(&frame(4, &[&large])), Reading::Partial);
+        }
+        for _ in 0..100 {
+            frames.feed(&frame(4, &["small"]));
+        }
+        assert!(frames.has_dropped());
+        assert_eq!(frames.into_displays().len(), 64);
     }
 
     #[test]

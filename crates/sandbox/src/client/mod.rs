@@ -5,6 +5,9 @@
 mod capture;
 mod follow;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod gathering;
 mod judge;
 mod link;
 mod sandbox;

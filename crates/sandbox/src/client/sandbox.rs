@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::capture::guest_pipe;
+use super::capture::{Capture, guest_pipe};
 use super::follow::{Pipes, follow};
+use super::gathering::Gathering;
 use super::link::HelperLink;
 use super::slots::{Slot, Slots};
-use crate::config::Config;
+use crate::config::{Config, VerdictBy};
 use crate::enforced::Enforced;
 use crate::error::{RunError, SandboxError};
 use crate::outcome::Run;
 use crate::request::{Request, Stdin};
-use crate::wire::{FromHelper, Message as _, Received, ToHelper, pair, receive, send, text_memfd, text_of};
+use crate::wire::{
+    FromHelper, Message as _, Received, ToHelper, pair, receive, send, text_memfd, text_of, write_sheet,
+};
 
 /// How long the helper may take to prepare everything; it takes some tens of milliseconds.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +28,7 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Sandbox {
     link: HelperLink,
-    languages: Vec<String>,
+    languages: Vec<(String, VerdictBy)>,
     slots: Arc<Slots>,
     enforced: Enforced,
 }
@@ -51,7 +54,7 @@ impl Sandbox {
         let control = link.control().map_err(SandboxError::Configure)?;
         send(control, &ToHelper::Configure.pack(), &[text.as_fd()]).map_err(SandboxError::Configure)?;
         let enforced = answer(&link)?;
-        let languages = config.languages.into_iter().map(|language| language.name).collect();
+        let languages = config.languages.into_iter().map(|one| (one.name, one.verdict)).collect();
         Ok(Self { link, languages, slots: Slots::new(config.slots), enforced })
     }
 
@@ -59,6 +62,11 @@ impl Sandbox {
     #[must_use]
     pub fn enforced(&self) -> Enforced {
         self.enforced.clone()
+    }
+
+    /// The names of its languages, in the order of its configuration.
+    pub fn languages(&self) -> impl Iterator<Item = &str> {
+        self.languages.iter().map(|(name, _)| name.as_str())
     }
 
     /// The helper's process, for those who watch it.
@@ -124,27 +132,39 @@ impl Sandbox {
     /// # Errors
     /// [`RunError`]; where it is not [lost](RunError::is_lost), nothing has started.
     pub fn run_in(&self, slot: Slot, request: Request) -> Result<Run, RunError> {
-        let language = self.languages.iter().position(|name| *name == request.language);
-        let language = language.and_then(|at| u16::try_from(at).ok());
-        let Some(language) = language else { return Err(RunError::UnknownLanguage(request.language)) };
-        let arguments = arguments(&request.args)?;
+        let found = (0..).zip(&self.languages).find(|(_, (name, _))| *name == request.language);
+        let Some((language, (_, verdict))) = found else {
+            return Err(RunError::UnknownLanguage(request.language));
+        };
+        let told = match verdict {
+            VerdictBy::Frames => Some(words(&request)),
+            VerdictBy::ExitStatus => None,
+        };
+        let arguments = arguments(told.as_deref(), &request.args)?;
         let code = text_memfd("code", &request.code).map_err(RunError::Store)?;
-        let arguments = text_memfd("arguments", &arguments).map_err(RunError::Store)?;
+        let sheet = write_sheet(&arguments, &request.files).map_err(RunError::Store)?;
+        let gathering = request.collect.as_ref().map(Gathering::new).transpose()?;
         let stdin = stdin(request.stdin)?;
         let (stdout, stdout_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (stderr, stderr_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (frames, frames_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (socket, theirs) = pair().map_err(RunError::Pipes)?;
         let message = ToHelper::NewRun { language, limits: request.limits.clone() };
-        let theirs = [theirs, stdin, stdout_write, stderr_write, code, frames_write, arguments];
-        let descriptors: Vec<_> = theirs.iter().map(OwnedFd::as_fd).collect();
+        let theirs = [theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet];
+        let gathered = gathering.iter().flat_map(Gathering::descriptors);
+        let descriptors: Vec<_> = theirs.iter().map(OwnedFd::as_fd).chain(gathered).collect();
         let control = self.link.control().map_err(RunError::Send)?;
         send(control, &message.pack(), &descriptors).map_err(RunError::Send)?;
         drop(theirs);
         let pipes = Pipes { socket, stdout, stderr, frames };
-        let run = follow(pipes, &request.limits, request.cancel.as_ref(), request.sink, &self.enforced);
+        let capture = Capture::new(&request.limits, request.sink, request.keep);
+        let run = follow(pipes, &request.limits, request.cancel.as_ref(), capture, &self.enforced);
         drop(slot);
-        run
+        let mut run = run?;
+        if let Some(gathering) = gathering {
+            run.files = gathering.read();
+        }
+        Ok(run)
     }
 
     /// Reads what the helper has said of its capacity since the last time.
@@ -188,18 +208,25 @@ fn answer(link: &HelperLink) -> Result<Enforced, SandboxError> {
     }
 }
 
-/// The arguments, each ended by a NUL.
-fn arguments(arguments: &[String]) -> Result<Vec<u8>, RunError> {
-    let mut bytes = Vec::new();
-    for argument in arguments {
-        bytes.extend_from_slice(argument.as_bytes());
-        bytes.push(0);
-    }
-    let has_nul = arguments.iter().any(|argument| argument.contains('\0'));
-    if has_nul || bytes.len() > Request::ARGS_BYTES_MAX {
+/// What the runner is told of a run, in one word list.
+fn words(request: &Request) -> String {
+    let stdin = match request.stdin {
+        Stdin::Empty => None,
+        Stdin::Bytes(_) | Stdin::Inherit(_) => Some("stdin"),
+    };
+    let rich = request.rich.then_some("rich");
+    let words: Vec<_> =
+        rich.into_iter().chain(stdin).chain(request.words.iter().map(String::as_str)).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(",") }
+}
+
+/// The words and the caller's own arguments.
+fn arguments<'a>(told: Option<&'a str>, own: &'a [String]) -> Result<Vec<&'a str>, RunError> {
+    let bytes: usize = own.iter().map(|argument| argument.len() + 1).sum();
+    if bytes > Request::ARGS_BYTES_MAX || own.iter().any(|argument| argument.contains('\0')) {
         return Err(RunError::Arguments { max: Request::ARGS_BYTES_MAX });
     }
-    Ok(bytes)
+    Ok(told.into_iter().chain(own.iter().map(String::as_str)).collect())
 }
 
 fn stdin(stdin: Stdin) -> Result<OwnedFd, RunError> {

@@ -42,7 +42,8 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
         TierChoice::Exactly(Tier::JailNoCgroup) => Err("not asked for".to_owned()),
         TierChoice::Exactly(Tier::Jail | Tier::JailSingleUid) | TierChoice::Strongest => Cgroups::discover(),
     };
-    let map = ids::settle(wanted).map_err(|error| format!("no user namespace can be made: {error}"))?;
+    let map = ids::settle(wanted, config.id_block)
+        .map_err(|error| format!("no user namespace can be made: {error}"))?;
     if !map.has_room_for(total) {
         return Err(format!("{} user ids are too few for {total} slots", map.count));
     }

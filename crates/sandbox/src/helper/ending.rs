@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::collecting::Collecting;
 use super::house::House;
 use super::live::{Live, Phase};
 use super::scratch;
@@ -93,7 +94,12 @@ impl House {
             cpu_us: counted.cpu_us.or(usage.map(|(cpu_us, _)| cpu_us)),
             memory_peak: counted.memory_peak.or(usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024))),
         };
-        live.tell(FromRun::Ended { end, counters });
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        if live.asked.collect.is_some() {
+            live.collecting = Some(Collecting::new(end, counters));
+        } else {
+            live.tell(FromRun::Ended { end, counters });
+        }
     }
 
     /// From here on only its slot is waited for.
@@ -114,6 +120,9 @@ impl House {
         let runs: Vec<u64> = self.runs.iter().filter_map(dying).collect();
         for id in runs {
             let Some(live) = self.runs.get_mut(&id) else { continue };
+            if live.collecting.is_some() {
+                continue;
+            }
             if live.gone && self.cgroups.is_empty(live.slot) {
                 self.cgroups.recycle(live.slot);
                 self.free.push(live.slot);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::bounds::bounded;
+use super::collecting::Collecting;
 use super::ids::IdMap;
 use super::live::{Asked, Live, Phase};
 use super::stem_link::StemLink;
@@ -96,6 +97,7 @@ impl House {
                 }
             }
             self.look_at_clocks();
+            self.collect_files();
             if self.recycle() {
                 self.tell_capacity(control);
             }
@@ -131,7 +133,12 @@ impl House {
                     sources.push(Source::Init(*id));
                     fds.push(PollFd::new(init, PollFlags::IN));
                 }
-                (Phase::Dying { .. }, _) => {}
+                (Phase::Dying { .. }, _) => {
+                    if let Some(collector) = run.collecting.as_ref().and_then(Collecting::collector) {
+                        sources.push(Source::Waiting);
+                        fds.push(PollFd::new(collector, PollFlags::IN));
+                    }
+                }
             }
         }
         let timeout = self.next_clock().and_then(|at| {
@@ -160,7 +167,7 @@ impl House {
         match source {
             Source::Control => return self.hear_control(control),
             Source::Stem => self.hear_stem(),
-            // Looked at when slots are handed out.
+            // Looked at when slots are handed out, or files are collected.
             Source::Waiting => {}
             Source::Client(run) => self.hear_client(run),
             Source::Report(run) => self.hear_report(run),
@@ -181,11 +188,17 @@ impl House {
             Ok(Received::End) | Err(_) => return Next::Stop,
         };
         match message {
-            // stdin, stdout, stderr, code, frames, arguments come after the run's own socket.
-            Ok(ToHelper::NewRun { language, limits }) if fds.len() == 1 + place::SCRATCH_INDEX => {
-                let descriptors = fds.split_off(1);
+            // stdin, stdout, stderr, code, frames, sheet come after the run's own socket, and then perhaps which
+            // files to collect and the memory file for them.
+            Ok(ToHelper::NewRun { language, limits })
+                if [1 + place::SCRATCH_INDEX, 3 + place::SCRATCH_INDEX].contains(&fds.len()) =>
+            {
+                let mut descriptors = fds.split_off(1);
+                let mut collect = descriptors.split_off(place::SCRATCH_INDEX).into_iter();
+                let collect = collect.next().zip(collect.next());
                 if let Some(socket) = fds.pop() {
-                    let asked = Asked { socket, language, limits: bounded(limits), descriptors, tries: 0 };
+                    let limits = bounded(limits);
+                    let asked = Asked { socket, language, limits, descriptors, collect, tries: 0 };
                     self.take_in(asked);
                 }
                 Next::Serve

@@ -19,6 +19,17 @@ const HOST_RANGE_FIRST: u32 = 0x7000_0000;
 /// How many ids are mapped.
 const RANGE_COUNT: u32 = 0x1_0000;
 
+/// How far apart the blocks of two sandboxes lie; between them are ids of the server itself.
+const BLOCK_STRIDE: u32 = 0x2_0000;
+
+/// The same where there are only as many ids as a user has subordinate ones.
+const SUBORDINATE_BLOCK: u32 = 0x1000;
+
+/// The first host id of a block.
+fn first_of(block: u8) -> u32 {
+    HOST_RANGE_FIRST.saturating_add(u32::from(block).saturating_mul(BLOCK_STRIDE))
+}
+
 /// How ids of the stem's user namespace map to the helper's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IdMap {
@@ -72,18 +83,19 @@ pub(super) enum Wanted {
 }
 
 /// Makes the helper root of a user namespace, unless it is root already, and says how guests map into it.
-pub(super) fn settle(wanted: Wanted) -> io::Result<IdMap> {
+pub(super) fn settle(wanted: Wanted, block: u8) -> io::Result<IdMap> {
     if geteuid().is_root() {
         return Ok(match (wanted, host_range_is_mapped()) {
-            (Wanted::Best, true) => IdMap::range(HOST_RANGE_FIRST, RANGE_COUNT),
-            (Wanted::Single, true) => IdMap::single(HOST_RANGE_FIRST.saturating_add(GUEST_ID_FIRST)),
+            (Wanted::Best, true) => IdMap::range(first_of(block), RANGE_COUNT),
+            (Wanted::Single, true) => IdMap::single(first_of(block).saturating_add(GUEST_ID_FIRST)),
             (Wanted::Best | Wanted::Single, false) => IdMap::single(0),
         });
     }
     if wanted == Wanted::Best
         && let Some(count) = enter_with_subordinate_ids()?
     {
-        return Ok(IdMap::range(1, count));
+        let skipped = u32::from(block).saturating_mul(SUBORDINATE_BLOCK);
+        return Ok(IdMap::range(skipped.saturating_add(1), count.saturating_sub(skipped)));
     }
     enter_with_single_id()?;
     Ok(IdMap::single(0))
@@ -92,7 +104,7 @@ pub(super) fn settle(wanted: Wanted) -> io::Result<IdMap> {
 /// Inside a container, root may have fewer ids than the host.
 fn host_range_is_mapped() -> bool {
     let Ok(map) = fs::read_to_string("/proc/self/uid_map") else { return false };
-    let last = u64::from(HOST_RANGE_FIRST) + u64::from(RANGE_COUNT);
+    let last = u64::from(first_of(u8::MAX)) + u64::from(RANGE_COUNT);
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
         let (Some(inside), Some(_), Some(count)) = (numbers.next(), numbers.next(), numbers.next()) else {

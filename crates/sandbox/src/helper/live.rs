@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::collecting::Collecting;
 use crate::limits::Limits;
 use crate::wire::{FromRun, Message as _, Received, Report, read_record, receive, send};
 
@@ -28,8 +29,10 @@ pub(super) struct Asked {
     pub(super) socket: OwnedFd,
     pub(super) language: u16,
     pub(super) limits: Limits,
-    /// stdin, stdout, stderr, code, frames, arguments.
+    /// stdin, stdout, stderr, code, frames, sheet.
     pub(super) descriptors: Vec<OwnedFd>,
+    /// Which files to collect, and the memory file for them.
+    pub(super) collect: Option<(OwnedFd, OwnedFd)>,
     /// How often a stem has died under it before its jail existed.
     pub(super) tries: u32,
 }
@@ -85,6 +88,8 @@ pub(super) struct Live {
     /// The watchdog saw it hold too much.
     pub(super) over_memory: bool,
     pub(super) quarantined: bool,
+    /// It has ended, and its files are being collected before the client is told.
+    pub(super) collecting: Option<Collecting>,
 }
 
 impl Live {
@@ -101,6 +106,7 @@ impl Live {
             deadline: Instant::now() + BUILT_WITHIN,
             over_memory: false,
             quarantined: false,
+            collecting: None,
         }
     }
 
@@ -123,6 +129,9 @@ impl Live {
     pub(super) fn next_look(&self, now: Instant) -> Instant {
         match self.phase {
             _ if self.quarantined => now + LOOK_AT_WITHDRAWN,
+            Phase::Dying { .. } if let Some(until) = self.collecting.as_ref().and_then(Collecting::until) => {
+                until
+            }
             Phase::Dying { since } if !self.gone => since + EMPTY_WITHIN,
             Phase::Dying { .. } | Phase::Told | Phase::Building | Phase::Running => now + LOOK_AGAIN,
         }

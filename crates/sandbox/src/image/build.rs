@@ -1,9 +1,10 @@
 //! Makes an image: reads the input, plans, copies, and publishes.
 //!
-//! Starts no process and executes nothing of what it copies.
+//! Starts no process and executes nothing of what it copies; `packages` is where programs are started.
 
 use std::fs;
 use std::io::ErrorKind;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -12,10 +13,11 @@ use super::copy;
 use super::dpkg::{Database, STATUS_PATH};
 use super::error::ImageError;
 use super::gather;
-use super::handle::Image;
+use super::handle::{Image, Origin};
 use super::manifest::{MANIFEST_VERSION, Manifest, PackageRecord, digest_of};
+use super::overlay::{self, Layer, OverlayRecord};
 use super::plan::{Plan, bytes_of};
-use super::recipe::{PackageRecipe, Recipe, directory_key, package_key};
+use super::recipe::{Base, PackageRecipe, Recipe, directory_key, overlaid_key, package_key};
 use super::source::SourceTree;
 use super::summary;
 use super::verify::Reads;
@@ -48,14 +50,19 @@ struct Gathered {
     absent: Vec<String>,
 }
 
-/// The input key of a recipe: the same key means the same image, found without a look at the files.
+/// The input key of a recipe: the same key means the same image, found without a look at the base's files.
 pub(super) fn key(recipe: &Recipe) -> Result<String, ImageError> {
-    match recipe {
-        Recipe::Packages(recipe) => {
+    let overlays = overlay::records(&Layer::all(&recipe.overlays)?)?;
+    Ok(overlaid_key(base_key(&recipe.base)?, &overlays))
+}
+
+fn base_key(base: &Base) -> Result<String, ImageError> {
+    match base {
+        Base::Packages(recipe) => {
             let status = read_status(&SourceTree::open(&recipe.root)?, recipe)?;
             Ok(package_key(recipe, &Database::parse(&status).select(&recipe.wanted, &recipe.left_out)))
         }
-        Recipe::FromDir(path) => {
+        Base::FromDir(path) => {
             refuse_host_root(path)?;
             directory_key(path)
         }
@@ -69,56 +76,68 @@ pub(super) fn build(
     recipe: &Recipe,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<String, ImageError> {
-    let key_before = key(recipe)?;
-    let mut tree = SourceTree::open(recipe.root())?;
-    let Gathered { plan, packages, absent } = gather(&mut tree, recipe)?;
+    let base_before = base_key(&recipe.base)?;
+    let mut tree = SourceTree::open(recipe.base.root())?;
+    let mut layers = Layer::all(&recipe.overlays)?;
+    let overlays = overlay::records(&layers)?;
+    let Gathered { plan, packages, absent } = gather(&mut tree, &recipe.base, &mut layers)?;
     refuse_full_disk(cache.path(), &plan)?;
     let draft = building.draft()?;
     let (items, mut notes) = plan.into_parts();
-    let entries = copy::write(&tree, &items, &draft.root(), &mut notes, progress)?;
-    // packages may have been upgraded while we copied, and then the tree is neither the old state nor the new one
-    if key(recipe)? != key_before {
-        return Err(ImageError::Changed { path: STATUS_PATH.to_owned() });
-    }
+    let trees: Vec<&SourceTree> = iter::once(&tree).chain(layers.iter().map(|layer| &layer.tree)).collect();
+    let entries = copy::write(&trees, &items, &draft.root(), &mut notes, progress)?;
+    refuse_change(recipe, &base_before, &overlays)?;
     let digest = digest_of(&entries);
     let manifest = Manifest {
         version: MANIFEST_VERSION,
         digest: digest.clone(),
-        recipe: recipe.clone(),
-        interpreters: summary::interpreters(&entries, &packages),
+        base: recipe.base.clone(),
+        interpreters: summary::interpreters(&entries, &packages, &recipe.added),
         packages,
         absent,
         notes: notes.into_lines(),
         entries,
+        added: recipe.added.clone(),
+        overlays,
     };
     let content = serde_json::to_vec(&manifest).map_err(|error| ImageError::WriteManifest(error.into()))?;
     draft.write_manifest(&content).map_err(ImageError::WriteManifest)?;
     let replace = judge_standing(cache, &digest);
     building.publish(draft, &digest, replace)?;
-    building.remember(&key_before, &digest)?;
+    building.remember(&overlaid_key(base_before, &manifest.overlays), &digest)?;
     Ok(digest)
 }
 
-fn gather(tree: &mut SourceTree, recipe: &Recipe) -> Result<Gathered, ImageError> {
-    match recipe {
-        Recipe::Packages(recipe) => {
+/// Packages may have been upgraded while we copied, and then the tree is neither the old state nor the new one.
+fn refuse_change(recipe: &Recipe, base: &str, overlays: &[OverlayRecord]) -> Result<(), ImageError> {
+    if base_key(&recipe.base)? != base {
+        return Err(ImageError::Changed { path: STATUS_PATH.to_owned() });
+    }
+    let after = overlay::records(&Layer::all(&recipe.overlays)?)?;
+    let differing = after.into_iter().zip(overlays).find(|(after, before)| after != *before);
+    differing.map_or(Ok(()), |(after, _)| Err(ImageError::Changed { path: after.to }))
+}
+
+fn gather(tree: &mut SourceTree, base: &Base, layers: &mut [Layer]) -> Result<Gathered, ImageError> {
+    match base {
+        Base::Packages(recipe) => {
             let status = read_status(tree, recipe)?;
             let selection = Database::parse(&status).select(&recipe.wanted, &recipe.left_out);
             if selection.packages.is_empty() {
                 return Err(ImageError::NothingInstalled { root: recipe.root.clone() });
             }
-            let plan = gather::packages(tree, &selection)?;
+            let plan = gather::packages(tree, &selection, layers)?;
             let packages = selection.packages.values().map(|package| package.record()).collect();
             Ok(Gathered { plan, packages, absent: selection.absent })
         }
-        Recipe::FromDir(_) => {
+        Base::FromDir(_) => {
             let status = match tree.read(STATUS_PATH) {
                 Ok(content) => String::from_utf8_lossy(&content).into_owned(),
                 // most prepared trees are of another kind of distribution
                 Err(_) => String::new(),
             };
             let packages = Database::parse(&status).records();
-            Ok(Gathered { plan: gather::directory(tree)?, packages, absent: Vec::new() })
+            Ok(Gathered { plan: gather::directory(tree, layers)?, packages, absent: Vec::new() })
         }
     }
 }
@@ -158,7 +177,7 @@ fn refuse_full_disk(cache: &Path, plan: &Plan) -> Result<(), ImageError> {
 
 /// Whether an image of this digest that is there already may stay.
 fn judge_standing(cache: &Cache, digest: &str) -> Replace {
-    let standing = Image::open(cache.path(), digest).and_then(|image| image.verify(Reads::Cached));
+    let standing = Image::at(cache, digest, Origin::Found).and_then(|image| image.verify(Reads::Cached));
     match standing {
         Ok(found) if found.is_intact() => Replace::No,
         Ok(_) | Err(_) => Replace::Yes,

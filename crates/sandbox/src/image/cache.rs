@@ -1,21 +1,28 @@
 //! The directory of images: finds one by key, keeps two builds apart, and puts a finished one in its place.
 //!
 //! Shape: `<digest>/root/`, `<digest>/manifest.json`, `keys/<input key>` holding a digest, `lock`, and `.building-*`
-//! for whatever is not finished. A name without the prefix is always complete, because it came by a rename; under
-//! the lock, everything with the prefix is garbage.
+//! for whatever is not finished; beside a root `in-use`, see there. `.fetching-*` are folders that somebody fetches
+//! packages into. A name without the prefix is always complete, because it came by a rename; under
+//! the lock, everything with the prefix is garbage, and every folder for fetching that is not locked itself.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::copy::{OPEN_MODE, PLAIN_MODE};
 use super::error::ImageError;
+use super::in_use::{self, LOCK_NAME};
 use super::manifest::MANIFEST_NAME;
 
 /// What the names of unfinished things begin with.
 const UNFINISHED: &str = ".building-";
+
+/// What the names of folders for fetched packages begin with.
+const FETCHING: &str = ".fetching-";
 
 /// The tree's name beside the manifest.
 const ROOT_NAME: &str = "root";
@@ -34,6 +41,14 @@ pub(super) struct Cache {
 pub(super) struct Building<'a> {
     cache: &'a Cache,
     /// Unlocked when it closes, also when the process is killed.
+    _lock: File,
+}
+
+/// A folder to fetch packages into, closed to everybody else; removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    path: PathBuf,
+    /// Tells a sweep that somebody is still at it; unlocked when it closes, also when the process is killed.
     _lock: File,
 }
 
@@ -107,11 +122,40 @@ impl Cache {
         };
         for entry in fs::read_dir(&self.path).map_err(failed(&self.path))? {
             let entry = entry.map_err(failed(&self.path))?;
-            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-                remove(&entry.path()).map_err(failed(&entry.path()))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let begins_with = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+            if begins_with(UNFINISHED) || (begins_with(FETCHING) && is_abandoned(&path)) {
+                remove(&path).map_err(failed(&path))?;
             }
         }
         Ok(())
+    }
+
+    /// Makes an empty folder to fetch packages into. Holds nobody up while it lives.
+    pub(super) fn scratch(&self) -> Result<Scratch, ImageError> {
+        // a number of its own in this process; others have another process id
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.join(format!("{FETCHING}{}-{count}", process::id()));
+        let failed = |source| ImageError::MakeBuildDir { path: path.clone(), source };
+        let building = self.lock()?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        let lock = File::open(&path).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        drop(building);
+        Ok(Scratch { path, _lock: lock })
+    }
+
+    /// The digests of every image that is there, sorted.
+    pub(super) fn digests(&self) -> Result<Vec<String>, ImageError> {
+        let failed = |source| ImageError::OpenCache { path: self.path.clone(), source };
+        let mut digests = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            digests.extend(name.to_str().filter(|name| self.root_of(name).is_some()).map(str::to_owned));
+        }
+        digests.sort_unstable();
+        Ok(digests)
     }
 
     fn key_path(&self, key: &str) -> PathBuf {
@@ -125,6 +169,7 @@ impl Building<'_> {
         let draft = Draft { path: self.unfinished("image") };
         let made = DirBuilder::new().mode(0o700).create(&draft.path);
         let made = made.and_then(|()| DirBuilder::new().mode(0o700).create(draft.root()));
+        let made = made.and_then(|()| make_file(&draft.path.join(LOCK_NAME), b"").map(drop));
         made.map_err(|source| ImageError::MakeBuildDir { path: draft.path.clone(), source })?;
         Ok(draft)
     }
@@ -158,13 +203,43 @@ impl Building<'_> {
         DirBuilder::new().recursive(true).mode(OPEN_MODE).create(&keys).map_err(failed)?;
         fs::set_permissions(&keys, Permissions::from_mode(OPEN_MODE)).map_err(failed)?;
         let draft = self.unfinished("key");
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(PLAIN_MODE).open(&draft).map_err(failed)?;
-        file.write_all(format!("{digest}\n").as_bytes()).map_err(failed)?;
-        file.set_permissions(Permissions::from_mode(PLAIN_MODE)).map_err(failed)?;
+        let file = make_file(&draft, format!("{digest}\n").as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs::rename(&draft, &place).map_err(failed)?;
         sync_directory(&keys).map_err(failed)
+    }
+
+    /// Removes an image, unless somebody uses it; says whether it did.
+    pub(super) fn remove_unused(&self, digest: &str) -> Result<bool, ImageError> {
+        let place = self.cache.path.join(digest);
+        let aside = self.unfinished("removed");
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ImageError::CleanUp { path, source }
+        };
+        // out of sight first: what cannot be removed, or not to its end, is no image any more
+        let moved = in_use::unless_used(&place, || fs::rename(&place, &aside)).map_err(failed(&place))?;
+        if moved.is_none() {
+            return Ok(false);
+        }
+        remove(&aside).map_err(failed(&aside))?;
+        Ok(true)
+    }
+
+    /// Forgets the keys of removed images.
+    pub(super) fn forget(&self, removed: &BTreeSet<&str>) -> Result<(), ImageError> {
+        let keys = self.cache.path.join("keys");
+        if removed.is_empty() || !keys.is_dir() {
+            return Ok(());
+        }
+        let failed = |source| ImageError::CleanUp { path: keys.clone(), source };
+        for entry in fs::read_dir(&keys).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if fs::read_to_string(&path).is_ok_and(|digest| removed.contains(digest.trim_end())) {
+                remove(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// A name for something unfinished; unique, because the lock is held and each kind is made once.
@@ -190,11 +265,22 @@ impl Draft {
 
     /// Writes the manifest beside the tree.
     pub(super) fn write_manifest(&self, content: &[u8]) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create_new(true).mode(PLAIN_MODE).open(self.path.join(MANIFEST_NAME))?;
-        file.write_all(content)?;
-        file.set_permissions(Permissions::from_mode(PLAIN_MODE))
+        make_file(&self.path.join(MANIFEST_NAME), content).map(drop)
+    }
+}
+
+impl Scratch {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "failed to remove fetched packages");
+        }
     }
 }
 
@@ -210,6 +296,19 @@ impl Drop for Draft {
 /// Says that a text is 64 lower-case hexadecimal digits, so that it can be a name in the cache and nothing else.
 pub(super) fn is_digest(text: &str) -> bool {
     text.len() == DIGEST_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Says that nobody holds a folder for fetching any more.
+fn is_abandoned(path: &Path) -> bool {
+    File::open(path).is_ok_and(|folder| folder.try_lock().is_ok())
+}
+
+/// Makes a file that everybody may read, whatever mask this process runs with.
+fn make_file(path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PLAIN_MODE).open(path)?;
+    file.write_all(content)?;
+    file.set_permissions(Permissions::from_mode(PLAIN_MODE))?;
+    Ok(file)
 }
 
 /// Removes a file or a tree, without following links; what is not there is removed already.

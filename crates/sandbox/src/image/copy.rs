@@ -34,14 +34,15 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// A half-written image.
 struct Writer<'a> {
-    tree: &'a SourceTree,
+    /// Where the copied files are; each is found by its number.
+    trees: &'a [&'a SourceTree],
     root: File,
     chunk: Vec<u8>,
 }
 
 /// Writes every item below `root`, an empty directory, and returns the entries in the order of their paths.
 pub(super) fn write(
-    tree: &SourceTree,
+    trees: &[&SourceTree],
     items: &BTreeMap<String, Item>,
     root: &Path,
     notes: &mut Notes,
@@ -50,7 +51,7 @@ pub(super) fn write(
     let opened = |source| ImageError::MakeBuildDir { path: root.to_owned(), source };
     let root_file = File::open(root).map_err(opened)?;
     forget_access_list(&root_file).map_err(opened)?;
-    let mut writer = Writer { tree, root: root_file, chunk: vec![0; CHUNK_BYTES] };
+    let mut writer = Writer { trees, root: root_file, chunk: vec![0; CHUNK_BYTES] };
     let files_total = items.values().filter(|item| matches!(item, Item::Copy { .. } | Item::Made(_))).count();
     let bytes_total = bytes_of(items);
     let mut entries = Vec::with_capacity(items.len());
@@ -61,7 +62,7 @@ pub(super) fn write(
             Item::Directory => writer.directory(path).map_err(failed)?,
             Item::Link(target) => writer.link(path, target).map_err(failed)?,
             Item::Made(content) => writer.made(path, content).map_err(failed)?,
-            Item::Copy { from, .. } => match writer.copy(path, from)? {
+            Item::Copy { tree, from, .. } => match writer.copy(path, *tree, from)? {
                 Some(entry) => entry,
                 None => {
                     notes.add(format!("`/{path}` may not be read by this user: left out"));
@@ -100,10 +101,12 @@ impl Writer<'_> {
     }
 
     /// Copies a file; `None` when this user may not read it.
-    fn copy(&mut self, path: &str, from: &str) -> Result<Option<Entry>, ImageError> {
+    fn copy(&mut self, path: &str, tree: usize, from: &str) -> Result<Option<Entry>, ImageError> {
         let unread = |source| ImageError::ReadSource { path: from.to_owned(), source };
         let unwritten = |source| ImageError::WriteEntry { path: path.to_owned(), source };
-        let mut source = match self.tree.open_file(from) {
+        let opened = self.trees.iter().find(|known| known.number() == tree);
+        let opened = opened.map_or_else(|| Err(ErrorKind::NotFound.into()), |tree| tree.open_file(from));
+        let mut source = match opened {
             Ok(source) => source,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
             Err(error) => return Err(unread(error)),

@@ -81,6 +81,11 @@ impl<'a> Database<'a> {
         self.packages.iter().map(Package::record).collect()
     }
 
+    /// Whether a package of this machine's own architecture is installed.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.named.get(name).is_some_and(|found| self.native_of(found).is_some())
+    }
+
     /// The wanted packages that are installed, and everything that they need, without what is left out.
     ///
     /// A left-out package is not descended into, so what only it needs stays out too.

@@ -47,6 +47,12 @@ pub enum ImageError {
         "`--from-dir` names this host's own root; name a prepared tree, or leave the option out to copy by package"
     )]
     HostRoot,
+    /// An overlay's place is none where packages can be, or is reached through a link of the base.
+    #[error("`/{to}` is no place in the image that a folder can be laid over")]
+    OverlayPlace {
+        /// The place, below the image's root.
+        to: String,
+    },
     /// A directory or file of the source tree could not be looked at.
     #[error("failed to look at `{path}` in the tree to copy from")]
     LookAt {

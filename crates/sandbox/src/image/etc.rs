@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use super::error::ImageError;
 use super::plan::{Item, Plan};
-use super::source::{Node, SourceTree};
+use super::source::{BASE, Node, SourceTree, join};
 
 /// Directories that the jail mounts over or fills, and that are empty in the image.
 const MOUNT_POINTS: &[&str] = &[".stage", "dev", "home/user", "opt", "proc", "run", "tmp"];
@@ -43,6 +43,8 @@ const NAMES: &[(&str, &str)] = &[
     ("bin/sh", "dash"),
     ("bin/sh", "bash"),
     ("usr/bin/python", "python3"),
+    // before the other, which may be a link of the alternatives to a program that stayed out
+    ("usr/bin/node", "../local/bin/node"),
     ("usr/bin/node", "nodejs"),
 ];
 
@@ -63,7 +65,7 @@ pub(super) fn generate(plan: &mut Plan, tree: &SourceTree) -> Result<(), ImageEr
     plan.make("etc/group", Item::Made(groups.into_bytes()));
     for (path, program) in NAMES {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        if plan.get(path).is_none() && plan.get(&format!("{directory}/{program}")).is_some() {
+        if plan.get(path).is_none() && is_there(plan, directory, program) {
             plan.make(path, Item::Link((*program).to_owned()));
         }
     }
@@ -72,7 +74,18 @@ pub(super) fn generate(plan: &mut Plan, tree: &SourceTree) -> Result<(), ImageEr
     }
     add_release(plan, tree)?;
     add_empty_start_up_files(plan);
+    add_r_settings(plan, tree)?;
     add_certificates(plan, tree)
+}
+
+/// Whether what a name leads to is there, where `..` means the directory above the name's own.
+fn is_there(plan: &Plan, directory: &str, program: &str) -> bool {
+    let above = directory.rsplit_once('/').map_or("", |(above, _)| above);
+    let place = match program.strip_prefix("../") {
+        Some(program) => join(above, program),
+        None => join(directory, program),
+    };
+    plan.get(&place).is_some()
 }
 
 /// The tables of users and groups.
@@ -101,6 +114,17 @@ fn add_release(plan: &mut Plan, tree: &SourceTree) -> Result<(), ImageError> {
     Ok(())
 }
 
+/// Debian makes R's settings at installation, from a copy that the package ships; the guest's are that copy.
+fn add_r_settings(plan: &mut Plan, tree: &SourceTree) -> Result<(), ImageError> {
+    const SETTINGS: &str = "etc/R/Renviron";
+    let shipped = plan.get("usr/lib/R/etc/Renviron.ucf");
+    if let (None, Some(Item::Copy { tree: BASE, from, .. })) = (plan.get(SETTINGS), shipped) {
+        let content = read(tree, from)?;
+        plan.make(SETTINGS, Item::Made(content));
+    }
+    Ok(())
+}
+
 /// Debian links `sitecustomize.py` to a file in `/etc` that an operator may fill; the guest's is empty.
 fn add_empty_start_up_files(plan: &mut Plan) {
     let is_start_up = |path: &str| path.ends_with("/sitecustomize.py");
@@ -123,7 +147,7 @@ fn add_certificates(plan: &mut Plan, tree: &SourceTree) -> Result<(), ImageError
     let shipped = |path: &str| path.starts_with("usr/share/ca-certificates/") && path.ends_with(".crt");
     let mut bundle = Vec::new();
     for (path, item) in plan.items() {
-        if let (true, Item::Copy { from, .. }) = (shipped(path), item) {
+        if let (true, Item::Copy { tree: BASE, from, .. }) = (shipped(path), item) {
             bundle.extend(read(tree, from)?);
             if bundle.last() != Some(&b'\n') {
                 bundle.push(b'\n');

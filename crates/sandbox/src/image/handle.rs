@@ -1,6 +1,7 @@
 //! [`Image`]: what the rest of the program holds of an image.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -8,12 +9,16 @@ use serde::Serialize;
 use super::build::{self, Progress};
 use super::cache::{Cache, is_digest};
 use super::error::ImageError;
+use super::in_use;
 use super::manifest::{MANIFEST_NAME, Manifest};
 use super::recipe::Recipe;
 use super::summary::{MissingPackages, Summary, missing};
 use super::verify::{self, Reads, Verification};
 
 /// A finished image in a cache.
+///
+/// The process that has one is taken to run from it: it is not removed before the process ends or
+/// [lets go](Self::let_go).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Image {
     /// Absolute path of the tree that becomes the guest's root; to be mounted read-only, `nosuid` and `nodev`.
@@ -53,8 +58,7 @@ impl Image {
             return Ok(None);
         }
         let cache = Cache::open(cache)?;
-        let digest = cache.find(&build::key(recipe)?);
-        digest.map(|digest| Self::in_cache(&cache, &digest, Origin::Found)).transpose()
+        Self::known(&cache, &build::key(recipe)?)
     }
 
     /// Finds the image of a recipe, or builds it: a few milliseconds the second time.
@@ -70,13 +74,13 @@ impl Image {
     ) -> Result<Self, ImageError> {
         let cache = Cache::open_or_make(cache)?;
         let key = build::key(recipe)?;
-        if let Some(digest) = cache.find(&key) {
-            return Self::in_cache(&cache, &digest, Origin::Found);
+        if let Some(image) = Self::known(&cache, &key)? {
+            return Ok(image);
         }
         let building = cache.lock()?;
         // somebody else may have built it while we waited
-        if let Some(digest) = cache.find(&key) {
-            return Self::in_cache(&cache, &digest, Origin::Found);
+        if let Some(image) = Self::known(&cache, &key)? {
+            return Ok(image);
         }
         let digest = build::build(&cache, &building, recipe, progress)?;
         Self::in_cache(&cache, &digest, Origin::Built)
@@ -124,7 +128,10 @@ impl Image {
     /// # Errors
     /// As [`Self::manifest`].
     pub fn summary(&self) -> Result<Summary, ImageError> {
-        Ok(Summary::of(self.manifest()?))
+        let manifest = self.root.with_file_name(MANIFEST_NAME);
+        let unread = |source| ImageError::ReadManifest { digest: self.digest.clone(), source };
+        let made = fs::metadata(manifest).and_then(|found| found.modified()).map_err(unread)?;
+        Ok(Summary::of(self.manifest()?, made))
     }
 
     /// What of the usual set (numpy, pandas, matplotlib) is not in the image, and the command that adds it.
@@ -135,7 +142,35 @@ impl Image {
         Ok(missing(&self.manifest()?.entries))
     }
 
+    /// Says that this process does not run from the image any more, so that it can be removed.
+    pub fn let_go(self) {
+        if let Some(image) = self.root.parent() {
+            in_use::let_go(image);
+        }
+    }
+
+    /// The image of a key, unless there is none, or it is going away now.
+    fn known(cache: &Cache, key: &str) -> Result<Option<Self>, ImageError> {
+        let Some(digest) = cache.find(key) else { return Ok(None) };
+        match Self::in_cache(cache, &digest, Origin::Found) {
+            Err(ImageError::NoSuchImage { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     fn in_cache(cache: &Cache, digest: &str, origin: Origin) -> Result<Self, ImageError> {
+        let image = Self::at(cache, digest, origin)?;
+        match in_use::take(&cache.path().join(digest)) {
+            Ok(()) => Ok(image),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(ImageError::NoSuchImage { digest: digest.to_owned(), cache: cache.path().to_owned() })
+            }
+            Err(source) => Err(ImageError::Lock { path: cache.path().to_owned(), source }),
+        }
+    }
+
+    /// An image that is there, for who only looks at it: it may be removed meanwhile.
+    pub(super) fn at(cache: &Cache, digest: &str, origin: Origin) -> Result<Self, ImageError> {
         if !is_digest(digest) {
             return Err(ImageError::BadDigest { digest: digest.to_owned() });
         }

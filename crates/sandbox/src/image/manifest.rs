@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::ImageError;
-use super::recipe::Recipe;
+use super::overlay::OverlayRecord;
+use super::recipe::{AddedPackage, Base};
 use super::summary::Interpreter;
 
 /// The version of the manifest's form that this build writes and reads.
-pub(super) const MANIFEST_VERSION: u32 = 1;
+pub(super) const MANIFEST_VERSION: u32 = 2;
 
 /// The manifest's name beside the image's root.
 pub(super) const MANIFEST_NAME: &str = "manifest.json";
@@ -31,8 +32,12 @@ pub struct Manifest {
     pub version: u32,
     /// SHA-256 over the entries, as 64 hexadecimal digits.
     pub digest: String,
-    /// What was asked for.
-    pub recipe: Recipe,
+    /// What it begins with.
+    pub base: Base,
+    /// What was laid over it.
+    pub overlays: Vec<OverlayRecord>,
+    /// Packages of languages that came with the overlays.
+    pub added: Vec<AddedPackage>,
     /// The packages that were taken, by name.
     pub packages: Vec<PackageRecord>,
     /// Wanted packages that were not installed, by name.
@@ -141,7 +146,7 @@ pub(super) fn digest_of(entries: &[Entry]) -> String {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     };
-    add(b"execgate image 1");
+    add(b"execgate image 2");
     for entry in entries {
         let kind = match entry.kind {
             EntryKind::Directory => b"d",

@@ -2,8 +2,10 @@
 //!
 //! Reads only. What a list names is a claim about the host; `plan` looks at what is really there.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
+use std::iter;
 
 use super::dpkg::Package;
 use super::error::ImageError;
@@ -77,21 +79,43 @@ pub(super) fn list(tree: &SourceTree, package: &Package<'_>) -> Result<Vec<Strin
     Err(ImageError::ReadPackages { path, source: io::Error::from(ErrorKind::NotFound) })
 }
 
-/// Every place where the alternatives system may have put a link, below the root.
-pub(super) fn alternative_links(tree: &SourceTree) -> Result<Vec<String>, ImageError> {
-    const DATABASE: &str = "var/lib/dpkg/alternatives";
-    let mut links = Vec::new();
-    for name in tree.names(DATABASE)?.0 {
-        let text = read_text(tree, &format!("{DATABASE}/{name}"))?;
-        links.extend(links_of(&text).map(str::to_owned));
-    }
-    Ok(links)
+/// One choice that the alternatives system keeps, such as which program is `awk`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Alternative {
+    /// Names below `/etc/alternatives`, and the links that lead to them, below the root: the choice itself, and then
+    /// what follows it.
+    pub(super) links: Vec<(String, String)>,
+    /// What can be chosen, the best first: where each of the links would lead, or nothing.
+    pub(super) candidates: Vec<Vec<String>>,
 }
 
-/// The links of one alternative: the second line, then every second line of the (name, link) pairs up to a blank one.
-fn links_of(text: &str) -> impl Iterator<Item = &str> {
-    let head = text.lines().take_while(|line| !line.is_empty());
-    head.skip(1).step_by(2).map(relative)
+/// Every choice of the alternatives system.
+pub(super) fn alternatives(tree: &SourceTree) -> Result<Vec<Alternative>, ImageError> {
+    const DATABASE: &str = "var/lib/dpkg/alternatives";
+    let mut found = Vec::new();
+    for name in tree.names(DATABASE)?.0 {
+        let text = read_text(tree, &format!("{DATABASE}/{name}"))?;
+        found.extend(parse_alternative(&name, &text));
+    }
+    Ok(found)
+}
+
+/// Parses one file of the database: how it is chosen, the link, pairs of (name, link) of what follows it, a blank
+/// line; then for each candidate its path, its priority, and a path or a blank line for each follower.
+pub(super) fn parse_alternative(name: &str, text: &str) -> Option<Alternative> {
+    let mut lines = text.lines().skip(1);
+    let mut links = vec![(name.to_owned(), relative(lines.next()?).to_owned())];
+    while let Some(follower) = lines.next().filter(|line| !line.is_empty()) {
+        links.push((follower.to_owned(), relative(lines.next()?).to_owned()));
+    }
+    let mut candidates = Vec::new();
+    while let (Some(path), Some(priority)) = (lines.next().filter(|line| !line.is_empty()), lines.next()) {
+        let followers = lines.by_ref().take(links.len() - 1);
+        let paths = iter::once(path).chain(followers).map(str::to_owned).collect::<Vec<_>>();
+        candidates.push((priority.parse::<i64>().ok()?, paths));
+    }
+    candidates.sort_by_key(|(priority, _)| Reverse(*priority));
+    Some(Alternative { links, candidates: candidates.into_iter().map(|(_, paths)| paths).collect() })
 }
 
 fn read_text(tree: &SourceTree, path: &str) -> Result<String, ImageError> {
@@ -113,10 +137,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alternatives_file_names_its_links_before_the_blank_line() {
-        let text = "auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/man1/awk.1.gz\nnawk\n/usr/bin/nawk\n\n/usr/bin/mawk\n5\n";
-        let links: Vec<_> = links_of(text).collect();
-        assert_eq!(links, ["usr/bin/awk", "usr/share/man/man1/awk.1.gz", "usr/bin/nawk"]);
+    fn an_alternatives_file_names_its_links_and_its_candidates_the_best_first() {
+        let text = "auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/man1/awk.1.gz\nnawk\n/usr/bin/nawk\n\n\
+                    /usr/bin/mawk\n5\n/usr/share/man/man1/mawk.1.gz\n\n\
+                    /usr/bin/gawk\n10\n/usr/share/man/man1/gawk.1.gz\n/usr/bin/gawk\n\n";
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let pair = |name: &str, link: &str| (name.to_owned(), link.to_owned());
+        let wanted = Alternative {
+            links: vec![
+                pair("awk", "usr/bin/awk"),
+                pair("awk.1.gz", "usr/share/man/man1/awk.1.gz"),
+                pair("nawk", "usr/bin/nawk"),
+            ],
+            candidates: vec![
+                owned(&["/usr/bin/gawk", "/usr/share/man/man1/gawk.1.gz", "/usr/bin/gawk"]),
+                owned(&["/usr/bin/mawk", "/usr/share/man/man1/mawk.1.gz", ""]),
+            ],
+        };
+        assert_eq!(parse_alternative("awk", text), Some(wanted));
+        assert_eq!(parse_alternative("awk", "auto\n"), None);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) enum Item {
     Directory,
     /// A copy of a file of the source tree.
     Copy {
+        /// The number of that tree.
+        tree: usize,
         /// Its canonical path there.
         from: String,
         /// Its length in bytes when it was looked at.
@@ -134,7 +136,7 @@ impl Plan {
                 {
                     return Ok(());
                 }
-                Item::Copy { from: source, size }
+                Item::Copy { tree: tree.number(), from: source, size }
             }
             Node::Other => {
                 self.note(format!(
@@ -148,6 +150,34 @@ impl Plan {
             return Err(ImageError::TooManyEntries { limit: MAX_ENTRIES });
         }
         self.items.insert(path, item);
+        Ok(())
+    }
+
+    /// Lays another plan over this one: its files and links take the place of what has the same name.
+    pub(super) fn lay_over(&mut self, to: &str, layer: Self) -> Result<(), ImageError> {
+        let ancestors = to.match_indices('/').map(|(end, _)| to.split_at(end).0).chain([to]);
+        for ancestor in ancestors {
+            if !matches!(self.items.get(ancestor), None | Some(Item::Directory)) {
+                return Err(ImageError::OverlayPlace { to: to.to_owned() });
+            }
+        }
+        let (items, notes) = layer.into_parts();
+        notes.into_lines().into_iter().for_each(|line| self.note(line));
+        for (path, item) in items {
+            let stands = self.items.get(&path).map(|stands| *stands == Item::Directory);
+            match stands {
+                Some(is_directory) if is_directory != (item == Item::Directory) => {
+                    self.note(format!(
+                        "`/{path}` is a directory in one tree and none in the other: left out"
+                    ));
+                }
+                Some(true) => {}
+                Some(false) | None => drop(self.items.insert(path, item)),
+            }
+        }
+        if self.items.len() > MAX_ENTRIES {
+            return Err(ImageError::TooManyEntries { limit: MAX_ENTRIES });
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What goes into an image: a list of wanted packages, or a prepared tree.
+//! What goes into an image: a list of wanted packages or a prepared tree, and trees laid over it.
 //!
 //! The lists are data and meant to be read. A recipe never names versions: it takes what is installed, so that a
 //! security update of the host is one rebuild away from the guests.
@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256};
 use super::dpkg::Selection;
 use super::error::ImageError;
 use super::manifest::hex;
+use super::overlay::{Overlay, OverlayRecord};
 
 /// Raised whenever the same host state would give another tree, so that cached images are not taken for new ones.
-pub(super) const BUILDER_VERSION: u32 = 1;
+pub(super) const BUILDER_VERSION: u32 = 2;
 
 /// Packages that a default image holds where the host has them.
 const WANTED: &[&str] = &[
@@ -51,6 +52,13 @@ const WANTED: &[&str] = &[
     "xz-utils",
     "zip",
     "zstd",
+    // the fast one of the libraries of linear algebra, which nothing depends on by name
+    "libopenblas0",
+    "libopenblas0-pthread",
+    // what native modules of fetched packages are linked to
+    "libgcc-s1",
+    "libgomp1",
+    "libstdc++6",
     // Python, the distribution's
     "python3",
     "python3-minimal",
@@ -85,6 +93,40 @@ const WANTED: &[&str] = &[
     "python3-tz",
     "python3-xlrd",
     "python3-yaml",
+    // JavaScript, the distribution's or its vendor's; what Debian's own needs (its library, and the built-in modules
+    // that it keeps in packages) comes as its dependencies
+    "nodejs",
+    // R, and what its bitmap devices draw letters with
+    "r-base-core",
+    "fontconfig-config",
+    "fonts-dejavu-core",
+    // packages that R programs load most; the first are part of every R but Debian's
+    "r-recommended",
+    "r-cran-boot",
+    "r-cran-class",
+    "r-cran-cluster",
+    "r-cran-codetools",
+    "r-cran-foreign",
+    "r-cran-kernsmooth",
+    "r-cran-lattice",
+    "r-cran-mass",
+    "r-cran-matrix",
+    "r-cran-mgcv",
+    "r-cran-nlme",
+    "r-cran-nnet",
+    "r-cran-rpart",
+    "r-cran-spatial",
+    "r-cran-survival",
+    "r-cran-data.table",
+    "r-cran-dplyr",
+    "r-cran-ggplot2",
+    "r-cran-jsonlite",
+    "r-cran-lubridate",
+    "r-cran-purrr",
+    "r-cran-readr",
+    "r-cran-stringr",
+    "r-cran-tibble",
+    "r-cran-tidyr",
 ];
 
 /// Packages that never go in, not even as a dependency: they manage a machine, and a guest has none to manage.
@@ -114,24 +156,56 @@ const LEFT_OUT: &[&str] = &[
     "mount",
     "openssh-client",
     "passwd",
+    // scipy depends on it to be built, and it on every compiler: a third of an image
+    "python3-pythran",
     "sudo",
     "systemd",
     "systemd-sysv",
     "sysvinit-utils",
     "ucf",
     "udev",
+    // tables that only a check of fonts reads
+    "unicode-data",
     "util-linux",
     "util-linux-extra",
+    // R depends on it to open a browser
+    "xdg-utils",
 ];
 
 /// What goes into an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// What it begins with.
+    pub base: Base,
+    /// Trees that are laid over the base, the later over the earlier.
+    pub overlays: Vec<Overlay>,
+    /// What the overlays are known to hold, for the manifest.
+    pub added: Vec<AddedPackage>,
+}
+
+/// What an image begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "of", rename_all = "kebab-case")]
-pub enum Recipe {
+pub enum Base {
     /// Installed packages of a dpkg system with everything that they depend on.
     Packages(PackageRecipe),
     /// A prepared root tree, such as one that `debootstrap` made, with the same stripping rules.
     FromDir(PathBuf),
+}
+
+/// A package of a language, in an overlay.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddedPackage {
+    /// `javascript`, `python` or `r`.
+    pub language: String,
+    /// Its name.
+    pub name: String,
+    /// Its version, where something tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether it was named; otherwise it is there because another needs it.
+    pub asked: bool,
 }
 
 /// Which packages of which system.
@@ -162,20 +236,49 @@ impl Default for Recipe {
 impl Recipe {
     /// The default: what this host has of the usual interpreters, tools and packages.
     pub fn host() -> Self {
-        Self::Packages(PackageRecipe::default())
+        Self::of(Base::Packages(PackageRecipe::default()))
+    }
+
+    /// A prepared tree.
+    pub fn from_dir(path: impl Into<PathBuf>) -> Self {
+        Self::of(Base::FromDir(path.into()))
+    }
+
+    /// A base, and nothing over it.
+    pub fn of(base: Base) -> Self {
+        Self { base, overlays: Vec::new(), added: Vec::new() }
     }
 
     /// Adds a package, such as `nodejs` or `r-base-core`; a prepared tree already has what it has.
     #[must_use]
     pub fn with_package(mut self, name: &str) -> Self {
-        if let Self::Packages(recipe) = &mut self
-            && !recipe.wanted.iter().any(|known| known == name)
-        {
-            recipe.wanted.push(name.to_owned());
+        if let Base::Packages(recipe) = &mut self.base {
+            recipe.left_out.retain(|known| known != name);
+            if !recipe.wanted.iter().any(|known| known == name) {
+                recipe.wanted.push(name.to_owned());
+            }
         }
         self
     }
 
+    /// Leaves a package out, even where another depends on it.
+    #[must_use]
+    pub fn without_package(mut self, name: &str) -> Self {
+        if let Base::Packages(recipe) = &mut self.base {
+            recipe.left_out.push(name.to_owned());
+        }
+        self
+    }
+
+    /// Lays the content of a folder over the base, at a place below the image's root.
+    #[must_use]
+    pub fn with_overlay(mut self, from: impl Into<PathBuf>, to: &str) -> Self {
+        self.overlays.push(Overlay { from: from.into(), to: to.to_owned() });
+        self
+    }
+}
+
+impl Base {
     /// The top of the tree to copy from.
     pub(super) fn root(&self) -> &Path {
         match self {
@@ -192,6 +295,21 @@ impl Recipe {
             Self::FromDir(path) => format!("tree `{}`", path.display()),
         }
     }
+}
+
+/// The input key of a base with overlays, which is the base's own where there are none.
+pub(super) fn overlaid_key(base: String, overlays: &[OverlayRecord]) -> String {
+    if overlays.is_empty() {
+        return base;
+    }
+    let mut key = Sha256::new();
+    add(&mut key, b"execgate image key with overlays");
+    add(&mut key, base.as_bytes());
+    for overlay in overlays {
+        add(&mut key, overlay.to.as_bytes());
+        add(&mut key, overlay.sha256.as_bytes());
+    }
+    hex(&key.finalize())
 }
 
 /// The input key of a package recipe: equal keys give equal trees, without a look at the files.
@@ -243,7 +361,7 @@ fn start_key(kind: &str, root: &Path) -> Sha256 {
 }
 
 /// Adds a part with its length before it, so that no two lists of parts look alike.
-fn add(key: &mut Sha256, part: &[u8]) {
+pub(super) fn add(key: &mut Sha256, part: &[u8]) {
     key.update(part.len().to_le_bytes());
     key.update(part);
 }
@@ -254,7 +372,7 @@ mod tests {
     use super::*;
 
     fn key_of(recipe: &Recipe, status: &str) -> String {
-        let Recipe::Packages(recipe) = recipe else { unreachable!("these tests use package recipes") };
+        let Base::Packages(recipe) = &recipe.base else { unreachable!("these tests use package recipes") };
         package_key(recipe, &Database::parse(status).select(&recipe.wanted, &recipe.left_out))
     }
 
@@ -271,16 +389,14 @@ mod tests {
         let key = key_of(&Recipe::host(), &status("5.2", "9.0"));
         assert_eq!(key, key_of(&Recipe::host(), &status("5.2", "9.1")));
         assert_ne!(key, key_of(&Recipe::host(), &status("5.3", "9.0")));
-        assert_ne!(key, key_of(&Recipe::host().with_package("nodejs"), &status("5.2", "9.0")));
+        assert_ne!(key, key_of(&Recipe::host().with_package("vim"), &status("5.2", "9.0")));
     }
 
     #[test]
-    fn a_recipe_survives_json() {
-        for recipe in
-            [Recipe::host().with_package("r-base-core"), Recipe::FromDir(PathBuf::from("/srv/root"))]
-        {
-            let text = serde_json::to_string(&recipe).unwrap();
-            assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), recipe);
+    fn a_base_survives_json() {
+        for recipe in [Recipe::host().with_package("r-base-dev"), Recipe::from_dir("/srv/root")] {
+            let text = serde_json::to_string(&recipe.base).unwrap();
+            assert_eq!(serde_json::from_str::<Base>(&text).unwrap(), recipe.base);
         }
     }
 }

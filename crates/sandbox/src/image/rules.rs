@@ -37,6 +37,9 @@ const ETC_KEPT: &[&str] = &["etc/R", "etc/fonts", "etc/magic", "etc/matplotlibrc
 
 /// Trees that a guest has no use for.
 const USELESS_TREES: &[&str] = &[
+    "usr/bin/corepack",
+    "usr/bin/npm",
+    "usr/bin/npx",
     "usr/games",
     "usr/include",
     "usr/lib/apt",
@@ -47,13 +50,20 @@ const USELESS_TREES: &[&str] = &[
     "usr/lib/locale",
     "usr/lib/modprobe.d",
     "usr/lib/modules",
+    // a guest has nothing to install from
+    "usr/lib/node_modules/corepack",
+    "usr/lib/node_modules/npm",
     "usr/lib/systemd",
     "usr/lib/sysusers.d",
     "usr/lib/tmpfiles.d",
     "usr/lib/udev",
     "usr/local/include",
+    "usr/local/lib/node_modules/corepack",
+    "usr/local/lib/node_modules/npm",
     "usr/local/share/man",
     "usr/sbin",
+    "usr/share/R/doc",
+    "usr/share/R/include",
     "usr/share/apport",
     "usr/share/applications",
     "usr/share/bash-completion",
@@ -80,6 +90,7 @@ const USELESS_TREES: &[&str] = &[
     "usr/share/metainfo",
     "usr/share/pam",
     "usr/share/pam-configs",
+    "usr/share/nodejs/npm",
     "usr/share/pixmaps",
     "usr/share/pkgconfig",
     "usr/share/polkit-1",
@@ -132,6 +143,11 @@ const RUNS_BY_ITSELF: Verdict = Verdict::DropAndSay("runs by itself at every sta
 
 /// Judges a canonical path; the answer for a directory holds for everything in it.
 pub(super) fn judge(path: &str) -> Verdict {
+    let is_kept = KEPT_TREES.iter().chain(ETC_KEPT).any(|tree| is_within(path, tree));
+    let top = path.split('/').next().unwrap_or_default();
+    if !is_kept && (FOREIGN_TOPS.contains(&top) || USELESS_TREES.iter().any(|tree| is_within(path, tree))) {
+        return Verdict::Drop;
+    }
     if path.split('/').any(|name| CREDENTIAL_NAMES.contains(&name)) {
         return Verdict::DropAndSay("may hold credentials or a person's settings");
     }
@@ -139,16 +155,10 @@ pub(super) fn judge(path: &str) -> Verdict {
     if path.split('/').any(|name| PYTHON_START_UP.contains(&name)) {
         return RUNS_BY_ITSELF;
     }
-    if KEPT_TREES.iter().any(|tree| is_within(path, tree))
-        || ETC_KEPT.iter().any(|tree| is_within(path, tree))
-    {
+    if is_kept {
         return Verdict::Keep;
     }
-    let top = path.split('/').next().unwrap_or_default();
-    if FOREIGN_TOPS.contains(&top) || USELESS_TREES.iter().any(|tree| is_within(path, tree)) {
-        return Verdict::Drop;
-    }
-    if BUILD_TIME_ENDINGS.iter().any(|ending| path.ends_with(ending)) || path.contains("/pkgconfig/") {
+    if BUILD_TIME_ENDINGS.iter().any(|ending| path.ends_with(ending)) {
         return Verdict::Drop;
     }
     if path.bytes().any(|byte| byte.is_ascii_control()) {
@@ -215,6 +225,8 @@ mod tests {
             "usr/lib/python3.11/lib2to3/Grammar.txt",
             "etc/R/Renviron",
             "lib64",
+            "usr/lib/R/site-library/pkgconfig/DESCRIPTION",
+            "usr/lib/node_modules/npm-like/index.js",
         ] {
             assert_eq!(judge(path), Verdict::Keep, "{path}");
         }
@@ -230,6 +242,8 @@ mod tests {
             "usr/lib/x86_64-linux-gnu/libc.a",
             "usr/lib/x86_64-linux-gnu/pkgconfig/zlib.pc",
             "usr/include/python3.11/Python.h",
+            "usr/lib/node_modules/npm/bin/npm-cli.js",
+            "usr/share/R/include/R.h",
             "etc/shadow",
             "etc/Rogue",
             "root/.bashrc",
@@ -243,7 +257,7 @@ mod tests {
     #[test]
     fn credentials_go_wherever_they_lie() {
         for path in [
-            "usr/lib/node_modules/npm/.npmrc",
+            "usr/lib/node_modules/tool/.npmrc",
             "opt/app/.ssh/id_rsa",
             "usr/share/pip.conf",
             "etc/R/Renviron.site",

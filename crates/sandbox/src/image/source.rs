@@ -39,9 +39,14 @@ pub(super) enum Node {
     Missing,
 }
 
+/// The number of the tree that an image begins with; overlays are counted from one.
+pub(super) const BASE: usize = 0;
+
 /// A tree to copy from.
 #[derive(Debug)]
 pub(super) struct SourceTree {
+    /// Which of the trees of one build this is.
+    number: usize,
     top: File,
     /// What was seen on the way to a path: directories and links, by canonical path.
     seen: HashMap<String, Node>,
@@ -50,14 +55,24 @@ pub(super) struct SourceTree {
 }
 
 impl SourceTree {
-    /// Opens the tree's top.
+    /// Opens the top of the tree that an image begins with.
     pub(super) fn open(path: &Path) -> Result<Self, ImageError> {
+        Self::open_numbered(path, BASE)
+    }
+
+    /// Opens the top of a tree that is one of several.
+    pub(super) fn open_numbered(path: &Path, number: usize) -> Result<Self, ImageError> {
         let top = File::open(path)
             .and_then(
                 |top| if top.metadata()?.is_dir() { Ok(top) } else { Err(ErrorKind::NotADirectory.into()) },
             )
             .map_err(|source| ImageError::OpenTree { path: path.to_owned(), source })?;
-        Ok(Self { top, seen: HashMap::new(), met: BTreeMap::new() })
+        Ok(Self { number, top, seen: HashMap::new(), met: BTreeMap::new() })
+    }
+
+    /// Which of the trees of one build this is.
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 
     /// The tree's top itself.

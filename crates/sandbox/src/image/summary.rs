@@ -2,9 +2,12 @@
 //!
 //! Tells from names and package versions; must never start a program of the image to ask it.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Entry, EntryKind, Manifest, PackageRecord};
+use super::recipe::AddedPackage;
 
 /// Python packages that generated programs count on: how they are imported, and the package that holds them.
 const USUAL: &[(&str, &str)] =
@@ -13,7 +16,8 @@ const USUAL: &[(&str, &str)] =
 /// Languages, where their interpreter may lie, and the package whose version is theirs.
 const INTERPRETERS: &[(&str, &[&str], &str)] = &[
     ("bash", &["usr/bin/bash", "bin/bash"], "bash"),
-    ("javascript", &["usr/bin/node", "usr/local/bin/node", "usr/bin/nodejs"], "nodejs"),
+    // what a build was told to put in comes before what the host has, as on the guest's search path
+    ("javascript", &["usr/local/bin/node", "usr/bin/node", "usr/bin/nodejs"], "nodejs"),
     ("python", &["usr/bin/python3", "usr/local/bin/python3"], "python3"),
     ("r", &["usr/bin/Rscript", "usr/local/bin/Rscript"], "r-base-core"),
 ];
@@ -48,8 +52,12 @@ pub struct Summary {
     pub digest: String,
     /// What it was made from, for people.
     pub recipe: String,
-    /// Its interpreters, by language.
+    /// When it was made, in seconds since 1970.
+    pub made_at: u64,
+    /// Its interpreters, by language: what code can be run in it.
     pub interpreters: Vec<Interpreter>,
+    /// Packages of languages that were fetched for it or laid over it.
+    pub added: Vec<AddedPackage>,
     /// Its packages, by name; empty for a prepared tree that is no dpkg system.
     pub packages: Vec<PackageRecord>,
     /// Packages that would have been taken but are not installed.
@@ -70,7 +78,7 @@ pub struct Summary {
 
 impl Summary {
     /// Sums a manifest up.
-    pub(super) fn of(manifest: Manifest) -> Self {
+    pub(super) fn of(manifest: Manifest, made: SystemTime) -> Self {
         let count = |kind| manifest.entries.iter().filter(|entry| entry.kind == kind).count();
         Self {
             files: count(EntryKind::File),
@@ -78,7 +86,9 @@ impl Summary {
             links: count(EntryKind::Link),
             bytes: manifest.entries.iter().map(|entry| entry.size).fold(0, u64::saturating_add),
             missing: missing(&manifest.entries),
-            recipe: manifest.recipe.describe(),
+            recipe: manifest.base.describe(),
+            made_at: made.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+            added: manifest.added,
             digest: manifest.digest,
             interpreters: manifest.interpreters,
             packages: manifest.packages,
@@ -102,7 +112,11 @@ pub(super) fn missing(entries: &[Entry]) -> MissingPackages {
 }
 
 /// The interpreters in a tree, with the versions that packages or file names give.
-pub(super) fn interpreters(entries: &[Entry], packages: &[PackageRecord]) -> Vec<Interpreter> {
+pub(super) fn interpreters(
+    entries: &[Entry],
+    packages: &[PackageRecord],
+    added: &[AddedPackage],
+) -> Vec<Interpreter> {
     let find = |path: &str| entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok();
     let version_of =
         |name: &str| packages.iter().find(|package| package.name == name).map(|found| &*found.version);
@@ -110,8 +124,14 @@ pub(super) fn interpreters(entries: &[Entry], packages: &[PackageRecord]) -> Vec
         let (path, at) = paths.iter().find_map(|path| Some((path, find(path)?)))?;
         let by_link =
             || entries.get(at)?.target.as_deref()?.rsplit_once("python").map(|(_, version)| version);
-        let version =
-            version_of(package).map(upstream).or_else(by_link).filter(|version| !version.is_empty());
+        let laid_over = path.strip_prefix("usr/local/bin/").and_then(|name| {
+            added.iter().find(|package| package.name == name && package.language == *language)
+        });
+        let version = match laid_over {
+            Some(package) => package.version.as_deref(),
+            None => version_of(package).map(upstream).or_else(by_link),
+        };
+        let version = version.filter(|version| !version.is_empty());
         Some(Interpreter {
             language: (*language).to_owned(),
             path: format!("/{path}"),
@@ -152,7 +172,7 @@ mod tests {
             version: "1:5.2.15-2+b8".into(),
             architecture: "amd64".into(),
         };
-        let found = interpreters(&entries, &[package]);
+        let found = interpreters(&entries, &[package], &[]);
         let versions: Vec<_> =
             found.iter().map(|found| (found.path.as_str(), found.version.as_deref())).collect();
         assert_eq!(versions, [("/usr/bin/bash", Some("5.2.15")), ("/usr/bin/python3", Some("3.11"))]);

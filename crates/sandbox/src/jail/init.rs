@@ -11,9 +11,10 @@ use rustix::process::Pid;
 use super::kernel::{Kernel, Real};
 use super::layers;
 use super::place;
+use super::placing::place_file;
 use super::step::{At as _, Step, StepError};
 use crate::sys::{self, Cloned, SockFilter};
-use crate::wire::{Message as _, Report, Spawn, read_record, text_of};
+use crate::wire::{Message as _, Report, Sheet, Spawn, read_record};
 
 /// An interpreter, ready to be executed.
 #[derive(Debug, Clone)]
@@ -75,8 +76,12 @@ pub(crate) fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) -> ! {
 
 /// Forks the interpreter and waits until its exec has worked.
 fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
+    let mut sheet = Sheet::new(sys::borrow(place::SHEET));
     let mut argv = plan.program.argv.clone();
-    argv.extend(arguments().at(Step::ReadArguments)?);
+    argv.extend(arguments(&mut sheet).at(Step::ReadArguments)?);
+    for _ in 0..sheet.count().at(Step::PlaceFiles)? {
+        place_file(&mut sheet).at(Step::PlaceFiles)?;
+    }
     let (status, failure) = pipe_with(PipeFlags::CLOEXEC).at(Step::StatusPipe)?;
     // Before there is anyone who could run the code: a helper that has not read this knows that nobody did.
     rustix::io::write(sys::borrow(place::REPORT), &Report::Begun.pack()).at(Step::TellBegun)?;
@@ -103,14 +108,9 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
     }
 }
 
-/// The request's own arguments, each ended by a NUL.
-fn arguments() -> io::Result<Vec<CString>> {
-    let bytes = text_of(sys::borrow(place::ARGUMENTS))?;
-    let mut arguments = Vec::new();
-    for argument in bytes.split_inclusive(|byte| *byte == 0) {
-        arguments.push(CString::from_vec_with_nul(argument.to_vec()).map_err(io::Error::other)?);
-    }
-    Ok(arguments)
+/// The request's own arguments.
+fn arguments(sheet: &mut Sheet<'_>) -> io::Result<Vec<CString>> {
+    (0..sheet.count()?).map(|_| CString::new(sheet.text()?).map_err(io::Error::other)).collect()
 }
 
 fn reap(interpreter: Pid) -> ! {

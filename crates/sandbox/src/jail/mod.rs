@@ -1,7 +1,8 @@
 //! One single-use jail: what the init process does between its clone and the interpreter's exec.
 //!
 //! The order of the layers is fixed ([`layers::build`]) and asserted by a recorder. The init runs no guest
-//! code and never reads a byte of the request but the arguments that it passes on.
+//! code; of the request it reads the arguments that it passes on and the files that it puts in place, as the guest's
+//! user and behind every layer.
 //!
 //! Sole boundary between guest code and the host. Every change here needs a second reader.
 
@@ -9,6 +10,7 @@ mod init;
 mod kernel;
 mod landlock;
 mod layers;
+mod placing;
 mod step;
 
 pub(crate) use init::{Plan, Program, become_init};
@@ -22,7 +24,7 @@ pub(crate) mod place {
 
     // The code is at 3, where the languages' definitions look for it.
     pub(crate) const FRAMES: RawFd = 4;
-    pub(crate) const ARGUMENTS: RawFd = 5;
+    pub(crate) const SHEET: RawFd = 5;
     pub(crate) const SCRATCH: RawFd = 6;
     pub(crate) const REPORT: RawFd = 7;
     /// Index of the report pipe in the message.

@@ -80,6 +80,7 @@ steps! {
     59 ResourceLimits "set resource limits"
     60 Landlock "restrict the file system by Landlock"
     61 ReadArguments "read the arguments"
+    73 PlaceFiles "put the run's files in their places"
     62 StatusPipe "make the exec status pipe"
     70 TellBegun "tell that the jail stands"
     71 KeepInit "keep the init alive until the jail stands"
@@ -94,6 +95,7 @@ steps! {
     81 ArmCgroup "set the cgroup's limits"
     82 ReportPipe "make the report pipe"
     83 TellStem "tell the stem"
+    84 Collect "collect the run's files"
 }
 
 impl fmt::Display for Step {

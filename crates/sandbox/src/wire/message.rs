@@ -17,7 +17,8 @@ pub(crate) trait Message: Sized {
 pub(crate) enum ToHelper {
     /// With a memory file that holds the configuration. Accepted once.
     Configure,
-    /// With the run's socket, stdin, stdout, stderr, frames, code, arguments.
+    /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
+    /// which ones and the memory file for them.
     NewRun { language: u16, limits: Limits },
     /// With a socket that is answered by `Capacity` when nothing runs any more.
     Quiesce,
@@ -81,7 +82,7 @@ pub(crate) struct Counters {
 pub(crate) enum ToStem {
     /// The id maps are written.
     Go,
-    /// With stdin, stdout, stderr, code, frames, arguments, tmpfs, report, then the cgroups.
+    /// With stdin, stdout, stderr, code, frames, sheet, tmpfs, report, then the cgroups.
     Spawn(Spawn),
 }
 

@@ -11,8 +11,9 @@ use super::world::{bash, descendants, python, sandbox, told, value_in, value_of}
 #[test]
 fn the_environment_is_the_fixed_one() {
     let code = "import os; sorted(os.environ.items())";
-    let expected = "[('HOME', '/home/user'), ('LANG', 'C.UTF-8'), ('PATH', '/usr/local/bin:/usr/bin:/bin'), \
-                    ('TMPDIR', '/tmp')]";
+    let expected = "[('HOME', '/home/user'), ('LANG', 'C.UTF-8'), ('MPLBACKEND', 'Agg'), \
+                    ('MPLCONFIGDIR', '/tmp/.matplotlib'), ('OMP_NUM_THREADS', '1'), \
+                    ('OPENBLAS_NUM_THREADS', '1'), ('PATH', '/usr/local/bin:/usr/bin:/bin'), ('TMPDIR', '/tmp')]";
     assert_eq!(value_of(code), expected);
 }
 

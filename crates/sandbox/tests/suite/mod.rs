@@ -1,12 +1,16 @@
 //! One file a promise.
 
 mod escape;
+mod files;
 mod isolation;
+mod javascript;
 mod leaks;
 mod lifetime;
 mod limits;
 mod outcomes;
 mod python;
+mod r;
 mod refusals;
+mod rich;
 mod tiers;
 mod world;

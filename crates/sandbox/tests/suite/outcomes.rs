@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use execgate_sandbox::{Cancel, LimitKind, Request, RunError, Stdin, Stream, Verdict};
 
-use super::world::{bash, languages, python, sandbox, told, value_in, value_of};
+use super::world::{bash, python, sandbox, told, value_in, value_of};
 
 #[test]
 fn a_value_is_the_repr_of_the_last_expression() {
@@ -163,10 +163,12 @@ fn an_unknown_language_is_refused_and_a_full_house_too() {
 #[test]
 fn an_interpreter_that_is_not_there_never_starts() {
     use execgate_sandbox::{Config, Sandbox, Step, Tier, TierChoice, spawn_helper_of};
-    let mut languages = languages();
-    languages[0].argv[0] = "/usr/bin/no-such-interpreter".to_owned();
-    let config =
-        Config { image: super::world::image(), languages, slots: 1, tier: TierChoice::Exactly(Tier::Jail) };
+    let image = super::world::image();
+    let mut languages = execgate_tool::code::present(&image.path);
+    let absent = languages.iter_mut().find(|language| language.name == "python").unwrap();
+    absent.argv[0] = "/usr/bin/no-such-interpreter".to_owned();
+    let tier = TierChoice::Exactly(Tier::Jail);
+    let config = Config { image, languages, slots: 1, tier, id_block: 0 };
     let helper = spawn_helper_of(std::path::Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
     let sandbox = Sandbox::start(helper, config).unwrap();
     let refused = sandbox.run(python("1"));

@@ -66,7 +66,7 @@ fn an_error_of_syntax_is_told_as_the_interpreter_tells_it() {
         ("SyntaxError", "expected ':' (<code>, line 2)", expected)
     );
     assert_eq!(exception_in(&sandbox, "return 1").name, "SyntaxError");
-    assert_eq!(exception_in(&sandbox, "  x").name, "IndentationError");
+    assert_eq!(exception_in(&sandbox, "x\n  y").name, "IndentationError");
 }
 
 #[test]
@@ -184,7 +184,10 @@ fn what_is_registered_for_the_end_is_done_and_its_output_kept() {
 fn asking_for_input_that_is_not_there_is_the_end_of_a_file() {
     let sandbox = sandbox();
     let told = exception_in(&sandbox, "input('name? ')");
-    assert_eq!((told.name.as_str(), told.message.as_str()), ("EOFError", "EOF when reading a line"));
+    assert_eq!(
+        (told.name.as_str(), told.message.as_str()),
+        ("EOFError", "no standard input was given to this run: send it as `stdin`")
+    );
     assert_eq!(value_in(&sandbox, "open('/dev/stdin').read()"), "''");
     let mut request = python("open('/dev/stdin').read()");
     request.stdin = Stdin::Bytes(b"given".to_vec());

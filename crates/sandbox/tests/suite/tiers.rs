@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 use execgate_sandbox::{
     Config, ImageRoot, LimitKind, Sandbox, SandboxError, Tier, TierChoice, Verdict, spawn_helper_of,
 };
+use execgate_tool::code;
 
 use super::world::{
-    PART, bash, descendants, image, languages, plays, python, start, stem_of, told, value_in, with_limits,
+    PART, bash, descendants, image, plays, python, start, stem_of, told, value_in, with_limits,
 };
 
 const REFUSED: &str = "import ctypes, socket\nlibc = ctypes.CDLL(None, use_errno=True)\n\
@@ -64,7 +65,9 @@ fn a_tier_that_cannot_be_had_is_refused_and_never_weakened() {
     fs::write(&helper, script).unwrap();
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
     let begin = |tier| {
-        let config = Config { image: image(), languages: languages(), slots: 1, tier };
+        let image = image();
+        let languages = code::present(&image.path);
+        let config = Config { image, languages, slots: 1, tier, id_block: 0 };
         Sandbox::start(spawn_helper_of(&helper).unwrap(), config)
     };
     match begin(TierChoice::Exactly(Tier::Jail)) {
@@ -127,7 +130,8 @@ fn as_an_ordinary_user() {
     let image = ImageRoot { path: next().into(), digest: next() };
     let helper = next();
     let begin = |tier| {
-        let config = Config { image: image.clone(), languages: languages(), slots: 2, tier };
+        let languages = code::present(&image.path);
+        let config = Config { image: image.clone(), languages, slots: 2, tier, id_block: 0 };
         Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
     };
     let refused = begin(TierChoice::Exactly(Tier::Jail));

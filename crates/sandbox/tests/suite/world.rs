@@ -1,4 +1,4 @@
-//! What every test stands on: an image of this host, both languages, a sandbox, and looks at the process table.
+//! What every test stands on: an image of this host, every language, a sandbox, and looks at the process table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,37 +8,14 @@ use std::time::{Duration, Instant};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
-    Config, ImageRoot, Language, Limits, Request, Run, Sandbox, Source, Tier, TierChoice, Verdict, VerdictBy,
-    spawn_helper_of,
+    Config, ImageRoot, Limits, Request, Run, Sandbox, Tier, TierChoice, Verdict, spawn_helper_of,
 };
+use execgate_tool::code;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Longer than anything here takes on a loaded machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(super) fn languages() -> Vec<Language> {
-    let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let python = include_str!("../../../tool/src/code/python/runner.py");
-    let later = include_str!("../../../tool/src/code/python/later.py");
-    let bash = include_str!("../../../tool/src/code/bash/runner.sh");
-    vec![
-        Language {
-            name: "python".to_owned(),
-            argv: text(&["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", python, later]),
-            env: Vec::new(),
-            source: Source::Descriptor,
-            verdict: VerdictBy::Frames,
-        },
-        Language {
-            name: "bash".to_owned(),
-            argv: text(&["/usr/bin/bash", "--noprofile", "--norc", "-c", bash, "bash"]),
-            env: Vec::new(),
-            source: Source::Descriptor,
-            verdict: VerdictBy::ExitStatus,
-        },
-    ]
-}
 
 /// The image of this host's packages, built once for all tests.
 pub(super) fn image() -> ImageRoot {
@@ -49,7 +26,8 @@ pub(super) fn image() -> ImageRoot {
 
 pub(super) fn start(image: ImageRoot, tier: TierChoice, slots: usize) -> Sandbox {
     let helper = spawn_helper_of(Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
-    Sandbox::start(helper, Config { image, languages: languages(), slots, tier }).unwrap()
+    let languages = code::present(&image.path);
+    Sandbox::start(helper, Config { image, languages, slots, tier, id_block: 0 }).unwrap()
 }
 
 /// A sandbox of the full tier.

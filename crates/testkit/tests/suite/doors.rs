@@ -119,11 +119,11 @@ async fn a_body_that_is_no_object_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_of_two_mebibytes_is_413() {
-    let reply = World::free().http(post("/execute", vec![b' '; 2 << 20])).await;
+async fn a_body_of_nine_mebibytes_is_413() {
+    let reply = World::free().http(post("/execute", vec![b' '; 9 << 20])).await;
     assert_snapshot!(reply.show(), @r#"
     413 application/problem+json
-    {"type":"https://execgate.dev/problems#body-too-large","title":"Payload Too Large","status":413,"detail":"the body is larger than 1048576 bytes","code":"body-too-large","room":"propose"}
+    {"type":"https://execgate.dev/problems#body-too-large","title":"Payload Too Large","status":413,"detail":"the body is larger than 8388608 bytes","code":"body-too-large","room":"propose"}
     "#);
 }
 

@@ -1,4 +1,8 @@
-//! Reading a language's TOML. The words `{runner}` and `{later}` in its argv stand for its scripts.
+//! Reading a language's TOML. The words `{runner}` and `{later}` in its argv and environment stand for its
+//! scripts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use execgate_sandbox::{Language, Source, VerdictBy};
 use serde::Deserialize;
@@ -10,10 +14,12 @@ pub(super) struct Scripts {
     pub(super) runner: &'static str,
     /// What the runner needs in some runs only, if it is apart.
     pub(super) later: &'static str,
+    /// Code that prints `{"version", "packages"}` of the language as a guest finds it.
+    pub(super) about: &'static str,
 }
 
 impl Scripts {
-    /// A part of the argv, with a script in the place of its name.
+    /// A part of the argv or of the environment, with a script in the place of its name.
     fn fill_in(&self, part: &str) -> String {
         match part {
             "{runner}" => self.runner.to_owned(),
@@ -26,8 +32,17 @@ impl Scripts {
 /// The TOML of a language.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Definition {
+struct Written {
     name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    /// Other names, under which the runner is told a word.
+    #[serde(default)]
+    dialects: BTreeMap<String, String>,
+    /// Endings of files.
+    #[serde(default)]
+    endings: Vec<String>,
+    interpreters: Vec<String>,
     argv: Vec<String>,
     #[serde(default)]
     env: Vec<(String, String)>,
@@ -35,28 +50,110 @@ struct Definition {
     verdict: VerdictBy,
 }
 
-/// The language that a TOML and its scripts make; an embedded definition that is wrong fails the tests.
-pub(super) fn read(toml: &str, scripts: &Scripts) -> Result<Language, toml::de::Error> {
-    let definition: Definition = toml::from_str(toml)?;
-    Ok(Language {
-        name: definition.name,
-        argv: definition.argv.iter().map(|part| scripts.fill_in(part)).collect(),
-        env: definition.env,
-        source: definition.source,
-        verdict: definition.verdict,
-    })
+/// A language that execgate knows, whether an image has it or not.
+#[derive(Debug)]
+pub struct Definition {
+    written: Written,
+    scripts: Scripts,
+}
+
+impl Definition {
+    /// The name of the action and of the language.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.written.name
+    }
+
+    /// Its other names, dialects included.
+    #[must_use]
+    pub fn aliases(&self) -> Vec<&str> {
+        self.written.aliases.iter().chain(self.written.dialects.keys()).map(String::as_str).collect()
+    }
+
+    /// Code of this language that prints its version and packages as JSON.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        self.scripts.about
+    }
+
+    /// The words for the runner, if this is a name of the language, in lower case.
+    #[must_use]
+    pub fn answers_to(&self, name: &str) -> Option<Vec<String>> {
+        let written = &self.written;
+        if name == written.name || written.aliases.iter().any(|alias| alias == name) {
+            return Some(Vec::new());
+        }
+        written.dialects.get(name).map(|word| vec![word.clone()])
+    }
+
+    /// The name of the language that files of an ending hold.
+    #[must_use]
+    pub fn ends_with(&self, ending: &str) -> bool {
+        self.written.endings.iter().any(|known| known == ending)
+    }
+
+    /// The language as an image has it: with the first interpreter that is there.
+    #[must_use]
+    pub fn language_in(&self, root: &Path) -> Option<Language> {
+        // A link may lead anywhere; that it is there is enough, because only the jail follows it.
+        let is_there = |path: &&String| root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
+        let interpreter = self.written.interpreters.iter().find(is_there)?;
+        let rest = self.written.argv.iter().map(|part| self.scripts.fill_in(part));
+        Some(Language {
+            name: self.written.name.clone(),
+            argv: std::iter::once(interpreter.clone()).chain(rest).collect(),
+            env: self
+                .written
+                .env
+                .iter()
+                .map(|(name, part)| (name.clone(), self.scripts.fill_in(part)))
+                .collect(),
+            source: self.written.source,
+            verdict: self.written.verdict,
+        })
+    }
+}
+
+/// The definition that a TOML and its scripts make; an embedded one that is wrong fails the tests.
+pub(super) fn read(toml: &str, scripts: Scripts) -> Result<Definition, toml::de::Error> {
+    Ok(Definition { written: toml::from_str(toml)?, scripts })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::all;
+    use std::path::Path;
+
+    use super::super::{LANGUAGES, all, named, present};
+    use super::read;
 
     #[test]
     fn every_embedded_definition_is_a_language() {
-        let names: Vec<_> = all().into_iter().map(|language| language.name).collect();
-        assert_eq!(names, ["bash", "python"]);
-        let open =
-            all().into_iter().flat_map(|language| language.argv).find(|part| part.contains("{runner}"));
+        for (toml, scripts) in LANGUAGES {
+            let definition = read(toml, *scripts).unwrap();
+            assert!(!definition.about().is_empty(), "{}", definition.name());
+        }
+        let names: Vec<_> = all().iter().map(|definition| definition.name().to_owned()).collect();
+        assert_eq!(names, ["bash", "javascript", "python", "r"]);
+    }
+
+    #[test]
+    fn an_image_has_the_languages_whose_interpreters_it_holds() {
+        let host = present(Path::new("/"));
+        let open = host.iter().flat_map(|language| &language.argv).find(|part| part.contains("{runner}"));
         assert_eq!(open, None, "every script is in its place");
+        assert!(host.iter().all(|language| language.argv[0].starts_with('/')));
+        assert!(host.iter().any(|language| language.name == "python"));
+        assert!(present(Path::new("/proc/self/fdinfo")).is_empty());
+    }
+
+    #[test]
+    fn a_language_answers_to_its_other_names() {
+        let name_of = |asked: &str| named(asked).map(|(name, words)| (name, words.join(",")));
+        let plain = |name: &str| Some((name.to_owned(), String::new()));
+        assert_eq!(name_of(" Py "), plain("python"));
+        assert_eq!(name_of("JS"), plain("javascript"));
+        assert_eq!(name_of("ts"), Some(("javascript".to_owned(), "typescript".to_owned())));
+        assert_eq!(name_of("sh"), plain("bash"));
+        assert_eq!(name_of("ruby"), None);
     }
 }

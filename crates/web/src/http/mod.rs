@@ -1,9 +1,11 @@
 //! The HTTP surfaces, one folder each. A handler reads, asks and writes; it decides nothing.
 
+pub(crate) mod catalogue;
+pub(crate) mod code;
 pub(crate) mod openexec;
 pub(crate) mod receipts;
 pub(crate) mod runs;
 pub(crate) mod service;
 mod write;
 
-pub(crate) use write::{json, write};
+pub(crate) use write::{json, passage, write};

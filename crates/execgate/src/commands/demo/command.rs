@@ -55,8 +55,8 @@ impl Demo {
         folder: &std::path::Path,
         ready: Ready,
     ) -> anyhow::Result<bool> {
-        let Ready { listener, address, sandbox } = ready;
-        let gateway = Gateway::open(settings, folder, sandbox)?;
+        let Ready { listener, address, profiles } = ready;
+        let gateway = Gateway::open(settings, folder, profiles)?;
         let key = keys::public_key(&keys::public_path(folder))?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = gateway.serve(listener, settings.connections, async {

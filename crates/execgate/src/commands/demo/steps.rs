@@ -24,7 +24,7 @@ try:
     found.append('network')
 except OSError:
     pass
-ours = 'PATH HOME LANG TMPDIR LC_CTYPE OPENBLAS_NUM_THREADS OMP_NUM_THREADS MPLBACKEND'.split()
+ours = 'PATH HOME LANG TMPDIR LC_CTYPE OPENBLAS_NUM_THREADS OMP_NUM_THREADS MPLBACKEND MPLCONFIGDIR'.split()
 found += [name for name in os.environ if name not in ours]
 found
 ";

@@ -145,8 +145,8 @@ fn a_manifest_that_was_altered_or_is_of_another_version_is_refused() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"mode\":493", "\"mode\":511", 1)).unwrap();
     assert!(matches!(image.manifest(), Err(ImageError::ManifestMismatch { .. })));
-    fs::write(&path, text.replacen("\"version\":1", "\"version\":2", 1)).unwrap();
-    assert!(matches!(image.manifest(), Err(ImageError::ManifestVersion { found: 2, known: 1, .. })));
+    fs::write(&path, text.replacen("\"version\":2", "\"version\":3", 1)).unwrap();
+    assert!(matches!(image.manifest(), Err(ImageError::ManifestVersion { found: 3, known: 2, .. })));
     fs::write(&path, "{").unwrap();
     assert!(matches!(image.manifest(), Err(ImageError::ParseManifest { .. })));
 }
@@ -155,7 +155,7 @@ fn a_manifest_that_was_altered_or_is_of_another_version_is_refused() {
 fn a_prepared_tree_gives_an_image_with_the_packages_that_its_own_database_names() {
     let system = System::new();
     system.file("opt/tool/data", "x");
-    let image = Image::ensure(&system.cache(), &Recipe::FromDir(system.root()), &mut |_| {}).unwrap();
+    let image = Image::ensure(&system.cache(), &Recipe::from_dir(system.root()), &mut |_| {}).unwrap();
     let summary = image.summary().unwrap();
     assert_eq!(summary.packages.len(), 5);
     let languages: Vec<_> =
@@ -163,7 +163,7 @@ fn a_prepared_tree_gives_an_image_with_the_packages_that_its_own_database_names(
     assert_eq!(languages, [("bash", Some("5.2")), ("python", Some("3.11.2"))]);
     assert_eq!(fs::read_to_string(image.root.join("opt/tool/data")).unwrap(), "x");
     assert_eq!(
-        Image::find(&system.cache(), &Recipe::FromDir(system.root())).unwrap().unwrap().digest,
+        Image::find(&system.cache(), &Recipe::from_dir(system.root())).unwrap().unwrap().digest,
         image.digest
     );
 }

@@ -78,6 +78,16 @@ fn nothing_in_an_image_of_this_host_names_a_person_or_carries_a_special_bit() {
         let mounted = ["dev", "proc", "run", "tmp", ".stage"].contains(&&*entry.path);
         assert!(mounted || known.contains(&top), "{entry:?}");
     }
+    let has = |path: &str| manifest.entries.iter().any(|entry| entry.path == path);
+    for useless in
+        ["usr/include", "usr/lib/node_modules/npm", "usr/bin/npm", "usr/share/R/include", "usr/bin/gcc"]
+    {
+        assert!(!has(useless), "{useless}");
+    }
+    // what the host has of the languages, the image has
+    for interpreter in ["usr/bin/python3", "usr/bin/bash", "usr/bin/node", "usr/bin/Rscript"] {
+        assert_eq!(has(interpreter), Path::new("/").join(interpreter).exists(), "{interpreter}");
+    }
     let home: Vec<_> = manifest.entries.iter().filter(|entry| entry.path.starts_with("home")).collect();
     assert_eq!(home.len(), 2);
 }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev};
 
-use super::super::{Difference, DifferenceKind, EntryKind, Image, ImageError, Reads, Recipe};
+use super::super::{Base, Difference, DifferenceKind, EntryKind, Image, ImageError, Reads, Recipe};
 use super::system::{System, at};
 
 #[test]
@@ -114,13 +114,13 @@ fn start_up_code_and_credentials_are_left_out_and_noted() {
     system.file(&format!("{packages}/sitecustomize.py"), "print('hello')\n");
     system.link("usr/lib/python3.11/sitecustomize.py", "/etc/python3.11/sitecustomize.py");
     system.file("etc/python3.11/sitecustomize.py", "print('hello')\n");
-    system.file("usr/lib/node_modules/npm/.npmrc", "token");
+    system.file("usr/lib/node_modules/tool/.npmrc", "token");
     system.file("usr/share/pip.conf", "token");
     system.file("root/.ssh/id_rsa", "key");
     system.file("home/somebody/notes", "notes");
     let manifest = system.build_tree().manifest().unwrap();
     let wanted = [
-        "`/usr/lib/node_modules/npm/.npmrc` may hold credentials or a person's settings: left out",
+        "`/usr/lib/node_modules/tool/.npmrc` may hold credentials or a person's settings: left out",
         "`/usr/lib/python3/dist-packages/evil.pth` runs code at every start of Python: left out",
         "`/usr/lib/python3/dist-packages/sitecustomize.py` runs by itself at every start of Python: left out",
         "`/usr/share/pip.conf` may hold credentials or a person's settings: left out",
@@ -203,7 +203,7 @@ fn a_flipped_byte_a_stranger_and_a_changed_mode_are_found() {
 fn a_host_without_dpkg_is_told_the_way_on() {
     let empty = tempfile::tempdir().unwrap();
     let mut recipe = System::new().recipe();
-    if let Recipe::Packages(packages) = &mut recipe {
+    if let Base::Packages(packages) = &mut recipe.base {
         packages.root = empty.path().to_owned();
     }
     let error = Image::ensure(&empty.path().join("cache"), &recipe, &mut |_| {}).unwrap_err();
@@ -214,6 +214,6 @@ fn a_host_without_dpkg_is_told_the_way_on() {
 #[test]
 fn the_hosts_own_root_is_no_prepared_tree() {
     let cache = System::new().cache();
-    let error = Image::ensure(&cache, &Recipe::FromDir("/".into()), &mut |_| {}).unwrap_err();
+    let error = Image::ensure(&cache, &Recipe::from_dir("/"), &mut |_| {}).unwrap_err();
     assert!(matches!(error, ImageError::HostRoot));
 }

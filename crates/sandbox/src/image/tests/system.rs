@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::{Entry, Image, Manifest, PackageRecipe, Recipe};
+use super::super::{Base, Entry, Image, Manifest, PackageRecipe, Recipe};
 
 /// A system to copy from and a cache to copy to.
 pub(super) struct System {
@@ -58,7 +58,7 @@ impl System {
     }
 
     pub(super) fn recipe(&self) -> Recipe {
-        Recipe::Packages(PackageRecipe { root: self.root(), ..PackageRecipe::default() })
+        Recipe::of(Base::Packages(PackageRecipe { root: self.root(), ..PackageRecipe::default() }))
     }
 
     /// Registers a package (`name` or `name:arch` for one whose list has the long name) with its list.
@@ -97,7 +97,7 @@ impl System {
     }
 
     pub(super) fn build_tree(&self) -> Image {
-        Image::build(&self.cache(), &Recipe::FromDir(self.root()), &mut |_| {}).unwrap()
+        Image::build(&self.cache(), &Recipe::from_dir(self.root()), &mut |_| {}).unwrap()
     }
 }
 

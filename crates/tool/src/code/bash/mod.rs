@@ -3,5 +3,7 @@
 use super::definition::Scripts;
 
 /// The TOML and the runner script.
-pub(super) const DEFINITION: (&str, Scripts) =
-    (include_str!("language.toml"), Scripts { runner: include_str!("runner.sh"), later: "" });
+pub(super) const DEFINITION: (&str, Scripts) = (
+    include_str!("language.toml"),
+    Scripts { runner: include_str!("runner.sh"), later: "", about: include_str!("about.sh") },
+);

@@ -1,1 +1,1 @@
-eval "$(</proc/self/fd/3)" 3<&-
+REPLY=$(</proc/self/fd/3) REPLY=${REPLY#$'\ufeff'}; eval -- "unset REPLY;${REPLY//$'\r\n'/$'\n'}" 3<&-

@@ -1,6 +1,44 @@
-# The part of the runner that only some runs need: leaving by `sys.exit`, exceptions, and showing the code's lines.
-# Compiled when it is first needed, with `name`, `source`, `scope` and `runner` (the runner's globals) given.
-import sys
+# The part of the runner that only some runs need: leaving by `sys.exit`, exceptions, mending the code, and showing
+# its lines. Compiled when it is first needed, with what the runner has defined, and that itself as `runner`.
+import sys, _io
+
+
+def no_input():
+    raise EOFError("no standard input was given to this run: send it as `stdin`")
+
+
+def dedented(error):
+    # As in a notebook: code that is indented as a whole loses the indentation of its first line.
+    global source
+    lines = source.removeprefix(b"\xef\xbb\xbf").splitlines(True)
+    first = next((line for line in lines if line.strip() and line.lstrip()[:1] != b"#"), b"")
+    indent = first[: -len(first.lstrip(b" \t"))]
+    if error.msg != "unexpected indent" or not indent:
+        raise error
+    source = b"".join(line.removeprefix(indent) for line in lines)
+    return source
+
+
+def settled(code):
+    # As at the end of a script: threads are waited for, then what was registered runs, which may ask for
+    # another exit code.
+    try:
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        if "atexit" in sys.modules:
+            sys.modules["atexit"]._run_exitfuncs()
+    except SystemExit as error:
+        code = status(error)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    return code
+
+
+def end_fork(kind, *texts):
+    # A process that the code has forked, and that came as far as the end, ends as a script does and tells nothing.
+    if kind == 3:
+        sys.stderr.write(texts[-1])
+        flush()
 
 
 def status(error):
@@ -21,10 +59,10 @@ def status(error):
 def rows():
     # An entry of `linecache.cache`.
     try:
-        text = source.decode("utf-8")
+        text = source.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = source.decode("latin-1")
-    return len(text), None, text.splitlines(True), name
+    return len(text), None, _io.StringIO(text, None).readlines(), name
 
 
 def linecache_spec(path, target):
@@ -47,11 +85,21 @@ def is_loops(trace):
     return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == "asyncio"
 
 
+def is_runners(trace):
+    return trace.tb_frame.f_globals is runner or trace.tb_frame.f_code.co_filename == "<runner>"
+
+
 def cut(error):
-    # Leave out the frames that led to the caller's code, and none of those that it led to.
+    # Leave out the frames that led to the caller's code, and of those that it led to only the runner's own at the end.
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals is runner:
+    while trace is not None and is_runners(trace):
         trace = trace.tb_next
+    last = at = trace
+    while at is not None:
+        last = at if not is_runners(at) else last
+        at = at.tb_next
+    if last is not None:
+        last.tb_next = None
     past = trace
     while past is not None and is_loops(past):
         past = past.tb_next
@@ -82,8 +130,18 @@ def traced(error):
     return text.removeprefix("Traceback (most recent call last):\n") if bare else text
 
 
+def null_error():
+    # What newer interpreters say of it, in the form in which they say it.
+    number, line = next((at, line) for at, line in enumerate(rows()[2], 1) if "\0" in line)
+    place = (name, number, line.index("\0") + 1, line.replace("\0", "\N{SYMBOL FOR NULL}"))
+    return SyntaxError("source code cannot contain null bytes", place)
+
+
 def show(error):
     # Name, message and traceback of an exception.
+    if b"\0" in source and type(error) in (ValueError, SyntaxError):
+        cut(error)
+        error = null_error() if error.__traceback__ is None else error
     kind = type(error)
     label = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):

@@ -3,3 +3,5 @@
 mod execute;
 
 pub(crate) use execute::execute;
+#[cfg(any(test, fuzzing))]
+pub(crate) use execute::proposal;

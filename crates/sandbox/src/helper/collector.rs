@@ -1,0 +1,190 @@
+//! Collects a run's files: a short-lived process that has the guest's user id and no right, sees three descriptors
+//! and nothing else, and looks only below the run's own tmpfs.
+//!
+//! Sole boundary for guest paths. Every change here needs a second reader: names, links and kinds of what it meets
+//! are of the guest's making, and where a kill is slow the guest may still be changing them.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::process::{Pid, Resource};
+
+use super::{Tell, die_of_panics};
+use crate::files::{Collect, CollectedFile, NotCollected, PARTS_MAX, matcher};
+use crate::jail::{Kernel, Real};
+use crate::stem::SlotIds;
+use crate::sys::{self, Cloned};
+use crate::wire::{text_of, write_end, write_file};
+
+/// Where the collector finds its three descriptors.
+const SCRATCH: RawFd = 0;
+const WANTED: RawFd = 1;
+const PARCEL: RawFd = 2;
+
+/// How many names are looked at; the default bound of a run's inodes is half of it.
+const NAMES_MAX: usize = 20_000;
+
+/// CPU time, in seconds: more than looking at every name and copying every byte takes.
+const CPU_S: u64 = 5;
+
+/// What a parcel may hold beside the files' content.
+const PARCEL_MARGIN_BYTES: u64 = 16 << 20;
+
+/// Whose files they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guest {
+    pub(super) id: u32,
+    pub(super) ids: SlotIds,
+}
+
+/// A collector at work.
+pub(super) struct Collector {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+}
+
+/// Starts a collector.
+pub(super) fn start(
+    scratch: &OwnedFd,
+    wanted: &OwnedFd,
+    parcel: &OwnedFd,
+    guest: Guest,
+) -> io::Result<Collector> {
+    let descriptors = vec![scratch.try_clone()?, wanted.try_clone()?, parcel.try_clone()?];
+    match sys::clone3(0)? {
+        Cloned::Child => {
+            die_of_panics(Tell::Nobody);
+            let done = sys::arrange(descriptors)
+                .and_then(|()| give_up_rights(&Real, guest))
+                .and_then(|()| collect());
+            sys::exit_now(i32::from(done.is_err()))
+        }
+        Cloned::Parent { pid, pidfd: Some(pidfd) } => Ok(Collector { pid, pidfd }),
+        Cloned::Parent { pidfd: None, .. } => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    }
+}
+
+/// Becomes the guest, with no more right than it had.
+fn give_up_rights<K: Kernel>(kernel: &K, guest: Guest) -> io::Result<()> {
+    if guest.ids == SlotIds::Own {
+        kernel.drop_groups()?;
+    }
+    kernel.set_gid(guest.id)?;
+    kernel.set_uid(guest.id)?;
+    kernel.clear_capabilities()?;
+    kernel.die_with_parent()?;
+    kernel.not_dumpable()?;
+    kernel.no_new_privileges()?;
+    kernel.limit(Resource::Cpu, CPU_S)
+}
+
+fn collect() -> io::Result<()> {
+    let wanted: Collect = serde_json::from_slice(&text_of(sys::borrow(WANTED))?)?;
+    let parcel_max = wanted.total_bytes_max.saturating_add(PARCEL_MARGIN_BYTES);
+    Real.limit(Resource::Fsize, parcel_max)?;
+    let parcel = File::from(rustix::io::dup(sys::borrow(PARCEL))?);
+    let mut parcel = io::BufWriter::new(parcel);
+    gather(sys::borrow(SCRATCH), &wanted, &mut parcel)?;
+    write_end(&mut parcel)?;
+    parcel.flush()
+}
+
+/// Finds the files that are wanted and writes them, in the order of their paths.
+fn gather(tree: BorrowedFd<'_>, wanted: &Collect, to: &mut impl Write) -> io::Result<()> {
+    let patterns: Vec<_> = wanted.patterns.iter().filter_map(|text| matcher(text)).collect();
+    let mut found = Vec::new();
+    for (root, prefix) in [("home", ""), ("tmp", "/tmp/")] {
+        // Whoever did not speak of /tmp does not want what programs leave there.
+        let here: Vec<_> =
+            patterns.iter().filter(|p| p.glob().glob().starts_with('/') != prefix.is_empty()).collect();
+        if !here.is_empty() {
+            walk(tree, root, &mut |name| {
+                let path = format!("{prefix}{name}");
+                if here.iter().any(|pattern| pattern.is_match(&path)) {
+                    found.push((path, format!("{root}/{name}")));
+                }
+            });
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    let mut left = wanted.total_bytes_max;
+    let files_max = usize::try_from(wanted.files_max).unwrap_or(usize::MAX);
+    for (at, (path, inside)) in found.into_iter().enumerate() {
+        if at >= files_max {
+            return write_file(to, &CollectedFile { path, content: Err(NotCollected::Many) });
+        }
+        let content = read_file(tree, &inside, wanted.file_bytes_max, left);
+        left -= content.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).min(left);
+        write_file(to, &CollectedFile { path, content })?;
+    }
+    Ok(())
+}
+
+/// Whether a pattern of a caller is for a path of a guest.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn wants(pattern: &str, path: &str) -> bool {
+    matcher(pattern).is_some_and(|pattern| pattern.is_match(path))
+}
+
+/// Never leaves the tree, never follows a link, never waits for a FIFO.
+fn open_below(tree: BorrowedFd<'_>, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags =
+        flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(openat2(tree, path, flags, Mode::empty(), resolve)?)
+}
+
+/// Names everything below a folder that is no folder itself. What cannot be looked at is not there.
+fn walk(tree: BorrowedFd<'_>, root: &str, see: &mut impl FnMut(&str)) {
+    let mut todo = vec![String::new()];
+    let mut names = 0;
+    while let Some(folder) = todo.pop() {
+        let Ok(opened) = open_below(tree, &format!("{root}/{folder}"), OFlags::DIRECTORY) else { continue };
+        let Ok(entries) = Dir::read_from(&opened) else { continue };
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            names += 1;
+            if names > NAMES_MAX {
+                return;
+            }
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            if entry.file_type() != FileType::Directory {
+                see(&path);
+            } else if path.split('/').count() < PARTS_MAX {
+                todo.push(path);
+            }
+        }
+    }
+}
+
+fn read_file(tree: BorrowedFd<'_>, path: &str, file_max: u64, left: u64) -> Result<Vec<u8>, NotCollected> {
+    let opened = match open_below(tree, path, OFlags::empty()) {
+        Ok(opened) => opened,
+        // A link, or a socket.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => {
+            return Err(NotCollected::Kind);
+        }
+        Err(_) => return Err(NotCollected::Unreadable),
+    };
+    let state = fstat(opened.as_fd()).map_err(|_| NotCollected::Unreadable)?;
+    if FileType::from_raw_mode(state.st_mode) != FileType::RegularFile || state.st_nlink != 1 {
+        return Err(NotCollected::Kind);
+    }
+    let size = u64::try_from(state.st_size).unwrap_or(u64::MAX);
+    if size > file_max {
+        return Err(NotCollected::Large);
+    }
+    if size > left {
+        return Err(NotCollected::Total);
+    }
+    let mut content = Vec::new();
+    // Not more than was promised, should it grow meanwhile.
+    File::from(opened).take(size).read_to_end(&mut content).map_err(|_| NotCollected::Unreadable)?;
+    Ok(content)
+}

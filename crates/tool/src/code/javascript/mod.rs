@@ -1,0 +1,9 @@
+//! `javascript`: how its interpreter is started, the runner script that it starts with, and what tells its packages.
+
+use super::definition::Scripts;
+
+/// The TOML, the runner script, and the code that tells version and packages.
+pub(super) const DEFINITION: (&str, Scripts) = (
+    include_str!("language.toml"),
+    Scripts { runner: include_str!("runner.js"), later: "", about: include_str!("about.js") },
+);

@@ -1,0 +1,2 @@
+console.log('hello');
+6 * 7;

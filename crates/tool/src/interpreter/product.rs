@@ -1,0 +1,105 @@
+//! From what the supervisor saw to a product.
+
+use core::time::Duration;
+
+use execgate_model::{ErrorReport, LimitKind, Product, Verdict};
+use execgate_sandbox::{self as sandbox, Run};
+
+use super::envelope::{Envelope, Extras};
+use super::rich;
+
+/// What of an answer depends on what was asked.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) language: String,
+    pub(super) wall: Duration,
+    pub(super) output_max: usize,
+    pub(super) rich: bool,
+    pub(super) files: bool,
+}
+
+/// Status and money follow only what the supervisor observed; the guest's frames lend the words.
+pub(super) fn product(wanted: &Wanted, run: Run) -> Product {
+    let told = run.exception.map(|told| ErrorReport {
+        name: told.name,
+        message: told.message,
+        traceback: told.traceback,
+    });
+    let (verdict, error) = match run.verdict {
+        sandbox::Verdict::Value => (Verdict::Value, None),
+        sandbox::Verdict::Exception => (Verdict::Exception, told.or_else(|| Some(report("Exception", "")))),
+        sandbox::Verdict::Exit(code) => {
+            let name = if wanted.language == "bash" { "ExitCode" } else { "SystemExit" };
+            (Verdict::Exit { code }, Some(report(name, &code.to_string())))
+        }
+        sandbox::Verdict::Limit(kind) => {
+            let limit = limit(kind);
+            (Verdict::Limit { limit }, Some(report(limit.as_str(), limit_message(limit))))
+        }
+        // A caller that hung up on a run without a nonce has ended it.
+        sandbox::Verdict::Cancelled => {
+            (Verdict::Limit { limit: LimitKind::Killed }, Some(report("Killed", "the caller hung up")))
+        }
+        sandbox::Verdict::Timeout => {
+            let after_ms = u64::try_from(wanted.wall.as_millis()).unwrap_or(u64::MAX);
+            let message = format!("Execution timed out after {}s", seconds(wanted.wall));
+            (Verdict::Timeout { after_ms }, Some(report("Timeout", &message)))
+        }
+    };
+    let enforced = serde_json::to_value(&run.enforced).unwrap_or_default();
+    let (results, left_out) = rich::results(&run.displays);
+    let envelope = Envelope {
+        language: wanted.language.clone(),
+        stdout: run.stdout,
+        stderr: run.stderr,
+        result: if verdict == Verdict::Value { run.value } else { None },
+        error,
+        truncated: run.truncated || (wanted.rich && left_out),
+        extras: Extras { results: wanted.rich.then_some(results), files: wanted.files.then_some(run.files) },
+    };
+    let (result, error) = envelope.into_value(wanted.output_max);
+    Product { verdict, result, error, enforced }
+}
+
+fn report(name: &str, message: &str) -> ErrorReport {
+    ErrorReport { name: name.to_owned(), message: message.to_owned(), traceback: String::new() }
+}
+
+fn limit(kind: sandbox::LimitKind) -> LimitKind {
+    match kind {
+        sandbox::LimitKind::OutOfMemory => LimitKind::OutOfMemory,
+        sandbox::LimitKind::Killed => LimitKind::Killed,
+        sandbox::LimitKind::ProcessLimit => LimitKind::ProcessLimit,
+        sandbox::LimitKind::DiskFull => LimitKind::DiskFull,
+        sandbox::LimitKind::OutputLimit => LimitKind::OutputLimit,
+    }
+}
+
+fn limit_message(limit: LimitKind) -> &'static str {
+    match limit {
+        LimitKind::OutOfMemory => "the run used more memory than it may",
+        LimitKind::Killed => "the run was ended by a signal",
+        LimitKind::ProcessLimit => "the run wanted more processes and threads than it may have",
+        LimitKind::DiskFull => "the run wrote more bytes or files than it may",
+        LimitKind::OutputLimit => "the run wrote more output than is kept and discarded",
+    }
+}
+
+/// Seconds without needless decimals: `2`, `1.5`.
+fn seconds(wall: Duration) -> String {
+    let text = format!("{:.3}", wall.as_secs_f64());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::seconds;
+
+    #[test]
+    fn seconds_have_no_needless_decimals() {
+        assert_eq!(seconds(Duration::from_secs(2)), "2");
+        assert_eq!(seconds(Duration::from_millis(1500)), "1.5");
+    }
+}

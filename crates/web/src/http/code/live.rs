@@ -1,0 +1,171 @@
+//! A run as it comes: server-sent events (WHATWG HTML 9.2) `stdout` and `stderr`, each `{"text"}`, then `receipt`,
+//! then `result` with the envelope, or `error` with what would have been the status and body.
+//!
+//! A refusal before the run starts is an ordinary answer. Whoever hangs up ends a run that has no nonce.
+
+use core::fmt::Display;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use execgate_flow::{Passage, Refusal};
+use execgate_model::{Progress, Proposal, Watcher};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Frame;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, Interval, interval_at};
+
+use super::text::Text;
+use crate::house::House;
+use crate::problem::{Problem, Shape, seal_headers};
+use crate::render::CodeWords;
+
+/// How often something is said while nothing happens, so that nobody in between takes the line for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What was seen of the run. Bounded by the output that a run may keep.
+enum Seen {
+    Started,
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+}
+
+type Walk = Pin<Box<dyn Future<Output = Result<Passage, Refusal>> + Send>>;
+
+/// Walks a proposal and answers with its events, or with what refused it.
+pub(super) async fn respond(
+    house: Arc<House>,
+    mut proposal: Proposal,
+    words: Arc<CodeWords>,
+) -> Result<Response, Problem> {
+    let (sender, mut seen) = unbounded_channel();
+    proposal.watcher = Some(Watcher::new(move |progress| {
+        let seen = match progress {
+            Progress::Started => Seen::Started,
+            Progress::Stdout(bytes) => Seen::Stdout(bytes.to_vec()),
+            Progress::Stderr(bytes) => Seen::Stderr(bytes.to_vec()),
+        };
+        // Nobody listens any more; the run goes on if it has a nonce, and is being cancelled if not.
+        let _gone = sender.send(seen);
+    }));
+    let mut walk: Walk = Box::pin(async move { house.parts.corridor.walk(proposal, words).await });
+    let mut ended = None;
+    tokio::select! {
+        biased;
+        Some(Seen::Started) = seen.recv() => {}
+        // A replay, or a refusal.
+        walked = &mut walk => ended = Some(walked?),
+    }
+    let mut live = Live {
+        walk: ended.is_none().then_some(walk),
+        seen,
+        texts: Default::default(),
+        ready: VecDeque::new(),
+        keep_alive: interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE),
+    };
+    if let Some(passage) = ended {
+        live.finish(Ok(passage));
+    }
+    let mut response = Response::new(Body::new(UnsyncBoxBody::new(live)));
+    seal_headers(&mut response, "text/event-stream");
+    Ok(response)
+}
+
+/// The body of the answer.
+struct Live {
+    /// None once it has ended.
+    walk: Option<Walk>,
+    seen: UnboundedReceiver<Seen>,
+    /// Of stdout and stderr.
+    texts: [Text; 2],
+    ready: VecDeque<Bytes>,
+    keep_alive: Interval,
+}
+
+impl Live {
+    fn show(&mut self, seen: &Seen) {
+        let [out, err] = &mut self.texts;
+        let (name, text) = match seen {
+            Seen::Started => return,
+            Seen::Stdout(bytes) => ("stdout", out.push(bytes)),
+            Seen::Stderr(bytes) => ("stderr", err.push(bytes)),
+        };
+        if !text.is_empty() {
+            self.ready.push_back(event(name, &json!({"text": text})));
+        }
+    }
+
+    /// The last events. What was seen before the end comes before it.
+    fn finish(&mut self, walked: Result<Passage, Refusal>) {
+        while let Ok(seen) = self.seen.try_recv() {
+            self.show(&seen);
+        }
+        let [out, err] = &mut self.texts;
+        for (name, text) in [("stdout", out.end()), ("stderr", err.end())] {
+            if !text.is_empty() {
+                self.ready.push_back(event(name, &json!({"text": text})));
+            }
+        }
+        let answer = match walked {
+            Ok(passage) => {
+                let receipt = json!({
+                    "run": passage.run, "receipt": passage.content, "replayed": passage.replayed
+                });
+                self.ready.push_back(event("receipt", &receipt));
+                passage.answer
+            }
+            Err(refusal) => Problem::from(refusal).shaped(Shape::CodeRun),
+        };
+        let body = String::from_utf8_lossy(&answer.body);
+        self.ready.push_back(if answer.status == 200 {
+            event("result", &body)
+        } else {
+            let mut told: Value = serde_json::from_str(&body).unwrap_or_else(|_| json!({}));
+            told["status"] = answer.status.into();
+            event("error", &told)
+        });
+    }
+}
+
+/// One event. JSON has no raw line break, so that one `data` line is enough.
+fn event(name: &str, data: &impl Display) -> Bytes {
+    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+}
+
+impl HttpBody for Live {
+    type Data = Bytes;
+    type Error = core::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.walk.is_none() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(Some(seen)) = self.seen.poll_recv(context) {
+                self.show(&seen);
+                continue;
+            }
+            if let Some(Poll::Ready(walked)) = self.walk.as_mut().map(|walk| walk.as_mut().poll(context)) {
+                self.walk = None;
+                self.finish(walked);
+                continue;
+            }
+            if self.keep_alive.poll_tick(context).is_ready() {
+                self.ready.push_back(Bytes::from_static(b": the run goes on\n\n"));
+                continue;
+            }
+            return Poll::Pending;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Code for sale (the Agent402 and X402engine surfaces): `POST /api/code-run`, `/api/code-run-pro`, `/api/code/run`.
+
+mod live;
+mod proposal;
+mod run;
+mod text;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use proposal::read;
+pub(crate) use run::{basic, plain, pro};
+#[cfg(any(test, fuzzing))]
+pub(crate) use text::joined;

@@ -1,0 +1,4 @@
+//! Host, Origin and the headers of proxies. What must hold is in `execgate_web::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_web::fuzz::door(bytes));

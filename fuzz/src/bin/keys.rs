@@ -1,0 +1,4 @@
+//! Keys in PEM form, and key ids. What must hold is in `execgate_receipt::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_receipt::fuzz::keys(bytes));

@@ -1,0 +1,4 @@
+//! Output as it comes. What must hold is in `execgate_web::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_web::fuzz::live_text(bytes));

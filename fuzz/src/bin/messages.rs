@@ -1,0 +1,4 @@
+//! The messages between client, helper, stem and init. What must hold is in `execgate_sandbox::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_sandbox::fuzz::messages(bytes));

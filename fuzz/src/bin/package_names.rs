@@ -1,0 +1,4 @@
+//! Names of packages to add to an image. What must hold is in `execgate_sandbox::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_sandbox::fuzz::package_names(bytes));

@@ -1,0 +1,4 @@
+//! Paths of a caller's files. What must hold is in `execgate_sandbox::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_sandbox::fuzz::paths(bytes));

@@ -1,0 +1,4 @@
+//! Patterns of files to bring back, held against a guest's names. What must hold is in `execgate_sandbox::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_sandbox::fuzz::patterns(bytes));

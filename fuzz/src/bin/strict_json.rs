@@ -1,0 +1,4 @@
+//! Strict JSON of outsiders, and its canonical form. What must hold is in `execgate_receipt::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_receipt::fuzz::strict_json(bytes));
