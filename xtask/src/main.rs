@@ -1,7 +1,7 @@
 //! `cargo xtask`: sets up, tests, tidies and measures the project itself. Never shipped.
 //!
 //! [`test`] is what the README tells a person to run and what CI runs; [`tidy`] is a test of the house
-//! rules; [`bench`] drives the real binary beside its peers. Read on in the file of each.
+//! rules; [`bench`] drives the real binary beside its peers; [`soak`] takes an hour. Read on in the file of each.
 #![expect(clippy::print_stdout, reason = "this is a program for a terminal: its output is its answer")]
 #![expect(
     clippy::disallowed_methods,
@@ -11,8 +11,10 @@
 mod bench;
 mod licences;
 mod metadata;
+mod schemathesis;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -39,6 +41,8 @@ enum Command {
     Tidy,
     /// Measure the release binary and its peers in one run.
     Bench(bench::Args),
+    /// Look for an hour for what a test does not find; lists the soaks where none is named.
+    Soak(soak::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -47,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&args)?,
         Command::Tidy => tidy::run()?,
         Command::Bench(args) => bench::run(&args)?,
+        Command::Soak(args) => soak::run(&args)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

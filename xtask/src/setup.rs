@@ -1,4 +1,4 @@
-//! Installs what the tests and the benchmarks need; the one list of it, with the reason of each.
+//! Installs what the tests, the benchmarks and the soaks need; the one list of it, with the reason of each.
 //!
 //! Installs only what is missing, says what and why before it does, and installs Debian packages only as
 //! root. Must never be needed by a person who only *uses* execgate.
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{metadata, shell};
+use crate::{metadata, schemathesis, shell};
 
 /// `cargo xtask setup`
 #[derive(clap::Args)]
@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// Also install what only the benchmarks need.
     #[arg(long)]
     bench: bool,
+    /// Also install what only the soaks need.
+    #[arg(long)]
+    soak: bool,
 }
 
 /// Who needs a thing.
@@ -22,6 +25,7 @@ pub(crate) struct Args {
 enum For {
     Tests,
     Benchmarks,
+    Soaks,
 }
 
 impl For {
@@ -29,6 +33,7 @@ impl For {
         match self {
             Self::Tests => "all that the tests need",
             Self::Benchmarks => "all that the benchmarks need",
+            Self::Soaks => "all that the soaks need",
         }
     }
 }
@@ -39,7 +44,12 @@ enum Probe {
     File(&'static str),
     /// A program of this name is found.
     Program(&'static str),
+    /// The distribution's Python has this module.
+    Module(&'static str),
 }
+
+/// The distribution's own Python; a version manager's may lack what Debian's packages bring.
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// A Debian package.
 struct Package {
@@ -82,6 +92,78 @@ const PACKAGES: &[Package] = &[
         why: "a language of the sandbox; the distribution's own, since a version manager's shim is no interpreter",
     },
     Package {
+        name: "python3-venv",
+        probe: Probe::Module("ensurepip"),
+        needed_by: For::Tests,
+        why: "makes the folder that Schemathesis is installed in, apart from the distribution's own packages",
+    },
+    Package {
+        name: "nodejs",
+        probe: Probe::Program("node"),
+        needed_by: For::Tests,
+        why: "a language of the sandbox",
+    },
+    Package {
+        name: "r-base-core",
+        probe: Probe::File("/usr/lib/R/bin/exec/R"),
+        needed_by: For::Tests,
+        why: "a language of the sandbox",
+    },
+    Package {
+        name: "r-cran-ggplot2",
+        probe: Probe::File("/usr/lib/R/site-library/ggplot2"),
+        needed_by: For::Tests,
+        why: "what people plot with in R, for the tests of rich results",
+    },
+    Package {
+        name: "fonts-dejavu-core",
+        probe: Probe::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+        needed_by: For::Tests,
+        why: "the letters in R's pictures",
+    },
+    Package {
+        name: "python3-numpy",
+        probe: Probe::Module("numpy"),
+        needed_by: For::Tests,
+        why: "the first thing that generated Python imports",
+    },
+    Package {
+        name: "python3-pandas",
+        probe: Probe::Module("pandas"),
+        needed_by: For::Tests,
+        why: "tables, for the tests of rich results",
+    },
+    Package {
+        name: "python3-matplotlib",
+        probe: Probe::Module("matplotlib"),
+        needed_by: For::Tests,
+        why: "pictures, for the tests of rich results",
+    },
+    Package {
+        name: "python3-pip",
+        probe: Probe::Program("pip3"),
+        needed_by: For::Tests,
+        why: "fetches Python packages into images",
+    },
+    Package {
+        name: "npm",
+        probe: Probe::Program("npm"),
+        needed_by: For::Tests,
+        why: "fetches Node packages into images",
+    },
+    Package {
+        name: "jq",
+        probe: Probe::Program("jq"),
+        needed_by: For::Tests,
+        why: "the examples of docs/CODE.md read answers with it",
+    },
+    Package {
+        name: "curl",
+        probe: Probe::Program("curl"),
+        needed_by: For::Tests,
+        why: "the examples of docs/CODE.md ask with it",
+    },
+    Package {
         name: "util-linux",
         probe: Probe::Program("setpriv"),
         needed_by: For::Tests,
@@ -98,6 +180,12 @@ const PACKAGES: &[Package] = &[
         probe: Probe::Program("bwrap"),
         needed_by: For::Benchmarks,
         why: "the peer that an isolated run is measured against",
+    },
+    Package {
+        name: "g++",
+        probe: Probe::Program("c++"),
+        needed_by: For::Soaks,
+        why: "compiles libFuzzer, which the fuzz targets are linked with",
     },
 ];
 
@@ -124,13 +212,22 @@ const CARGO_TOOLS: &[CargoTool] = &[
 
 /// `cargo xtask setup`: installs what is missing.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let ready = install(For::Tests)?;
-    Ok(if args.bench { install(For::Benchmarks)? && ready } else { ready })
+    let also = [(args.bench, For::Benchmarks), (args.soak, For::Soaks)];
+    let mut ready = install(For::Tests)?;
+    for (_, needed_by) in also.into_iter().filter(|(is_asked, _)| *is_asked) {
+        ready &= install(needed_by)?;
+    }
+    Ok(ready)
 }
 
 /// Installs what the tests need.
 pub(crate) fn for_tests() -> Result<bool> {
     install(For::Tests)
+}
+
+/// Installs what the soaks need.
+pub(crate) fn for_soaks() -> Result<bool> {
+    install(For::Soaks)
 }
 
 /// The path of one of [`CARGO_TOOLS`], where it is installed.
@@ -139,7 +236,8 @@ pub(crate) fn cargo_tool(name: &str) -> Result<Option<PathBuf>> {
     Ok(if built.is_file() { Some(built) } else { shell::find_program(name) })
 }
 
-fn tools_dir() -> Result<PathBuf> {
+/// Where the tools are that no distribution has.
+pub(crate) fn tools_dir() -> Result<PathBuf> {
     Ok(metadata::workspace()?.target_directory.join("tools"))
 }
 
@@ -149,7 +247,7 @@ fn install(needed_by: For) -> Result<bool> {
         .filter(|package| package.needed_by == needed_by && !is_there(&package.probe))
         .collect();
     let packages_ready = missing.is_empty() || install_packages(&missing)?;
-    let tools_ready = needed_by == For::Benchmarks || install_cargo_tools()?;
+    let tools_ready = needed_by != For::Tests || (install_cargo_tools()? && schemathesis::install()?);
     if packages_ready && tools_ready {
         println!("setup: {} is there", needed_by.what());
     }
@@ -160,6 +258,10 @@ fn is_there(probe: &Probe) -> bool {
     match probe {
         Probe::File(path) => PathBuf::from(path).exists(),
         Probe::Program(name) => shell::find_program(name).is_some(),
+        Probe::Module(name) => {
+            let mut command = shell::command(PYTHON, &["-c", &format!("import {name}")]);
+            shell::captures(&mut command).is_ok()
+        }
     }
 }
 
@@ -215,6 +317,7 @@ mod tests {
         assert!(is_there(&Probe::Program("sh")));
         assert!(!is_there(&Probe::File("/no-such-file")));
         assert!(!is_there(&Probe::Program("no-such-program")));
+        assert!(!is_there(&Probe::Module("no_such_module")));
     }
 
     #[test]

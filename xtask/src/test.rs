@@ -1,20 +1,24 @@
 //! `cargo xtask test`: every check of the project, in one order, for a person and for CI alike.
 //!
 //! A failed step does not stop the next one, so that one run tells everything; there are no retries.
-//! Output of the steps streams. Read on in [`crate::setup`], [`crate::licences`] and [`crate::tidy`].
+//! Output of the steps streams. Read on in [`crate::setup`], [`crate::licences`], [`crate::tidy`] and
+//! [`crate::schemathesis`].
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{licences, setup, shell, tidy};
+use crate::{licences, schemathesis, setup, shell, tidy};
 
 /// `cargo xtask test`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only what a change usually breaks: no set-up, no licences, no journeys, no doc tests.
+    /// Only what a change usually breaks: no set-up, no licences, no journeys, no made-up requests, no doc tests.
     #[arg(long)]
     quick: bool,
+    /// Only this step, as the table calls it.
+    #[arg(long, value_name = "STEP", conflicts_with = "quick")]
+    only: Option<String>,
 }
 
 /// How a step is done.
@@ -46,6 +50,11 @@ const STEPS: &[Step] = &[
     Step { name: "setup", when: When::Full, act: Act::Here(setup::for_tests) },
     Step { name: "fmt", when: When::Always, act: Act::Cargo(&["fmt", "--all", "--", "--check"]) },
     Step {
+        name: "fmt of fuzz",
+        when: When::Always,
+        act: Act::Cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--", "--check"]),
+    },
+    Step {
         name: "clippy",
         when: When::Always,
         act: Act::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -62,6 +71,7 @@ const STEPS: &[Step] = &[
         when: When::Full,
         act: Act::Cargo(&["nextest", "run", "--workspace", "--retries", "0"]),
     },
+    Step { name: "schemathesis", when: When::Full, act: Act::Here(schemathesis::check) },
     Step { name: "doc tests", when: When::Full, act: Act::Cargo(&["test", "--doc", "--workspace"]) },
 ];
 
@@ -74,11 +84,21 @@ struct Verdict {
 
 /// Runs the steps and prints their verdicts; `true` if all passed.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let mode = if args.quick { When::Quick } else { When::Full };
-    let verdicts: Vec<Verdict> =
-        STEPS.iter().filter(|step| step.when == When::Always || step.when == mode).map(take).collect();
+    let steps = chosen(args);
+    let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+    anyhow::ensure!(!steps.is_empty(), "there is no such step; there are: {}", names.join(", "));
+    let verdicts: Vec<Verdict> = steps.into_iter().map(take).collect();
     println!("\n{}", table(&verdicts));
     Ok(verdicts.iter().all(|verdict| verdict.passed))
+}
+
+fn chosen(args: &Args) -> Vec<&'static Step> {
+    let mode = if args.quick { When::Quick } else { When::Full };
+    let is_chosen = |step: &&Step| match &args.only {
+        Some(name) => step.name == name,
+        None => step.when == When::Always || step.when == mode,
+    };
+    STEPS.iter().filter(is_chosen).collect()
 }
 
 /// Takes one step. A step that could not even start has failed, and the next one is taken all the same.
@@ -147,6 +167,18 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_can_be_taken_alone_and_the_quick_ones_apart() {
+        let names = |quick: bool, only: Option<&str>| {
+            let args = Args { quick, only: only.map(str::to_owned) };
+            chosen(&args).iter().map(|step| step.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(false, Some("tidy")), ["tidy"]);
+        assert_eq!(names(true, None), ["fmt", "fmt of fuzz", "clippy", "tidy", "unit tests"]);
+        assert_eq!(names(false, None).len(), STEPS.len() - 1);
+        assert!(names(false, Some("nothing")).is_empty());
+    }
 
     #[test]
     fn a_failed_step_is_told_and_the_next_one_is_taken() {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::bench::machine::Machine;
 use crate::bench::report::{Case, Report};
-use crate::bench::{build, cpu, echo, language};
+use crate::bench::{build, cpu, echo, language, mapping};
 use crate::{metadata, shell};
 
 /// `cargo xtask bench`
@@ -37,11 +37,20 @@ enum Name {
     Echo,
     /// A Python process for each run, beside a bare interpreter and bubblewrap.
     Python,
+    /// The same for Node.
+    Javascript,
     /// The same for bash.
     Bash,
+    /// The same for R.
+    R,
+    /// Reading and checking a call, without a run.
+    Mapping,
     /// A cold release build: time, crates, size.
     Build,
 }
+
+/// The cases that are run where none is named.
+const ALL: [Name; 6] = [Name::Echo, Name::Mapping, Name::Python, Name::Javascript, Name::Bash, Name::R];
 
 /// What every case is given.
 pub(crate) struct Plan {
@@ -64,8 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let target = metadata::workspace()?.target_directory;
     let scratch = target.join("bench");
     fs::create_dir_all(&scratch).context("failed to make the benchmarks' folder")?;
-    let cases =
-        if args.cases.is_empty() { vec![Name::Echo, Name::Python, Name::Bash] } else { args.cases.clone() };
+    let cases = if args.cases.is_empty() { ALL.to_vec() } else { args.cases.clone() };
     let binary = match &args.binary {
         Some(binary) => fs::canonicalize(binary).context("failed to find the binary")?,
         None => target.join("release/execgate"),
@@ -92,7 +100,10 @@ fn measure(case: Name, plan: &Plan) -> Result<Case> {
     match case {
         Name::Echo => echo::measure(plan),
         Name::Python => language::measure(plan, &language::PYTHON),
+        Name::Javascript => language::measure(plan, &language::JAVASCRIPT),
         Name::Bash => language::measure(plan, &language::BASH),
+        Name::R => language::measure(plan, &language::R),
+        Name::Mapping => mapping::measure(plan),
         Name::Build => build::measure(plan),
     }
 }

@@ -54,6 +54,22 @@ pub(crate) const PYTHON: Language = Language {
     expected: "hi\n",
 };
 
+/// Node.
+pub(crate) const JAVASCRIPT: Language = Language {
+    name: "javascript",
+    code: "console.log('hi')",
+    bare: &["/usr/bin/node", "-e", "console.log('hi')"],
+    expected: "hi\n",
+};
+
+/// R.
+pub(crate) const R: Language = Language {
+    name: "r",
+    code: "cat('hi\\n')",
+    bare: &["/usr/bin/Rscript", "--vanilla", "-e", "cat('hi\\n')"],
+    expected: "hi\n",
+};
+
 /// Bash.
 pub(crate) const BASH: Language =
     Language { name: "bash", code: "echo hi", bare: &["/usr/bin/bash", "-c", "echo hi"], expected: "hi\n" };

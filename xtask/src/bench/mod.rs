@@ -14,6 +14,7 @@ mod http;
 mod language;
 mod load;
 mod machine;
+mod mapping;
 mod nonce;
 mod peer;
 mod report;
@@ -21,3 +22,4 @@ mod series;
 mod server;
 
 pub(crate) use command::{Args, run};
+pub(crate) use server::Server;

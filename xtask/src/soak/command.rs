@@ -1,0 +1,52 @@
+//! The command line of the soaks. Without a name it says which there are.
+
+use anyhow::Result;
+use clap::Subcommand as _;
+
+use crate::soak::fuzz;
+
+/// `cargo xtask soak`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    soak: Option<Soak>,
+}
+
+/// A soak.
+#[derive(clap::Subcommand)]
+enum Soak {
+    /// Feed every parser of outside bytes what coverage leads to, each in its turn
+    Fuzz(fuzz::Args),
+}
+
+/// Runs a soak; `true` if it found nothing.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    match &args.soak {
+        None => println!("{}", list()),
+        Some(Soak::Fuzz(args)) => return fuzz::run(args),
+    }
+    Ok(true)
+}
+
+/// A line for each soak.
+fn list() -> String {
+    let soaks = Soak::augment_subcommands(clap::Command::new("soak"));
+    let line = |soak: &clap::Command| {
+        let about = soak.get_about().map(ToString::to_string).unwrap_or_default();
+        format!("cargo xtask soak {:<8} {about}", soak.get_name())
+    };
+    soaks.get_subcommands().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_soak_is_listed_with_what_it_does() {
+        assert_eq!(
+            list(),
+            "cargo xtask soak fuzz     Feed every parser of outside bytes what coverage leads to, each in its turn"
+        );
+    }
+}
