@@ -10,5 +10,6 @@ mod gate;
 mod help;
 mod outcomes;
 mod packages;
+mod profiles;
 mod receipts;
 mod server;
