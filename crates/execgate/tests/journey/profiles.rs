@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::server::{Data, Reply, Server, run};
@@ -36,9 +38,8 @@ fn a_profile_is_a_sandbox_of_its_own() {
 
 /// How the ids of the run that a receipt is of were mapped.
 fn uid_map(answer: &Value) -> String {
-    use base64::Engine as _;
     let payload = answer["receipt"]["envelope"]["payload"].as_str().unwrap();
-    let statement = base64::engine::general_purpose::STANDARD.decode(payload).unwrap();
+    let statement = STANDARD.decode(payload).unwrap();
     let statement: Value = serde_json::from_slice(&statement).unwrap();
     statement["predicate"]["enforced"]["uid_map"].as_str().unwrap().to_owned()
 }
