@@ -12,7 +12,8 @@ use crate::shell;
 
 /// bubblewrap's words for about what our jail gives: every namespace, a read-only system, an empty `/tmp`.
 const BWRAP: &str = "--unshare-all --die-with-parent --ro-bind /usr /usr --symlink usr/lib /lib \
-    --symlink usr/lib64 /lib64 --symlink usr/bin /bin --proc /proc --dev /dev --tmpfs /tmp --clearenv";
+    --symlink usr/lib64 /lib64 --symlink usr/bin /bin --proc /proc --dev /dev --tmpfs /tmp --clearenv \
+    --ro-bind-try /etc/R /etc/R --ro-bind-try /etc/alternatives /etc/alternatives";
 
 /// A program that runs the code and prints [`Peer::expected`].
 #[derive(Debug, Clone)]

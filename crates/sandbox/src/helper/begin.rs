@@ -10,6 +10,7 @@ use super::bounds;
 use super::house::House;
 use super::ids::{self, IdMap, Wanted};
 use super::stem_link::StemLink;
+use super::warming;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy};
 use crate::enforced::Enforced;
@@ -58,6 +59,9 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
     let seed = seed(&config, &filter, landlock_abi, &map)?;
     let stem = StemLink::make(&seed, &config.image.path, &map).map_err(|error| explain(&error))?;
     let cgroups = cgroups.unwrap_or(Cgroups::None);
+    if !matches!(cgroups, Cgroups::None) {
+        warming::read_interpreters(&config);
+    }
     let enforced = enforced(&config, tier, &map, &cgroups, &filter, landlock_abi);
     Ok((House::new(config, seed, map, cgroups, stem, total), enforced))
 }

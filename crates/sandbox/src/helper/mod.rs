@@ -17,6 +17,7 @@ mod live;
 mod scratch;
 mod starting;
 mod stem_link;
+mod warming;
 mod watchdog;
 
 #[cfg(any(test, fuzzing))]
