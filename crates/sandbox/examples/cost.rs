@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
-    Config, HELPER_ARGUMENT, ImageRoot, Request, Sandbox, Tier, TierChoice, Verdict, helper_main,
-    spawn_helper,
+    Config, HELPER_ARGUMENT, ImageRoot, Language, Request, Sandbox, Source, Tier, TierChoice, Verdict,
+    VerdictBy, helper_main, spawn_helper,
 };
 use execgate_tool::code;
 
@@ -38,10 +38,11 @@ fn main() -> ExitCode {
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/sandbox-images");
     let image = Image::ensure(&cache, &Recipe::host(), &mut |_| {}).unwrap();
     let config = Config {
-        languages: code::present(&image.root),
+        languages: code::present(&image.root).into_iter().chain([nothing()]).collect(),
         image: ImageRoot { path: image.root, digest: image.digest },
         slots: 8,
         tier: TierChoice::Exactly(Tier::Jail),
+        residents: env::args().nth(2).and_then(|residents| residents.parse().ok()).unwrap_or(0),
         id_block: 0,
     };
     let sandbox = Sandbox::start(helper, config).unwrap();
@@ -49,6 +50,18 @@ fn main() -> ExitCode {
     stages(&sandbox, rounds);
     at_once(&sandbox, rounds);
     ExitCode::SUCCESS
+}
+
+/// A language without an interpreter: what a jail costs by itself.
+fn nothing() -> Language {
+    Language {
+        name: "true".to_owned(),
+        argv: vec!["/usr/bin/true".to_owned()],
+        env: Vec::new(),
+        source: Source::Descriptor,
+        verdict: VerdictBy::ExitStatus,
+        warm: None,
+    }
 }
 
 fn jailed(sandbox: &Sandbox, language: &str, code: &str) {

@@ -27,6 +27,10 @@ pub struct Config {
     pub slots: usize,
     /// Which tier to serve.
     pub tier: TierChoice,
+    /// How many interpreters of a language may wait for runs in finished jails; 0 for none. Those languages have that
+    /// have a [`Language::warm`].
+    #[serde(default)]
+    pub residents: usize,
     /// Which block of user ids the guests have; two sandboxes that live at the same time need two.
     #[serde(default)]
     pub id_block: u8,
@@ -101,6 +105,10 @@ pub struct Language {
     pub source: Source,
     /// How the end of a run is told.
     pub verdict: VerdictBy,
+    /// The interpreter and its arguments where it is started once and forked for each run. It loads the fork-point
+    /// library from descriptor 4 and serves; where that comes back it runs the code as the other does.
+    #[serde(default)]
+    pub warm: Option<Vec<String>>,
 }
 
 /// How code is delivered to the interpreter.

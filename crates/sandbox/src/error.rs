@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::jail::Step;
+use execgate_forkpoint::jail::Step;
 
 /// Why the sandbox could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use crate::client::{Sandbox, spawn_helper};
 use crate::config::{Config, ImageRoot, Tier, TierChoice};
 use crate::enforced::Enforced;
 use crate::error::SandboxError;
-use crate::sys;
+use execgate_forkpoint::sys;
 
 /// One thing that a tier rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,7 +80,7 @@ fn skeleton(scratch: &Path) -> std::io::Result<PathBuf> {
 fn build(tier: Tier, root: PathBuf) -> Result<Enforced, String> {
     let image = ImageRoot { path: root, digest: String::new() };
     let tier = TierChoice::Exactly(tier);
-    let config = Config { image, languages: Vec::new(), slots: 1, tier, id_block: 0 };
+    let config = Config { image, languages: Vec::new(), slots: 1, tier, residents: 0, id_block: 0 };
     let started = spawn_helper().and_then(|link| Sandbox::start(link, config));
     match started {
         Ok(sandbox) => Ok(sandbox.enforced()),

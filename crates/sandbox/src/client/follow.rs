@@ -14,7 +14,8 @@ use crate::error::RunError;
 use crate::limits::Limits;
 use crate::outcome::{Run, Usage, Verdict};
 use crate::request::{Cancel, Stream};
-use crate::wire::{Counters, End, FromRun, Message as _, Received, ToRun, receive, send};
+use crate::wire::{Counters, End, FromRun, ToRun};
+use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 
 /// How long a run may wait for a slot and its jail. A helper that has a free slot takes milliseconds.
 const HANDED_OUT_WITHIN: Duration = Duration::from_secs(30);

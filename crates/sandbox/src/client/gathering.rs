@@ -8,7 +8,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::error::RunError;
 use crate::files::{Collect, CollectedFile, NotCollected};
-use crate::wire::{read_files, text_memfd};
+use crate::wire::read_files;
+use execgate_forkpoint::wire::text_memfd;
 
 /// What the paths and lengths of one record may take beside its content.
 const RECORD_BYTES_MAX: u64 = 8 << 10;

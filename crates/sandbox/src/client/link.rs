@@ -13,8 +13,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_
 
 use crate::error::SandboxError;
 use crate::helper::{HELPER_ARGUMENT, HELPER_CONTROL};
-use crate::sys::{self, Cloned};
-use crate::wire::pair;
+use execgate_forkpoint::sys::{self, Cloned};
+use execgate_forkpoint::wire::pair;
 
 /// How long a helper may take to kill every run and remove its cgroups; it takes some tens of milliseconds.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);

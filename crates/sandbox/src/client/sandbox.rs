@@ -17,9 +17,8 @@ use crate::enforced::Enforced;
 use crate::error::{RunError, SandboxError};
 use crate::outcome::Run;
 use crate::request::{Request, Stdin};
-use crate::wire::{
-    FromHelper, Message as _, Received, ToHelper, pair, receive, send, text_memfd, text_of, write_sheet,
-};
+use crate::wire::{FromHelper, ToHelper, write_sheet};
+use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd, text_of};
 
 /// How long the helper may take to prepare everything; it takes some tens of milliseconds.
 const START_WITHIN: Duration = Duration::from_secs(30);

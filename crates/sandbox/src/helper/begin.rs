@@ -3,21 +3,27 @@
 
 use std::error::Error as _;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use super::bounds;
 use super::house::House;
 use super::ids::{self, IdMap, Wanted};
+use super::pool::Pool;
 use super::stem_link::StemLink;
 use super::warming;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy};
 use crate::enforced::Enforced;
-use crate::jail::{Program, StepError, place};
 use crate::seccomp::{Filter, Memory, guest_filter};
-use crate::stem::{Seed, SlotIds};
-use crate::sys::{self, clone_flags};
+use execgate_forkpoint::jail::{Program, Start, StepError, place};
+use execgate_forkpoint::stem::{Seed, SlotIds};
+use execgate_forkpoint::sys::{self, clone_flags};
+use execgate_forkpoint::wire::text_memfd;
+
+/// The fork-point library, as the build script has left it.
+const LIBRARY: &[u8] = include_bytes!(env!("FORKPOINT_LIBRARY"));
 
 /// What every guest's environment holds.
 const ENVIRONMENT: [(&str, &str); 4] = [
@@ -34,7 +40,9 @@ fn spare(slots: usize) -> usize {
 
 /// Prepares everything, or says in one sentence why this host or this configuration cannot.
 pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
-    let total = config.slots.saturating_add(spare(config.slots));
+    let warm = config.languages.iter().filter(|language| language.warm.is_some()).count();
+    let residents = config.residents.saturating_mul(warm);
+    let total = config.slots.saturating_add(spare(config.slots)).saturating_add(residents);
     let wanted = match config.tier {
         TierChoice::Exactly(Tier::JailSingleUid) => Wanted::Single,
         TierChoice::Exactly(Tier::Jail | Tier::JailNoCgroup) | TierChoice::Strongest => Wanted::Best,
@@ -56,14 +64,16 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
         return Err("Landlock is not enabled in this kernel (boot with lsm=landlock,...)".to_owned());
     }
     let filter = guest_filter(if cgroups.is_ok() { Memory::Counted } else { Memory::Seen });
-    let seed = seed(&config, &filter, landlock_abi, &map)?;
-    let stem = StemLink::make(&seed, &config.image.path, &map).map_err(|error| explain(&error))?;
+    // Every stem is cloned from here, and reads it where it is.
+    let seed: &'static Seed = Box::leak(Box::new(seed(&config, &filter, landlock_abi, &map)?));
+    let stem = StemLink::make(seed, &config.image.path, &map).map_err(|error| explain(&error))?;
     let cgroups = cgroups.unwrap_or(Cgroups::None);
     if !matches!(cgroups, Cgroups::None) {
         warming::read_interpreters(&config);
     }
     let enforced = enforced(&config, tier, &map, &cgroups, &filter, landlock_abi);
-    Ok((House::new(config, seed, map, cgroups, stem, total), enforced))
+    let warm = pools(&config, seed)?;
+    Ok((House::new(config, seed, map, cgroups, stem, warm, total), enforced))
 }
 
 fn explain(error: &StepError) -> String {
@@ -112,23 +122,43 @@ fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Res
 }
 
 fn program(language: &Language) -> Result<Program, String> {
-    let text = |text: String| {
-        CString::new(text).map_err(|_| format!("the language `{}` holds a NUL", language.name))
-    };
-    let own = language.env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let inherited = match language.verdict {
-        VerdictBy::Frames => place::FRAMES + 1,
-        VerdictBy::ExitStatus => place::FRAMES,
-    };
-    Ok(Program {
-        argv: language.argv.iter().cloned().map(text).collect::<Result<_, _>>()?,
-        environment: ENVIRONMENT
-            .into_iter()
-            .chain(own)
-            .map(|(key, value)| text(format!("{key}={value}")))
-            .collect::<Result<_, _>>()?,
-        inherited: u32::try_from(inherited).map_err(|error| error.to_string())?,
-    })
+    let (argv, environment) = start(&language.name, &language.argv, &language.env)?;
+    Ok(Program { start: Start::Exec { argv, environment }, inherited: inherited(language.verdict) })
+}
+
+/// How many of a run's descriptors reach its interpreter.
+fn inherited(verdict: VerdictBy) -> u32 {
+    let frames = place::FRAMES.cast_unsigned();
+    match verdict {
+        VerdictBy::Frames => frames + 1,
+        VerdictBy::ExitStatus => frames,
+    }
+}
+
+/// What an interpreter is started with.
+fn start(
+    name: &str,
+    argv: &[String],
+    environment: &[(String, String)],
+) -> Result<(Vec<CString>, Vec<CString>), String> {
+    let text = |text: String| CString::new(text).map_err(|_| format!("the language `{name}` holds a NUL"));
+    let own = environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let all = ENVIRONMENT.into_iter().chain(own).map(|(key, value)| text(format!("{key}={value}")));
+    Ok((argv.iter().cloned().map(text).collect::<Result<_, _>>()?, all.collect::<Result<_, _>>()?))
+}
+
+/// The library that warm interpreters load, and a pool for each language that has one; nothing where none are wanted.
+fn pools(config: &Config, seed: &Seed) -> Result<(Option<OwnedFd>, Vec<Pool>), String> {
+    let mut pools = Vec::new();
+    for (number, language) in (0..).zip(&config.languages) {
+        let Some(warm) = language.warm.as_ref().filter(|_| config.residents > 0) else { continue };
+        let (argv, environment) = start(&language.name, warm, &language.env)?;
+        let seed = text_memfd("seed", &seed.for_interpreter(inherited(language.verdict)))
+            .map_err(|error| error.to_string())?;
+        pools.push(Pool::new(number, argv, environment, seed, config.residents));
+    }
+    let library = (!pools.is_empty()).then(|| text_memfd("forkpoint", LIBRARY));
+    Ok((library.transpose().map_err(|error| error.to_string())?, pools))
 }
 
 fn enforced(

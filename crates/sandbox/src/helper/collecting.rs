@@ -60,24 +60,25 @@ impl House {
         for live in self.runs.values_mut() {
             let overdue = live.is_overdue(now);
             let Some(collecting) = &mut live.collecting else { continue };
-            let done = match (&collecting.at_work, &live.asked.collect) {
-                (Some(_), _) => collecting.is_done(),
-                (None, Some((wanted, parcel))) if live.gone => {
-                    let slot = u32::try_from(live.slot).unwrap_or(u32::MAX);
-                    let guest = Guest { id: self.map.guest_outside(slot), ids: self.map.ids };
-                    match collector::start(&live.scratch, wanted, parcel, guest) {
-                        Ok(collector) => {
-                            collecting.at_work = Some((collector, now + COLLECTED_WITHIN));
-                            false
-                        }
-                        Err(error) => {
-                            tracing::debug!(%error, "a collector could not be started");
-                            true
+            let done =
+                match (&collecting.at_work, live.asked.as_ref().and_then(|asked| asked.collect.as_ref())) {
+                    (Some(_), _) => collecting.is_done(),
+                    (None, Some((wanted, parcel))) if live.gone => {
+                        let slot = u32::try_from(live.slot).unwrap_or(u32::MAX);
+                        let guest = Guest { id: self.map.guest_outside(slot), ids: self.map.ids };
+                        match collector::start(&live.scratch, wanted, parcel, guest) {
+                            Ok(collector) => {
+                                collecting.at_work = Some((collector, now + COLLECTED_WITHIN));
+                                false
+                            }
+                            Err(error) => {
+                                tracing::debug!(%error, "a collector could not be started");
+                                true
+                            }
                         }
                     }
-                }
-                (None, _) => overdue,
-            };
+                    (None, _) => overdue,
+                };
             if done {
                 let (end, counters) = (collecting.end, collecting.counters);
                 live.collecting = None;

@@ -11,12 +11,13 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::process::{Pid, Resource};
 
-use super::{Tell, die_of_panics};
 use crate::files::{Collect, CollectedFile, NotCollected, PARTS_MAX, matcher};
-use crate::jail::{Kernel, Real};
-use crate::stem::SlotIds;
-use crate::sys::{self, Cloned};
-use crate::wire::{text_of, write_end, write_file};
+use crate::wire::{write_end, write_file};
+use execgate_forkpoint::jail::{Kernel, Real};
+use execgate_forkpoint::panics::{Tell, die_of_panics};
+use execgate_forkpoint::stem::SlotIds;
+use execgate_forkpoint::sys::{self, Cloned};
+use execgate_forkpoint::wire::text_of;
 
 /// Where the collector finds its three descriptors.
 const SCRATCH: RawFd = 0;

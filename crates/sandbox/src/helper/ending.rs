@@ -6,27 +6,36 @@ use super::collecting::Collecting;
 use super::house::House;
 use super::live::{Live, Phase};
 use super::scratch;
-use super::stem_link::StemLink;
+use super::stems::StemId;
 use super::watchdog;
 use crate::cgroup::Cgroups;
-use crate::jail::Step;
-use crate::wire::{Counters, End, FromRun, Message as _, Received, Report, ToRun, read_record, receive};
+use crate::wire::{Counters, End, FromRun, ToRun};
+use execgate_forkpoint::jail::Step;
+use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive};
 
 /// How often a run is given to a new stem after one has died before it had begun.
 const TRIES_MAX: u32 = 2;
 
 impl House {
-    /// The stem is dead, and every jail with it. Runs that had not begun are given to the next one.
-    pub(super) fn lose_stem(&mut self) {
-        let dead = self.stem.take().is_none_or(StemLink::end);
-        let runs: Vec<u64> = self.runs.keys().copied().collect();
+    /// A stem is dead, and every jail of it. Runs that had not begun are given to the next one.
+    pub(super) fn lose_stem(&mut self, stem: StemId) {
+        let lost = self.stems.remove(stem);
+        if let Some(pool) = lost.as_ref().and_then(|stem| stem.pool) {
+            self.pools[pool].failed();
+        }
+        let dead = lost.is_none_or(|lost| lost.link.end());
+        let runs: Vec<u64> =
+            self.runs.iter().filter(|(_, live)| live.stem == stem).map(|(run, _)| *run).collect();
         for id in runs {
             let Some(live) = self.runs.get_mut(&id) else { continue };
             live.gone |= dead;
             match live.phase {
+                Phase::Told | Phase::Building | Phase::Idle if live.asked.is_none() => self.kill(id),
                 // Nobody is left who could still write to the pipe, so that what it says now is all.
                 Phase::Told | Phase::Building if dead && !live.has_begun() => self.try_again(id),
-                Phase::Told | Phase::Building | Phase::Running => self.end(id, End::Lost, None),
+                Phase::Told | Phase::Building | Phase::Idle | Phase::Running => {
+                    self.end(id, End::Lost, None);
+                }
                 Phase::Dying { .. } => {}
             }
         }
@@ -34,37 +43,44 @@ impl House {
 
     fn try_again(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
-        live.asked.tries += 1;
-        if live.asked.tries >= TRIES_MAX || !self.cgroups.is_empty(live.slot) {
+        let Some(asked) = &mut live.asked else { return };
+        asked.tries += 1;
+        if asked.tries >= TRIES_MAX || !self.cgroups.is_empty(live.slot) {
             live.tell(FromRun::StemGone);
             self.kill(run);
         } else if let Some(live) = self.runs.remove(&run) {
             self.free.push(live.slot);
-            self.queue.push_front(live.asked);
+            self.queue.extend(live.asked);
+            self.queue.rotate_right(1);
         }
     }
 
     pub(super) fn hear_client(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
-        let wants_end = match receive(&live.asked.socket) {
+        let Some(asked) = &live.asked else { return };
+        let wants_end = match receive(&asked.socket) {
             Ok(Received::Packet(bytes, _)) => ToRun::unpack(&bytes).is_ok(),
             Ok(Received::Nothing) => false,
             Ok(Received::End) | Err(_) => true,
         };
         match live.phase {
-            Phase::Building | Phase::Running if wants_end => self.end(run, End::Killed, None),
+            Phase::Building | Phase::Idle | Phase::Running if wants_end => self.end(run, End::Killed, None),
             Phase::Told if wants_end => live.doomed = true,
-            Phase::Told | Phase::Building | Phase::Running | Phase::Dying { .. } => {}
+            Phase::Told | Phase::Building | Phase::Idle | Phase::Running | Phase::Dying { .. } => {}
         }
     }
 
     pub(super) fn hear_report(&mut self, run: u64) {
         let Some(live) = self.runs.get(&run) else { return };
         let report = match live.phase {
-            Phase::Building | Phase::Running => read_record(&live.report),
+            Phase::Building | Phase::Idle | Phase::Running => read_record(&live.report),
             // Ended by another event of the same moment.
             Phase::Told | Phase::Dying { .. } => return,
         };
+        // Whatever it is that is told of a resident without a run, it serves for none.
+        if live.hand_out.is_some() {
+            return self.discard(run);
+        }
         match (live.phase, report.map(|record| Report::unpack(&record))) {
             (Phase::Building, Some(Ok(Report::Begun))) => self.begun(run),
             (_, Some(Ok(Report::Exited { status, cpu_us, peak_kib }))) => {
@@ -95,7 +111,7 @@ impl House {
             memory_peak: counted.memory_peak.or(usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024))),
         };
         let Some(live) = self.runs.get_mut(&run) else { return };
-        if live.asked.collect.is_some() {
+        if live.asked.as_ref().is_some_and(|asked| asked.collect.is_some()) {
             live.collecting = Some(Collecting::new(end, counters));
         } else {
             live.tell(FromRun::Ended { end, counters });
@@ -103,7 +119,7 @@ impl House {
     }
 
     /// From here on only its slot is waited for.
-    fn kill(&mut self, run: u64) {
+    pub(super) fn kill(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         live.kill();
         live.drop_descriptors();
@@ -144,19 +160,23 @@ impl House {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             match (run.phase, &run.init) {
                 // A stem that takes so long is broken for everyone.
-                (Phase::Told, _) if now >= run.deadline => return self.lose_stem(),
+                (Phase::Told, _) if now >= run.deadline => {
+                    let stem = run.stem;
+                    self.lose_stem(stem);
+                }
+                (Phase::Building, _) if now >= run.deadline && run.hand_out.is_some() => self.discard(id),
                 (Phase::Building, _) if now >= run.deadline => {
                     run.tell(FromRun::NotStarted { step: Step::KeepInit, errno: libc::ETIMEDOUT });
                     self.kill(id);
                 }
                 (Phase::Running, _) if now >= run.deadline => self.end(id, End::Killed, None),
                 (Phase::Running, Some((_, init)))
-                    if watching && watchdog::resident(*init) > run.asked.limits.memory_bytes =>
+                    if watching && watchdog::resident(*init) > run.memory_bytes() =>
                 {
                     run.over_memory = true;
                     self.end(id, End::Killed, None);
                 }
-                (Phase::Told | Phase::Building | Phase::Running | Phase::Dying { .. }, _) => {}
+                (Phase::Told | Phase::Building | Phase::Idle | Phase::Running | Phase::Dying { .. }, _) => {}
             }
         }
     }

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
-use std::panic;
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::begin;
 use crate::config::Config;
-use crate::sys;
-use crate::wire::{FromHelper, Message as _, Received, ToHelper, receive, send, text_memfd, text_of};
+use crate::wire::{FromHelper, ToHelper};
+use execgate_forkpoint::panics::{Tell, die_of_panics};
+use execgate_forkpoint::sys;
+use execgate_forkpoint::wire::{Message as _, Received, receive, send, text_memfd, text_of};
 
 /// The number at which [`crate::spawn_helper`] leaves the control socket for the helper.
 pub(crate) const HELPER_CONTROL: RawFd = 3;
@@ -45,28 +46,6 @@ pub fn helper_main() -> ExitCode {
         }
         Err(why) => refuse(&control, &why),
     }
-}
-
-/// Whether a panic may say where it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tell {
-    /// The helper's standard error is the operator's.
-    OnStderr,
-    /// A stem's or an init's standard error may be the guest's.
-    Nobody,
-}
-
-/// Makes a panic the end of this process and of whatever it forks, at once.
-pub(crate) fn die_of_panics(tell: Tell) {
-    const EXIT_PANIC: i32 = 101;
-    panic::set_hook(Box::new(move |info| {
-        if tell == Tell::OnStderr {
-            let text = format!("the sandbox helper has a fault: {info}\n");
-            // There is nobody left to tell that this failed.
-            let _told = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-        }
-        sys::exit_now(EXIT_PANIC)
-    }));
 }
 
 /// Waits for the configuration; `None` when the client went away first.

@@ -13,13 +13,16 @@ use super::bounds::bounded;
 use super::collecting::Collecting;
 use super::ids::IdMap;
 use super::live::{Asked, Live, Phase};
+use super::pool::Pool;
 use super::stem_link::StemLink;
+use super::stems::{StemId, Stems};
 use super::watchdog;
 use crate::cgroup::Cgroups;
 use crate::config::Config;
-use crate::jail::place;
-use crate::stem::Seed;
-use crate::wire::{FromHelper, FromRun, Message as _, Received, ToHelper, receive, send};
+use crate::wire::{FromHelper, FromRun, ToHelper};
+use execgate_forkpoint::jail::place;
+use execgate_forkpoint::stem::Seed;
+use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 
 /// How many questions for quiet may be open at once.
 const QUIESCING_MAX: usize = 64;
@@ -28,10 +31,15 @@ const QUIESCING_MAX: usize = 64;
 pub(super) struct House {
     pub(super) image: PathBuf,
     configured: usize,
-    pub(super) seed: Seed,
+    pub(super) seed: &'static Seed,
     pub(super) map: IdMap,
     pub(super) cgroups: Cgroups,
-    pub(super) stem: Option<StemLink>,
+    /// What warm interpreters load, where there are to be any.
+    pub(super) library: Option<OwnedFd>,
+    pub(super) pools: Vec<Pool>,
+    pub(super) stems: Stems,
+    /// How many slots residents leave free.
+    pub(super) spared: usize,
     pub(super) free: Vec<usize>,
     pub(super) total: usize,
     pub(super) quarantined: usize,
@@ -45,10 +53,11 @@ pub(super) struct House {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Control,
-    Stem,
+    Stem(StemId),
     Waiting,
     Client(u64),
     Report(u64),
+    Resident(u64),
     Init(u64),
 }
 
@@ -62,19 +71,27 @@ enum Next {
 impl House {
     pub(super) fn new(
         config: Config,
-        seed: Seed,
+        seed: &'static Seed,
         map: IdMap,
         cgroups: Cgroups,
         stem: StemLink,
+        warm: (Option<OwnedFd>, Vec<Pool>),
         total: usize,
     ) -> Self {
+        let mut stems = Stems::default();
+        stems.insert(stem, None);
+        let (library, pools) = warm;
+        let waiting: usize = pools.iter().map(Pool::ceiling).sum();
         Self {
             image: config.image.path,
             configured: config.slots,
             seed,
             map,
             cgroups,
-            stem: Some(stem),
+            library,
+            pools,
+            stems,
+            spared: total.saturating_sub(waiting),
             free: (0..total).rev().collect(),
             total,
             quarantined: 0,
@@ -92,7 +109,7 @@ impl House {
             for source in ready {
                 if self.handle(source, control) == Next::Stop {
                     // The stem first: cgroups can only be removed when nothing lives in them.
-                    self.stem = None;
+                    self.stems.clear();
                     return ExitCode::SUCCESS;
                 }
             }
@@ -101,7 +118,9 @@ impl House {
             if self.recycle() {
                 self.tell_capacity(control);
             }
+            self.renew_stems();
             self.hand_out();
+            self.refill();
             self.answer_quiescing();
         }
     }
@@ -109,25 +128,29 @@ impl House {
     fn wait(&self, control: &OwnedFd) -> rustix::io::Result<Vec<Source>> {
         let mut sources = vec![Source::Control];
         let mut fds = vec![PollFd::new(control, PollFlags::IN)];
-        if let Some(stem) = &self.stem {
-            sources.push(Source::Stem);
-            fds.push(PollFd::new(&stem.control, PollFlags::IN));
+        for (id, stem) in self.stems.iter() {
+            sources.push(Source::Stem(id));
+            fds.push(PollFd::new(&stem.link.control, PollFlags::IN));
         }
         for asked in &self.queue {
             sources.push(Source::Waiting);
             fds.push(PollFd::new(&asked.socket, PollFlags::IN));
         }
         for (id, run) in &self.runs {
+            if let Some(asked) = run.asked.as_ref().filter(|_| !matches!(run.phase, Phase::Dying { .. })) {
+                sources.push(Source::Client(*id));
+                fds.push(PollFd::new(&asked.socket, PollFlags::IN));
+            }
             match (run.phase, &run.init) {
                 // The stem's message comes before the init's.
-                (Phase::Told, _) => {
-                    sources.push(Source::Client(*id));
-                    fds.push(PollFd::new(&run.asked.socket, PollFlags::IN));
-                }
-                (Phase::Building | Phase::Running, _) => {
-                    sources.extend([Source::Client(*id), Source::Report(*id)]);
-                    fds.push(PollFd::new(&run.asked.socket, PollFlags::IN));
+                (Phase::Told, _) => {}
+                (Phase::Building | Phase::Idle | Phase::Running, _) => {
+                    sources.push(Source::Report(*id));
                     fds.push(PollFd::new(&run.report, PollFlags::IN));
+                    if let Some(hand_out) = &run.hand_out {
+                        sources.push(Source::Resident(*id));
+                        fds.push(PollFd::new(hand_out, PollFlags::IN));
+                    }
                 }
                 (Phase::Dying { .. }, Some((init, _))) if !run.gone => {
                     sources.push(Source::Init(*id));
@@ -156,21 +179,23 @@ impl House {
         let watching = matches!(self.cgroups, Cgroups::None);
         let now = Instant::now();
         let next = |run: &Live| match run.phase {
-            Phase::Dying { .. } => run.next_look(now),
-            Phase::Running if watching => run.deadline.min(now + watchdog::EVERY),
-            Phase::Told | Phase::Building | Phase::Running => run.deadline,
+            Phase::Dying { .. } => Some(run.next_look(now)),
+            Phase::Running if watching => Some(run.deadline.min(now + watchdog::EVERY)),
+            Phase::Told | Phase::Building | Phase::Running => Some(run.deadline),
+            Phase::Idle => None,
         };
-        self.runs.values().map(next).min()
+        self.runs.values().filter_map(next).chain(self.pools.iter().map(Pool::next_clock)).min()
     }
 
     fn handle(&mut self, source: Source, control: &OwnedFd) -> Next {
         match source {
             Source::Control => return self.hear_control(control),
-            Source::Stem => self.hear_stem(),
+            Source::Stem(id) => self.hear_stem(id),
             // Looked at when slots are handed out, or files are collected.
             Source::Waiting => {}
             Source::Client(run) => self.hear_client(run),
             Source::Report(run) => self.hear_report(run),
+            Source::Resident(run) => self.hear_resident(run),
             Source::Init(run) => {
                 // An init ends only when everything in its process namespace has.
                 if let Some(run) = self.runs.get_mut(&run) {
@@ -198,8 +223,15 @@ impl House {
                 let collect = collect.next().zip(collect.next());
                 if let Some(socket) = fds.pop() {
                     let limits = bounded(limits);
-                    let asked = Asked { socket, language, limits, descriptors, collect, tries: 0 };
-                    self.take_in(asked);
+                    self.take_in(Asked {
+                        socket,
+                        language,
+                        limits,
+                        descriptors,
+                        collect,
+                        tries: 0,
+                        is_cold: false,
+                    });
                 }
                 Next::Serve
             }
@@ -220,6 +252,11 @@ impl House {
         }
     }
 
+    /// Whether a cgroup counts what a run holds.
+    pub(super) fn counts_memory(&self) -> bool {
+        !matches!(self.cgroups, Cgroups::None)
+    }
+
     fn capacity(&self) -> FromHelper {
         let usable = self.configured.min(self.total.saturating_sub(self.quarantined));
         FromHelper::Capacity {
@@ -237,7 +274,7 @@ impl House {
     fn answer_quiescing(&mut self) {
         if self.quiescing.is_empty()
             || !self.queue.is_empty()
-            || self.runs.values().any(|run| !run.quarantined)
+            || self.runs.values().any(|run| !run.quarantined && !Self::is_spare(run))
         {
             return;
         }

@@ -8,9 +8,9 @@ use std::process::Command;
 
 use rustix::process::{getegid, geteuid, getpid};
 
-use crate::jail::GUEST_ID_FIRST;
-use crate::stem::SlotIds;
-use crate::sys::{self, Cloned, clone_flags};
+use execgate_forkpoint::jail::GUEST_ID_FIRST;
+use execgate_forkpoint::stem::SlotIds;
+use execgate_forkpoint::sys::{self, Cloned, clone_flags};
 
 /// First host id of guests where the helper is root: outside the ranges that people, services, subordinate ids,
 /// `systemd-nspawn` (0x80000 to 0x6FFFFFFF) and dynamic users get.

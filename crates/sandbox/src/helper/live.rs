@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::collecting::Collecting;
+use super::pool::Shape;
+use super::stems::StemId;
 use crate::limits::Limits;
-use crate::wire::{FromRun, Message as _, Received, Report, read_record, receive, send};
+use crate::wire::FromRun;
+use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive, send};
 
 /// How much later than the client's deadline the helper's own is.
 pub(super) const BACKUP: Duration = Duration::from_secs(5);
@@ -35,6 +38,8 @@ pub(super) struct Asked {
     pub(super) collect: Option<(OwnedFd, OwnedFd)>,
     /// How often a stem has died under it before its jail existed.
     pub(super) tries: u32,
+    /// A resident has failed it: it gets an interpreter of its own.
+    pub(super) is_cold: bool,
 }
 
 impl Asked {
@@ -64,16 +69,24 @@ pub(super) enum Phase {
     Told,
     /// Its init exists and builds the jail.
     Building,
+    /// Its interpreter waits behind every layer, and nobody has asked for it yet.
+    Idle,
     /// The jail stands, and the interpreter runs or will in a moment.
     Running,
     /// It has been killed and answered; its slot is waited for.
     Dying { since: Instant },
 }
 
-/// A run that has a slot.
+/// A run that has a slot, or a slot that waits for a run.
 pub(super) struct Live {
-    pub(super) asked: Asked,
+    pub(super) asked: Option<Asked>,
     pub(super) slot: usize,
+    pub(super) stem: StemId,
+    /// The pool that it is of, where its interpreter is a resident.
+    pub(super) pool: Option<usize>,
+    pub(super) shape: Shape,
+    /// A resident's socket, until it has its run.
+    pub(super) hand_out: Option<OwnedFd>,
     pub(super) phase: Phase,
     /// Whether it is to be killed as soon as its init exists.
     pub(super) doomed: bool,
@@ -92,11 +105,28 @@ pub(super) struct Live {
     pub(super) collecting: Option<Collecting>,
 }
 
+/// What a run starts with.
+pub(super) struct Made {
+    pub(super) asked: Option<Asked>,
+    pub(super) slot: usize,
+    pub(super) stem: StemId,
+    pub(super) pool: Option<usize>,
+    pub(super) shape: Shape,
+    pub(super) hand_out: Option<OwnedFd>,
+    pub(super) report: OwnedFd,
+    pub(super) scratch: OwnedFd,
+}
+
 impl Live {
-    pub(super) fn new(asked: Asked, slot: usize, report: OwnedFd, scratch: OwnedFd) -> Self {
+    pub(super) fn new(made: Made) -> Self {
+        let Made { asked, slot, stem, pool, shape, hand_out, report, scratch } = made;
         Self {
             asked,
             slot,
+            stem,
+            pool,
+            shape,
+            hand_out,
             phase: Phase::Told,
             doomed: false,
             report,
@@ -110,14 +140,25 @@ impl Live {
         }
     }
 
+    /// Tells the client, where there is one.
     pub(super) fn tell(&self, message: FromRun) {
-        self.asked.tell(message);
+        if let Some(asked) = &self.asked {
+            asked.tell(message);
+        }
     }
 
-    /// Whether the init had begun before it died. Only to be asked when nobody can write any more.
+    /// Whether it has begun before it died. Only to be asked when nobody can write any more.
     pub(super) fn has_begun(&self) -> bool {
+        if self.hand_out.is_some() {
+            return false;
+        }
         let first = read_record(&self.report).map(|record| Report::unpack(&record));
         matches!(first, Some(Ok(Report::Begun | Report::Exited { .. })))
+    }
+
+    /// How much it may hold.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.asked.as_ref().map_or(u64::MAX, |asked| asked.limits.memory_bytes)
     }
 
     /// Whether it has been dying for too long.
@@ -133,7 +174,9 @@ impl Live {
                 until
             }
             Phase::Dying { since } if !self.gone => since + EMPTY_WITHIN,
-            Phase::Dying { .. } | Phase::Told | Phase::Building | Phase::Running => now + LOOK_AGAIN,
+            Phase::Dying { .. } | Phase::Told | Phase::Building | Phase::Idle | Phase::Running => {
+                now + LOOK_AGAIN
+            }
         }
     }
 
@@ -147,6 +190,9 @@ impl Live {
 
     /// Gives up the guest's ends of its pipes, which the init has by now.
     pub(super) fn drop_descriptors(&mut self) {
-        self.asked.descriptors.clear();
+        self.hand_out = None;
+        if let Some(asked) = &mut self.asked {
+            asked.descriptors.clear();
+        }
     }
 }

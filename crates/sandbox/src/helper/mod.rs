@@ -14,13 +14,15 @@ mod entry;
 mod house;
 mod ids;
 mod live;
+mod pool;
 mod scratch;
 mod starting;
 mod stem_link;
+mod stems;
 mod warming;
 mod watchdog;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use collector::wants;
+pub(crate) use entry::HELPER_CONTROL;
 pub use entry::{HELPER_ARGUMENT, helper_main};
-pub(crate) use entry::{HELPER_CONTROL, Tell, die_of_panics};

@@ -12,7 +12,7 @@ use rustix::mount::{
 use rustix::process::{Gid, Uid};
 
 use crate::limits::Limits;
-use crate::sys::{self, AttrChange};
+use execgate_forkpoint::sys::{self, AttrChange};
 
 /// Free blocks at which the file system counts as full: the kernel's own counter is exact to some pages only.
 const FULL_BLOCKS: u64 = 16;

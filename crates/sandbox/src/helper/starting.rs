@@ -7,79 +7,126 @@ use std::time::Instant;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::house::House;
-use super::live::{Asked, BACKUP, Live, Phase};
+use super::live::{Asked, BACKUP, Live, Made, Phase};
 use super::scratch;
 use super::stem_link::{Identity, StemLink};
+use super::stems::StemId;
 use crate::cgroup::Cgroups;
-use crate::jail::{At as _, Step, StepError};
 use crate::limits::Limits;
-use crate::stem::SlotIds;
-use crate::wire::{End, FromRun, FromStem, Message as _, Received, Spawn, ToStem, receive, send};
+use crate::wire::{End, FromRun};
+use execgate_forkpoint::jail::{At as _, Step, StepError};
+use execgate_forkpoint::stem::SlotIds;
+use execgate_forkpoint::wire::{
+    FromResident, FromStem, Message as _, Received, Spawn, ToResident, ToStem, pair, receive, send,
+};
 
 /// Room above the cgroup's own limit of processes, so that the cgroup is what a guest meets and what is counted.
 const ABOVE_CGROUP: u32 = 16;
 
+/// A jail to be made.
+struct Order {
+    asked: Option<Asked>,
+    limits: Limits,
+    slot: usize,
+    stem: StemId,
+    pool: Option<usize>,
+}
+
 impl House {
-    /// Gives free slots to the runs that wait.
+    /// Gives residents and free slots to the runs that wait.
     pub(super) fn hand_out(&mut self) {
         self.queue.retain(Asked::is_wanted);
-        while let Some(slot) = self.free.pop() {
-            let Some(asked) = self.queue.pop_front() else {
-                self.free.push(slot);
-                return;
+        while let Some(asked) = self.queue.pop_front() {
+            let pool = self.pool_of(&asked);
+            if let Some(run) = pool.and_then(|pool| self.idle_for(pool, &asked)) {
+                self.give(run, asked);
+                continue;
+            }
+            let Some(slot) = self.free.pop() else {
+                self.queue.push_front(asked);
+                return self.evict();
             };
-            if self.stem.is_none() {
-                match StemLink::make(&self.seed, &self.image, &self.map) {
-                    Ok(stem) => self.stem = Some(stem),
-                    Err(error) => {
-                        self.free.push(slot);
-                        refuse(&asked, &error);
-                        continue;
-                    }
+            if let Some(pool) = pool {
+                self.missed(pool, &asked.limits);
+            }
+            let limits = asked.limits.clone();
+            // Until an interpreter is warm, each run starts its own.
+            let warm = pool.zip(pool.and_then(|pool| self.stems.ready(Some(pool))));
+            match warm
+                .map_or_else(|| self.native().map(|stem| (None, stem)), |(at, stem)| Ok((Some(at), stem)))
+            {
+                Ok((pool, stem)) => self.start(Order { asked: Some(asked), limits, slot, stem, pool }),
+                Err(error) => {
+                    self.free.push(slot);
+                    refuse(&asked, &error);
                 }
             }
-            self.start(asked, slot);
         }
     }
 
-    fn start(&mut self, asked: Asked, slot: usize) {
+    /// Makes a jail in which a resident waits; false where that cannot be now.
+    pub(super) fn start_spare(&mut self, pool: usize, stem: StemId, limits: &Limits) -> bool {
+        let Some(slot) = self.free.pop() else { return false };
+        let free = self.free.len();
+        self.start(Order { asked: None, limits: limits.clone(), slot, stem, pool: Some(pool) });
+        self.free.len() == free
+    }
+
+    fn start(&mut self, order: Order) {
         self.last_run += 1;
         let run = self.last_run;
-        match self.prepare(&asked, slot, run) {
-            Ok((report, scratch)) => {
-                self.runs.insert(run, Live::new(asked, slot, report, scratch));
+        let (slot, stem) = (order.slot, order.stem);
+        match self.prepare(&order, run) {
+            Ok(made) => {
+                self.stems.has_forked(stem);
+                self.runs.insert(run, Live::new(Made { asked: order.asked, ..made }));
             }
             // It died while it was idle, and its socket has not said so yet.
-            Err(error) if is_dead_stem(&error) && asked.tries == 0 => {
+            Err(error)
+                if is_dead_stem(&error) && order.asked.as_ref().is_none_or(|asked| asked.tries == 0) =>
+            {
                 self.free.push(slot);
-                self.queue.push_front(Asked { tries: 1, ..asked });
-                self.lose_stem();
+                if let Some(asked) = order.asked {
+                    self.queue.push_front(Asked { tries: 1, ..asked });
+                }
+                self.lose_stem(stem);
             }
             Err(error) => {
-                refuse(&asked, &error);
+                if let Some(asked) = &order.asked {
+                    refuse(asked, &error);
+                }
                 self.free.push(slot);
             }
         }
     }
 
     /// Makes what the run needs and tells the stem.
-    fn prepare(&mut self, asked: &Asked, slot: usize, run: u64) -> Result<(OwnedFd, OwnedFd), StepError> {
+    fn prepare(&mut self, order: &Order, run: u64) -> Result<Made, StepError> {
+        let &Order { slot, stem, pool, .. } = order;
+        let limits = &order.limits;
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
-        let limits = &asked.limits;
         let scratch = scratch::make(limits, self.map.guest_outside(number)).at(Step::Scratch)?;
         let (report, report_write) = pipe_with(PipeFlags::CLOEXEC).at(Step::ReportPipe)?;
-        let spawn = self.spawn(run, number, asked.language, limits);
+        let sockets = pool.map(|_| pair()).transpose().at(Step::ReportPipe)?;
+        // An interpreter has one program: itself.
+        let language =
+            if pool.is_some() { 0 } else { order.asked.as_ref().map_or(0, |asked| asked.language) };
+        let spawn = self.spawn(run, number, language, limits);
+        let shape = self.shape(limits);
         let cgroups = self.cgroups.arm(slot, limits).at(Step::ArmCgroup)?;
-        let descriptors: Vec<BorrowedFd<'_>> = asked
-            .descriptors
-            .iter()
+        let own = order.asked.iter().filter(|_| pool.is_none()).flat_map(|asked| &asked.descriptors);
+        let descriptors: Vec<BorrowedFd<'_>> = own
             .map(OwnedFd::as_fd)
+            .chain(sockets.iter().map(|(_, theirs)| theirs.as_fd()))
             .chain([scratch.as_fd(), report_write.as_fd()])
             .chain(cgroups)
             .collect();
-        let Some(stem) = &self.stem else { return Err(io::ErrorKind::BrokenPipe).at(Step::TellStem) };
-        send(&stem.control, &ToStem::Spawn(spawn).pack(), &descriptors).at(Step::TellStem)?;
-        Ok((report, scratch))
+        let Some(link) = self.stems.get(stem).map(|stem| &stem.link) else {
+            return Err(io::ErrorKind::BrokenPipe).at(Step::TellStem);
+        };
+        send(&link.control, &ToStem::Spawn(spawn).pack(), &descriptors).at(Step::TellStem)?;
+        let hand_out = sockets.map(|(ours, _)| ours);
+        Ok(Made { asked: None, slot, stem, pool, shape, hand_out, report, scratch })
     }
 
     fn spawn(&self, run: u64, slot: u32, language: u16, limits: &Limits) -> Spawn {
@@ -100,43 +147,53 @@ impl House {
         }
     }
 
-    pub(super) fn hear_stem(&mut self) {
-        let Some(stem) = &self.stem else { return };
-        let (message, fds) = match receive(&stem.control) {
+    pub(super) fn hear_stem(&mut self, id: StemId) {
+        let Some(stem) = self.stems.get(id) else { return };
+        let (message, fds) = match receive(&stem.link.control) {
             Ok(Received::Packet(bytes, fds)) => (FromStem::unpack(&bytes), fds),
             Ok(Received::Nothing) => return,
-            Ok(Received::End) | Err(_) => return self.lose_stem(),
+            Ok(Received::End) | Err(_) => return self.lose_stem(id),
         };
         match message {
-            Ok(FromStem::Spawned { run }) => self.spawned(run, fds),
+            Ok(FromStem::Ready) => self.is_ready(id),
+            Ok(FromStem::Spawned { run }) => self.spawned(id, run, fds),
             Ok(FromStem::SpawnFailed { run, step, errno }) => {
-                if let Some(live) = self.take_told(run) {
-                    live.tell(FromRun::NotStarted { step, errno });
+                if let Some(live) = self.take_told(id, run) {
                     self.free.push(live.slot);
+                    match live.asked {
+                        Some(asked) if live.pool.is_some() => self.again_cold(asked),
+                        Some(asked) => asked.tell(FromRun::NotStarted { step, errno }),
+                        None => {}
+                    }
                 } else {
-                    self.lose_stem();
+                    self.lose_stem(id);
                 }
             }
-            Ok(FromStem::Ready | FromStem::Failed { .. }) | Err(_) => self.lose_stem(),
+            Ok(FromStem::Failed { step, errno }) => {
+                tracing::warn!(%step, errno, "an interpreter could not be kept warm");
+                self.lose_stem(id);
+            }
+            Err(_) => self.lose_stem(id),
         }
     }
 
     /// A run of which the stem has not said anything yet; it says one thing of each.
-    fn take_told(&mut self, run: u64) -> Option<Live> {
-        let is_told = self.runs.get(&run).is_some_and(|live| live.phase == Phase::Told);
+    fn take_told(&mut self, stem: StemId, run: u64) -> Option<Live> {
+        let is_told = self.runs.get(&run).is_some_and(|live| live.phase == Phase::Told && live.stem == stem);
         is_told.then(|| self.runs.remove(&run)).flatten()
     }
 
     /// The stem has made an init. A stem that lies is not asked again: all that it has made dies with it.
-    fn spawned(&mut self, run: u64, fds: Vec<OwnedFd>) {
-        let Some(live) = self.runs.get_mut(&run).filter(|live| live.phase == Phase::Told) else {
-            return self.lose_stem();
+    fn spawned(&mut self, stem: StemId, run: u64, fds: Vec<OwnedFd>) {
+        let is_told = |live: &&mut Live| live.phase == Phase::Told && live.stem == stem;
+        let Some(live) = self.runs.get_mut(&run).filter(is_told) else {
+            return self.lose_stem(stem);
         };
-        let Some(init) = fds.into_iter().next() else { return self.lose_stem() };
+        let Some(init) = fds.into_iter().next() else { return self.lose_stem(stem) };
         match StemLink::identify(&init) {
             Identity::Init(pid) => live.init = Some((init, pid)),
             Identity::Ended => live.gone = true,
-            Identity::Forged => return self.lose_stem(),
+            Identity::Forged => return self.lose_stem(stem),
         }
         live.phase = Phase::Building;
         if live.doomed {
@@ -144,12 +201,78 @@ impl House {
         }
     }
 
+    /// A resident waits, or has died. It says one thing before it has its run.
+    pub(super) fn hear_resident(&mut self, run: u64) {
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        let Some(socket) = &live.hand_out else { return };
+        let message = match receive(socket) {
+            Ok(Received::Nothing) => return,
+            Ok(Received::Packet(bytes, _)) => FromResident::unpack(&bytes).ok(),
+            Ok(Received::End) | Err(_) => None,
+        };
+        match (live.phase, message) {
+            (Phase::Building, Some(FromResident::Waiting)) => {
+                live.phase = Phase::Idle;
+                if live.asked.is_some() {
+                    self.hand_over(run);
+                }
+            }
+            _ => self.discard(run),
+        }
+    }
+
+    /// Gives a resident to a run that its jail fits.
+    fn give(&mut self, run: u64, asked: Asked) {
+        let Some(live) = self.runs.get_mut(&run) else { return self.queue.push_front(asked) };
+        // From here on it is counted.
+        let armed = self.cgroups.arm(live.slot, &asked.limits).map(|_| ());
+        live.asked = Some(asked);
+        match armed {
+            Ok(()) => self.hand_over(run),
+            Err(error) => {
+                tracing::warn!(%error, "a cgroup could not be set to a run's limits");
+                self.discard(run);
+            }
+        }
+    }
+
+    /// Nothing of the run was there before; from here on it has begun.
+    fn hand_over(&mut self, run: u64) {
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        let (Some(asked), Some(socket)) = (&live.asked, live.hand_out.take()) else { return };
+        let descriptors: Vec<BorrowedFd<'_>> = asked.descriptors.iter().map(OwnedFd::as_fd).collect();
+        match send(&socket, &ToResident::Run.pack(), &descriptors) {
+            Ok(()) => self.begun(run),
+            // It has died, and its run has not begun.
+            Err(_) => {
+                live.hand_out = Some(socket);
+                self.discard(run);
+            }
+        }
+    }
+
+    /// Ends a resident that has no run yet and does not serve for one. Whoever asked for it gets another start.
+    pub(super) fn discard(&mut self, run: u64) {
+        let Some(live) = self.runs.get_mut(&run) else { return };
+        let asked = live.asked.take();
+        self.kill(run);
+        if let Some(asked) = asked {
+            self.again_cold(asked);
+        }
+    }
+
+    fn again_cold(&mut self, asked: Asked) {
+        self.queue.push_front(Asked { is_cold: true, ..asked });
+    }
+
     /// The jail stands: the run's clock starts.
     pub(super) fn begun(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         live.phase = Phase::Running;
         live.drop_descriptors();
-        live.deadline = Instant::now() + live.asked.limits.wall + BACKUP;
+        if let Some(asked) = &live.asked {
+            live.deadline = Instant::now() + asked.limits.wall + BACKUP;
+        }
         live.tell(FromRun::Started);
     }
 }

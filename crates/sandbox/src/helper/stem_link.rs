@@ -11,10 +11,11 @@ use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 
 use super::ids::IdMap;
 use super::scratch;
-use crate::jail::{At as _, Step, StepError};
-use crate::stem::{Seed, SlotIds, become_stem};
-use crate::sys::{self, Cloned, clone_flags};
-use crate::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send};
+use crate::stem::{Warm, become_stem};
+use execgate_forkpoint::jail::{At as _, Step, StepError};
+use execgate_forkpoint::stem::{Seed, SlotIds};
+use execgate_forkpoint::sys::{self, Cloned, clone_flags};
+use execgate_forkpoint::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send};
 
 /// How long a stem may take to be ready; it takes some milliseconds.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -41,8 +42,20 @@ pub(super) struct StemLink {
 }
 
 impl StemLink {
-    /// Clones a stem into its namespaces and waits until it is in its jail.
-    pub(super) fn make(seed: &Seed, image: &Path, map: &IdMap) -> Result<Self, StepError> {
+    /// Clones a native stem and waits until it is in its jail.
+    pub(super) fn make(seed: &'static Seed, image: &Path, map: &IdMap) -> Result<Self, StepError> {
+        let link = Self::start(seed, None, image, map)?;
+        link.await_ready()?;
+        Ok(link)
+    }
+
+    /// Clones a stem into its namespaces, to be an interpreter if there is one to be. It tells when it is ready.
+    pub(super) fn start(
+        seed: &'static Seed,
+        warm: Option<Warm<'_>>,
+        image: &Path,
+        map: &IdMap,
+    ) -> Result<Self, StepError> {
         let tree = scratch::open_image(image).at(Step::OpenImage)?;
         scratch::seal_image(&tree).at(Step::SealImage)?;
         let (ours, theirs) = pair().at(Step::CloneStem)?;
@@ -53,14 +66,13 @@ impl StemLink {
             | clone_flags::NEWIPC
             | clone_flags::NEWUTS;
         match sys::clone3(flags).at(Step::CloneStem)? {
-            Cloned::Child => become_stem(seed, theirs, tree),
+            Cloned::Child => become_stem(seed, warm, theirs, tree),
             Cloned::Parent { pid, pidfd } => {
                 drop((theirs, tree));
                 let pidfd = pidfd.ok_or(io::ErrorKind::Other).at(Step::CloneStem)?;
                 let link = Self { control: ours, pid, pidfd };
                 link.write_maps(map).at(Step::WriteIdMaps)?;
                 send(&link.control, &ToStem::Go.pack(), &[]).at(Step::TellStem)?;
-                link.await_ready()?;
                 Ok(link)
             }
         }

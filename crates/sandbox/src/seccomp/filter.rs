@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::rules::{Answer, Memory, table};
 use super::tree::compile;
-use crate::sys::SockFilter;
+use execgate_forkpoint::sys::SockFilter;
 
 /// A finished filter.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use super::tree::{
     ALLOW, ARCHITECTURE, ARCHITECTURE_AT, ARGUMENTS_AT, ERRNO, JUMP, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL,
     KILL_PROCESS, LOAD, NUMBER_AT, RETURN, X32_BIT, compile, errno,
 };
-use crate::sys::SockFilter;
+use execgate_forkpoint::sys::SockFilter;
 
 fn table() -> Vec<Rule> {
     table_for(Memory::Counted)

@@ -2,7 +2,7 @@
 //! for each system-call number when it is loaded, and a chain costs ten times as much. Never decides a rule.
 
 use super::rules::{Answer, Rule};
-use crate::sys::SockFilter;
+use execgate_forkpoint::sys::SockFilter;
 
 /// Offsets in `struct seccomp_data`.
 pub(super) const NUMBER_AT: u32 = 0;

@@ -5,6 +5,9 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use execgate_forkpoint::jail::{At as _, Kernel as _, Real, Step, StepError};
+use execgate_forkpoint::stem::{STEM_CAPABILITIES, Seed, SlotIds};
+use execgate_forkpoint::sys::{self, AttrChange};
 use rustix::fs::{CWD, Mode, OFlags, mkdir, open, symlink};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
@@ -12,10 +15,6 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 use rustix::thread::{CapabilitySets, set_capabilities};
-
-use super::{STEM_CAPABILITIES, Seed, SlotIds};
-use crate::jail::{At as _, Kernel as _, Real, Step, StepError};
-use crate::sys::{self, AttrChange};
 
 /// The device nodes that a guest has. No terminal, no console.
 const DEVICES: [(&CStr, &CStr); 5] = [

@@ -1,16 +1,11 @@
-//! Every message there is. One enum a direction, so that nobody can be sent what only they may say.
+//! The messages between client and helper. One enum a direction, so that nobody can be sent what only they may say.
 
 use std::time::Duration;
 
-use super::{Malformed, PACKET_BYTES, Reader, Writer};
-use crate::jail::Step;
-use crate::limits::Limits;
+use execgate_forkpoint::jail::Step;
+use execgate_forkpoint::wire::{Malformed, Message, PACKET_BYTES, Reader, Writer, take_step};
 
-/// Something that fits in a packet.
-pub(crate) trait Message: Sized {
-    fn pack(&self) -> [u8; PACKET_BYTES];
-    fn unpack(packet: &[u8]) -> Result<Self, Malformed>;
-}
+use crate::limits::Limits;
 
 /// Client to helper, on the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,53 +72,6 @@ pub(crate) struct Counters {
     pub(crate) memory_peak: Option<u64>,
 }
 
-/// Helper to stem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ToStem {
-    /// The id maps are written.
-    Go,
-    /// With stdin, stdout, stderr, code, frames, sheet, tmpfs, report, then the cgroups.
-    Spawn(Spawn),
-}
-
-/// What the stem and the init need to know of a run. No byte of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spawn {
-    pub(crate) run: u64,
-    pub(crate) slot: u32,
-    pub(crate) language: u16,
-    pub(crate) descriptors: u32,
-    pub(crate) file_bytes: u64,
-    /// Processes per user id.
-    pub(crate) user_processes: u32,
-    /// Data size per process, where no cgroup counts memory.
-    pub(crate) data_bytes: Option<u64>,
-}
-
-/// Stem to helper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FromStem {
-    /// The stem is in its jail.
-    Ready,
-    /// The stem could not be built.
-    Failed { step: Step, errno: i32 },
-    /// With the init's process descriptor.
-    Spawned { run: u64 },
-    /// No init was made.
-    SpawnFailed { run: u64, step: Step, errno: i32 },
-}
-
-/// Init to helper, on the report pipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// The jail could not be finished.
-    Failed { step: Step, errno: i32 },
-    /// The jail stands; whatever comes next may be the guest's doing.
-    Begun,
-    /// The interpreter ended.
-    Exited { status: i32, cpu_us: u64, peak_kib: u64 },
-}
-
 fn put_limits(to: Writer, limits: &Limits) -> Writer {
     to.u64(u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX))
         .u64(limits.memory_bytes)
@@ -148,10 +96,6 @@ fn take_limits(from: &mut Reader<'_>) -> Result<Limits, Malformed> {
         output_bytes: from.u64()?,
         output_discard_bytes: from.u64()?,
     })
-}
-
-fn take_step(from: &mut Reader<'_>) -> Result<Step, Malformed> {
-    Step::from_number(from.u8()?).ok_or(Malformed)
 }
 
 impl Message for ToHelper {
@@ -258,89 +202,11 @@ impl Message for FromRun {
     }
 }
 
-impl Message for ToStem {
-    fn pack(&self) -> [u8; PACKET_BYTES] {
-        match self {
-            Self::Go => Writer::new(1),
-            Self::Spawn(spawn) => Writer::new(2)
-                .u64(spawn.run)
-                .u32(spawn.slot)
-                .u16(spawn.language)
-                .u32(spawn.descriptors)
-                .u64(spawn.file_bytes)
-                .u32(spawn.user_processes)
-                .maybe(spawn.data_bytes),
-        }
-        .finish()
-    }
-
-    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(packet);
-        match from.u8()? {
-            1 => Ok(Self::Go),
-            2 => Ok(Self::Spawn(Spawn {
-                run: from.u64()?,
-                slot: from.u32()?,
-                language: from.u16()?,
-                descriptors: from.u32()?,
-                file_bytes: from.u64()?,
-                user_processes: from.u32()?,
-                data_bytes: from.maybe()?,
-            })),
-            _ => Err(Malformed),
-        }
-    }
-}
-
-impl Message for FromStem {
-    fn pack(&self) -> [u8; PACKET_BYTES] {
-        match self {
-            Self::Ready => Writer::new(1),
-            Self::Failed { step, errno } => Writer::new(2).u8(step.number()).i32(*errno),
-            Self::Spawned { run } => Writer::new(3).u64(*run),
-            Self::SpawnFailed { run, step, errno } => Writer::new(4).u64(*run).u8(step.number()).i32(*errno),
-        }
-        .finish()
-    }
-
-    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(packet);
-        match from.u8()? {
-            1 => Ok(Self::Ready),
-            2 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
-            3 => Ok(Self::Spawned { run: from.u64()? }),
-            4 => Ok(Self::SpawnFailed { run: from.u64()?, step: take_step(&mut from)?, errno: from.i32()? }),
-            _ => Err(Malformed),
-        }
-    }
-}
-
-impl Message for Report {
-    fn pack(&self) -> [u8; PACKET_BYTES] {
-        match self {
-            Self::Failed { step, errno } => Writer::new(1).u8(step.number()).i32(*errno),
-            Self::Begun => Writer::new(3),
-            Self::Exited { status, cpu_us, peak_kib } => {
-                Writer::new(2).i32(*status).u64(*cpu_us).u64(*peak_kib)
-            }
-        }
-        .finish()
-    }
-
-    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(packet);
-        match from.u8()? {
-            1 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
-            3 => Ok(Self::Begun),
-            2 => Ok(Self::Exited { status: from.i32()?, cpu_us: from.u64()?, peak_kib: from.u64()? }),
-            _ => Err(Malformed),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Debug;
+
+    use execgate_forkpoint::wire::{FromResident, FromStem, Report, Spawn, ToResident, ToStem};
 
     use super::*;
 
@@ -379,6 +245,8 @@ mod tests {
             data_bytes: Some(u64::MAX),
         }));
         comes_back(FromStem::SpawnFailed { run: 9, step: Step::CloneInit, errno: 11 });
+        comes_back(ToResident::Run);
+        comes_back(FromResident::Waiting);
         comes_back(Report::Begun);
         comes_back(Report::Exited { status: 256, cpu_us: 1, peak_kib: 2 });
     }

@@ -27,7 +27,7 @@ pub(super) fn image() -> ImageRoot {
 pub(super) fn start(image: ImageRoot, tier: TierChoice, slots: usize) -> Sandbox {
     let helper = spawn_helper_of(Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
     let languages = code::present(&image.path);
-    Sandbox::start(helper, Config { image, languages, slots, tier, id_block: 0 }).unwrap()
+    Sandbox::start(helper, Config { image, languages, slots, tier, residents: 0, id_block: 0 }).unwrap()
 }
 
 /// A sandbox of the full tier.

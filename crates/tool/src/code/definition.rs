@@ -1,4 +1,4 @@
-//! Reading a language's TOML. The words `{runner}` and `{later}` in its argv and environment stand for its
+//! Reading a language's TOML. The words `{runner}`, `{warm}` and `{later}` in its argv and environment stand for its
 //! scripts.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub(super) struct Scripts {
     /// What the interpreter starts with.
     pub(super) runner: &'static str,
+    /// What an interpreter starts with that is forked for each run, if it can be.
+    pub(super) warm: &'static str,
     /// What the runner needs in some runs only, if it is apart.
     pub(super) later: &'static str,
     /// Code that prints `{"version", "packages"}` of the language as a guest finds it.
@@ -23,6 +25,7 @@ impl Scripts {
     fn fill_in(&self, part: &str) -> String {
         match part {
             "{runner}" => self.runner.to_owned(),
+            "{warm}" => self.warm.to_owned(),
             "{later}" => self.later.to_owned(),
             other => other.to_owned(),
         }
@@ -44,6 +47,9 @@ struct Written {
     endings: Vec<String>,
     interpreters: Vec<String>,
     argv: Vec<String>,
+    /// The arguments of an interpreter that is forked for each run.
+    #[serde(default)]
+    warm: Option<Vec<String>>,
     #[serde(default)]
     env: Vec<(String, String)>,
     source: Source,
@@ -98,10 +104,14 @@ impl Definition {
         // A link may lead anywhere; that it is there is enough, because only the jail follows it.
         let is_there = |path: &&String| root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
         let interpreter = self.written.interpreters.iter().find(is_there)?;
-        let rest = self.written.argv.iter().map(|part| self.scripts.fill_in(part));
+        let started = |rest: &Vec<String>| {
+            let rest = rest.iter().map(|part| self.scripts.fill_in(part));
+            std::iter::once(interpreter.clone()).chain(rest).collect()
+        };
         Some(Language {
             name: self.written.name.clone(),
-            argv: std::iter::once(interpreter.clone()).chain(rest).collect(),
+            argv: started(&self.written.argv),
+            warm: self.written.warm.as_ref().map(started),
             env: self
                 .written
                 .env

@@ -8,6 +8,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     include_str!("language.toml"),
     Scripts {
         runner: include_str!("runner.py"),
+        warm: include_str!("warm.py"),
         later: concat!(include_str!("later.py"), "\x0c", include_str!("rich.py")),
         about: include_str!("about.py"),
     },

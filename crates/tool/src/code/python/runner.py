@@ -2,7 +2,7 @@
 # Nothing is read from a file before the caller's code, and as little as can be is compiled: every run pays for it, and
 # for a function around all this too. What only some runs need comes in a variable: `later.py`, a form feed, `rich.py`.
 # The first argument has words about the run, the rest is the caller's. The work of `site` (-S) is done here.
-import builtins, posix, sys, _ast, _sitebuiltins
+import builtins, posix, sys, _ast, _sitebuiltins, _thread
 
 code_fd, frames_fd = 3, 4
 text_max = 1 << 20
@@ -17,17 +17,23 @@ scope["__builtins__"] = __builtins__
 scope["__file__"] = name
 sys.modules["__main__"] = module
 sys.argv[0] = name
-later_source, _, rich_source = posix.environ.pop(b"EXECGATE_SCRIPTS").partition(b"\f")
-posix.unsetenv(b"EXECGATE_SCRIPTS")
+if b"EXECGATE_SCRIPTS" in posix.environ:
+    # In an interpreter that was forked they are there, and compiled.
+    scripts = posix.environ.pop(b"EXECGATE_SCRIPTS").split(b"\f")
+    posix.unsetenv(b"EXECGATE_SCRIPTS")
 words = sys.argv.pop(1).split(",")
 kept = rich = None
+
+
+def script(at):
+    return compile(scripts[at], "<runner>", "exec") if type(scripts[at]) is bytes else scripts[at]
 
 
 def later(function, *arguments):
     global kept
     if not kept:
         kept = {**globals(), "runner": globals()}
-        exec(compile(later_source, "<runner>", "exec"), kept)
+        exec(script(0), kept)
     return kept[function](*arguments)
 
 
@@ -56,7 +62,7 @@ def tell(kind, *texts):
 
 if "rich" in words:
     rich = {**globals()}
-    exec(compile(rich_source, "<runner>", "exec"), rich)
+    exec(script(1), rich)
     tell = rich["tell"]
 if "stdin" not in words:
     builtins.input = lambda prompt="", /: later("no_input")
@@ -81,8 +87,11 @@ def find_spec(wanted, path=None, target=None):
         return later("linecache_spec", path, target)
 
 
-lines = type(sys.implementation)(find_spec=find_spec)
-sys.meta_path.insert(0, lines)
+if "linecache" in sys.modules:
+    sys.modules["linecache"].cache[name] = later("rows")
+else:
+    lines = type(sys.implementation)(find_spec=find_spec)
+    sys.meta_path.insert(0, lines)
 
 
 def flush():
@@ -96,7 +105,7 @@ def flush():
 def settled(code):
     if rich:
         rich["end"]()
-    if "threading" in sys.modules or "atexit" in sys.modules:
+    if _thread._count() or "atexit" in sys.modules and sys.modules["atexit"]._ncallbacks():
         code = later("settled", code)
     flush()
     return code

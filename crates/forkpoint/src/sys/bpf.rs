@@ -7,11 +7,11 @@ use std::ptr;
 /// One instruction of a classic BPF program, as the kernel takes it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SockFilter {
-    pub(crate) code: u16,
-    pub(crate) jt: u8,
-    pub(crate) jf: u8,
-    pub(crate) k: u32,
+pub struct SockFilter {
+    pub code: u16,
+    pub jt: u8,
+    pub jf: u8,
+    pub k: u32,
 }
 
 #[repr(C)]
@@ -21,7 +21,7 @@ struct Program {
 }
 
 /// Puts a filter on the calling thread, for good. Needs `no_new_privs`.
-pub(crate) fn install_filter(filter: &[SockFilter]) -> io::Result<()> {
+pub fn install_filter(filter: &[SockFilter]) -> io::Result<()> {
     let len = u16::try_from(filter.len()).map_err(io::Error::other)?;
     let program = Program { len, filter: filter.as_ptr() };
     // SAFETY: `SockFilter` and `Program` have the kernel's layout, and both outlive the call.
@@ -32,7 +32,7 @@ pub(crate) fn install_filter(filter: &[SockFilter]) -> io::Result<()> {
 }
 
 /// The Landlock version of the running kernel; 0 where there is none.
-pub(crate) fn landlock_abi() -> u32 {
+pub fn landlock_abi() -> u32 {
     const VERSION: u32 = 1;
     // SAFETY: with this flag the kernel takes a null pointer and the size 0.
     let version =

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{
@@ -24,7 +24,7 @@ use crate::jail::landlock;
 use crate::sys::{self, CloneFlags, Cloned, SockFilter};
 
 /// One method a kernel call.
-pub(crate) trait Kernel {
+pub trait Kernel {
     fn join_cgroup(&self, procs: &OwnedFd) -> io::Result<()>;
     fn join_network(&self, network: BorrowedFd<'_>) -> io::Result<()>;
     fn unshare(&self, flags: CloneFlags) -> io::Result<()>;
@@ -49,12 +49,13 @@ pub(crate) trait Kernel {
     fn reset_signals(&self) -> io::Result<()>;
     fn enter(&self, folder: &CStr) -> io::Result<()>;
     fn close_on_exec_from(&self, first: u32) -> io::Result<()>;
+    fn close_from(&self, first: RawFd) -> io::Result<()>;
     fn seccomp(&self, filter: &[SockFilter]) -> io::Result<()>;
     fn exec(&self, argv: &[CString], environment: &[CString]) -> io::Error;
 }
 
 /// The kernel itself.
-pub(crate) struct Real;
+pub struct Real;
 
 impl Kernel for Real {
     fn join_cgroup(&self, procs: &OwnedFd) -> io::Result<()> {
@@ -181,6 +182,10 @@ impl Kernel for Real {
 
     fn close_on_exec_from(&self, first: u32) -> io::Result<()> {
         sys::close_on_exec_from(first)
+    }
+
+    fn close_from(&self, first: RawFd) -> io::Result<()> {
+        sys::close_from(u32::try_from(first).map_err(io::Error::other)?)
     }
 
     fn seccomp(&self, filter: &[SockFilter]) -> io::Result<()> {

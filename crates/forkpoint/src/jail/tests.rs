@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
-use super::init::{Plan, Program};
+use super::init::{Plan, Program, Start};
 use super::kernel::Kernel;
 use super::layers;
 use super::place;
@@ -107,6 +107,9 @@ impl Kernel for Recorder {
     fn close_on_exec_from(&self, first: u32) -> io::Result<()> {
         self.note(format!("close on exec from {first}"))
     }
+    fn close_from(&self, first: RawFd) -> io::Result<()> {
+        self.note(format!("close from {first}"))
+    }
     fn seccomp(&self, _filter: &[SockFilter]) -> io::Result<()> {
         self.note("seccomp")
     }
@@ -117,7 +120,7 @@ impl Kernel for Recorder {
 }
 
 fn program() -> Program {
-    Program { argv: vec![c"/usr/bin/true".to_owned()], environment: Vec::new(), inherited: 5 }
+    Program { start: Start::Resident, inherited: 5 }
 }
 
 fn plan<'a>(program: &'a Program, network: &'a OwnedFd) -> Plan<'a> {
@@ -178,9 +181,18 @@ fn the_layers_of_a_jail_come_in_their_only_order() {
 fn the_filter_is_the_last_thing_before_the_interpreter() {
     let recorder = Recorder::default();
     let program = program();
-    let failed = layers::enter_guest(&recorder, &plan(&program, &null()), &program.argv);
+    let failed =
+        layers::enter_guest(&recorder, &plan(&program, &null()), &[c"/usr/bin/true".to_owned()], &[]);
     assert_eq!(failed.step, super::Step::Exec);
     let expected =
         ["setsid", "reset signals", "cd /home/user", "close on exec from 5", "seccomp", "exec /usr/bin/true"];
+    assert_eq!(recorder.0.into_inner(), expected);
+}
+
+#[test]
+fn nothing_is_open_to_a_resident_but_its_socket_once_the_filter_is_on() {
+    let recorder = Recorder::default();
+    layers::enter_resident(&recorder, &plan(&program(), &null())).unwrap();
+    let expected = ["setsid", "reset signals", "cd /home/user", "seccomp", "close from 4"];
     assert_eq!(recorder.0.into_inner(), expected);
 }

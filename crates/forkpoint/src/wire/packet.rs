@@ -11,7 +11,7 @@ use rustix::net::{
 };
 
 /// Size of every message; the longest is a `NewRun` with its limits.
-pub(crate) const PACKET_BYTES: usize = 128;
+pub const PACKET_BYTES: usize = 128;
 
 /// The most descriptors that go with one message: the run's own and its cgroups.
 const DESCRIPTORS_MAX: usize = 24;
@@ -20,19 +20,19 @@ const DESCRIPTORS_MAX: usize = 24;
 const TEXT_BYTES_MAX: u64 = 4 << 20;
 
 /// A message and its descriptors, or the end of the link.
-pub(crate) enum Received {
+pub enum Received {
     Packet([u8; PACKET_BYTES], Vec<OwnedFd>),
     Nothing,
     End,
 }
 
 /// A connected pair of sequenced-packet sockets, closed on exec.
-pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sends one message; a reader that does not keep up is an error, never a wait.
-pub(crate) fn send(socket: impl AsFd, packet: &[u8; PACKET_BYTES], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send(socket: impl AsFd, packet: &[u8; PACKET_BYTES], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -44,7 +44,7 @@ pub(crate) fn send(socket: impl AsFd, packet: &[u8; PACKET_BYTES], fds: &[Borrow
 }
 
 /// Takes one message, if there is one.
-pub(crate) fn receive(socket: impl AsFd) -> io::Result<Received> {
+pub fn receive(socket: impl AsFd) -> io::Result<Received> {
     match receive_once(socket.as_fd()) {
         // The other side closed without reading our last message. The kernel says so once, before it hands out
         // what that side had sent; an answer that is waiting must not be lost for it.
@@ -82,28 +82,36 @@ fn receive_once(socket: BorrowedFd<'_>) -> io::Result<Received> {
 }
 
 /// Reads one packet-sized record from a pipe; `None` at its end or for a broken record.
-pub(crate) fn read_record(pipe: impl AsFd) -> Option<[u8; PACKET_BYTES]> {
+pub fn read_record(pipe: impl AsFd) -> Option<[u8; PACKET_BYTES]> {
     let mut bytes = [0; PACKET_BYTES];
     let got = rustix::io::retry_on_intr(|| rustix::io::read(pipe.as_fd(), &mut bytes)).ok()?;
     (got == PACKET_BYTES).then_some(bytes)
 }
 
 /// A sealed memory file with these bytes, read from its start by whoever gets it.
-pub(crate) fn text_memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+pub fn text_memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut rest = bytes;
-    let mut at = 0;
-    while !rest.is_empty() {
-        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&fd, rest, at))?;
-        rest = rest.get(written..).unwrap_or_default();
-        at += u64::try_from(written).map_err(io::Error::other)?;
-    }
+    write_at(&fd, bytes, 0)?;
     fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
     Ok(fd)
 }
 
+/// Writes all of it; gives where it ends.
+///
+/// # Errors
+/// The kernel's.
+pub fn write_at(fd: impl AsFd, bytes: &[u8], mut at: u64) -> io::Result<u64> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd.as_fd(), rest, at))?;
+        rest = rest.get(written..).unwrap_or_default();
+        at += u64::try_from(written).map_err(io::Error::other)?;
+    }
+    Ok(at)
+}
+
 /// The bytes of a memory file, up to a bound.
-pub(crate) fn text_of(fd: impl AsFd) -> io::Result<Vec<u8>> {
+pub fn text_of(fd: impl AsFd) -> io::Result<Vec<u8>> {
     let size = u64::try_from(fstat(fd.as_fd())?.st_size).map_err(io::Error::other)?;
     if size > TEXT_BYTES_MAX {
         return Err(io::Error::from(io::ErrorKind::InvalidData));

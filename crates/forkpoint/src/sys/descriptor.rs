@@ -10,7 +10,7 @@ const STAGING: RawFd = 100;
 /// Moves `wanted[i]` to number `i` (inheritable), then closes everything else.
 ///
 /// The caller must be single-threaded and must not use any other descriptor afterwards, owned or not.
-pub(crate) fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
+pub fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
     let mut staged = Vec::with_capacity(wanted.len());
     for fd in wanted {
         staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, STAGING)?);
@@ -31,7 +31,7 @@ pub(crate) fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
 }
 
 /// Closes every descriptor from `first` on, whoever owns it. Only for processes that have given all of them up.
-pub(crate) fn close_from(first: u32) -> io::Result<()> {
+pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: takes no pointer; the caller, alone in its process, uses none of these numbers again.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -39,20 +39,20 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
 
 /// Closes the numbers from 0 up to, not including, `end`. For an init that has handed them to its child and
 /// names none of them again.
-pub(crate) fn close_below(end: RawFd) -> io::Result<()> {
+pub fn close_below(end: RawFd) -> io::Result<()> {
     // SAFETY: takes no pointer; these numbers were placed by `arrange` and nothing owns them.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 0, end - 1, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Names a descriptor that [`arrange`] has placed.
-pub(crate) fn borrow(number: RawFd) -> BorrowedFd<'static> {
+pub fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: only called with numbers that `arrange` has filled and that stay open until the process ends.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Takes over a descriptor that the parent process left for us at a number both sides know.
-pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: only used for asking whether the number is open; a wrong number is an error, not a hazard.
     if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return Err(io::Error::last_os_error());
@@ -62,7 +62,7 @@ pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Copies a descriptor to a fixed number, to be inherited over exec. Safe between fork and exec.
-pub(crate) fn duplicate_inheritable(fd: impl AsFd, number: RawFd) -> io::Result<()> {
+pub fn duplicate_inheritable(fd: impl AsFd, number: RawFd) -> io::Result<()> {
     let from = fd.as_fd().as_raw_fd();
     if from == number {
         return Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?);

@@ -5,45 +5,45 @@ use super::PACKET_BYTES;
 /// The bytes do not make a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message does not parse")]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// Fills a packet from the front; what is left stays zero.
-pub(crate) struct Writer {
+pub struct Writer {
     bytes: [u8; PACKET_BYTES],
     at: usize,
 }
 
 impl Writer {
-    pub(crate) fn new(tag: u8) -> Self {
+    pub fn new(tag: u8) -> Self {
         Self { bytes: [0; PACKET_BYTES], at: 0 }.u8(tag)
     }
 
-    pub(crate) fn u8(self, value: u8) -> Self {
+    pub fn u8(self, value: u8) -> Self {
         self.put(&[value])
     }
 
-    pub(crate) fn u16(self, value: u16) -> Self {
+    pub fn u16(self, value: u16) -> Self {
         self.put(&value.to_le_bytes())
     }
 
-    pub(crate) fn u32(self, value: u32) -> Self {
+    pub fn u32(self, value: u32) -> Self {
         self.put(&value.to_le_bytes())
     }
 
-    pub(crate) fn i32(self, value: i32) -> Self {
+    pub fn i32(self, value: i32) -> Self {
         self.put(&value.to_le_bytes())
     }
 
-    pub(crate) fn u64(self, value: u64) -> Self {
+    pub fn u64(self, value: u64) -> Self {
         self.put(&value.to_le_bytes())
     }
 
     /// A number that may be unknown.
-    pub(crate) fn maybe(self, value: Option<u64>) -> Self {
+    pub fn maybe(self, value: Option<u64>) -> Self {
         self.u8(u8::from(value.is_some())).u64(value.unwrap_or(0))
     }
 
-    pub(crate) fn finish(self) -> [u8; PACKET_BYTES] {
+    pub fn finish(self) -> [u8; PACKET_BYTES] {
         self.bytes
     }
 
@@ -58,10 +58,10 @@ impl Writer {
 }
 
 /// Reads a packet from the front.
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(packet: &'a [u8]) -> Self {
+    pub fn new(packet: &'a [u8]) -> Self {
         Self(packet)
     }
 
@@ -71,33 +71,33 @@ impl<'a> Reader<'a> {
         Ok(*field)
     }
 
-    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(u8::from_le_bytes(self.take()?))
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
+    pub fn u16(&mut self) -> Result<u16, Malformed> {
         Ok(u16::from_le_bytes(self.take()?))
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(self.take()?))
     }
 
-    pub(crate) fn i32(&mut self) -> Result<i32, Malformed> {
+    pub fn i32(&mut self) -> Result<i32, Malformed> {
         Ok(i32::from_le_bytes(self.take()?))
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+    pub fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(self.take()?))
     }
 
-    pub(crate) fn maybe(&mut self) -> Result<Option<u64>, Malformed> {
+    pub fn maybe(&mut self) -> Result<Option<u64>, Malformed> {
         let known = self.flag()?;
         let value = self.u64()?;
         Ok(known.then_some(value))
     }
 
-    pub(crate) fn flag(&mut self) -> Result<bool, Malformed> {
+    pub fn flag(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),

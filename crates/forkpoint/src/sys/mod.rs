@@ -8,10 +8,10 @@ mod descriptor;
 mod mount;
 mod process;
 
-pub(crate) use bpf::{SockFilter, install_filter, landlock_abi};
-pub(crate) use descriptor::{arrange, borrow, close_below, duplicate_inheritable, take_inherited};
-pub(crate) use mount::{AttrChange, mount_setattr};
-pub(crate) use process::{
+pub use bpf::{SockFilter, install_filter, landlock_abi};
+pub use descriptor::{arrange, borrow, close_below, close_from, duplicate_inheritable, take_inherited};
+pub use mount::{AttrChange, mount_setattr};
+pub use process::{
     CloneFlags, Cloned, clone_flags, clone3, close_on_exec_from, execve, exit_now, fork, ignore_children,
     ignore_requests_to_end, reset_signals, set_hostname, unshare, wait_any,
 };

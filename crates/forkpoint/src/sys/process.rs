@@ -10,24 +10,24 @@ use std::ptr;
 use rustix::process::Pid;
 
 /// Bits of `CLONE_*`, as the kernel takes them.
-pub(crate) type CloneFlags = u64;
+pub type CloneFlags = u64;
 
 /// The namespace bits that this crate uses, widened once.
-pub(crate) mod clone_flags {
+pub mod clone_flags {
     use super::CloneFlags;
 
-    pub(crate) const NEWNS: CloneFlags = 0x0002_0000;
-    pub(crate) const NEWCGROUP: CloneFlags = 0x0200_0000;
-    pub(crate) const NEWUTS: CloneFlags = 0x0400_0000;
-    pub(crate) const NEWIPC: CloneFlags = 0x0800_0000;
-    pub(crate) const NEWUSER: CloneFlags = 0x1000_0000;
-    pub(crate) const NEWPID: CloneFlags = 0x2000_0000;
-    pub(crate) const NEWNET: CloneFlags = 0x4000_0000;
+    pub const NEWNS: CloneFlags = 0x0002_0000;
+    pub const NEWCGROUP: CloneFlags = 0x0200_0000;
+    pub const NEWUTS: CloneFlags = 0x0400_0000;
+    pub const NEWIPC: CloneFlags = 0x0800_0000;
+    pub const NEWUSER: CloneFlags = 0x1000_0000;
+    pub const NEWPID: CloneFlags = 0x2000_0000;
+    pub const NEWNET: CloneFlags = 0x4000_0000;
     pub(super) const PIDFD: CloneFlags = 0x0000_1000;
 }
 
 /// Which side of a clone or fork we are on.
-pub(crate) enum Cloned {
+pub enum Cloned {
     /// The new process.
     Child,
     /// The old process, with what it knows of the new one.
@@ -35,18 +35,18 @@ pub(crate) enum Cloned {
 }
 
 /// A reaped child.
-pub(crate) struct Reaped {
-    pub(crate) pid: Pid,
+pub struct Reaped {
+    pub pid: Pid,
     /// The raw wait status.
-    pub(crate) status: i32,
+    pub status: i32,
     /// User and system time, in microseconds.
-    pub(crate) cpu_us: u64,
+    pub cpu_us: u64,
     /// The largest resident set, in KiB.
-    pub(crate) peak_kib: u64,
+    pub peak_kib: u64,
 }
 
 /// Clones the calling, single-threaded process; the child gets a copy of the address space.
-pub(crate) fn clone3(flags: CloneFlags) -> io::Result<Cloned> {
+pub fn clone3(flags: CloneFlags) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is plain data for which all zeroes is a valid value.
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -69,7 +69,7 @@ pub(crate) fn clone3(flags: CloneFlags) -> io::Result<Cloned> {
 }
 
 /// Forks by the C library, so that its own at-fork work is done.
-pub(crate) fn fork() -> io::Result<Cloned> {
+pub fn fork() -> io::Result<Cloned> {
     // SAFETY: every caller is single-threaded, so the child may use the allocator and take any lock.
     match unsafe { libc::fork() } {
         0 => Ok(Cloned::Child),
@@ -84,14 +84,14 @@ fn parent_of(pid: i32, pidfd: Option<OwnedFd>) -> io::Result<Cloned> {
 }
 
 /// Leaves some namespaces of the calling, single-threaded process for new ones.
-pub(crate) fn unshare(flags: CloneFlags) -> io::Result<()> {
+pub fn unshare(flags: CloneFlags) -> io::Result<()> {
     let flags = i32::try_from(flags).map_err(io::Error::other)?;
     // SAFETY: takes no pointer; namespaces do not affect memory safety, and no CLONE_FILES is ever passed.
     check(unsafe { libc::unshare(flags) })
 }
 
 /// Replaces the process image; returns only on failure.
-pub(crate) fn execve(argv: &[CString], environment: &[CString]) -> io::Error {
+pub fn execve(argv: &[CString], environment: &[CString]) -> io::Error {
     let Some(path) = argv.first() else { return io::Error::from(io::ErrorKind::InvalidInput) };
     let argv: Vec<_> = argv.iter().map(|a| a.as_ptr()).chain([ptr::null()]).collect();
     let environment: Vec<_> = environment.iter().map(|e| e.as_ptr()).chain([ptr::null()]).collect();
@@ -101,13 +101,13 @@ pub(crate) fn execve(argv: &[CString], environment: &[CString]) -> io::Error {
 }
 
 /// Ends the process at once, with no destructor and no at-exit handler.
-pub(crate) fn exit_now(code: i32) -> ! {
+pub fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` takes no pointer and does not return.
     unsafe { libc::_exit(code) }
 }
 
 /// Waits for any child. `None` says that there is none left.
-pub(crate) fn wait_any() -> io::Result<Option<Reaped>> {
+pub fn wait_any() -> io::Result<Option<Reaped>> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
@@ -138,12 +138,12 @@ fn micros(time: libc::timeval) -> u64 {
 }
 
 /// Lets the kernel reap our children by itself.
-pub(crate) fn ignore_children() -> io::Result<()> {
+pub fn ignore_children() -> io::Result<()> {
     disposition(libc::SIGCHLD, libc::SIG_IGN)
 }
 
 /// Ignores what asks a process to end, also after an exec; only closing its link or killing it does.
-pub(crate) fn ignore_requests_to_end() -> io::Result<()> {
+pub fn ignore_requests_to_end() -> io::Result<()> {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         disposition(signal, libc::SIG_IGN)?;
     }
@@ -151,7 +151,7 @@ pub(crate) fn ignore_requests_to_end() -> io::Result<()> {
 }
 
 /// Gives every signal its default disposition and clears the mask.
-pub(crate) fn reset_signals() -> io::Result<()> {
+pub fn reset_signals() -> io::Result<()> {
     for signal in (1..=libc::SIGRTMAX()).filter(|s| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(s)) {
         disposition(signal, libc::SIG_DFL)?;
     }
@@ -171,13 +171,13 @@ fn disposition(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
 }
 
 /// Names the machine inside our own host-name namespace.
-pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
+pub fn set_hostname(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length are those of one live string.
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })
 }
 
 /// Marks every descriptor from `first` on as close-on-exec. Safe between fork and exec.
-pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: only sets a flag on descriptors; nothing is closed under its owner.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -8,7 +8,7 @@ use std::ptr;
 
 /// Which attributes to set on a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AttrChange {
+pub enum AttrChange {
     /// Read-only, no setuid, no devices, no access times.
     ImageNoAtime,
     /// Read-only, no setuid, no devices.
@@ -37,7 +37,7 @@ impl AttrChange {
 }
 
 /// Changes the attributes of the mount that `fd` stands for.
-pub(crate) fn mount_setattr(fd: impl AsFd, change: AttrChange) -> io::Result<()> {
+pub fn mount_setattr(fd: impl AsFd, change: AttrChange) -> io::Result<()> {
     let attributes =
         libc::mount_attr { attr_set: change.set(), attr_clr: change.clear(), propagation: 0, userns_fd: 0 };
     // SAFETY: the path is an empty string that lives for ever, the attributes outlive the call, their size is passed.

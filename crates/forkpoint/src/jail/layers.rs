@@ -87,16 +87,34 @@ fn limits(plan: &Plan) -> Vec<(Resource, u64)> {
 }
 
 /// What the interpreter's process does between fork and exec. Returns only what failed.
-pub(super) fn enter_guest<K: Kernel>(kernel: &K, plan: &Plan, argv: &[CString]) -> StepError {
+pub(super) fn enter_guest<K: Kernel>(
+    kernel: &K,
+    plan: &Plan,
+    argv: &[CString],
+    environment: &[CString],
+) -> StepError {
     let prepared = (|| {
-        kernel.new_session().at(Step::Session)?;
-        kernel.reset_signals().at(Step::Signals)?;
-        kernel.enter(c"/home/user").at(Step::WorkingDirectory)?;
+        own_process(kernel)?;
         kernel.close_on_exec_from(plan.program.inherited).at(Step::CloseOnExec)?;
         kernel.seccomp(plan.filter).at(Step::Seccomp)
     })();
     match prepared {
-        Ok(()) => StepError { step: Step::Exec, error: kernel.exec(argv, &plan.program.environment) },
+        Ok(()) => StepError { step: Step::Exec, error: kernel.exec(argv, environment) },
         Err(error) => error,
     }
+}
+
+/// What a resident's process does after the fork: the same, and nothing is open afterwards but its socket and the
+/// empty standard streams.
+pub(super) fn enter_resident<K: Kernel>(kernel: &K, plan: &Plan) -> Result<(), StepError> {
+    own_process(kernel)?;
+    kernel.seccomp(plan.filter).at(Step::Seccomp)?;
+    // Last, because it says that all before it has worked.
+    kernel.close_from(place::HAND_OUT + 1).at(Step::CloseOnExec)
+}
+
+fn own_process<K: Kernel>(kernel: &K) -> Result<(), StepError> {
+    kernel.new_session().at(Step::Session)?;
+    kernel.reset_signals().at(Step::Signals)?;
+    kernel.enter(c"/home/user").at(Step::WorkingDirectory)
 }

@@ -12,11 +12,11 @@ macro_rules! steps {
         pub enum Step { $($name),* }
 
         impl Step {
-            pub(crate) fn number(self) -> u8 {
+            pub fn number(self) -> u8 {
                 match self { $(Self::$name => $number),* }
             }
 
-            pub(crate) fn from_number(number: u8) -> Option<Self> {
+            pub fn from_number(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$name),)* _ => None }
             }
 
@@ -107,20 +107,20 @@ impl fmt::Display for Step {
 /// A step that failed, and what the kernel said.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {step}")]
-pub(crate) struct StepError {
-    pub(crate) step: Step,
+pub struct StepError {
+    pub step: Step,
     #[source]
-    pub(crate) error: io::Error,
+    pub error: io::Error,
 }
 
 impl StepError {
-    pub(crate) fn errno(&self) -> i32 {
+    pub fn errno(&self) -> i32 {
         self.error.raw_os_error().unwrap_or(libc::EIO)
     }
 }
 
 /// Names the step that an error came from.
-pub(crate) trait At<T> {
+pub trait At<T> {
     fn at(self, step: Step) -> Result<T, StepError>;
 }
 

@@ -11,32 +11,35 @@ mod kernel;
 mod landlock;
 mod layers;
 mod placing;
+mod resident;
 mod step;
 
-pub(crate) use init::{Plan, Program, become_init};
-pub(crate) use kernel::{Kernel, Real};
-pub use step::Step;
-pub(crate) use step::{At, StepError};
+pub use init::{Plan, Program, Start, become_init};
+pub use kernel::{Kernel, Real};
+pub use resident::take_request;
+pub use step::{At, Step, StepError};
 
 /// Where the init finds what it was handed, after it has arranged its descriptors.
-pub(crate) mod place {
+pub mod place {
     use std::os::fd::RawFd;
 
     // The code is at 3, where the languages' definitions look for it.
-    pub(crate) const FRAMES: RawFd = 4;
-    pub(crate) const SHEET: RawFd = 5;
-    pub(crate) const SCRATCH: RawFd = 6;
-    pub(crate) const REPORT: RawFd = 7;
+    /// Of a resident, until it is handed its run: then the code is there.
+    pub const HAND_OUT: RawFd = 3;
+    pub const FRAMES: RawFd = 4;
+    pub const SHEET: RawFd = 5;
+    pub const SCRATCH: RawFd = 6;
+    pub const REPORT: RawFd = 7;
     /// Index of the report pipe in the message.
-    pub(crate) const REPORT_INDEX: usize = 7;
+    pub const REPORT_INDEX: usize = 7;
     /// How many descriptors of the message come from the client.
-    pub(crate) const SCRATCH_INDEX: usize = 6;
+    pub const SCRATCH_INDEX: usize = 6;
     /// How many descriptors are arranged; cgroups follow them in the message.
-    pub(crate) const COUNT: usize = 8;
+    pub const COUNT: usize = 8;
 }
 
 /// The first user and group id of guests, inside; each slot has the next one.
-pub(crate) const GUEST_ID_FIRST: u32 = 1000;
+pub const GUEST_ID_FIRST: u32 = 1000;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -16,31 +16,40 @@ use super::step::{At as _, Step, StepError};
 use crate::sys::{self, Cloned, SockFilter};
 use crate::wire::{Message as _, Report, Sheet, Spawn, read_record};
 
-/// An interpreter, ready to be executed.
+/// An interpreter, and how a run gets one.
 #[derive(Debug, Clone)]
-pub(crate) struct Program {
-    pub(crate) argv: Vec<CString>,
-    pub(crate) environment: Vec<CString>,
+pub struct Program {
+    pub start: Start,
     /// Descriptors below this number reach the interpreter.
-    pub(crate) inherited: u32,
+    pub inherited: u32,
+}
+
+/// How a run gets its interpreter.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// By executing it.
+    Exec { argv: Vec<CString>, environment: Vec<CString> },
+    /// The stem is one, and so is the init's child.
+    Resident,
 }
 
 /// What an init is to build.
 #[derive(Debug)]
-pub(crate) struct Plan<'a> {
-    pub(crate) spawn: Spawn,
-    pub(crate) program: &'a Program,
-    pub(crate) filter: &'a [SockFilter],
-    pub(crate) landlock_abi: u32,
-    pub(crate) guest_id: u32,
+pub struct Plan<'a> {
+    pub spawn: Spawn,
+    pub program: &'a Program,
+    pub filter: &'a [SockFilter],
+    pub landlock_abi: u32,
+    pub guest_id: u32,
     /// The slot's own network namespace: nobody else is in it while this run is.
-    pub(crate) network: BorrowedFd<'a>,
+    pub network: BorrowedFd<'a>,
     /// A namespace with a single id cannot drop groups; the kernel forbids it.
-    pub(crate) groups_can_be_dropped: bool,
+    pub groups_can_be_dropped: bool,
 }
 
-/// The whole life of an init. Called in the process that the stem has just cloned.
-pub(crate) fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) -> ! {
+/// The whole life of an init. Called in the process that the stem has just cloned. Comes back in the interpreter of a
+/// [`Start::Resident`], behind every layer.
+pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
     // Until the descriptors are arranged, the report pipe is known by its place in the message only.
     let early = descriptors.get(place::REPORT_INDEX).and_then(|fd| fd.try_clone().ok());
     // The stem leaves reaping to the kernel; an init must not inherit that.
@@ -48,7 +57,8 @@ pub(crate) fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) -> ! {
     let outcome =
         reset.and_then(|()| layers::build(&Real, plan, descriptors)).and_then(|()| launch(&Real, plan));
     match outcome {
-        Ok(interpreter) => {
+        Ok(None) => {}
+        Ok(Some(interpreter)) => {
             // The guest's pipes are the guest's alone: their closing must mean that it has closed them.
             if sys::close_below(place::REPORT).is_err() {
                 sys::exit_now(1);
@@ -74,20 +84,26 @@ pub(crate) fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) -> ! {
     }
 }
 
-/// Forks the interpreter and waits until its exec has worked.
-fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
-    let mut sheet = Sheet::new(sys::borrow(place::SHEET));
-    let mut argv = plan.program.argv.clone();
-    argv.extend(arguments(&mut sheet).at(Step::ReadArguments)?);
-    for _ in 0..sheet.count().at(Step::PlaceFiles)? {
-        place_file(&mut sheet).at(Step::PlaceFiles)?;
-    }
+/// Forks the interpreter and waits until its exec has worked, or it stands behind every layer. `None` in a resident.
+fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Option<Pid>, StepError> {
+    let executed = match &plan.program.start {
+        Start::Exec { argv, environment } => Some((prepared(argv)?, environment)),
+        Start::Resident => None,
+    };
     let (status, failure) = pipe_with(PipeFlags::CLOEXEC).at(Step::StatusPipe)?;
-    // Before there is anyone who could run the code: a helper that has not read this knows that nobody did.
-    rustix::io::write(sys::borrow(place::REPORT), &Report::Begun.pack()).at(Step::TellBegun)?;
     match kernel.fork().at(Step::Fork)? {
         Cloned::Child => {
-            let failed = layers::enter_guest(kernel, plan, &argv);
+            let failed = match &executed {
+                Some((argv, environment)) => layers::enter_guest(kernel, plan, argv, environment),
+                None => match layers::enter_resident(kernel, plan) {
+                    Ok(()) => {
+                        // Closed already, and their numbers are not ours any more.
+                        let _numbers = (status.into_raw_fd(), failure.into_raw_fd());
+                        return Ok(None);
+                    }
+                    Err(failed) => failed,
+                },
+            };
             let record = Report::Failed { step: failed.step, errno: failed.errno() }.pack();
             let sent = rustix::io::write(failure.as_fd(), &record);
             sys::exit_now(i32::from(sent.is_err()))
@@ -95,8 +111,8 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
         Cloned::Parent { pid, .. } => {
             drop(failure);
             match read_record(&status).map(|record| Report::unpack(&record)) {
-                // The exec closed the pipe.
-                None => Ok(pid),
+                // The exec closed the pipe, or the resident did.
+                None => Ok(Some(pid)),
                 Some(Ok(Report::Failed { step, errno })) => {
                     Err(StepError { step, error: io::Error::from_raw_os_error(errno) })
                 }
@@ -106,6 +122,19 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Pid, StepError> {
             }
         }
     }
+}
+
+/// What comes before the fork of an interpreter that is executed: its arguments, and the run's files.
+fn prepared(argv: &[CString]) -> Result<Vec<CString>, StepError> {
+    let mut sheet = Sheet::new(sys::borrow(place::SHEET));
+    let mut argv = argv.to_vec();
+    argv.extend(arguments(&mut sheet).at(Step::ReadArguments)?);
+    for _ in 0..sheet.count().at(Step::PlaceFiles)? {
+        place_file(&mut sheet).at(Step::PlaceFiles)?;
+    }
+    // Before there is anyone who could run the code: a helper that has not read this knows that nobody did.
+    rustix::io::write(sys::borrow(place::REPORT), &Report::Begun.pack()).at(Step::TellBegun)?;
+    Ok(argv)
 }
 
 /// The request's own arguments.

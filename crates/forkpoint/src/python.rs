@@ -1,0 +1,154 @@
+//! What Python imports of this library: `serve`, which returns in a resident only, and `take`, which gives it its run.
+//!
+//! Python's own functions are looked up when they are called, because the library is loaded by other interpreters too.
+//! Its structures are those of the stable ABI (PEP 384), the same in every version that has it.
+#![expect(unsafe_code, reason = "an extension module is made of Python's own pointers")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::transmute;
+use std::ptr;
+
+use crate::jail::take_request;
+use crate::panics::{Tell, die_of_panics};
+use crate::stem::{Hooks, serve, warm_seed};
+use crate::sys;
+
+/// What a Python function takes and gives.
+type Object = *mut c_void;
+
+/// `PyMethodDef`.
+#[repr(C)]
+struct Method {
+    name: *const c_char,
+    function: Option<extern "C" fn(Object, Object) -> Object>,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+/// `PyModuleDef`, with the head that `PyModuleDef_HEAD_INIT` gives it.
+#[repr(C)]
+struct Module {
+    references: isize,
+    kind: Object,
+    init: *const c_void,
+    index: isize,
+    copy: Object,
+    name: *const c_char,
+    doc: *const c_char,
+    size: isize,
+    methods: *const Method,
+    slots: *const c_void,
+    traverse: *const c_void,
+    clear: *const c_void,
+    free: *const c_void,
+}
+
+/// `METH_NOARGS`.
+const NO_ARGUMENTS: c_int = 4;
+
+/// `PYTHON_API_VERSION`.
+const API_VERSION: c_int = 1013;
+
+/// The address of one of the interpreter's own functions. There is no way on without it.
+fn function(name: &CStr) -> *mut c_void {
+    // SAFETY: the name is a live string; looking a symbol up runs no code of it.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if found.is_null() {
+        sys::exit_now(1);
+    }
+    found
+}
+
+/// Calls one that takes nothing and gives nothing.
+fn call(name: &CStr) {
+    // SAFETY: only called with the names of functions of this type.
+    let function: extern "C" fn() = unsafe { transmute(function(name)) };
+    function();
+}
+
+const HOOKS: Hooks = Hooks {
+    before: || call(c"PyOS_BeforeFork"),
+    after: || call(c"PyOS_AfterFork_Parent"),
+    resident: || call(c"PyOS_AfterFork_Child"),
+};
+
+/// A new list with these.
+fn list(items: &[Vec<u8>]) -> Object {
+    // SAFETY: `PyObject *PyList_New(Py_ssize_t)`.
+    let new: extern "C" fn(isize) -> Object = unsafe { transmute(function(c"PyList_New")) };
+    // SAFETY: `PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t)`.
+    let bytes: extern "C" fn(*const u8, isize) -> Object =
+        unsafe { transmute(function(c"PyBytes_FromStringAndSize")) };
+    // SAFETY: `int PyList_Append(PyObject *, PyObject *)`.
+    let append: extern "C" fn(Object, Object) -> c_int = unsafe { transmute(function(c"PyList_Append")) };
+    // SAFETY: `void Py_DecRef(PyObject *)`.
+    let release: extern "C" fn(Object) = unsafe { transmute(function(c"Py_DecRef")) };
+    let list = new(0);
+    for item in items {
+        let item = bytes(item.as_ptr(), item.len().cast_signed());
+        if append(list, item) != 0 {
+            sys::exit_now(1);
+        }
+        release(item);
+    }
+    list
+}
+
+/// `serve() -> int`: how many of its descriptors the guest may inherit.
+extern "C" fn serve_from_python(_module: Object, _arguments: Object) -> Object {
+    let Ok(seed) = warm_seed() else { sys::exit_now(1) };
+    let program = serve(Box::leak(Box::new(seed)), &HOOKS);
+    // SAFETY: `PyObject *PyLong_FromLong(long)`.
+    let new: extern "C" fn(i64) -> Object = unsafe { transmute(function(c"PyLong_FromLong")) };
+    new(i64::from(program.inherited))
+}
+
+/// `take(inherited) -> list[bytes]`: the arguments.
+extern "C" fn take_from_python(_module: Object, inherited: Object) -> Object {
+    // SAFETY: `long PyLong_AsLong(PyObject *)`.
+    let number: extern "C" fn(Object) -> i64 = unsafe { transmute(function(c"PyLong_AsLong")) };
+    match take_request(u32::try_from(number(inherited)).unwrap_or(0)) {
+        Ok(Some(arguments)) => list(&arguments),
+        Ok(None) => sys::exit_now(0),
+        Err(_) => sys::exit_now(1),
+    }
+}
+
+/// What Python calls when it imports `forkpoint`.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn PyInit_forkpoint() -> Object {
+    /// `METH_O`.
+    const ONE_ARGUMENT: c_int = 8;
+    die_of_panics(Tell::Nobody);
+    let method = |name: &'static CStr, function: extern "C" fn(Object, Object) -> Object, flags| Method {
+        name: name.as_ptr(),
+        function: Some(function),
+        flags,
+        doc: ptr::null(),
+    };
+    let end = Method { name: ptr::null(), function: None, flags: 0, doc: ptr::null() };
+    let methods = Box::leak(Box::new([
+        method(c"serve", serve_from_python, NO_ARGUMENTS),
+        method(c"take", take_from_python, ONE_ARGUMENT),
+        end,
+    ]));
+    let module = Box::leak(Box::new(Module {
+        references: 1,
+        kind: ptr::null_mut(),
+        init: ptr::null(),
+        index: 0,
+        copy: ptr::null_mut(),
+        name: c"forkpoint".as_ptr(),
+        doc: ptr::null(),
+        size: -1,
+        methods: methods.as_ptr(),
+        slots: ptr::null(),
+        traverse: ptr::null(),
+        clear: ptr::null(),
+        free: ptr::null(),
+    }));
+    // SAFETY: `PyObject *PyModule_Create2(PyModuleDef *, int)`.
+    let create: extern "C" fn(*mut Module, c_int) -> Object =
+        unsafe { transmute(function(c"PyModule_Create2")) };
+    create(module, API_VERSION)
+}

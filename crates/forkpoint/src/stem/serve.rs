@@ -1,0 +1,188 @@
+//! The loop: one message, one init. Returns only in an interpreter that was forked to be a guest's.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::networks::Networks;
+use super::place::{CONTROL, LIBRARY, SEED};
+use super::{Seed, SlotIds};
+use crate::jail::{
+    At as _, GUEST_ID_FIRST, Kernel as _, Plan, Program, Real, Start, Step, StepError, become_init, place,
+};
+use crate::sys::{self, CloneFlags, Cloned, clone_flags};
+use crate::wire::{FromStem, Message as _, Received, Spawn, ToStem, receive, send, text_of};
+
+/// What an interpreter wants to be told of a fork.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks {
+    /// In the stem, before.
+    pub before: fn(),
+    /// In the stem, after.
+    pub after: fn(),
+    /// In the interpreter that is a guest's.
+    pub resident: fn(),
+}
+
+impl Hooks {
+    /// Of a stem that is no interpreter.
+    pub const NONE: Self = Self { before: || {}, after: || {}, resident: || {} };
+}
+
+/// Takes the seed that an interpreter was started with, and makes it the stem that it describes.
+///
+/// # Errors
+/// The step that failed; the helper has been told.
+pub fn warm_seed() -> Result<Seed, StepError> {
+    let settle = || {
+        // An exec gives both back.
+        Real.die_with_parent().at(Step::StemDeathSignal)?;
+        Real.not_dumpable().at(Step::StemNotDumpable)?;
+        drop(sys::take_inherited(LIBRARY).at(Step::StemDescriptors)?);
+        let seed = sys::take_inherited(SEED).at(Step::StemDescriptors)?;
+        Seed::read(&text_of(seed).at(Step::StemDescriptors)?).at(Step::StemDescriptors)
+    };
+    settle().inspect_err(tell_failed)
+}
+
+fn tell_failed(failed: &StepError) {
+    let packet = FromStem::Failed { step: failed.step, errno: failed.errno() }.pack();
+    if send(sys::borrow(CONTROL), &packet, &[]).is_err() {
+        sys::exit_now(2);
+    }
+}
+
+/// Waits for the helper's next message; `None` when it has closed the socket.
+///
+/// # Errors
+/// The kernel's, and one of `InvalidData` for a message that is none.
+pub fn await_message(control: BorrowedFd<'_>) -> io::Result<Option<(ToStem, Vec<OwnedFd>)>> {
+    loop {
+        let mut ready = [PollFd::new(&control, PollFlags::IN)];
+        match poll(&mut ready, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match receive(control)? {
+            Received::Packet(bytes, fds) => {
+                return Ok(Some((ToStem::unpack(&bytes).map_err(io::Error::other)?, fds)));
+            }
+            Received::Nothing => {}
+            Received::End => return Ok(None),
+        }
+    }
+}
+
+/// The stem's life from here on. Comes back in an interpreter that is to be a guest's, with what it may inherit.
+pub fn serve(seed: &'static Seed, hooks: &Hooks) -> &'static Program {
+    if let Err(failed) = ready() {
+        tell_failed(&failed);
+        sys::exit_now(1);
+    }
+    // Never dropped: in a resident the numbers of these descriptors stand for something else.
+    let networks = Box::leak(Box::new(Networks::default()));
+    loop {
+        match await_message(sys::borrow(CONTROL)) {
+            Ok(Some((ToStem::Spawn(spawn), descriptors))) => {
+                match answer(seed, networks, hooks, spawn, descriptors) {
+                    Ok(None) => {}
+                    Ok(Some(program)) => return program,
+                    Err(_) => sys::exit_now(1),
+                }
+            }
+            Ok(Some((ToStem::Go, _))) | Err(_) => sys::exit_now(1),
+            Ok(None) => sys::exit_now(0),
+        }
+    }
+}
+
+fn ready() -> Result<(), StepError> {
+    sys::ignore_children().at(Step::StemChildren)?;
+    let threads = fs::read_dir("/proc/self/task").at(Step::StemThreads)?.count();
+    if threads != 1 {
+        return Err(io::ErrorKind::Other).at(Step::StemThreads);
+    }
+    send(sys::borrow(CONTROL), &FromStem::Ready.pack(), &[]).at(Step::StemReady)
+}
+
+/// The namespaces that each run gets anew.
+const NAMESPACES: CloneFlags =
+    clone_flags::NEWPID | clone_flags::NEWNS | clone_flags::NEWIPC | clone_flags::NEWUTS;
+
+/// Clones an init. `Some` in a resident that has come through it.
+fn answer(
+    seed: &'static Seed,
+    networks: &mut Networks,
+    hooks: &Hooks,
+    spawn: Spawn,
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<Option<&'static Program>> {
+    let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+    let Some(program) = seed.programs.get(usize::from(spawn.language)) else {
+        return refuse(spawn.run, Step::CloneInit, &invalid());
+    };
+    let descriptors = match all_of(program, descriptors) {
+        Ok(all) if all.len() >= place::COUNT => all,
+        Ok(_) => return refuse(spawn.run, Step::CloneInit, &invalid()),
+        Err(error) => return refuse(spawn.run, Step::CloneInit, &error),
+    };
+    let network = match networks.of_slot(spawn.slot) {
+        Ok(network) => network.as_fd(),
+        Err(error) => return refuse(spawn.run, Step::MakeNetwork, &error),
+    };
+    (hooks.before)();
+    let cloned = sys::clone3(NAMESPACES);
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        (hooks.after)();
+    }
+    match cloned {
+        Ok(Cloned::Child) => {
+            let guest_id = match seed.ids {
+                SlotIds::Own => GUEST_ID_FIRST.saturating_add(spawn.slot),
+                SlotIds::Shared => GUEST_ID_FIRST,
+            };
+            let plan = Plan {
+                spawn,
+                program,
+                filter: &seed.filter,
+                landlock_abi: seed.landlock_abi,
+                guest_id,
+                network,
+                groups_can_be_dropped: seed.ids == SlotIds::Own,
+            };
+            become_init(&plan, descriptors);
+            (hooks.resident)();
+            Ok(Some(program))
+        }
+        Ok(Cloned::Parent { pidfd: Some(pidfd), .. }) => {
+            send(sys::borrow(CONTROL), &FromStem::Spawned { run: spawn.run }.pack(), &[pidfd.as_fd()])
+                .map(|()| None)
+        }
+        Ok(Cloned::Parent { pidfd: None, .. }) => {
+            refuse(spawn.run, Step::CloneInit, &io::Error::from_raw_os_error(libc::EIO))
+        }
+        Err(error) => refuse(spawn.run, Step::CloneInit, &error),
+    }
+}
+
+/// The descriptors of an init in their places. A resident has no standard streams before it is handed a run, and its
+/// socket is where the code will be.
+fn all_of(program: &Program, given: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    if matches!(program.start, Start::Exec { .. }) {
+        return Ok(given);
+    }
+    let null = || sys::borrow(0).try_clone_to_owned();
+    let mut given = given.into_iter();
+    let mut all = vec![null()?, null()?, null()?];
+    all.extend(given.next());
+    all.extend([null()?, null()?]);
+    all.extend(given);
+    Ok(all)
+}
+
+fn refuse(run: u64, step: Step, error: &io::Error) -> io::Result<Option<&'static Program>> {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    send(sys::borrow(CONTROL), &FromStem::SpawnFailed { run, step, errno }.pack(), &[]).map(|()| None)
+}

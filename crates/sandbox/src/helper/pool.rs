@@ -1,0 +1,201 @@
+//! Interpreters that wait in finished jails: how many, for which limits, and which of them a run gets. Each is for one
+//! run, and for none if it died while it waited.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::house::House;
+use super::live::{Asked, Phase};
+use crate::limits::Limits;
+use crate::stem::Warm;
+
+/// How many wait at least, once an interpreter is warm.
+const FLOOR: usize = 1;
+
+/// One fewer waits when so long none was missing.
+const SHRINKS_AFTER: Duration = Duration::from_secs(60);
+
+/// How long to wait before an interpreter that failed is tried again; it doubles.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// And how often.
+const DOUBLINGS_MAX: u32 = 8;
+
+/// What is settled when a jail is made, and not when its run is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    disk_bytes: u64,
+    inodes: u32,
+    descriptors: u32,
+    processes: u32,
+    /// Where no cgroup counts it, memory is a limit of each process.
+    memory_bytes: Option<u64>,
+}
+
+impl Shape {
+    pub(super) fn of(limits: &Limits, is_counted: bool) -> Self {
+        Self {
+            disk_bytes: limits.disk_bytes,
+            inodes: limits.inodes,
+            descriptors: limits.descriptors,
+            processes: limits.processes,
+            memory_bytes: (!is_counted).then_some(limits.memory_bytes),
+        }
+    }
+}
+
+/// The pool of one language.
+pub(super) struct Pool {
+    /// The number of the language.
+    pub(super) language: u16,
+    argv: Vec<CString>,
+    environment: Vec<CString>,
+    seed: OwnedFd,
+    /// Those of the last run that found none to its liking.
+    limits: Limits,
+    depth: usize,
+    ceiling: usize,
+    missed: Instant,
+    failures: u32,
+    retry_at: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(
+        language: u16,
+        argv: Vec<CString>,
+        environment: Vec<CString>,
+        seed: OwnedFd,
+        ceiling: usize,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            language,
+            argv,
+            environment,
+            seed,
+            limits: Limits::default(),
+            depth: FLOOR.min(ceiling),
+            ceiling,
+            missed: now,
+            failures: 0,
+            retry_at: now,
+        }
+    }
+
+    pub(super) fn warm<'a>(&'a self, library: &'a OwnedFd) -> Warm<'a> {
+        Warm { argv: &self.argv, environment: &self.environment, library, seed: &self.seed }
+    }
+
+    /// How many wait at the most.
+    pub(super) fn ceiling(&self) -> usize {
+        self.ceiling
+    }
+
+    pub(super) fn may_start(&self, now: Instant) -> bool {
+        now >= self.retry_at
+    }
+
+    /// An interpreter could not be made, or died. Runs start their own until there is another.
+    pub(super) fn failed(&mut self) {
+        self.failures += 1;
+        self.retry_at = Instant::now() + RETRY_AFTER * 2_u32.pow(self.failures.min(DOUBLINGS_MAX));
+    }
+
+    pub(super) fn is_well(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A run came and none waited for it.
+    fn missed(&mut self, limits: &Limits) {
+        self.limits = limits.clone();
+        self.depth = (self.depth + 1).min(self.ceiling);
+        self.missed = Instant::now();
+    }
+
+    fn shrink(&mut self, now: Instant) {
+        if now >= self.missed + SHRINKS_AFTER {
+            self.depth = self.depth.saturating_sub(1).max(FLOOR.min(self.ceiling));
+            self.missed = now;
+        }
+    }
+
+    /// When something is to be done for it.
+    pub(super) fn next_clock(&self) -> Instant {
+        let shrinks = self.missed + SHRINKS_AFTER;
+        if self.failures > 0 { self.retry_at.min(shrinks) } else { shrinks }
+    }
+}
+
+impl House {
+    /// The pool that a run may be served from.
+    pub(super) fn pool_of(&self, asked: &Asked) -> Option<usize> {
+        if asked.is_cold {
+            return None;
+        }
+        self.pools.iter().position(|pool| pool.language == asked.language)
+    }
+
+    /// One that waits and is as the run wants it.
+    pub(super) fn idle_for(&self, pool: usize, asked: &Asked) -> Option<u64> {
+        let shape = self.shape(&asked.limits);
+        let fits = |live: &super::live::Live| {
+            live.phase == Phase::Idle && live.pool == Some(pool) && live.shape == shape
+        };
+        self.runs.iter().find(|(_, live)| fits(live)).map(|(run, _)| *run)
+    }
+
+    /// Notes that a run had to wait for its fork.
+    pub(super) fn missed(&mut self, pool: usize, limits: &Limits) {
+        self.pools[pool].missed(limits);
+    }
+
+    /// Makes as many wait as are wanted, and ends those that nobody will want. Slots for runs to come are left alone.
+    pub(super) fn refill(&mut self) {
+        let now = Instant::now();
+        for at in 0..self.pools.len() {
+            self.pools[at].shrink(now);
+            let (depth, limits) = (self.pools[at].depth, self.pools[at].limits.clone());
+            let shape = self.shape(&limits);
+            let mut waiting = 0;
+            let mut wrong = Vec::new();
+            for (run, live) in &self.runs {
+                if live.pool != Some(at) || !Self::is_spare(live) {
+                    continue;
+                }
+                if live.shape == shape && waiting < depth {
+                    waiting += 1;
+                } else if live.phase == Phase::Idle {
+                    wrong.push(*run);
+                }
+            }
+            for run in wrong {
+                self.kill(run);
+            }
+            let Some(stem) = self.stems.ready(Some(at)) else { continue };
+            for _ in waiting..depth {
+                if self.free.len() <= self.spared || !self.start_spare(at, stem, &limits) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives up one that waits, so that a run gets its slot.
+    pub(super) fn evict(&mut self) {
+        let is_dying =
+            |live: &super::live::Live| matches!(live.phase, Phase::Dying { .. }) && !live.quarantined;
+        if self.runs.values().any(is_dying) {
+            return;
+        }
+        let idle = self.runs.iter().find(|(_, live)| live.phase == Phase::Idle).map(|(run, _)| *run);
+        if let Some(run) = idle {
+            self.kill(run);
+        }
+    }
+
+    pub(super) fn shape(&self, limits: &Limits) -> Shape {
+        Shape::of(limits, self.counts_memory())
+    }
+}
