@@ -107,11 +107,7 @@ extern "C" fn serve_from_python(_module: Object, _arguments: Object) -> Object {
 extern "C" fn take_from_python(_module: Object, inherited: Object) -> Object {
     // SAFETY: `long PyLong_AsLong(PyObject *)`.
     let number: extern "C" fn(Object) -> i64 = unsafe { transmute(function(c"PyLong_AsLong")) };
-    match take_request(u32::try_from(number(inherited)).unwrap_or(0)) {
-        Ok(Some(arguments)) => list(&arguments),
-        Ok(None) => sys::exit_now(0),
-        Err(_) => sys::exit_now(1),
-    }
+    list(&take_request(u32::try_from(number(inherited)).unwrap_or(0)))
 }
 
 /// What Python calls when it imports `forkpoint`.

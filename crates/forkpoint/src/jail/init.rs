@@ -53,7 +53,12 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
     // Until the descriptors are arranged, the report pipe is known by its place in the message only.
     let early = descriptors.get(place::REPORT_INDEX).and_then(|fd| fd.try_clone().ok());
     // The stem leaves reaping to the kernel; an init must not inherit that.
-    let reset = Real.reset_signals().at(Step::InitSignals);
+    let reset = match plan.program.start {
+        Start::Exec { .. } => Real.reset_signals(),
+        // The rest is as the interpreter wants it, and goes to its child.
+        Start::Resident => Real.wait_for_children(),
+    }
+    .at(Step::InitSignals);
     let outcome =
         reset.and_then(|()| layers::build(&Real, plan, descriptors)).and_then(|()| launch(&Real, plan));
     match outcome {
@@ -110,6 +115,7 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Option<Pid>, StepErr
         }
         Cloned::Parent { pid, .. } => {
             drop(failure);
+            kernel.reset_signals().at(Step::InitSignals)?;
             match read_record(&status).map(|record| Report::unpack(&record)) {
                 // The exec closed the pipe, or the resident did.
                 None => Ok(Some(pid)),

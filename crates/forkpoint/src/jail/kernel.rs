@@ -47,6 +47,7 @@ pub trait Kernel {
     fn fork(&self) -> io::Result<Cloned>;
     fn new_session(&self) -> io::Result<()>;
     fn reset_signals(&self) -> io::Result<()>;
+    fn wait_for_children(&self) -> io::Result<()>;
     fn enter(&self, folder: &CStr) -> io::Result<()>;
     fn close_on_exec_from(&self, first: u32) -> io::Result<()>;
     fn close_from(&self, first: RawFd) -> io::Result<()>;
@@ -173,6 +174,10 @@ impl Kernel for Real {
 
     fn reset_signals(&self) -> io::Result<()> {
         sys::reset_signals()
+    }
+
+    fn wait_for_children(&self) -> io::Result<()> {
+        sys::wait_for_children()
     }
 
     fn enter(&self, folder: &CStr) -> io::Result<()> {

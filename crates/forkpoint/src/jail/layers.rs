@@ -95,6 +95,7 @@ pub(super) fn enter_guest<K: Kernel>(
 ) -> StepError {
     let prepared = (|| {
         own_process(kernel)?;
+        kernel.reset_signals().at(Step::Signals)?;
         kernel.close_on_exec_from(plan.program.inherited).at(Step::CloseOnExec)?;
         kernel.seccomp(plan.filter).at(Step::Seccomp)
     })();
@@ -104,8 +105,8 @@ pub(super) fn enter_guest<K: Kernel>(
     }
 }
 
-/// What a resident's process does after the fork: the same, and nothing is open afterwards but its socket and the
-/// empty standard streams.
+/// What a resident's process does after the fork: the same, but that it keeps what it does at signals, and that nothing
+/// is open afterwards but its socket and the empty standard streams.
 pub(super) fn enter_resident<K: Kernel>(kernel: &K, plan: &Plan) -> Result<(), StepError> {
     own_process(kernel)?;
     kernel.seccomp(plan.filter).at(Step::Seccomp)?;
@@ -115,6 +116,5 @@ pub(super) fn enter_resident<K: Kernel>(kernel: &K, plan: &Plan) -> Result<(), S
 
 fn own_process<K: Kernel>(kernel: &K) -> Result<(), StepError> {
     kernel.new_session().at(Step::Session)?;
-    kernel.reset_signals().at(Step::Signals)?;
     kernel.enter(c"/home/user").at(Step::WorkingDirectory)
 }

@@ -2,52 +2,75 @@
 //! the helper hands it over, and is the guest's from then on.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::place;
 use super::placing::place_file;
+use super::step::{At as _, Step, StepError};
 use crate::sys;
 use crate::wire::{FromResident, Message as _, Received, Sheet, ToResident, receive, send};
 
 /// How many descriptors are handed over: stdin, stdout, stderr, code, frames, sheet.
 const COUNT: usize = 6;
 
-/// Says that this interpreter waits, takes its run, and puts all of it in place: the descriptors below `inherited`, the
-/// files. Gives the arguments; `None` where there will be no run.
-///
-/// # Errors
-/// The kernel's, and one of `InvalidData` for a message that is none.
-pub fn take_request(inherited: u32) -> io::Result<Option<Vec<Vec<u8>>>> {
+/// Says that this interpreter waits, takes its run, and puts all of it in place: the files, the descriptors below
+/// `inherited`. Gives the arguments. Comes back only to run the code: where there will be no run, or none can be put in
+/// place, this process ends.
+pub fn take_request(inherited: u32) -> Vec<Vec<u8>> {
     let socket = sys::borrow(place::HAND_OUT);
-    send(socket, &FromResident::Waiting.pack(), &[])?;
-    let mut descriptors: Vec<OwnedFd> = loop {
+    let taken = await_run(socket).and_then(|descriptors| match descriptors {
+        Some(descriptors) => put_in_place(descriptors),
+        None => sys::exit_now(0),
+    });
+    let failed = match taken {
+        Ok((arguments, mut descriptors)) => {
+            descriptors.truncate(usize::try_from(inherited).unwrap_or(0));
+            // The socket goes with all else, so that the code can say nothing on it.
+            match sys::arrange(descriptors).at(Step::ArrangeDescriptors) {
+                Ok(()) => return arguments,
+                Err(failed) => failed,
+            }
+        }
+        Err(failed) => failed,
+    };
+    let told = FromResident::Failed { step: failed.step, errno: failed.errno() }.pack();
+    sys::exit_now(if send(socket, &told, &[]).is_ok() { 1 } else { 2 })
+}
+
+/// The descriptors of its run; `None` where the helper has closed the socket.
+fn await_run(socket: BorrowedFd<'_>) -> Result<Option<Vec<OwnedFd>>, StepError> {
+    send(socket, &FromResident::Waiting.pack(), &[]).at(Step::TellBegun)?;
+    loop {
         match poll(&mut [PollFd::new(&socket, PollFlags::IN)], None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error).at(Step::AwaitRun),
         }
-        match receive(socket)? {
+        match receive(socket).at(Step::AwaitRun)? {
             Received::Packet(bytes, descriptors) if descriptors.len() == COUNT => {
-                let ToResident::Run = ToResident::unpack(&bytes).map_err(io::Error::other)?;
-                break descriptors;
+                let ToResident::Run =
+                    ToResident::unpack(&bytes).map_err(io::Error::other).at(Step::AwaitRun)?;
+                return Ok(Some(descriptors));
             }
-            Received::Packet(..) => return Err(io::ErrorKind::InvalidData.into()),
+            Received::Packet(..) => return Err(io::ErrorKind::InvalidData).at(Step::AwaitRun),
             Received::Nothing => {}
             Received::End => return Ok(None),
         }
-    };
+    }
+}
+
+/// Reads the sheet, which is the last descriptor; gives the arguments and the others.
+fn put_in_place(mut descriptors: Vec<OwnedFd>) -> Result<(Vec<Vec<u8>>, Vec<OwnedFd>), StepError> {
     let mut arguments = Vec::new();
     if let Some(sheet) = descriptors.pop() {
         let mut sheet = Sheet::new(sheet.as_fd());
-        for _ in 0..sheet.count()? {
-            arguments.push(sheet.text()?);
+        for _ in 0..sheet.count().at(Step::ReadArguments)? {
+            arguments.push(sheet.text().at(Step::ReadArguments)?);
         }
-        for _ in 0..sheet.count()? {
-            place_file(&mut sheet)?;
+        for _ in 0..sheet.count().at(Step::PlaceFiles)? {
+            place_file(&mut sheet).at(Step::PlaceFiles)?;
         }
     }
-    descriptors.truncate(usize::try_from(inherited).map_err(io::Error::other)?);
-    sys::arrange(descriptors)?;
-    Ok(Some(arguments))
+    Ok((arguments, descriptors))
 }

@@ -79,6 +79,7 @@ steps! {
     58 NoNewPrivileges "forbid new privileges"
     59 ResourceLimits "set resource limits"
     60 Landlock "restrict the file system by Landlock"
+    74 AwaitRun "wait for a run"
     61 ReadArguments "read the arguments"
     73 PlaceFiles "put the run's files in their places"
     62 StatusPipe "make the exec status pipe"

@@ -101,6 +101,9 @@ impl Kernel for Recorder {
     fn reset_signals(&self) -> io::Result<()> {
         self.note("reset signals")
     }
+    fn wait_for_children(&self) -> io::Result<()> {
+        self.note("default SIGCHLD")
+    }
     fn enter(&self, folder: &CStr) -> io::Result<()> {
         self.note(format!("cd {}", folder.to_str().unwrap()))
     }
@@ -185,7 +188,7 @@ fn the_filter_is_the_last_thing_before_the_interpreter() {
         layers::enter_guest(&recorder, &plan(&program, &null()), &[c"/usr/bin/true".to_owned()], &[]);
     assert_eq!(failed.step, super::Step::Exec);
     let expected =
-        ["setsid", "reset signals", "cd /home/user", "close on exec from 5", "seccomp", "exec /usr/bin/true"];
+        ["setsid", "cd /home/user", "reset signals", "close on exec from 5", "seccomp", "exec /usr/bin/true"];
     assert_eq!(recorder.0.into_inner(), expected);
 }
 
@@ -193,6 +196,6 @@ fn the_filter_is_the_last_thing_before_the_interpreter() {
 fn nothing_is_open_to_a_resident_but_its_socket_once_the_filter_is_on() {
     let recorder = Recorder::default();
     layers::enter_resident(&recorder, &plan(&program(), &null())).unwrap();
-    let expected = ["setsid", "reset signals", "cd /home/user", "seccomp", "close from 4"];
+    let expected = ["setsid", "cd /home/user", "seccomp", "close from 4"];
     assert_eq!(recorder.0.into_inner(), expected);
 }

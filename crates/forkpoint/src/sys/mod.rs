@@ -13,5 +13,5 @@ pub use descriptor::{arrange, borrow, close_below, close_from, duplicate_inherit
 pub use mount::{AttrChange, mount_setattr};
 pub use process::{
     CloneFlags, Cloned, clone_flags, clone3, close_on_exec_from, execve, exit_now, fork, ignore_children,
-    ignore_requests_to_end, reset_signals, set_hostname, unshare, wait_any,
+    ignore_requests_to_end, reset_signals, set_hostname, unshare, wait_any, wait_for_children,
 };

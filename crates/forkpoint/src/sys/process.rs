@@ -142,6 +142,11 @@ pub fn ignore_children() -> io::Result<()> {
     disposition(libc::SIGCHLD, libc::SIG_IGN)
 }
 
+/// Takes [`ignore_children`] back.
+pub fn wait_for_children() -> io::Result<()> {
+    disposition(libc::SIGCHLD, libc::SIG_DFL)
+}
+
 /// Ignores what asks a process to end, also after an exec; only closing its link or killing it does.
 pub fn ignore_requests_to_end() -> io::Result<()> {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {

@@ -59,6 +59,8 @@ pub enum ToResident {
 pub enum FromResident {
     /// It stands behind every layer and waits. It is no guest's yet.
     Waiting,
+    /// Its run could not be put in place. It is no guest's, and will be none's.
+    Failed { step: Step, errno: i32 },
 }
 
 /// Init to helper, on the report pipe.
@@ -149,11 +151,20 @@ impl Message for ToResident {
 
 impl Message for FromResident {
     fn pack(&self) -> [u8; PACKET_BYTES] {
-        Writer::new(1).finish()
+        match self {
+            Self::Waiting => Writer::new(1),
+            Self::Failed { step, errno } => Writer::new(2).u8(step.number()).i32(*errno),
+        }
+        .finish()
     }
 
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
-        if Reader::new(packet).u8()? == 1 { Ok(Self::Waiting) } else { Err(Malformed) }
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Waiting),
+            2 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
+            _ => Err(Malformed),
+        }
     }
 }
 

@@ -79,9 +79,22 @@ impl Sandbox {
     /// # Errors
     /// [`RunError::HelperGone`], also where that takes longer than `within`.
     pub fn quiesce(&self, within: Duration) -> Result<u32, RunError> {
+        self.ask(&ToHelper::Quiesce, within)
+    }
+
+    /// Waits until as many interpreters wait for runs as are wanted now.
+    ///
+    /// # Errors
+    /// As [`Self::quiesce`].
+    pub fn warm_up(&self, within: Duration) -> Result<(), RunError> {
+        self.ask(&ToHelper::WarmUp, within).map(|_quarantined| ())
+    }
+
+    /// Waits for the answer to a question; gives the number of quarantined slots.
+    fn ask(&self, question: &ToHelper, within: Duration) -> Result<u32, RunError> {
         let (ours, theirs) = pair().map_err(RunError::Pipes)?;
         let control = self.link.control().map_err(RunError::Send)?;
-        send(control, &ToHelper::Quiesce.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
+        send(control, &question.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
         drop(theirs);
         let timeout = Timespec::try_from(within).ok();
         let mut answered = None;

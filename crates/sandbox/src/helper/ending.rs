@@ -71,6 +71,10 @@ impl House {
     }
 
     pub(super) fn hear_report(&mut self, run: u64) {
+        // What it has said before it ended comes first.
+        if self.runs.get(&run).is_some_and(|live| live.phase == Phase::Running && live.hand_out.is_some()) {
+            self.hear_resident(run);
+        }
         let Some(live) = self.runs.get(&run) else { return };
         let report = match live.phase {
             Phase::Building | Phase::Idle | Phase::Running => read_record(&live.report),
@@ -78,7 +82,7 @@ impl House {
             Phase::Told | Phase::Dying { .. } => return,
         };
         // Whatever it is that is told of a resident without a run, it serves for none.
-        if live.hand_out.is_some() {
+        if live.is_waiting() {
             return self.discard(run);
         }
         match (live.phase, report.map(|record| Report::unpack(&record))) {
@@ -123,6 +127,7 @@ impl House {
         let Some(live) = self.runs.get_mut(&run) else { return };
         live.kill();
         live.drop_descriptors();
+        live.hand_out = None;
         self.cgroups.kill(live.slot);
         live.phase = Phase::Dying { since: Instant::now() };
     }
@@ -164,7 +169,7 @@ impl House {
                     let stem = run.stem;
                     self.lose_stem(stem);
                 }
-                (Phase::Building, _) if now >= run.deadline && run.hand_out.is_some() => self.discard(id),
+                (Phase::Building, _) if now >= run.deadline && run.is_waiting() => self.discard(id),
                 (Phase::Building, _) if now >= run.deadline => {
                     run.tell(FromRun::NotStarted { step: Step::KeepInit, errno: libc::ETIMEDOUT });
                     self.kill(id);

@@ -24,8 +24,17 @@ use execgate_forkpoint::jail::place;
 use execgate_forkpoint::stem::Seed;
 use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 
-/// How many questions for quiet may be open at once.
-const QUIESCING_MAX: usize = 64;
+/// How many questions of what has come to be may be open at once.
+const QUESTIONS_MAX: usize = 64;
+
+/// What a socket waits to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// That nothing runs.
+    Quiet,
+    /// That as many interpreters wait as are wanted.
+    Warm,
+}
 
 /// The state of everything. What starts a run is in `starting`, what ends one in `ending`.
 pub(super) struct House {
@@ -46,7 +55,7 @@ pub(super) struct House {
     pub(super) queue: VecDeque<Asked>,
     pub(super) runs: BTreeMap<u64, Live>,
     pub(super) last_run: u64,
-    quiescing: Vec<OwnedFd>,
+    questions: Vec<(Question, OwnedFd)>,
 }
 
 /// What became readable.
@@ -98,7 +107,7 @@ impl House {
             queue: VecDeque::new(),
             runs: BTreeMap::new(),
             last_run: 0,
-            quiescing: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
@@ -121,7 +130,7 @@ impl House {
             self.renew_stems();
             self.hand_out();
             self.refill();
-            self.answer_quiescing();
+            self.answer_questions();
         }
     }
 
@@ -235,11 +244,13 @@ impl House {
                 }
                 Next::Serve
             }
-            Ok(ToHelper::Quiesce) if self.quiescing.len() < QUIESCING_MAX => {
-                self.quiescing.extend(fds);
+            Ok(question @ (ToHelper::Quiesce | ToHelper::WarmUp)) if self.questions.len() < QUESTIONS_MAX => {
+                let question = if question == ToHelper::Quiesce { Question::Quiet } else { Question::Warm };
+                self.questions.extend(fds.into_iter().map(|socket| (question, socket)));
                 Next::Serve
             }
-            Ok(ToHelper::NewRun { .. } | ToHelper::Configure | ToHelper::Quiesce) | Err(_) => Next::Stop,
+            Ok(ToHelper::NewRun { .. } | ToHelper::Configure | ToHelper::Quiesce | ToHelper::WarmUp)
+            | Err(_) => Next::Stop,
         }
     }
 
@@ -271,14 +282,21 @@ impl House {
         }
     }
 
-    fn answer_quiescing(&mut self) {
-        if self.quiescing.is_empty()
-            || !self.queue.is_empty()
-            || self.runs.values().any(|run| !run.quarantined && !Self::is_spare(run))
-        {
+    fn answer_questions(&mut self) {
+        if self.questions.is_empty() {
             return;
         }
-        for socket in std::mem::take(&mut self.quiescing) {
+        let is_quiet =
+            self.queue.is_empty() && !self.runs.values().any(|run| !run.quarantined && !Self::is_spare(run));
+        let is_warm = self.is_warm();
+        let (due, open) =
+            std::mem::take(&mut self.questions).into_iter().partition(|(question, _)| match question {
+                Question::Quiet => is_quiet,
+                Question::Warm => is_warm,
+            });
+        self.questions = open;
+        let due: Vec<(Question, OwnedFd)> = due;
+        for (_, socket) in due {
             self.tell_capacity(&socket);
         }
     }

@@ -85,7 +85,7 @@ pub(super) struct Live {
     /// The pool that it is of, where its interpreter is a resident.
     pub(super) pool: Option<usize>,
     pub(super) shape: Shape,
-    /// A resident's socket, until it has its run.
+    /// A resident's socket, until it has put its run in place.
     pub(super) hand_out: Option<OwnedFd>,
     pub(super) phase: Phase,
     /// Whether it is to be killed as soon as its init exists.
@@ -149,11 +149,16 @@ impl Live {
 
     /// Whether it has begun before it died. Only to be asked when nobody can write any more.
     pub(super) fn has_begun(&self) -> bool {
-        if self.hand_out.is_some() {
-            return false;
+        if self.pool.is_some() {
+            return self.phase == Phase::Running;
         }
         let first = read_record(&self.report).map(|record| Report::unpack(&record));
         matches!(first, Some(Ok(Report::Begun | Report::Exited { .. })))
+    }
+
+    /// Whether it is a resident that has not been given its run.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.pool.is_some() && matches!(self.phase, Phase::Told | Phase::Building | Phase::Idle)
     }
 
     /// How much it may hold.
@@ -190,7 +195,6 @@ impl Live {
 
     /// Gives up the guest's ends of its pipes, which the init has by now.
     pub(super) fn drop_descriptors(&mut self) {
-        self.hand_out = None;
         if let Some(asked) = &mut self.asked {
             asked.descriptors.clear();
         }

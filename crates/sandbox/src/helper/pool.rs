@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::house::House;
-use super::live::{Asked, Phase};
+use super::live::{Asked, Live, Phase};
 use crate::limits::Limits;
 use crate::stem::Warm;
 
@@ -140,9 +140,7 @@ impl House {
     /// One that waits and is as the run wants it.
     pub(super) fn idle_for(&self, pool: usize, asked: &Asked) -> Option<u64> {
         let shape = self.shape(&asked.limits);
-        let fits = |live: &super::live::Live| {
-            live.phase == Phase::Idle && live.pool == Some(pool) && live.shape == shape
-        };
+        let fits = |live: &Live| live.phase == Phase::Idle && live.pool == Some(pool) && live.shape == shape;
         self.runs.iter().find(|(_, live)| fits(live)).map(|(run, _)| *run)
     }
 
@@ -182,10 +180,17 @@ impl House {
         }
     }
 
+    /// Whether as many wait as are wanted.
+    pub(super) fn is_warm(&self) -> bool {
+        self.pools.iter().enumerate().all(|(at, pool)| {
+            let waits = |live: &&Live| live.phase == Phase::Idle && live.pool == Some(at);
+            self.runs.values().filter(waits).count() >= pool.depth
+        })
+    }
+
     /// Gives up one that waits, so that a run gets its slot.
     pub(super) fn evict(&mut self) {
-        let is_dying =
-            |live: &super::live::Live| matches!(live.phase, Phase::Dying { .. }) && !live.quarantined;
+        let is_dying = |live: &Live| matches!(live.phase, Phase::Dying { .. }) && !live.quarantined;
         if self.runs.values().any(is_dying) {
             return;
         }

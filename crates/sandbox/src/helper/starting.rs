@@ -211,6 +211,12 @@ impl House {
             Ok(Received::End) | Err(_) => None,
         };
         match (live.phase, message) {
+            (Phase::Running, Some(FromResident::Failed { step, errno })) => {
+                live.tell(FromRun::NotStarted { step, errno });
+                self.kill(run);
+            }
+            // It has let go of the socket, and is the guest's.
+            (Phase::Running, _) => live.hand_out = None,
             (Phase::Building, Some(FromResident::Waiting)) => {
                 live.phase = Phase::Idle;
                 if live.asked.is_some() {
@@ -239,15 +245,12 @@ impl House {
     /// Nothing of the run was there before; from here on it has begun.
     fn hand_over(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
-        let (Some(asked), Some(socket)) = (&live.asked, live.hand_out.take()) else { return };
+        let (Some(asked), Some(socket)) = (&live.asked, &live.hand_out) else { return };
         let descriptors: Vec<BorrowedFd<'_>> = asked.descriptors.iter().map(OwnedFd::as_fd).collect();
-        match send(&socket, &ToResident::Run.pack(), &descriptors) {
+        match send(socket, &ToResident::Run.pack(), &descriptors) {
             Ok(()) => self.begun(run),
             // It has died, and its run has not begun.
-            Err(_) => {
-                live.hand_out = Some(socket);
-                self.discard(run);
-            }
+            Err(_) => self.discard(run),
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) enum ToHelper {
     NewRun { language: u16, limits: Limits },
     /// With a socket that is answered by `Capacity` when nothing runs any more.
     Quiesce,
+    /// With a socket that is answered by `Capacity` when as many interpreters wait as are wanted.
+    WarmUp,
 }
 
 /// Helper to client, on the control socket.
@@ -104,6 +106,7 @@ impl Message for ToHelper {
             Self::Configure => Writer::new(1),
             Self::NewRun { language, limits } => put_limits(Writer::new(2).u16(*language), limits),
             Self::Quiesce => Writer::new(3),
+            Self::WarmUp => Writer::new(4),
         }
         .finish()
     }
@@ -114,6 +117,7 @@ impl Message for ToHelper {
             1 => Ok(Self::Configure),
             2 => Ok(Self::NewRun { language: from.u16()?, limits: take_limits(&mut from)? }),
             3 => Ok(Self::Quiesce),
+            4 => Ok(Self::WarmUp),
             _ => Err(Malformed),
         }
     }
@@ -219,6 +223,7 @@ mod tests {
         comes_back(ToHelper::Configure);
         comes_back(ToHelper::NewRun { language: 7, limits: Limits::default() });
         comes_back(ToHelper::Quiesce);
+        comes_back(ToHelper::WarmUp);
         comes_back(FromHelper::Capacity { usable: 3, quarantined: 1 });
         comes_back(ToRun::Kill);
         let counters = Counters {

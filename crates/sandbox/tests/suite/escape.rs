@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use execgate_sandbox::{Stdin, Verdict};
 
-use super::world::{descendants, image, python, sandbox, told, value_in, value_of};
+use super::world::{cold, descendants, image, python, sandbox, told, value_in, value_of};
 
 /// Tells the name of the error that each expression raises, or its value.
 fn tried(setup: &str, expressions: &[&str]) -> Vec<String> {
@@ -194,7 +194,7 @@ fn a_core_is_not_dumped_anywhere() {
 
 #[test]
 fn the_stem_and_the_inits_hold_nothing_that_a_guest_could_use() {
-    let sandbox = sandbox();
+    let sandbox = cold();
     assert_eq!(value_in(&sandbox, "1"), "1");
     let (input, held) = rustix::pipe::pipe().unwrap();
     let mut request = python("import sys; print(1, flush=True); sys.stdin.read()");

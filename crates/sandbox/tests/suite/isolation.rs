@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use execgate_sandbox::{Stdin, Verdict};
 
-use super::world::{bash, descendants, python, sandbox, told, value_in, value_of};
+use super::world::{bash, cold, descendants, python, sandbox, told, value_in, value_of};
 
 #[test]
 fn the_environment_is_the_fixed_one() {
@@ -140,7 +140,7 @@ fn a_guest_has_no_capability_no_new_privilege_and_a_filter() {
 
 #[test]
 fn on_the_host_a_guest_is_nobody_in_the_unprivileged_range() {
-    let sandbox = sandbox();
+    let sandbox = cold();
     let mut request = python("print(1, flush=True); input()");
     let (input, held) = rustix::pipe::pipe().unwrap();
     request.stdin = Stdin::Inherit(input);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use execgate_sandbox::{Exception, LimitKind, Request, Run, Sandbox, Stdin, Verdict};
 
-use super::world::{python, sandbox, told, value_in, value_of, with_limits};
+use super::world::{cold, python, sandbox, told, value_in, value_of, with_limits};
 
 fn exception_in(sandbox: &Sandbox, code: &str) -> Exception {
     let run = sandbox.run(python(code)).unwrap();
@@ -249,7 +249,7 @@ fn nothing_is_read_from_files_for_the_code_that_it_did_not_ask_for() {
                 bare = subprocess.run([sys.executable, '-I', '-S', '-X', 'utf8', '-c', 'import sys; print(*sys.modules)'], \
                 capture_output=True, text=True).stdout.split()\n\
                 [n for n, m in mine.items() if n not in bare and m.__spec__.origin not in ('frozen', 'built-in')]";
-    assert_eq!(value_of(code), "[]");
+    assert_eq!(value_in(&cold(), code), "[]");
 }
 
 #[test]

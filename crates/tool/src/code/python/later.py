@@ -16,6 +16,8 @@ def dedented(error):
     if error.msg != "unexpected indent" or not indent:
         raise error
     source = b"".join(line.removeprefix(indent) for line in lines)
+    if "linecache" in sys.modules:
+        sys.modules["linecache"].cache[name] = rows()
     return source
 
 

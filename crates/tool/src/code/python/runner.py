@@ -87,11 +87,6 @@ def find_spec(wanted, path=None, target=None):
         return later("linecache_spec", path, target)
 
 
-if "linecache" in sys.modules:
-    sys.modules["linecache"].cache[name] = later("rows")
-else:
-    lines = type(sys.implementation)(find_spec=find_spec)
-    sys.meta_path.insert(0, lines)
 
 
 def flush():
@@ -130,6 +125,12 @@ def compiled():
         tree.body[-1] = _ast.Assign([target], last.value, None, **place)
     return compile(tree, name, "exec", allow_await)
 
+
+if "linecache" in sys.modules:
+    sys.modules["linecache"].cache[name] = later("rows")
+else:
+    lines = type(sys.implementation)(find_spec=find_spec)
+    sys.meta_path.insert(0, lines)
 
 try:
     code = None

@@ -1,0 +1,19 @@
+//! What `all.rs` shows of a process for each run, with interpreters that wait in finished jails instead; and what is
+//! true of those alone.
+
+/// How many interpreters of a language wait for runs.
+#[cfg(test)]
+const RESIDENTS: usize = 2;
+
+#[cfg(test)]
+mod suite {
+    mod escape;
+    mod files;
+    mod isolation;
+    mod limits;
+    mod outcomes;
+    mod python;
+    mod residents;
+    mod rich;
+    mod world;
+}
