@@ -1,7 +1,13 @@
 //! Builds the fork-point library as the shared object that warm interpreters load, and leaves it where the crate embeds
 //! it from. In a target folder of its own, because the outer build holds the lock of the other.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script starts the build of a part, and is told how by its environment"
+)]
+
 use std::env;
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,14 +24,13 @@ const OUTER: [&str; 6] = [
 /// The library's name in its target folder.
 const LIBRARY: &str = "libexecgate_forkpoint.so";
 
-fn main() {
-    let folder = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("../forkpoint");
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../forkpoint");
     for watched in ["src", "Cargo.toml", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", folder.join(watched).display());
     }
-    let out = PathBuf::from(variable("OUT_DIR"));
-    let target = out.join("forkpoint");
-    let mut cargo = Command::new(variable("CARGO"));
+    let target = PathBuf::from(env::var("OUT_DIR")?).join("forkpoint");
+    let mut cargo = Command::new(env::var("CARGO")?);
     for outer in OUTER {
         cargo.env_remove(outer);
     }
@@ -41,18 +46,11 @@ fn main() {
         .arg(folder.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)
-        .output();
-    let built = built.unwrap_or_else(|error| fail(&format!("cargo could not be started: {error}")));
+        .output()?;
     if !built.status.success() {
-        fail(&String::from_utf8_lossy(&built.stderr));
+        let why = String::from_utf8_lossy(&built.stderr);
+        return Err(format!("the fork-point library does not build:\n{why}").into());
     }
     println!("cargo::rustc-env=FORKPOINT_LIBRARY={}", target.join("forkpoint").join(LIBRARY).display());
-}
-
-fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|error| fail(&format!("{name}: {error}")))
-}
-
-fn fail(why: &str) -> ! {
-    panic!("the fork-point library does not build:\n{why}")
+    Ok(())
 }

@@ -81,6 +81,8 @@ pub(crate) struct Jail {
     pub(crate) helper: HelperLink,
     pub(crate) image: Image,
     pub(crate) slots: usize,
+    /// How many interpreters of a language may wait.
+    pub(crate) residents: usize,
 }
 
 impl Jail {
@@ -90,6 +92,7 @@ impl Jail {
             image: ImageRoot { path: self.image.root.clone(), digest: self.image.digest.clone() },
             languages: code::present(&self.image.root),
             slots: self.slots,
+            residents: self.residents,
             tier,
             id_block,
         };
@@ -102,14 +105,20 @@ impl Jail {
 /// helpers are to have.
 pub(crate) fn jails(settings: &Settings) -> anyhow::Result<Vec<Jail>> {
     let spawn = || execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started");
-    let default =
-        Jail { name: String::new(), helper: spawn()?, image: image(settings)?, slots: settings.slots };
+    let residents = settings.residents;
+    let default = Jail {
+        name: String::new(),
+        helper: spawn()?,
+        image: image(settings)?,
+        slots: settings.slots,
+        residents,
+    };
     let mut jails = vec![default];
     for profile in &settings.profiles {
         let image = Image::open(&settings.image_cache, &profile.image)
             .with_context(|| format!("failed to open the image of the profile `{}`", profile.name))?;
         let slots = profile.slots.unwrap_or(settings.slots);
-        jails.push(Jail { name: profile.name.clone(), helper: spawn()?, image, slots });
+        jails.push(Jail { name: profile.name.clone(), helper: spawn()?, image, slots, residents });
     }
     Ok(jails)
 }

@@ -91,6 +91,7 @@ pub(crate) struct Surfaces {
 pub(crate) struct SandboxSection {
     pub(crate) tier: Option<TierSetting>,
     pub(crate) slots: Option<usize>,
+    pub(crate) residents: Option<usize>,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: Option<String>,
 }

@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) code: Switch,
     pub(crate) tier: TierSetting,
     pub(crate) slots: usize,
+    pub(crate) residents: usize,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: PathBuf,
     pub(crate) profiles: Vec<Profile>,
@@ -91,6 +92,7 @@ impl Settings {
             code: file.surfaces.code.unwrap_or(Switch::On),
             tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
             slots: slots.min(SLOTS_MAX),
+            residents: file.sandbox.residents.unwrap_or(RESIDENTS).min(SLOTS_MAX),
             image: flags.image.clone().or(file.sandbox.image.clone()).filter(|digest| !digest.is_empty()),
             image_cache: image_cache(
                 cache.as_deref().or(file.sandbox.image_cache.as_deref()),
@@ -135,6 +137,9 @@ fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::R
     }
     Ok(())
 }
+
+/// As many interpreters of a language wait at the most where the operator does not say: each costs some MB.
+const RESIDENTS: usize = 4;
 
 /// Each profile is a process with ids of its own, of which there are 256 blocks; a few are what anybody needs.
 const PROFILES_MAX: usize = 16;

@@ -4,16 +4,15 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 
-/// Numbers below this one are targets of [`arrange`]; copies are made above it first.
-const STAGING: RawFd = 100;
-
 /// Moves `wanted[i]` to number `i` (inheritable), then closes everything else.
 ///
 /// The caller must be single-threaded and must not use any other descriptor afterwards, owned or not.
 pub fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
+    // Copies are made above the targets first. Not far above: the guest's limit may hold already.
+    let above = RawFd::try_from(wanted.len()).map_err(io::Error::other)?;
     let mut staged = Vec::with_capacity(wanted.len());
     for fd in wanted {
-        staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, STAGING)?);
+        staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, above)?);
         // Its number may be a target; closing it by the range below is enough.
         let _number = fd.into_raw_fd();
     }

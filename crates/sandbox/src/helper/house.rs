@@ -193,7 +193,7 @@ impl House {
             Phase::Told | Phase::Building | Phase::Running => Some(run.deadline),
             Phase::Idle => None,
         };
-        self.runs.values().filter_map(next).chain(self.pools.iter().map(Pool::next_clock)).min()
+        self.runs.values().filter_map(next).chain(self.pools.iter().filter_map(Pool::next_clock)).min()
     }
 
     fn handle(&mut self, source: Source, control: &OwnedFd) -> Next {
@@ -245,7 +245,12 @@ impl House {
                 Next::Serve
             }
             Ok(question @ (ToHelper::Quiesce | ToHelper::WarmUp)) if self.questions.len() < QUESTIONS_MAX => {
-                let question = if question == ToHelper::Quiesce { Question::Quiet } else { Question::Warm };
+                let question = if question == ToHelper::Quiesce {
+                    Question::Quiet
+                } else {
+                    self.pools.iter_mut().for_each(Pool::use_it);
+                    Question::Warm
+                };
                 self.questions.extend(fds.into_iter().map(|socket| (question, socket)));
                 Next::Serve
             }

@@ -16,6 +16,9 @@ const FLOOR: usize = 1;
 /// One fewer waits when so long none was missing.
 const SHRINKS_AFTER: Duration = Duration::from_secs(60);
 
+/// A language that so long nobody has used keeps no interpreter warm.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+
 /// How long to wait before an interpreter that failed is tried again; it doubles.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -56,6 +59,8 @@ pub(super) struct Pool {
     limits: Limits,
     depth: usize,
     ceiling: usize,
+    /// When a run of the language came last.
+    used: Option<Instant>,
     missed: Instant,
     failures: u32,
     retry_at: Instant,
@@ -78,6 +83,7 @@ impl Pool {
             limits: Limits::default(),
             depth: FLOOR.min(ceiling),
             ceiling,
+            used: None,
             missed: now,
             failures: 0,
             retry_at: now,
@@ -93,8 +99,17 @@ impl Pool {
         self.ceiling
     }
 
+    /// Whether it is worth an interpreter.
+    pub(super) fn is_used(&self, now: Instant) -> bool {
+        self.used.is_some_and(|used| now < used + KEPT_FOR)
+    }
+
+    pub(super) fn use_it(&mut self) {
+        self.used = Some(Instant::now());
+    }
+
     pub(super) fn may_start(&self, now: Instant) -> bool {
-        now >= self.retry_at
+        self.is_used(now) && now >= self.retry_at
     }
 
     /// An interpreter could not be made, or died. Runs start their own until there is another.
@@ -122,9 +137,9 @@ impl Pool {
     }
 
     /// When something is to be done for it.
-    pub(super) fn next_clock(&self) -> Instant {
-        let shrinks = self.missed + SHRINKS_AFTER;
-        if self.failures > 0 { self.retry_at.min(shrinks) } else { shrinks }
+    pub(super) fn next_clock(&self) -> Option<Instant> {
+        let (now, ends) = (Instant::now(), self.used? + KEPT_FOR);
+        [ends, self.missed + SHRINKS_AFTER, self.retry_at].into_iter().filter(|at| *at > now).min()
     }
 }
 

@@ -38,6 +38,9 @@ impl House {
         self.queue.retain(Asked::is_wanted);
         while let Some(asked) = self.queue.pop_front() {
             let pool = self.pool_of(&asked);
+            if let Some(pool) = pool {
+                self.pools[pool].use_it();
+            }
             if let Some(run) = pool.and_then(|pool| self.idle_for(pool, &asked)) {
                 self.give(run, asked);
                 continue;

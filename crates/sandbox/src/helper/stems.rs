@@ -108,6 +108,12 @@ impl House {
                 }
                 continue;
             }
+            let ready = self.stems.ready(Some(pool));
+            if !self.pools[pool].is_used(now)
+                && let Some(stem) = ready.and_then(|id| self.stems.all.get_mut(&id))
+            {
+                stem.state = State::Retired;
+            }
             let is_old = match self.stems.ready(Some(pool)).and_then(|id| self.stems.get(id)) {
                 Some(stem) => stem.forks >= FORKS_MAX || now >= stem.born + AGE_MAX,
                 None => true,

@@ -67,6 +67,8 @@ fn build(seed: &Seed, warm: Option<Warm<'_>>, control: OwnedFd, image: OwnedFd) 
     match warm {
         Some(Warm { argv, environment, .. }) => {
             keep_capabilities().at(Step::StemCapabilities)?;
+            // The helper ignores requests to end, and an exec would pass that on.
+            sys::reset_signals().at(Step::Signals)?;
             Err(sys::execve(argv, environment)).at(Step::Exec)
         }
         None => Ok(()),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use execgate_sandbox::{Sandbox, Verdict};
 
-use super::world::{PATIENCE, bash, descendants, python, sandbox, stem_of, told, value_in};
+use super::parts::stem_of;
+use super::world::{PATIENCE, bash, descendants, python, sandbox, told, value_in};
 
 /// What may grow where something leaks.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use execgate_sandbox::{RunError, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::parts::{PART, plays, stem_of};
 use super::world::{
-    PART, PATIENCE, all_end, bash, comes_true, descendants, plays, python, sandbox, stem_of, told, value_in,
-    watch, with_limits,
+    PATIENCE, all_end, bash, comes_true, descendants, python, sandbox, told, value_in, watch, with_limits,
 };
 
 /// A run that goes on until it is killed.

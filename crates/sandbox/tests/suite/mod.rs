@@ -8,6 +8,7 @@ mod leaks;
 mod lifetime;
 mod limits;
 mod outcomes;
+mod parts;
 mod python;
 mod r;
 mod refusals;

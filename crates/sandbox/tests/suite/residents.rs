@@ -1,9 +1,69 @@
-//! Interpreters that wait in finished jails: each is for one run, shares nothing with the next, and is worth no more
-//! than its stem.
+//! Interpreters that wait in finished jails: each is for one run, shares nothing with the next, shows nothing of having
+//! waited, and is worth no more than its stem.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::sync::mpsc;
+use std::thread;
 
-use super::world::{sandbox, value_in};
+use execgate_sandbox::{Sandbox, Stdin, Tier, TierChoice, Verdict};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::world::{
+    PATIENCE, all_end, cold, comes_true, descendants, image, python, sandbox, start_with, told, value_in,
+    watch, with_limits,
+};
+
+/// The processes below the helper that have another parent than the helper: inits, and what they have forked.
+fn jailed(sandbox: &Sandbox) -> BTreeSet<i32> {
+    let all = descendants(sandbox.helper_pid());
+    all.into_iter().filter(|pid| parent(*pid) != sandbox.helper_pid()).collect()
+}
+
+/// The one stem that is an interpreter.
+fn interpreter(sandbox: &Sandbox) -> i32 {
+    let is_python = |pid: &i32| {
+        parent(*pid) == sandbox.helper_pid()
+            && fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.starts_with(b"/usr/bin/python3"))
+    };
+    let found: Vec<i32> = descendants(sandbox.helper_pid()).into_iter().filter(is_python).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+}
+
+fn parent(pid: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or("0");
+    line.trim().parse().unwrap()
+}
+
+fn kill(pid: i32) {
+    let killed = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+    assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
+}
+
+#[test]
+fn a_run_is_served_by_one_that_waited_and_by_each_once() {
+    let sandbox = sandbox();
+    let waiting = jailed(&sandbox);
+    assert!(!waiting.is_empty(), "an init and an interpreter for each that waits");
+    let watched = watch(waiting.iter().copied().take(2));
+    let (input, held) = rustix::pipe::pipe().unwrap();
+    let mut request = python("import sys; print(1, flush=True); sys.stdin.read()");
+    request.stdin = Stdin::Inherit(input);
+    let (seen, sees) = mpsc::channel();
+    request.sink = Some(Box::new(move |_, _| seen.send(()).unwrap()));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| sandbox.run(request).unwrap());
+        sees.recv().unwrap();
+        assert!(waiting.is_subset(&jailed(&sandbox)), "it was there before");
+        drop(held);
+        assert_eq!(running.join().unwrap().verdict, Verdict::Value);
+    });
+    assert!(all_end(&watched), "and is not kept");
+}
 
 #[test]
 fn what_is_random_differs_between_two_forks_of_one_interpreter() {
@@ -18,4 +78,166 @@ fn what_is_random_differs_between_two_forks_of_one_interpreter() {
         })
         .collect();
     assert_eq!(seen.len(), 8 * 9, "{seen:?}");
+}
+
+/// What code can see of its process without looking at the modules that are there.
+const VISIBLE: &str = r#"
+import gc, os, resource, signal, sys, threading
+def look(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").split(":")[0]
+    except OSError:
+        return None
+shapes = [
+    (s.name, s.mode, s.encoding, s.errors, s.newlines, s.line_buffering, s.write_through, s.seekable(),
+        s.buffer.raw.name, s.buffer.raw.closefd, type(s.buffer).__name__, s.fileno(), s.isatty())
+    for s in (sys.stdin, sys.stdout, sys.stderr)
+]
+{
+    "environment": sorted(os.environ.items()), "raw": sorted(os.environb.items()), "folder": os.getcwd(),
+    "umask": os.umask(0o22), "open": [(fd, look(fd)) for fd in range(256) if look(fd)],
+    "inherited": [fd for fd in range(64) if look(fd) and os.get_inheritable(fd)],
+    "signals": [str(signal.getsignal(s)) for s in signal.valid_signals()],
+    "mask": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "limits": [resource.getrlimit(l) for l in range(16)], "ids": os.getresuid()[0] >= 1000,
+    "groups": os.getgroups(), "pids": (os.getpid(), os.getppid(), os.getsid(0), os.getpgrp()),
+    "argv": sys.argv, "path": sys.path, "flags": sys.flags, "globals": sorted(globals()), "name": __name__,
+    "threads": (threading.active_count(), threading.main_thread() is threading.current_thread()),
+    "streams": shapes, "same": sys.stdout is sys.__stdout__, "gc": (gc.isenabled(), gc.get_threshold()),
+    "hooks": (sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__),
+    "limit": sys.getrecursionlimit(), "bytecode": sys.dont_write_bytecode, "main": "__main__" in sys.modules,
+    "files": sorted(os.listdir("/tmp") + os.listdir(".") + os.listdir("/dev/shm")), "nice": os.nice(0),
+    "status": [l for l in open("/proc/self/status") if l.split(":")[0] in (
+        "Seccomp", "NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "SigBlk", "SigIgn", "Umask")],
+}
+"#;
+
+#[test]
+fn code_sees_the_same_process_whether_it_waited_or_not() {
+    let mut seen = [cold(), sandbox()].map(|sandbox| {
+        let mut request = python(VISIBLE);
+        request.args = vec!["one".to_owned(), "zwei ä".to_owned()];
+        let run = sandbox.run(request).unwrap();
+        assert_eq!(run.verdict, Verdict::Value, "{}", told(&run));
+        assert!(run.stdout.is_empty() && run.stderr.is_empty(), "{}", told(&run));
+        run.value.unwrap().replace("), (", "),\n(").replace("', '", "',\n'").replace("], '", "],\n'")
+    });
+    let warm = seen[1].split_off(0);
+    for (one, other) in seen[0].lines().zip(warm.lines()) {
+        assert_eq!(one, other);
+    }
+    assert_eq!(seen[0], warm);
+}
+
+#[test]
+fn one_that_dies_while_it_waits_is_never_handed_out() {
+    let sandbox = sandbox();
+    for _ in 0..3 {
+        let waiting = jailed(&sandbox);
+        let watched = watch(waiting.iter().copied());
+        waiting.iter().for_each(|pid| kill(*pid));
+        assert!(all_end(&watched));
+        assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+        sandbox.warm_up(PATIENCE).unwrap();
+        assert!(jailed(&sandbox).is_disjoint(&waiting));
+    }
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
+}
+
+#[test]
+fn an_interpreter_that_dies_is_made_anew_and_takes_what_it_forked_with_it() {
+    let sandbox = sandbox();
+    let before = interpreter(&sandbox);
+    let watched = watch(jailed(&sandbox));
+    kill(before);
+    assert!(all_end(&watched));
+    // By an interpreter of its own, until there is a warm one again.
+    assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+    sandbox.warm_up(PATIENCE).unwrap();
+    assert_ne!(interpreter(&sandbox), before);
+    assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+}
+
+#[test]
+fn an_interpreter_that_dies_under_a_run_ends_it_and_no_other() {
+    let sandbox = sandbox();
+    let (seen, sees) = mpsc::channel();
+    let mut request = python("print(1, flush=True); import time; time.sleep(60)");
+    request.sink = Some(Box::new(move |_, _| seen.send(()).unwrap()));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| sandbox.run(request));
+        sees.recv().unwrap();
+        kill(interpreter(&sandbox));
+        let ended = running.join().unwrap();
+        assert!(!ended.is_ok_and(|run| run.verdict == Verdict::Value));
+    });
+    assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
+}
+
+#[test]
+fn nothing_that_waits_outlives_the_helper() {
+    let sandbox = sandbox();
+    let watched = watch(descendants(sandbox.helper_pid()));
+    assert!(watched.len() >= 4, "two stems, an init, an interpreter");
+    kill(sandbox.helper_pid());
+    assert!(all_end(&watched));
+}
+
+#[test]
+fn a_run_has_its_own_limits_whoever_waited() {
+    let sandbox = sandbox();
+    let limits = "import resource as r\nr.getrlimit(r.RLIMIT_NOFILE)[0], r.getrlimit(r.RLIMIT_FSIZE)[0]";
+    for (descriptors, disk_bytes) in [(64, 1 << 20), (256, 256 << 20), (100, 2 << 20), (100, 2 << 20)] {
+        let run = sandbox.run(with_limits(python(limits), |limits| {
+            limits.descriptors = descriptors;
+            limits.disk_bytes = disk_bytes;
+        }));
+        assert_eq!(run.unwrap().value.unwrap(), format!("({descriptors}, {disk_bytes})"));
+    }
+    let grows = "b = bytearray(200 << 20); len(b)";
+    let run = sandbox.run(with_limits(python(grows), |limits| limits.memory_bytes = 100 << 20)).unwrap();
+    assert_ne!(run.verdict, Verdict::Value);
+    assert_eq!(value_in(&sandbox, grows), (200 << 20).to_string());
+}
+
+#[test]
+fn many_runs_one_after_the_other_and_at_once_leave_what_was_there() {
+    let sandbox = sandbox();
+    let count = |sandbox: &Sandbox| {
+        sandbox.warm_up(PATIENCE).unwrap();
+        assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
+        let open = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        (open(interpreter(sandbox)) < 64, jailed(sandbox).len())
+    };
+    let rounds = |rounds: usize| {
+        thread::scope(|scope| {
+            for lane in 0..4 {
+                let sandbox = &sandbox;
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        let code = format!("open('/tmp/x', 'x').write('{round}'); print({lane}); {round}");
+                        let run = sandbox.run(python(&code)).unwrap();
+                        assert_eq!(run.value.as_deref(), Some(round.to_string().as_str()), "{}", told(&run));
+                        assert_eq!(run.stdout, format!("{lane}\n").into_bytes());
+                    }
+                });
+            }
+        });
+    };
+    rounds(5);
+    let before = count(&sandbox);
+    assert_eq!(before, (true, 4), "two wait, each with its init");
+    rounds(50);
+    assert!(comes_true(|| count(&sandbox) == before));
+}
+
+#[test]
+fn without_cgroups_they_wait_and_are_watched_all_the_same() {
+    let tier = TierChoice::Exactly(Tier::JailNoCgroup);
+    let sandbox = start_with(image(), tier, 2, crate::RESIDENTS);
+    assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+    let grows = "b = []\nwhile True: b.append(bytearray(1 << 20))";
+    let run = sandbox.run(with_limits(python(grows), |limits| limits.memory_bytes = 100 << 20)).unwrap();
+    assert_ne!(run.verdict, Verdict::Value, "{}", told(&run));
 }

@@ -11,9 +11,8 @@ use execgate_sandbox::{
 };
 use execgate_tool::code;
 
-use super::world::{
-    PART, bash, descendants, image, plays, python, start, stem_of, told, value_in, with_limits,
-};
+use super::parts::{PART, plays, stem_of};
+use super::world::{bash, descendants, image, python, start, told, value_in, with_limits};
 
 const REFUSED: &str = "import ctypes, socket\nlibc = ctypes.CDLL(None, use_errno=True)\n\
                        def made():\n    try: socket.socket(socket.AF_INET); return True\n    except OSError: return False\n\

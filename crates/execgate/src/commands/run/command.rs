@@ -78,7 +78,7 @@ impl Run {
         let image = wire::image(&settings)?;
         let helper = execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
         let language = request.language.clone();
-        let jail = wire::Jail { name: String::new(), helper, image, slots: settings.slots };
+        let jail = wire::Jail { name: String::new(), helper, image, slots: settings.slots, residents: 0 };
         let aside = match (account, &out) {
             (Some(account), None) => account.become_now().map(|()| None)?,
             // What comes back is written where whoever called may write.
