@@ -8,11 +8,14 @@
 //! It never sees a byte of a request before the jail stands, decides no policy, and knows no client. Its parts are for
 //! the sandbox alone: nothing here is an interface to anyone else.
 
+mod bash;
 #[doc(hidden)]
 pub mod jail;
+mod node;
 #[doc(hidden)]
 pub mod panics;
 mod python;
+mod r;
 #[doc(hidden)]
 pub mod stem;
 #[doc(hidden)]

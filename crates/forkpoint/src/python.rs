@@ -49,20 +49,10 @@ const NO_ARGUMENTS: c_int = 4;
 /// `PYTHON_API_VERSION`.
 const API_VERSION: c_int = 1013;
 
-/// The address of one of the interpreter's own functions. There is no way on without it.
-fn function(name: &CStr) -> *mut c_void {
-    // SAFETY: the name is a live string; looking a symbol up runs no code of it.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    if found.is_null() {
-        sys::exit_now(1);
-    }
-    found
-}
-
 /// Calls one that takes nothing and gives nothing.
 fn call(name: &CStr) {
     // SAFETY: only called with the names of functions of this type.
-    let function: extern "C" fn() = unsafe { transmute(function(name)) };
+    let function: extern "C" fn() = unsafe { transmute(sys::own_function(name)) };
     function();
 }
 
@@ -75,14 +65,15 @@ const HOOKS: Hooks = Hooks {
 /// A new list with these.
 fn list(items: &[Vec<u8>]) -> Object {
     // SAFETY: `PyObject *PyList_New(Py_ssize_t)`.
-    let new: extern "C" fn(isize) -> Object = unsafe { transmute(function(c"PyList_New")) };
+    let new: extern "C" fn(isize) -> Object = unsafe { transmute(sys::own_function(c"PyList_New")) };
     // SAFETY: `PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t)`.
     let bytes: extern "C" fn(*const u8, isize) -> Object =
-        unsafe { transmute(function(c"PyBytes_FromStringAndSize")) };
+        unsafe { transmute(sys::own_function(c"PyBytes_FromStringAndSize")) };
     // SAFETY: `int PyList_Append(PyObject *, PyObject *)`.
-    let append: extern "C" fn(Object, Object) -> c_int = unsafe { transmute(function(c"PyList_Append")) };
+    let append: extern "C" fn(Object, Object) -> c_int =
+        unsafe { transmute(sys::own_function(c"PyList_Append")) };
     // SAFETY: `void Py_DecRef(PyObject *)`.
-    let release: extern "C" fn(Object) = unsafe { transmute(function(c"Py_DecRef")) };
+    let release: extern "C" fn(Object) = unsafe { transmute(sys::own_function(c"Py_DecRef")) };
     let list = new(0);
     for item in items {
         let item = bytes(item.as_ptr(), item.len().cast_signed());
@@ -99,15 +90,15 @@ extern "C" fn serve_from_python(_module: Object, _arguments: Object) -> Object {
     let Ok(seed) = warm_seed() else { sys::exit_now(1) };
     let program = serve(Box::leak(Box::new(seed)), &HOOKS);
     // SAFETY: `PyObject *PyLong_FromLong(long)`.
-    let new: extern "C" fn(i64) -> Object = unsafe { transmute(function(c"PyLong_FromLong")) };
+    let new: extern "C" fn(i64) -> Object = unsafe { transmute(sys::own_function(c"PyLong_FromLong")) };
     new(i64::from(program.inherited))
 }
 
 /// `take(inherited) -> list[bytes]`: the arguments.
 extern "C" fn take_from_python(_module: Object, inherited: Object) -> Object {
     // SAFETY: `long PyLong_AsLong(PyObject *)`.
-    let number: extern "C" fn(Object) -> i64 = unsafe { transmute(function(c"PyLong_AsLong")) };
-    list(&take_request(u32::try_from(number(inherited)).unwrap_or(0)))
+    let number: extern "C" fn(Object) -> i64 = unsafe { transmute(sys::own_function(c"PyLong_AsLong")) };
+    list(&take_request(usize::try_from(number(inherited)).unwrap_or(0)))
 }
 
 /// What Python calls when it imports `forkpoint`.
@@ -145,6 +136,6 @@ pub(crate) extern "C" fn PyInit_forkpoint() -> Object {
     }));
     // SAFETY: `PyObject *PyModule_Create2(PyModuleDef *, int)`.
     let create: extern "C" fn(*mut Module, c_int) -> Object =
-        unsafe { transmute(function(c"PyModule_Create2")) };
+        unsafe { transmute(sys::own_function(c"PyModule_Create2")) };
     create(module, API_VERSION)
 }

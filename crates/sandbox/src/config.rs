@@ -105,10 +105,21 @@ pub struct Language {
     pub source: Source,
     /// How the end of a run is told.
     pub verdict: VerdictBy,
-    /// The interpreter and its arguments where it is started once and forked for each run. It loads the fork-point
-    /// library from descriptor 4 and serves; where that comes back it runs the code as the other does.
+    /// How an interpreter can be there before its run is.
     #[serde(default)]
-    pub warm: Option<Vec<String>>,
+    pub warm: Option<Warm>,
+}
+
+/// How an interpreter can be there before its run is: started as these arguments say, the first of which is its
+/// absolute path in the image. It loads the fork-point library from descriptor 4, and waits in that; when that comes back
+/// the run's descriptors are in their places, and it runs the code as one does that was started for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warm {
+    /// It is started once, outside the jails, and forks into each.
+    Fork(Vec<String>),
+    /// It is started in the jail of its run.
+    Wait(Vec<String>),
 }
 
 /// How code is delivered to the interpreter.

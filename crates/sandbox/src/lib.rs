@@ -32,7 +32,7 @@ mod stem;
 mod wire;
 
 pub use client::{HelperLink, Sandbox, Slot, spawn_helper, spawn_helper_of};
-pub use config::{Config, ImageRoot, Language, Source, Tier, TierChoice, VerdictBy};
+pub use config::{Config, ImageRoot, Language, Source, Tier, TierChoice, VerdictBy, Warm};
 pub use enforced::Enforced;
 pub use error::{RunError, SandboxError};
 pub use execgate_forkpoint::jail::Step;

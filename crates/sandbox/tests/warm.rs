@@ -10,9 +10,11 @@ mod suite {
     mod escape;
     mod files;
     mod isolation;
+    mod javascript;
     mod limits;
     mod outcomes;
     mod python;
+    mod r;
     mod residents;
     mod rich;
     mod world;

@@ -29,6 +29,8 @@ pub struct Program {
 pub enum Start {
     /// By executing it.
     Exec { argv: Vec<CString>, environment: Vec<CString> },
+    /// By executing it before there is a run: it loads this library, and that waits.
+    Waiting { argv: Vec<CString>, environment: Vec<CString> },
     /// The stem is one, and so is the init's child.
     Resident,
 }
@@ -54,7 +56,7 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
     let early = descriptors.get(place::REPORT_INDEX).and_then(|fd| fd.try_clone().ok());
     // The stem leaves reaping to the kernel; an init must not inherit that.
     let reset = match plan.program.start {
-        Start::Exec { .. } => Real.reset_signals(),
+        Start::Exec { .. } | Start::Waiting { .. } => Real.reset_signals(),
         // The rest is as the interpreter wants it, and goes to its child.
         Start::Resident => Real.wait_for_children(),
     }
@@ -93,6 +95,7 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
 fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Option<Pid>, StepError> {
     let executed = match &plan.program.start {
         Start::Exec { argv, environment } => Some((prepared(argv)?, environment)),
+        Start::Waiting { argv, environment } => Some((argv.clone(), environment)),
         Start::Resident => None,
     };
     let (status, failure) = pipe_with(PipeFlags::CLOEXEC).at(Step::StatusPipe)?;

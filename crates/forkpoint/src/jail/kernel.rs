@@ -48,6 +48,7 @@ pub trait Kernel {
     fn new_session(&self) -> io::Result<()>;
     fn reset_signals(&self) -> io::Result<()>;
     fn wait_for_children(&self) -> io::Result<()>;
+    fn restore_children(&self) -> io::Result<()>;
     fn enter(&self, folder: &CStr) -> io::Result<()>;
     fn close_on_exec_from(&self, first: u32) -> io::Result<()>;
     fn close_from(&self, first: RawFd) -> io::Result<()>;
@@ -178,6 +179,10 @@ impl Kernel for Real {
 
     fn wait_for_children(&self) -> io::Result<()> {
         sys::wait_for_children()
+    }
+
+    fn restore_children(&self) -> io::Result<()> {
+        sys::restore_children()
     }
 
     fn enter(&self, folder: &CStr) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::process::Resource;
 
-use super::init::Plan;
+use super::init::{Plan, Start};
 use super::kernel::Kernel;
 use super::place;
 use super::step::{At as _, Step, StepError};
@@ -96,7 +96,7 @@ pub(super) fn enter_guest<K: Kernel>(
     let prepared = (|| {
         own_process(kernel)?;
         kernel.reset_signals().at(Step::Signals)?;
-        kernel.close_on_exec_from(plan.program.inherited).at(Step::CloseOnExec)?;
+        kernel.close_on_exec_from(inherited(plan)).at(Step::CloseOnExec)?;
         kernel.seccomp(plan.filter).at(Step::Seccomp)
     })();
     match prepared {
@@ -105,10 +105,20 @@ pub(super) fn enter_guest<K: Kernel>(
     }
 }
 
+/// Which descriptors reach an interpreter that is executed. One that waits has its socket and the library, and puts the
+/// run's in their places later.
+fn inherited(plan: &Plan) -> u32 {
+    match plan.program.start {
+        Start::Waiting { .. } => (place::LIBRARY + 1).cast_unsigned(),
+        Start::Exec { .. } | Start::Resident => plan.program.inherited,
+    }
+}
+
 /// What a resident's process does after the fork: the same, but that it keeps what it does at signals, and that nothing
 /// is open afterwards but its socket and the empty standard streams.
 pub(super) fn enter_resident<K: Kernel>(kernel: &K, plan: &Plan) -> Result<(), StepError> {
     own_process(kernel)?;
+    kernel.restore_children().at(Step::Signals)?;
     kernel.seccomp(plan.filter).at(Step::Seccomp)?;
     // Last, because it says that all before it has worked.
     kernel.close_from(place::HAND_OUT + 1).at(Step::CloseOnExec)

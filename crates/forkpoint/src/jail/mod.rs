@@ -16,7 +16,7 @@ mod step;
 
 pub use init::{Plan, Program, Start, become_init};
 pub use kernel::{Kernel, Real};
-pub use resident::take_request;
+pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
 pub use step::{At, Step, StepError};
 
 /// Where the init finds what it was handed, after it has arranged its descriptors.
@@ -26,6 +26,8 @@ pub mod place {
     // The code is at 3, where the languages' definitions look for it.
     /// Of a resident, until it is handed its run: then the code is there.
     pub const HAND_OUT: RawFd = 3;
+    /// Of an interpreter that waits: this library. Its frames are there later.
+    pub const LIBRARY: RawFd = 4;
     pub const FRAMES: RawFd = 4;
     pub const SHEET: RawFd = 5;
     pub const SCRATCH: RawFd = 6;

@@ -12,13 +12,19 @@ use super::step::{At as _, Step, StepError};
 use crate::sys;
 use crate::wire::{FromResident, Message as _, Received, Sheet, ToResident, receive, send};
 
+/// What an interpreter inherits that tells its end by its exit status: standard streams and the code.
+pub const WITHOUT_FRAMES: usize = 4;
+
+/// What one inherits that tells it by frames.
+pub const WITH_FRAMES: usize = 5;
+
 /// How many descriptors are handed over: stdin, stdout, stderr, code, frames, sheet.
 const COUNT: usize = 6;
 
-/// Says that this interpreter waits, takes its run, and puts all of it in place: the files, the descriptors below
-/// `inherited`. Gives the arguments. Comes back only to run the code: where there will be no run, or none can be put in
+/// Says that this interpreter waits, takes its run, and puts all of it in place: the files, the first `inherited` of the
+/// descriptors. Gives the arguments. Comes back only to run the code: where there will be no run, or none can be put in
 /// place, this process ends.
-pub fn take_request(inherited: u32) -> Vec<Vec<u8>> {
+pub fn take_request(inherited: usize) -> Vec<Vec<u8>> {
     let socket = sys::borrow(place::HAND_OUT);
     let taken = await_run(socket).and_then(|descriptors| match descriptors {
         Some(descriptors) => put_in_place(descriptors),
@@ -26,9 +32,9 @@ pub fn take_request(inherited: u32) -> Vec<Vec<u8>> {
     });
     let failed = match taken {
         Ok((arguments, mut descriptors)) => {
-            descriptors.truncate(usize::try_from(inherited).unwrap_or(0));
-            // The socket goes with all else, so that the code can say nothing on it.
-            match sys::arrange(descriptors).at(Step::ArrangeDescriptors) {
+            descriptors.truncate(inherited);
+            // The socket is where the code comes, so that the code can say nothing on it.
+            match sys::replace(descriptors).at(Step::ArrangeDescriptors) {
                 Ok(()) => return arguments,
                 Err(failed) => failed,
             }

@@ -104,6 +104,9 @@ impl Kernel for Recorder {
     fn wait_for_children(&self) -> io::Result<()> {
         self.note("default SIGCHLD")
     }
+    fn restore_children(&self) -> io::Result<()> {
+        self.note("own SIGCHLD")
+    }
     fn enter(&self, folder: &CStr) -> io::Result<()> {
         self.note(format!("cd {}", folder.to_str().unwrap()))
     }
@@ -193,9 +196,18 @@ fn the_filter_is_the_last_thing_before_the_interpreter() {
 }
 
 #[test]
+fn an_interpreter_that_waits_has_its_socket_and_the_library() {
+    let recorder = Recorder::default();
+    let start = Start::Waiting { argv: Vec::new(), environment: Vec::new() };
+    let program = Program { start, inherited: 4 };
+    layers::enter_guest(&recorder, &plan(&program, &null()), &[c"/usr/bin/true".to_owned()], &[]);
+    assert!(recorder.0.into_inner().contains(&"close on exec from 5".to_owned()));
+}
+
+#[test]
 fn nothing_is_open_to_a_resident_but_its_socket_once_the_filter_is_on() {
     let recorder = Recorder::default();
     layers::enter_resident(&recorder, &plan(&program(), &null())).unwrap();
-    let expected = ["setsid", "cd /home/user", "seccomp", "close from 4"];
+    let expected = ["setsid", "cd /home/user", "own SIGCHLD", "seccomp", "close from 4"];
     assert_eq!(recorder.0.into_inner(), expected);
 }

@@ -167,17 +167,19 @@ fn answer(
     }
 }
 
-/// The descriptors of an init in their places. A resident has no standard streams before it is handed a run, and its
+/// The descriptors of an init in their places. What waits has no standard streams before it is handed a run, and its
 /// socket is where the code will be.
 fn all_of(program: &Program, given: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
-    if matches!(program.start, Start::Exec { .. }) {
-        return Ok(given);
-    }
     let null = || sys::borrow(0).try_clone_to_owned();
+    let frames = match program.start {
+        Start::Exec { .. } => return Ok(given),
+        Start::Waiting { .. } => sys::borrow(LIBRARY).try_clone_to_owned()?,
+        Start::Resident => null()?,
+    };
     let mut given = given.into_iter();
     let mut all = vec![null()?, null()?, null()?];
     all.extend(given.next());
-    all.extend([null()?, null()?]);
+    all.extend([frames, null()?]);
     all.extend(given);
     Ok(all)
 }

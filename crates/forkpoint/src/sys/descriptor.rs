@@ -29,6 +29,30 @@ pub fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
     close_from(first)
 }
 
+/// Moves `wanted[i]` to number `i` (inheritable), whatever is there. Leaves all others as they are, but for the numbers
+/// up to [`REPLACED_MAX`], of which those beyond `wanted` are closed. For numbers that nothing owns.
+pub fn replace(wanted: Vec<OwnedFd>) -> io::Result<()> {
+    let mut staged = Vec::with_capacity(wanted.len());
+    for fd in wanted {
+        staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, REPLACED_MAX + 1)?);
+        // Where its number is a target it is replaced, and must not be closed after that.
+        if fd.as_raw_fd() <= REPLACED_MAX {
+            let _number = fd.into_raw_fd();
+        }
+    }
+    for (target, fd) in (0..).zip(&staged) {
+        duplicate_inheritable(fd, target)?;
+    }
+    for beyond in RawFd::try_from(staged.len()).map_err(io::Error::other)?..=REPLACED_MAX {
+        // SAFETY: takes no pointer; nothing owns these numbers. That one is not open is no fault.
+        unsafe { libc::close(beyond) };
+    }
+    Ok(())
+}
+
+/// The highest number that [`replace`] looks at: the frames' or the library's.
+const REPLACED_MAX: RawFd = 4;
+
 /// Closes every descriptor from `first` on, whoever owns it. Only for processes that have given all of them up.
 pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: takes no pointer; the caller, alone in its process, uses none of these numbers again.

@@ -6,6 +6,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use rustix::process::Pid;
 
@@ -137,12 +138,28 @@ fn micros(time: libc::timeval) -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
+/// What the interpreter did at the end of a child before [`ignore_children`].
+static CHILDREN: OnceLock<libc::sigaction> = OnceLock::new();
+
 /// Lets the kernel reap our children by itself.
 pub fn ignore_children() -> io::Result<()> {
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the pointer is valid for writing; nothing is changed.
+    check(unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), before.as_mut_ptr()) })?;
+    // SAFETY: zeroed at first, and filled by the kernel.
+    let before = unsafe { before.assume_init() };
+    CHILDREN.get_or_init(|| before);
     disposition(libc::SIGCHLD, libc::SIG_IGN)
 }
 
-/// Takes [`ignore_children`] back.
+/// Gives an interpreter back what [`ignore_children`] has taken.
+pub fn restore_children() -> io::Result<()> {
+    let Some(before) = CHILDREN.get() else { return Ok(()) };
+    // SAFETY: the action is the interpreter's own, as the kernel has told it, and its code is where it was.
+    check(unsafe { libc::sigaction(libc::SIGCHLD, before, ptr::null_mut()) })
+}
+
+/// Lets our children be waited for, after [`ignore_children`].
 pub fn wait_for_children() -> io::Result<()> {
     disposition(libc::SIGCHLD, libc::SIG_DFL)
 }

@@ -3,18 +3,17 @@
 
 use std::error::Error as _;
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use super::bounds;
 use super::house::House;
 use super::ids::{self, IdMap, Wanted};
-use super::pool::Pool;
+use super::pool::{Pool, Source};
 use super::stem_link::StemLink;
 use super::warming;
 use crate::cgroup::Cgroups;
-use crate::config::{Config, Language, Tier, TierChoice, VerdictBy};
+use crate::config::{Config, Language, Tier, TierChoice, VerdictBy, Warm};
 use crate::enforced::Enforced;
 use crate::seccomp::{Filter, Memory, guest_filter};
 use execgate_forkpoint::jail::{Program, Start, StepError, place};
@@ -66,14 +65,17 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
     let filter = guest_filter(if cgroups.is_ok() { Memory::Counted } else { Memory::Seen });
     // Every stem is cloned from here, and reads it where it is.
     let seed: &'static Seed = Box::leak(Box::new(seed(&config, &filter, landlock_abi, &map)?));
-    let stem = StemLink::make(seed, &config.image.path, &map).map_err(|error| explain(&error))?;
+    let pools = pools(&config, seed)?;
+    let library = (!pools.is_empty()).then(|| text_memfd("forkpoint", LIBRARY)).transpose();
+    let library = library.map_err(|error| error.to_string())?;
+    let stem =
+        StemLink::make(seed, library.as_ref(), &config.image.path, &map).map_err(|error| explain(&error))?;
     let cgroups = cgroups.unwrap_or(Cgroups::None);
     if !matches!(cgroups, Cgroups::None) {
         warming::read_interpreters(&config);
     }
     let enforced = enforced(&config, tier, &map, &cgroups, &filter, landlock_abi);
-    let warm = pools(&config, seed)?;
-    Ok((House::new(config, seed, map, cgroups, stem, warm, total), enforced))
+    Ok((House::new(config, seed, map, cgroups, stem, (library, pools), total), enforced))
 }
 
 fn explain(error: &StepError) -> String {
@@ -116,7 +118,11 @@ fn own_namespaces() -> Result<(), String> {
 }
 
 fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Result<Seed, String> {
-    let programs = config.languages.iter().map(program).collect::<Result<_, _>>()?;
+    let waiting = waiting(config).map(|(language, argv)| {
+        let (argv, environment) = start(&language.name, argv, &language.env)?;
+        Ok(Program { start: Start::Waiting { argv, environment }, inherited: inherited(language.verdict) })
+    });
+    let programs = config.languages.iter().map(program).chain(waiting).collect::<Result<_, String>>()?;
     let (filter, ids) = (filter.program.clone(), map.ids);
     Ok(Seed { programs, filter, landlock_abi, stem_id: map.stem_id(), ids })
 }
@@ -147,18 +153,36 @@ fn start(
     Ok((argv.iter().cloned().map(text).collect::<Result<_, _>>()?, all.collect::<Result<_, _>>()?))
 }
 
-/// The library that warm interpreters load, and a pool for each language that has one; nothing where none are wanted.
-fn pools(config: &Config, seed: &Seed) -> Result<(Option<OwnedFd>, Vec<Pool>), String> {
+/// The interpreters that wait in their jails; the native stem has them after those of the languages.
+fn waiting(config: &Config) -> impl Iterator<Item = (&Language, &[String])> {
+    let wanted = config.languages.iter().filter(|_| config.residents > 0);
+    wanted.filter_map(|language| match &language.warm {
+        Some(Warm::Wait(argv)) => Some((language, argv.as_slice())),
+        Some(Warm::Fork(_)) | None => None,
+    })
+}
+
+/// A pool for each language whose interpreters can be there before their runs, if they are to be.
+fn pools(config: &Config, seed: &Seed) -> Result<Vec<Pool>, String> {
     let mut pools = Vec::new();
+    let mut next = u16::try_from(config.languages.len()).map_err(|error| error.to_string())?;
     for (number, language) in (0..).zip(&config.languages) {
-        let Some(warm) = language.warm.as_ref().filter(|_| config.residents > 0) else { continue };
-        let (argv, environment) = start(&language.name, warm, &language.env)?;
-        let seed = text_memfd("seed", &seed.for_interpreter(inherited(language.verdict)))
-            .map_err(|error| error.to_string())?;
-        pools.push(Pool::new(number, argv, environment, seed, config.residents));
+        let source = match language.warm.as_ref().filter(|_| config.residents > 0) {
+            Some(Warm::Fork(argv)) => {
+                let (argv, environment) = start(&language.name, argv, &language.env)?;
+                let seed = seed.for_interpreter(inherited(language.verdict));
+                let seed = text_memfd("seed", &seed).map_err(|error| error.to_string())?;
+                Source::Fork { argv, environment, seed }
+            }
+            Some(Warm::Wait(_)) => {
+                next += 1;
+                Source::Start(next - 1)
+            }
+            None => continue,
+        };
+        pools.push(Pool::new(number, source, config.residents));
     }
-    let library = (!pools.is_empty()).then(|| text_memfd("forkpoint", LIBRARY));
-    Ok((library.transpose().map_err(|error| error.to_string())?, pools))
+    Ok(pools)
 }
 
 fn enforced(

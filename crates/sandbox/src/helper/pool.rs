@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::house::House;
 use super::live::{Asked, Live, Phase};
 use crate::limits::Limits;
-use crate::stem::Warm;
+use crate::stem::Interpreter;
 
 /// How many wait at least, once an interpreter is warm.
 const FLOOR: usize = 1;
@@ -48,13 +48,19 @@ impl Shape {
     }
 }
 
+/// Where the interpreters of a pool come from.
+pub(super) enum Source {
+    /// Forks of one that is a stem.
+    Fork { argv: Vec<CString>, environment: Vec<CString>, seed: OwnedFd },
+    /// The native stem, under this number.
+    Start(u16),
+}
+
 /// The pool of one language.
 pub(super) struct Pool {
     /// The number of the language.
     pub(super) language: u16,
-    argv: Vec<CString>,
-    environment: Vec<CString>,
-    seed: OwnedFd,
+    source: Source,
     /// Those of the last run that found none to its liking.
     limits: Limits,
     depth: usize,
@@ -67,19 +73,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(
-        language: u16,
-        argv: Vec<CString>,
-        environment: Vec<CString>,
-        seed: OwnedFd,
-        ceiling: usize,
-    ) -> Self {
+    pub(super) fn new(language: u16, source: Source, ceiling: usize) -> Self {
         let now = Instant::now();
         Self {
             language,
-            argv,
-            environment,
-            seed,
+            source,
             limits: Limits::default(),
             depth: FLOOR.min(ceiling),
             ceiling,
@@ -90,8 +88,21 @@ impl Pool {
         }
     }
 
-    pub(super) fn warm<'a>(&'a self, library: &'a OwnedFd) -> Warm<'a> {
-        Warm { argv: &self.argv, environment: &self.environment, library, seed: &self.seed }
+    /// The stem that its interpreters are forks of; none where they are started one by one.
+    pub(super) fn interpreter(&self) -> Option<Interpreter<'_>> {
+        match &self.source {
+            Source::Fork { argv, environment, seed } => Some(Interpreter { argv, environment, seed }),
+            Source::Start(_) => None,
+        }
+    }
+
+    /// The number of its program in its stem.
+    pub(super) fn program(&self) -> u16 {
+        match self.source {
+            // An interpreter has one: itself.
+            Source::Fork { .. } => 0,
+            Source::Start(number) => number,
+        }
     }
 
     /// How many wait at the most.
@@ -152,11 +163,13 @@ impl House {
         self.pools.iter().position(|pool| pool.language == asked.language)
     }
 
-    /// One that waits and is as the run wants it.
-    pub(super) fn idle_for(&self, pool: usize, asked: &Asked) -> Option<u64> {
+    /// One that waits, or soon will, and is as the run wants it.
+    pub(super) fn spare_for(&self, pool: usize, asked: &Asked) -> Option<u64> {
         let shape = self.shape(&asked.limits);
-        let fits = |live: &Live| live.phase == Phase::Idle && live.pool == Some(pool) && live.shape == shape;
-        self.runs.iter().find(|(_, live)| fits(live)).map(|(run, _)| *run)
+        let fits = |live: &Live| Self::is_spare(live) && live.pool == Some(pool) && live.shape == shape;
+        let mut found = self.runs.iter().filter(|(_, live)| fits(live));
+        let waits = found.clone().find(|(_, live)| live.phase == Phase::Idle);
+        waits.or_else(|| found.next()).map(|(run, _)| *run)
     }
 
     /// Notes that a run had to wait for its fork.
@@ -169,7 +182,8 @@ impl House {
         let now = Instant::now();
         for at in 0..self.pools.len() {
             self.pools[at].shrink(now);
-            let (depth, limits) = (self.pools[at].depth, self.pools[at].limits.clone());
+            let depth = if self.pools[at].is_used(now) { self.pools[at].depth } else { 0 };
+            let limits = self.pools[at].limits.clone();
             let shape = self.shape(&limits);
             let mut waiting = 0;
             let mut wrong = Vec::new();
@@ -186,7 +200,10 @@ impl House {
             for run in wrong {
                 self.kill(run);
             }
-            let Some(stem) = self.stems.ready(Some(at)) else { continue };
+            if waiting >= depth || !self.pools[at].may_start(now) {
+                continue;
+            }
+            let Some(stem) = self.stem_of(at) else { continue };
             for _ in waiting..depth {
                 if self.free.len() <= self.spared || !self.start_spare(at, stem, &limits) {
                     break;

@@ -41,7 +41,7 @@ impl House {
             if let Some(pool) = pool {
                 self.pools[pool].use_it();
             }
-            if let Some(run) = pool.and_then(|pool| self.idle_for(pool, &asked)) {
+            if let Some(run) = pool.and_then(|pool| self.spare_for(pool, &asked)) {
                 self.give(run, asked);
                 continue;
             }
@@ -53,11 +53,10 @@ impl House {
                 self.missed(pool, &asked.limits);
             }
             let limits = asked.limits.clone();
-            // Until an interpreter is warm, each run starts its own.
-            let warm = pool.zip(pool.and_then(|pool| self.stems.ready(Some(pool))));
-            match warm
-                .map_or_else(|| self.native().map(|stem| (None, stem)), |(at, stem)| Ok((Some(at), stem)))
-            {
+            // Until an interpreter is warm, each run starts its own. One that is started waits for nobody.
+            let warm = pool.filter(|pool| self.pools[*pool].interpreter().is_some());
+            let warm = warm.and_then(|pool| Some((Some(pool), self.stems.ready(Some(pool))?)));
+            match warm.map_or_else(|| self.native().map(|stem| (None, stem)), Ok) {
                 Ok((pool, stem)) => self.start(Order { asked: Some(asked), limits, slot, stem, pool }),
                 Err(error) => {
                     self.free.push(slot);
@@ -111,9 +110,10 @@ impl House {
         let scratch = scratch::make(limits, self.map.guest_outside(number)).at(Step::Scratch)?;
         let (report, report_write) = pipe_with(PipeFlags::CLOEXEC).at(Step::ReportPipe)?;
         let sockets = pool.map(|_| pair()).transpose().at(Step::ReportPipe)?;
-        // An interpreter has one program: itself.
-        let language =
-            if pool.is_some() { 0 } else { order.asked.as_ref().map_or(0, |asked| asked.language) };
+        let language = match pool {
+            Some(pool) => self.pools[pool].program(),
+            None => order.asked.as_ref().map_or(0, |asked| asked.language),
+        };
         let spawn = self.spawn(run, number, language, limits);
         let shape = self.shape(limits);
         let cgroups = self.cgroups.arm(slot, limits).at(Step::ArmCgroup)?;
@@ -222,6 +222,9 @@ impl House {
             (Phase::Running, _) => live.hand_out = None,
             (Phase::Building, Some(FromResident::Waiting)) => {
                 live.phase = Phase::Idle;
+                if let Some(pool) = live.pool {
+                    self.pools[pool].is_well();
+                }
                 if live.asked.is_some() {
                     self.hand_over(run);
                 }
@@ -232,12 +235,20 @@ impl House {
 
     /// Gives a resident to a run that its jail fits.
     fn give(&mut self, run: u64, asked: Asked) {
+        if let Some(pool) =
+            self.runs.get(&run).filter(|live| live.phase != Phase::Idle).and_then(|live| live.pool)
+        {
+            self.missed(pool, &asked.limits);
+        }
         let Some(live) = self.runs.get_mut(&run) else { return self.queue.push_front(asked) };
         // From here on it is counted.
         let armed = self.cgroups.arm(live.slot, &asked.limits).map(|_| ());
         live.asked = Some(asked);
+        let waits = live.phase == Phase::Idle;
         match armed {
-            Ok(()) => self.hand_over(run),
+            Ok(()) if waits => self.hand_over(run),
+            // As soon as it does.
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "a cgroup could not be set to a run's limits");
                 self.discard(run);
@@ -261,6 +272,10 @@ impl House {
     pub(super) fn discard(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         let asked = live.asked.take();
+        // One that never came as far as waiting: so would the next.
+        if let Some(pool) = live.pool.filter(|_| live.phase == Phase::Building) {
+            self.pools[pool].failed();
+        }
         self.kill(run);
         if let Some(asked) = asked {
             self.again_cold(asked);

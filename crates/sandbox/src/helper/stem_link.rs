@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 
 use super::ids::IdMap;
 use super::scratch;
-use crate::stem::{Warm, become_stem};
+use crate::stem::{Birth, become_stem};
 use execgate_forkpoint::jail::{At as _, Step, StepError};
 use execgate_forkpoint::stem::{Seed, SlotIds};
 use execgate_forkpoint::sys::{self, Cloned, clone_flags};
@@ -43,8 +43,13 @@ pub(super) struct StemLink {
 
 impl StemLink {
     /// Clones a native stem and waits until it is in its jail.
-    pub(super) fn make(seed: &'static Seed, image: &Path, map: &IdMap) -> Result<Self, StepError> {
-        let link = Self::start(seed, None, image, map)?;
+    pub(super) fn make(
+        seed: &'static Seed,
+        library: Option<&OwnedFd>,
+        image: &Path,
+        map: &IdMap,
+    ) -> Result<Self, StepError> {
+        let link = Self::start(seed, Birth { library, interpreter: None }, image, map)?;
         link.await_ready()?;
         Ok(link)
     }
@@ -52,7 +57,7 @@ impl StemLink {
     /// Clones a stem into its namespaces, to be an interpreter if there is one to be. It tells when it is ready.
     pub(super) fn start(
         seed: &'static Seed,
-        warm: Option<Warm<'_>>,
+        birth: Birth<'_>,
         image: &Path,
         map: &IdMap,
     ) -> Result<Self, StepError> {
@@ -66,7 +71,7 @@ impl StemLink {
             | clone_flags::NEWIPC
             | clone_flags::NEWUTS;
         match sys::clone3(flags).at(Step::CloneStem)? {
-            Cloned::Child => become_stem(seed, warm, theirs, tree),
+            Cloned::Child => become_stem(seed, birth, theirs, tree),
             Cloned::Parent { pid, pidfd } => {
                 drop((theirs, tree));
                 let pidfd = pidfd.ok_or(io::ErrorKind::Other).at(Step::CloneStem)?;

@@ -9,6 +9,7 @@ use execgate_forkpoint::jail::StepError;
 use super::house::House;
 use super::live::{Live, Phase};
 use super::stem_link::StemLink;
+use crate::stem::Birth;
 
 /// How long an interpreter may take to be warm; its imports are read from disk.
 const WARM_WITHIN: Duration = Duration::from_secs(60);
@@ -98,6 +99,9 @@ impl House {
     pub(super) fn renew_stems(&mut self) {
         let now = Instant::now();
         for pool in 0..self.pools.len() {
+            if self.pools[pool].interpreter().is_none() {
+                continue;
+            }
             if let Some(since) = self.stems.starting(pool) {
                 if now >= since + WARM_WITHIN {
                     let late =
@@ -126,14 +130,9 @@ impl House {
     }
 
     fn start_interpreter(&mut self, pool: usize) {
-        let started = match self.library.as_ref() {
-            Some(library) => {
-                let warm = Some(self.pools[pool].warm(library));
-                StemLink::start(self.seed, warm, &self.image, &self.map)
-            }
-            None => return,
-        };
-        match started {
+        let Some(interpreter) = self.pools[pool].interpreter() else { return };
+        let birth = Birth { library: self.library.as_ref(), interpreter: Some(interpreter) };
+        match StemLink::start(self.seed, birth, &self.image, &self.map) {
             Ok(link) => {
                 self.stems.insert(link, Some(pool));
             }
@@ -188,9 +187,18 @@ impl House {
         match self.stems.ready(None) {
             Some(id) => Ok(id),
             None => {
-                let link = StemLink::make(self.seed, &self.image, &self.map)?;
+                let link = StemLink::make(self.seed, self.library.as_ref(), &self.image, &self.map)?;
                 Ok(self.stems.insert(link, None))
             }
+        }
+    }
+
+    /// What the interpreters of a pool come from, if it is there.
+    pub(super) fn stem_of(&mut self, pool: usize) -> Option<StemId> {
+        if self.pools[pool].interpreter().is_some() {
+            self.stems.ready(Some(pool))
+        } else {
+            self.native().ok()
         }
     }
 

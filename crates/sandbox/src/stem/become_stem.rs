@@ -15,27 +15,28 @@ use rustix::thread::{CapabilitySets, configure_capability_in_ambient_set, set_ca
 
 use super::enter;
 
+/// What a stem is born with beside its seed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Birth<'a> {
+    /// The fork-point library, where an interpreter will load it.
+    pub(crate) library: Option<&'a OwnedFd>,
+    pub(crate) interpreter: Option<Interpreter<'a>>,
+}
+
 /// An interpreter that is to be the stem.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Warm<'a> {
+pub(crate) struct Interpreter<'a> {
     pub(crate) argv: &'a [CString],
     pub(crate) environment: &'a [CString],
-    /// The fork-point library.
-    pub(crate) library: &'a OwnedFd,
     /// What it reads its [`Seed`] from.
     pub(crate) seed: &'a OwnedFd,
 }
 
 /// The whole life of a stem. Called in the process that the helper has just cloned.
-pub(crate) fn become_stem(
-    seed: &'static Seed,
-    warm: Option<Warm<'_>>,
-    control: OwnedFd,
-    image: OwnedFd,
-) -> ! {
+pub(crate) fn become_stem(seed: &'static Seed, birth: Birth<'_>, control: OwnedFd, image: OwnedFd) -> ! {
     die_of_panics(Tell::Nobody);
     let early = control.try_clone().ok();
-    let failed = match build(seed, warm, control, image) {
+    let failed = match build(seed, birth, control, image) {
         Ok(()) => {
             serve(seed, &Hooks::NONE);
             // Only an interpreter comes back from there.
@@ -50,7 +51,7 @@ pub(crate) fn become_stem(
     sys::exit_now(if told { 1 } else { 2 })
 }
 
-fn build(seed: &Seed, warm: Option<Warm<'_>>, control: OwnedFd, image: OwnedFd) -> Result<(), StepError> {
+fn build(seed: &Seed, birth: Birth<'_>, control: OwnedFd, image: OwnedFd) -> Result<(), StepError> {
     match await_message(control.as_fd()).at(Step::AwaitGo)? {
         Some((ToStem::Go, _)) => {}
         Some((ToStem::Spawn(_), _)) | None => return Err(io::ErrorKind::InvalidData).at(Step::AwaitGo),
@@ -58,14 +59,12 @@ fn build(seed: &Seed, warm: Option<Warm<'_>>, control: OwnedFd, image: OwnedFd) 
     enter::enter(seed, image)?;
     let null = || open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at(Step::StemDescriptors);
     let mut descriptors = vec![null()?, null()?, null()?, control];
-    if let Some(Warm { library, seed, .. }) = warm {
-        for fd in [library, seed] {
-            descriptors.push(fd.try_clone().at(Step::StemDescriptors)?);
-        }
+    for fd in birth.library.into_iter().chain(birth.interpreter.map(|interpreter| interpreter.seed)) {
+        descriptors.push(fd.try_clone().at(Step::StemDescriptors)?);
     }
     sys::arrange(descriptors).at(Step::StemDescriptors)?;
-    match warm {
-        Some(Warm { argv, environment, .. }) => {
+    match birth.interpreter {
+        Some(Interpreter { argv, environment, .. }) => {
             keep_capabilities().at(Step::StemCapabilities)?;
             // The helper ignores requests to end, and an exec would pass that on.
             sys::reset_signals().at(Step::Signals)?;

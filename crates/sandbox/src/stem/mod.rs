@@ -4,4 +4,4 @@
 mod become_stem;
 mod enter;
 
-pub(crate) use become_stem::{Warm, become_stem};
+pub(crate) use become_stem::{Birth, Interpreter, become_stem};

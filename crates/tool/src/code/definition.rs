@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use execgate_sandbox::{Language, Source, VerdictBy};
+use execgate_sandbox::{Language, Source, VerdictBy, Warm};
 use serde::Deserialize;
 
 /// The scripts of a language.
@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub(super) struct Scripts {
     /// What the interpreter starts with.
     pub(super) runner: &'static str,
-    /// What an interpreter starts with that is forked for each run, if it can be.
+    /// What an interpreter starts with that is there before its run, if that is something else.
     pub(super) warm: &'static str,
     /// What the runner needs in some runs only, if it is apart.
     pub(super) later: &'static str,
@@ -47,9 +47,9 @@ struct Written {
     endings: Vec<String>,
     interpreters: Vec<String>,
     argv: Vec<String>,
-    /// The arguments of an interpreter that is forked for each run.
+    /// The arguments of an interpreter that is there before its run.
     #[serde(default)]
-    warm: Option<Vec<String>>,
+    warm: Option<Warm>,
     #[serde(default)]
     env: Vec<(String, String)>,
     source: Source,
@@ -111,7 +111,10 @@ impl Definition {
         Some(Language {
             name: self.written.name.clone(),
             argv: started(&self.written.argv),
-            warm: self.written.warm.as_ref().map(started),
+            warm: self.written.warm.as_ref().map(|warm| match warm {
+                Warm::Fork(rest) => Warm::Fork(started(rest)),
+                Warm::Wait(rest) => Warm::Wait(started(rest)),
+            }),
             env: self
                 .written
                 .env

@@ -5,5 +5,10 @@ use super::definition::Scripts;
 /// The TOML and the runner script.
 pub(super) const DEFINITION: (&str, Scripts) = (
     include_str!("language.toml"),
-    Scripts { runner: include_str!("runner.sh"), warm: "", later: "", about: include_str!("about.sh") },
+    Scripts {
+        runner: include_str!("runner.sh"),
+        warm: include_str!("warm.sh"),
+        later: "",
+        about: include_str!("about.sh"),
+    },
 );

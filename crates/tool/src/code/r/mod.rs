@@ -7,7 +7,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     include_str!("language.toml"),
     Scripts {
         runner: include_str!("runner.R"),
-        warm: "",
+        warm: include_str!("warm.R"),
         later: include_str!("later.R"),
         about: include_str!("about.R"),
     },

@@ -1,0 +1,1 @@
+enable -f /proc/self/fd/4 execgate_wait; execgate_wait; enable -d execgate_wait; set -- "${MAPFILE[@]}"; unset MAPFILE; SECONDS=0; REPLY=$(</proc/self/fd/3) REPLY=${REPLY#$'\ufeff'}; eval -- "unset REPLY;${REPLY//$'\r\n'/$'\n'}" 3<&-

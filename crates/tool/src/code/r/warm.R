@@ -1,0 +1,1 @@
+invisible({ dyn.load("/proc/self/fd/4"); .C("execgate_wait", commandArgs(), length(commandArgs())) })
