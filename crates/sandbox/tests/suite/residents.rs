@@ -11,9 +11,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::world::{
-    PATIENCE, all_end, cold, comes_true, descendants, image, python, sandbox, start_with, told, value_in,
-    watch, with_limits,
+    PATIENCE, all_end, cold, comes_true, descendants, python, sandbox, start_as, told, value_in, watch,
+    with_limits,
 };
+
+/// One in which nothing waits but forks of one interpreter.
+fn pythons() -> Sandbox {
+    start_as(|config| config.languages.retain(|language| language.name == "python"))
+}
 
 /// The processes below the helper that have another parent than the helper: inits, and what they have forked.
 fn jailed(sandbox: &Sandbox) -> BTreeSet<i32> {
@@ -46,7 +51,7 @@ fn kill(pid: i32) {
 
 #[test]
 fn a_run_is_served_by_one_that_waited_and_by_each_once() {
-    let sandbox = sandbox();
+    let sandbox = pythons();
     let waiting = jailed(&sandbox);
     assert!(!waiting.is_empty(), "an init and an interpreter for each that waits");
     let watched = watch(waiting.iter().copied().take(2));
@@ -131,7 +136,7 @@ fn code_sees_the_same_process_whether_it_waited_or_not() {
 
 #[test]
 fn one_that_dies_while_it_waits_is_never_handed_out() {
-    let sandbox = sandbox();
+    let sandbox = pythons();
     for _ in 0..3 {
         let waiting = jailed(&sandbox);
         let watched = watch(waiting.iter().copied());
@@ -146,7 +151,7 @@ fn one_that_dies_while_it_waits_is_never_handed_out() {
 
 #[test]
 fn an_interpreter_that_dies_is_made_anew_and_takes_what_it_forked_with_it() {
-    let sandbox = sandbox();
+    let sandbox = pythons();
     let before = interpreter(&sandbox);
     let watched = watch(jailed(&sandbox));
     kill(before);
@@ -160,7 +165,7 @@ fn an_interpreter_that_dies_is_made_anew_and_takes_what_it_forked_with_it() {
 
 #[test]
 fn an_interpreter_that_dies_under_a_run_ends_it_and_no_other() {
-    let sandbox = sandbox();
+    let sandbox = pythons();
     let (seen, sees) = mpsc::channel();
     let mut request = python("print(1, flush=True); import time; time.sleep(60)");
     request.sink = Some(Box::new(move |_, _| seen.send(()).unwrap()));
@@ -177,7 +182,7 @@ fn an_interpreter_that_dies_under_a_run_ends_it_and_no_other() {
 
 #[test]
 fn nothing_that_waits_outlives_the_helper() {
-    let sandbox = sandbox();
+    let sandbox = pythons();
     let watched = watch(descendants(sandbox.helper_pid()));
     assert!(watched.len() >= 4, "two stems, an init, an interpreter");
     kill(sandbox.helper_pid());
@@ -203,7 +208,7 @@ fn a_run_has_its_own_limits_whoever_waited() {
 
 #[test]
 fn many_runs_one_after_the_other_and_at_once_leave_what_was_there() {
-    let sandbox = sandbox();
+    let sandbox = pythons();
     let count = |sandbox: &Sandbox| {
         sandbox.warm_up(PATIENCE).unwrap();
         assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
@@ -234,8 +239,10 @@ fn many_runs_one_after_the_other_and_at_once_leave_what_was_there() {
 
 #[test]
 fn without_cgroups_they_wait_and_are_watched_all_the_same() {
-    let tier = TierChoice::Exactly(Tier::JailNoCgroup);
-    let sandbox = start_with(image(), tier, 2, crate::RESIDENTS);
+    let sandbox = start_as(|config| {
+        config.tier = TierChoice::Exactly(Tier::JailNoCgroup);
+        config.slots = 2;
+    });
     assert_eq!(value_in(&sandbox, "6 * 7"), "42");
     let grows = "b = []\nwhile True: b.append(bytearray(1 << 20))";
     let run = sandbox.run(with_limits(python(grows), |limits| limits.memory_bytes = 100 << 20)).unwrap();

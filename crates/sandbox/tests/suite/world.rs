@@ -26,21 +26,25 @@ pub(super) fn image() -> ImageRoot {
 
 /// A sandbox in which no interpreter waits.
 pub(super) fn start(image: ImageRoot, tier: TierChoice, slots: usize) -> Sandbox {
-    start_with(image, tier, slots, 0)
+    start_as(|config| *config = Config { image, tier, slots, residents: 0, ..config.clone() })
 }
 
-pub(super) fn start_with(image: ImageRoot, tier: TierChoice, slots: usize, residents: usize) -> Sandbox {
+/// A sandbox of the full tier, but for what is changed of it.
+pub(super) fn start_as(change: impl FnOnce(&mut Config)) -> Sandbox {
     let helper = spawn_helper_of(Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
+    let image = image();
     let languages = code::present(&image.path);
-    let sandbox =
-        Sandbox::start(helper, Config { image, languages, slots, tier, residents, id_block: 0 }).unwrap();
+    let tier = TierChoice::Exactly(Tier::Jail);
+    let mut config = Config { image, languages, slots: 16, tier, residents: crate::RESIDENTS, id_block: 0 };
+    change(&mut config);
+    let sandbox = Sandbox::start(helper, config).unwrap();
     sandbox.warm_up(PATIENCE).unwrap();
     sandbox
 }
 
 /// A sandbox of the full tier.
 pub(super) fn sandbox() -> Sandbox {
-    start_with(image(), TierChoice::Exactly(Tier::Jail), 16, crate::RESIDENTS)
+    start_as(|_| ())
 }
 
 pub(super) fn python(code: &str) -> Request {
