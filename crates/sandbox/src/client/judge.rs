@@ -21,6 +21,10 @@ pub(super) enum Because {
 /// Gives the verdict.
 pub(super) fn verdict(because: Option<Because>, end: End, counters: &Counters) -> Verdict {
     match because {
+        // It had ended before it was asked to; collecting its files may take longer than it had left.
+        Some(Because::Deadline | Because::Cancelled) if matches!(end, End::Exited { .. }) => {
+            by_itself(end, counters)
+        }
         Some(Because::Value) => Verdict::Value,
         Some(Because::Exception) => limit_met(counters).unwrap_or(Verdict::Exception),
         Some(Because::Deadline) => Verdict::Timeout,
@@ -96,6 +100,13 @@ mod tests {
         assert_eq!(verdict(None, End::Exited { status: 9 }, &CALM), Verdict::Limit(LimitKind::Killed));
         assert_eq!(verdict(None, End::Lost, &CALM), Verdict::Limit(LimitKind::Killed));
         assert_eq!(verdict(Some(Because::Exception), End::Killed, &CALM), Verdict::Exception);
+    }
+
+    #[test]
+    fn what_had_ended_by_itself_was_not_ended_by_a_clock() {
+        assert_eq!(verdict(Some(Because::Deadline), exited(0), &CALM), Verdict::Value);
+        assert_eq!(verdict(Some(Because::Cancelled), exited(3), &CALM), Verdict::Exit(3));
+        assert_eq!(verdict(Some(Because::Deadline), End::Lost, &CALM), Verdict::Timeout);
     }
 
     #[test]

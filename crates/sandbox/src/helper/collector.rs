@@ -4,6 +4,7 @@
 //! Sole boundary for guest paths. Every change here needs a second reader: names, links and kinds of what it meets
 //! are of the guest's making, and where a kill is slow the guest may still be changing them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -29,6 +30,9 @@ const NAMES_MAX: usize = 20_000;
 
 /// CPU time, in seconds: more than looking at every name and copying every byte takes.
 const CPU_S: u64 = 5;
+
+/// What it may hold in memory: names of the longest paths that there can be, and one file.
+const DATA_BYTES: u64 = 128 << 20;
 
 /// What a parcel may hold beside the files' content.
 const PARCEL_MARGIN_BYTES: u64 = 16 << 20;
@@ -78,7 +82,8 @@ fn give_up_rights<K: Kernel>(kernel: &K, guest: Guest) -> io::Result<()> {
     kernel.die_with_parent()?;
     kernel.not_dumpable()?;
     kernel.no_new_privileges()?;
-    kernel.limit(Resource::Cpu, CPU_S)
+    kernel.limit(Resource::Cpu, CPU_S)?;
+    kernel.limit(Resource::Data, DATA_BYTES)
 }
 
 fn collect() -> io::Result<()> {
@@ -95,7 +100,9 @@ fn collect() -> io::Result<()> {
 /// Finds the files that are wanted and writes them, in the order of their paths.
 fn gather(tree: BorrowedFd<'_>, wanted: &Collect, to: &mut impl Write) -> io::Result<()> {
     let patterns: Vec<_> = wanted.patterns.iter().filter_map(|text| matcher(text)).collect();
-    let mut found = Vec::new();
+    let files_max = usize::try_from(wanted.files_max).unwrap_or(usize::MAX);
+    // No more are kept than will be written, and the one that says that there are more.
+    let mut found = BTreeSet::new();
     for (root, prefix) in [("home", ""), ("tmp", "/tmp/")] {
         // Whoever did not speak of /tmp does not want what programs leave there.
         let here: Vec<_> =
@@ -104,19 +111,20 @@ fn gather(tree: BorrowedFd<'_>, wanted: &Collect, to: &mut impl Write) -> io::Re
             walk(tree, root, &mut |name| {
                 let path = format!("{prefix}{name}");
                 if here.iter().any(|pattern| pattern.is_match(&path)) {
-                    found.push((path, format!("{root}/{name}")));
+                    found.insert((path, root));
+                    if found.len() > files_max.saturating_add(1) {
+                        found.pop_last();
+                    }
                 }
             });
         }
     }
-    found.sort_unstable();
-    found.dedup();
     let mut left = wanted.total_bytes_max;
-    let files_max = usize::try_from(wanted.files_max).unwrap_or(usize::MAX);
-    for (at, (path, inside)) in found.into_iter().enumerate() {
+    for (at, (path, root)) in found.into_iter().enumerate() {
         if at >= files_max {
             return write_file(to, &CollectedFile { path, content: Err(NotCollected::Many) });
         }
+        let inside = format!("{root}/{}", path.strip_prefix("/tmp/").unwrap_or(&path));
         let content = read_file(tree, &inside, wanted.file_bytes_max, left);
         left -= content.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).min(left);
         write_file(to, &CollectedFile { path, content })?;
