@@ -9,7 +9,7 @@ use execgate_sandbox::{Request, Sandbox, Verdict};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
-use crate::{Profiles, code};
+use crate::{Profiles, code, guest_json};
 
 /// How long a language may take to tell about itself; R takes most of a second where it has many packages.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
@@ -87,12 +87,14 @@ fn describe(profiles: &Profiles) -> (Value, bool) {
     (Value::Object(described), complete)
 }
 
-fn ask(sandbox: &Arc<Sandbox>, definition: &code::Definition) -> Option<Value> {
+fn ask(sandbox: &Arc<Sandbox>, definition: &code::Definition) -> Option<Map<String, Value>> {
     let mut request = Request::new(definition.name(), definition.about());
     request.limits.wall = TOLD_WITHIN;
     request.limits.output_bytes = TOLD_BYTES_MAX;
     match sandbox.run(request) {
-        Ok(run) if run.verdict == Verdict::Value => serde_json::from_slice(&run.stdout).ok(),
+        Ok(run) if run.verdict == Verdict::Value => {
+            str::from_utf8(&run.stdout).ok().and_then(guest_json::object)
+        }
         Ok(run) => {
             let verdict = format!("{:?}", run.verdict);
             tracing::warn!(language = definition.name(), verdict, "a language did not tell about itself");

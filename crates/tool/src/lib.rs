@@ -5,6 +5,7 @@
 pub mod builtin;
 mod catalogue;
 pub mod code;
+mod guest_json;
 mod interpreter;
 mod port;
 mod pure;

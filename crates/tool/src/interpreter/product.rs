@@ -47,15 +47,20 @@ pub(super) fn product(wanted: &Wanted, run: Run) -> Product {
         }
     };
     let enforced = serde_json::to_value(&run.enforced).unwrap_or_default();
-    let (results, left_out) = rich::results(&run.displays);
+    // What nobody asked for is not read.
+    let shown = wanted.rich.then(|| rich::results(&run.displays));
+    let left_out = shown.as_ref().is_some_and(|(_, left_out)| *left_out);
     let envelope = Envelope {
         language: wanted.language.clone(),
         stdout: run.stdout,
         stderr: run.stderr,
         result: if verdict == Verdict::Value { run.value } else { None },
         error,
-        truncated: run.truncated || (wanted.rich && left_out),
-        extras: Extras { results: wanted.rich.then_some(results), files: wanted.files.then_some(run.files) },
+        truncated: run.truncated || left_out,
+        extras: Extras {
+            results: shown.map(|(results, _)| results),
+            files: wanted.files.then_some(run.files),
+        },
     };
     let (result, error) = envelope.into_value(wanted.output_max);
     Product { verdict, result, error, enforced }

@@ -1,22 +1,14 @@
 //! Rich results as the answer shows them. What a guest displays is text of its own making: only known keys pass,
 //! and only values that a receipt can be made of.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::bounds::RICH_BYTES_MAX;
+use crate::guest_json;
 
 /// What a result may hold; the names are those of E2B's code interpreter.
 const KEYS: [&str; 11] =
     ["text", "html", "markdown", "svg", "png", "jpeg", "pdf", "latex", "json", "javascript", "data"];
-
-/// What the JSON parser keeps for itself.
-const PRIVATE_KEY: &str = "$serde_json::private";
-
-/// How deeply a value may be nested: less than a receipt can digest, with room for what wraps it.
-const NESTING_MAX: usize = 64;
-
-/// From here on integers are written as text, since readers of JSON round them (RFC 7493, section 2.2).
-const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The rich results that a run displayed, as an answer shows them, and whether something was left out.
 #[must_use]
@@ -36,42 +28,13 @@ pub fn results(displays: &[String]) -> (Vec<Value>, bool) {
 }
 
 fn result(text: &str) -> Option<Value> {
-    // The parser's private key lets a text nest more deeply than the parser allows.
-    if text.contains(PRIVATE_KEY) {
-        return None;
-    }
-    let Ok(Value::Object(told)) = serde_json::from_str(text) else { return None };
-    let kept = told.into_iter().filter_map(|(key, value)| {
-        let passes = match key.as_str() {
-            "json" | "data" => value,
-            "is_main_result" if value.is_boolean() => value,
-            known if KEYS.contains(&known) && value.is_string() => value,
-            _ => return None,
-        };
-        Some((key, exact(passes, NESTING_MAX)?))
+    let kept = guest_json::object(text)?.into_iter().filter(|(key, value)| match key.as_str() {
+        "json" | "data" => true,
+        "is_main_result" => value.is_boolean(),
+        known => KEYS.contains(&known) && value.is_string(),
     });
     let kept: Map<_, _> = kept.collect();
     (!kept.is_empty()).then_some(Value::Object(kept))
-}
-
-/// The value with every number as readers hold it; `None` where it is nested too deeply.
-fn exact(value: Value, depth: usize) -> Option<Value> {
-    let depth = depth.checked_sub(1)?;
-    Some(match value {
-        Value::Number(number) if is_rounded(&number) => Value::String(number.to_string()),
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(|item| exact(item, depth)).collect::<Option<_>>()?)
-        }
-        Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(key, field)| Some((key, exact(field, depth)?)));
-            Value::Object(fields.collect::<Option<_>>()?)
-        }
-        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
-    })
-}
-
-fn is_rounded(number: &Number) -> bool {
-    number.as_f64().is_none_or(|value| value.abs() >= FIRST_INEXACT)
 }
 
 #[cfg(test)]
@@ -101,9 +64,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_readers_would_round_are_text() {
-        let (got, _) = shown(&[r#"{"data": {"a": [9007199254740993, 1.5, 1e30, -3]}}"#]);
-        assert_eq!(got, [json!({"data": {"a": ["9007199254740993", 1.5, "1e+30", -3]}})]);
+    fn layers_within_the_parsers_private_key_are_texts() {
+        // As a guest may write it: a key that is escaped, a text that would be parsed anew.
+        let mut layers = "1".to_owned();
+        for _ in 0..10 {
+            let text = format!("{}{layers}{}", "[".repeat(120), "]".repeat(120));
+            layers = format!("{{\"\\u0024serde_json::private::RawValue\": {}}}", json!(text));
+        }
+        let (got, left_out) = shown(&[&format!("{{\"json\": {layers}}}")]);
+        assert_eq!((got.len(), left_out), (1, false));
+        assert!(got[0]["json"]["$serde_json::private::RawValue"].is_string());
     }
 
     #[test]
