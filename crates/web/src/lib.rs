@@ -11,6 +11,7 @@ pub mod fuzz;
 mod house;
 mod http;
 mod openapi;
+mod patient;
 mod problem;
 mod render;
 mod router;

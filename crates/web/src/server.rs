@@ -13,10 +13,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use crate::patient::Patient;
 use crate::upload;
 
 /// How long the head of a request may take.
@@ -80,6 +82,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
+                without_delay(&stream);
                 let connection = graceful.watch(connection(stream, router.clone()));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
@@ -96,12 +99,18 @@ pub async fn serve(
     tokio::time::timeout(limits.drain, graceful.shutdown()).await.map_err(|_| ServerError::Undrained { open })
 }
 
-/// One HTTP/1.1 connection, with its time limits.
-fn connection(stream: TcpStream, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
-    // Small answers must not wait for the peer's delayed acknowledgement.
+/// Small answers must not wait for the peer's delayed acknowledgement.
+fn without_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
+}
+
+/// One HTTP/1.1 connection, with its time limits.
+fn connection<S>(stream: S, router: Router) -> impl GracefulConnection<Error = hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
         async move { router.oneshot(arrived(request)).await }
@@ -110,7 +119,7 @@ fn connection(stream: TcpStream, router: Router) -> impl GracefulConnection<Erro
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEADER_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
 }
 
 /// A request as the router knows it.
@@ -128,4 +137,25 @@ fn arrived(request: hyper::Request<Incoming>) -> Request {
 async fn pause_after(error: &io::Error) {
     tracing::warn!(%error, "accepting a connection failed");
     tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::time::timeout;
+
+    use super::connection;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_ends_with_its_connection() {
+        let (ours, mut theirs) = duplex(1 << 10);
+        let router = Router::new().route("/", get(|| async { vec![0; 1 << 20] }));
+        theirs.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let ended = timeout(Duration::from_hours(1), connection(ours, router)).await;
+        assert!(ended.unwrap().is_err());
+    }
 }

@@ -92,15 +92,26 @@ impl Envelope {
     }
 }
 
-/// A file as the answer shows it: as text where it is text, else as base64; or why it was left behind.
+/// A file as the answer shows it: as text where it is text, else as base64; or why it was left behind. Text that JSON
+/// would make more than twice as long is base64 too: a control character is six bytes there.
 #[must_use]
 pub fn file_json(file: &CollectedFile) -> Value {
     let path = &file.path;
     match file.content.as_ref().map(|bytes| (bytes, str::from_utf8(bytes))) {
-        Ok((_, Ok(text))) => json!({"path": path, "content": text}),
-        Ok((bytes, Err(_))) => json!({"path": path, "content_base64": STANDARD.encode(bytes)}),
+        Ok((_, Ok(text))) if escaped_length(text) <= 2 * text.len() => json!({"path": path, "content": text}),
+        Ok((bytes, _)) => json!({"path": path, "content_base64": STANDARD.encode(bytes)}),
         Err(why) => json!({"path": path, "error": why.to_string()}),
     }
+}
+
+/// How long a text is within a JSON string, in bytes.
+fn escaped_length(text: &str) -> usize {
+    let of = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(of).sum()
 }
 
 #[cfg(test)]
@@ -109,7 +120,7 @@ mod tests {
     use execgate_sandbox::{CollectedFile, NotCollected};
     use serde_json::json;
 
-    use super::{Envelope, Extras};
+    use super::{Envelope, Extras, escaped_length, file_json};
 
     fn envelope(stdout: &str, result: Option<&str>) -> Envelope {
         Envelope {
@@ -145,6 +156,18 @@ mod tests {
             {"path": "c", "error": "larger than a file may be"}
         ]);
         assert_eq!(value["files"], expected);
+    }
+
+    #[test]
+    fn text_that_json_would_blow_up_is_base64() {
+        let told = |text: &str| file_json(&CollectedFile { path: "a".to_owned(), content: Ok(text.into()) });
+        for text in ["", "\"\"\n", "\u{1b}[1mbold", "é\u{7f}"] {
+            assert_eq!(told(text), json!({"path": "a", "content": text}));
+        }
+        assert_eq!(told("\u{1}\u{2}\u{3}"), json!({"path": "a", "content_base64": "AQID"}));
+        for text in ["\"\\\n\r\t\u{8}\u{c}\u{b}", "é\u{7f}\u{1f}"] {
+            assert_eq!(escaped_length(text), json!(text).to_string().len() - 2);
+        }
     }
 
     #[test]

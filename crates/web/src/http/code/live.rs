@@ -8,7 +8,8 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
@@ -17,7 +18,7 @@ use execgate_model::{Progress, Proposal, Watcher};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Frame;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, Interval, interval_at};
 
 use super::text::Text;
@@ -28,11 +29,35 @@ use crate::render::CodeWords;
 /// How often something is said while nothing happens, so that nobody in between takes the line for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What was seen of the run. Bounded by the output that a run may keep.
-enum Seen {
-    Started,
-    Stdout(Vec<u8>),
-    Stderr(Vec<u8>),
+/// A stream of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// What was seen of the run and not told yet, joined by stream, the one that spoke first in front. Bounded by the
+/// output that a run may keep, in however many pieces it comes.
+#[derive(Debug, Clone, Default)]
+struct Untold(Arc<Mutex<Vec<(Stream, Vec<u8>)>>>);
+
+impl Untold {
+    fn add(&self, progress: Progress<'_>) {
+        let (stream, bytes) = match progress {
+            Progress::Started => return,
+            Progress::Stdout(bytes) => (Stream::Stdout, bytes),
+            Progress::Stderr(bytes) => (Stream::Stderr, bytes),
+        };
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match streams.iter_mut().find(|(known, _)| *known == stream) {
+            Some((_, joined)) => joined.extend_from_slice(bytes),
+            None => streams.push((stream, bytes.to_vec())),
+        }
+    }
+
+    fn take(&self) -> Vec<(Stream, Vec<u8>)> {
+        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 type Walk = Pin<Box<dyn Future<Output = Result<Passage, Refusal>> + Send>>;
@@ -43,31 +68,33 @@ pub(super) async fn respond(
     mut proposal: Proposal,
     words: Arc<CodeWords>,
 ) -> Result<Response, Problem> {
-    let (sender, mut seen) = unbounded_channel();
+    let untold = Untold::default();
+    let (signal, mut seen) = channel(1);
+    let unseen = untold.clone();
     proposal.watcher = Some(Watcher::new(move |progress| {
-        let seen = match progress {
-            Progress::Started => Seen::Started,
-            Progress::Stdout(bytes) => Seen::Stdout(bytes.to_vec()),
-            Progress::Stderr(bytes) => Seen::Stderr(bytes.to_vec()),
-        };
-        // Nobody listens any more; the run goes on if it has a nonce, and is being cancelled if not.
-        let _gone = sender.send(seen);
+        unseen.add(progress);
+        // One that waits is enough. If nobody listens any more, the run goes on if it has a nonce, and is being
+        // cancelled if not.
+        let _waits_or_gone = signal.try_send(());
     }));
     let mut walk: Walk = Box::pin(async move { house.parts.corridor.walk(proposal, words).await });
     let mut ended = None;
     tokio::select! {
         biased;
-        Some(Seen::Started) = seen.recv() => {}
+        Some(()) = seen.recv() => {}
         // A replay, or a refusal.
         walked = &mut walk => ended = Some(walked?),
     }
     let mut live = Live {
         walk: ended.is_none().then_some(walk),
         seen,
+        untold,
         texts: Default::default(),
         ready: VecDeque::new(),
         keep_alive: interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE),
     };
+    // The signal that was taken above may have told of output too.
+    live.show();
     if let Some(passage) = ended {
         live.finish(Ok(passage));
     }
@@ -80,7 +107,9 @@ pub(super) async fn respond(
 struct Live {
     /// None once it has ended.
     walk: Option<Walk>,
-    seen: UnboundedReceiver<Seen>,
+    /// Says that there is something untold.
+    seen: Receiver<()>,
+    untold: Untold,
     /// Of stdout and stderr.
     texts: [Text; 2],
     ready: VecDeque<Bytes>,
@@ -88,23 +117,22 @@ struct Live {
 }
 
 impl Live {
-    fn show(&mut self, seen: &Seen) {
-        let [out, err] = &mut self.texts;
-        let (name, text) = match seen {
-            Seen::Started => return,
-            Seen::Stdout(bytes) => ("stdout", out.push(bytes)),
-            Seen::Stderr(bytes) => ("stderr", err.push(bytes)),
-        };
-        if !text.is_empty() {
-            self.ready.push_back(event(name, &json!({"text": text})));
+    fn show(&mut self) {
+        for (stream, bytes) in self.untold.take() {
+            let [out, err] = &mut self.texts;
+            let (name, text) = match stream {
+                Stream::Stdout => ("stdout", out.push(&bytes)),
+                Stream::Stderr => ("stderr", err.push(&bytes)),
+            };
+            if !text.is_empty() {
+                self.ready.push_back(event(name, &json!({"text": text})));
+            }
         }
     }
 
     /// The last events. What was seen before the end comes before it.
     fn finish(&mut self, walked: Result<Passage, Refusal>) {
-        while let Ok(seen) = self.seen.try_recv() {
-            self.show(&seen);
-        }
+        self.show();
         let [out, err] = &mut self.texts;
         for (name, text) in [("stdout", out.end()), ("stderr", err.end())] {
             if !text.is_empty() {
@@ -152,8 +180,8 @@ impl HttpBody for Live {
             if self.walk.is_none() {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(Some(seen)) = self.seen.poll_recv(context) {
-                self.show(&seen);
+            if self.seen.poll_recv(context) == Poll::Ready(Some(())) {
+                self.show();
                 continue;
             }
             if let Some(Poll::Ready(walked)) = self.walk.as_mut().map(|walk| walk.as_mut().poll(context)) {
@@ -167,5 +195,25 @@ impl HttpBody for Live {
             }
             return Poll::Pending;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::Progress;
+
+    use super::{Stream, Untold};
+
+    #[test]
+    fn pieces_that_nobody_takes_are_joined_by_stream() {
+        let untold = Untold::default();
+        untold.add(Progress::Started);
+        for _ in 0..1000 {
+            untold.add(Progress::Stderr(b"e"));
+            untold.add(Progress::Stdout(b"o"));
+        }
+        let joined = [(Stream::Stderr, vec![b'e'; 1000]), (Stream::Stdout, vec![b'o'; 1000])];
+        assert_eq!(untold.take(), joined);
+        assert_eq!(untold.take(), []);
     }
 }
