@@ -1,5 +1,9 @@
 //! What an agent proposes, after a door has read it and before any room has judged it.
 
+use core::any::Any;
+use core::fmt;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -85,9 +89,26 @@ pub struct Credential {
     pub bytes: Vec<u8>,
 }
 
-impl core::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential").field("rail", &self.rail).finish_non_exhaustive()
+    }
+}
+
+/// The place that a large request takes up for as long as its body is in memory. Dropping it gives it back.
+#[derive(Clone, Default)]
+pub struct BodyPlace(Option<Arc<dyn Any + Send + Sync>>);
+
+impl BodyPlace {
+    /// Keeps what gives the place back when it is dropped.
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(place)))
+    }
+}
+
+impl fmt::Debug for BodyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "BodyPlace(large)" } else { "BodyPlace(small)" })
     }
 }
 
@@ -108,10 +129,12 @@ pub struct Proposal {
     pub nonce: Option<Nonce>,
     /// Who asks.
     pub caller: Caller,
-    /// An approval artifact, unread.
-    pub approval: Option<Value>,
+    /// An approval artifact, unread: its JSON text.
+    pub approval: Option<String>,
     /// A payment credential, unread.
     pub credential: Option<Credential>,
     /// Who sees the output as it comes, if anybody.
     pub watcher: Option<Watcher>,
+    /// What it takes up in memory.
+    pub place: BodyPlace,
 }

@@ -1,7 +1,8 @@
 //! Proposals, written as a test thinks of them.
 
 use execgate_model::{
-    ActionName, Caller, Credential, Effect, Identity, Nonce, Proposal, RunOptions, Surface, TenantId,
+    ActionName, BodyPlace, Caller, Credential, Effect, Identity, Nonce, Proposal, RunOptions, Surface,
+    TenantId,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub fn ask(action: &str) -> Ask {
         approval: None,
         credential: None,
         watcher: None,
+        place: BodyPlace::default(),
     })
 }
 

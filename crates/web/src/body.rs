@@ -1,65 +1,95 @@
 //! Reading a body: its type, its size, its time, and strict JSON.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use execgate_model::BodyPlace;
 use execgate_receipt::parse_strict;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
 /// The largest body, in bytes: 4 MiB of files as base64, or as escaped text, and the rest.
 const BODY_MAX: usize = 8 << 20;
 
-/// Up to this many bytes a body needs no place of its own; most calls are far smaller.
-const SMALL_MAX: usize = 1 << 20;
+/// What of a body takes one place, in bytes. Most calls are smaller, and need none.
+const PLACE_BYTES: usize = 64 << 10;
 
-/// Larger bodies that are held at once: what bounds the memory that callers can fill by sending slowly.
-static LARGE: Semaphore = Semaphore::const_new(16);
+/// Places for larger bodies, 128 MiB together: what bounds the memory that callers fill by sending slowly, or by
+/// waiting for the end of another run.
+const PLACES: usize = (128 << 20) / PLACE_BYTES;
+
+/// The longest approval artifact as JSON, in bytes.
+const ARTIFACT_MAX: usize = 64 << 10;
 
 /// How long a whole body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// Reads a body as one JSON object.
-pub(crate) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
-    if !is_json(headers) {
-        return Err(Problem::content_type());
-    }
-    // What says that it is too large need not be waited for.
-    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
-        return Err(Problem::too_large(BODY_MAX));
-    }
-    let read = tokio::time::timeout(BODY_TIME, whole(body)).await;
-    let (bytes, _place) = read.map_err(|_| Problem::slow_body())??;
-    let value = parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))?;
-    if let Value::Object(fields) = value {
-        Ok(fields)
-    } else {
-        Err(Problem::bad_field("", "the body must be a JSON object"))
+/// The bodies of one gateway.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    places: Arc<Semaphore>,
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(PLACES)) }
     }
 }
 
-/// Reads a body to its end, and holds a place among the large ones for as long as a large one is held.
-async fn whole(mut body: Body) -> Result<(Vec<u8>, Option<SemaphorePermit<'static>>), Problem> {
-    let mut bytes = Vec::new();
-    let mut place = None;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::bad_request("broken-body", "the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let length = bytes.len() + data.len();
-        if length > BODY_MAX {
+impl Bodies {
+    /// Reads a body as one JSON object. What it takes up is to be kept for as long as its fields are.
+    pub(crate) async fn json_object(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Map<String, Value>, BodyPlace), Problem> {
+        if !is_json(headers) {
+            return Err(Problem::content_type());
+        }
+        // What says that it is too large need not be waited for.
+        if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > BODY_MAX {
             return Err(Problem::too_large(BODY_MAX));
         }
-        if length > SMALL_MAX && place.is_none() {
-            place = Some(LARGE.try_acquire().map_err(|_| Problem::many_large_bodies())?);
+        let read = tokio::time::timeout(BODY_TIME, self.whole(body)).await;
+        let (bytes, place) = read.map_err(|_| Problem::slow_body())??;
+        let value = parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))?;
+        if let Value::Object(fields) = value {
+            Ok((fields, place.map(BodyPlace::new).unwrap_or_default()))
+        } else {
+            Err(Problem::bad_field("", "the body must be a JSON object"))
         }
-        bytes.extend_from_slice(&data);
     }
-    Ok((bytes, place))
+
+    /// Reads a body to its end, and takes places for it as it grows.
+    async fn whole(&self, mut body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
+        let mut bytes = Vec::new();
+        let mut place: Option<OwnedSemaphorePermit> = None;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::bad_request("broken-body", "the body broke off"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let length = bytes.len() + data.len();
+            if length > BODY_MAX {
+                return Err(Problem::too_large(BODY_MAX));
+            }
+            let held = place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            if let Ok(wanted @ 1..) = u32::try_from((length / PLACE_BYTES).saturating_sub(held)) {
+                let more = Arc::clone(&self.places).try_acquire_many_owned(wanted);
+                let more = more.map_err(|_| Problem::many_large_bodies())?;
+                match &mut place {
+                    Some(place) => place.merge(more),
+                    None => place = Some(more),
+                }
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes, place))
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -79,6 +109,16 @@ impl Fields {
     /// A field of any type; null is as good as absent.
     pub(crate) fn any(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// An approval artifact, as its JSON text.
+    pub(crate) fn artifact(&mut self) -> Result<Option<String>, Problem> {
+        let text = self.any("approval_artifact").map(|artifact| artifact.to_string());
+        if text.as_ref().is_some_and(|text| text.len() > ARTIFACT_MAX) {
+            let detail = format!("an approval artifact is at most {ARTIFACT_MAX} bytes");
+            return Err(Problem::bad_field("/approval_artifact", detail));
+        }
+        Ok(text)
     }
 
     /// A switch, which is off where it is absent.
@@ -114,5 +154,50 @@ impl Fields {
                 Err(Problem::bad_field(format!("/{place}"), format!("unknown field `{name}`")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::header::CONTENT_TYPE;
+    use axum::http::{HeaderMap, HeaderValue};
+    use execgate_model::BodyPlace;
+    use serde_json::{Value, json};
+
+    use super::{ARTIFACT_MAX, Bodies, Fields, PLACE_BYTES, PLACES};
+
+    async fn read(bodies: &Bodies, length: usize) -> Result<BodyPlace, &'static str> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let body = Body::from("{}".to_owned() + &" ".repeat(length - 2));
+        let read = bodies.json_object(&headers, body).await;
+        read.map(|(_, place)| place).map_err(|problem| problem.code())
+    }
+
+    #[tokio::test]
+    async fn a_large_body_has_its_places_for_as_long_as_its_fields_are_kept() {
+        let bodies = Bodies::default();
+        let kept = read(&bodies, 3 * PLACE_BYTES).await.unwrap();
+        assert_eq!(bodies.places.available_permits(), PLACES - 3);
+        let others = bodies.places.acquire_many(2045).await.unwrap();
+        assert_eq!(read(&bodies, PLACE_BYTES).await.unwrap_err(), "many-large-bodies");
+        read(&bodies, PLACE_BYTES - 1).await.unwrap();
+        drop(kept);
+        read(&bodies, 3 * PLACE_BYTES).await.unwrap();
+        drop(others);
+        assert_eq!(bodies.places.available_permits(), PLACES);
+    }
+
+    #[test]
+    fn an_approval_artifact_is_kept_as_text_and_bounded() {
+        let artifact = |value: Value| {
+            let Value::Object(fields) = json!({ "approval_artifact": value }) else {
+                unreachable!("an object")
+            };
+            Fields::new(fields).artifact().map_err(|problem| problem.code())
+        };
+        assert_eq!(artifact(json!([0, 0])), Ok(Some("[0,0]".to_owned())));
+        assert_eq!(artifact(Value::Null), Ok(None));
+        assert_eq!(artifact(vec![0; ARTIFACT_MAX / 2].into()), Err("bad-field"));
     }
 }

@@ -6,7 +6,7 @@ use core::str;
 
 use axum::http::header::{FORWARDED, HOST, ORIGIN, VIA};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use execgate_model::{Caller, Identity, Offer, TenantId};
+use execgate_model::{BodyPlace, Caller, Identity, Offer, TenantId};
 use execgate_receipt::parse_strict;
 use serde_json::{Map, Value};
 
@@ -43,10 +43,10 @@ pub fn door(bytes: &[u8]) {
 /// A body of `/execute` is refused in the shape of the surface, or is a proposal with a nonce.
 pub fn execute_call(bytes: &[u8]) {
     let Some(fields) = object(bytes) else { return };
-    match openexec::proposal(fields, caller()) {
+    match openexec::proposal(fields, BodyPlace::default(), caller()) {
         Ok(proposal) => {
             assert!(proposal.nonce.is_some() && proposal.payload.is_object());
-            assert_ne!(proposal.approval, Some(Value::Null));
+            assert_ne!(proposal.approval.as_deref(), Some("null"));
         }
         Err(problem) => is_told(problem),
     }

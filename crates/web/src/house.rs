@@ -9,6 +9,7 @@ use execgate_store::Store;
 use execgate_tool::Languages;
 use serde::Serialize;
 
+use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::figures::Figures;
 use crate::render::ExecuteWords;
@@ -66,13 +67,19 @@ pub struct House {
     pub(crate) parts: HouseParts,
     pub(crate) execute_words: Arc<ExecuteWords>,
     pub(crate) figures: Figures,
+    pub(crate) bodies: Bodies,
 }
 
 impl House {
     /// A gateway of these parts.
     #[must_use]
     pub fn new(parts: HouseParts) -> Self {
-        Self { parts, execute_words: Arc::new(ExecuteWords), figures: Figures::new() }
+        Self {
+            parts,
+            execute_words: Arc::new(ExecuteWords),
+            figures: Figures::new(),
+            bodies: Bodies::default(),
+        }
     }
 
     /// Turns new runs away from now on.

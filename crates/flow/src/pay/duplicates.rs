@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::propose::NonceKey;
 
 /// How many requests may wait for one run; more are told to come back.
-const WAITERS_MAX: usize = 1024;
+const WAITERS_MAX: usize = 256;
 
 #[derive(Debug)]
 struct Flight {

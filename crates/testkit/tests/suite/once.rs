@@ -1,13 +1,14 @@
 //! Exactly once: one nonce, one start, one answer, whoever asks how often.
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use execgate_model::UnixMs;
+use execgate_model::{BodyPlace, Proposal, UnixMs};
 use execgate_receipt::{ReceiptFile, verify};
 use execgate_testkit::{Event, Walked, World, ask, execute, get, until_idle};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, pause, resume};
 
 /// Requests at once: more than any pool of the gateway holds.
 const CROWD: usize = 200;
@@ -42,6 +43,27 @@ async fn two_hundred_requests_with_one_nonce_start_one_run_and_hear_one_answer()
     assert_eq!(record.answer.unwrap().body, first.body);
     let file = ReceiptFile::from_json(&record.receipt.unwrap()).unwrap();
     assert!(verify(&file, &[world.key()]).is_ok());
+}
+
+#[tokio::test]
+async fn a_request_takes_up_its_place_while_it_waits_and_no_longer() {
+    let world = World::free();
+    let walk = |place: &Arc<()>| {
+        let (gate, place) = (world.gate(), BodyPlace::new(Arc::clone(place)));
+        let proposal = Proposal { place, ..ask("blocks").mark("n").nonce("n").into() };
+        tokio::spawn(async move { gate.walk(proposal).await.passage() })
+    };
+    let [runs, waits] = [Arc::new(()), Arc::new(())];
+    let first = walk(&runs);
+    world.journal().until_started(1).await;
+    let second = walk(&waits);
+    pause();
+    until_idle().await;
+    resume();
+    assert_eq!((Arc::strong_count(&runs), Arc::strong_count(&waits)), (1, 2));
+    world.bench().let_go();
+    assert_eq!(first.await.unwrap().answer, second.await.unwrap().answer);
+    assert_eq!(Arc::strong_count(&waits), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

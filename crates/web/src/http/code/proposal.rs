@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use execgate_model::{ActionName, Caller, Effect, Nonce, Offer, Proposal, RunOptions, Surface};
+use execgate_model::{ActionName, BodyPlace, Caller, Effect, Nonce, Offer, Proposal, RunOptions, Surface};
 use execgate_receipt::parse_strict;
 use execgate_tool::code;
 use serde_json::{Map, Value};
@@ -30,7 +30,7 @@ pub(crate) fn read(
 ) -> Result<(Proposal, bool), Problem> {
     let mut fields = Fields::new(fields);
     let (language, words) = language(fields.any("language"), languages)?;
-    let approval = match fields.any("approval_artifact") {
+    let approval = match fields.artifact()? {
         Some(artifact) => Some(artifact),
         None => approval(headers)?,
     };
@@ -51,6 +51,7 @@ pub(crate) fn read(
         approval,
         credential: None,
         watcher: None,
+        place: BodyPlace::default(),
     };
     Ok((proposal, receipt))
 }
@@ -78,10 +79,10 @@ fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Problem> {
     Ok(Some(nonce))
 }
 
-fn approval(headers: &HeaderMap) -> Result<Option<Value>, Problem> {
+fn approval(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(text) = only(headers, APPROVAL)? else { return Ok(None) };
     let artifact = STANDARD.decode(text).ok().and_then(|bytes| parse_strict(&bytes).ok());
-    artifact.map(Some).ok_or_else(|| {
+    artifact.map(|artifact| Some(artifact.to_string())).ok_or_else(|| {
         Problem::bad_request("bad-approval-artifact", "the Approval-Artifact header is not base64 of JSON")
     })
 }
@@ -151,7 +152,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(proposal.nonce.unwrap().as_str(), "k1");
-        assert_eq!((proposal.approval, receipt), (Some(json!({"a": 1})), true));
+        assert_eq!((proposal.approval, receipt), (Some(r#"{"a":1}"#.to_owned()), true));
         assert!(refusal(json!({}), &[("approval-artifact", "no")]).contains("base64"));
         assert!(refusal(json!({}), &[("idempotency-key", "")]).contains("Idempotency-Key"));
     }

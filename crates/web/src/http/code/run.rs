@@ -12,7 +12,6 @@ use execgate_flow::Refusal;
 use execgate_model::{ActionName, Offer, Proposal};
 
 use super::{live, proposal};
-use crate::body::json_object;
 use crate::caller::{Visitor, identify};
 use crate::figures::Service;
 use crate::house::House;
@@ -73,9 +72,11 @@ async fn read(
     body: Body,
     visitor: &Visitor,
 ) -> Result<(Proposal, bool), Problem> {
-    let fields = json_object(headers, body).await?;
+    let (fields, place) = house.bodies.json_object(headers, body).await?;
     let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
-    proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())
+    let (proposal, receipt) =
+        proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
+    Ok((Proposal { place, ..proposal }, receipt))
 }
 
 /// What a request that cannot be read is told where it costs something: its price, whatever its body, since clients

@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use execgate_flow::Passage;
-use execgate_model::{ActionName, Caller, Effect, Nonce, Proposal, RunOptions, Surface};
+use execgate_model::{ActionName, BodyPlace, Caller, Effect, Nonce, Proposal, RunOptions, Surface};
 use execgate_receipt::parse_strict;
 use serde_json::{Map, Value};
 
-use crate::body::{Fields, json_object};
+use crate::body::Fields;
 use crate::caller::identify;
 use crate::figures::Service;
 use crate::house::House;
@@ -37,12 +37,17 @@ pub(crate) async fn execute(State(house): State<Arc<House>>, headers: HeaderMap,
 }
 
 async fn walk(house: &House, headers: &HeaderMap, body: Body, caller: Caller) -> Result<Passage, Problem> {
-    let proposal = proposal(json_object(headers, body).await?, caller)?;
+    let (fields, place) = house.bodies.json_object(headers, body).await?;
+    let proposal = proposal(fields, place, caller)?;
     let words = Arc::clone(&house.execute_words);
     house.parts.corridor.walk(proposal, words).await.map_err(Problem::from)
 }
 
-pub(crate) fn proposal(fields: Map<String, Value>, caller: Caller) -> Result<Proposal, Problem> {
+pub(crate) fn proposal(
+    fields: Map<String, Value>,
+    place: BodyPlace,
+    caller: Caller,
+) -> Result<Proposal, Problem> {
     let mut fields = Fields::new(fields);
     let name = |pointer: &'static str| {
         move |error: execgate_model::IdError| Problem::bad_field(pointer, error.to_string())
@@ -55,9 +60,10 @@ pub(crate) fn proposal(fields: Map<String, Value>, caller: Caller) -> Result<Pro
         options: RunOptions::default(),
         nonce: Some(Nonce::new(fields.text("nonce")?).map_err(name("/nonce"))?),
         caller,
-        approval: fields.any("approval_artifact"),
+        approval: fields.artifact()?,
         credential: None,
         watcher: None,
+        place,
     };
     fields.finish()?;
     Ok(proposal)

@@ -15,7 +15,7 @@ use execgate_receipt::{digest_json, result_digest_of_text};
 use execgate_store::Record;
 use serde_json::{Value, json};
 
-use crate::body::{Fields, json_object};
+use crate::body::Fields;
 use crate::house::House;
 use crate::http;
 use crate::problem::Problem;
@@ -30,7 +30,8 @@ pub(crate) async fn verify(State(house): State<Arc<House>>, headers: HeaderMap, 
 }
 
 async fn judge(house: &House, headers: &HeaderMap, body: Body) -> Result<Option<&'static str>, Problem> {
-    let mut fields = Fields::new(json_object(headers, body).await?);
+    let (fields, _place) = house.bodies.json_object(headers, body).await?;
+    let mut fields = Fields::new(fields);
     let exec_id = fields.text("exec_id")?;
     let receipt = fields.text("receipt")?;
     let result = fields.any("result").unwrap_or(Value::Null);
