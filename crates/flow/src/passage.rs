@@ -259,7 +259,7 @@ impl Refusal {
             Self::SettlementPending { .. } => "settlement-pending",
             Self::StillRunning { .. } => "still-running",
             Self::Busy { rule, .. } => rule,
-            Self::NoSlot(NotStarted::Full) => "full",
+            Self::NoSlot(NotStarted::Full) | Self::NotStarted(NotStarted::Full) => "full",
             Self::NoSlot(_) => "unavailable",
             Self::NotStarted(_) => "not-started",
             Self::Store(_) => "record-failed",

@@ -260,6 +260,9 @@ fn outside_text(refusal: &Refusal) -> String {
     if let Refusal::UnknownAction { action } = refusal {
         return format!("Unknown action: {action}");
     }
+    if let Refusal::NotStarted(full @ NotStarted::Full) = refusal {
+        return full.to_string();
+    }
     // Why is for the operator; the log has it.
     if let Refusal::NoSlot(NotStarted::Fault(_)) = refusal {
         return "this action cannot start now; nothing is charged, try again".to_owned();
@@ -289,7 +292,10 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::SettlementPending { .. } => (StatusCode::PAYMENT_REQUIRED, "settlement-pending"),
         Refusal::StillRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "still-running"),
         Refusal::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-        Refusal::NoSlot(_) => (StatusCode::SERVICE_UNAVAILABLE, "no-slot"),
+        // A slot that was promised and is gone is told as one that there never was.
+        Refusal::NoSlot(_) | Refusal::NotStarted(NotStarted::Full) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "no-slot")
+        }
         Refusal::NotStarted(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-started"),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "record-failed"),
         Refusal::Receipt { .. } => (StatusCode::SERVICE_UNAVAILABLE, "receipt-failed"),
@@ -343,6 +349,19 @@ mod tests {
     fn one_of_many_is_named() {
         let bad = Refusal::BadCall(BadCall::at("/files/3", "no base64"));
         assert_eq!(told(bad, Shape::CodeRun).2, json!({"error": "files/3: no base64"}));
+    }
+
+    #[test]
+    fn a_full_house_is_the_same_before_and_after_the_claim() {
+        for shape in [Shape::Problem, Shape::CodeRun] {
+            let before = told(Refusal::NoSlot(NotStarted::Full), shape);
+            assert_eq!(told(Refusal::NotStarted(NotStarted::Full), shape), before);
+            assert_eq!(before.0, 503);
+        }
+        assert_eq!(
+            Problem::from(Refusal::NotStarted(NotStarted::Full)).told(Shape::CodeRun).headers()["retry-after"],
+            "1"
+        );
     }
 
     #[test]
