@@ -192,6 +192,28 @@ fn strange_output_is_json_all_the_same() {
     assert!(told.to_string().len() < 2 * KEPT, "an error is cut too");
 }
 
+#[test]
+fn a_value_that_is_longer_than_the_largest_cap_says_that_it_was_cut() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let values = [
+        ("python", "'x' * 2_000_000"),
+        ("javascript", "'x'.repeat(2e6)"),
+        ("javascript", "'\u{1f600}'.repeat(1e6)"),
+        ("r", "strrep('x', 2e6)"),
+    ];
+    for (language, code) in values {
+        let told = server.post("/api/code-run-pro", &json!({"language": language, "code": code})).json();
+        let result = told["result"].as_str().unwrap();
+        assert!(
+            result.ends_with("[output truncated at 1048576 bytes]"),
+            "{language} {code}: {}",
+            result.len()
+        );
+        assert_eq!(told["truncated"], true, "{language} {code}");
+    }
+}
+
 /// Kept up to the cap, thrown away up to 64 MiB more, then killed (CONTRACTS 3).
 #[test]
 fn output_is_kept_then_thrown_away_then_too_much() {

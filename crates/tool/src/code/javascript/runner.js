@@ -24,7 +24,7 @@
   const noValueKind = 2;
   const exceptionKind = 3;
   const displayKind = 4;
-  const textMax = 1 << 20;
+  const textMax = (1 << 20) + 4;
   const displayMax = 3 << 20;
   const valueName = '__value__';
   const loadedEvent = '__loaded__';

@@ -5,7 +5,7 @@
 import builtins, posix, sys, _ast, _sitebuiltins, _thread
 
 code_fd, frames_fd = 3, 4
-text_max = 1 << 20
+text_max = (1 << 20) + 4
 name, result = "<code>", "<value>"
 first_pid = posix.getpid()
 posix.set_inheritable(frames_fd, False)

@@ -23,7 +23,7 @@ kept <- local({
 })
 
 # A text field of a terminal frame.
-text_bytes_max <- 1048576L
+text_bytes_max <- 1048580L
 # How often the frames' channel is tried, and the pause between: processes that were killed for room take a moment.
 channel_tries <- 20L
 channel_pause_s <- 0.05
