@@ -78,6 +78,14 @@ pub struct RunOptions {
     /// Under which offer it was asked for, where it was under one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
+    /// Whether the receipt comes with the answer.
+    #[serde(skip_serializing_if = "is_off")]
+    pub receipt: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// A payment credential as it came in, still unread: which rail it is for, and its bytes.

@@ -59,7 +59,7 @@ pub fn code_request(bytes: &[u8]) {
     let Some(fields) = object(body) else { return };
     let languages = ["javascript", "python"].map(str::to_owned);
     match code::read(fields, &headers, Offer::CodeRun, caller(), &languages) {
-        Ok((proposal, _)) => {
+        Ok(proposal) => {
             assert!(languages.iter().any(|language| language == proposal.action.as_str()));
             assert_eq!(proposal.nonce.is_some(), headers.contains_key("idempotency-key"));
             assert!(proposal.payload.is_object());

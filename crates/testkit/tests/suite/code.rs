@@ -83,6 +83,7 @@ async fn a_key_is_refused_for_another_body_or_another_offer() {
     let others = [
         keyed(code_run(&call("gives", "b")), "k"),
         keyed(code_run(&json!({"code": "gives", "mark": "a", "language": "js"})), "k"),
+        keyed(code_run(&json!({"code": "gives", "mark": "a", "receipt": true})), "k"),
         keyed(post("/api/code-run-pro", call("gives", "a").to_string()), "k"),
         keyed(post("/api/code/run", call("gives", "a").to_string()), "k"),
         execute(&json!({"action": "python", "payload": call("gives", "a"), "nonce": "k"})),

@@ -1,5 +1,6 @@
 //! Code for sale (the Agent402 and X402engine surfaces): `POST /api/code-run`, `/api/code-run-pro`, `/api/code/run`.
 
+mod accept;
 mod live;
 mod proposal;
 mod run;

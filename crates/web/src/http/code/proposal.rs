@@ -20,14 +20,14 @@ const APPROVAL: &str = "approval-artifact";
 /// The language of a call that names none.
 pub(super) const DEFAULT_LANGUAGE: &str = "python";
 
-/// The proposal, and whether the caller wants the receipt with the answer.
+/// The proposal.
 pub(crate) fn read(
     fields: Map<String, Value>,
     headers: &HeaderMap,
     offer: Offer,
     caller: Caller,
     languages: &[String],
-) -> Result<(Proposal, bool), Problem> {
+) -> Result<Proposal, Problem> {
     let mut fields = Fields::new(fields);
     let (language, words) = language(fields.any("language"), languages)?;
     let approval = match fields.artifact()? {
@@ -39,21 +39,20 @@ pub(crate) fn read(
     for word in words {
         payload.insert("dialect".to_owned(), word.into());
     }
-    let proposal = Proposal {
+    Ok(Proposal {
         surface: Surface::CodeRun,
         action: ActionName::new(language)
             .map_err(|error| Problem::bad_field("/language", error.to_string()))?,
         payload: Value::Object(payload),
         effect: Effect::Live,
-        options: RunOptions { offer: Some(offer), ..RunOptions::default() },
+        options: RunOptions { offer: Some(offer), receipt, ..RunOptions::default() },
         nonce: nonce(headers)?,
         caller,
         approval,
         credential: None,
         watcher: None,
         place: BodyPlace::default(),
-    };
-    Ok((proposal, receipt))
+    })
 }
 
 /// The language's own name and its dialect, by any of its names.
@@ -110,7 +109,7 @@ mod tests {
     use super::read;
     use crate::problem::Problem;
 
-    fn reads(body: Value, headers: &[(&'static str, &'static str)]) -> Result<(Proposal, bool), Problem> {
+    fn reads(body: Value, headers: &[(&'static str, &'static str)]) -> Result<Proposal, Problem> {
         let headers: HeaderMap =
             headers.iter().map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_static(v))).collect();
         let Value::Object(fields) = body else { unreachable!("tests send objects") };
@@ -129,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_language_has_several_names_and_a_default() {
-        let action = |body| reads(body, &[]).unwrap().0.action.to_string();
+        let action = |body| reads(body, &[]).unwrap().action.to_string();
         assert_eq!(action(json!({"code": "1"})), "python");
         assert_eq!(action(json!({"language": " JS "})), "javascript");
-        let (proposal, _) = reads(json!({"language": "ts", "code": "1"}), &[]).unwrap();
+        let proposal = reads(json!({"language": "ts", "code": "1"}), &[]).unwrap();
         assert_eq!(proposal.payload, json!({"code": "1", "dialect": "typescript"}));
     }
 
@@ -146,13 +145,13 @@ mod tests {
 
     #[test]
     fn headers_carry_what_the_body_has_no_place_for() {
-        let (proposal, receipt) = reads(
+        let proposal = reads(
             json!({"receipt": true}),
             &[("idempotency-key", "k1"), ("approval-artifact", "eyJhIjoxfQ==")],
         )
         .unwrap();
         assert_eq!(proposal.nonce.unwrap().as_str(), "k1");
-        assert_eq!((proposal.approval, receipt), (Some(r#"{"a":1}"#.to_owned()), true));
+        assert_eq!((proposal.approval, proposal.options.receipt), (Some(r#"{"a":1}"#.to_owned()), true));
         assert!(refusal(json!({}), &[("approval-artifact", "no")]).contains("base64"));
         assert!(refusal(json!({}), &[("idempotency-key", "")]).contains("Idempotency-Key"));
     }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
 use execgate_flow::Refusal;
 use execgate_model::{ActionName, Offer, Proposal};
 
+use super::accept::wants_stream;
 use super::{live, proposal};
 use crate::caller::{Visitor, identify};
 use crate::figures::Service;
@@ -55,8 +55,8 @@ async fn walk(
     visitor: &Visitor,
 ) -> Result<Response, Problem> {
     let read = read(&house, offer, headers, body, visitor).await;
-    let (proposal, receipt) = read.map_err(|problem| unpaid(&house, offer).unwrap_or(problem))?;
-    let words = Arc::new(CodeWords { receipt });
+    let proposal = read.map_err(|problem| unpaid(&house, offer).unwrap_or(problem))?;
+    let words = Arc::new(CodeWords { receipt: proposal.options.receipt });
     if wants_stream(headers) {
         return live::respond(house, proposal, words).await;
     }
@@ -64,19 +64,18 @@ async fn walk(
     Ok(http::passage(passage))
 }
 
-/// The proposal, and whether the caller wants its receipt with the answer.
+/// The proposal.
 async fn read(
     house: &House,
     offer: Offer,
     headers: &HeaderMap,
     body: Body,
     visitor: &Visitor,
-) -> Result<(Proposal, bool), Problem> {
+) -> Result<Proposal, Problem> {
     let (fields, place) = house.bodies.json_object(headers, body).await?;
     let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
-    let (proposal, receipt) =
-        proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
-    Ok((Proposal { place, ..proposal }, receipt))
+    let proposal = proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
+    Ok(Proposal { place, ..proposal })
 }
 
 /// What a request that cannot be read is told where it costs something: its price, whatever its body, since clients
@@ -85,13 +84,4 @@ fn unpaid(house: &House, offer: Offer) -> Option<Problem> {
     let usual = ActionName::new(proposal::DEFAULT_LANGUAGE).ok()?;
     let price = house.parts.prices.of(&usual, Some(offer));
     (!price.is_zero()).then(|| Refusal::PaymentRequired { price }.into())
-}
-
-/// Whether the caller asks for events as they come (WHATWG HTML, server-sent events).
-fn wants_stream(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|kind| {
-            kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
-        })
-    })
 }
