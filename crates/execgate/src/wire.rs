@@ -252,7 +252,6 @@ pub(crate) fn gate(
         },
         sandbox_pulse,
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
-        prices: Prices::free(),
         tenant: settings.tenant.clone(),
         clock,
         entropy,

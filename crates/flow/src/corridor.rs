@@ -15,7 +15,7 @@ use crate::approve::Approve;
 use crate::authorise::Authorise;
 use crate::execute::{Claimed, Execute};
 use crate::pay::{Duplicates, Earlier, Pay, Place};
-use crate::propose::{Propose, Quote};
+use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
 use crate::witness::{Render, Witness};
@@ -113,6 +113,12 @@ impl Corridor {
     /// Waits until every run that walks has come to its end.
     pub async fn drained(&self) {
         self.walkers.closed().await;
+    }
+
+    /// What is asked for what.
+    #[must_use]
+    pub fn prices(&self) -> &Prices {
+        &self.rooms.propose.prices
     }
 
     /// Whether new runs are turned away.

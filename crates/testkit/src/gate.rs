@@ -125,7 +125,6 @@ impl Gate {
             },
             sandbox_pulse: None,
             catalogue: Some(Arc::new(ScriptedLanguages)),
-            prices: settings.prices(),
             tenant: crate::ask::tenant(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),

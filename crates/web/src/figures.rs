@@ -2,11 +2,15 @@
 //! Bounded whatever comes, never written anywhere, and no part of any decision.
 
 use core::time::Duration;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::response::Response;
 use execgate_model::Offer;
 use serde_json::{Value, json};
+
+use crate::house::House;
+use crate::problem::Problem;
 
 /// How many of the latest calls the times are taken over.
 const LATEST: usize = 1024;
@@ -51,6 +55,51 @@ impl Service {
     }
 }
 
+/// How a call ended, as the counts have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Ok,
+    Refused,
+    Failed,
+}
+
+impl Ending {
+    /// Code that does not end in time is its caller's affair, and a full house one of all callers.
+    fn of(status: u16, problem: Option<&Problem>) -> Self {
+        match status {
+            ..400 | 504 => Self::Ok,
+            400..500 => Self::Refused,
+            500.. if problem.is_some_and(Problem::is_at_capacity) => Self::Refused,
+            500.. => Self::Failed,
+        }
+    }
+}
+
+/// Waits for the end of one call, to take note of it. A call whose caller is gone before leaves none.
+pub(crate) struct Note {
+    house: Arc<House>,
+    service: Service,
+    started: Instant,
+}
+
+impl Note {
+    /// For a call that begins now.
+    pub(crate) fn new(house: Arc<House>, service: Service) -> Self {
+        Self { house, service, started: Instant::now() }
+    }
+
+    /// The answer, of which note was taken.
+    pub(crate) fn take(self, response: Response) -> Response {
+        self.ended(response.status().as_u16(), response.extensions().get());
+        response
+    }
+
+    /// Takes note of an end that no response shows.
+    pub(crate) fn ended(self, status: u16, problem: Option<&Problem>) {
+        self.house.figures.note(self.service, Ending::of(status, problem), self.started.elapsed());
+    }
+}
+
 /// One call that was answered.
 #[derive(Debug, Clone, Copy)]
 struct Call {
@@ -80,14 +129,13 @@ impl Figures {
     }
 
     /// Takes note of an answer.
-    pub(crate) fn note(&self, service: Service, status: u16, took: Duration) {
+    fn note(&self, service: Service, ending: Ending, took: Duration) {
         let Some(mut counts) = self.counts(service) else { return };
-        // Code that does not end in time is its caller's affair.
-        let failed = status >= 500 && status != 504;
-        match status {
-            ..400 | 504 => counts.ok += 1,
-            400..500 => counts.refused += 1,
-            500.. => counts.failed += 1,
+        let failed = ending == Ending::Failed;
+        match ending {
+            Ending::Ok => counts.ok += 1,
+            Ending::Refused => counts.refused += 1,
+            Ending::Failed => counts.failed += 1,
         }
         let at = usize::try_from(counts.total).unwrap_or(usize::MAX) % LATEST;
         counts.total += 1;
@@ -151,7 +199,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{Figures, LATEST, Service};
+    use super::{Ending, Figures, LATEST, Service};
 
     #[test]
     fn times_are_those_of_the_latest_calls_and_counts_those_of_all() {
@@ -159,14 +207,14 @@ mod tests {
         assert_eq!(figures.health(Service::Execute)["status"], "idle");
         assert_eq!(figures.health(Service::Execute)["p50"], Value::Null);
         for _ in 0..LATEST {
-            figures.note(Service::Execute, 503, Duration::from_secs(9));
+            figures.note(Service::Execute, Ending::Failed, Duration::from_secs(9));
         }
         assert_eq!(figures.health(Service::Execute)["status"], "degraded");
         for ms in 1..=1000 {
-            figures.note(Service::Execute, 200, Duration::from_millis(ms % 100 + 1));
+            figures.note(Service::Execute, Ending::Ok, Duration::from_millis(ms % 100 + 1));
         }
         for _ in 0..24 {
-            figures.note(Service::Execute, 400, Duration::from_millis(50));
+            figures.note(Service::Execute, Ending::Refused, Duration::from_millis(50));
         }
         let health = figures.health(Service::Execute);
         assert_eq!((&health["status"], &health["error_rate"]), (&json!("ok"), &json!(0.0)));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use execgate_flow::Corridor;
-use execgate_flow::propose::Prices;
 use execgate_model::{Clock, Entropy, TenantId};
 use execgate_store::Store;
 use execgate_tool::Languages;
@@ -52,8 +51,6 @@ pub struct HouseParts {
     pub sandbox_pulse: Option<Pulse>,
     /// The languages that are served; none where code is off.
     pub catalogue: Option<Arc<dyn Languages>>,
-    /// What is asked for them.
-    pub prices: Prices,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// The time.

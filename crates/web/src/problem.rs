@@ -160,6 +160,21 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "code-off", detail).in_room(Room::Propose)
     }
 
+    /// Whether what came is no call at all, or a wrong one, as of somebody who only wants to know the price.
+    pub(crate) fn is_of_form(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST.as_u16()
+    }
+
+    /// Whether the body is not declared as JSON.
+    pub(crate) fn is_of_type(&self) -> bool {
+        self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16()
+    }
+
+    /// Whether all that is wrong is that others are served already.
+    pub(crate) fn is_at_capacity(&self) -> bool {
+        self.code == "many-large-bodies" || self.rule.as_deref() == Some("full")
+    }
+
     /// The stable code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {

@@ -104,7 +104,7 @@ async fn what_is_no_part_of_the_request_may_change_under_a_key() {
     let first = world.http(keyed(code_run(&call("gives", "a")), "k")).await;
     let mut spelt_out = call("gives", "a");
     spelt_out["language"] = json!(" Python");
-    spelt_out["receipt"] = json!(true);
+    spelt_out["receipt"] = json!(false);
     spelt_out["approval_artifact"] = json!({"any": "thing"});
     let again = world.http(with(keyed(code_run(&spelt_out), "k"), "approval-artifact", "e30=")).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
@@ -329,6 +329,42 @@ async fn a_priced_route_asks_for_payment_whatever_the_body() {
         }
     }
     assert_eq!((world.runs().await.len(), world.journal().events()), (0, vec![]));
+}
+
+#[tokio::test]
+async fn a_price_does_not_hide_what_is_wrong_otherwise() {
+    let world = World::builder().prices(["python", "javascript"], "0.05").open();
+    for route in CODE_ROUTES {
+        let cases = [
+            ("another type", with(post(route, "{}"), "content-type", "text/plain"), 415),
+            ("too large", post(route, " ".repeat(9 << 20)), 413),
+            ("paid and no JSON", with(post(route, "{"), "x-payment", "p"), 400),
+            ("paid and no body", with(post(route, ""), "payment-signature", "p"), 400),
+        ];
+        for (case, request, status) in cases {
+            assert_eq!(world.http(request).await.status, status, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn figures_show_how_a_stream_ended_and_a_full_house_as_a_refusal() {
+    let world = World::free();
+    for (tool, status) in
+        [("gives", 200), ("times-out", 200), ("panics", 200), ("unstartable", 200), ("full", 503)]
+    {
+        assert_eq!(world.http(live(code_run(&call(tool, tool)))).await.status, status, "{tool}");
+    }
+    let stats = world.http(get("/api/stats")).await.json();
+    let expected = json!({"calls": 5, "ok": 2, "refused": 2, "failed": 1});
+    assert_eq!(stats["services"]["code-run"], expected);
+    for _ in 0..2 {
+        assert_eq!(world.http(code_run(&call("full", "full"))).await.status, 503);
+        assert_eq!(world.http(execute(&json!({"action": "full", "nonce": "n"}))).await.status, 503);
+    }
+    let stats = world.http(get("/api/stats")).await.json();
+    assert_eq!(stats["services"]["code-run"], json!({"calls": 7, "ok": 2, "refused": 4, "failed": 1}));
+    assert_eq!(world.http(get("/api/health/services")).await.json()["services"]["execute"]["status"], "ok");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl Listed {
 
     /// What is asked for it here.
     pub(super) fn price(&self, house: &House) -> Amount {
-        let prices = &house.parts.prices;
+        let prices = house.parts.corridor.prices();
         let (action, offer) = match self.service {
             Service::Execute => ("echo", None),
             Service::Code(offer) => ("python", Some(offer)),

@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use execgate_flow::{Passage, Refusal};
 use execgate_model::{Progress, Proposal, Watcher};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, Interval, interval_at};
 
 use super::text::Text;
+use crate::figures::Note;
 use crate::house::House;
 use crate::problem::{Problem, Shape, seal_headers};
 use crate::render::CodeWords;
@@ -67,7 +68,8 @@ pub(super) async fn respond(
     house: Arc<House>,
     mut proposal: Proposal,
     words: Arc<CodeWords>,
-) -> Result<Response, Problem> {
+    note: Note,
+) -> Response {
     let untold = Untold::default();
     let (signal, mut seen) = channel(1);
     let unseen = untold.clone();
@@ -83,10 +85,14 @@ pub(super) async fn respond(
         biased;
         Some(()) = seen.recv() => {}
         // A replay, or a refusal.
-        walked = &mut walk => ended = Some(walked?),
+        walked = &mut walk => match walked {
+            Ok(passage) => ended = Some(passage),
+            Err(refusal) => return note.take(Problem::from(refusal).into_response()),
+        },
     }
     let mut live = Live {
         walk: ended.is_none().then_some(walk),
+        note: Some(note),
         seen,
         untold,
         texts: Default::default(),
@@ -100,13 +106,15 @@ pub(super) async fn respond(
     }
     let mut response = Response::new(Body::new(UnsyncBoxBody::new(live)));
     seal_headers(&mut response, "text/event-stream");
-    Ok(response)
+    response
 }
 
 /// The body of the answer.
 struct Live {
     /// None once it has ended.
     walk: Option<Walk>,
+    /// None once it was taken.
+    note: Option<Note>,
     /// Says that there is something untold.
     seen: Receiver<()>,
     untold: Untold,
@@ -139,16 +147,22 @@ impl Live {
                 self.ready.push_back(event(name, &json!({"text": text})));
             }
         }
-        let answer = match walked {
+        let (answer, problem) = match walked {
             Ok(passage) => {
                 let receipt = json!({
                     "run": passage.run, "receipt": passage.content, "replayed": passage.replayed
                 });
                 self.ready.push_back(event("receipt", &receipt));
-                passage.answer
+                (passage.answer, None)
             }
-            Err(refusal) => Problem::from(refusal).shaped(Shape::CodeRun),
+            Err(refusal) => {
+                let problem = Problem::from(refusal);
+                (problem.clone().shaped(Shape::CodeRun), Some(problem))
+            }
         };
+        if let Some(note) = self.note.take() {
+            note.ended(answer.status, problem.as_ref());
+        }
         let body = String::from_utf8_lossy(&answer.body);
         self.ready.push_back(if answer.status == 200 {
             event("result", &body)

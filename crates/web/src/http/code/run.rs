@@ -1,11 +1,11 @@
 //! The three routes. They differ in nothing but their offer.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use execgate_flow::Refusal;
 use execgate_model::{ActionName, Offer, Proposal};
@@ -13,11 +13,14 @@ use execgate_model::{ActionName, Offer, Proposal};
 use super::accept::wants_stream;
 use super::{live, proposal};
 use crate::caller::{Visitor, identify};
-use crate::figures::Service;
+use crate::figures::{Note, Service};
 use crate::house::House;
 use crate::http;
 use crate::problem::Problem;
 use crate::render::CodeWords;
+
+/// Where a payment would stand (x402, versions 1 and 2). No rail here reads one yet.
+const CREDENTIALS: [&str; 2] = ["x-payment", "payment-signature"];
 
 /// `POST /api/code-run`.
 pub(crate) async fn plain(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
@@ -35,14 +38,12 @@ pub(crate) async fn basic(State(house): State<Arc<House>>, headers: HeaderMap, b
 }
 
 async fn answer(house: Arc<House>, offer: Offer, headers: HeaderMap, body: Body) -> Response {
-    let started = Instant::now();
     let visitor = match identify(&house, &headers) {
         Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
-    let walked = walk(Arc::clone(&house), offer, &headers, body, &visitor).await;
-    let mut response = walked.unwrap_or_else(IntoResponse::into_response);
-    house.figures.note(Service::Code(offer), response.status().as_u16(), started.elapsed());
+    let note = Note::new(Arc::clone(&house), Service::Code(offer));
+    let mut response = walk(house, offer, &headers, body, &visitor, note).await;
     visitor.announce(response.headers_mut());
     response
 }
@@ -53,15 +54,19 @@ async fn walk(
     headers: &HeaderMap,
     body: Body,
     visitor: &Visitor,
-) -> Result<Response, Problem> {
+    note: Note,
+) -> Response {
     let read = read(&house, offer, headers, body, visitor).await;
-    let proposal = read.map_err(|problem| unpaid(&house, offer).unwrap_or(problem))?;
+    let proposal = match read {
+        Ok(proposal) => proposal,
+        Err(problem) => return note.take(instead(&house, offer, headers, problem).into_response()),
+    };
     let words = Arc::new(CodeWords { receipt: proposal.options.receipt });
     if wants_stream(headers) {
-        return live::respond(house, proposal, words).await;
+        return live::respond(house, proposal, words, note).await;
     }
-    let passage = house.parts.corridor.walk(proposal, words).await.map_err(Problem::from)?;
-    Ok(http::passage(passage))
+    let walked = house.parts.corridor.walk(proposal, words).await.map_err(Problem::from);
+    note.take(walked.map_or_else(IntoResponse::into_response, http::passage))
 }
 
 /// The proposal.
@@ -72,16 +77,21 @@ async fn read(
     body: Body,
     visitor: &Visitor,
 ) -> Result<Proposal, Problem> {
-    let (fields, place) = house.bodies.json_object(headers, body).await?;
+    // What is switched off has no price.
     let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
+    let (fields, place) = house.bodies.json_object(headers, body).await?;
     let proposal = proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
     Ok(Proposal { place, ..proposal })
 }
 
-/// What a request that cannot be read is told where it costs something: its price, whatever its body, since clients
-/// probe with empty ones (CONTRACTS 1).
-fn unpaid(house: &House, offer: Offer) -> Option<Problem> {
-    let usual = ActionName::new(proposal::DEFAULT_LANGUAGE).ok()?;
-    let price = house.parts.prices.of(&usual, Some(offer));
-    (!price.is_zero()).then(|| Refusal::PaymentRequired { price }.into())
+/// What a request that cannot be read is told. Where it costs something and nothing came to pay for it: the price,
+/// whatever is wrong with its form, since clients probe with empty bodies (CONTRACTS 1).
+fn instead(house: &House, offer: Offer, headers: &HeaderMap, problem: Problem) -> Problem {
+    let probes = problem.is_of_form() || (problem.is_of_type() && !headers.contains_key(CONTENT_TYPE));
+    if !probes || CREDENTIALS.iter().any(|name| headers.contains_key(*name)) {
+        return problem;
+    }
+    let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
+    let price = house.parts.corridor.prices().of(&usual, Some(offer));
+    if price.is_zero() { problem } else { Refusal::PaymentRequired { price }.into() }
 }

@@ -1,7 +1,6 @@
 //! `POST /execute`: `{action, payload?, nonce, approval_artifact?}`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -14,24 +13,24 @@ use serde_json::{Map, Value};
 
 use crate::body::Fields;
 use crate::caller::identify;
-use crate::figures::Service;
+use crate::figures::{Note, Service};
 use crate::house::House;
 use crate::http;
 use crate::problem::Problem;
 
 /// Runs an action once.
 pub(crate) async fn execute(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
-    let started = Instant::now();
     let visitor = match identify(&house, &headers) {
         Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
     let caller = visitor.caller.clone();
-    let mut response = match walk(&house, &headers, body, caller).await {
+    let note = Note::new(Arc::clone(&house), Service::Execute);
+    let response = match walk(&house, &headers, body, caller).await {
         Ok(passage) => http::passage(passage),
         Err(problem) => problem.into_response(),
     };
-    house.figures.note(Service::Execute, response.status().as_u16(), started.elapsed());
+    let mut response = note.take(response);
     visitor.announce(response.headers_mut());
     response
 }
