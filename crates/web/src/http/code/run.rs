@@ -77,9 +77,8 @@ async fn read(
     body: Body,
     visitor: &Visitor,
 ) -> Result<Proposal, Problem> {
-    // What is switched off has no price.
-    let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
     let (fields, place) = house.bodies.json_object(headers, body).await?;
+    let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
     let proposal = proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
     Ok(Proposal { place, ..proposal })
 }
@@ -88,7 +87,9 @@ async fn read(
 /// whatever is wrong with its form, since clients probe with empty bodies (CONTRACTS 1).
 fn instead(house: &House, offer: Offer, headers: &HeaderMap, problem: Problem) -> Problem {
     let probes = problem.is_of_form() || (problem.is_of_type() && !headers.contains_key(CONTENT_TYPE));
-    if !probes || CREDENTIALS.iter().any(|name| headers.contains_key(*name)) {
+    let pays = CREDENTIALS.iter().any(|name| headers.contains_key(*name));
+    // What is switched off has no price.
+    if !probes || pays || house.parts.catalogue.is_none() {
         return problem;
     }
     let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
