@@ -23,7 +23,7 @@ use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{Config as SandboxConfig, HelperLink, ImageRoot, Sandbox, Tier, TierChoice};
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, builtin, code};
-use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, Pulse, ServiceInfo};
+use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo};
 use serde_json::json;
 
 use crate::commands::cli::{Common, DataDir};
@@ -256,6 +256,6 @@ pub(crate) fn gate(
         clock,
         entropy,
     });
-    let recover = Recover { store, witness, settle, render: Arc::new(ExecuteWords) };
+    let recover = Recover { store, witness, settle, render: Arc::new(OwnWords) };
     Ok(Gate { house: Arc::new(house), recover })
 }

@@ -23,7 +23,7 @@ use execgate_payment::{Free, Rails};
 use execgate_receipt::{Gateway, SigningKey};
 use execgate_store::{OpenOptions, Page, Record, Store, open};
 use execgate_tool::{Registry, builtin};
-use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, ServiceInfo, router};
+use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, OwnWords, ServiceInfo, router};
 use tower::ServiceExt as _;
 
 use crate::languages::ScriptedLanguages;
@@ -107,7 +107,7 @@ impl Gate {
             store: store.clone(),
             witness: rooms.witness.clone(),
             settle: rooms.settle.clone(),
-            render: Arc::new(ExecuteWords),
+            render: Arc::new(OwnWords),
         };
         let house = House::new(HouseParts {
             corridor: Corridor::new(rooms.clone()),

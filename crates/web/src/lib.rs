@@ -22,6 +22,6 @@ mod upload;
 pub use doors::DoorRules;
 pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo};
 pub use openapi::document as openapi_document;
-pub use render::ExecuteWords;
+pub use render::{ExecuteWords, OwnWords};
 pub use router::router;
 pub use server::{ServerError, ServerLimits, serve};

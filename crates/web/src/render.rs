@@ -1,7 +1,7 @@
 //! The words of the surfaces for the end of a run.
 
 use execgate_flow::witness::{Render, Summary};
-use execgate_model::{Outcome, Product, Verdict};
+use execgate_model::{Outcome, Product, Surface, Verdict};
 use execgate_store::Answer;
 use serde_json::{Value, json};
 
@@ -52,6 +52,19 @@ impl Render for CodeWords {
                 }
                 json_answer(200, &envelope)
             }
+        }
+    }
+}
+
+/// The words of whatever surface a run came in by, for those who find it later.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnWords;
+
+impl Render for OwnWords {
+    fn answer(&self, summary: &Summary<'_>) -> Answer {
+        match summary.surface {
+            Surface::Execute => ExecuteWords.answer(summary),
+            Surface::CodeRun => CodeWords::default().answer(summary),
         }
     }
 }

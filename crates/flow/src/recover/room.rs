@@ -19,7 +19,7 @@ pub struct Recover {
     pub witness: Witness,
     /// Moves money that was left open.
     pub settle: Settle,
-    /// How an unknown run is answered.
+    /// How an unknown run is answered, whatever its surface.
     pub render: Arc<dyn Render>,
 }
 

@@ -1,6 +1,6 @@
 //! How an outcome becomes a body. The corridor decides what is answered; a surface decides its words.
 
-use execgate_model::{ActionName, Digest, Outcome, RunId};
+use execgate_model::{ActionName, Digest, Outcome, RunId, Surface};
 use execgate_store::Answer;
 
 /// All that a surface may say of a run.
@@ -8,6 +8,8 @@ use execgate_store::Answer;
 pub struct Summary<'a> {
     /// The run.
     pub run: RunId,
+    /// The contract under which it came in.
+    pub surface: Surface,
     /// What was run.
     pub action: &'a ActionName,
     /// What became of it.

@@ -120,6 +120,7 @@ impl Witness {
         let signed = self.sign(facts, salt, said)?;
         let summary = Summary {
             run: facts.run,
+            surface: facts.surface,
             action: &facts.action,
             outcome,
             content: signed.content,

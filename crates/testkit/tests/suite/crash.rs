@@ -7,7 +7,11 @@ use std::fs;
 use std::path::Path;
 
 use execgate_flow::{CRASH_POINTS, Refusal};
-use execgate_testkit::{Ask, Bank, Death, History, Look, Move, RAIL_POINTS, Walked, World, ask};
+use execgate_model::{Offer, Proposal, RunOptions, Surface};
+use execgate_testkit::{
+    Ask, Bank, Death, History, Look, Move, RAIL_POINTS, Walked, World, ask, execute, keyed, post,
+};
+use serde_json::json;
 
 /// What the world is like in which a process dies.
 struct Scene {
@@ -134,6 +138,25 @@ async fn a_second_death_during_recovery_of_work_breaks_no_promise() {
 #[tokio::test]
 async fn a_second_death_during_recovery_of_payments_breaks_no_promise() {
     die_twice(PAYMENTS).await;
+}
+
+#[tokio::test]
+async fn a_run_that_recovery_ends_is_told_in_the_words_of_its_surface() {
+    let mut world = World::free();
+    let options = RunOptions { offer: Some(Offer::CodeRun), ..RunOptions::default() };
+    let asked = ask("python").payload(json!({"code": "dies"})).nonce("k").into();
+    let asked = Proposal { surface: Surface::CodeRun, options, ..asked };
+    assert!(world.walk(asked).await.died());
+    world.restart().await;
+    let told = world.http(keyed(post("/api/code-run", r#"{"code": "dies"}"#), "k")).await;
+    let problem = told.json();
+    assert_eq!((told.status, &problem["code"]), (409, &json!("run-outcome-unknown")));
+    assert!(problem["error"].is_string() && problem["error"] == problem["detail"], "{problem}");
+
+    assert!(world.walk(ask("dies").nonce("n")).await.died());
+    world.restart().await;
+    let told = world.http(execute(&json!({"action": "dies", "nonce": "n"}))).await;
+    assert_eq!((told.status, told.json().get("error")), (409, None));
 }
 
 /// Every `….reached("…")` in the sources of a crate.
