@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Gid, Uid, geteuid, getgid, getuid};
+use rustix::process::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// The uid that the server takes where no user is named and there is no `execgate` user: in the range that
@@ -110,26 +110,33 @@ impl Account {
 }
 
 /// Root that has stepped aside for a while.
-pub(crate) struct Aside(());
+pub(crate) struct Aside {
+    groups: Vec<Gid>,
+}
 
 impl Account {
     /// Acts as this account until [`Aside::step_back`]: for a command whose user wants files written in the end,
     /// and that looks at a guest's bytes before. What the server does for good, this does for the meantime.
     pub(crate) fn step_aside(self) -> anyhow::Result<Aside> {
-        let uid = Uid::from_raw(self.uid);
-        // The real and the saved id stay, by which it comes back.
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let groups = getgroups().context("failed to read the groups")?;
+        // The real and the saved ids stay, by which it comes back. The user is last: it has no right to the rest.
+        set_thread_groups(&[]).context("failed to step aside from the groups")?;
+        set_thread_res_gid(Gid::ROOT, gid, Gid::ROOT).context("failed to step aside from root's group")?;
         set_thread_res_uid(Uid::ROOT, uid, Uid::ROOT).context("failed to step aside from root")?;
-        if geteuid() != uid {
+        if geteuid() != uid || getegid() != gid || !getgroups().is_ok_and(|groups| groups.is_empty()) {
             bail!("root could not be put aside");
         }
-        Ok(Aside(()))
+        Ok(Aside { groups })
     }
 }
 
 impl Aside {
     /// Is root again.
     pub(crate) fn step_back(self) -> anyhow::Result<()> {
-        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).context("failed to be root again")
+        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).context("failed to be root again")?;
+        set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).context("failed to be in root's group again")?;
+        set_thread_groups(&self.groups).context("failed to be in the groups again")
     }
 }
 
@@ -158,7 +165,32 @@ fn find(passwd: &str, name: &str) -> Option<Account> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
+    use rustix::thread::set_thread_groups;
+
     use super::{Account, find};
+
+    #[test]
+    fn root_that_steps_aside_leaves_its_groups_too_and_takes_them_back() {
+        let nobody = Account { uid: 4_000, gid: 4_001 };
+        if !geteuid().is_root() {
+            assert!(nobody.step_aside().is_err());
+            return;
+        }
+        // Credentials belong to threads, and this one ends.
+        let stepped = thread::spawn(move || {
+            let groups = [Gid::ROOT, Gid::from_raw(7)];
+            set_thread_groups(&groups).unwrap();
+            let aside = nobody.step_aside().unwrap();
+            let during = (geteuid().as_raw(), getegid().as_raw(), getgroups().unwrap());
+            aside.step_back().unwrap();
+            assert_eq!((geteuid(), getegid(), getgroups().unwrap()), (Uid::ROOT, Gid::ROOT, groups.to_vec()));
+            during
+        });
+        assert_eq!(stepped.join().unwrap(), (4_000, 4_001, Vec::new()));
+    }
 
     #[test]
     fn a_user_is_found_by_its_whole_name() {

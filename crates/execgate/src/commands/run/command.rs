@@ -97,7 +97,7 @@ impl Run {
             );
         }
         let ran = sandbox.run(request).context("the run did not start")?;
-        let (results, _) = rich_results(&ran.displays);
+        let results = if self.rich { rich_results(&ran.displays).0 } else { Vec::new() };
         self.tell(&language, &ran, &results)?;
         if let Some(out) = &out {
             aside.map(Aside::step_back).transpose()?;
