@@ -40,7 +40,10 @@ enum Stream {
 /// What was seen of the run and not told yet, joined by stream, the one that spoke first in front. Bounded by the
 /// output that a run may keep, in however many pieces it comes.
 #[derive(Debug, Clone, Default)]
-struct Untold(Arc<Mutex<Vec<(Stream, Vec<u8>)>>>);
+struct Untold(Arc<Mutex<Joined>>);
+
+/// Bytes by stream.
+type Joined = Vec<(Stream, Vec<u8>)>;
 
 impl Untold {
     fn add(&self, progress: Progress<'_>) {
@@ -56,7 +59,7 @@ impl Untold {
         }
     }
 
-    fn take(&self) -> Vec<(Stream, Vec<u8>)> {
+    fn take(&self) -> Joined {
         mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
