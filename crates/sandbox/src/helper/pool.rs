@@ -19,6 +19,9 @@ const SHRINKS_AFTER: Duration = Duration::from_secs(60);
 /// A language that so long nobody has used keeps no interpreter warm.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
+/// So long a run is left alone before another is made to wait in the place of its own; most have ended by then.
+const UNDISTURBED: Duration = Duration::from_millis(5);
+
 /// How long to wait before an interpreter that failed is tried again; it doubles.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,7 @@ pub(super) struct Pool {
     /// When a run of the language came last.
     used: Option<Instant>,
     missed: Instant,
+    refill_at: Instant,
     failures: u32,
     retry_at: Instant,
 }
@@ -83,6 +87,7 @@ impl Pool {
             ceiling,
             used: None,
             missed: now,
+            refill_at: now,
             failures: 0,
             retry_at: now,
         }
@@ -129,6 +134,16 @@ impl Pool {
         self.retry_at = Instant::now() + RETRY_AFTER * 2_u32.pow(self.failures.min(DOUBLINGS_MAX));
     }
 
+    /// One has its run now.
+    pub(super) fn has_begun(&mut self) {
+        self.refill_at = Instant::now() + UNDISTURBED;
+    }
+
+    /// And that has ended.
+    pub(super) fn has_ended(&mut self) {
+        self.refill_at = Instant::now();
+    }
+
     pub(super) fn is_well(&mut self) {
         self.failures = 0;
     }
@@ -150,7 +165,10 @@ impl Pool {
     /// When something is to be done for it.
     pub(super) fn next_clock(&self) -> Option<Instant> {
         let (now, ends) = (Instant::now(), self.used? + KEPT_FOR);
-        [ends, self.missed + SHRINKS_AFTER, self.retry_at].into_iter().filter(|at| *at > now).min()
+        [ends, self.missed + SHRINKS_AFTER, self.retry_at, self.refill_at]
+            .into_iter()
+            .filter(|at| *at > now)
+            .min()
     }
 }
 
@@ -200,7 +218,8 @@ impl House {
             for run in wrong {
                 self.kill(run);
             }
-            if waiting >= depth || !self.pools[at].may_start(now) {
+            let is_early = now < self.pools[at].refill_at;
+            if waiting >= depth || is_early || !self.pools[at].may_start(now) {
                 continue;
             }
             let Some(stem) = self.stem_of(at) else { continue };

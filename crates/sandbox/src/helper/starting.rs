@@ -262,7 +262,12 @@ impl House {
         let (Some(asked), Some(socket)) = (&live.asked, &live.hand_out) else { return };
         let descriptors: Vec<BorrowedFd<'_>> = asked.descriptors.iter().map(OwnedFd::as_fd).collect();
         match send(socket, &ToResident::Run.pack(), &descriptors) {
-            Ok(()) => self.begun(run),
+            Ok(()) => {
+                if let Some(pool) = live.pool {
+                    self.pools[pool].has_begun();
+                }
+                self.begun(run);
+            }
             // It has died, and its run has not begun.
             Err(_) => self.discard(run),
         }

@@ -45,7 +45,10 @@ def renew_streams():
     sys.stderr = sys.__stderr__ = stream(2, "wb", sys.__stderr__)
 
 
-sample = """
+sample = b"""
+import json, re
+
+
 class Sample:
     def __init__(self, items):
         self.items = [item for item in items if item]
@@ -59,18 +62,34 @@ text
 """
 
 
+class Touched(BaseException):
+    pass
+
+
+def stop(_code):
+    raise Touched
+
+
+def run(**names):
+    exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, "scripts": scripts, **names})
+
+
 def touch():
     # What a run writes to first is copied now, and not then.
     for _ in range(2):
-        renew_streams()
-        tree = compile(sample, "<code>", "exec", _ast.PyCF_ONLY_AST | _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        scope = {"json": json, "re": re}
-        eval(compile(tree, "<code>", "exec"), scope)
-        repr(scope["text"])
-        sys.stdout.flush()
+        code, frames = posix.memfd_create("sample"), posix.open("/dev/null", posix.O_WRONLY)
+        posix.pwrite(code, sample, 0)
+        main, path, argv = sys.modules["__main__"], sys.path[:], sys.argv[:]
+        sys.argv.append("-")
+        try:
+            renew_streams()
+            run(sample=(code, frames, stop))
+        except Touched:
+            sys.modules["__main__"], sys.path[:], sys.argv[:] = main, path, argv
+            posix.close(frames)
 
 
-import _io, json, random, re
+import _io
 
 numpy = sys.modules.get("numpy")
 gc.collect()
@@ -83,4 +102,4 @@ touch()
 arguments = forkpoint.take(inherited)
 renew_streams()
 sys.argv += [argument.decode("utf-8", "surrogateescape") for argument in arguments]
-exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, "scripts": scripts})
+run()
