@@ -30,6 +30,10 @@
   const loadedEvent = '__loaded__';
   const stem = `${host.cwd()}/__code__`;
 
+  let source;
+  let isRich;
+  let hasInput;
+  let isTyped;
   let text;
   let mainResult;
   let waits = false;
@@ -37,24 +41,6 @@
   let ended = false;
   // From where V8 sees the code to where the caller wrote it.
   let place = (line, column) => [line, column];
-
-  if (host.argv[1] === waitWord) {
-    // What nearly every run needs is there before it: the compiler's ways, and what its output goes through.
-    ['net', 'tty', 'v8'].forEach(require);
-    new vm.Script('[1]', { importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER }).runInThisContext();
-    inspect(new Error('', { cause: [{}] }));
-    const library = { exports: {} };
-    host.dlopen(library, '/proc/self/fd/4');
-    host.argv.splice(1, 1, ...library.exports);
-  }
-  const source = fs.readFileSync(codeFd, 'utf8');
-  fs.closeSync(codeFd);
-  const [node, words, ...others] = host.argv;
-  const [isRich, hasInput, isTyped] = ['rich', 'stdin', 'typescript'].map((word) => words.split(',').includes(word));
-  host.argv = [node, `${stem}.js`, ...others];
-  // Both hold this script, and would go on to whatever the code forks.
-  host.execArgv = [];
-  delete host._eval;
 
   const attempt = (make, fallback) => {
     try {
@@ -344,10 +330,13 @@
   // Modules.
 
   // Node's own parser, as source: any other way to it is a flag, and a door that stays open to the code.
+  let parser;
   const parse = (code) => {
-    const parser = {};
-    const file = host.binding('natives')['internal/deps/acorn/acorn/dist/acorn'];
-    vm.compileFunction(file, ['exports', 'module'])(parser, {});
+    if (parser === undefined) {
+      parser = {};
+      const file = host.binding('natives')['internal/deps/acorn/acorn/dist/acorn'];
+      vm.compileFunction(file, ['exports', 'module'])(parser, {});
+    }
     return parser.parse(code, { ecmaVersion: 'latest', sourceType: 'module', locations: true });
   };
 
@@ -513,6 +502,37 @@
     }
   };
 
+  // Before the run: what nearly every run needs is read and compiled, into nothing, and then its arguments are waited for.
+  const wait = () => {
+    const { Console } = require('console');
+    const { Socket } = require('net');
+    const { Writable } = require('stream');
+    ['tty', 'v8'].forEach(require);
+    const nowhere = new Console(new Writable({ write: (piece, encoding, done) => done() }));
+    nowhere.log('%s', { a: [1] });
+    nowhere.error('');
+    new Socket({ readable: false, writable: true }).destroy();
+    ['[1]', 'await (1)', 'import("node:fs")'].forEach((code) => attempt(() => awaits(read(code).tree)));
+    compile('[1]').runInThisContext({ displayErrors: false });
+    described(new TypeError('', { cause: [{}] }));
+    cutField(show({ a: '1', b: [2] }));
+    const library = { exports: {} };
+    host.dlopen(library, '/proc/self/fd/4');
+    host.argv.splice(1, 1, ...library.exports);
+  };
+
+  const receive = () => {
+    if (host.argv[1] === waitWord) wait();
+    source = fs.readFileSync(codeFd, 'utf8');
+    fs.closeSync(codeFd);
+    const [node, words, ...others] = host.argv;
+    [isRich, hasInput, isTyped] = ['rich', 'stdin', 'typescript'].map((word) => words.split(',').includes(word));
+    host.argv = [node, `${stem}.js`, ...others];
+    // Both hold this script, and would go on to whatever the code forks.
+    host.execArgv = [];
+    delete host._eval;
+  };
+
   // A pipe takes all at once: nothing is lost when the code leaves in a hurry.
   for (const name of ['stdout', 'stderr']) {
     const own = Object.getOwnPropertyDescriptor(host, name);
@@ -529,5 +549,12 @@
     drained = true;
   });
   host.on('uncaughtExceptionMonitor', uncaught);
-  begin();
+
+  const start = () => {
+    receive();
+    begin();
+  };
+  // The loader of modules is made by its first use, and that takes turns of the loop.
+  if (host.argv[1] === waitWord) then.call(import('data:text/javascript,0'), () => setImmediate(start));
+  else start();
 })();
