@@ -130,9 +130,6 @@ impl House {
         live.hand_out = None;
         self.cgroups.kill(live.slot);
         live.phase = Phase::Dying { since: Instant::now() };
-        if let Some(pool) = live.pool {
-            self.pools[pool].has_ended();
-        }
     }
 
     /// Frees the slots that are proven empty: no process of the run is left, and the kernel says the same of its

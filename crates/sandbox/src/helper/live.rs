@@ -80,6 +80,8 @@ pub(super) enum Phase {
 /// A run that has a slot, or a slot that waits for a run.
 pub(super) struct Live {
     pub(super) asked: Option<Asked>,
+    /// When its jail was asked for, or its run came to it.
+    pub(super) asked_at: Instant,
     pub(super) slot: usize,
     pub(super) stem: StemId,
     /// The pool that it is of, where its interpreter is a resident.
@@ -122,6 +124,7 @@ impl Live {
         let Made { asked, slot, stem, pool, shape, hand_out, report, scratch } = made;
         Self {
             asked,
+            asked_at: Instant::now(),
             slot,
             stem,
             pool,

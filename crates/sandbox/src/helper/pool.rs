@@ -19,8 +19,8 @@ const SHRINKS_AFTER: Duration = Duration::from_secs(60);
 /// A language that so long nobody has used keeps no interpreter warm.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// So long a run is left alone before another is made to wait in the place of its own; most have ended by then.
-const UNDISTURBED: Duration = Duration::from_millis(5);
+/// How long an interpreter takes to wait, until it is known.
+const FIRST_GUESS: Duration = Duration::from_millis(5);
 
 /// How long to wait before an interpreter that failed is tried again; it doubles.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -71,6 +71,9 @@ pub(super) struct Pool {
     /// When a run of the language came last.
     used: Option<Instant>,
     missed: Instant,
+    /// How long an interpreter takes to wait.
+    takes: Duration,
+    /// When to look again whether there is time to make one.
     refill_at: Instant,
     failures: u32,
     retry_at: Instant,
@@ -87,6 +90,7 @@ impl Pool {
             ceiling,
             used: None,
             missed: now,
+            takes: FIRST_GUESS,
             refill_at: now,
             failures: 0,
             retry_at: now,
@@ -134,14 +138,10 @@ impl Pool {
         self.retry_at = Instant::now() + RETRY_AFTER * 2_u32.pow(self.failures.min(DOUBLINGS_MAX));
     }
 
-    /// One has its run now.
-    pub(super) fn has_begun(&mut self) {
-        self.refill_at = Instant::now() + UNDISTURBED;
-    }
-
-    /// And that has ended.
-    pub(super) fn has_ended(&mut self) {
-        self.refill_at = Instant::now();
+    /// One waits that was asked for so long ago.
+    pub(super) fn one_waits(&mut self, after: Duration) {
+        self.failures = 0;
+        self.takes = (self.takes * 3 + after) / 4;
     }
 
     pub(super) fn is_well(&mut self) {
@@ -218,8 +218,11 @@ impl House {
             for run in wrong {
                 self.kill(run);
             }
-            let is_early = now < self.pools[at].refill_at;
-            if waiting >= depth || is_early || !self.pools[at].may_start(now) {
+            if waiting >= depth || !self.pools[at].may_start(now) {
+                continue;
+            }
+            if self.is_busy(at, now) {
+                self.pools[at].refill_at = now + self.pools[at].takes;
                 continue;
             }
             let Some(stem) = self.stem_of(at) else { continue };
@@ -229,6 +232,17 @@ impl House {
                 }
             }
         }
+    }
+
+    /// Whether a run of the language has begun so lately that making another would only be in its way. Where runs come
+    /// faster than interpreters can be made, each starts its own.
+    fn is_busy(&self, pool: usize, now: Instant) -> bool {
+        let Pool { language, takes, .. } = self.pools[pool];
+        let is_young = |live: &Live| {
+            let asked = live.asked.as_ref().filter(|asked| asked.language == language);
+            asked.is_some() && !matches!(live.phase, Phase::Dying { .. }) && now < live.asked_at + takes
+        };
+        self.runs.values().any(is_young)
     }
 
     /// Whether as many wait as are wanted.

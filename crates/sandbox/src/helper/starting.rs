@@ -223,7 +223,7 @@ impl House {
             (Phase::Building, Some(FromResident::Waiting)) => {
                 live.phase = Phase::Idle;
                 if let Some(pool) = live.pool {
-                    self.pools[pool].is_well();
+                    self.pools[pool].one_waits(live.asked_at.elapsed());
                 }
                 if live.asked.is_some() {
                     self.hand_over(run);
@@ -244,6 +244,7 @@ impl House {
         // From here on it is counted.
         let armed = self.cgroups.arm(live.slot, &asked.limits).map(|_| ());
         live.asked = Some(asked);
+        live.asked_at = Instant::now();
         let waits = live.phase == Phase::Idle;
         match armed {
             Ok(()) if waits => self.hand_over(run),
@@ -262,12 +263,7 @@ impl House {
         let (Some(asked), Some(socket)) = (&live.asked, &live.hand_out) else { return };
         let descriptors: Vec<BorrowedFd<'_>> = asked.descriptors.iter().map(OwnedFd::as_fd).collect();
         match send(socket, &ToResident::Run.pack(), &descriptors) {
-            Ok(()) => {
-                if let Some(pool) = live.pool {
-                    self.pools[pool].has_begun();
-                }
-                self.begun(run);
-            }
+            Ok(()) => self.begun(run),
             // It has died, and its run has not begun.
             Err(_) => self.discard(run),
         }
