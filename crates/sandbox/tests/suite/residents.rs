@@ -87,7 +87,7 @@ fn what_is_random_differs_between_two_forks_of_one_interpreter() {
 
 /// What code can see of its process without looking at the modules that are there.
 const VISIBLE: &str = r#"
-import gc, os, resource, signal, sys, threading
+import builtins, gc, os, resource, signal, sys, threading
 def look(fd):
     try:
         return os.readlink(f"/proc/self/fd/{fd}").split(":")[0]
@@ -109,6 +109,7 @@ shapes = [
     "argv": sys.argv, "path": sys.path, "flags": sys.flags, "globals": sorted(globals()), "name": __name__,
     "threads": (threading.active_count(), threading.main_thread() is threading.current_thread()),
     "streams": shapes, "same": sys.stdout is sys.__stdout__, "gc": (gc.isenabled(), gc.get_threshold()),
+    "builtins": sorted(vars(builtins)), "input": builtins.input.__module__,
     "hooks": (sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__),
     "limit": sys.getrecursionlimit(), "bytecode": sys.dont_write_bytecode, "main": "__main__" in sys.modules,
     "files": sorted(os.listdir("/tmp") + os.listdir(".") + os.listdir("/dev/shm")), "nice": os.nice(0),

@@ -1,6 +1,6 @@
 # An interpreter that is forked for each run. It imports what code asks for most, so that nobody waits for that; every
 # fork runs the runner, which was compiled once, as an interpreter of its own would. The argument is the runner.
-import _ast, _imp, gc, posix, sys
+import _imp, builtins, gc, posix, sys
 
 # Loaded by its descriptor, and known by no name afterwards.
 forkpoint = _imp.create_dynamic(type(sys.implementation)(name="forkpoint", origin="/proc/self/fd/4"))
@@ -77,15 +77,19 @@ def run(**names):
 def touch():
     # What a run writes to first is copied now, and not then.
     for _ in range(2):
-        code, frames = posix.memfd_create("sample"), posix.open("/dev/null", posix.O_WRONLY)
-        posix.pwrite(code, sample, 0)
+        (code, end), frames = posix.pipe(), posix.open("/dev/null", posix.O_WRONLY)
+        posix.write(end, sample)
+        posix.close(end)
         main, path, argv = sys.modules["__main__"], sys.path[:], sys.argv[:]
+        names, known = vars(builtins), vars(builtins).copy()
         sys.argv.append("-")
         try:
             renew_streams()
             run(sample=(code, frames, stop))
         except Touched:
             sys.modules["__main__"], sys.path[:], sys.argv[:] = main, path, argv
+            names.clear()
+            names.update(known)
             posix.close(frames)
 
 
