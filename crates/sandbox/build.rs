@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for outer in OUTER {
         cargo.env_remove(outer);
     }
-    let built = cargo
+    cargo
         .args([
             "rustc",
             "--package=execgate-forkpoint",
@@ -45,12 +45,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         .args(["--locked", "--offline", "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
         .arg("--target-dir")
-        .arg(&target)
-        .output()?;
+        .arg(&target);
+    // Named only where it is another: a named one keeps a folder of its own.
+    let (own, wanted) = (env::var("HOST")?, env::var("TARGET")?);
+    let mut made = target.clone();
+    if own != wanted {
+        cargo.arg("--target").arg(&wanted);
+        made.push(wanted);
+    }
+    let built = cargo.output()?;
     if !built.status.success() {
         let why = String::from_utf8_lossy(&built.stderr);
         return Err(format!("the fork-point library does not build:\n{why}").into());
     }
-    println!("cargo::rustc-env=FORKPOINT_LIBRARY={}", target.join("forkpoint").join(LIBRARY).display());
+    println!("cargo::rustc-env=FORKPOINT_LIBRARY={}", made.join("forkpoint").join(LIBRARY).display());
     Ok(())
 }

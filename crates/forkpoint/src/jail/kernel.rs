@@ -41,6 +41,7 @@ pub trait Kernel {
     fn clear_capabilities(&self) -> io::Result<()>;
     fn die_with_parent(&self) -> io::Result<()>;
     fn not_dumpable(&self) -> io::Result<()>;
+    fn dumpable(&self) -> io::Result<()>;
     fn no_new_privileges(&self) -> io::Result<()>;
     fn limit(&self, resource: Resource, value: u64) -> io::Result<()>;
     fn landlock(&self, abi: u32) -> io::Result<()>;
@@ -148,6 +149,10 @@ impl Kernel for Real {
 
     fn not_dumpable(&self) -> io::Result<()> {
         Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+    }
+
+    fn dumpable(&self) -> io::Result<()> {
+        Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
     }
 
     fn no_new_privileges(&self) -> io::Result<()> {

@@ -119,6 +119,8 @@ fn inherited(plan: &Plan) -> u32 {
 pub(super) fn enter_resident<K: Kernel>(kernel: &K, plan: &Plan) -> Result<(), StepError> {
     own_process(kernel)?;
     kernel.restore_children().at(Step::Signals)?;
+    // As an exec does: to itself and its own children it is no secret, and to nobody else is it there.
+    kernel.dumpable().at(Step::NotDumpable)?;
     kernel.seccomp(plan.filter).at(Step::Seccomp)?;
     // Last, because it says that all before it has worked.
     kernel.close_from(place::HAND_OUT + 1).at(Step::CloseOnExec)

@@ -80,6 +80,9 @@ impl Kernel for Recorder {
     fn not_dumpable(&self) -> io::Result<()> {
         self.note("not dumpable")
     }
+    fn dumpable(&self) -> io::Result<()> {
+        self.note("dumpable")
+    }
     fn no_new_privileges(&self) -> io::Result<()> {
         self.note("no new privileges")
     }
@@ -208,6 +211,6 @@ fn an_interpreter_that_waits_has_its_socket_and_the_library() {
 fn nothing_is_open_to_a_resident_but_its_socket_once_the_filter_is_on() {
     let recorder = Recorder::default();
     layers::enter_resident(&recorder, &plan(&program(), &null())).unwrap();
-    let expected = ["setsid", "cd /home/user", "own SIGCHLD", "seccomp", "close from 4"];
+    let expected = ["setsid", "cd /home/user", "own SIGCHLD", "dumpable", "seccomp", "close from 4"];
     assert_eq!(recorder.0.into_inner(), expected);
 }

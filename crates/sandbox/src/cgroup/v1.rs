@@ -107,8 +107,13 @@ impl Trees {
             Some(slot) => slot,
             None => self.make_slot(number)?,
         };
-        if slot.limits.as_ref() != Some(limits) {
-            self.limit(&mut slot, limits)?;
+        if slot.limits.as_ref() != Some(limits)
+            && let Err(error) = self.limit(&mut slot, limits)
+        {
+            // Somebody may live in it.
+            slot.limits = None;
+            self.slots.insert(number, slot);
+            return Err(error);
         }
         if let Some(memory) = self.folder(&slot, "memory") {
             write(&memory.join("memory.max_usage_in_bytes"), 0)?;

@@ -66,7 +66,12 @@ impl Tree {
             None => self.make_slot(number)?,
         };
         if slot.limits.as_ref() != Some(limits) {
-            limit(&slot.folder, limits)?;
+            if let Err(error) = limit(&slot.folder, limits) {
+                // Somebody may live in it.
+                slot.limits = None;
+                self.slots.insert(number, slot);
+                return Err(error);
+            }
             slot.limits = Some(limits.clone());
         }
         slot.peak = slot.peak.filter(|peak| rustix::io::write(peak, b"reset").is_ok());

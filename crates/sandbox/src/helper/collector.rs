@@ -31,7 +31,7 @@ const NAMES_MAX: usize = 20_000;
 /// CPU time, in seconds: more than looking at every name and copying every byte takes.
 const CPU_S: u64 = 5;
 
-/// What it may hold in memory: names of the longest paths that there can be, and one file.
+/// What it may hold in memory beside one file: names of the longest paths that there can be.
 const DATA_BYTES: u64 = 128 << 20;
 
 /// What a parcel may hold beside the files' content.
@@ -82,14 +82,14 @@ fn give_up_rights<K: Kernel>(kernel: &K, guest: Guest) -> io::Result<()> {
     kernel.die_with_parent()?;
     kernel.not_dumpable()?;
     kernel.no_new_privileges()?;
-    kernel.limit(Resource::Cpu, CPU_S)?;
-    kernel.limit(Resource::Data, DATA_BYTES)
+    kernel.limit(Resource::Cpu, CPU_S)
 }
 
 fn collect() -> io::Result<()> {
     let wanted: Collect = serde_json::from_slice(&text_of(sys::borrow(WANTED))?)?;
     let parcel_max = wanted.total_bytes_max.saturating_add(PARCEL_MARGIN_BYTES);
     Real.limit(Resource::Fsize, parcel_max)?;
+    Real.limit(Resource::Data, wanted.file_bytes_max.saturating_add(DATA_BYTES))?;
     let parcel = File::from(rustix::io::dup(sys::borrow(PARCEL))?);
     let mut parcel = io::BufWriter::new(parcel);
     gather(sys::borrow(SCRATCH), &wanted, &mut parcel)?;
@@ -193,6 +193,8 @@ fn read_file(tree: BorrowedFd<'_>, path: &str, file_max: u64, left: u64) -> Resu
         return Err(NotCollected::Total);
     }
     let mut content = Vec::new();
+    let room = usize::try_from(size).map_err(|_| NotCollected::Large)?;
+    content.try_reserve_exact(room).map_err(|_| NotCollected::Unreadable)?;
     // Not more than was promised, should it grow meanwhile.
     File::from(opened).take(size).read_to_end(&mut content).map_err(|_| NotCollected::Unreadable)?;
     Ok(content)

@@ -21,6 +21,7 @@ impl House {
     pub(super) fn lose_stem(&mut self, stem: StemId) {
         let lost = self.stems.remove(stem);
         if let Some(pool) = lost.as_ref().and_then(|stem| stem.pool) {
+            tracing::warn!(language = self.pools[pool].language, "a warm interpreter is lost");
             self.pools[pool].failed();
         }
         let dead = lost.is_none_or(|lost| lost.link.end());
@@ -44,6 +45,10 @@ impl House {
     fn try_again(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         let Some(asked) = &mut live.asked else { return };
+        if live.doomed {
+            asked.tell(FromRun::Withdrawn);
+            return self.kill(run);
+        }
         asked.tries += 1;
         if asked.tries >= TRIES_MAX || !self.cgroups.is_empty(live.slot) {
             live.tell(FromRun::StemGone);
@@ -64,7 +69,7 @@ impl House {
             Ok(Received::End) | Err(_) => true,
         };
         match live.phase {
-            Phase::Building | Phase::Idle | Phase::Running if wants_end => self.end(run, End::Killed, None),
+            Phase::Building | Phase::Idle | Phase::Running if wants_end => self.give_up(run),
             Phase::Told if wants_end => live.doomed = true,
             Phase::Told | Phase::Building | Phase::Idle | Phase::Running | Phase::Dying { .. } => {}
         }
@@ -83,7 +88,7 @@ impl House {
         };
         // Whatever it is that is told of a resident without a run, it serves for none.
         if live.is_waiting() {
-            return self.discard(run);
+            return self.lose_resident(run);
         }
         match (live.phase, report.map(|record| Report::unpack(&record))) {
             (Phase::Building, Some(Ok(Report::Begun))) => self.begun(run),
@@ -107,6 +112,8 @@ impl House {
         self.kill(run);
         let Some(live) = self.runs.get(&run) else { return };
         let counted = self.cgroups.read(live.slot);
+        // A process that was there before its run has used more than its run has.
+        let usage = usage.filter(|_| live.pool.is_none());
         let counters = Counters {
             oom_kills: counted.oom_kills + u64::from(live.over_memory),
             process_limit_hits: counted.process_limit_hits,
@@ -169,7 +176,7 @@ impl House {
                     let stem = run.stem;
                     self.lose_stem(stem);
                 }
-                (Phase::Building, _) if now >= run.deadline && run.is_waiting() => self.discard(id),
+                (Phase::Building, _) if now >= run.deadline && run.is_waiting() => self.lose_resident(id),
                 (Phase::Building, _) if now >= run.deadline => {
                     run.tell(FromRun::NotStarted { step: Step::KeepInit, errno: libc::ETIMEDOUT });
                     self.kill(id);

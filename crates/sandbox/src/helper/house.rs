@@ -40,6 +40,8 @@ enum Question {
 pub(super) struct House {
     pub(super) image: PathBuf,
     configured: usize,
+    /// How many languages there are; what a stem has beyond them nobody may ask for.
+    languages: u16,
     pub(super) seed: &'static Seed,
     pub(super) map: IdMap,
     pub(super) cgroups: Cgroups,
@@ -94,6 +96,7 @@ impl House {
         Self {
             image: config.image.path,
             configured: config.slots,
+            languages: u16::try_from(config.languages.len()).unwrap_or(u16::MAX),
             seed,
             map,
             cgroups,
@@ -225,7 +228,8 @@ impl House {
             // stdin, stdout, stderr, code, frames, sheet come after the run's own socket, and then perhaps which
             // files to collect and the memory file for them.
             Ok(ToHelper::NewRun { language, limits })
-                if [1 + place::SCRATCH_INDEX, 3 + place::SCRATCH_INDEX].contains(&fds.len()) =>
+                if language < self.languages
+                    && [1 + place::SCRATCH_INDEX, 3 + place::SCRATCH_INDEX].contains(&fds.len()) =>
             {
                 let mut descriptors = fds.split_off(1);
                 let mut collect = descriptors.split_off(place::SCRATCH_INDEX).into_iter();

@@ -95,7 +95,11 @@ pub(super) fn settle(wanted: Wanted, block: u8) -> io::Result<IdMap> {
         && let Some(count) = enter_with_subordinate_ids()?
     {
         let skipped = u32::from(block).saturating_mul(SUBORDINATE_BLOCK);
-        return Ok(IdMap::range(skipped.saturating_add(1), count.saturating_sub(skipped)));
+        let left = count.saturating_sub(skipped);
+        // Those of the first block may be all that there are; no other reaches into the next.
+        let own =
+            if block == 0 && count < 2 * SUBORDINATE_BLOCK { left } else { left.min(SUBORDINATE_BLOCK) };
+        return Ok(IdMap::range(skipped.saturating_add(1), own));
     }
     enter_with_single_id()?;
     Ok(IdMap::single(0))

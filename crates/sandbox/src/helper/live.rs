@@ -87,6 +87,8 @@ pub(super) struct Live {
     /// The pool that it is of, where its interpreter is a resident.
     pub(super) pool: Option<usize>,
     pub(super) shape: Shape,
+    /// What its jail was made with; a run may have more, but what waits may hold more than a run with less.
+    pub(super) armed_bytes: u64,
     /// A resident's socket, until it has put its run in place.
     pub(super) hand_out: Option<OwnedFd>,
     pub(super) phase: Phase,
@@ -114,6 +116,7 @@ pub(super) struct Made {
     pub(super) stem: StemId,
     pub(super) pool: Option<usize>,
     pub(super) shape: Shape,
+    pub(super) memory_bytes: u64,
     pub(super) hand_out: Option<OwnedFd>,
     pub(super) report: OwnedFd,
     pub(super) scratch: OwnedFd,
@@ -121,7 +124,7 @@ pub(super) struct Made {
 
 impl Live {
     pub(super) fn new(made: Made) -> Self {
-        let Made { asked, slot, stem, pool, shape, hand_out, report, scratch } = made;
+        let Made { asked, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch } = made;
         Self {
             asked,
             asked_at: Instant::now(),
@@ -129,6 +132,7 @@ impl Live {
             stem,
             pool,
             shape,
+            armed_bytes: memory_bytes,
             hand_out,
             phase: Phase::Told,
             doomed: false,

@@ -10,6 +10,10 @@ use super::live::{Asked, Live, Phase};
 use crate::limits::Limits;
 use crate::stem::Interpreter;
 
+/// An interpreter that waits has some more descriptors open than one that was started for its run. Where so few are
+/// allowed, each run starts its own.
+const DESCRIPTORS_MIN: u32 = 64;
+
 /// How many wait at least, once an interpreter is warm.
 const FLOOR: usize = 1;
 
@@ -175,7 +179,7 @@ impl Pool {
 impl House {
     /// The pool that a run may be served from.
     pub(super) fn pool_of(&self, asked: &Asked) -> Option<usize> {
-        if asked.is_cold {
+        if asked.is_cold || asked.limits.descriptors < DESCRIPTORS_MIN {
             return None;
         }
         self.pools.iter().position(|pool| pool.language == asked.language)
@@ -184,7 +188,15 @@ impl House {
     /// One that waits, or soon will, and is as the run wants it.
     pub(super) fn spare_for(&self, pool: usize, asked: &Asked) -> Option<u64> {
         let shape = self.shape(&asked.limits);
-        let fits = |live: &Live| Self::is_spare(live) && live.pool == Some(pool) && live.shape == shape;
+        // One that is being made is of no use where such have failed lately.
+        let may_fail = self.pools[pool].may_start(Instant::now());
+        let fits = |live: &Live| {
+            Self::is_spare(live)
+                && live.pool == Some(pool)
+                && live.shape == shape
+                && live.armed_bytes <= asked.limits.memory_bytes
+                && (may_fail || live.phase == Phase::Idle)
+        };
         let mut found = self.runs.iter().filter(|(_, live)| fits(live));
         let waits = found.clone().find(|(_, live)| live.phase == Phase::Idle);
         waits.or_else(|| found.next()).map(|(run, _)| *run)
@@ -209,7 +221,7 @@ impl House {
                 if live.pool != Some(at) || !Self::is_spare(live) {
                     continue;
                 }
-                if live.shape == shape && waiting < depth {
+                if live.shape == shape && live.armed_bytes <= limits.memory_bytes && waiting < depth {
                     waiting += 1;
                 } else if live.phase == Phase::Idle {
                     wrong.push(*run);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -22,6 +22,9 @@ use execgate_forkpoint::wire::{
 
 /// Room above the cgroup's own limit of processes, so that the cgroup is what a guest meets and what is counted.
 const ABOVE_CGROUP: u32 = 16;
+
+/// So soon after it was asked for a resident does not die by chance.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A jail to be made.
 struct Order {
@@ -54,7 +57,9 @@ impl House {
             }
             let limits = asked.limits.clone();
             // Until an interpreter is warm, each run starts its own. One that is started waits for nobody.
-            let warm = pool.filter(|pool| self.pools[*pool].interpreter().is_some());
+            let now = Instant::now();
+            let warm = pool
+                .filter(|pool| self.pools[*pool].interpreter().is_some() && self.pools[*pool].may_start(now));
             let warm = warm.and_then(|pool| Some((Some(pool), self.stems.ready(Some(pool))?)));
             match warm.map_or_else(|| self.native().map(|stem| (None, stem)), Ok) {
                 Ok((pool, stem)) => self.start(Order { asked: Some(asked), limits, slot, stem, pool }),
@@ -71,7 +76,11 @@ impl House {
         let Some(slot) = self.free.pop() else { return false };
         let free = self.free.len();
         self.start(Order { asked: None, limits: limits.clone(), slot, stem, pool: Some(pool) });
-        self.free.len() == free
+        let is_started = self.free.len() == free;
+        if !is_started {
+            self.pools[pool].failed();
+        }
+        is_started
     }
 
     fn start(&mut self, order: Order) {
@@ -129,7 +138,8 @@ impl House {
         };
         send(&link.control, &ToStem::Spawn(spawn).pack(), &descriptors).at(Step::TellStem)?;
         let hand_out = sockets.map(|(ours, _)| ours);
-        Ok(Made { asked: None, slot, stem, pool, shape, hand_out, report, scratch })
+        let memory_bytes = limits.memory_bytes;
+        Ok(Made { asked: None, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch })
     }
 
     fn spawn(&self, run: u64, slot: u32, language: u16, limits: &Limits) -> Spawn {
@@ -163,7 +173,11 @@ impl House {
             Ok(FromStem::SpawnFailed { run, step, errno }) => {
                 if let Some(live) = self.take_told(id, run) {
                     self.free.push(live.slot);
+                    if let Some(pool) = live.pool {
+                        self.pools[pool].failed();
+                    }
                     match live.asked {
+                        Some(asked) if live.doomed => asked.tell(FromRun::Withdrawn),
                         Some(asked) if live.pool.is_some() => self.again_cold(asked),
                         Some(asked) => asked.tell(FromRun::NotStarted { step, errno }),
                         None => {}
@@ -200,7 +214,7 @@ impl House {
         }
         live.phase = Phase::Building;
         if live.doomed {
-            self.end(run, End::Killed, None);
+            self.give_up(run);
         }
     }
 
@@ -229,7 +243,31 @@ impl House {
                     self.hand_over(run);
                 }
             }
-            _ => self.discard(run),
+            _ => self.lose_resident(run),
+        }
+    }
+
+    /// A resident has died, or says what none would. One that never came as far as waiting, or waited for no time, is
+    /// what the next would be too.
+    pub(super) fn lose_resident(&mut self, run: u64) {
+        let Some(live) = self.runs.get(&run) else { return };
+        if let Some(pool) = live.pool
+            && (live.phase == Phase::Building || live.asked_at.elapsed() < SOON)
+        {
+            tracing::warn!(language = self.pools[pool].language, "an interpreter died before it had its run");
+            self.pools[pool].failed();
+        }
+        self.discard(run);
+    }
+
+    /// Ends a run that its client has given up before it began, or as it may have begun.
+    pub(super) fn give_up(&mut self, run: u64) {
+        let Some(live) = self.runs.get(&run) else { return };
+        if live.is_waiting() {
+            live.tell(FromRun::Withdrawn);
+            self.kill(run);
+        } else {
+            self.end(run, End::Killed, None);
         }
     }
 
@@ -273,10 +311,6 @@ impl House {
     pub(super) fn discard(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         let asked = live.asked.take();
-        // One that never came as far as waiting: so would the next.
-        if let Some(pool) = live.pool.filter(|_| live.phase == Phase::Building) {
-            self.pools[pool].failed();
-        }
         self.kill(run);
         if let Some(asked) = asked {
             self.again_cold(asked);

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
-use execgate_sandbox::{Sandbox, Stdin, Tier, TierChoice, Verdict};
+use execgate_sandbox::{PlacedFile, Sandbox, Stdin, Tier, TierChoice, Verdict};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -110,6 +110,7 @@ shapes = [
     "threads": (threading.active_count(), threading.main_thread() is threading.current_thread()),
     "streams": shapes, "same": sys.stdout is sys.__stdout__, "gc": (gc.isenabled(), gc.get_threshold()),
     "builtins": sorted(vars(builtins)), "input": builtins.input.__module__,
+    "own": (len(open("/proc/self/environ", "rb").read()), open("/proc/self/io").readline()[:6]),
     "hooks": (sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__),
     "limit": sys.getrecursionlimit(), "bytecode": sys.dont_write_bytecode, "main": "__main__" in sys.modules,
     "files": sorted(os.listdir("/tmp") + os.listdir(".") + os.listdir("/dev/shm")), "nice": os.nice(0),
@@ -205,6 +206,31 @@ fn a_run_has_its_own_limits_whoever_waited() {
     let run = sandbox.run(with_limits(python(grows), |limits| limits.memory_bytes = 100 << 20)).unwrap();
     assert_ne!(run.verdict, Verdict::Value);
     assert_eq!(value_in(&sandbox, grows), (200 << 20).to_string());
+}
+
+#[test]
+fn a_module_of_the_runs_own_goes_before_one_that_was_imported_already() {
+    for sandbox in [cold(), sandbox()] {
+        let mut request =
+            python("import statistics, json.decoder\nstatistics.WHOSE, json.WHOSE, json.decoder.WHOSE");
+        let own = |path: &str| PlacedFile::new(path, b"WHOSE = 'the run'".to_vec()).unwrap();
+        request.files = ["statistics.py", "json/__init__.py", "json/decoder.py"].map(own).into();
+        let run = sandbox.run(request).unwrap();
+        assert_eq!(run.value.as_deref(), Some("('the run', 'the run', 'the run')"), "{}", told(&run));
+    }
+}
+
+#[test]
+fn few_descriptors_and_little_memory_are_no_reason_not_to_run() {
+    let sandbox = sandbox();
+    for (descriptors, memory_bytes) in [(12, 512 << 20), (63, 512 << 20), (64, 24 << 20), (256, 24 << 20)] {
+        let run = sandbox.run(with_limits(python("6 * 7"), |limits| {
+            limits.descriptors = descriptors;
+            limits.memory_bytes = memory_bytes;
+        }));
+        assert_eq!(run.unwrap().value.as_deref(), Some("42"), "{descriptors} {memory_bytes}");
+    }
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 # fork runs the runner, which was compiled once, as an interpreter of its own would. The argument is the runner.
 import _imp, builtins, gc, posix, sys
 
+bare = set(sys.modules)
+
 # Loaded by its descriptor, and known by no name afterwards.
 forkpoint = _imp.create_dynamic(type(sys.implementation)(name="forkpoint", origin="/proc/self/fd/4"))
 sys.modules.pop("forkpoint", None)
@@ -103,7 +105,14 @@ inherited = forkpoint.serve()
 if numpy:
     numpy.random.seed()
 touch()
+gc.collect()
 arguments = forkpoint.take(inherited)
 renew_streams()
+# A file of the run's own goes before a module of that name, as it does where nothing was imported before.
+for file in posix.listdir("."):
+    own = file.removesuffix(".py")
+    if own not in bare:
+        for name in [name for name in sys.modules if name == own or name.startswith(f"{own}.")]:
+            del sys.modules[name]
 sys.argv += [argument.decode("utf-8", "surrogateescape") for argument in arguments]
 run()

@@ -1,1 +1,1 @@
-invisible({ dyn.load("/proc/self/fd/4"); .C("execgate_wait", commandArgs(), length(commandArgs())) })
+invisible({ dyn.load("/proc/self/fd/4"); .C("execgate_wait", commandArgs(), length(commandArgs())); dyn.unload("/proc/self/fd/4") })
