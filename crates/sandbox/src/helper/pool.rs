@@ -154,7 +154,8 @@ impl Pool {
 
     /// A run came and none waited for it.
     fn missed(&mut self, limits: &Limits) {
-        self.limits = limits.clone();
+        // The usual memory, so that those who want more or less do not undo each other's: more can be given later.
+        self.limits = Limits { memory_bytes: Limits::default().memory_bytes, ..limits.clone() };
         self.depth = (self.depth + 1).min(self.ceiling);
         self.missed = Instant::now();
     }
