@@ -85,13 +85,14 @@ fn list(items: &[Vec<u8>]) -> Object {
     list
 }
 
-/// `serve() -> int`: how many of its descriptors the guest may inherit.
+/// `serve() -> int`: how many of its descriptors the guest may inherit; negative where its run waits for it already.
 extern "C" fn serve_from_python(_module: Object, _arguments: Object) -> Object {
     let Ok(seed) = warm_seed() else { sys::exit_now(1) };
-    let program = serve(Box::leak(Box::new(seed)), &HOOKS);
+    let resident = serve(Box::leak(Box::new(seed)), &HOOKS);
+    let inherited = i64::from(resident.inherited);
     // SAFETY: `PyObject *PyLong_FromLong(long)`.
     let new: extern "C" fn(i64) -> Object = unsafe { transmute(sys::own_function(c"PyLong_FromLong")) };
-    new(i64::from(program.inherited))
+    new(if resident.is_awaited { -inherited } else { inherited })
 }
 
 /// `take(inherited) -> list[bytes]`: the arguments.

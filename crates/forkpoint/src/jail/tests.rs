@@ -141,6 +141,7 @@ fn plan<'a>(program: &'a Program, network: &'a OwnedFd) -> Plan<'a> {
         file_bytes: 1,
         user_processes: 64,
         data_bytes: None,
+        is_awaited: false,
     };
     Plan {
         spawn,

@@ -11,7 +11,7 @@ mod serve;
 use rustix::thread::CapabilitySet;
 
 pub use seed::{Seed, SlotIds};
-pub use serve::{Hooks, await_message, serve, warm_seed};
+pub use serve::{Hooks, Resident, await_message, serve, warm_seed};
 
 /// What the stem needs to build jails, and nothing more: mounts and namespaces, identities, the bounding set,
 /// the death signal of its children.

@@ -75,8 +75,17 @@ pub fn await_message(control: BorrowedFd<'_>) -> io::Result<Option<(ToStem, Vec<
     }
 }
 
-/// The stem's life from here on. Comes back in an interpreter that is to be a guest's, with what it may inherit.
-pub fn serve(seed: &'static Seed, hooks: &Hooks) -> &'static Program {
+/// What an interpreter needs to know that is to be a guest's.
+#[derive(Debug, Clone, Copy)]
+pub struct Resident {
+    /// How many of its run's descriptors it may have.
+    pub inherited: u32,
+    /// Its run waits for it already.
+    pub is_awaited: bool,
+}
+
+/// The stem's life from here on. Comes back in an interpreter that is to be a guest's.
+pub fn serve(seed: &'static Seed, hooks: &Hooks) -> Resident {
     if let Err(failed) = ready() {
         tell_failed(&failed);
         sys::exit_now(1);
@@ -88,7 +97,7 @@ pub fn serve(seed: &'static Seed, hooks: &Hooks) -> &'static Program {
             Ok(Some((ToStem::Spawn(spawn), descriptors))) => {
                 match answer(seed, networks, hooks, spawn, descriptors) {
                     Ok(None) => {}
-                    Ok(Some(program)) => return program,
+                    Ok(Some(resident)) => return resident,
                     Err(_) => sys::exit_now(1),
                 }
             }
@@ -118,7 +127,7 @@ fn answer(
     hooks: &Hooks,
     spawn: Spawn,
     descriptors: Vec<OwnedFd>,
-) -> io::Result<Option<&'static Program>> {
+) -> io::Result<Option<Resident>> {
     let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
     let Some(program) = seed.programs.get(usize::from(spawn.language)) else {
         return refuse(spawn.run, Step::CloneInit, &invalid());
@@ -154,7 +163,7 @@ fn answer(
             };
             become_init(&plan, descriptors);
             (hooks.resident)();
-            Ok(Some(program))
+            Ok(Some(Resident { inherited: program.inherited, is_awaited: spawn.is_awaited }))
         }
         Ok(Cloned::Parent { pidfd: Some(pidfd), .. }) => {
             send(sys::borrow(CONTROL), &FromStem::Spawned { run: spawn.run }.pack(), &[pidfd.as_fd()])
@@ -184,7 +193,7 @@ fn all_of(program: &Program, given: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     Ok(all)
 }
 
-fn refuse(run: u64, step: Step, error: &io::Error) -> io::Result<Option<&'static Program>> {
+fn refuse(run: u64, step: Step, error: &io::Error) -> io::Result<Option<Resident>> {
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
     send(sys::borrow(CONTROL), &FromStem::SpawnFailed { run, step, errno }.pack(), &[]).map(|()| None)
 }

@@ -32,6 +32,8 @@ pub struct Spawn {
     pub user_processes: u32,
     /// Data size per process, where no cgroup counts memory.
     pub data_bytes: Option<u64>,
+    /// A run waits for it already.
+    pub is_awaited: bool,
 }
 
 /// Stem to helper.
@@ -93,7 +95,8 @@ impl Message for ToStem {
                 .u32(spawn.descriptors)
                 .u64(spawn.file_bytes)
                 .u32(spawn.user_processes)
-                .maybe(spawn.data_bytes),
+                .maybe(spawn.data_bytes)
+                .u8(u8::from(spawn.is_awaited)),
         }
         .finish()
     }
@@ -110,6 +113,7 @@ impl Message for ToStem {
                 file_bytes: from.u64()?,
                 user_processes: from.u32()?,
                 data_bytes: from.maybe()?,
+                is_awaited: from.flag()?,
             })),
             _ => Err(Malformed),
         }

@@ -123,7 +123,8 @@ impl House {
             Some(pool) => self.pools[pool].program(),
             None => order.asked.as_ref().map_or(0, |asked| asked.language),
         };
-        let spawn = self.spawn(run, number, language, limits);
+        let is_awaited = order.asked.is_some();
+        let spawn = Spawn { is_awaited, ..self.spawn(run, number, language, limits) };
         let shape = self.shape(limits);
         let cgroups = self.cgroups.arm(slot, limits).at(Step::ArmCgroup)?;
         let own = order.asked.iter().filter(|_| pool.is_none()).flat_map(|asked| &asked.descriptors);
@@ -157,6 +158,7 @@ impl House {
             file_bytes: limits.disk_bytes,
             user_processes: each.saturating_mul(sharers),
             data_bytes: (!counted).then_some(limits.memory_bytes),
+            is_awaited: false,
         }
     }
 

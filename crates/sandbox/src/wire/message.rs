@@ -248,6 +248,7 @@ mod tests {
             file_bytes: 5,
             user_processes: 6,
             data_bytes: Some(u64::MAX),
+            is_awaited: true,
         }));
         comes_back(FromStem::SpawnFailed { run: 9, step: Step::CloneInit, errno: 11 });
         comes_back(ToResident::Run);

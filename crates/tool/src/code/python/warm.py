@@ -101,12 +101,13 @@ numpy = sys.modules.get("numpy")
 gc.collect()
 gc.freeze()
 inherited = forkpoint.serve()
-# From here on it is one of those that wait.
+# From here on it is a guest's, whose run may be there already.
 if numpy:
     numpy.random.seed()
-touch()
-gc.collect()
-arguments = forkpoint.take(inherited)
+if inherited > 0:
+    touch()
+    gc.collect()
+arguments = forkpoint.take(abs(inherited))
 renew_streams()
 # A file of the run's own goes before a module of that name, as it does where nothing was imported before.
 for file in posix.listdir("."):
