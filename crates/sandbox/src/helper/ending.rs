@@ -137,6 +137,9 @@ impl House {
         live.hand_out = None;
         self.cgroups.kill(live.slot);
         live.phase = Phase::Dying { since: Instant::now() };
+        if let Some(language) = live.asked.as_ref().map(|asked| asked.language) {
+            self.has_ended(language);
+        }
     }
 
     /// Frees the slots that are proven empty: no process of the run is left, and the kernel says the same of its

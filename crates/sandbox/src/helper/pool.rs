@@ -236,6 +236,8 @@ impl House {
             }
             if self.is_busy(at, now) {
                 self.pools[at].refill_at = now + self.pools[at].takes;
+            }
+            if now < self.pools[at].refill_at {
                 continue;
             }
             let Some(stem) = self.stem_of(at) else { continue };
@@ -256,6 +258,15 @@ impl House {
             asked.is_some() && !matches!(live.phase, Phase::Dying { .. }) && now < live.asked_at + takes
         };
         self.runs.values().any(is_young)
+    }
+
+    /// A run of a language has ended. Its like may come at once, and is better served by a start of its own than by one
+    /// that has just begun to be made ready.
+    pub(super) fn has_ended(&mut self, language: u16) {
+        let now = Instant::now();
+        for pool in self.pools.iter_mut().filter(|pool| pool.language == language) {
+            pool.refill_at = now + pool.takes / 2;
+        }
     }
 
     /// Whether as many wait as are wanted.
