@@ -6,13 +6,13 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::str;
 
+use execgate_forkpoint::wire::{FromStem, Message, Report, Sheet, ToStem, text_memfd, text_of};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::files::{Collect, CollectedFile, NotCollected, PlacedFile};
 use crate::helper::wants;
 use crate::image::packages::{DebianPackage, NodePackage, PythonPackage, RPackage};
 use crate::wire::{FromHelper, FromRun, ToHelper, ToRun, read_files, write_end, write_file, write_sheet};
-use execgate_forkpoint::wire::{FromStem, Message, Report, Sheet, ToStem, text_memfd, text_of};
 
 pub use crate::client::fuzz::frames;
 pub use crate::image::fuzz::{alternatives, dpkg_status, image_manifest};

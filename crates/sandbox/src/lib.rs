@@ -10,8 +10,8 @@
 //!
 //! It must never run guest code outside a jail, weaken a layer in silence, or let a run outlive its verdict.
 //!
-//! Read on in `client` (what the caller's side does), `helper`, `stem` and `jail` (what the privileged side does),
-//! `seccomp` and `cgroup`, and [`image`] (the guest's root).
+//! Read on in `client` (what the caller's side does), `helper` and `stem` (what the privileged side does),
+//! [`execgate_forkpoint`] (what makes a jail, and waits in it), `seccomp` and `cgroup`, and [`image`] (the guest's root).
 
 mod cgroup;
 mod client;

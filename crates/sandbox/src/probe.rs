@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use execgate_forkpoint::sys;
 use serde::Serialize;
 
 use crate::client::{Sandbox, spawn_helper};
 use crate::config::{Config, ImageRoot, Tier, TierChoice};
 use crate::enforced::Enforced;
 use crate::error::SandboxError;
-use execgate_forkpoint::sys;
 
 /// One thing that a tier rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::capture::{Capture, Flow, drain};
@@ -15,7 +16,6 @@ use crate::limits::Limits;
 use crate::outcome::{Run, Usage, Verdict};
 use crate::request::{Cancel, Stream};
 use crate::wire::{Counters, End, FromRun, ToRun};
-use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 
 /// How long a run may wait for a slot and its jail. A helper that has a free slot takes milliseconds.
 const HANDED_OUT_WITHIN: Duration = Duration::from_secs(30);

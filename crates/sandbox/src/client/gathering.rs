@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use execgate_forkpoint::wire::text_memfd;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::error::RunError;
 use crate::files::{Collect, CollectedFile, NotCollected};
 use crate::wire::read_files;
-use execgate_forkpoint::wire::text_memfd;
 
 /// What the paths and lengths of one record may take beside its content.
 const RECORD_BYTES_MAX: u64 = 8 << 10;

@@ -7,14 +7,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use execgate_forkpoint::sys::{self, Cloned};
+use execgate_forkpoint::wire::pair;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, setsid, waitpid};
 
 use crate::error::SandboxError;
 use crate::helper::{HELPER_ARGUMENT, HELPER_CONTROL};
-use execgate_forkpoint::sys::{self, Cloned};
-use execgate_forkpoint::wire::pair;
 
 /// How long a helper may take to kill every run and remove its cgroups; it takes some tens of milliseconds.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);

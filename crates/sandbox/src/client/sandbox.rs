@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd, text_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::capture::{Capture, guest_pipe};
@@ -18,7 +19,6 @@ use crate::error::{RunError, SandboxError};
 use crate::outcome::Run;
 use crate::request::{Request, Stdin};
 use crate::wire::{FromHelper, ToHelper, write_sheet};
-use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd, text_of};
 
 /// How long the helper may take to prepare everything; it takes some tens of milliseconds.
 const START_WITHIN: Duration = Duration::from_secs(30);

@@ -4,6 +4,10 @@
 use std::error::Error as _;
 use std::ffi::CString;
 
+use execgate_forkpoint::jail::{Program, Start, StepError, place};
+use execgate_forkpoint::stem::{Seed, SlotIds};
+use execgate_forkpoint::sys::{self, clone_flags};
+use execgate_forkpoint::wire::text_memfd;
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use super::bounds;
@@ -16,10 +20,6 @@ use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy, Warm};
 use crate::enforced::Enforced;
 use crate::seccomp::{Filter, Memory, guest_filter};
-use execgate_forkpoint::jail::{Program, Start, StepError, place};
-use execgate_forkpoint::stem::{Seed, SlotIds};
-use execgate_forkpoint::sys::{self, clone_flags};
-use execgate_forkpoint::wire::text_memfd;
 
 /// The fork-point library, as the build script has left it.
 const LIBRARY: &[u8] = include_bytes!(env!("FORKPOINT_LIBRARY"));

@@ -9,16 +9,16 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-use rustix::process::{Pid, Resource};
-
-use crate::files::{Collect, CollectedFile, NotCollected, PARTS_MAX, matcher};
-use crate::wire::{write_end, write_file};
 use execgate_forkpoint::jail::{Kernel, Real};
 use execgate_forkpoint::panics::{Tell, die_of_panics};
 use execgate_forkpoint::stem::SlotIds;
 use execgate_forkpoint::sys::{self, Cloned};
 use execgate_forkpoint::wire::text_of;
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::process::{Pid, Resource};
+
+use crate::files::{Collect, CollectedFile, NotCollected, PARTS_MAX, matcher};
+use crate::wire::{write_end, write_file};
 
 /// Where the collector finds its three descriptors.
 const SCRATCH: RawFd = 0;

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use execgate_forkpoint::jail::Step;
+use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive};
+
 use super::collecting::Collecting;
 use super::house::House;
 use super::live::{Live, Phase};
@@ -10,8 +13,6 @@ use super::stems::StemId;
 use super::watchdog;
 use crate::cgroup::Cgroups;
 use crate::wire::{Counters, End, FromRun, ToRun};
-use execgate_forkpoint::jail::Step;
-use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive};
 
 /// How often a run is given to a new stem after one has died before it had begun.
 const TRIES_MAX: u32 = 2;

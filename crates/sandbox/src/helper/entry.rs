@@ -4,14 +4,14 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::process::ExitCode;
 
+use execgate_forkpoint::panics::{Tell, die_of_panics};
+use execgate_forkpoint::sys;
+use execgate_forkpoint::wire::{Message as _, Received, receive, send, text_memfd, text_of};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::begin;
 use crate::config::Config;
 use crate::wire::{FromHelper, ToHelper};
-use execgate_forkpoint::panics::{Tell, die_of_panics};
-use execgate_forkpoint::sys;
-use execgate_forkpoint::wire::{Message as _, Received, receive, send, text_memfd, text_of};
 
 /// The number at which [`crate::spawn_helper`] leaves the control socket for the helper.
 pub(crate) const HELPER_CONTROL: RawFd = 3;

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use execgate_forkpoint::jail::place;
+use execgate_forkpoint::stem::Seed;
+use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::bounds::bounded;
@@ -20,9 +23,6 @@ use super::watchdog;
 use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::wire::{FromHelper, FromRun, ToHelper};
-use execgate_forkpoint::jail::place;
-use execgate_forkpoint::stem::Seed;
-use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 
 /// How many questions of what has come to be may be open at once.
 const QUESTIONS_MAX: usize = 64;

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
+use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive, send};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::collecting::Collecting;
@@ -10,7 +11,6 @@ use super::pool::Shape;
 use super::stems::StemId;
 use crate::limits::Limits;
 use crate::wire::FromRun;
-use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive, send};
 
 /// How much later than the client's deadline the helper's own is.
 pub(super) const BACKUP: Duration = Duration::from_secs(5);

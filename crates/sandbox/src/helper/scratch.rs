@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use execgate_forkpoint::sys::{self, AttrChange};
 use rustix::fs::{AtFlags, CWD, Mode, chmodat, chownat, fstatfs, mkdirat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount,
@@ -12,7 +13,6 @@ use rustix::mount::{
 use rustix::process::{Gid, Uid};
 
 use crate::limits::Limits;
-use execgate_forkpoint::sys::{self, AttrChange};
 
 /// Free blocks at which the file system counts as full: the kernel's own counter is exact to some pages only.
 const FULL_BLOCKS: u64 = 16;

@@ -4,6 +4,11 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use execgate_forkpoint::jail::{At as _, Step, StepError};
+use execgate_forkpoint::stem::SlotIds;
+use execgate_forkpoint::wire::{
+    FromResident, FromStem, Message as _, Received, Spawn, ToResident, ToStem, pair, receive, send,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::house::House;
@@ -14,11 +19,6 @@ use super::stems::StemId;
 use crate::cgroup::Cgroups;
 use crate::limits::Limits;
 use crate::wire::{End, FromRun};
-use execgate_forkpoint::jail::{At as _, Step, StepError};
-use execgate_forkpoint::stem::SlotIds;
-use execgate_forkpoint::wire::{
-    FromResident, FromStem, Message as _, Received, Spawn, ToResident, ToStem, pair, receive, send,
-};
 
 /// Room above the cgroup's own limit of processes, so that the cgroup is what a guest meets and what is counted.
 const ABOVE_CGROUP: u32 = 16;

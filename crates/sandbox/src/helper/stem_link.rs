@@ -6,16 +6,16 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use execgate_forkpoint::jail::{At as _, Step, StepError};
+use execgate_forkpoint::stem::{Seed, SlotIds};
+use execgate_forkpoint::sys::{self, Cloned, clone_flags};
+use execgate_forkpoint::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 
 use super::ids::IdMap;
 use super::scratch;
 use crate::stem::{Birth, become_stem};
-use execgate_forkpoint::jail::{At as _, Step, StepError};
-use execgate_forkpoint::stem::{Seed, SlotIds};
-use execgate_forkpoint::sys::{self, Cloned, clone_flags};
-use execgate_forkpoint::wire::{FromStem, Message as _, Received, ToStem, pair, receive, send};
 
 /// How long a stem may take to be ready; it takes some milliseconds.
 const READY_WITHIN: Duration = Duration::from_secs(10);

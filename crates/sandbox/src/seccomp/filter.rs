@@ -1,10 +1,10 @@
 //! A finished filter, and its name by content. Never decides a rule.
 
+use execgate_forkpoint::sys::SockFilter;
 use sha2::{Digest as _, Sha256};
 
 use super::rules::{Answer, Memory, table};
 use super::tree::compile;
-use execgate_forkpoint::sys::SockFilter;
 
 /// A finished filter.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The tree against a linear reference, and the calls that must never be let through.
 
+use execgate_forkpoint::sys::SockFilter;
 use proptest::prelude::{ProptestConfig, any, prop_oneof, proptest};
 
 use super::rules::{Answer, Memory, Rule, table as table_for};
@@ -7,7 +8,6 @@ use super::tree::{
     ALLOW, ARCHITECTURE, ARCHITECTURE_AT, ARGUMENTS_AT, ERRNO, JUMP, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL,
     KILL_PROCESS, LOAD, NUMBER_AT, RETURN, X32_BIT, compile, errno,
 };
-use execgate_forkpoint::sys::SockFilter;
 
 fn table() -> Vec<Rule> {
     table_for(Memory::Counted)

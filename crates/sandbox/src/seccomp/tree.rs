@@ -1,8 +1,9 @@
 //! Compiles the list to a binary search tree of classic BPF. A tree, because the kernel runs the filter once
 //! for each system-call number when it is loaded, and a chain costs ten times as much. Never decides a rule.
 
-use super::rules::{Answer, Rule};
 use execgate_forkpoint::sys::SockFilter;
+
+use super::rules::{Answer, Rule};
 
 /// Offsets in `struct seccomp_data`.
 pub(super) const NUMBER_AT: u32 = 0;
