@@ -1,5 +1,6 @@
-//! Builds the fork-point library as the shared object that warm interpreters load, and leaves it where the crate embeds
-//! it from. In a target folder of its own, because the outer build holds the lock of the other.
+//! Builds what warm interpreters load, the fork-point library as a shared object, and what their inits become, and leaves
+//! both where the crate embeds them from. The library in a target folder of its own, because the outer build holds the
+//! lock of the other.
 
 #![expect(
     clippy::disallowed_methods,
@@ -8,7 +9,7 @@
 
 use std::env;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the outer build tells its own compiler, and must not reach this one.
@@ -26,9 +27,42 @@ const LIBRARY: &str = "libexecgate_forkpoint.so";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../forkpoint");
-    for watched in ["src", "Cargo.toml", "../../Cargo.lock"] {
+    for watched in ["src", "reaper", "Cargo.toml", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", folder.join(watched).display());
     }
+    let library = library(&folder)?;
+    println!("cargo::rustc-env=FORKPOINT_LIBRARY={}", library.display());
+    let reaper = reaper(&folder)?;
+    println!("cargo::rustc-env=FORKPOINT_REAPER={}", reaper.display());
+    Ok(())
+}
+
+/// A program of its own, without a library.
+fn reaper(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let made = PathBuf::from(env::var("OUT_DIR")?).join("reaper");
+    let mut rustc = Command::new(env::var("RUSTC")?);
+    rustc.arg(folder.join("reaper/main.rs")).arg("-o").arg(&made);
+    rustc.args(["--edition=2024", "--crate-name=reaper", "--target"]).arg(env::var("TARGET")?);
+    for option in ["panic=abort", "opt-level=s", "relocation-model=static", "strip=symbols"] {
+        rustc.arg("-C").arg(option);
+    }
+    for option in ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none"] {
+        rustc.arg("-C").arg(format!("link-arg={option}"));
+    }
+    built(&mut rustc, "the program that reaps")?;
+    Ok(made)
+}
+
+fn built(command: &mut Command, what: &str) -> Result<(), Box<dyn Error>> {
+    let built = command.output()?;
+    if built.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&built.stderr);
+    Err(format!("{what} does not build:\n{why}").into())
+}
+
+fn library(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target = PathBuf::from(env::var("OUT_DIR")?).join("forkpoint");
     let mut cargo = Command::new(env::var("CARGO")?);
     for outer in OUTER {
@@ -53,11 +87,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         cargo.arg("--target").arg(&wanted);
         made.push(wanted);
     }
-    let built = cargo.output()?;
-    if !built.status.success() {
-        let why = String::from_utf8_lossy(&built.stderr);
-        return Err(format!("the fork-point library does not build:\n{why}").into());
-    }
-    println!("cargo::rustc-env=FORKPOINT_LIBRARY={}", made.join("forkpoint").join(LIBRARY).display());
-    Ok(())
+    built(&mut cargo, "the fork-point library")?;
+    Ok(made.join("forkpoint").join(LIBRARY))
 }

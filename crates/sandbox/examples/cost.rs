@@ -60,7 +60,7 @@ fn nothing() -> Language {
         env: Vec::new(),
         source: Source::Descriptor,
         verdict: VerdictBy::ExitStatus,
-        warm: None,
+        warm: Vec::new(),
     }
 }
 

@@ -105,9 +105,10 @@ pub struct Language {
     pub source: Source,
     /// How the end of a run is told.
     pub verdict: VerdictBy,
-    /// How an interpreter can be there before its run is.
+    /// How an interpreter can be there before its run is; the first is for runs of which nothing else is said. Others
+    /// hold more, and suit the code that needs it (see [`crate::Request::warm`]).
     #[serde(default)]
-    pub warm: Option<Warm>,
+    pub warm: Vec<Warm>,
 }
 
 /// How an interpreter can be there before its run is: started as these arguments say, the first of which is its

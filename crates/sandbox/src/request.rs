@@ -22,6 +22,9 @@ pub struct Request {
     pub words: Vec<String>,
     /// Whether the runner should tell rich results: pictures, tables, whatever the language has.
     pub rich: bool,
+    /// Which of the language's [`crate::Language::warm`] suits the code best; one that is not there means the first. It
+    /// makes a difference in time alone.
+    pub warm: u16,
     /// Files that are there when the code starts.
     pub files: Vec<PlacedFile>,
     /// Files to bring back at the end, if any.
@@ -63,6 +66,7 @@ impl Request {
             args: Vec::new(),
             words: Vec::new(),
             rich: false,
+            warm: 0,
             files: Vec::new(),
             collect: None,
             stdin: Stdin::Empty,

@@ -56,16 +56,15 @@ impl Languages for Catalogue {
         let of = |(profile, sandbox): (&str, &Arc<Sandbox>)| {
             let has = |name: &str| sandbox.languages().any(|language| language == name);
             let place = |language: &str| Place { profile: profile.to_owned(), language: language.to_owned() };
-            let served = code::all().into_iter().filter(|definition| has(definition.name()));
+            let served = code::all().iter().filter(|definition| has(definition.name()));
             served.map(|definition| place(definition.name())).collect::<Vec<_>>()
         };
         let places: Vec<_> = self.profiles.iter().flat_map(of).collect();
         let profiles = self.profiles.clone();
         let ask = move |place: &Place| {
             let sandbox = profiles.find(Some(&place.profile))?;
-            let definition =
-                code::all().into_iter().find(|definition| definition.name() == place.language)?;
-            ask(sandbox, &definition)
+            let definition = code::all().iter().find(|definition| definition.name() == place.language)?;
+            ask(sandbox, definition)
         };
         Box::pin(async move { describe(&self.profiles, &self.told.of(places, ask).await) })
     }

@@ -1,8 +1,8 @@
 //! The init of one jail: builds it, forks the interpreter, reaps, reports how the interpreter ended, and waits
 //! to be killed. Never runs guest code, never exits by itself while the guest lives.
 
-use std::ffi::CString;
-use std::io;
+use std::ffi::{CStr, CString};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -50,7 +50,7 @@ pub struct Plan<'a> {
 }
 
 /// The whole life of an init. Called in the process that the stem has just cloned. Comes back in the interpreter of a
-/// [`Start::Resident`], behind every layer.
+/// [`Start::Resident`], behind every layer; such an init shares the stem's memory, and leaves there what it has found.
 pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
     // Until the descriptors are arranged, the report pipe is known by its place in the message only.
     let early = descriptors.get(place::REPORT_INDEX).and_then(|fd| fd.try_clone().ok());
@@ -67,10 +67,15 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
         Ok(None) => {}
         Ok(Some(interpreter)) => {
             // The guest's pipes are the guest's alone: their closing must mean that it has closed them.
-            if sys::close_below(place::REPORT).is_err() {
-                sys::exit_now(1);
+            match plan.program.start {
+                Start::Resident => become_reaper(interpreter),
+                Start::Exec { .. } | Start::Waiting { .. } => {
+                    if sys::close_below(place::REPORT).is_err() {
+                        sys::exit_now(1);
+                    }
+                    reap(interpreter)
+                }
             }
-            reap(interpreter)
         }
         Err(failed) => {
             let report = Report::Failed { step: failed.step, errno: failed.errno() }.pack();
@@ -149,6 +154,20 @@ fn prepared(argv: &[CString]) -> Result<Vec<CString>, StepError> {
 /// The request's own arguments.
 fn arguments(sheet: &mut Sheet<'_>) -> io::Result<Vec<CString>> {
     (0..sheet.count()?).map(|_| CString::new(sheet.text()?).map_err(io::Error::other)).collect()
+}
+
+/// The init of a resident is in the stem's memory until here, and goes on as a program of a few pages.
+fn become_reaper(interpreter: Pid) -> ! {
+    /// A process id and the NUL after it.
+    const DIGITS_MAX: usize = 12;
+    let mut text = [0; DIGITS_MAX];
+    let written = write!(text.as_mut_slice(), "{}\0", interpreter.as_raw_nonzero());
+    let argument = CStr::from_bytes_until_nul(&text);
+    if let (Ok(()), Ok(argument), Ok(())) = (written, argument, sys::close_on_exec_below(place::REPORT)) {
+        // Its file cannot be read by whoever executes it, so that the guest cannot look into it either.
+        sys::execute(sys::borrow(place::REAPER), argument);
+    }
+    sys::exit_now(1)
 }
 
 fn reap(interpreter: Pid) -> ! {

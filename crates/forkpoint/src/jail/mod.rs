@@ -30,6 +30,8 @@ pub mod place {
     pub const LIBRARY: RawFd = 4;
     pub const FRAMES: RawFd = 4;
     pub const SHEET: RawFd = 5;
+    /// Of a resident's jail, whose sheet comes later: what its init becomes.
+    pub const REAPER: RawFd = 5;
     pub const SCRATCH: RawFd = 6;
     pub const REPORT: RawFd = 7;
     /// Index of the report pipe in the message.

@@ -31,4 +31,6 @@ pub mod place {
     pub const LIBRARY: RawFd = 4;
     /// The seed of an interpreter.
     pub const SEED: RawFd = 5;
+    /// What the inits become that an interpreter makes.
+    pub const REAPER: RawFd = 6;
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::networks::Networks;
-use super::place::{CONTROL, LIBRARY, SEED};
+use super::place::{CONTROL, LIBRARY, REAPER, SEED};
 use super::{Seed, SlotIds};
 use crate::jail::{
     At as _, GUEST_ID_FIRST, Kernel as _, Plan, Program, Real, Start, Step, StepError, become_init, place,
@@ -141,30 +142,39 @@ fn answer(
         Ok(network) => network.as_fd(),
         Err(error) => return refuse(spawn.run, Step::MakeNetwork, &error),
     };
+    let guest_id = match seed.ids {
+        SlotIds::Own => GUEST_ID_FIRST.saturating_add(spawn.slot),
+        SlotIds::Shared => GUEST_ID_FIRST,
+    };
+    let plan = Plan {
+        spawn,
+        program,
+        filter: &seed.filter,
+        landlock_abi: seed.landlock_abi,
+        guest_id,
+        network,
+        groups_can_be_dropped: seed.ids == SlotIds::Own,
+    };
     (hooks.before)();
-    let cloned = sys::clone3(NAMESPACES);
+    let cloned = match program.start {
+        Start::Resident => sys::clone_within(NAMESPACES, || become_init(&plan, sys::own_again(&descriptors))),
+        Start::Exec { .. } | Start::Waiting { .. } => sys::clone3(NAMESPACES),
+    };
     if !matches!(cloned, Ok(Cloned::Child)) {
         (hooks.after)();
     }
     match cloned {
         Ok(Cloned::Child) => {
-            let guest_id = match seed.ids {
-                SlotIds::Own => GUEST_ID_FIRST.saturating_add(spawn.slot),
-                SlotIds::Shared => GUEST_ID_FIRST,
-            };
-            let plan = Plan {
-                spawn,
-                program,
-                filter: &seed.filter,
-                landlock_abi: seed.landlock_abi,
-                guest_id,
-                network,
-                groups_can_be_dropped: seed.ids == SlotIds::Own,
-            };
-            become_init(&plan, descriptors);
+            match program.start {
+                // Their numbers stand for something else by now.
+                Start::Resident => mem::forget(descriptors),
+                Start::Exec { .. } | Start::Waiting { .. } => become_init(&plan, descriptors),
+            }
             (hooks.resident)();
             Ok(Some(Resident { inherited: program.inherited, is_awaited: spawn.is_awaited }))
         }
+        // It was killed half-way: nobody can tell what it left of us.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
         Ok(Cloned::Parent { pidfd: Some(pidfd), .. }) => {
             send(sys::borrow(CONTROL), &FromStem::Spawned { run: spawn.run }.pack(), &[pidfd.as_fd()])
                 .map(|()| None)
@@ -176,19 +186,19 @@ fn answer(
     }
 }
 
-/// The descriptors of an init in their places. What waits has no standard streams before it is handed a run, and its
-/// socket is where the code will be.
+/// The descriptors of an init in their places. What waits has no standard streams before it is handed a run; its socket
+/// is where the code will be, and where the rest will be is what is needed until then.
 fn all_of(program: &Program, given: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let null = || sys::borrow(0).try_clone_to_owned();
-    let frames = match program.start {
+    let (library, reaper) = match program.start {
         Start::Exec { .. } => return Ok(given),
-        Start::Waiting { .. } => sys::borrow(LIBRARY).try_clone_to_owned()?,
-        Start::Resident => null()?,
+        Start::Waiting { .. } => (sys::borrow(LIBRARY).try_clone_to_owned()?, null()?),
+        Start::Resident => (null()?, sys::borrow(REAPER).try_clone_to_owned()?),
     };
     let mut given = given.into_iter();
     let mut all = vec![null()?, null()?, null()?];
     all.extend(given.next());
-    all.extend([frames, null()?]);
+    all.extend([library, reaper]);
     all.extend(given);
     Ok(all)
 }

@@ -68,6 +68,13 @@ pub fn close_below(end: RawFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets an exec close the numbers from 0 up to, not including, `end`.
+pub fn close_on_exec_below(end: RawFd) -> io::Result<()> {
+    // SAFETY: takes no pointer and closes nothing by itself.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 0, end - 1, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Names a descriptor that [`arrange`] has placed.
 pub fn borrow(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: only called with numbers that `arrange` has filled and that stay open until the process ends.
@@ -82,6 +89,12 @@ pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: the number is open, it was passed to this process for this purpose, and it is taken once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The same numbers, in a process that has its parent's memory and descriptors of its own (see [`super::clone_within`]).
+pub fn own_again(parents: &[OwnedFd]) -> Vec<OwnedFd> {
+    // SAFETY: in this process nothing owns them yet: the parent's owners are for the parent's table.
+    parents.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }).collect()
 }
 
 /// Copies a descriptor to a fixed number, to be inherited over exec. Safe between fork and exec.

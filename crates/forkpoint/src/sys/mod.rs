@@ -11,12 +11,13 @@ mod symbols;
 
 pub use bpf::{SockFilter, install_filter, landlock_abi};
 pub use descriptor::{
-    arrange, borrow, close_below, close_from, duplicate_inheritable, replace, take_inherited,
+    arrange, borrow, close_below, close_from, close_on_exec_below, duplicate_inheritable, own_again, replace,
+    take_inherited,
 };
 pub use mount::{AttrChange, mount_setattr};
 pub use process::{
-    CloneFlags, Cloned, clone_flags, clone3, close_on_exec_from, execve, exit_now, fork, ignore_children,
-    ignore_requests_to_end, reset_signals, restore_children, set_hostname, unshare, wait_any,
-    wait_for_children,
+    CloneFlags, Cloned, clone_flags, clone_within, clone3, close_on_exec_from, execute, execve, exit_now,
+    fork, ignore_children, ignore_requests_to_end, reset_signals, restore_children, set_hostname, unshare,
+    wait_any, wait_for_children,
 };
 pub(crate) use symbols::own_function;

@@ -1,12 +1,14 @@
 //! Processes: clone, fork, exec, wait, signals. Never decides who may live; see [`crate::helper`].
 #![expect(unsafe_code, reason = "process creation and waiting have no safe wrapper")]
 
-use std::ffi::CString;
+use std::arch::asm;
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Pid;
 
@@ -24,7 +26,9 @@ pub mod clone_flags {
     pub const NEWUSER: CloneFlags = 0x1000_0000;
     pub const NEWPID: CloneFlags = 0x2000_0000;
     pub const NEWNET: CloneFlags = 0x4000_0000;
+    pub(super) const VM: CloneFlags = 0x0000_0100;
     pub(super) const PIDFD: CloneFlags = 0x0000_1000;
+    pub(super) const VFORK: CloneFlags = 0x0000_4000;
 }
 
 /// Which side of a clone or fork we are on.
@@ -49,24 +53,112 @@ pub struct Reaped {
 /// Clones the calling, single-threaded process; the child gets a copy of the address space.
 pub fn clone3(flags: CloneFlags) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    // SAFETY: `clone_args` is plain data for which all zeroes is a valid value.
-    let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
-    args.flags = flags | clone_flags::PIDFD;
-    args.pidfd = u64::try_from(ptr::from_mut(&mut pidfd).addr()).map_err(io::Error::other)?;
-    args.exit_signal = u64::try_from(libc::SIGCHLD).map_err(io::Error::other)?;
+    let mut args = clone_arguments(flags, &mut pidfd)?;
     // SAFETY: `args` lives over the call, its size is passed, no stack is shared (no CLONE_VM), and every
     // caller is single-threaded, so that the child may go on using the allocator.
     let result =
         unsafe { libc::syscall(libc::SYS_clone3, ptr::from_mut(&mut args), size_of::<libc::clone_args>()) };
     match result {
         0 => Ok(Cloned::Child),
-        pid if pid > 0 => {
-            // SAFETY: the kernel has just stored a new descriptor that nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            parent_of(i32::try_from(pid).map_err(io::Error::other)?, Some(pidfd))
-        }
+        pid if pid > 0 => cloned(pid, pidfd),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+fn clone_arguments(flags: CloneFlags, pidfd: &mut RawFd) -> io::Result<libc::clone_args> {
+    // SAFETY: `clone_args` is plain data for which all zeroes is a valid value.
+    let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    args.flags = flags | clone_flags::PIDFD;
+    args.pidfd = u64::try_from(ptr::from_mut(pidfd).addr()).map_err(io::Error::other)?;
+    args.exit_signal = u64::try_from(libc::SIGCHLD).map_err(io::Error::other)?;
+    Ok(args)
+}
+
+fn cloned(pid: i64, pidfd: RawFd) -> io::Result<Cloned> {
+    // SAFETY: the kernel has just stored a new descriptor that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    parent_of(i32::try_from(pid).map_err(io::Error::other)?, Some(pidfd))
+}
+
+/// Whether the process that [`clone_within`] has made has left our memory as it found it.
+static HAS_LEFT: AtomicBool = AtomicBool::new(true);
+
+/// Clones a process that is in our memory and on our stack, while we are stopped, and calls `act` there. That process
+/// ends or executes something, by this module's functions; what it forks has a copy, and comes back as the child.
+/// Copying the memory of an interpreter twice for each jail would cost more than all of the jail.
+///
+/// # Errors
+/// The kernel's; and `Interrupted` where the process was killed half-way, so that nobody can tell what our memory holds.
+pub fn clone_within(flags: CloneFlags, mut act: impl FnMut()) -> io::Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let mut args = clone_arguments(flags | clone_flags::VM | clone_flags::VFORK, &mut pidfd)?;
+    let mut act: &mut dyn FnMut() = &mut act;
+    HAS_LEFT.store(false, Ordering::Relaxed);
+    // SAFETY: `args` and `act` live over the call. The process that shares our stack uses what is below this frame alone,
+    // while we are stopped, and never comes back from `act`; what it has forked comes back to a copy of this frame.
+    let result =
+        unsafe { raw_clone_within(&raw mut args, size_of::<libc::clone_args>(), (&raw mut act).cast()) };
+    match result {
+        0 => Ok(Cloned::Child),
+        pid if pid > 0 && HAS_LEFT.load(Ordering::Relaxed) => cloned(pid, pidfd),
+        pid if pid > 0 => Err(io::ErrorKind::Interrupted.into()),
+        error => Err(io::Error::from_raw_os_error(i32::try_from(-error).map_err(io::Error::other)?)),
+    }
+}
+
+/// What the new process is called with.
+extern "C" fn act_of(act: *mut c_void) {
+    // SAFETY: `clone_within` passes its own `act`, which it does not touch before we are gone.
+    unsafe { (*act.cast::<&mut dyn FnMut()>())() }
+}
+
+/// Not by the C library: what returns twice on one stack must not have a return address on it.
+#[cfg(target_arch = "x86_64")]
+unsafe fn raw_clone_within(args: *mut libc::clone_args, size: usize, act: *mut c_void) -> i64 {
+    let result;
+    // SAFETY: the caller's promise; every register that a call may change is named.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov rdi, r13",
+            "call r12",
+            "xor eax, eax",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") args,
+            in("rsi") size,
+            in("r12") act_of as extern "C" fn(*mut c_void),
+            in("r13") act,
+            clobber_abi("C"),
+        );
+    }
+    result
+}
+
+/// Not by the C library: what returns twice on one stack must not have a return address on it.
+#[cfg(target_arch = "aarch64")]
+unsafe fn raw_clone_within(args: *mut libc::clone_args, size: usize, act: *mut c_void) -> i64 {
+    let result;
+    // SAFETY: the caller's promise; every register that a call may change is named.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x0, x21",
+            "blr x20",
+            "mov x0, xzr",
+            "2:",
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") args => result,
+            in("x1") size,
+            in("x20") act_of as extern "C" fn(*mut c_void),
+            in("x21") act,
+            clobber_abi("C"),
+        );
+    }
+    result
 }
 
 /// Forks by the C library, so that its own at-fork work is done.
@@ -101,8 +193,29 @@ pub fn execve(argv: &[CString], environment: &[CString]) -> io::Error {
     io::Error::last_os_error()
 }
 
+/// Replaces the process image by what a descriptor holds, with one argument and no environment; returns only on failure.
+/// Takes nothing from the allocator, since it may be another's (see [`clone_within`]).
+pub fn execute(program: BorrowedFd<'_>, argument: &CStr) -> io::Error {
+    let argv = [c"init".as_ptr(), argument.as_ptr(), ptr::null()];
+    let environment = [ptr::null::<c_char>()];
+    HAS_LEFT.store(true, Ordering::Relaxed);
+    // SAFETY: both arrays end with a null pointer and point to strings that outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
 /// Ends the process at once, with no destructor and no at-exit handler.
 pub fn exit_now(code: i32) -> ! {
+    HAS_LEFT.store(true, Ordering::Relaxed);
     // SAFETY: `_exit` takes no pointer and does not return.
     unsafe { libc::_exit(code) }
 }

@@ -8,5 +8,7 @@ mod sheet;
 
 pub use codec::{Malformed, Reader, Writer};
 pub use message::{FromResident, FromStem, Message, Report, Spawn, ToResident, ToStem, take_step};
-pub use packet::{PACKET_BYTES, Received, pair, read_record, receive, send, text_memfd, text_of, write_at};
+pub use packet::{
+    PACKET_BYTES, Received, pair, program_memfd, read_record, receive, send, text_memfd, text_of, write_at,
+};
 pub use sheet::Sheet;

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, fstat, memfd_create};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -92,6 +92,23 @@ pub fn read_record(pipe: impl AsFd) -> Option<[u8; PACKET_BYTES]> {
 pub fn text_memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     write_at(&fd, bytes, 0)?;
+    fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(fd)
+}
+
+/// A sealed memory file that others may execute, and not read: so that a process that runs it cannot be looked into.
+///
+/// # Errors
+/// The kernel's; where it lets no memory file be executed (`vm.memfd_noexec = 2`), one of `PermissionDenied`.
+pub fn program_memfd(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match memfd_create(name, flags | MemfdFlags::EXEC) {
+        // A kernel before 6.3, which lets all of them be executed.
+        Err(rustix::io::Errno::INVAL) => memfd_create(name, flags),
+        made => made,
+    }?;
+    write_at(&fd, bytes, 0)?;
+    fchmod(&fd, Mode::XUSR | Mode::XGRP | Mode::XOTH)?;
     fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
     Ok(fd)
 }

@@ -161,7 +161,7 @@ impl Sandbox {
         let (stderr, stderr_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (frames, frames_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (socket, theirs) = pair().map_err(RunError::Pipes)?;
-        let message = ToHelper::NewRun { language, limits: request.limits.clone() };
+        let message = ToHelper::NewRun { language, warm: request.warm, limits: request.limits.clone() };
         let theirs = [theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet];
         let gathered = gathering.iter().flat_map(Gathering::descriptors);
         let descriptors: Vec<_> = theirs.iter().map(OwnedFd::as_fd).chain(gathered).collect();

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use execgate_forkpoint::jail::{Program, Start, StepError, place};
 use execgate_forkpoint::stem::{Seed, SlotIds};
 use execgate_forkpoint::sys::{self, clone_flags};
-use execgate_forkpoint::wire::text_memfd;
+use execgate_forkpoint::wire::{program_memfd, text_memfd};
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use super::bounds;
@@ -24,6 +24,9 @@ use crate::seccomp::{Filter, Memory, guest_filter};
 /// The fork-point library, as the build script has left it.
 const LIBRARY: &[u8] = include_bytes!(env!("FORKPOINT_LIBRARY"));
 
+/// What the inits of an interpreter's jails become, as the build script has left it.
+const REAPER: &[u8] = include_bytes!(env!("FORKPOINT_REAPER"));
+
 /// What every guest's environment holds.
 const ENVIRONMENT: [(&str, &str); 4] = [
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
@@ -39,7 +42,7 @@ fn spare(slots: usize) -> usize {
 
 /// Prepares everything, or says in one sentence why this host or this configuration cannot.
 pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
-    let warm = config.languages.iter().filter(|language| language.warm.is_some()).count();
+    let warm: usize = config.languages.iter().map(|language| language.warm.len()).sum();
     let residents = config.residents.saturating_mul(warm);
     let total = config.slots.saturating_add(spare(config.slots)).saturating_add(residents);
     let wanted = match config.tier {
@@ -153,34 +156,41 @@ fn start(
     Ok((argv.iter().cloned().map(text).collect::<Result<_, _>>()?, all.collect::<Result<_, _>>()?))
 }
 
-/// The interpreters that wait in their jails; the native stem has them after those of the languages.
-fn waiting(config: &Config) -> impl Iterator<Item = (&Language, &[String])> {
-    let wanted = config.languages.iter().filter(|_| config.residents > 0);
-    wanted.filter_map(|language| match &language.warm {
-        Some(Warm::Wait(argv)) => Some((language, argv.as_slice())),
-        Some(Warm::Fork(_)) | None => None,
+/// Every way in which an interpreter is to be there before its run: the number of its language, and its own there.
+fn warm(config: &Config) -> impl Iterator<Item = (&Language, u16, u16, &Warm)> {
+    let languages = (0..).zip(&config.languages).filter(|_| config.residents > 0);
+    languages.flat_map(|(number, language)| {
+        (0..).zip(&language.warm).map(move |(own, warm)| (language, number, own, warm))
     })
 }
 
-/// A pool for each language whose interpreters can be there before their runs, if they are to be.
+/// The interpreters that wait in their jails; the native stem has them after those of the languages.
+fn waiting(config: &Config) -> impl Iterator<Item = (&Language, &[String])> {
+    warm(config).filter_map(|(language, _, _, warm)| match warm {
+        Warm::Wait(argv) => Some((language, argv.as_slice())),
+        Warm::Fork(_) => None,
+    })
+}
+
+/// A pool for each way in which interpreters are to be there before their runs.
 fn pools(config: &Config, seed: &Seed) -> Result<Vec<Pool>, String> {
     let mut pools = Vec::new();
     let mut next = u16::try_from(config.languages.len()).map_err(|error| error.to_string())?;
-    for (number, language) in (0..).zip(&config.languages) {
-        let source = match language.warm.as_ref().filter(|_| config.residents > 0) {
-            Some(Warm::Fork(argv)) => {
+    for (language, number, own, warm) in warm(config) {
+        let source = match warm {
+            Warm::Fork(argv) => {
                 let (argv, environment) = start(&language.name, argv, &language.env)?;
                 let seed = seed.for_interpreter(inherited(language.verdict));
                 let seed = text_memfd("seed", &seed).map_err(|error| error.to_string())?;
-                Source::Fork { argv, environment, seed }
+                let reaper = program_memfd("init", REAPER).map_err(|error| error.to_string())?;
+                Source::Fork { argv, environment, seed, reaper }
             }
-            Some(Warm::Wait(_)) => {
+            Warm::Wait(_) => {
                 next += 1;
                 Source::Start(next - 1)
             }
-            None => continue,
         };
-        pools.push(Pool::new(number, source, config.residents));
+        pools.push(Pool::new(number, own, source, config.residents));
     }
     Ok(pools)
 }

@@ -138,8 +138,9 @@ impl House {
         live.hand_out = None;
         self.cgroups.kill(live.slot);
         live.phase = Phase::Dying { since: Instant::now() };
-        if let Some(language) = live.asked.as_ref().map(|asked| asked.language) {
-            self.has_ended(language);
+        let asked = self.runs.get(&run).and_then(|live| live.asked.as_ref());
+        if let Some(pool) = asked.and_then(|asked| self.suiting(asked)) {
+            self.pools[pool].has_ended();
         }
     }
 

@@ -227,7 +227,7 @@ impl House {
         match message {
             // stdin, stdout, stderr, code, frames, sheet come after the run's own socket, and then perhaps which
             // files to collect and the memory file for them.
-            Ok(ToHelper::NewRun { language, limits })
+            Ok(ToHelper::NewRun { language, warm, limits })
                 if language < self.languages
                     && [1 + place::SCRATCH_INDEX, 3 + place::SCRATCH_INDEX].contains(&fds.len()) =>
             {
@@ -239,6 +239,7 @@ impl House {
                     self.take_in(Asked {
                         socket,
                         language,
+                        warm,
                         limits,
                         descriptors,
                         collect,

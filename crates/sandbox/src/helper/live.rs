@@ -31,6 +31,8 @@ const LOOK_AT_WITHDRAWN: Duration = Duration::from_secs(1);
 pub(super) struct Asked {
     pub(super) socket: OwnedFd,
     pub(super) language: u16,
+    /// Which warm interpreter suits it best.
+    pub(super) warm: u16,
     pub(super) limits: Limits,
     /// stdin, stdout, stderr, code, frames, sheet.
     pub(super) descriptors: Vec<OwnedFd>,

@@ -58,7 +58,7 @@ impl Shape {
 /// Where the interpreters of a pool come from.
 pub(super) enum Source {
     /// Forks of one that is a stem.
-    Fork { argv: Vec<CString>, environment: Vec<CString>, seed: OwnedFd },
+    Fork { argv: Vec<CString>, environment: Vec<CString>, seed: OwnedFd, reaper: OwnedFd },
     /// The native stem, under this number.
     Start(u16),
 }
@@ -67,6 +67,8 @@ pub(super) enum Source {
 pub(super) struct Pool {
     /// The number of the language.
     pub(super) language: u16,
+    /// Which of the language's.
+    warm: u16,
     source: Source,
     /// Those of the last run that found none to its liking.
     limits: Limits,
@@ -84,10 +86,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(language: u16, source: Source, ceiling: usize) -> Self {
+    pub(super) fn new(language: u16, warm: u16, source: Source, ceiling: usize) -> Self {
         let now = Instant::now();
         Self {
             language,
+            warm,
             source,
             limits: Limits::default(),
             depth: FLOOR.min(ceiling),
@@ -104,7 +107,9 @@ impl Pool {
     /// The stem that its interpreters are forks of; none where they are started one by one.
     pub(super) fn interpreter(&self) -> Option<Interpreter<'_>> {
         match &self.source {
-            Source::Fork { argv, environment, seed } => Some(Interpreter { argv, environment, seed }),
+            Source::Fork { argv, environment, seed, reaper } => {
+                Some(Interpreter { argv, environment, seed, reaper })
+            }
             Source::Start(_) => None,
         }
     }
@@ -167,6 +172,12 @@ impl Pool {
         }
     }
 
+    /// A run that it suits has ended. Its like may come at once, and is better served by a start of its own than by one
+    /// that has just begun to be made ready.
+    pub(super) fn has_ended(&mut self) {
+        self.refill_at = Instant::now() + self.takes / 2;
+    }
+
     /// When something is to be done for it.
     pub(super) fn next_clock(&self) -> Option<Instant> {
         let (now, ends) = (Instant::now(), self.used? + KEPT_FOR);
@@ -183,7 +194,14 @@ impl House {
         if asked.is_cold || asked.limits.descriptors < DESCRIPTORS_MIN {
             return None;
         }
-        self.pools.iter().position(|pool| pool.language == asked.language)
+        self.suiting(asked)
+    }
+
+    /// The pool that suits a run best.
+    pub(super) fn suiting(&self, asked: &Asked) -> Option<usize> {
+        let of_language = |pool: &&Pool| pool.language == asked.language;
+        let best = self.pools.iter().position(|pool| of_language(&pool) && pool.warm == asked.warm);
+        best.or_else(|| self.pools.iter().position(|pool| of_language(&pool)))
     }
 
     /// One that waits, or soon will, and is as the run wants it.
@@ -249,24 +267,15 @@ impl House {
         }
     }
 
-    /// Whether a run of the language has begun so lately that making another would only be in its way. Where runs come
+    /// Whether a run that it suits has begun so lately that making another would only be in its way. Where runs come
     /// faster than interpreters can be made, each starts its own.
     fn is_busy(&self, pool: usize, now: Instant) -> bool {
-        let Pool { language, takes, .. } = self.pools[pool];
+        let takes = self.pools[pool].takes;
         let is_young = |live: &Live| {
-            let asked = live.asked.as_ref().filter(|asked| asked.language == language);
+            let asked = live.asked.as_ref().filter(|asked| self.suiting(asked) == Some(pool));
             asked.is_some() && !matches!(live.phase, Phase::Dying { .. }) && now < live.asked_at + takes
         };
         self.runs.values().any(is_young)
-    }
-
-    /// A run of a language has ended. Its like may come at once, and is better served by a start of its own than by one
-    /// that has just begun to be made ready.
-    pub(super) fn has_ended(&mut self, language: u16) {
-        let now = Instant::now();
-        for pool in self.pools.iter_mut().filter(|pool| pool.language == language) {
-            pool.refill_at = now + pool.takes / 2;
-        }
     }
 
     /// Whether as many wait as are wanted.

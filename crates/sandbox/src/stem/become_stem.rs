@@ -30,6 +30,8 @@ pub(crate) struct Interpreter<'a> {
     pub(crate) environment: &'a [CString],
     /// What it reads its [`Seed`] from.
     pub(crate) seed: &'a OwnedFd,
+    /// What the inits of its jails become.
+    pub(crate) reaper: &'a OwnedFd,
 }
 
 /// The whole life of a stem. Called in the process that the helper has just cloned.
@@ -59,7 +61,8 @@ fn build(seed: &Seed, birth: Birth<'_>, control: OwnedFd, image: OwnedFd) -> Res
     enter::enter(seed, image)?;
     let null = || open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at(Step::StemDescriptors);
     let mut descriptors = vec![null()?, null()?, null()?, control];
-    for fd in birth.library.into_iter().chain(birth.interpreter.map(|interpreter| interpreter.seed)) {
+    let own = birth.interpreter.into_iter().flat_map(|interpreter| [interpreter.seed, interpreter.reaper]);
+    for fd in birth.library.into_iter().chain(own) {
         descriptors.push(fd.try_clone().at(Step::StemDescriptors)?);
     }
     sys::arrange(descriptors).at(Step::StemDescriptors)?;

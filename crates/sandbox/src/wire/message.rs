@@ -14,7 +14,7 @@ pub(crate) enum ToHelper {
     Configure,
     /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
     /// which ones and the memory file for them.
-    NewRun { language: u16, limits: Limits },
+    NewRun { language: u16, warm: u16, limits: Limits },
     /// With a socket that is answered by `Capacity` when nothing runs any more.
     Quiesce,
     /// With a socket that is answered by `Capacity` when as many interpreters wait as are wanted.
@@ -104,7 +104,9 @@ impl Message for ToHelper {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
             Self::Configure => Writer::new(1),
-            Self::NewRun { language, limits } => put_limits(Writer::new(2).u16(*language), limits),
+            Self::NewRun { language, warm, limits } => {
+                put_limits(Writer::new(2).u16(*language).u16(*warm), limits)
+            }
             Self::Quiesce => Writer::new(3),
             Self::WarmUp => Writer::new(4),
         }
@@ -115,7 +117,9 @@ impl Message for ToHelper {
         let mut from = Reader::new(packet);
         match from.u8()? {
             1 => Ok(Self::Configure),
-            2 => Ok(Self::NewRun { language: from.u16()?, limits: take_limits(&mut from)? }),
+            2 => {
+                Ok(Self::NewRun { language: from.u16()?, warm: from.u16()?, limits: take_limits(&mut from)? })
+            }
             3 => Ok(Self::Quiesce),
             4 => Ok(Self::WarmUp),
             _ => Err(Malformed),
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn every_message_comes_back_as_it_went() {
         comes_back(ToHelper::Configure);
-        comes_back(ToHelper::NewRun { language: 7, limits: Limits::default() });
+        comes_back(ToHelper::NewRun { language: 7, warm: 1, limits: Limits::default() });
         comes_back(ToHelper::Quiesce);
         comes_back(ToHelper::WarmUp);
         comes_back(FromHelper::Capacity { usable: 3, quarantined: 1 });

@@ -6,7 +6,8 @@ use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
-use execgate_sandbox::{PlacedFile, Sandbox, Stdin, Tier, TierChoice, Verdict};
+use execgate_sandbox::{PlacedFile, Request, Sandbox, Stdin, Tier, TierChoice, Verdict};
+use execgate_tool::code;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -72,13 +73,15 @@ fn a_run_is_served_by_one_that_waited_and_by_each_once() {
 
 #[test]
 fn what_is_random_differs_between_two_forks_of_one_interpreter() {
-    let sandbox = sandbox();
+    let sandbox = start_as(|config| config.languages = code::present(&config.image.path));
     let code = "import random, os, uuid, secrets, numpy, tempfile, ssl\n\
         [random.random(), os.urandom(8), uuid.uuid4(), secrets.token_hex(), numpy.random.random(), \
         numpy.random.default_rng().random(), ssl.RAND_bytes(8), tempfile.mktemp(), random.SystemRandom().random()]";
     let seen: BTreeSet<String> = (0..8)
-        .flat_map(|_| {
-            let told = value_in(&sandbox, code);
+        .flat_map(|number| {
+            // Of the interpreter that has numpy, and of the other.
+            let run = sandbox.run(Request { warm: number % 2, ..python(code) }).unwrap();
+            let told = run.value.unwrap();
             told.split(", ").map(str::to_owned).collect::<Vec<_>>()
         })
         .collect();
@@ -107,7 +110,8 @@ shapes = [
     "limits": [resource.getrlimit(l) for l in range(16)], "ids": os.getresuid()[0] >= 1000,
     "groups": os.getgroups(), "pids": (os.getpid(), os.getppid(), os.getsid(0), os.getpgrp()),
     "argv": sys.argv, "path": sys.path, "flags": sys.flags, "globals": sorted(globals()), "name": __name__,
-    "threads": (threading.active_count(), threading.main_thread() is threading.current_thread()),
+    "threads": (threading.active_count(), threading.main_thread() is threading.current_thread(),
+        threading.main_thread().native_id == threading.get_native_id() == os.getpid()),
     "streams": shapes, "same": sys.stdout is sys.__stdout__, "gc": (gc.isenabled(), gc.get_threshold()),
     "builtins": sorted(vars(builtins)), "input": builtins.input.__module__,
     "own": (len(open("/proc/self/environ", "rb").read()), open("/proc/self/io").readline()[:6]),
@@ -274,4 +278,56 @@ fn without_cgroups_they_wait_and_are_watched_all_the_same() {
     let grows = "b = []\nwhile True: b.append(bytearray(1 << 20))";
     let run = sandbox.run(with_limits(python(grows), |limits| limits.memory_bytes = 100 << 20)).unwrap();
     assert_ne!(run.verdict, Verdict::Value, "{}", told(&run));
+}
+
+#[test]
+fn the_init_of_a_resident_is_a_small_process_that_the_guest_cannot_look_into() {
+    let sandbox = pythons();
+    let inits: Vec<i32> =
+        jailed(&sandbox).into_iter().filter(|pid| command_of(*pid).starts_with("init")).collect();
+    assert!(!inits.is_empty());
+    for init in inits {
+        let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: u64 = kib.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 100, "{kib} KiB");
+    }
+    let code = "import os\n\
+        def told(act):\n    try:\n        return act()\n    except OSError as error:\n        return error.errno\n\
+        [told(lambda: os.open('/proc/1/' + name, os.O_RDONLY)) for name in ('mem', 'maps', 'environ', 'exe', 'fd/7')]";
+    let (missing, denied) = (Errno::NOENT.raw_os_error(), Errno::ACCESS.raw_os_error());
+    for _ in 0..20 {
+        // Soon after its start too, where none waits.
+        let told = value_in(&sandbox, code);
+        let told: Vec<i32> =
+            told.trim_matches(['[', ']']).split(", ").map(|one| one.parse().unwrap()).collect();
+        assert!(told.iter().all(|errno| [missing, denied].contains(errno)), "{told:?}");
+    }
+}
+
+#[test]
+fn an_interpreter_does_not_grow_by_what_its_inits_do_in_its_memory() {
+    let sandbox = pythons();
+    let stem = || held(interpreter(&sandbox));
+    for _ in 0..20 {
+        assert_eq!(value_in(&sandbox, "1"), "1");
+    }
+    let before = stem();
+    for _ in 0..300 {
+        assert_eq!(value_in(&sandbox, "1"), "1");
+    }
+    let after = stem();
+    assert!(after <= before + 64, "{before} KiB, {after} KiB after 300 forks");
+}
+
+/// What a process was started with.
+fn command_of(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
+}
+
+/// What a process holds that is no file's, in KiB.
+fn held(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
+    kib.trim().trim_end_matches(" kB").parse().unwrap()
 }

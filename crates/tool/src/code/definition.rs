@@ -50,10 +50,22 @@ struct Written {
     /// The arguments of an interpreter that is there before its run.
     #[serde(default)]
     warm: Option<Warm>,
+    /// Those of others, for code that mentions what they hold.
+    #[serde(default)]
+    suited: Vec<Suited>,
     #[serde(default)]
     env: Vec<(String, String)>,
     source: Source,
     verdict: VerdictBy,
+}
+
+/// An interpreter that suits some code better than the others do.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suited {
+    /// Any of these words.
+    mentions: Vec<String>,
+    warm: Warm,
 }
 
 /// A language that execgate knows, whether an image has it or not.
@@ -98,6 +110,14 @@ impl Definition {
         self.written.endings.iter().any(|known| known == ending)
     }
 
+    /// Which warm interpreter suits the code best. A guess that costs nothing but time where it is wrong.
+    #[must_use]
+    pub fn suited_to(&self, code: &str) -> u16 {
+        let mentions = |suited: &Suited| suited.mentions.iter().any(|word| code.contains(word));
+        let found = (1..).zip(&self.written.suited).find(|(_, suited)| mentions(suited));
+        found.map_or(0, |(number, _)| number)
+    }
+
     /// The language as an image has it: with the first interpreter that is there.
     #[must_use]
     pub fn language_in(&self, root: &Path) -> Option<Language> {
@@ -111,10 +131,16 @@ impl Definition {
         Some(Language {
             name: self.written.name.clone(),
             argv: started(&self.written.argv),
-            warm: self.written.warm.as_ref().map(|warm| match warm {
-                Warm::Fork(rest) => Warm::Fork(started(rest)),
-                Warm::Wait(rest) => Warm::Wait(started(rest)),
-            }),
+            warm: self
+                .written
+                .warm
+                .iter()
+                .chain(self.written.suited.iter().map(|suited| &suited.warm))
+                .map(|warm| match warm {
+                    Warm::Fork(rest) => Warm::Fork(started(rest)),
+                    Warm::Wait(rest) => Warm::Wait(started(rest)),
+                })
+                .collect(),
             env: self
                 .written
                 .env

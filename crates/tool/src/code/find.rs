@@ -12,6 +12,12 @@ pub fn present(root: &Path) -> Vec<Language> {
     all().iter().filter_map(|definition| definition.language_in(root)).collect()
 }
 
+/// Which of a language's warm interpreters suits the code best.
+#[must_use]
+pub fn suited(language: &str, code: &str) -> u16 {
+    all().iter().find(|known| known.name() == language).map_or(0, |known| known.suited_to(code))
+}
+
 /// The language that a caller means by a name, and the words for its runner.
 #[must_use]
 pub fn named(asked: &str) -> Option<(String, Vec<String>)> {

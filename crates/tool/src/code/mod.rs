@@ -8,10 +8,12 @@ mod javascript;
 mod python;
 mod r;
 
+use std::sync::LazyLock;
+
 use definition::Scripts;
 
 pub use definition::Definition;
-pub use find::{named, present};
+pub use find::{named, present, suited};
 
 /// The TOML and the scripts of each.
 const LANGUAGES: &[(&str, Scripts)] =
@@ -19,6 +21,9 @@ const LANGUAGES: &[(&str, Scripts)] =
 
 /// Every language. The definitions are part of the binary, and a test reads each of them.
 #[must_use]
-pub fn all() -> Vec<Definition> {
-    LANGUAGES.iter().filter_map(|(toml, scripts)| definition::read(toml, *scripts).ok()).collect()
+pub fn all() -> &'static [Definition] {
+    static ALL: LazyLock<Vec<Definition>> = LazyLock::new(|| {
+        LANGUAGES.iter().filter_map(|(toml, scripts)| definition::read(toml, *scripts).ok()).collect()
+    });
+    &ALL
 }

@@ -11,6 +11,7 @@ use super::bounds::{
     ARGS_MAX, Bounds, FILES_BYTES_MAX, FILES_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX, STDIN_MAX, TIMEOUT_MIN,
 };
 use crate::BadCall;
+use crate::code::suited;
 
 /// The longest character, in bytes.
 const CHARACTER_MAX: usize = 4;
@@ -70,7 +71,10 @@ pub(super) fn read(
     let Value::Object(payload) = payload else {
         return Err(BadCall::at("", "the payload must be an object"));
     };
-    let mut request = Request::new(language, code(payload, bounds)?);
+    let code = code(payload, bounds)?;
+    let warm = suited(language, &code);
+    let mut request = Request::new(language, code);
+    request.warm = warm;
     request.limits.wall = timeout(payload, bounds, option_ms)?;
     request.limits.memory_bytes = bounds.memory_bytes;
     // A character more than is answered, so that whoever cuts says so in the field that it cuts.

@@ -73,7 +73,7 @@ impl Run {
         let by_ending = || {
             let ending = name.to_lowercase();
             code::all()
-                .into_iter()
+                .iter()
                 .find(|known| known.ends_with(&ending))
                 .map(|l| (l.name().to_owned(), Vec::new()))
         };

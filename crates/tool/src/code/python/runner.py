@@ -10,8 +10,8 @@ text_max = (1 << 20) + 4
 name, result = "<code>", "<value>"
 first_pid = posix.getpid()
 posix.set_inheritable(frames_fd, False)
-with open(code_fd, "rb") as file:
-    source = file.read()
+source = b"".join(iter(lambda: posix.read(code_fd, 1 << 16), b""))
+posix.close(code_fd)
 module = type(sys)("__main__")
 scope = module.__dict__
 scope["__builtins__"] = __builtins__

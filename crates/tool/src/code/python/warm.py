@@ -1,5 +1,6 @@
 # An interpreter that is forked for each run. It imports what code asks for most, so that nobody waits for that; every
-# fork runs the runner, which was compiled once, as an interpreter of its own would. The argument is the runner.
+# fork runs the runner, which was compiled once, as an interpreter of its own would. The first argument is the runner, others
+# are modules that only some code needs.
 import _imp, builtins, gc, posix, sys
 
 bare = set(sys.modules)
@@ -16,13 +17,23 @@ wanted = """
     abc argparse base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal enum
     fractions functools glob hashlib heapq html io itertools json math numbers operator os os.path pathlib pprint random
     re secrets shutil statistics string struct subprocess tempfile textwrap time traceback types typing unicodedata
-    urllib.parse uuid zlib numpy
+    urllib.parse uuid zlib
 """
 version = "%d.%d" % sys.version_info[:2]
 own = sys.path[:]
+
+import os
+
+# At a fork this one puts all locks and the list of threads in order. A stem has one thread and holds no lock; what its
+# forks fork themselves is put in order as ever.
+hooks, register = [], os.register_at_fork
+os.register_at_fork = lambda *, after_in_child: hooks.append(after_in_child)
+import threading
+
+os.register_at_fork = register
 sys.path += [f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages"]
 sys.path += [f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site")]
-for name in wanted.split():
+for name in wanted.split() + sys.argv[2:]:
     try:
         __import__(name)
     except ImportError:
@@ -41,10 +52,24 @@ def stream(fd, mode, old):
     return made
 
 
-def renew_streams():
+def renew_stdin():
     sys.stdin = sys.__stdin__ = stream(0, "rb", sys.__stdin__)
+
+
+def make_streams():
+    # For what a run's descriptors are: a memory file, and pipes. To make them anew for each run would cost more than
+    # all else that is done for it.
+    null = [posix.dup(fd) for fd in range(3)]
+    (reads, writes), empty = posix.pipe(), posix.memfd_create("stdin")
+    for fd, kind in enumerate((empty, writes, writes)):
+        posix.dup2(kind, fd)
+    renew_stdin()
     sys.stdout = sys.__stdout__ = stream(1, "wb", sys.__stdout__)
     sys.stderr = sys.__stderr__ = stream(2, "wb", sys.__stderr__)
+    for fd, kind in enumerate(null):
+        posix.dup2(kind, fd)
+    for fd in (*null, reads, writes, empty):
+        posix.close(fd)
 
 
 sample = b"""
@@ -76,39 +101,46 @@ def run(**names):
     exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, "scripts": scripts, **names})
 
 
-def touch():
-    # What a run writes to first is copied now, and not then.
-    for _ in range(2):
-        (code, end), frames = posix.pipe(), posix.open("/dev/null", posix.O_WRONLY)
-        posix.write(end, sample)
-        posix.close(end)
-        main, path, argv = sys.modules["__main__"], sys.path[:], sys.argv[:]
-        names, known = vars(builtins), vars(builtins).copy()
-        sys.argv.append("-")
-        try:
-            renew_streams()
-            run(sample=(code, frames, stop))
-        except Touched:
-            sys.modules["__main__"], sys.path[:], sys.argv[:] = main, path, argv
-            names.clear()
-            names.update(known)
-            posix.close(frames)
+def try_out():
+    (code, end), frames = posix.pipe(), posix.open("/dev/null", posix.O_WRONLY)
+    posix.write(end, sample)
+    posix.close(end)
+    main, path, argv = sys.modules["__main__"], sys.path[:], sys.argv[:]
+    names, known = vars(builtins), vars(builtins).copy()
+    sys.argv.append("-")
+    try:
+        run(sample=(code, frames, stop))
+    except Touched:
+        sys.modules["__main__"], sys.path[:], sys.argv[:] = main, path, argv
+        names.clear()
+        names.update(known)
+        posix.close(frames)
 
 
 import _io
 
+make_streams()
+# What is made at the first run of all is made once, and here.
+try_out()
 numpy = sys.modules.get("numpy")
 gc.collect()
 gc.freeze()
 inherited = forkpoint.serve()
 # From here on it is a guest's, whose run may be there already.
+for hook in hooks:
+    register(after_in_child=hook)
+threading.main_thread()._set_native_id()
 if numpy:
     numpy.random.seed()
 if inherited > 0:
-    touch()
+    # What a run writes to first is copied now, and not then.
+    for _ in range(2):
+        try_out()
     gc.collect()
 arguments = forkpoint.take(abs(inherited))
-renew_streams()
+if posix.fstat(0).st_mode & 0o170000 != 0o100000:
+    # No memory file: the caller's own.
+    renew_stdin()
 # A file of the run's own goes before a module of that name, as it does where nothing was imported before.
 for file in posix.listdir("."):
     own = file.removesuffix(".py")
