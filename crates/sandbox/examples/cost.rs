@@ -1,8 +1,12 @@
-//! Measures what a run costs beside a bare interpreter, both in turn; and where its time goes.
+//! Measures what a run costs, as it is told line by line: `cargo xtask bench sandbox` asks it in turn with bare interpreters
+//! and other sandboxes. It is also a small program that uses this library: see `main`.
 //!
-//! `cargo run --release -p execgate-sandbox --example cost [ROUNDS]`, as root. Numbers depend on the machine and on
-//! what else it does, so compare only what one run of this has printed. It is also the smallest program that uses
-//! this library: see `main`.
+//! ```text
+//! run KIND pool|request      microseconds from asked to verdict; `request`: none of those that wait fits
+//! stream KIND LANES SECONDS  the microseconds of every run, without a pause between them
+//! stages KIND ROUNDS         from asked to started, to output, to verdict, to an empty slot: microseconds, p50
+//! idle PROGRAM               KiB that a waiting interpreter and its init have for themselves, page tables included
+//! ```
 
 #![expect(
     clippy::print_stdout,
@@ -10,12 +14,14 @@
     reason = "a tool for the bench, not a part of the product"
 )]
 
-use std::env;
+use std::fs;
+use std::io::{self, BufRead as _};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, str};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
@@ -24,15 +30,29 @@ use execgate_sandbox::{
 };
 use execgate_tool::code;
 
-/// Longer than any jail takes to be torn down.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any jail takes to be torn down, and than any interpreter to be warm.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many interpreters of a language wait.
+const RESIDENTS: usize = 2;
+
+/// What can be run: its name, language, code and output.
+const KINDS: [(&str, &str, &str, &str); 6] = [
+    ("python", "python", "print('hi')", "hi\n"),
+    ("numpy", "python", "import numpy; print(numpy.arange(5).sum())", "10\n"),
+    ("javascript", "javascript", "console.log('hi')", "hi\n"),
+    ("bash", "bash", "echo hi", "hi\n"),
+    ("r", "r", "cat('hi\\n')", "hi\n"),
+    ("true", "true", "", ""),
+];
+
+/// The two shapes of jail that take turns where none that waits is to fit.
+const INODES: [u32; 2] = [9_998, 9_999];
 
 fn main() -> ExitCode {
-    let argument = env::args().nth(1);
-    if argument.as_deref() == Some(HELPER_ARGUMENT) {
+    if env::args().nth(1).as_deref() == Some(HELPER_ARGUMENT) {
         return helper_main();
     }
-    let rounds = argument.and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
     // Before any thread is started.
     let helper = spawn_helper().unwrap();
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/sandbox-images");
@@ -42,13 +62,40 @@ fn main() -> ExitCode {
         image: ImageRoot { path: image.root, digest: image.digest },
         slots: 8,
         tier: TierChoice::Exactly(Tier::Jail),
-        residents: env::args().nth(2).and_then(|residents| residents.parse().ok()).unwrap_or(0),
+        residents: RESIDENTS,
         id_block: 0,
     };
     let sandbox = Sandbox::start(helper, config).unwrap();
-    in_turn(&sandbox, rounds);
-    stages(&sandbox, rounds);
-    at_once(&sandbox, rounds);
+    let mut turn = 0;
+    for line in io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["run", kind, start] => {
+                sandbox.warm_up(PATIENCE).unwrap();
+                turn += 1;
+                let shape = (*start == "request").then(|| INODES[turn % INODES.len()]);
+                if shape.is_none() {
+                    // So that those that wait are of its shape.
+                    one(&sandbox, kind, shape);
+                    sandbox.warm_up(PATIENCE).unwrap();
+                }
+                println!("{}", one(&sandbox, kind, shape).as_micros());
+            }
+            ["stream", kind, lanes, seconds] => {
+                let length = Duration::from_secs_f64(seconds.parse().unwrap());
+                let times = stream(&sandbox, kind, lanes.parse().unwrap(), length);
+                let times: Vec<String> = times.iter().map(|time| time.as_micros().to_string()).collect();
+                println!("{}", times.join(" "));
+            }
+            ["stages", kind, rounds] => println!("{}", stages(&sandbox, kind, rounds.parse().unwrap())),
+            ["idle", program] => {
+                sandbox.warm_up(PATIENCE).unwrap();
+                println!("{}", idle(sandbox.helper_pid(), program));
+            }
+            _ => return ExitCode::FAILURE,
+        }
+    }
     ExitCode::SUCCESS
 }
 
@@ -64,87 +111,89 @@ fn nothing() -> Language {
     }
 }
 
-fn jailed(sandbox: &Sandbox, language: &str, code: &str) {
-    let run = sandbox.run(Request::new(language, code)).unwrap();
-    assert_eq!(run.verdict, Verdict::Value);
+fn request(kind: &str) -> (Request, &'static str) {
+    let (_, language, code, expected) = KINDS.into_iter().find(|(name, ..)| *name == kind).unwrap();
+    let mut request = Request::new(language, code);
+    request.warm = code::suited(language, code);
+    (request, expected)
 }
 
-fn bare(program: &str, args: &[&str]) {
-    #[expect(clippy::disallowed_methods, reason = "the bare interpreter is the yardstick")]
-    let output = Command::new(program).args(args).env_clear().output().unwrap();
-    assert!(output.status.success());
+/// From asked to verdict.
+fn one(sandbox: &Sandbox, kind: &str, inodes: Option<u32>) -> Duration {
+    let (mut request, expected) = request(kind);
+    request.limits.inodes = inodes.unwrap_or(request.limits.inodes);
+    let before = Instant::now();
+    let run = sandbox.run(request).unwrap();
+    let taken = before.elapsed();
+    assert_eq!((run.verdict, str::from_utf8(&run.stdout).unwrap()), (Verdict::Value, expected));
+    taken
 }
 
-/// The same program bare and jailed, one after the other, so that both meet the same machine.
-fn in_turn(sandbox: &Sandbox, rounds: usize) {
-    let kinds: [(&str, &dyn Fn()); 7] = [
-        ("bare python", &|| bare("/usr/bin/python3", &["-c", "print('hi')"])),
-        ("bare python -I", &|| bare("/usr/bin/python3", &["-I", "-c", "print('hi')"])),
-        ("jailed python", &|| jailed(sandbox, "python", "print('hi')")),
-        ("bare bash", &|| bare("/usr/bin/bash", &["-c", "echo hi"])),
-        ("jailed bash", &|| jailed(sandbox, "bash", "echo hi")),
-        ("bare true", &|| bare("/usr/bin/true", &[])),
-        ("jailed true", &|| jailed(sandbox, "true", "")),
-    ];
-    let mut times = vec![Vec::new(); kinds.len()];
-    for round in 0..rounds + rounds / 10 {
-        for ((_, run), times) in kinds.iter().zip(&mut times) {
-            let before = Instant::now();
-            run();
-            let taken = before.elapsed();
-            // What a run leaves to be torn down is not the next one's cost.
-            sandbox.quiesce(PATIENCE).unwrap();
-            if round >= rounds / 10 {
-                times.push(taken);
-            }
+fn stream(sandbox: &Sandbox, kind: &str, lanes: usize, length: Duration) -> Vec<Duration> {
+    let before = Instant::now();
+    let lane = || {
+        let mut times = Vec::new();
+        while before.elapsed() < length {
+            times.push(one(sandbox, kind, None));
         }
-    }
-    for ((name, _), times) in kinds.iter().zip(&mut times) {
-        println!("{name:<16} {}", percentiles(times));
-    }
+        times
+    };
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
+    })
 }
 
 /// Where the time of one run goes, as the client sees it.
-fn stages(sandbox: &Sandbox, rounds: usize) {
-    let (mut first, mut verdict, mut clock, mut recycled) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+fn stages(sandbox: &Sandbox, kind: &str, rounds: usize) -> String {
+    let mut all = [const { Vec::new() }; 4];
     for _ in 0..rounds {
+        sandbox.warm_up(PATIENCE).unwrap();
         let (seen, sees) = mpsc::channel();
-        let before = Instant::now();
-        let mut request = Request::new("python", "print('hi', flush=True)");
+        let mut request = request(kind).0;
         request.sink = Some(Box::new(move |_, _| seen.send(Instant::now()).unwrap()));
-        let run = sandbox.run(request).unwrap();
-        verdict.push(before.elapsed());
-        let handed_out = before.elapsed().saturating_sub(run.usage.wall);
-        sandbox.quiesce(PATIENCE).unwrap();
-        recycled.push(before.elapsed());
-        clock.push(handed_out);
-        first.push(sees.recv().unwrap() - before);
-    }
-    for (name, times) in [
-        ("asked to started", &mut clock),
-        ("asked to output", &mut first),
-        ("asked to verdict", &mut verdict),
-        ("asked to empty", &mut recycled),
-    ] {
-        println!("{name:<16} {}", percentiles(times));
-    }
-}
-
-fn at_once(sandbox: &Sandbox, rounds: usize) {
-    for lanes in [1, 2, 4, 8] {
         let before = Instant::now();
-        thread::scope(|scope| {
-            for _ in 0..lanes {
-                scope.spawn(|| (0..rounds / lanes).for_each(|_| jailed(sandbox, "python", "print('hi')")));
-            }
-        });
-        let done = f64::from(u32::try_from(rounds / lanes * lanes).unwrap());
-        println!("{lanes} at once        {:.0} python runs a second", done / before.elapsed().as_secs_f64());
+        let run = sandbox.run(request).unwrap();
+        let verdict = before.elapsed();
+        let output = sees.recv().map_or(verdict, |at| at - before);
+        sandbox.quiesce(PATIENCE).unwrap();
+        let times = [verdict.saturating_sub(run.usage.wall), output, verdict, before.elapsed()];
+        all.iter_mut().zip(times).for_each(|(all, one)| all.push(one));
     }
+    all.map(|mut times| percentile(&mut times, 50).to_string()).join(" ")
 }
 
-fn percentiles(times: &mut [Duration]) -> String {
+fn percentile(times: &mut [Duration], per_cent: usize) -> u128 {
     times.sort_unstable();
-    let at = |per_cent: usize| times[(times.len() - 1) * per_cent / 100].as_secs_f64() * 1e3;
-    format!("p50 {:7.2} ms   p99 {:7.2} ms", at(50), at(99))
+    times.get(times.len().saturating_sub(1) * per_cent / 100).copied().unwrap_or_default().as_micros()
+}
+
+/// The most that one interpreter of this name and its init have for themselves.
+fn idle(helper: i32, program: &str) -> u64 {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids: Vec<i32> = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let parent = |pid: i32| number(pid, "status", "PPid:").and_then(|pid| i32::try_from(pid).ok());
+    let is_named =
+        |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program);
+    let waiting = pids.into_iter().filter(|pid| is_named(*pid)).filter_map(|pid| {
+        let init = parent(pid)?;
+        let stem = parent(init)?;
+        (parent(stem)? == helper).then(|| own(pid) + own(init))
+    });
+    waiting.max().unwrap_or_default()
+}
+
+/// What a process shares with no other, in KiB.
+fn own(pid: i32) -> u64 {
+    ["Private_Clean:", "Private_Dirty:"]
+        .iter()
+        .filter_map(|name| number(pid, "smaps_rollup", name))
+        .sum::<u64>()
+        + number(pid, "status", "VmPTE:").unwrap_or_default()
+}
+
+fn number(pid: i32, file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }

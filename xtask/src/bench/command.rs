@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::bench::machine::Machine;
 use crate::bench::report::{Case, Report};
-use crate::bench::{build, cpu, echo, language, mapping};
+use crate::bench::{build, cpu, echo, language, mapping, sandbox};
 use crate::{metadata, shell};
 
 /// `cargo xtask bench`
@@ -45,12 +45,15 @@ enum Name {
     R,
     /// Reading and checking a call, without a run.
     Mapping,
+    /// The sandbox as a library: from the pool, when asked for, without a pause.
+    Sandbox,
     /// A cold release build: time, crates, size.
     Build,
 }
 
 /// The cases that are run where none is named.
-const ALL: [Name; 6] = [Name::Echo, Name::Mapping, Name::Python, Name::Javascript, Name::Bash, Name::R];
+const ALL: [Name; 7] =
+    [Name::Echo, Name::Mapping, Name::Python, Name::Javascript, Name::Bash, Name::R, Name::Sandbox];
 
 /// What every case is given.
 pub(crate) struct Plan {
@@ -104,6 +107,7 @@ fn measure(case: Name, plan: &Plan) -> Result<Case> {
         Name::Bash => language::measure(plan, &language::BASH),
         Name::R => language::measure(plan, &language::R),
         Name::Mapping => mapping::measure(plan),
+        Name::Sandbox => sandbox::measure(plan),
         Name::Build => build::measure(plan),
     }
 }

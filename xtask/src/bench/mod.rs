@@ -18,6 +18,7 @@ mod mapping;
 mod nonce;
 mod peer;
 mod report;
+mod sandbox;
 mod series;
 mod server;
 
