@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::port::FOLDER_PREFIX;
@@ -14,14 +15,56 @@ pub(super) fn write(file: &Path, value: impl ToString) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that holds one number.
-pub(super) fn number(file: &Path) -> Option<u64> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
+/// A file of a group that is kept open, because it is looked at in every run: the kernel makes its text anew for each
+/// read from the start.
+pub(super) struct Kept(OwnedFd);
+
+/// The longest text that is of interest, in bytes; `cpu.stat` of v2 has the most lines.
+const TEXT_MAX: usize = 1024;
+
+impl Kept {
+    /// One that is read.
+    pub(super) fn read(file: &Path) -> io::Result<Self> {
+        Ok(Self(fs::File::open(file)?.into()))
+    }
+
+    /// One that is read and written.
+    pub(super) fn both(file: &Path) -> io::Result<Self> {
+        Ok(Self(fs::OpenOptions::new().read(true).write(true).open(file)?.into()))
+    }
+
+    /// What it says of its text; `None` where it cannot be read, or is longer.
+    fn told<T>(&self, of: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let mut text = [0; TEXT_MAX];
+        let read = rustix::io::pread(&self.0, &mut text, 0).ok().filter(|read| *read < TEXT_MAX)?;
+        of(str::from_utf8(text.get(..read)?).ok()?)
+    }
+
+    /// The one number that it holds.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.told(|text| text.trim().parse().ok())
+    }
+
+    /// The number after `key`, of lines of `key value`.
+    pub(super) fn field(&self, key: &str) -> Option<u64> {
+        self.told(|text| field_of(text, key))
+    }
+
+    /// Whether it holds nothing. One that cannot be read may hold something.
+    pub(super) fn is_empty(&self) -> bool {
+        rustix::io::pread(&self.0, &mut [0_u8; 1], 0) == Ok(0)
+    }
+
+    pub(super) fn set(&self, value: &str) -> io::Result<()> {
+        rustix::io::pwrite(&self.0, value.as_bytes(), 0)?;
+        Ok(())
+    }
 }
 
-/// The number after `key` in a file of `key value` lines.
-pub(super) fn field(file: &Path, key: &str) -> Option<u64> {
-    field_of(&fs::read_to_string(file).ok()?, key)
+impl AsFd for Kept {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 fn field_of(text: &str, key: &str) -> Option<u64> {

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::files::{field, make_anew, number, remove, sweep, write};
+use super::files::{Kept, make_anew, remove, sweep, write};
 use super::port::{Counted, FOLDER_PREFIX, pids_max};
 use crate::limits::Limits;
 
@@ -34,9 +34,30 @@ struct Hierarchy {
 
 struct Slot {
     /// One a hierarchy, in the same order: folder and its `tasks`.
-    groups: Vec<(PathBuf, OwnedFd)>,
+    groups: Vec<(PathBuf, Kept)>,
+    counters: Counters,
     limits: Option<Limits>,
     before: Counted,
+}
+
+/// What every run looks at.
+struct Counters {
+    oom: Kept,
+    peak: Kept,
+    charged: Kept,
+    processes: Kept,
+    cpu: Option<Kept>,
+}
+
+impl Counters {
+    fn now(&self) -> Counted {
+        Counted {
+            oom_kills: self.oom.field("oom_kill").unwrap_or(0),
+            process_limit_hits: self.processes.field("max").unwrap_or(0),
+            cpu_us: self.cpu.as_ref().and_then(Kept::number).map(|ns| ns / 1000),
+            memory_peak: self.peak.number(),
+        }
+    }
 }
 
 impl Trees {
@@ -67,20 +88,29 @@ impl Trees {
             fs::create_dir(&folder)?;
             // Not `cgroup.procs`: a thread that writes itself here needs no lock over all processes, and that lock
             // costs a grace period of some 10 ms whenever nobody has taken it lately. An init has one thread.
-            let tasks = fs::OpenOptions::new().write(true).open(folder.join("tasks"))?;
-            groups.push((folder, tasks.into()));
+            let tasks = Kept::both(&folder.join("tasks"))?;
+            groups.push((folder, tasks));
         }
-        Ok(Slot { groups, limits: None, before: Counted::default() })
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let memory = self.folder(&groups, "memory").ok_or_else(missing)?;
+        let counters = Counters {
+            oom: Kept::read(&memory.join("memory.oom_control"))?,
+            peak: Kept::both(&memory.join("memory.max_usage_in_bytes"))?,
+            charged: Kept::read(&memory.join("memory.usage_in_bytes"))?,
+            processes: Kept::read(&self.folder(&groups, "pids").ok_or_else(missing)?.join("pids.events"))?,
+            cpu: self.folder(&groups, "cpuacct").and_then(|f| Kept::read(&f.join("cpuacct.usage")).ok()),
+        };
+        Ok(Slot { groups, counters, limits: None, before: Counted::default() })
     }
 
-    fn folder<'a>(&self, slot: &'a Slot, controller: &str) -> Option<&'a Path> {
+    fn folder<'a>(&self, groups: &'a [(PathBuf, Kept)], controller: &str) -> Option<&'a Path> {
         let at = self.hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == controller))?;
-        slot.groups.get(at).map(|(folder, _)| folder.as_path())
+        groups.get(at).map(|(folder, _)| folder.as_path())
     }
 
     fn limit(&self, slot: &mut Slot, limits: &Limits) -> io::Result<()> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let memory = self.folder(slot, "memory").ok_or_else(missing)?;
+        let memory = self.folder(&slot.groups, "memory").ok_or_else(missing)?;
         let plain = memory.join("memory.limit_in_bytes");
         let with_swap = memory.join("memory.memsw.limit_in_bytes");
         if with_swap.exists() {
@@ -93,9 +123,9 @@ impl Trees {
         } else {
             write(&plain, limits.memory_bytes)?;
         }
-        let pids = self.folder(slot, "pids").ok_or_else(missing)?;
+        let pids = self.folder(&slot.groups, "pids").ok_or_else(missing)?;
         write(&pids.join("pids.max"), pids_max(limits))?;
-        let cpu = self.folder(slot, "cpu").ok_or_else(missing)?;
+        let cpu = self.folder(&slot.groups, "cpu").ok_or_else(missing)?;
         write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
         write(&cpu.join("cpu.cfs_quota_us"), CPU_PERIOD_US * u64::from(limits.cpu_percent) / 100)?;
         slot.limits = Some(limits.clone());
@@ -115,31 +145,15 @@ impl Trees {
             self.slots.insert(number, slot);
             return Err(error);
         }
-        if let Some(memory) = self.folder(&slot, "memory") {
-            write(&memory.join("memory.max_usage_in_bytes"), 0)?;
-        }
-        slot.before = self.count(&slot);
+        slot.counters.peak.set("0")?;
+        slot.before = slot.counters.now();
         let slot = self.slots.entry(number).insert_entry(slot).into_mut();
         Ok(slot.groups.iter().map(|(_, tasks)| tasks.as_fd()).collect())
     }
 
-    fn count(&self, slot: &Slot) -> Counted {
-        let memory = self.folder(slot, "memory");
-        let pids = self.folder(slot, "pids");
-        let accounting = self.folder(slot, "cpuacct");
-        Counted {
-            oom_kills: memory.and_then(|f| field(&f.join("memory.oom_control"), "oom_kill")).unwrap_or(0),
-            process_limit_hits: pids.and_then(|f| field(&f.join("pids.events"), "max")).unwrap_or(0),
-            cpu_us: accounting
-                .and_then(|f| super::files::number(&f.join("cpuacct.usage")))
-                .map(|ns| ns / 1000),
-            memory_peak: memory.and_then(|f| super::files::number(&f.join("memory.max_usage_in_bytes"))),
-        }
-    }
-
     pub(super) fn read(&self, number: usize) -> Counted {
         let Some(slot) = self.slots.get(&number) else { return Counted::default() };
-        let now = self.count(slot);
+        let now = slot.counters.now();
         Counted {
             oom_kills: now.oom_kills.saturating_sub(slot.before.oom_kills),
             process_limit_hits: now.process_limit_hits.saturating_sub(slot.before.process_limit_hits),
@@ -151,21 +165,17 @@ impl Trees {
     /// Whether no task is left in any hierarchy. A group that cannot be read is not empty.
     pub(super) fn is_empty(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return true };
-        let is_empty = |folder: &Path| fs::read(folder.join("tasks")).is_ok_and(|tasks| tasks.is_empty());
-        slot.groups.iter().all(|(folder, _)| is_empty(folder))
+        slot.groups.iter().all(|(_, tasks)| tasks.is_empty())
     }
 
     pub(super) fn recycle(&mut self, slot_number: usize) {
         let Some(slot) = self.slots.remove(&slot_number) else { return };
-        let charged = || {
-            let memory = self.folder(&slot, "memory")?;
-            number(&memory.join("memory.usage_in_bytes"))
-        };
-        let over = |bytes: Option<u64>| bytes.is_none_or(|bytes| bytes > CHARGED_FLOOR);
-        if over(charged()) {
-            let let_go =
-                self.folder(&slot, "memory").map(|memory| write(&memory.join("memory.force_empty"), 0));
-            if !matches!(let_go, Some(Ok(()))) || over(charged()) {
+        let is_over = || slot.counters.charged.number().is_none_or(|bytes| bytes > CHARGED_FLOOR);
+        if is_over() {
+            let let_go = self
+                .folder(&slot.groups, "memory")
+                .map(|memory| write(&memory.join("memory.force_empty"), 0));
+            if !matches!(let_go, Some(Ok(()))) || is_over() {
                 for (folder, _) in &slot.groups {
                     if let Err(error) = fs::remove_dir(folder) {
                         tracing::warn!(%error, folder = %folder.display(), "a used cgroup could not be removed");

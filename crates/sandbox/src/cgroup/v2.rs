@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::discover::NEEDED;
-use super::files::{field, make_anew, remove, sweep, write};
+use super::files::{Kept, make_anew, remove, sweep, write};
 use super::port::{Counted, FOLDER_PREFIX, pids_max};
 use crate::limits::Limits;
 
@@ -29,7 +29,11 @@ struct Slot {
     folder: PathBuf,
     procs: OwnedFd,
     /// Since Linux 6.12 a write to it starts a new peak for this descriptor; `None` on older kernels.
-    peak: Option<OwnedFd>,
+    peak: Option<Kept>,
+    oom: Kept,
+    processes: Kept,
+    cpu: Kept,
+    living: Kept,
     limits: Option<Limits>,
     before: Counted,
 }
@@ -56,8 +60,18 @@ impl Tree {
         let folder = self.base.join(format!("s{number}"));
         fs::create_dir(&folder)?;
         let procs = fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?.into();
-        let peak = fs::OpenOptions::new().read(true).write(true).open(folder.join("memory.peak")).ok();
-        Ok(Slot { folder, procs, peak: peak.map(OwnedFd::from), limits: None, before: Counted::default() })
+        let kept = |name: &str| Kept::read(&folder.join(name));
+        Ok(Slot {
+            procs,
+            peak: Kept::both(&folder.join("memory.peak")).ok(),
+            oom: kept("memory.events")?,
+            processes: kept("pids.events")?,
+            cpu: kept("cpu.stat")?,
+            living: kept("cgroup.events")?,
+            folder,
+            limits: None,
+            before: Counted::default(),
+        })
     }
 
     pub(super) fn arm(&mut self, number: usize, limits: &Limits) -> io::Result<&OwnedFd> {
@@ -74,7 +88,7 @@ impl Tree {
             }
             slot.limits = Some(limits.clone());
         }
-        slot.peak = slot.peak.filter(|peak| rustix::io::write(peak, b"reset").is_ok());
+        slot.peak = slot.peak.filter(|peak| peak.set("reset").is_ok());
         slot.before = count(&slot);
         Ok(&self.slots.entry(number).insert_entry(slot).into_mut().procs)
     }
@@ -93,7 +107,7 @@ impl Tree {
     /// Whether no task is left. A group that cannot be read is not empty.
     pub(super) fn is_empty(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return true };
-        field(&slot.folder.join("cgroup.events"), "populated") == Some(0)
+        slot.living.field("populated") == Some(0)
     }
 
     pub(super) fn kill(&self, number: usize) {
@@ -148,17 +162,10 @@ fn limit(folder: &Path, limits: &Limits) -> io::Result<()> {
 }
 
 fn count(slot: &Slot) -> Counted {
-    let at = |file: &str| slot.folder.join(file);
     Counted {
-        oom_kills: field(&at("memory.events"), "oom_kill").unwrap_or(0),
-        process_limit_hits: field(&at("pids.events"), "max").unwrap_or(0),
-        cpu_us: field(&at("cpu.stat"), "usage_usec"),
-        memory_peak: slot.peak.as_ref().and_then(peak),
+        oom_kills: slot.oom.field("oom_kill").unwrap_or(0),
+        process_limit_hits: slot.processes.field("max").unwrap_or(0),
+        cpu_us: slot.cpu.field("usage_usec"),
+        memory_peak: slot.peak.as_ref().and_then(Kept::number),
     }
-}
-
-fn peak(file: &OwnedFd) -> Option<u64> {
-    let mut text = [0; 32];
-    let read = rustix::io::pread(file, &mut text, 0).ok()?;
-    str::from_utf8(text.get(..read)?).ok()?.trim().parse().ok()
 }

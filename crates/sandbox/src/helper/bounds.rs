@@ -20,7 +20,7 @@ const INODES_MAX: u32 = 1 << 20;
 const DISK_BYTES_MIN: u64 = 4096;
 
 /// Descriptors that the helper holds for each slot while it is in use, and for one run that waits.
-const DESCRIPTORS_OF_A_SLOT: u64 = 24;
+const DESCRIPTORS_OF_A_SLOT: u64 = 32;
 
 /// Descriptors that the helper holds anyway.
 const DESCRIPTORS_OF_THE_HELPER: u64 = 128;
