@@ -91,6 +91,8 @@ pub(super) fn settle(wanted: Wanted, block: u8) -> io::Result<IdMap> {
             (Wanted::Best | Wanted::Single, false) => IdMap::single(0),
         });
     }
+    // Asked for now: where the tools refuse, we are in a namespace already, and nobody there.
+    let own = (geteuid().as_raw(), getegid().as_raw());
     if wanted == Wanted::Best
         && let Some(count) = enter_with_subordinate_ids()?
     {
@@ -101,7 +103,7 @@ pub(super) fn settle(wanted: Wanted, block: u8) -> io::Result<IdMap> {
             if block == 0 && count < 2 * SUBORDINATE_BLOCK { left } else { left.min(SUBORDINATE_BLOCK) };
         return Ok(IdMap::range(skipped.saturating_add(1), own));
     }
-    enter_with_single_id()?;
+    enter_with_single_id(own)?;
     Ok(IdMap::single(0))
 }
 
@@ -118,8 +120,7 @@ fn host_range_is_mapped() -> bool {
     })
 }
 
-fn enter_with_single_id() -> io::Result<()> {
-    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+fn enter_with_single_id((uid, gid): (u32, u32)) -> io::Result<()> {
     if !in_own_namespace() {
         sys::unshare(clone_flags::NEWUSER)?;
     }
