@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use execgate_forkpoint::sys;
 use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd, text_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -22,6 +23,9 @@ use crate::wire::{FromHelper, ToHelper, write_sheet};
 
 /// How long the helper may take to prepare everything; it takes some tens of milliseconds.
 const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why nothing runs on such a kernel.
+const NO_LANDLOCK: &str = "this kernel has no Landlock (Linux 5.13 or later, booted with lsm=landlock,...)";
 
 /// A sandbox of one configuration. Cheap to share; dropping it ends the helper and every run.
 #[derive(Debug)]
@@ -47,6 +51,10 @@ impl Sandbox {
             if !usable {
                 return Err(SandboxError::Language(language.name.clone()));
             }
+        }
+        // The helper finds this too, where it can begin: a kernel without Landlock may lack a call that it begins with.
+        if sys::landlock_abi() == 0 {
+            return Err(SandboxError::Refused(NO_LANDLOCK.to_owned()));
         }
         let text = serde_json::to_vec(&config).map_err(|error| SandboxError::Configure(error.into()))?;
         let text = text_memfd("execgate-config", &text).map_err(SandboxError::Configure)?;
