@@ -40,6 +40,7 @@ struct Slot {
 
 impl Tree {
     pub(super) fn make(own: PathBuf) -> io::Result<Self> {
+        let own = home(own);
         sweep(&own);
         hand_down(&own)?;
         let base = own.join(format!("{FOLDER_PREFIX}{}", process::id()));
@@ -128,6 +129,15 @@ impl Drop for Tree {
     }
 }
 
+/// The group that our folder belongs into. A server that has a helper already was moved to the leaf by it, and so was
+/// whatever it starts: what the leaf lies in is the group that was handed to them.
+fn home(own: PathBuf) -> PathBuf {
+    match own.parent() {
+        Some(parent) if own.ends_with(LEAF) => parent.to_owned(),
+        Some(_) | None => own,
+    }
+}
+
 /// Lets the children of a group have the needed controllers.
 fn hand_down(group: &Path) -> io::Result<()> {
     let control = group.join("cgroup.subtree_control");
@@ -167,5 +177,17 @@ fn count(slot: &Slot) -> Counted {
         process_limit_hits: slot.processes.field("max").unwrap_or(0),
         cpu_us: slot.cpu.field("usage_usec"),
         memory_peak: slot.peak.as_ref().and_then(Kept::number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, home};
+
+    #[test]
+    fn the_second_helper_of_a_server_has_its_folder_beside_that_of_the_first() {
+        let group = Path::new("/sys/fs/cgroup/system.slice/execgate.service");
+        assert_eq!(home(group.to_owned()), group);
+        assert_eq!(home(group.join("execgate-self")), group);
     }
 }
