@@ -61,7 +61,8 @@ def status(error):
 def rows():
     # An entry of `linecache.cache`.
     try:
-        text = source.decode("utf-8-sig")
+        # Not by `utf-8-sig`: that would be read from a file.
+        text = source.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError:
         text = source.decode("latin-1")
     return len(text), None, _io.StringIO(text, None).readlines(), name
