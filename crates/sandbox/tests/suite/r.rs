@@ -8,10 +8,10 @@ use execgate_sandbox::{Collect, Exception, LimitKind, Request, Run, Sandbox, Std
 use execgate_tool::code;
 use serde_json::{Value, json};
 
-use super::world::{sandbox, told};
+use super::world::{SLOWNESS, sandbox, told};
 
 /// Longer than a start of R takes on a loaded machine.
-const WALL: Duration = Duration::from_secs(30);
+const WALL: Duration = Duration::from_secs(30 * SLOWNESS as u64);
 
 fn r(code: &str) -> Request {
     let mut request = Request::new("r", code);
@@ -208,8 +208,13 @@ fn what_the_code_handles_itself_is_no_error() {
 fn an_error_that_fights_back_is_told_all_the_same() {
     let sandbox = sandbox();
     let deep = exception_in(&sandbox, "f <- function(n) f(n + 1)\nf(1)");
-    assert_eq!(deep.name, "CStackOverflowError");
-    assert!(deep.message.starts_with("C stack usage") && deep.traceback.ends_with("at <code>#2"), "{deep:?}");
+    // Which of its two stacks is full first, each R decides by its own frames.
+    let told = [
+        ("CStackOverflowError", "C stack usage"),
+        ("expressionStackOverflowError", "evaluation nested too deeply"),
+    ];
+    assert!(told.iter().any(|(name, text)| deep.name == *name && deep.message.starts_with(text)), "{deep:?}");
+    assert!(deep.traceback.ends_with("at <code>#2"), "{deep:?}");
     let nested = exception_in(&sandbox, "options(expressions = 500)\nf <- function(n) f(n + 1)\nf(1)");
     assert_eq!(nested.name, "expressionStackOverflowError");
     assert!(nested.traceback.contains("more\n") && nested.traceback.lines().count() < 50, "{nested:?}");

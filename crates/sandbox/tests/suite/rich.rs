@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use execgate_sandbox::{Exception, Limits, Request, Run, Sandbox, Verdict};
 use serde_json::{Value, json};
 
-use super::world::{PATIENCE, python, sandbox, told, value_in, with_limits};
+use super::world::{PATIENCE, SLOWNESS, python, sandbox, told, value_in, with_limits, without_marks};
 
 /// How a picture in PNG begins, as base64.
 const PNG: &str = "iVBORw0KGgo";
@@ -244,11 +244,8 @@ fn a_figure_that_cannot_be_drawn_is_text_and_says_why() {
     let run = run_in(&sandbox(), code);
     let figure = r#"{"text":"<Figure size 100000x100000 with 1 Axes>","is_main_result":false}"#;
     assert_eq!(run.displays, [figure, r#"{"text":"5","is_main_result":true}"#], "{}", told(&run));
-    assert!(
-        String::from_utf8(run.stderr)
-            .unwrap()
-            .contains("A figure could not be drawn: ValueError: Image size")
-    );
+    // The reason is in the words of the library, or of the memory that it asked for.
+    assert!(String::from_utf8_lossy(&run.stderr).contains("A figure could not be drawn: "), "{}", told(&run));
 }
 
 #[test]
@@ -288,11 +285,13 @@ fn frames_stay_whole_whoever_shows_at_the_same_time() {
     let sandbox = sandbox();
     let threads = "import threading\nfor i in range(8): threading.Thread(target=display, args=('x' * 200_000,)).start()\n1";
     assert_eq!(shown(&sandbox, threads).len(), 9);
+    // Time for a display, or the handler alone would run.
+    let timer = format!("{SLOWNESS} * .0005, {SLOWNESS} * .0007");
     let signals = "import signal\ndef handler(*_):\n    display('signal')\n    raise TimeoutError\n\
-                   signal.signal(signal.SIGALRM, handler)\nsignal.setitimer(signal.ITIMER_REAL, .0005, .0007)\n\
+                   signal.signal(signal.SIGALRM, handler)\nsignal.setitimer(signal.ITIMER_REAL, TIMER)\n\
                    for i in range(50):\n    try: display('x' * 60_000)\n    except TimeoutError: pass\n\
                    signal.setitimer(signal.ITIMER_REAL, 0)\n'end'";
-    let run = run_in(&sandbox, signals);
+    let run = run_in(&sandbox, &signals.replace("TIMER", &timer));
     assert_eq!(run.value.as_deref(), Some("'end'"), "{}", told(&run));
     assert!(run.displays.iter().all(|text| serde_json::from_str::<Value>(text).is_ok()));
     let daemon = "import threading\ndef f():\n    while True: display('x' * 1000)\n\
@@ -311,13 +310,14 @@ fn code_that_is_indented_as_a_whole_runs_as_in_a_notebook() {
         "4"
     );
     let told = exception_in(&sandbox, "\n    def f():\n        1 / 0\n    f()");
-    let lines: Vec<_> = told.traceback.lines().skip(1).collect();
+    assert!(told.traceback.contains("\n    1 / 0\n    ~~^~~\n"), "{}", told.traceback);
+    let unmarked = without_marks(&told.traceback);
+    let lines: Vec<_> = unmarked.lines().skip(1).collect();
     let expected = [
         "  File \"<code>\", line 4, in <module>",
         "    f()",
         "  File \"<code>\", line 3, in f",
         "    1 / 0",
-        "    ~~^~~",
         "ZeroDivisionError: division by zero",
     ];
     assert_eq!(lines, expected);

@@ -14,8 +14,12 @@ use execgate_tool::code;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+/// How many times as slow as a real processor the one is that these tests were compiled for: `cargo xtask soak vm` has
+/// them run on an emulated one.
+pub(super) const SLOWNESS: u32 = if option_env!("EXECGATE_TEST_EMULATED").is_some() { 6 } else { 1 };
+
 /// Longer than anything here takes on a loaded machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20 * SLOWNESS as u64);
 
 /// The image of this host's packages, built once for all tests.
 pub(super) fn image() -> ImageRoot {
@@ -50,11 +54,22 @@ pub(super) fn sandbox() -> Sandbox {
 }
 
 pub(super) fn python(code: &str) -> Request {
-    Request::new("python", code)
+    unhurried(Request::new("python", code))
 }
 
 pub(super) fn bash(code: &str) -> Request {
-    Request::new("bash", code)
+    unhurried(Request::new("bash", code))
+}
+
+/// With the time that a run has by itself, as the machine counts it.
+fn unhurried(request: Request) -> Request {
+    with_limits(request, |limits| limits.wall *= SLOWNESS)
+}
+
+/// A traceback without the lines that mark a place in the line above: which are marked, each Python decides anew.
+pub(super) fn without_marks(traceback: &str) -> String {
+    let is_mark = |line: &&str| !line.is_empty() && line.chars().all(|letter| " ~^".contains(letter));
+    traceback.split_inclusive('\n').filter(|line| !is_mark(&line.trim_end_matches('\n'))).collect()
 }
 
 pub(super) fn with_limits(request: Request, change: impl FnOnce(&mut Limits)) -> Request {
