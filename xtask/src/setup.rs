@@ -26,6 +26,7 @@ enum For {
     Tests,
     Benchmarks,
     Soaks,
+    Machines,
 }
 
 impl For {
@@ -34,6 +35,7 @@ impl For {
             Self::Tests => "all that the tests need",
             Self::Benchmarks => "all that the benchmarks need",
             Self::Soaks => "all that the soaks need",
+            Self::Machines => "all that virtual machines need",
         }
     }
 }
@@ -187,6 +189,30 @@ const PACKAGES: &[Package] = &[
         needed_by: For::Soaks,
         why: "compiles libFuzzer, which the fuzz targets are linked with",
     },
+    Package {
+        name: "qemu-system-x86",
+        probe: Probe::Program("qemu-system-x86_64"),
+        needed_by: For::Machines,
+        why: "emulates the machines that other kernels are booted on",
+    },
+    Package {
+        name: "mmdebstrap",
+        probe: Probe::Program("mmdebstrap"),
+        needed_by: For::Machines,
+        why: "fills the disks of other Debians",
+    },
+    Package {
+        name: "debian-archive-keyring",
+        probe: Probe::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        needed_by: For::Machines,
+        why: "the keys that other Debians are signed with",
+    },
+    Package {
+        name: "e2fsprogs",
+        probe: Probe::Program("mkfs.ext4"),
+        needed_by: For::Machines,
+        why: "makes disks of folders",
+    },
 ];
 
 /// A program that cargo builds from its registry.
@@ -212,7 +238,7 @@ const CARGO_TOOLS: &[CargoTool] = &[
 
 /// `cargo xtask setup`: installs what is missing.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let also = [(args.bench, For::Benchmarks), (args.soak, For::Soaks)];
+    let also = [(args.bench, For::Benchmarks), (args.soak, For::Soaks), (args.soak, For::Machines)];
     let mut ready = install(For::Tests)?;
     for (_, needed_by) in also.into_iter().filter(|(is_asked, _)| *is_asked) {
         ready &= install(needed_by)?;
@@ -228,6 +254,11 @@ pub(crate) fn for_tests() -> Result<bool> {
 /// Installs what the soaks need.
 pub(crate) fn for_soaks() -> Result<bool> {
     install(For::Soaks)
+}
+
+/// Installs what virtual machines need.
+pub(crate) fn for_machines() -> Result<bool> {
+    install(For::Machines)
 }
 
 /// The path of one of [`CARGO_TOOLS`], where it is installed.

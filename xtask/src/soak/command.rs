@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand as _;
 
-use crate::soak::fuzz;
+use crate::soak::{fuzz, vm};
 
 /// `cargo xtask soak`
 #[derive(clap::Args)]
@@ -17,6 +17,8 @@ pub(crate) struct Args {
 enum Soak {
     /// Feed every parser of outside bytes what coverage leads to, each in its turn
     Fuzz(fuzz::Args),
+    /// Boot other kernels and userlands, and run the tests of the sandbox there
+    Vm(vm::Args),
 }
 
 /// Runs a soak; `true` if it found nothing.
@@ -24,6 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     match &args.soak {
         None => println!("{}", list()),
         Some(Soak::Fuzz(args)) => return fuzz::run(args),
+        Some(Soak::Vm(args)) => return vm::run(args),
     }
     Ok(true)
 }
@@ -46,7 +49,8 @@ mod tests {
     fn every_soak_is_listed_with_what_it_does() {
         assert_eq!(
             list(),
-            "cargo xtask soak fuzz     Feed every parser of outside bytes what coverage leads to, each in its turn"
+            "cargo xtask soak fuzz     Feed every parser of outside bytes what coverage leads to, each in its turn\n\
+             cargo xtask soak vm       Boot other kernels and userlands, and run the tests of the sandbox there"
         );
     }
 }

@@ -1,10 +1,11 @@
 //! `cargo xtask soak`: what takes an hour and finds what a test does not. Bounded in time and memory, never part of
-//! `cargo xtask test`. A soak is a file of its own with a line in `command.rs`.
+//! `cargo xtask test`. A soak is a file or a folder of its own with a line in `command.rs`.
 
 mod build;
 mod command;
 mod fuzz;
 mod plan;
 mod told;
+mod vm;
 
 pub(crate) use command::{Args, run};
