@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use execgate_sandbox::{Collect, CollectedFile, NotCollected, PlacedFile, Request, RunError, Verdict};
 
-use super::world::{bash, python, sandbox, told, with_limits};
+use super::world::{SLOWNESS, bash, python, sandbox, told, with_limits};
 
 fn collect(patterns: &[&str]) -> Collect {
     Collect {
@@ -146,7 +146,9 @@ fn files_come_back_however_the_run_ends() {
         ),
     ];
     for (code, verdict) in cases {
-        let mut request = with_limits(python(code), |limits| limits.wall = std::time::Duration::from_secs(2));
+        let mut request = with_limits(python(code), |limits| {
+            limits.wall = SLOWNESS * std::time::Duration::from_secs(2);
+        });
         request.collect = Some(collect(&["x"]));
         let run = sandbox.run(request).unwrap();
         assert_eq!(run.verdict, verdict, "{}", told(&run));

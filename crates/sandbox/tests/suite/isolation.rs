@@ -115,10 +115,11 @@ fn two_runs_at_once_cannot_meet_by_abstract_socket() {
     let sandbox = sandbox();
     let serve = "import socket, time\ns = socket.socket(socket.AF_UNIX); s.bind('\\0meet'); s.listen(); \
                  s.settimeout(1.5)\ntry: s.accept(); met = True\nexcept TimeoutError: met = False\nmet";
-    let call = "import socket, time\nend = time.monotonic() + 1.2\nmet = False\n\
+    // From Linux 7 on, a guest is shown no such list at all.
+    let call = "import os, socket, time\nlist = '/proc/self/net/unix'\nend = time.monotonic() + 1.2\nmet = False\n\
                 while time.monotonic() < end:\n    s = socket.socket(socket.AF_UNIX)\n    \
                 try: s.connect('\\0meet'); met = True\n    except OSError: time.sleep(.02)\n    \
-                met |= 'meet' in open('/proc/self/net/unix').read()\nmet";
+                met |= os.path.exists(list) and 'meet' in open(list).read()\nmet";
     std::thread::scope(|scope| {
         let server = scope.spawn(|| value_in(&sandbox, serve));
         let caller = scope.spawn(|| value_in(&sandbox, call));

@@ -47,7 +47,9 @@ pub(super) fn boot(parts: &Parts<'_>) -> Result<Told> {
 }
 
 fn qemu(parts: &Parts<'_>) -> Command {
-    let mut command = shell::command("qemu-system-x86_64", &["-accel", "tcg,thread=multi", "-cpu", "max"]);
+    // By `setpriv`, so that it ends with this program, however that ends.
+    let mut command = shell::command("setpriv", &["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
     command.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot", "-nic", "none"]);
     command.args(["-smp", &parts.processors.to_string(), "-m", &MEMORY_MIB.to_string()]);
     command.arg("-kernel").arg(parts.kernel).args([

@@ -15,8 +15,8 @@ use super::{kernel, userland};
 use crate::{metadata, setup};
 
 /// What is run where nothing else is asked for: what a kernel decides. The rest shows the languages, or takes long.
-const KERNELS_OWN: &str =
-    "suite::(tiers|limits|lifetime|escape|isolation|residents|refusals|leaks::(a_|sixteen))";
+const KERNELS_OWN: &str = "^all suite::(tiers|limits|lifetime|escape|isolation|refusals|leaks::(a_|sixteen))|\
+                           ^warm suite::(residents|isolation)::";
 
 /// How long one test may take, in seconds: five times the slowest that was seen.
 const TEST_SECONDS: u64 = 300;
