@@ -16,7 +16,7 @@ use crate::{metadata, setup};
 
 /// What is run where nothing else is asked for: what a kernel decides. The rest shows the languages, or takes long.
 const KERNELS_OWN: &str = "^all suite::(tiers|limits|lifetime|escape|isolation|refusals|leaks::(a_|sixteen))|\
-                           ^warm suite::(residents|isolation)::";
+                           ^warm suite::residents::";
 
 /// How long one test may take, in seconds: five times the slowest that was seen.
 const TEST_SECONDS: u64 = 300;

@@ -83,7 +83,9 @@ pub(super) fn build() -> Result<Programs> {
         Made::Test(name, path) => Some((name, path)),
         Made::Program(..) => None,
     };
-    let tests = made.into_iter().filter_map(is_test).collect();
+    let mut tests: Vec<_> = made.into_iter().filter_map(is_test).collect();
+    // `all` before `warm`: from cheap to dear.
+    tests.sort_unstable();
     Ok(Programs { execgate, helper, tests, scratch: metadata::workspace()?.target_directory.join("tmp") })
 }
 
