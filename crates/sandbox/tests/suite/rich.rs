@@ -288,10 +288,10 @@ fn frames_stay_whole_whoever_shows_at_the_same_time() {
     // Time for a display, or the handler alone would run.
     let timer = format!("{SLOWNESS} * .0005, {SLOWNESS} * .0007");
     let signals = "import signal\ndef handler(*_):\n    display('signal')\n    raise TimeoutError\n\
-                   signal.signal(signal.SIGALRM, handler)\nsignal.setitimer(signal.ITIMER_REAL, TIMER)\n\
+                   signal.signal(signal.SIGALRM, handler)\nsignal.setitimer(signal.ITIMER_REAL, INTERVAL)\n\
                    for i in range(50):\n    try: display('x' * 60_000)\n    except TimeoutError: pass\n\
                    signal.setitimer(signal.ITIMER_REAL, 0)\n'end'";
-    let run = run_in(&sandbox, &signals.replace("TIMER", &timer));
+    let run = run_in(&sandbox, &signals.replace("INTERVAL", &timer));
     assert_eq!(run.value.as_deref(), Some("'end'"), "{}", told(&run));
     assert!(run.displays.iter().all(|text| serde_json::from_str::<Value>(text).is_ok()));
     let daemon = "import threading\ndef f():\n    while True: display('x' * 1000)\n\
