@@ -79,7 +79,8 @@ pub struct Exception {
 pub struct Usage {
     /// From hand-out to verdict.
     pub wall: Duration,
-    /// User and system time of all its processes.
+    /// User and system time of all its processes, as far as the kernel had counted it at the verdict: the last
+    /// milliseconds may be missing.
     pub cpu: Option<Duration>,
     /// The largest amount of memory held at once, in bytes.
     pub memory_peak_bytes: Option<u64>,

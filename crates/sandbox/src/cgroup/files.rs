@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::port::FOLDER_PREFIX;
@@ -16,7 +16,7 @@ pub(super) fn write(file: &Path, value: impl ToString) -> io::Result<()> {
 }
 
 /// A file of a group that is kept open, because it is looked at in every run: the kernel makes its text anew for each
-/// read from the start.
+/// read from the start. Not for v1's lists of tasks, of which an open file may be told what they were a second ago.
 pub(super) struct Kept(OwnedFd);
 
 /// The longest text that is of interest, in bytes; `cpu.stat` of v2 has the most lines.
@@ -50,20 +50,9 @@ impl Kept {
         self.told(|text| field_of(text, key))
     }
 
-    /// Whether it holds nothing. One that cannot be read may hold something.
-    pub(super) fn is_empty(&self) -> bool {
-        rustix::io::pread(&self.0, &mut [0_u8; 1], 0) == Ok(0)
-    }
-
     pub(super) fn set(&self, value: &str) -> io::Result<()> {
         rustix::io::pwrite(&self.0, value.as_bytes(), 0)?;
         Ok(())
-    }
-}
-
-impl AsFd for Kept {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -34,7 +34,7 @@ struct Hierarchy {
 
 struct Slot {
     /// One a hierarchy, in the same order: folder and its `tasks`.
-    groups: Vec<(PathBuf, Kept)>,
+    groups: Vec<(PathBuf, OwnedFd)>,
     counters: Counters,
     limits: Option<Limits>,
     before: Counted,
@@ -88,8 +88,8 @@ impl Trees {
             fs::create_dir(&folder)?;
             // Not `cgroup.procs`: a thread that writes itself here needs no lock over all processes, and that lock
             // costs a grace period of some 10 ms whenever nobody has taken it lately. An init has one thread.
-            let tasks = Kept::both(&folder.join("tasks"))?;
-            groups.push((folder, tasks));
+            let tasks = fs::OpenOptions::new().write(true).open(folder.join("tasks"))?;
+            groups.push((folder, tasks.into()));
         }
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let memory = self.folder(&groups, "memory").ok_or_else(missing)?;
@@ -103,7 +103,7 @@ impl Trees {
         Ok(Slot { groups, counters, limits: None, before: Counted::default() })
     }
 
-    fn folder<'a>(&self, groups: &'a [(PathBuf, Kept)], controller: &str) -> Option<&'a Path> {
+    fn folder<'a>(&self, groups: &'a [(PathBuf, OwnedFd)], controller: &str) -> Option<&'a Path> {
         let at = self.hierarchies.iter().position(|h| h.controllers.iter().any(|c| c == controller))?;
         groups.get(at).map(|(folder, _)| folder.as_path())
     }
@@ -165,7 +165,8 @@ impl Trees {
     /// Whether no task is left in any hierarchy. A group that cannot be read is not empty.
     pub(super) fn is_empty(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return true };
-        slot.groups.iter().all(|(_, tasks)| tasks.is_empty())
+        let is_empty = |folder: &Path| fs::read(folder.join("tasks")).is_ok_and(|tasks| tasks.is_empty());
+        slot.groups.iter().all(|(folder, _)| is_empty(folder))
     }
 
     pub(super) fn recycle(&mut self, slot_number: usize) {
