@@ -178,10 +178,28 @@ const PACKAGES: &[Package] = &[
         why: "capsh shows and drops capabilities in the sandbox's tests",
     },
     Package {
+        name: "libssl-dev",
+        probe: Probe::File("/usr/include/openssl/evp.h"),
+        needed_by: For::Tests,
+        why: "OpenSSL for a program that has it in itself, which draws random numbers in the jail",
+    },
+    Package {
         name: "bubblewrap",
         probe: Probe::Program("bwrap"),
         needed_by: For::Benchmarks,
         why: "the peer that an isolated run is measured against",
+    },
+    Package {
+        name: "stress-ng",
+        probe: Probe::Program("stress-ng"),
+        needed_by: For::Soaks,
+        why: "asks the kernel in the jail for more of everything than there is",
+    },
+    Package {
+        name: "trinity",
+        probe: Probe::Program("trinity"),
+        needed_by: For::Soaks,
+        why: "makes system calls in the jail that nobody meant",
     },
     Package {
         name: "g++",

@@ -7,6 +7,8 @@ const RESIDENTS: usize = 2;
 
 #[cfg(test)]
 mod suite {
+    mod attack;
+    mod census;
     mod escape;
     mod files;
     mod isolation;

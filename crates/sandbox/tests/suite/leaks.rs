@@ -3,59 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use execgate_sandbox::{Sandbox, Verdict};
+use execgate_sandbox::Verdict;
 
+use super::census::{census, groups_of};
 use super::parts::stem_of;
-use super::world::{PATIENCE, bash, descendants, python, sandbox, told, value_in};
-
-/// What may grow where something leaks.
-#[derive(Debug, PartialEq, Eq)]
-struct Census {
-    own_descriptors: usize,
-    helper_descriptors: usize,
-    helper_mounts: usize,
-    stem_descriptors: usize,
-    processes: usize,
-}
-
-/// More folders than every slot can have: one a hierarchy and slot, and one a hierarchy.
-const GROUPS_MAX: usize = 4 * (16 + 4 + 1);
-
-fn count(path: impl Into<PathBuf>) -> usize {
-    fs::read_dir(path.into()).unwrap().count()
-}
-
-fn census(sandbox: &Sandbox) -> Census {
-    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0, "no slot may be quarantined");
-    let helper = sandbox.helper_pid();
-    let below = descendants(helper);
-    let stem = below.iter().next().unwrap();
-    // A slot's group, and its descriptor, are made when the slot is first used, and kept.
-    let groups = groups_of(helper);
-    assert!(groups <= GROUPS_MAX, "{groups} groups");
-    Census {
-        own_descriptors: count("/proc/self/fd"),
-        helper_descriptors: descriptors_but(helper, "/execgate-"),
-        helper_mounts: fs::read_to_string(format!("/proc/{helper}/mountinfo")).unwrap().lines().count(),
-        // As with the groups: a slot's network namespace is made when the slot is first used, and kept.
-        stem_descriptors: descriptors_but(*stem, "net:["),
-        processes: below.len(),
-    }
-}
-
-fn descriptors_but(pid: i32, kept: &str) -> usize {
-    let links =
-        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
-    links.filter(|link| !link.as_ref().is_ok_and(|path| path.to_string_lossy().contains(kept))).count()
-}
-
-/// How many folders of a helper there are among the cgroups, in every hierarchy.
-pub(super) fn groups_of(helper: i32) -> usize {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points =
-        mounts.lines().filter(|line| line.contains(" - cgroup")).map(|line| line.split(' ').nth(4).unwrap());
-    points.map(|point| folders_named(PathBuf::from(point), &format!("execgate-{helper}"))).sum()
-}
+use super::world::{bash, python, sandbox, start_as, told, value_in};
 
 /// The groups of a helper that somebody lives in.
 pub(super) fn groups_in_use(helper: i32) -> Vec<PathBuf> {
@@ -68,34 +20,17 @@ pub(super) fn groups_in_use(helper: i32) -> Vec<PathBuf> {
     slots.filter(|slot| fs::read(slot.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty())).collect()
 }
 
-fn folders_named(folder: PathBuf, name: &str) -> usize {
-    let Ok(entries) = fs::read_dir(&folder) else { return 0 };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| {
-            if entry.file_name() == name {
-                1 + count_folders(entry.path())
-            } else {
-                folders_named(entry.path(), name)
-            }
-        })
-        .sum()
-}
-
-fn count_folders(folder: PathBuf) -> usize {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count()
-}
+/// As many runs as a sandbox takes at a time. What takes longer is in `cargo xtask soak leaks`.
+const AT_ONCE: usize = 64;
 
 // The next two count the descriptors of their process, so each needs one of its own, which nextest gives.
 
 #[test]
-fn two_hundred_runs_one_after_the_other_leak_nothing() {
+fn three_hundred_runs_one_after_the_other_leak_nothing() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(bash("echo x > /tmp/x")).unwrap().verdict, Verdict::Value);
     let before = census(&sandbox);
-    for number in 0..200 {
+    for number in 0..300 {
         let run = sandbox.run(bash(&format!("sleep 60 & echo {number} | tee /tmp/x"))).unwrap();
         assert_eq!((run.verdict, run.stdout), (Verdict::Value, format!("{number}\n").into_bytes()));
     }
@@ -127,11 +62,11 @@ fn resident_kib(pid: i32) -> u64 {
 }
 
 #[test]
-fn sixteen_runs_at_once_do_not_mix_and_leak_nothing() {
-    let sandbox = sandbox();
+fn sixty_four_runs_at_once_do_not_mix_and_leak_nothing() {
+    let sandbox = start_as(|config| config.slots = AT_ONCE);
     let round = |rounds: usize| {
         std::thread::scope(|scope| {
-            for lane in 0..16 {
+            for lane in 0..AT_ONCE {
                 let sandbox = &sandbox;
                 scope.spawn(move || {
                     for number in 0..rounds {
@@ -147,9 +82,9 @@ fn sixteen_runs_at_once_do_not_mix_and_leak_nothing() {
             }
         });
     };
-    round(3);
+    round(1);
     let before = census(&sandbox);
-    round(6);
+    round(2);
     assert_eq!(census(&sandbox), before);
     assert_eq!(value_in(&sandbox, "1"), "1");
 }

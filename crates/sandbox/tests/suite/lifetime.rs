@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use execgate_sandbox::{RunError, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::census::groups_of;
 use super::parts::{PART, plays, stem_of};
 use super::world::{
     PATIENCE, all_end, bash, comes_true, descendants, python, sandbox, told, value_in, watch, with_limits,
@@ -176,7 +177,7 @@ fn a_client_that_is_killed_takes_everything_with_it() {
 
 /// Whether a helper of this process id has folders among the cgroups.
 fn has_group(pid: i32) -> bool {
-    super::leaks::groups_of(pid) > 0
+    groups_of(pid) > 0
 }
 
 /// The part of the client that `a_client_that_is_killed_takes_everything_with_it` starts and kills.

@@ -1,5 +1,7 @@
 //! One file a promise.
 
+mod attack;
+mod census;
 mod escape;
 mod files;
 mod isolation;

@@ -88,6 +88,25 @@ fn what_is_random_differs_between_two_forks_of_one_interpreter() {
     assert_eq!(seen.len(), 8 * 9, "{seen:?}");
 }
 
+#[test]
+fn the_one_library_with_random_state_of_its_own_is_the_one_that_is_reseeded() {
+    let sandbox = pythons();
+    let stem = interpreter(&sandbox);
+    let maps = fs::read_to_string(format!("/proc/{stem}/maps")).unwrap();
+    let mapped: BTreeSet<&str> = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).collect();
+    // Whoever has a generator of OpenSSL's in itself has the name of its source in itself.
+    let of_openssl = mapped.into_iter().filter(|path| {
+        let content = fs::read(format!("/proc/{stem}/root{path}")).unwrap_or_default();
+        String::from_utf8_lossy(&content).contains("providers/implementations/rands/")
+    });
+    let names: Vec<_> = of_openssl.map(|path| path.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["libcrypto.so.3"]);
+    // It knows a fork by another process id alone, so no child may have that of its parent.
+    let ids = fs::read_to_string(format!("/proc/{stem}/status")).unwrap();
+    let ids = ids.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+    assert_ne!(value_in(&sandbox, "import os; os.getpid()"), ids.split_whitespace().last().unwrap());
+}
+
 /// What code can see of its process without looking at the modules that are there.
 const VISIBLE: &str = r#"
 import builtins, gc, os, resource, signal, sys, threading

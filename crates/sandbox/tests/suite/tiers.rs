@@ -11,6 +11,7 @@ use execgate_sandbox::{
 };
 use execgate_tool::code;
 
+use super::attack::list::{ALL, is_held};
 use super::parts::{PART, plays, stem_of};
 use super::world::{bash, descendants, image, python, start, told, value_in, with_limits};
 
@@ -90,8 +91,8 @@ fn without_cgroups_memory_cannot_be_held_where_nobody_looks() {
     assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutOfMemory), "{}", told(&run));
 }
 
-#[test]
-fn an_ordinary_user_runs_code_in_the_tier_that_says_so() {
+/// Starts this program as an ordinary user, in a part of its own, which must pass.
+fn as_user(part: &str, test: &str) {
     // Somewhere an ordinary user may go, whatever the folder of this checkout allows.
     let folder = tempfile::Builder::new().prefix("execgate-user-").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -103,8 +104,8 @@ fn an_ordinary_user_runs_code_in_the_tier_that_says_so() {
     let mut user = Command::new("setpriv")
         .args(["--reuid=4242", "--regid=4242", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
         .arg(&program)
-        .args(["--exact", "suite::tiers::as_an_ordinary_user", "--nocapture"])
-        .env(PART, "ordinary user")
+        .args(["--exact", test, "--nocapture"])
+        .env(PART, part)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -118,21 +119,49 @@ fn an_ordinary_user_runs_code_in_the_tier_that_says_so() {
     assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
 }
 
+/// What the user was told: how to start a sandbox of a tier.
+fn told_of() -> impl Fn(TierChoice) -> Result<Sandbox, SandboxError> {
+    let mut lines = std::io::stdin().lock().lines().map(Result::unwrap);
+    let mut next = || lines.next().unwrap();
+    let image = ImageRoot { path: next().into(), digest: next() };
+    let helper = next();
+    move |tier| {
+        let languages = code::present(&image.path);
+        let config = Config { image: image.clone(), languages, slots: 2, tier, residents: 0, id_block: 0 };
+        Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
+    }
+}
+
+#[test]
+fn an_ordinary_user_runs_code_in_the_tier_that_says_so() {
+    as_user("ordinary user", "suite::tiers::as_an_ordinary_user");
+}
+
+#[test]
+fn attacks_are_held_where_a_guest_is_the_operators_own_user_too() {
+    as_user("attacked user", "suite::tiers::as_an_attacked_user");
+}
+
+/// The part of the user as whom `attacks_are_held_where_a_guest_is_the_operators_own_user_too` starts this program.
+#[test]
+fn as_an_attacked_user() {
+    if !plays("attacked user") {
+        return;
+    }
+    let sandbox = told_of()(TierChoice::Exactly(Tier::JailSingleUid)).unwrap();
+    assert_eq!(sandbox.enforced().cgroup, "none");
+    for list in ALL {
+        is_held(list, &sandbox);
+    }
+}
+
 /// The part of the user as whom `an_ordinary_user_runs_code_in_the_tier_that_says_so` starts this program.
 #[test]
 fn as_an_ordinary_user() {
     if !plays("ordinary user") {
         return;
     }
-    let mut lines = std::io::stdin().lock().lines().map(Result::unwrap);
-    let mut next = || lines.next().unwrap();
-    let image = ImageRoot { path: next().into(), digest: next() };
-    let helper = next();
-    let begin = |tier| {
-        let languages = code::present(&image.path);
-        let config = Config { image: image.clone(), languages, slots: 2, tier, residents: 0, id_block: 0 };
-        Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
-    };
+    let begin = told_of();
     let refused = begin(TierChoice::Exactly(Tier::Jail));
     assert!(matches!(refused, Err(SandboxError::Refused(_))), "{refused:?}");
     let sandbox = begin(TierChoice::Strongest).unwrap();

@@ -139,3 +139,12 @@ pub(super) fn all_end(watched: &[OwnedFd]) -> bool {
 pub(super) fn cold() -> Sandbox {
     start(image(), TierChoice::Exactly(Tier::Jail), 16)
 }
+
+/// A sandbox of the full tier for attacks: one language is enough, and of its interpreters never more than one waits, so
+/// that they can be counted.
+pub(super) fn attacked() -> Sandbox {
+    start_as(|config| {
+        config.languages.retain(|language| language.name == "python");
+        config.residents = config.residents.min(1);
+    })
+}
