@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod compare;
 mod licences;
 mod metadata;
 mod schemathesis;
@@ -41,6 +42,8 @@ enum Command {
     Tidy,
     /// Measure the release binary and its peers in one run.
     Bench(bench::Args),
+    /// Run the attacks of the sandbox's suite through other tools too, and print the table.
+    Compare(compare::Args),
     /// Look for an hour for what a test does not find; lists the soaks where none is named.
     Soak(soak::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&args)?,
         Command::Tidy => tidy::run()?,
         Command::Bench(args) => bench::run(&args)?,
+        Command::Compare(args) => compare::run(&args)?,
         Command::Soak(args) => soak::run(&args)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::env;
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -49,22 +49,31 @@ pub(crate) struct Server {
     /// From its start until it said where it listens.
     pub(crate) start_took: Duration,
     /// Holds its data; removed after the server is gone.
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Server {
     /// Starts `binary serve` and waits until it says where it listens.
     pub(crate) fn start(binary: &Path, scratch: &Path) -> Result<Self> {
+        Self::start_as(binary, scratch, "")
+    }
+
+    /// The same with a configuration, in TOML.
+    pub(crate) fn start_as(binary: &Path, scratch: &Path, configuration: &str) -> Result<Self> {
         // The server gives up root for a user of its own, who has to pass through this folder.
         let home = tempfile::Builder::new()
             .prefix("serve-")
             .permissions(Permissions::from_mode(0o755))
             .tempdir_in(scratch)
             .context("failed to make a folder for the server's data")?;
+        let written = home.path().join("execgate.toml");
+        fs::write(&written, configuration).context("failed to write the server's configuration")?;
         let start = Instant::now();
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(home.path().join("data"))
+            .arg("--config")
+            .arg(written)
             .env_clear()
             .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .stdin(Stdio::null())
@@ -82,7 +91,7 @@ impl Server {
         }
         drop(found);
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, lines, address: unknown, start_took: Duration::ZERO, _home: home };
+        let mut server = Self { child, lines, address: unknown, start_took: Duration::ZERO, home };
         server.address = match listening.recv_timeout(START_LIMIT) {
             Ok(address) => address,
             Err(RecvTimeoutError::Timeout) => bail!("the server did not listen in time:\n{}", server.said()),
@@ -90,6 +99,16 @@ impl Server {
         };
         server.start_took = start.elapsed();
         Ok(server)
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its data are.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// The last lines that it printed.
@@ -174,7 +193,6 @@ fn listening_at(line: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     /// A program that takes any arguments and runs this shell script.
     fn program(folder: &Path, script: &str) -> std::path::PathBuf {

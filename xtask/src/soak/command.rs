@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand as _;
 
-use crate::soak::{fuzz, vm};
+use crate::soak::{attack, fuzz, leaks, vm};
 
 /// `cargo xtask soak`
 #[derive(clap::Args)]
@@ -19,6 +19,10 @@ enum Soak {
     Fuzz(fuzz::Args),
     /// Boot other kernels and userlands, and run the tests of the sandbox there
     Vm(vm::Args),
+    /// Run code ten thousand times, and then many at a time, and count what is left
+    Leaks(leaks::Args),
+    /// Let stress-ng and trinity loose in the jail, and look at the host
+    Attack(attack::Args),
 }
 
 /// Runs a soak; `true` if it found nothing.
@@ -27,6 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         None => println!("{}", list()),
         Some(Soak::Fuzz(args)) => return fuzz::run(args),
         Some(Soak::Vm(args)) => return vm::run(args),
+        Some(Soak::Leaks(args)) => return leaks::run(args),
+        Some(Soak::Attack(args)) => return attack::run(args),
     }
     Ok(true)
 }
@@ -50,7 +56,9 @@ mod tests {
         assert_eq!(
             list(),
             "cargo xtask soak fuzz     Feed every parser of outside bytes what coverage leads to, each in its turn\n\
-             cargo xtask soak vm       Boot other kernels and userlands, and run the tests of the sandbox there"
+             cargo xtask soak vm       Boot other kernels and userlands, and run the tests of the sandbox there\n\
+             cargo xtask soak leaks    Run code ten thousand times, and then many at a time, and count what is left\n\
+             cargo xtask soak attack   Let stress-ng and trinity loose in the jail, and look at the host"
         );
     }
 }

@@ -1,0 +1,186 @@
+//! What there is of a running server, below it and in the kernel: what grows where something leaks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::bench::{Server, living_descendants};
+
+/// Counts that may not grow, by what they count.
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
+
+/// Kernel objects by which a leak shows that no process holds: caches of `/proc/slabinfo`.
+const CACHES: [&str; 6] =
+    ["pid_namespace", "net_namespace", "user_namespace", "mnt_cache", "cred_jar", "shmem_inode_cache"];
+
+/// Everything that was counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Census {
+    /// What is exact: processes, descriptors, mounts, namespaces, folders of cgroups, files.
+    pub(crate) exact: Counts,
+    /// Memory of each part in KiB: that which is nobody else's.
+    pub(crate) memory_kib: Counts,
+    /// Objects of the kernel, of the whole machine. The kernel gives them back when it likes.
+    pub(crate) kernel: Counts,
+}
+
+impl Census {
+    /// Counts now.
+    pub(crate) fn of(server: &Server) -> Self {
+        let below = living_descendants();
+        let own = i32::try_from(server.id()).unwrap_or_default();
+        let helpers: Vec<i32> = below.iter().copied().filter(|id| parent(*id) == own).collect();
+        let mut census = Self { kernel: kernel(), ..Self::default() };
+        let exact = &mut census.exact;
+        exact.insert("processes", count(below.len()));
+        exact.insert("descriptors", below.iter().map(|id| descriptors(*id)).sum());
+        exact.insert(
+            "mounts of the helper",
+            helpers.iter().map(|id| lines(&format!("/proc/{id}/mountinfo"))).sum(),
+        );
+        exact.insert("namespaces", namespaces(&below));
+        exact.insert("folders of cgroups", helpers.iter().map(|id| groups(*id)).sum());
+        exact.insert("files of the server", files(server.home()));
+        exact.insert("files in /dev/shm", files(Path::new("/dev/shm")));
+        for id in below {
+            let part = match id {
+                id if id == own => "server",
+                id if helpers.contains(&id) => "helper",
+                _ => "stems and those that wait",
+            };
+            *census.memory_kib.entry(part).or_default() += memory(id);
+        }
+        census
+    }
+
+    /// What is more than it was, of what is exact.
+    pub(crate) fn grown(&self, before: &Self) -> Vec<String> {
+        let grown = self.exact.iter().filter_map(|(what, now)| {
+            let then = before.exact.get(what).copied().unwrap_or_default();
+            (*now > then).then(|| format!("{what}: {then} and now {now}"))
+        });
+        grown.collect()
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn lines(path: &str) -> u64 {
+    count(read(path).lines().count())
+}
+
+fn field(id: i32, name: &str) -> String {
+    let status = read(&format!("/proc/{id}/status"));
+    status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+}
+
+fn parent(id: i32) -> i32 {
+    field(id, "PPid:").parse().unwrap_or_default()
+}
+
+fn memory(id: i32) -> u64 {
+    field(id, "RssAnon:").trim_end_matches(" kB").parse().unwrap_or_default()
+}
+
+/// Descriptors but those of the slots, which are made when a slot is first used, and kept.
+fn descriptors(id: i32) -> u64 {
+    let Ok(entries) = fs::read_dir(format!("/proc/{id}/fd")) else { return 0 };
+    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    count(
+        links
+            .filter(|link| !link.to_string_lossy().contains("/execgate-") && !link.starts_with("net:"))
+            .count(),
+    )
+}
+
+/// Namespaces that somebody below the server lives in.
+fn namespaces(below: &[i32]) -> u64 {
+    let mut all = BTreeSet::new();
+    for id in below {
+        let entries = fs::read_dir(format!("/proc/{id}/ns")).into_iter().flatten().flatten();
+        all.extend(entries.filter_map(|entry| fs::read_link(entry.path()).ok()));
+    }
+    count(all.len())
+}
+
+/// Folders of a helper in every hierarchy of cgroups.
+fn groups(helper: i32) -> u64 {
+    let mounts = read("/proc/self/mountinfo");
+    let points =
+        mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
+    points.map(|point| folders(PathBuf::from(point), &format!("execgate-{helper}"))).sum()
+}
+
+fn folders(folder: PathBuf, name: &str) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below
+        .map(|entry| {
+            if entry.file_name() == name {
+                1 + count(
+                    fs::read_dir(entry.path())
+                        .into_iter()
+                        .flatten()
+                        .flatten()
+                        .filter(|e| e.path().is_dir())
+                        .count(),
+                )
+            } else {
+                folders(entry.path(), name)
+            }
+        })
+        .sum()
+}
+
+/// Files and folders below one.
+fn files(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| 1 + if entry.path().is_dir() { files(&entry.path()) } else { 0 }).sum()
+}
+
+/// Objects of the kernel that hold what processes no longer do.
+fn kernel() -> Counts {
+    let mut counts = Counts::new();
+    let slabs = read("/proc/slabinfo");
+    for cache in CACHES {
+        let line =
+            slabs.lines().find_map(|line| line.strip_prefix(cache)?.split_whitespace().next()?.parse().ok());
+        counts.extend(line.map(|count| (cache, count)));
+    }
+    let controllers = read("/proc/cgroups");
+    let memory = controllers
+        .lines()
+        .find_map(|line| line.strip_prefix("memory")?.split_whitespace().nth(1)?.parse().ok());
+    counts.extend(memory.map(|count| ("memory cgroups, dead ones too", count)));
+    let open = read("/proc/sys/fs/file-nr").split_whitespace().next().and_then(|text| text.parse().ok());
+    counts.extend(open.map(|count| ("open files of the machine", count)));
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_more_is_told_and_what_is_less_is_not() {
+        let of = |processes, descriptors| Census {
+            exact: Counts::from([("processes", processes), ("descriptors", descriptors)]),
+            ..Census::default()
+        };
+        assert_eq!(of(3, 10).grown(&of(3, 9)), ["descriptors: 9 and now 10"]);
+        assert!(of(2, 9).grown(&of(3, 9)).is_empty());
+    }
+
+    #[test]
+    fn what_is_counted_of_a_process_is_there() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(descriptors(own) >= 3 && memory(own) > 0 && parent(own) > 0 && namespaces(&[own]) >= 5);
+        assert!(kernel().contains_key("open files of the machine"));
+    }
+}
