@@ -97,7 +97,7 @@ pub enum Stdin {
     Empty,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// A descriptor of the caller, for `execgate run`.
+    /// What a descriptor of the caller's gives, as it comes. The code reads it from a pipe and never gets the descriptor.
     Inherit(OwnedFd),
 }
 

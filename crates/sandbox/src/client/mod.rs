@@ -3,6 +3,7 @@
 //! It never has a right that a guest could gain by it: what it sends are descriptors and numbers.
 
 mod capture;
+mod carrier;
 mod follow;
 mod frames;
 #[cfg(any(test, fuzzing))]

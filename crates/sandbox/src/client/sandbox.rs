@@ -10,6 +10,7 @@ use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::capture::{Capture, guest_pipe};
+use super::carrier::carried;
 use super::follow::{Pipes, follow};
 use super::gathering::Gathering;
 use super::link::HelperLink;
@@ -251,7 +252,7 @@ fn arguments<'a>(told: Option<&'a str>, own: &'a [String]) -> Result<Vec<&'a str
 
 fn stdin(stdin: Stdin) -> Result<OwnedFd, RunError> {
     match stdin {
-        Stdin::Inherit(fd) => Ok(fd),
+        Stdin::Inherit(fd) => carried(fd).map_err(RunError::Pipes),
         Stdin::Bytes(bytes) => text_memfd("stdin", &bytes).map_err(RunError::Store),
         // Not the host's /dev/null: the guest could not open it again by the name /dev/stdin.
         Stdin::Empty => text_memfd("stdin", &[]).map_err(RunError::Store),

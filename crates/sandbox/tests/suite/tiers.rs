@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use execgate_sandbox::{
-    Config, ImageRoot, LimitKind, Sandbox, SandboxError, Tier, TierChoice, Verdict, spawn_helper_of,
+    Config, ImageRoot, LimitKind, Sandbox, SandboxError, Stdin, Tier, TierChoice, Verdict, spawn_helper_of,
 };
 use execgate_tool::code;
 
 use super::attack::list::{ALL, is_held};
 use super::parts::{PART, plays, stem_of};
-use super::world::{bash, descendants, image, python, start, told, value_in, with_limits};
+use super::world::{PATIENCE, bash, descendants, image, python, start, told, value_in, with_limits};
 
 const REFUSED: &str = "import ctypes, socket\nlibc = ctypes.CDLL(None, use_errno=True)\n\
                        def made():\n    try: socket.socket(socket.AF_INET); return True\n    except OSError: return False\n\
@@ -150,6 +150,17 @@ fn as_an_attacked_user() {
     }
     let sandbox = told_of()(TierChoice::Exactly(Tier::JailSingleUid)).unwrap();
     assert_eq!(sandbox.enforced().cgroup, "none");
+    // The owner of a file may change its mode by any descriptor of it, and the guest is that user.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "content").unwrap();
+    let mut request = python("import os, sys\nos.fchmod(0, 0o666); os.utime(0, (1, 1)); sys.stdin.read()");
+    request.stdin = Stdin::Inherit(fs::File::open(file.path()).unwrap().into());
+    assert_eq!(sandbox.run(request).unwrap().value.as_deref(), Some("'content'"));
+    let about = file.path().metadata().unwrap();
+    assert!(
+        about.permissions().mode() & 0o777 == 0o600
+            && about.modified().unwrap().elapsed().unwrap() < PATIENCE
+    );
     for list in ALL {
         is_held(list, &sandbox);
     }
