@@ -23,7 +23,7 @@ mod series;
 mod server;
 
 pub(crate) use command::{Args, run};
-pub(crate) use cpu::{adopt_orphans, living_descendants};
+pub(crate) use cpu::{adopt_orphans, children, living_descendants, reap_others};
 pub(crate) use http::{Connection, post};
 pub(crate) use nonce::Nonces;
 pub(crate) use server::Server;

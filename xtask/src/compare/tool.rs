@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::bench::living_descendants;
+use crate::bench::{children, living_descendants, reap_others};
 use crate::compare::attack::{Attack, Ended, LEFT, judge};
 use crate::shell;
 
@@ -89,6 +89,14 @@ impl Tool {
 
     /// Runs an attack, and says what came of it.
     pub(crate) fn run(&self, attack: &Attack) -> Result<Ended> {
+        let known = children();
+        let ended = self.run_once(attack);
+        // A tool that does not wait for its own leaves them to this process, where they count as the user's.
+        reap_others(&known);
+        ended
+    }
+
+    fn run_once(&self, attack: &Attack) -> Result<Ended> {
         let mut child = self
             .command(attack)
             .stdin(Stdio::null())

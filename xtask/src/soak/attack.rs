@@ -85,7 +85,7 @@ fn stress_ng(scratch: &Path) -> Result<Attacker> {
     let script = format!(
         "chmod +x stress-ng; mkdir -p /tmp/s; export LD_LIBRARY_PATH=$HOME/lib LD_PRELOAD=$HOME/sysv.so\n\
          end=$((SECONDS + {JAIL_S})); while (( SECONDS < end )); do\n\
-         ./stress-ng --random 8 --timeout 4 --oomable --temp-path /tmp/s --metrics-brief --no-rand-seed --seed $SRANDOM \
+         ./stress-ng --random 8 --timeout 4 --oomable --temp-path /tmp/s --metrics-brief --seed $SRANDOM \
          2>&1 | grep -E 'metrc|dispatching' | cut -c1-160 | tail -n 12; rm -rf /tmp/s/*; done"
     );
     Ok(Attacker { name: "stress-ng", files, script })
@@ -127,14 +127,19 @@ fn attack(attacker: &Attacker, binary: &Path, scratch: &Path, length: Duration) 
     let mut host = Host::look(scratch)?;
     let start = Instant::now();
     let mut verdicts: BTreeMap<String, u32> = BTreeMap::new();
+    let mut spoke = false;
     while start.elapsed() < length {
         let (verdict, output) = in_a_jail(attacker, binary)?;
         println!("{} after {} s: {verdict}\n{}", attacker.name, start.elapsed().as_secs(), indented(&output));
+        spoke |= !output.trim().is_empty();
         *verdicts.entry(verdict).or_default() += 1;
     }
     let mut wrong: Vec<String> =
         log.faults()?.into_iter().map(|line| format!("the kernel said: {line}")).collect();
     wrong.extend(host.harm()?);
+    if !spoke {
+        wrong.push("the attacker said nothing in any jail, and so did nothing".to_owned());
+    }
     let left = living_descendants().len().saturating_sub(1);
     if left > 0 {
         wrong.push(format!("{left} processes are left"));

@@ -53,6 +53,11 @@ impl Census {
         census
     }
 
+    /// The memory of the server, in KiB.
+    pub(crate) fn server_kib(&self) -> u64 {
+        self.memory_kib.get("server").copied().unwrap_or_default()
+    }
+
     /// What is more than it was, of what is exact.
     pub(crate) fn grown(&self, before: &Self) -> Vec<String> {
         let grown = self.exact.iter().filter_map(|(what, now)| {
