@@ -71,7 +71,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     fs::create_dir_all(&scratch).context("failed to make the soak's folder")?;
     let server = Server::start_as(&binary, &scratch, &format!("[sandbox]\nslots = {}\n", args.at_once))?;
     one_after_the_other(&server, WARM_UP)?;
-    at_once(&server, args.at_once, 2)?;
+    // As many as later, so that every slot has had its first run.
+    at_once(&server, args.at_once, ROUNDS)?;
     let before = settled(&server, None);
     let start = Instant::now();
     one_after_the_other(&server, args.runs)?;
