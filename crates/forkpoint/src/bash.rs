@@ -1,13 +1,19 @@
 //! What bash loads of this library (`enable -f`): `execgate_wait`, which waits for the run of its shell and leaves its
-//! arguments in an array.
+//! arguments in an array. It fails where there is a session instead; each further call tells the end of the run before,
+//! takes the next one, and leaves the number of its code before its arguments. It fails too in a copy of the shell.
 #![expect(unsafe_code, reason = "a builtin is made of the shell's own pointers")]
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io;
 use std::mem::transmute;
+use std::os::fd::OwnedFd;
 use std::ptr;
+use std::sync::Mutex;
 
-use crate::jail::{WITHOUT_FRAMES, take_request};
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::jail::{Around, Copies, WITH_FRAMES, WITHOUT_FRAMES, is_session, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::sys;
 
@@ -46,9 +52,69 @@ pub(crate) static execgate_wait_struct: Loaded = Loaded(UnsafeCell::new(Builtin 
 /// The array that the arguments are left in.
 const ARRAY: &CStr = c"MAPFILE";
 
+/// A shell has one thread, and knows its forks by their process ids.
+const AROUND: Around =
+    Around { wait: |wait| wait(), copies: Some(Copies { before: || {}, after: || {}, copied: || {} }) };
+
+/// Code and frames of the run that the session is in.
+static RUN: Mutex<Option<[OwnedFd; 2]>> = Mutex::new(None);
+
+/// Of a terminal frame that tells nothing but the end, and of one that tells an exception.
+const NO_VALUE: u8 = 2;
+const EXCEPTION: u8 = 3;
+
+/// Tells how the run before has ended; from then on what is written is nowhere.
+fn end_run() -> io::Result<()> {
+    let ended = RUN.lock().ok().and_then(|mut run| run.take());
+    let Some([_code, frames]) = ended else { return Ok(()) };
+    let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    for fd in 0..=2 {
+        sys::duplicate_inheritable(&null, fd)?;
+    }
+    // SAFETY: `int last_command_exit_value`, which nobody writes meanwhile.
+    let status = unsafe { ptr::read(sys::own_function(c"last_command_exit_value").cast::<c_int>()) };
+    let mut frame = vec![if status == 0 { NO_VALUE } else { EXCEPTION }];
+    for text in ["ExitCode", &status.to_string(), ""].into_iter().filter(|_| status != 0) {
+        frame.extend(u32::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes());
+        frame.extend(text.as_bytes());
+    }
+    // The end of a run that nobody follows any more is no matter.
+    let _told = rustix::io::write(&frames, &frame);
+    Ok(())
+}
+
+/// Puts the streams of a session's run in their places, and gives the number of its code and the arguments.
+fn begin_run(mut taken: Vec<Vec<u8>>) -> io::Result<Vec<Vec<u8>>> {
+    let arguments = taken.split_off(WITH_FRAMES.min(taken.len()));
+    let code = taken.get(WITH_FRAMES - 2).cloned().unwrap_or_default();
+    let owned = taken.iter().map(|number| {
+        let number = str::from_utf8(number).map_err(io::Error::other)?;
+        sys::take_inherited(number.parse().map_err(io::Error::other)?)
+    });
+    let mut owned = owned.collect::<io::Result<Vec<OwnedFd>>>()?.into_iter();
+    for (target, stream) in (0..=2).zip(owned.by_ref()) {
+        sys::duplicate_inheritable(&stream, target)?;
+    }
+    if let (Ok(mut run), Some(code), Some(frames)) = (RUN.lock(), owned.next(), owned.next()) {
+        *run = Some([code, frames]);
+    }
+    Ok([vec![code], arguments].concat())
+}
+
 extern "C" fn wait(_words: *mut c_void) -> c_int {
     die_of_panics(Tell::Nobody);
-    let arguments = take_request(WITHOUT_FRAMES);
+    let pid = rustix::process::getpid();
+    if end_run().is_err() {
+        sys::exit_now(1);
+    }
+    let mut arguments = take_request(WITHOUT_FRAMES, &AROUND);
+    if is_session() {
+        if arguments.is_empty() {
+            return 1;
+        }
+        let Ok(begun) = begin_run(arguments) else { sys::exit_now(1) };
+        arguments = begun;
+    }
     // SAFETY: `SHELL_VAR *bind_array_variable(char *, arrayind_t, char *, int)`.
     let bind: extern "C" fn(*const c_char, isize, *const c_char, c_int) -> *mut c_void =
         unsafe { transmute(sys::own_function(c"bind_array_variable")) };
@@ -56,5 +122,5 @@ extern "C" fn wait(_words: *mut c_void) -> c_int {
         let Ok(argument) = CString::new(argument) else { sys::exit_now(1) };
         bind(ARRAY.as_ptr(), at, argument.as_ptr(), 0);
     }
-    0
+    c_int::from(rustix::process::getpid() != pid)
 }

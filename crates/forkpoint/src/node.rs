@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::transmute;
 use std::ptr;
 
-use crate::jail::{WITH_FRAMES, take_request};
+use crate::jail::{Around, WITH_FRAMES, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::sys;
 
@@ -17,7 +17,7 @@ type Handle = *mut c_void;
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn napi_register_module_v1(env: Handle, _exports: Handle) -> Handle {
     die_of_panics(Tell::Nobody);
-    let arguments = take_request(WITH_FRAMES);
+    let arguments = take_request(WITH_FRAMES, &Around::NOTHING);
     // SAFETY: `napi_status napi_create_array(napi_env, napi_value *)`.
     let new: extern "C" fn(Handle, *mut Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_create_array")) };

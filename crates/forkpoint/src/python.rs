@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute;
 use std::ptr;
 
-use crate::jail::take_request;
+use crate::jail::{Around, Copies, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{Hooks, serve, warm_seed};
 use crate::sys;
@@ -62,6 +62,22 @@ const HOOKS: Hooks = Hooks {
     resident: || call(c"PyOS_AfterFork_Child"),
 };
 
+/// Python's own lock is free while a session waits, so that the code's threads go on.
+fn wait(wait: &mut dyn FnMut()) {
+    // SAFETY: `PyThreadState *PyEval_SaveThread(void)`.
+    let free: extern "C" fn() -> Object = unsafe { transmute(sys::own_function(c"PyEval_SaveThread")) };
+    // SAFETY: `void PyEval_RestoreThread(PyThreadState *)`.
+    let take: extern "C" fn(Object) = unsafe { transmute(sys::own_function(c"PyEval_RestoreThread")) };
+    let thread = free();
+    wait();
+    take(thread);
+}
+
+const AROUND: Around = Around {
+    wait,
+    copies: Some(Copies { before: HOOKS.before, after: HOOKS.after, copied: HOOKS.resident }),
+};
+
 /// A new list with these.
 fn list(items: &[Vec<u8>]) -> Object {
     // SAFETY: `PyObject *PyList_New(Py_ssize_t)`.
@@ -95,11 +111,12 @@ extern "C" fn serve_from_python(_module: Object, _arguments: Object) -> Object {
     new(if resident.is_awaited { -inherited } else { inherited })
 }
 
-/// `take(inherited) -> list[bytes]`: the arguments.
+/// `take(inherited) -> list[bytes]`: the arguments. In a session the first list is empty, and what follows has the
+/// numbers of the descriptors before them.
 extern "C" fn take_from_python(_module: Object, inherited: Object) -> Object {
     // SAFETY: `long PyLong_AsLong(PyObject *)`.
     let number: extern "C" fn(Object) -> i64 = unsafe { transmute(sys::own_function(c"PyLong_AsLong")) };
-    list(&take_request(usize::try_from(number(inherited)).unwrap_or(0)))
+    list(&take_request(usize::try_from(number(inherited)).unwrap_or(0), &AROUND))
 }
 
 /// What Python calls when it imports `forkpoint`.

@@ -6,7 +6,7 @@ use std::ffi::{CString, c_char, c_int};
 use std::mem::transmute;
 use std::ptr;
 
-use crate::jail::{WITH_FRAMES, take_request};
+use crate::jail::{Around, WITH_FRAMES, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::sys;
 
@@ -21,7 +21,7 @@ pub(crate) extern "C" fn execgate_wait(own: *const *mut c_char, count: *const c_
         // SAFETY: R passes a character vector of that length.
         all.push(unsafe { ptr::read(own.wrapping_add(at)) });
     }
-    for argument in take_request(WITH_FRAMES) {
+    for argument in take_request(WITH_FRAMES, &Around::NOTHING) {
         let Ok(argument) = CString::new(argument) else { sys::exit_now(1) };
         all.push(argument.into_raw());
     }

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use super::kernel::{Kernel, Real};
 use super::layers;
 use super::place;
-use super::placing::place_file;
+use super::placing::{Earlier, place_file};
 use super::step::{At as _, Step, StepError};
 use crate::sys::{self, Cloned, SockFilter};
 use crate::wire::{Message as _, Report, Sheet, Spawn, read_record};
@@ -144,7 +144,7 @@ fn prepared(argv: &[CString]) -> Result<Vec<CString>, StepError> {
     let mut argv = argv.to_vec();
     argv.extend(arguments(&mut sheet).at(Step::ReadArguments)?);
     for _ in 0..sheet.count().at(Step::PlaceFiles)? {
-        place_file(&mut sheet).at(Step::PlaceFiles)?;
+        place_file(&mut sheet, Earlier::Keep).at(Step::PlaceFiles)?;
     }
     // Before there is anyone who could run the code: a helper that has not read this knows that nobody did.
     rustix::io::write(sys::borrow(place::REPORT), &Report::Begun.pack()).at(Step::TellBegun)?;

@@ -12,11 +12,13 @@ mod landlock;
 mod layers;
 mod placing;
 mod resident;
+mod session;
 mod step;
 
 pub use init::{Plan, Program, Start, become_init};
 pub use kernel::{Kernel, Real};
 pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
+pub use session::{Around, Copies, is_session};
 pub use step::{At, Step, StepError};
 
 /// Where the init finds what it was handed, after it has arranged its descriptors.

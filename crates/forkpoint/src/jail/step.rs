@@ -97,6 +97,7 @@ steps! {
     82 ReportPipe "make the report pipe"
     83 TellStem "tell the stem"
     84 Collect "collect the run's files"
+    85 Copy "copy the session's interpreter"
 }
 
 impl fmt::Display for Step {

@@ -17,7 +17,7 @@ pub use descriptor::{
 pub use mount::{AttrChange, mount_setattr};
 pub use process::{
     CloneFlags, Cloned, clone_flags, clone_within, clone3, close_on_exec_from, execute, execve, exit_now,
-    fork, ignore_children, ignore_requests_to_end, reset_signals, restore_children, set_hostname, unshare,
-    wait_any, wait_for_children,
+    fork, hold_children, ignore_children, ignore_requests_to_end, reset_signals, restore_children,
+    set_hostname, unshare, wait_any, wait_for_children,
 };
 pub(crate) use symbols::own_function;

@@ -161,7 +161,7 @@ unsafe fn raw_clone_within(args: *mut libc::clone_args, size: usize, act: *mut c
     result
 }
 
-/// Forks by the C library, so that its own at-fork work is done.
+/// Forks by the C library, so that its own at-fork work is done; an interpreter with threads has told of its own before.
 pub fn fork() -> io::Result<Cloned> {
     // SAFETY: every caller is single-threaded, so the child may use the allocator and take any lock.
     match unsafe { libc::fork() } {
@@ -275,6 +275,23 @@ pub fn restore_children() -> io::Result<()> {
 /// Lets our children be waited for, after [`ignore_children`].
 pub fn wait_for_children() -> io::Result<()> {
     disposition(libc::SIGCHLD, libc::SIG_DFL)
+}
+
+/// Holds back the signal that tells of children that end, or lets it through; says whether it was held back before.
+pub fn hold_children(hold: bool) -> io::Result<bool> {
+    let (mut set, mut before) =
+        (MaybeUninit::<libc::sigset_t>::zeroed(), MaybeUninit::<libc::sigset_t>::zeroed());
+    // SAFETY: the pointer is valid for writing.
+    check(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
+    // SAFETY: the set was initialised above.
+    check(unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD) })?;
+    let how = if hold { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: the first set was initialised above, the second is valid for writing.
+    match unsafe { libc::pthread_sigmask(how, set.as_ptr(), before.as_mut_ptr()) } {
+        // SAFETY: initialised by the kernel.
+        0 => Ok(unsafe { libc::sigismember(before.as_ptr(), libc::SIGCHLD) } == 1),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// Ignores what asks a process to end, also after an exec; only closing its link or killing it does.

@@ -54,6 +54,12 @@ pub enum FromStem {
 pub enum ToResident {
     /// With stdin, stdout, stderr, code, frames, sheet.
     Run,
+    /// It is a session's: with the sheet of the files that are there from its start. Runs come one by one afterwards.
+    Open,
+    /// With a socket: a copy of the interpreter as it is waits on it, a child of the init.
+    Checkpoint,
+    /// With a socket: a copy of this checkpoint goes on in its place, as a child that it waits for.
+    Restore { number: u32 },
 }
 
 /// A resident to the helper, on its own socket.
@@ -61,8 +67,12 @@ pub enum ToResident {
 pub enum FromResident {
     /// It stands behind every layer and waits. It is no guest's yet.
     Waiting,
-    /// Its run could not be put in place. It is no guest's, and will be none's.
+    /// Its run could not be put in place. It is no guest's, and will be none's. Of a session: it could not be copied.
     Failed { step: Step, errno: i32 },
+    /// Of a session: the run has been read.
+    Taken,
+    /// Of a checkpoint: the copy of this number has ended, with this wait status.
+    Exited { number: u32, status: i32 },
 }
 
 /// Init to helper, on the report pipe.
@@ -145,11 +155,24 @@ impl Message for FromStem {
 
 impl Message for ToResident {
     fn pack(&self) -> [u8; PACKET_BYTES] {
-        Writer::new(1).finish()
+        match self {
+            Self::Run => Writer::new(1),
+            Self::Open => Writer::new(2),
+            Self::Checkpoint => Writer::new(3),
+            Self::Restore { number } => Writer::new(4).u32(*number),
+        }
+        .finish()
     }
 
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
-        if Reader::new(packet).u8()? == 1 { Ok(Self::Run) } else { Err(Malformed) }
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Run),
+            2 => Ok(Self::Open),
+            3 => Ok(Self::Checkpoint),
+            4 => Ok(Self::Restore { number: from.u32()? }),
+            _ => Err(Malformed),
+        }
     }
 }
 
@@ -158,6 +181,8 @@ impl Message for FromResident {
         match self {
             Self::Waiting => Writer::new(1),
             Self::Failed { step, errno } => Writer::new(2).u8(step.number()).i32(*errno),
+            Self::Taken => Writer::new(3),
+            Self::Exited { number, status } => Writer::new(4).u32(*number).i32(*status),
         }
         .finish()
     }
@@ -167,6 +192,8 @@ impl Message for FromResident {
         match from.u8()? {
             1 => Ok(Self::Waiting),
             2 => Ok(Self::Failed { step: take_step(&mut from)?, errno: from.i32()? }),
+            3 => Ok(Self::Taken),
+            4 => Ok(Self::Exited { number: from.u32()?, status: from.i32()? }),
             _ => Err(Malformed),
         }
     }
