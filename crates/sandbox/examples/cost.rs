@@ -108,6 +108,7 @@ fn nothing() -> Language {
         source: Source::Descriptor,
         verdict: VerdictBy::ExitStatus,
         warm: Vec::new(),
+        session: None,
     }
 }
 

@@ -109,6 +109,22 @@ pub struct Language {
     /// hold more, and suit the code that needs it (see [`crate::Request::warm`]).
     #[serde(default)]
     pub warm: Vec<Warm>,
+    /// How an interpreter can be a session's; none where it cannot.
+    #[serde(default)]
+    pub session: Option<SessionStart>,
+}
+
+/// How an interpreter that serves a session is started where none waits that can: in the session's jail. It waits as one
+/// of [`Warm::Wait`] does; what it is told then says that it is for a session, and from then on it waits anew for each
+/// run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionStart {
+    /// The interpreter and its arguments; the first is an absolute path in the image.
+    pub argv: Vec<String>,
+    /// Whether it can be copied, to be gone back to.
+    #[serde(default)]
+    pub checkpoints: bool,
 }
 
 /// How an interpreter can be there before its run is: started as these arguments say, the first of which is its

@@ -4,6 +4,8 @@ use std::io;
 
 use execgate_forkpoint::jail::Step;
 
+use crate::session::SessionEnd;
+
 /// Why the sandbox could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +94,36 @@ pub enum RunError {
     /// The helper is gone.
     #[error("the helper is gone")]
     HelperGone,
+    /// The language has no sessions.
+    #[error("the language `{0}` has no sessions")]
+    NoSession(String),
+    /// A session's interpreter needs more descriptors than were allowed.
+    #[error("a session needs at least {min} descriptors")]
+    SessionDescriptors {
+        /// How many it needs.
+        min: u32,
+    },
+    /// The session has ended, so that nothing was done.
+    #[error("the session has ended: {end}")]
+    SessionEnded {
+        /// Why.
+        end: SessionEnd,
+    },
+    /// The language's sessions have no checkpoints.
+    #[error("sessions of the language `{0}` have no checkpoints")]
+    NoCheckpoints(String),
+    /// A session has as many checkpoints as it may.
+    #[error("a session has at most {max} checkpoints")]
+    ManyCheckpoints {
+        /// How many there may be.
+        max: usize,
+    },
+    /// The checkpoint was dropped, has died, or is of another session. The session goes on as it is.
+    #[error("there is no such checkpoint")]
+    NoCheckpoint,
+    /// The interpreter could not be copied, mostly for a limit of the session. It goes on as it is.
+    #[error("failed to copy the interpreter of the session")]
+    NotCopied(#[source] io::Error),
 }
 
 impl RunError {

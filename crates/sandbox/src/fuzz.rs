@@ -6,13 +6,18 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::str;
 
-use execgate_forkpoint::wire::{FromStem, Message, Report, Sheet, ToStem, text_memfd, text_of};
+use execgate_forkpoint::wire::{
+    FromResident, FromStem, Message, Report, Sheet, ToResident, ToStem, text_memfd, text_of,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::files::{Collect, CollectedFile, NotCollected, PlacedFile};
 use crate::helper::wants;
 use crate::image::packages::{DebianPackage, NodePackage, PythonPackage, RPackage};
-use crate::wire::{FromHelper, FromRun, ToHelper, ToRun, read_files, write_end, write_file, write_sheet};
+use crate::wire::{
+    FromHelper, FromRun, FromSession, ToHelper, ToRun, ToSession, read_files, write_end, write_file,
+    write_sheet,
+};
 
 pub use crate::client::fuzz::frames;
 pub use crate::image::fuzz::{alternatives, dpkg_status, image_manifest};
@@ -28,6 +33,10 @@ pub fn messages(bytes: &[u8]) {
     comes_back::<FromHelper>(bytes);
     comes_back::<ToRun>(bytes);
     comes_back::<FromRun>(bytes);
+    comes_back::<ToSession>(bytes);
+    comes_back::<FromSession>(bytes);
+    comes_back::<ToResident>(bytes);
+    comes_back::<FromResident>(bytes);
     comes_back::<ToStem>(bytes);
     comes_back::<FromStem>(bytes);
     comes_back::<Report>(bytes);

@@ -9,8 +9,10 @@ const RESIDENTS: usize = 2;
 mod suite {
     mod attack;
     mod census;
+    mod checkpoints;
     mod escape;
     mod files;
+    mod hostile_sessions;
     mod isolation;
     mod javascript;
     mod limits;
@@ -19,5 +21,6 @@ mod suite {
     mod r;
     mod residents;
     mod rich;
+    mod sessions;
     mod world;
 }

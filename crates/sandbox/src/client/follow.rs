@@ -18,7 +18,7 @@ use crate::request::{Cancel, Stream};
 use crate::wire::{Counters, End, FromRun, ToRun};
 
 /// How long a run may wait for a slot and its jail. A helper that has a free slot takes milliseconds.
-const HANDED_OUT_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const HANDED_OUT_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the helper may take to count and answer once it was told to end a run.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
@@ -31,8 +31,18 @@ pub(super) struct Pipes {
     pub(super) frames: OwnedFd,
 }
 
+/// What becomes of an interpreter that has told its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It is killed, as after everything else.
+    Kill,
+    /// It is a session's, and goes on.
+    Keep,
+}
+
 /// One run under way.
 struct Following<'a> {
+    afterwards: Afterwards,
     pipes: Pipes,
     /// stdout, stderr, frames: whether somebody may still write.
     open: [bool; 3],
@@ -51,9 +61,11 @@ pub(super) fn follow(
     limits: &Limits,
     cancel: Option<&Cancel>,
     capture: Capture,
+    afterwards: Afterwards,
     enforced: &Enforced,
-) -> Result<Run, RunError> {
+) -> Result<(Run, End), RunError> {
     let mut following = Following {
+        afterwards,
         pipes,
         open: [true; 3],
         capture,
@@ -65,7 +77,7 @@ pub(super) fn follow(
         next_clock: Instant::now() + HANDED_OUT_WITHIN,
     };
     let (end, counters) = following.until_the_end(limits.wall)?;
-    Ok(following.judged(end, &counters, enforced))
+    Ok((following.judged(end, &counters, enforced), end))
 }
 
 impl Following<'_> {
@@ -169,7 +181,11 @@ impl Following<'_> {
         }
         self.because = Some(because);
         self.next_clock = Instant::now() + ENDED_WITHIN;
-        if let Err(error) = send(&self.pipes.socket, &ToRun::Kill.pack(), &[]) {
+        let order = match (because, self.afterwards) {
+            (Because::Value | Because::Exception, Afterwards::Keep) => ToRun::Finish,
+            _ => ToRun::Kill,
+        };
+        if let Err(error) = send(&self.pipes.socket, &order.pack(), &[]) {
             // The run has ended by itself and its answer is waiting, or the helper is gone; the socket tells which.
             tracing::debug!(%error, "a run could not be asked to end");
         }

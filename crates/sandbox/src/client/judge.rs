@@ -42,8 +42,8 @@ fn by_itself(end: End, counters: &Counters) -> Verdict {
             code => limit_met(counters).unwrap_or(Verdict::Exit(code)),
         },
         End::Exited { .. } | End::Lost => limit_met(counters).unwrap_or(Verdict::Limit(LimitKind::Killed)),
-        // The helper's own watch: memory, or a deadline that this side was too late for.
-        End::Killed => limit_met(counters).unwrap_or(Verdict::Timeout),
+        // The helper's own watch: memory, or a deadline that this side was too late for. What is kept was asked for.
+        End::Killed | End::Kept => limit_met(counters).unwrap_or(Verdict::Timeout),
     }
 }
 

@@ -9,11 +9,14 @@ mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod gathering;
+mod handing;
 mod judge;
 mod link;
 mod sandbox;
+mod session;
 mod slots;
 
 pub use link::{HelperLink, spawn_helper, spawn_helper_of};
 pub use sandbox::Sandbox;
+pub use session::{Checkpoint, Session};
 pub use slots::Slot;

@@ -1,7 +1,7 @@
 //! The handle: starts against a helper, hands out slots, runs requests.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use execgate_forkpoint::sys;
 use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd, text_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::capture::{Capture, guest_pipe};
-use super::carrier::carried;
-use super::follow::{Pipes, follow};
-use super::gathering::Gathering;
+use super::follow::Afterwards;
+use super::handing::Handing;
 use super::link::HelperLink;
+use super::session::{Session, Sessions};
 use super::slots::{Slot, Slots};
-use crate::config::{Config, VerdictBy};
+use crate::config::{Config, Language, VerdictBy};
 use crate::enforced::Enforced;
 use crate::error::{RunError, SandboxError};
 use crate::outcome::Run;
-use crate::request::{Request, Stdin};
-use crate::wire::{FromHelper, ToHelper, write_sheet};
+use crate::request::Request;
+use crate::session::SessionRequest;
+use crate::wire::{FromHelper, ToHelper};
 
 /// How long the helper may take to prepare everything; it takes some tens of milliseconds.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -28,12 +28,29 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Why nothing runs on such a kernel.
 const NO_LANDLOCK: &str = "this kernel has no Landlock (Linux 5.13 or later, booted with lsm=landlock,...)";
 
+/// What this side needs to know of a language.
+#[derive(Debug, Clone)]
+pub(super) struct Spoken {
+    pub(super) name: String,
+    pub(super) verdict: VerdictBy,
+    /// Whether its sessions have checkpoints; none where it has no sessions.
+    pub(super) session: Option<bool>,
+}
+
+impl From<Language> for Spoken {
+    fn from(language: Language) -> Self {
+        let session = language.session.map(|session| session.checkpoints);
+        Self { name: language.name, verdict: language.verdict, session }
+    }
+}
+
 /// A sandbox of one configuration. Cheap to share; dropping it ends the helper and every run.
 #[derive(Debug)]
 pub struct Sandbox {
     link: HelperLink,
-    languages: Vec<(String, VerdictBy)>,
+    languages: Vec<Spoken>,
     slots: Arc<Slots>,
+    sessions: Sessions,
     enforced: Enforced,
 }
 
@@ -47,9 +64,12 @@ impl Sandbox {
             return Err(SandboxError::Slots { max: Config::SLOTS_MAX });
         }
         for language in &config.languages {
-            let usable = language.argv.first().is_some_and(|path| path.starts_with('/'))
-                && !language.argv.iter().any(|argument| argument.contains('\0'));
-            if !usable {
+            let usable = |argv: &Vec<String>| {
+                argv.first().is_some_and(|path| path.starts_with('/'))
+                    && !argv.iter().any(|argument| argument.contains('\0'))
+            };
+            let session = language.session.as_ref().map(|session| &session.argv);
+            if !usable(&language.argv) || !session.is_none_or(usable) {
                 return Err(SandboxError::Language(language.name.clone()));
             }
         }
@@ -62,8 +82,9 @@ impl Sandbox {
         let control = link.control().map_err(SandboxError::Configure)?;
         send(control, &ToHelper::Configure.pack(), &[text.as_fd()]).map_err(SandboxError::Configure)?;
         let enforced = answer(&link)?;
-        let languages = config.languages.into_iter().map(|one| (one.name, one.verdict)).collect();
-        Ok(Self { link, languages, slots: Slots::new(config.slots), enforced })
+        let languages = config.languages.into_iter().map(Spoken::from).collect();
+        let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
+        Ok(Self { link, languages, slots, sessions, enforced })
     }
 
     /// What holds every run of this sandbox, as the helper has built it.
@@ -74,7 +95,13 @@ impl Sandbox {
 
     /// The names of its languages, in the order of its configuration.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
-        self.languages.iter().map(|(name, _)| name.as_str())
+        self.languages.iter().map(|spoken| spoken.name.as_str())
+    }
+
+    /// The names of those that have sessions, in the same order.
+    pub fn session_languages(&self) -> impl Iterator<Item = &str> {
+        let spoken = self.languages.iter().filter(|spoken| spoken.session.is_some());
+        spoken.map(|spoken| spoken.name.as_str())
     }
 
     /// The helper's process, for those who watch it.
@@ -136,7 +163,10 @@ impl Sandbox {
     /// [`RunError::Full`].
     pub fn reserve(&self) -> Result<Slot, RunError> {
         self.hear_capacity();
-        Slots::take(&self.slots)
+        Slots::take(&self.slots).or_else(|full| {
+            // One that has ended without its owner's knowledge needs no place any more.
+            if self.sessions.let_go_of_ended() { Slots::take(&self.slots) } else { Err(full) }
+        })
     }
 
     /// Runs a request in a place of its own.
@@ -153,39 +183,38 @@ impl Sandbox {
     /// # Errors
     /// [`RunError`]; where it is not [lost](RunError::is_lost), nothing has started.
     pub fn run_in(&self, slot: Slot, request: Request) -> Result<Run, RunError> {
-        let found = (0..).zip(&self.languages).find(|(_, (name, _))| *name == request.language);
-        let Some((language, (_, verdict))) = found else {
-            return Err(RunError::UnknownLanguage(request.language));
-        };
-        let told = match verdict {
-            VerdictBy::Frames => Some(words(&request)),
-            VerdictBy::ExitStatus => None,
-        };
-        let arguments = arguments(told.as_deref(), &request.args)?;
-        let code = text_memfd("code", &request.code).map_err(RunError::Store)?;
-        let sheet = write_sheet(&arguments, &request.files).map_err(RunError::Store)?;
-        let gathering = request.collect.as_ref().map(Gathering::new).transpose()?;
-        let stdin = stdin(request.stdin)?;
-        let (stdout, stdout_write) = guest_pipe().map_err(RunError::Pipes)?;
-        let (stderr, stderr_write) = guest_pipe().map_err(RunError::Pipes)?;
-        let (frames, frames_write) = guest_pipe().map_err(RunError::Pipes)?;
-        let (socket, theirs) = pair().map_err(RunError::Pipes)?;
-        let message = ToHelper::NewRun { language, warm: request.warm, limits: request.limits.clone() };
-        let theirs = [theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet];
-        let gathered = gathering.iter().flat_map(Gathering::descriptors);
-        let descriptors: Vec<_> = theirs.iter().map(OwnedFd::as_fd).chain(gathered).collect();
-        let control = self.link.control().map_err(RunError::Send)?;
-        send(control, &message.pack(), &descriptors).map_err(RunError::Send)?;
-        drop(theirs);
-        let pipes = Pipes { socket, stdout, stderr, frames };
-        let capture = Capture::new(&request.limits, request.sink, request.keep);
-        let run = follow(pipes, &request.limits, request.cancel.as_ref(), capture, &self.enforced);
+        let (number, spoken) = self.spoken(&request.language)?;
+        let message =
+            ToHelper::NewRun { language: number, warm: request.warm, limits: request.limits.clone() };
+        let mut handing = Handing::of(request, spoken.verdict)?;
+        handing.send(self.link.control().map_err(RunError::Send)?, &message.pack())?;
+        let run = handing.follow(Afterwards::Kill, &self.enforced);
         drop(slot);
-        let mut run = run?;
-        if let Some(gathering) = gathering {
-            run.files = gathering.read();
+        run.map(|(run, _)| run)
+    }
+
+    /// A language, and its number.
+    fn spoken(&self, name: &str) -> Result<(u16, &Spoken), RunError> {
+        let found = (0..).zip(&self.languages).find(|(_, spoken)| spoken.name == name);
+        found.ok_or_else(|| RunError::UnknownLanguage(name.to_owned()))
+    }
+
+    /// Opens a session: an interpreter that keeps what a run leaves for the next one. It takes a slot until it ends.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing has started then.
+    pub fn open_session(&self, request: SessionRequest) -> Result<Session, RunError> {
+        let (number, spoken) = self.spoken(&request.language)?;
+        let Some(checkpoints) = spoken.session else { return Err(RunError::NoSession(request.language)) };
+        if request.limits.descriptors < SessionRequest::DESCRIPTORS_MIN {
+            return Err(RunError::SessionDescriptors { min: SessionRequest::DESCRIPTORS_MIN });
         }
-        Ok(run)
+        let slot = self.reserve()?;
+        let spoken = Spoken { session: Some(checkpoints), ..spoken.clone() };
+        let control = self.link.control().map_err(RunError::Send)?;
+        let session = Session::open(request, &spoken, number, slot, control, self.enforced.clone())?;
+        self.sessions.note(&session);
+        Ok(session)
     }
 
     /// Reads what the helper has said of its capacity since the last time.
@@ -226,35 +255,5 @@ fn answer(link: &HelperLink) -> Result<Enforced, SandboxError> {
                 Err(SandboxError::Answer(io::ErrorKind::InvalidData.into()))
             }
         };
-    }
-}
-
-/// What the runner is told of a run, in one word list.
-fn words(request: &Request) -> String {
-    let stdin = match request.stdin {
-        Stdin::Empty => None,
-        Stdin::Bytes(_) | Stdin::Inherit(_) => Some("stdin"),
-    };
-    let rich = request.rich.then_some("rich");
-    let words: Vec<_> =
-        rich.into_iter().chain(stdin).chain(request.words.iter().map(String::as_str)).collect();
-    if words.is_empty() { "-".to_owned() } else { words.join(",") }
-}
-
-/// The words and the caller's own arguments.
-fn arguments<'a>(told: Option<&'a str>, own: &'a [String]) -> Result<Vec<&'a str>, RunError> {
-    let bytes: usize = own.iter().map(|argument| argument.len() + 1).sum();
-    if bytes > Request::ARGS_BYTES_MAX || own.iter().any(|argument| argument.contains('\0')) {
-        return Err(RunError::Arguments { max: Request::ARGS_BYTES_MAX });
-    }
-    Ok(told.into_iter().chain(own.iter().map(String::as_str)).collect())
-}
-
-fn stdin(stdin: Stdin) -> Result<OwnedFd, RunError> {
-    match stdin {
-        Stdin::Inherit(fd) => carried(fd).map_err(RunError::Pipes),
-        Stdin::Bytes(bytes) => text_memfd("stdin", &bytes).map_err(RunError::Store),
-        // Not the host's /dev/null: the guest could not open it again by the name /dev/stdin.
-        Stdin::Empty => text_memfd("stdin", &[]).map_err(RunError::Store),
     }
 }

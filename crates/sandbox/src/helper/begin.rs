@@ -1,6 +1,7 @@
 //! Everything the helper does once: identity, cgroups, its own namespaces, the filter, the first stem; and which
 //! tier that makes. A layer that is absent is a refusal, unless a weaker tier was asked for by name.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::CString;
 
@@ -69,7 +70,8 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
     // Every stem is cloned from here, and reads it where it is.
     let seed: &'static Seed = Box::leak(Box::new(seed(&config, &filter, landlock_abi, &map)?));
     let pools = pools(&config, seed)?;
-    let library = (!pools.is_empty()).then(|| text_memfd("forkpoint", LIBRARY)).transpose();
+    let is_loaded = !pools.is_empty() || config.languages.iter().any(|language| language.session.is_some());
+    let library = is_loaded.then(|| text_memfd("forkpoint", LIBRARY)).transpose();
     let library = library.map_err(|error| error.to_string())?;
     let stem =
         StemLink::make(seed, library.as_ref(), &config.image.path, &map).map_err(|error| explain(&error))?;
@@ -78,7 +80,8 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
         warming::read_interpreters(&config);
     }
     let enforced = enforced(&config, tier, &map, &cgroups, &filter, landlock_abi);
-    Ok((House::new(config, seed, map, cgroups, stem, (library, pools), total), enforced))
+    let sessions = sessions(&config)?;
+    Ok((House::new(config, seed, map, cgroups, stem, (library, pools, sessions), total), enforced))
 }
 
 fn explain(error: &StepError) -> String {
@@ -125,7 +128,15 @@ fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Res
         let (argv, environment) = start(&language.name, argv, &language.env)?;
         Ok(Program { start: Start::Waiting { argv, environment }, inherited: inherited(language.verdict) })
     });
-    let programs = config.languages.iter().map(program).chain(waiting).collect::<Result<_, String>>()?;
+    let sessions = config.languages.iter().filter_map(|language| {
+        let argv = &language.session.as_ref()?.argv;
+        Some(start(&language.name, argv, &language.env).map(|(argv, environment)| Program {
+            start: Start::Waiting { argv, environment },
+            inherited: inherited(language.verdict),
+        }))
+    });
+    let programs = config.languages.iter().map(program).chain(waiting).chain(sessions);
+    let programs = programs.collect::<Result<_, String>>()?;
     let (filter, ids) = (filter.program.clone(), map.ids);
     Ok(Seed { programs, filter, landlock_abi, stem_id: map.stem_id(), ids })
 }
@@ -170,6 +181,16 @@ fn waiting(config: &Config) -> impl Iterator<Item = (&Language, &[String])> {
         Warm::Wait(argv) => Some((language, argv.as_slice())),
         Warm::Fork(_) => None,
     })
+}
+
+/// Which programs of the native stem serve sessions, by the numbers of their languages. They come last.
+fn sessions(config: &Config) -> Result<BTreeMap<u16, u16>, String> {
+    let first = config.languages.len() + waiting(config).count();
+    let languages = (0..).zip(&config.languages).filter(|(_, language)| language.session.is_some());
+    let numbered = (first..).zip(languages).map(|(program, (language, _))| {
+        Ok((language, u16::try_from(program).map_err(|error| error.to_string())?))
+    });
+    numbered.collect()
 }
 
 /// A pool for each way in which interpreters are to be there before their runs.

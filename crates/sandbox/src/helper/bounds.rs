@@ -20,7 +20,7 @@ const INODES_MAX: u32 = 1 << 20;
 const DISK_BYTES_MIN: u64 = 4096;
 
 /// Descriptors that the helper holds for each slot while it is in use, and for one run that waits.
-const DESCRIPTORS_OF_A_SLOT: u64 = 32;
+const DESCRIPTORS_OF_A_SLOT: u64 = 44;
 
 /// Descriptors that the helper holds anyway.
 const DESCRIPTORS_OF_THE_HELPER: u64 = 128;
@@ -35,6 +35,11 @@ pub(super) fn bounded(limits: Limits) -> Limits {
         descriptors: limits.descriptors.min(DESCRIPTORS_MAX),
         ..limits
     }
+}
+
+/// How long a session may idle, or be there at all, within the bounds.
+pub(super) fn bounded_time(time: Duration) -> Duration {
+    time.min(Limits::WALL_MAX)
 }
 
 /// Lets this process have the descriptors that so many slots need, or says that it cannot.

@@ -1,4 +1,5 @@
-//! A run's files between its end and its answer: nothing of the run may live, then its collector gets its time.
+//! A run's files between its end and its answer: nothing of the run may live, unless it is a session's, then its
+//! collector gets its time.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use rustix::process::{Signal, WaitOptions, pidfd_send_signal, waitpid};
 
 use super::collector::{self, Collector, Guest};
 use super::house::House;
+use super::live::Phase;
 use crate::wire::{Counters, End, FromRun};
 
 /// How long a collector may take; it takes about a millisecond.
@@ -59,30 +61,37 @@ impl House {
         let now = Instant::now();
         for live in self.runs.values_mut() {
             let overdue = live.is_overdue(now);
+            // In a session the guest lives on, and may change what it likes meanwhile.
+            let may_start = live.gone || live.phase == Phase::Between;
+            let serves = match &live.session {
+                Some(session) => session.run.as_ref(),
+                None => live.asked.as_ref(),
+            };
+            let wanted = serves.and_then(|asked| asked.collect.as_ref());
             let Some(collecting) = &mut live.collecting else { continue };
-            let done =
-                match (&collecting.at_work, live.asked.as_ref().and_then(|asked| asked.collect.as_ref())) {
-                    (Some(_), _) => collecting.is_done(),
-                    (None, Some((wanted, parcel))) if live.gone => {
-                        let slot = u32::try_from(live.slot).unwrap_or(u32::MAX);
-                        let guest = Guest { id: self.map.guest_outside(slot), ids: self.map.ids };
-                        match collector::start(&live.scratch, wanted, parcel, guest) {
-                            Ok(collector) => {
-                                collecting.at_work = Some((collector, now + COLLECTED_WITHIN));
-                                false
-                            }
-                            Err(error) => {
-                                tracing::debug!(%error, "a collector could not be started");
-                                true
-                            }
+            let done = match (&collecting.at_work, wanted) {
+                (Some(_), _) => collecting.is_done(),
+                (None, Some((wanted, parcel))) if may_start => {
+                    let slot = u32::try_from(live.slot).unwrap_or(u32::MAX);
+                    let guest = Guest { id: self.map.guest_outside(slot), ids: self.map.ids };
+                    match collector::start(&live.scratch, wanted, parcel, guest) {
+                        Ok(collector) => {
+                            collecting.at_work = Some((collector, now + COLLECTED_WITHIN));
+                            false
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "a collector could not be started");
+                            true
                         }
                     }
-                    (None, _) => overdue,
-                };
+                }
+                (None, _) => overdue,
+            };
             if done {
                 let (end, counters) = (collecting.end, collecting.counters);
                 live.collecting = None;
                 live.tell(FromRun::Ended { end, counters });
+                live.let_go_of_run();
             }
         }
     }

@@ -12,7 +12,7 @@ use super::scratch;
 use super::stems::StemId;
 use super::watchdog;
 use crate::cgroup::Cgroups;
-use crate::wire::{Counters, End, FromRun, ToRun};
+use crate::wire::{Counters, End, FromRun, Over, ToRun};
 
 /// How often a run is given to a new stem after one has died before it had begun.
 const TRIES_MAX: u32 = 2;
@@ -35,9 +35,12 @@ impl House {
                 Phase::Told | Phase::Building | Phase::Idle if live.asked.is_none() => self.kill(id),
                 // Nobody is left who could still write to the pipe, so that what it says now is all.
                 Phase::Told | Phase::Building if dead && !live.has_begun() => self.try_again(id),
-                Phase::Told | Phase::Building | Phase::Idle | Phase::Running => {
-                    self.end(id, End::Lost, None);
-                }
+                Phase::Told
+                | Phase::Building
+                | Phase::Idle
+                | Phase::Opening
+                | Phase::Running
+                | Phase::Between => self.end(id, End::Lost, None),
                 Phase::Dying { .. } => {}
             }
         }
@@ -63,6 +66,9 @@ impl House {
 
     pub(super) fn hear_client(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
+        if live.session.is_some() {
+            return self.hear_session(run);
+        }
         let Some(asked) = &live.asked else { return };
         let wants_end = match receive(&asked.socket) {
             Ok(Received::Packet(bytes, _)) => ToRun::unpack(&bytes).is_ok(),
@@ -70,9 +76,17 @@ impl House {
             Ok(Received::End) | Err(_) => true,
         };
         match live.phase {
-            Phase::Building | Phase::Idle | Phase::Running if wants_end => self.give_up(run),
+            Phase::Building | Phase::Idle | Phase::Opening | Phase::Running if wants_end => {
+                self.give_up(run);
+            }
             Phase::Told if wants_end => live.doomed = true,
-            Phase::Told | Phase::Building | Phase::Idle | Phase::Running | Phase::Dying { .. } => {}
+            Phase::Told
+            | Phase::Building
+            | Phase::Idle
+            | Phase::Opening
+            | Phase::Running
+            | Phase::Between
+            | Phase::Dying { .. } => {}
         }
     }
 
@@ -83,13 +97,18 @@ impl House {
         }
         let Some(live) = self.runs.get(&run) else { return };
         let report = match live.phase {
-            Phase::Building | Phase::Idle | Phase::Running => read_record(&live.report),
+            Phase::Building | Phase::Idle | Phase::Opening | Phase::Running | Phase::Between => {
+                read_record(&live.report)
+            }
             // Ended by another event of the same moment.
             Phase::Told | Phase::Dying { .. } => return,
         };
         // Whatever it is that is told of a resident without a run, it serves for none.
         if live.is_waiting() {
             return self.lose_resident(run);
+        }
+        if live.session.is_some() {
+            return self.hear_init(run, report);
         }
         match (live.phase, report.map(|record| Report::unpack(&record))) {
             (Phase::Building, Some(Ok(Report::Begun))) => self.begun(run),
@@ -108,25 +127,43 @@ impl House {
         }
     }
 
-    /// Kills a run, counts, answers. Its slot is waited for afterwards.
+    /// Kills a run, counts, answers. Its slot is waited for afterwards. A session that has none is closed.
     pub(super) fn end(&mut self, run: u64, end: End, usage: Option<(u64, u64)>) {
+        if self.runs.get(&run).is_some_and(|live| live.phase == Phase::Between) {
+            return self.close(run, Over::Died);
+        }
         self.kill(run);
         let Some(live) = self.runs.get(&run) else { return };
-        let counted = self.cgroups.read(live.slot);
         // A process that was there before its run has used more than its run has.
-        let usage = usage.filter(|_| live.pool.is_none());
-        let counters = Counters {
+        let usage = usage.filter(|_| live.pool.is_none() && live.session.is_none());
+        let mut counters = self.counters(live);
+        counters.cpu_us = counters.cpu_us.or(usage.map(|(cpu_us, _)| cpu_us));
+        let peak = usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024));
+        counters.memory_peak = counters.memory_peak.or(peak);
+        self.answer(run, end, counters);
+        self.tell_over(run, Over::Run);
+    }
+
+    /// What was counted for a run until now.
+    pub(super) fn counters(&self, live: &Live) -> Counters {
+        let counted = self.cgroups.read(live.slot);
+        Counters {
             oom_kills: counted.oom_kills + u64::from(live.over_memory),
             process_limit_hits: counted.process_limit_hits,
             disk_full: scratch::is_full(&live.scratch),
-            cpu_us: counted.cpu_us.or(usage.map(|(cpu_us, _)| cpu_us)),
-            memory_peak: counted.memory_peak.or(usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024))),
-        };
+            cpu_us: counted.cpu_us,
+            memory_peak: counted.memory_peak,
+        }
+    }
+
+    /// Tells how a run ended, once its files are there.
+    pub(super) fn answer(&mut self, run: u64, end: End, counters: Counters) {
         let Some(live) = self.runs.get_mut(&run) else { return };
-        if live.asked.as_ref().is_some_and(|asked| asked.collect.is_some()) {
+        if live.serves().is_some_and(|asked| asked.collect.is_some()) {
             live.collecting = Some(Collecting::new(end, counters));
         } else {
             live.tell(FromRun::Ended { end, counters });
+            live.let_go_of_run();
         }
     }
 
@@ -136,6 +173,9 @@ impl House {
         live.kill();
         live.drop_descriptors();
         live.hand_out = None;
+        if let Some(session) = &mut live.session {
+            session.let_go_of_copies();
+        }
         self.cgroups.kill(live.slot);
         live.phase = Phase::Dying { since: Instant::now() };
         let asked = self.runs.get(&run).and_then(|live| live.asked.as_ref());
@@ -181,19 +221,31 @@ impl House {
                     let stem = run.stem;
                     self.lose_stem(stem);
                 }
-                (Phase::Building, _) if now >= run.deadline && run.is_waiting() => self.lose_resident(id),
+                (Phase::Building | Phase::Opening, _) if now >= run.deadline && run.is_waiting() => {
+                    self.lose_resident(id);
+                }
                 (Phase::Building, _) if now >= run.deadline => {
                     run.tell(FromRun::NotStarted { step: Step::KeepInit, errno: libc::ETIMEDOUT });
                     self.kill(id);
                 }
                 (Phase::Running, _) if now >= run.deadline => self.end(id, End::Killed, None),
-                (Phase::Running, Some((_, init)))
+                (Phase::Between, _) if now >= run.deadline => self.is_late(id),
+                (Phase::Running | Phase::Between, Some((_, init)))
                     if watching && watchdog::resident(*init) > run.memory_bytes() =>
                 {
                     run.over_memory = true;
                     self.end(id, End::Killed, None);
                 }
-                (Phase::Told | Phase::Building | Phase::Idle | Phase::Running | Phase::Dying { .. }, _) => {}
+                (
+                    Phase::Told
+                    | Phase::Building
+                    | Phase::Idle
+                    | Phase::Opening
+                    | Phase::Running
+                    | Phase::Between
+                    | Phase::Dying { .. },
+                    _,
+                ) => {}
             }
         }
     }

@@ -12,11 +12,12 @@ use execgate_forkpoint::stem::Seed;
 use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::bounds::bounded;
+use super::bounds::{bounded, bounded_time};
 use super::collecting::Collecting;
 use super::ids::IdMap;
 use super::live::{Asked, Live, Phase};
 use super::pool::Pool;
+use super::session::Terms;
 use super::stem_link::StemLink;
 use super::stems::{StemId, Stems};
 use super::watchdog;
@@ -48,6 +49,8 @@ pub(super) struct House {
     /// What warm interpreters load, where there are to be any.
     pub(super) library: Option<OwnedFd>,
     pub(super) pools: Vec<Pool>,
+    /// The programs of the native stem that serve sessions, by the numbers of their languages.
+    pub(super) sessions: BTreeMap<u16, u16>,
     pub(super) stems: Stems,
     /// How many slots residents leave free.
     pub(super) spared: usize,
@@ -70,6 +73,9 @@ enum Source {
     Report(u64),
     Resident(u64),
     Init(u64),
+    Asker(u64),
+    Checkpoint(u64, u32),
+    Copy(u64),
 }
 
 /// Whether the helper goes on.
@@ -86,12 +92,12 @@ impl House {
         map: IdMap,
         cgroups: Cgroups,
         stem: StemLink,
-        warm: (Option<OwnedFd>, Vec<Pool>),
+        warm: (Option<OwnedFd>, Vec<Pool>, BTreeMap<u16, u16>),
         total: usize,
     ) -> Self {
         let mut stems = Stems::default();
         stems.insert(stem, None);
-        let (library, pools) = warm;
+        let (library, pools, sessions) = warm;
         let waiting: usize = pools.iter().map(Pool::ceiling).sum();
         Self {
             image: config.image.path,
@@ -102,6 +108,7 @@ impl House {
             cgroups,
             library,
             pools,
+            sessions,
             stems,
             spared: total.saturating_sub(waiting),
             free: (0..total).rev().collect(),
@@ -149,31 +156,9 @@ impl House {
             fds.push(PollFd::new(&asked.socket, PollFlags::IN));
         }
         for (id, run) in &self.runs {
-            if let Some(asked) = run.asked.as_ref().filter(|_| !matches!(run.phase, Phase::Dying { .. })) {
-                sources.push(Source::Client(*id));
-                fds.push(PollFd::new(&asked.socket, PollFlags::IN));
-            }
-            match (run.phase, &run.init) {
-                // The stem's message comes before the init's.
-                (Phase::Told, _) => {}
-                (Phase::Building | Phase::Idle | Phase::Running, _) => {
-                    sources.push(Source::Report(*id));
-                    fds.push(PollFd::new(&run.report, PollFlags::IN));
-                    if let Some(hand_out) = &run.hand_out {
-                        sources.push(Source::Resident(*id));
-                        fds.push(PollFd::new(hand_out, PollFlags::IN));
-                    }
-                }
-                (Phase::Dying { .. }, Some((init, _))) if !run.gone => {
-                    sources.push(Source::Init(*id));
-                    fds.push(PollFd::new(init, PollFlags::IN));
-                }
-                (Phase::Dying { .. }, _) => {
-                    if let Some(collector) = run.collecting.as_ref().and_then(Collecting::collector) {
-                        sources.push(Source::Waiting);
-                        fds.push(PollFd::new(collector, PollFlags::IN));
-                    }
-                }
+            for (source, fd) in watched(*id, run) {
+                sources.push(source);
+                fds.push(PollFd::new(fd, PollFlags::IN));
             }
         }
         let timeout = self.next_clock().and_then(|at| {
@@ -193,7 +178,10 @@ impl House {
         let next = |run: &Live| match run.phase {
             Phase::Dying { .. } => Some(run.next_look(now)),
             Phase::Running if watching => Some(run.deadline.min(now + watchdog::EVERY)),
-            Phase::Told | Phase::Building | Phase::Running => Some(run.deadline),
+            Phase::Between if watching => Some(run.deadline.min(now + watchdog::EVERY)),
+            Phase::Told | Phase::Building | Phase::Opening | Phase::Running | Phase::Between => {
+                Some(run.deadline)
+            }
             Phase::Idle => None,
         };
         self.runs.values().filter_map(next).chain(self.pools.iter().filter_map(Pool::next_clock)).min()
@@ -208,6 +196,9 @@ impl House {
             Source::Client(run) => self.hear_client(run),
             Source::Report(run) => self.hear_report(run),
             Source::Resident(run) => self.hear_resident(run),
+            Source::Asker(run) => self.hear_asker(run),
+            Source::Checkpoint(run, checkpoint) => self.hear_checkpoint(run, checkpoint),
+            Source::Copy(run) => self.hear_copy(run),
             Source::Init(run) => {
                 // An init ends only when everything in its process namespace has.
                 if let Some(run) = self.runs.get_mut(&run) {
@@ -245,7 +236,18 @@ impl House {
                         collect,
                         tries: 0,
                         is_cold: false,
+                        session: None,
                     });
+                }
+                Next::Serve
+            }
+            Ok(ToHelper::OpenSession { language, limits, idle, absolute })
+                if self.sessions.contains_key(&language) && fds.len() == 2 =>
+            {
+                let sheet = fds.split_off(1);
+                if let Some(socket) = fds.pop() {
+                    let terms = Terms { idle: bounded_time(idle), absolute: bounded_time(absolute) };
+                    self.take_in(Asked::for_session(socket, sheet, language, bounded(limits), terms));
                 }
                 Next::Serve
             }
@@ -259,7 +261,13 @@ impl House {
                 self.questions.extend(fds.into_iter().map(|socket| (question, socket)));
                 Next::Serve
             }
-            Ok(ToHelper::NewRun { .. } | ToHelper::Configure | ToHelper::Quiesce | ToHelper::WarmUp)
+            Ok(
+                ToHelper::NewRun { .. }
+                | ToHelper::OpenSession { .. }
+                | ToHelper::Configure
+                | ToHelper::Quiesce
+                | ToHelper::WarmUp,
+            )
             | Err(_) => Next::Stop,
         }
     }
@@ -310,4 +318,34 @@ impl House {
             self.tell_capacity(&socket);
         }
     }
+}
+
+/// What a run, or what waits for one, can be heard by.
+fn watched(id: u64, run: &Live) -> Vec<(Source, &OwnedFd)> {
+    let mut watched = Vec::new();
+    let is_dying = matches!(run.phase, Phase::Dying { .. });
+    if let Some(asked) = run.asked.as_ref().filter(|_| !is_dying) {
+        watched.push((Source::Client(id), &asked.socket));
+    }
+    match (run.phase, &run.init) {
+        // The stem's message comes before the init's.
+        (Phase::Told, _) => {}
+        (Phase::Building | Phase::Idle | Phase::Opening | Phase::Running | Phase::Between, _) => {
+            watched.push((Source::Report(id), &run.report));
+            watched.extend(run.hand_out.iter().map(|socket| (Source::Resident(id), socket)));
+        }
+        (Phase::Dying { .. }, Some((init, _))) if !run.gone => watched.push((Source::Init(id), init)),
+        (Phase::Dying { .. }, _) => {}
+    }
+    if let Some(session) = run.session.as_ref().filter(|_| !is_dying) {
+        // Until its files are collected nobody listens to a run that has ended.
+        let asker = session.run.as_ref().filter(|_| run.phase == Phase::Running);
+        watched.extend(asker.map(|asked| (Source::Asker(id), &asked.socket)));
+        let checkpoints = session.checkpoints();
+        watched.extend(checkpoints.map(|(number, socket)| (Source::Checkpoint(id, number), socket)));
+        watched.extend(session.copy().map(|socket| (Source::Copy(id), socket)));
+    }
+    let collector = run.collecting.as_ref().and_then(Collecting::collector);
+    watched.extend(collector.map(|collector| (Source::Waiting, collector)));
+    watched
 }

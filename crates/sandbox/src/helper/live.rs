@@ -8,6 +8,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::collecting::Collecting;
 use super::pool::Shape;
+use super::session::{Session, Terms};
 use super::stems::StemId;
 use crate::limits::Limits;
 use crate::wire::FromRun;
@@ -16,7 +17,7 @@ use crate::wire::FromRun;
 pub(super) const BACKUP: Duration = Duration::from_secs(5);
 
 /// How long a jail may take to stand; it takes some milliseconds.
-const BUILT_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const BUILT_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a killed jail may take to be empty before its slot is withdrawn.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
@@ -42,9 +43,32 @@ pub(super) struct Asked {
     pub(super) tries: u32,
     /// A resident has failed it: it gets an interpreter of its own.
     pub(super) is_cold: bool,
+    /// Where this is no run but a session; its only descriptor is the sheet.
+    pub(super) session: Option<Terms>,
 }
 
 impl Asked {
+    /// A session that is to be opened.
+    pub(super) fn for_session(
+        socket: OwnedFd,
+        sheet: Vec<OwnedFd>,
+        language: u16,
+        limits: Limits,
+        terms: Terms,
+    ) -> Self {
+        Self {
+            socket,
+            language,
+            warm: 0,
+            limits,
+            descriptors: sheet,
+            collect: None,
+            tries: 0,
+            is_cold: false,
+            session: Some(terms),
+        }
+    }
+
     /// Tells the client; one that is gone needs no answer.
     pub(super) fn tell(&self, message: FromRun) {
         if let Err(error) = send(self.socket.as_fd(), &message.pack(), &[]) {
@@ -73,8 +97,12 @@ pub(super) enum Phase {
     Building,
     /// Its interpreter waits behind every layer, and nobody has asked for it yet.
     Idle,
+    /// The interpreter has been told that it is a session's.
+    Opening,
     /// The jail stands, and the interpreter runs or will in a moment.
     Running,
+    /// The interpreter of a session waits for the next run.
+    Between,
     /// It has been killed and answered; its slot is waited for.
     Dying { since: Instant },
 }
@@ -91,8 +119,12 @@ pub(super) struct Live {
     pub(super) shape: Shape,
     /// What its jail was made with; a run may have more, but what waits may hold more than a run with less.
     pub(super) armed_bytes: u64,
-    /// A resident's socket, until it has put its run in place.
+    /// A resident's socket, until it has put its run in place; a session's, as long as it goes on.
     pub(super) hand_out: Option<OwnedFd>,
+    /// Whether its interpreter is one that waits for what it is to do.
+    is_resident: bool,
+    /// What a session that was opened has beside.
+    pub(super) session: Option<Session>,
     pub(super) phase: Phase,
     /// Whether it is to be killed as soon as its init exists.
     pub(super) doomed: bool,
@@ -128,6 +160,8 @@ impl Live {
     pub(super) fn new(made: Made) -> Self {
         let Made { asked, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch } = made;
         Self {
+            is_resident: hand_out.is_some(),
+            session: None,
             asked,
             asked_at: Instant::now(),
             slot,
@@ -149,25 +183,34 @@ impl Live {
         }
     }
 
+    /// The run that it serves: in a session the one that is under way, if there is one.
+    pub(super) fn serves(&self) -> Option<&Asked> {
+        match &self.session {
+            Some(session) => session.run.as_ref(),
+            None => self.asked.as_ref(),
+        }
+    }
+
     /// Tells the client, where there is one.
     pub(super) fn tell(&self, message: FromRun) {
-        if let Some(asked) = &self.asked {
+        if let Some(asked) = self.serves() {
             asked.tell(message);
         }
     }
 
     /// Whether it has begun before it died. Only to be asked when nobody can write any more.
     pub(super) fn has_begun(&self) -> bool {
-        if self.pool.is_some() {
-            return self.phase == Phase::Running;
+        if self.is_resident {
+            return matches!(self.phase, Phase::Running | Phase::Between);
         }
         let first = read_record(&self.report).map(|record| Report::unpack(&record));
         matches!(first, Some(Ok(Report::Begun | Report::Exited { .. })))
     }
 
-    /// Whether it is a resident that has not been given its run.
+    /// Whether it is a resident that has not been given its run, or its session's first.
     pub(super) fn is_waiting(&self) -> bool {
-        self.pool.is_some() && matches!(self.phase, Phase::Told | Phase::Building | Phase::Idle)
+        let is_early = matches!(self.phase, Phase::Told | Phase::Building | Phase::Idle | Phase::Opening);
+        self.is_resident && is_early
     }
 
     /// How much it may hold.
@@ -188,9 +231,13 @@ impl Live {
                 until
             }
             Phase::Dying { since } if !self.gone => since + EMPTY_WITHIN,
-            Phase::Dying { .. } | Phase::Told | Phase::Building | Phase::Idle | Phase::Running => {
-                now + LOOK_AGAIN
-            }
+            Phase::Dying { .. }
+            | Phase::Told
+            | Phase::Building
+            | Phase::Idle
+            | Phase::Opening
+            | Phase::Running
+            | Phase::Between => now + LOOK_AGAIN,
         }
     }
 
@@ -204,7 +251,8 @@ impl Live {
 
     /// Gives up the guest's ends of its pipes, which the init has by now.
     pub(super) fn drop_descriptors(&mut self) {
-        if let Some(asked) = &mut self.asked {
+        let run = self.session.as_mut().and_then(|session| session.run.as_mut());
+        for asked in self.asked.iter_mut().chain(run) {
             asked.descriptors.clear();
         }
     }

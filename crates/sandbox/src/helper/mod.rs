@@ -16,6 +16,7 @@ mod ids;
 mod live;
 mod pool;
 mod scratch;
+mod session;
 mod starting;
 mod stem_link;
 mod stems;

@@ -12,7 +12,7 @@ use execgate_forkpoint::wire::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::house::House;
-use super::live::{Asked, BACKUP, Live, Made, Phase};
+use super::live::{Asked, BACKUP, BUILT_WITHIN, Live, Made, Phase};
 use super::scratch;
 use super::stem_link::{Identity, StemLink};
 use super::stems::StemId;
@@ -118,16 +118,20 @@ impl House {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         let scratch = scratch::make(limits, self.map.guest_outside(number)).at(Step::Scratch)?;
         let (report, report_write) = pipe_with(PipeFlags::CLOEXEC).at(Step::ReportPipe)?;
-        let sockets = pool.map(|_| pair()).transpose().at(Step::ReportPipe)?;
+        let is_session = order.asked.as_ref().is_some_and(|asked| asked.session.is_some());
+        let is_resident = pool.is_some() || is_session;
+        let sockets = is_resident.then(pair).transpose().at(Step::ReportPipe)?;
+        let language = order.asked.as_ref().map_or(0, |asked| asked.language);
         let language = match pool {
             Some(pool) => self.pools[pool].program(),
-            None => order.asked.as_ref().map_or(0, |asked| asked.language),
+            None if is_session => self.sessions.get(&language).copied().unwrap_or(u16::MAX),
+            None => language,
         };
         let is_awaited = order.asked.is_some();
         let spawn = Spawn { is_awaited, ..self.spawn(run, number, language, limits) };
         let shape = self.shape(limits);
         let cgroups = self.cgroups.arm(slot, limits).at(Step::ArmCgroup)?;
-        let own = order.asked.iter().filter(|_| pool.is_none()).flat_map(|asked| &asked.descriptors);
+        let own = order.asked.iter().filter(|_| !is_resident).flat_map(|asked| &asked.descriptors);
         let descriptors: Vec<BorrowedFd<'_>> = own
             .map(OwnedFd::as_fd)
             .chain(sockets.iter().map(|(_, theirs)| theirs.as_fd()))
@@ -223,6 +227,9 @@ impl House {
     /// A resident waits, or has died. It says one thing before it has its run.
     pub(super) fn hear_resident(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
+        if live.session.is_some() {
+            return self.hear_interpreter(run);
+        }
         let Some(socket) = &live.hand_out else { return };
         let message = match receive(socket) {
             Ok(Received::Nothing) => return,
@@ -244,6 +251,11 @@ impl House {
                 if live.asked.is_some() {
                     self.hand_over(run);
                 }
+            }
+            (Phase::Opening, Some(FromResident::Waiting)) => self.opened(run),
+            (Phase::Opening, Some(FromResident::Failed { step, errno })) => {
+                live.tell(FromRun::NotStarted { step, errno });
+                self.kill(run);
             }
             _ => self.lose_resident(run),
         }
@@ -302,7 +314,13 @@ impl House {
         let Some(live) = self.runs.get_mut(&run) else { return };
         let (Some(asked), Some(socket)) = (&live.asked, &live.hand_out) else { return };
         let descriptors: Vec<BorrowedFd<'_>> = asked.descriptors.iter().map(OwnedFd::as_fd).collect();
-        match send(socket, &ToResident::Run.pack(), &descriptors) {
+        let is_session = asked.session.is_some();
+        let order = if is_session { ToResident::Open } else { ToResident::Run };
+        match send(socket, &order.pack(), &descriptors) {
+            Ok(()) if is_session => {
+                live.phase = Phase::Opening;
+                live.deadline = Instant::now() + BUILT_WITHIN;
+            }
             Ok(()) => self.begun(run),
             // It has died, and its run has not begun.
             Err(_) => self.discard(run),
@@ -314,8 +332,14 @@ impl House {
         let Some(live) = self.runs.get_mut(&run) else { return };
         let asked = live.asked.take();
         self.kill(run);
-        if let Some(asked) = asked {
-            self.again_cold(asked);
+        match asked {
+            // The one that it had was its own already.
+            Some(asked) if asked.is_cold => {
+                let (step, errno) = (Step::AwaitRun, libc::ECHILD);
+                asked.tell(FromRun::NotStarted { step, errno });
+            }
+            Some(asked) => self.again_cold(asked),
+            None => {}
         }
     }
 
@@ -328,7 +352,7 @@ impl House {
         let Some(live) = self.runs.get_mut(&run) else { return };
         live.phase = Phase::Running;
         live.drop_descriptors();
-        if let Some(asked) = &live.asked {
+        if let Some(asked) = live.serves() {
             live.deadline = Instant::now() + asked.limits.wall + BACKUP;
         }
         live.tell(FromRun::Started);

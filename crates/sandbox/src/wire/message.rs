@@ -15,6 +15,8 @@ pub(crate) enum ToHelper {
     /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
     /// which ones and the memory file for them.
     NewRun { language: u16, warm: u16, limits: Limits },
+    /// With the session's socket, and the sheet of the files that are there from its start.
+    OpenSession { language: u16, limits: Limits, idle: Duration, absolute: Duration },
     /// With a socket that is answered by `Capacity` when nothing runs any more.
     Quiesce,
     /// With a socket that is answered by `Capacity` when as many interpreters wait as are wanted.
@@ -36,12 +38,61 @@ pub(crate) enum FromHelper {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ToRun {
     Kill,
+    /// It has told its end; its session goes on.
+    Finish,
 }
 
-/// Helper to client, on a run's socket.
+/// Client to helper, on a session's socket. One thing at a time: a run has ended before the next question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToSession {
+    /// With what a run comes with.
+    Run { wall: Duration },
+    /// Answered by `Checkpointed` or `Refused`.
+    Checkpoint,
+    /// Answered by `Done` or `Refused`.
+    Restore { checkpoint: u32 },
+    /// Answered by `Done`.
+    Drop { checkpoint: u32 },
+    /// Answered by `Ended`.
+    Close,
+}
+
+/// Helper to client, on the socket of a session that was opened; what comes before that is a [`FromRun`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromSession {
+    Checkpointed {
+        checkpoint: u32,
+    },
+    Done,
+    /// It could not be copied.
+    Refused {
+        errno: i32,
+    },
+    /// Everything in it is being killed.
+    Ended {
+        over: Over,
+    },
+}
+
+/// Why the helper has ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The client wanted it.
+    Closed,
+    /// No run came for too long.
+    Idle,
+    /// Its time is over.
+    Expired,
+    /// A run did not leave it usable; its verdict says more.
+    Run,
+    /// Its interpreter ended between two runs, or said what none says.
+    Died,
+}
+
+/// Helper to client, on a run's socket, and on a session's until that is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FromRun {
-    /// The jail stands and the interpreter is next; the clock starts.
+    /// The jail stands and the interpreter is next; the clock starts. Of a session: it waits for its first run.
     Started,
     /// It is being killed, and this is what was counted.
     Ended { end: End, counters: Counters },
@@ -62,6 +113,8 @@ pub(crate) enum End {
     Killed,
     /// Its init ended without a report.
     Lost,
+    /// It has told its end, and its interpreter waits for the session's next run.
+    Kept,
 }
 
 /// What was counted for one run.
@@ -74,8 +127,16 @@ pub(crate) struct Counters {
     pub(crate) memory_peak: Option<u64>,
 }
 
+fn put_time(to: Writer, time: Duration) -> Writer {
+    to.u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn take_time(from: &mut Reader<'_>) -> Result<Duration, Malformed> {
+    Ok(Duration::from_millis(from.u64()?))
+}
+
 fn put_limits(to: Writer, limits: &Limits) -> Writer {
-    to.u64(u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX))
+    put_time(to, limits.wall)
         .u64(limits.memory_bytes)
         .u32(limits.processes)
         .u64(limits.disk_bytes)
@@ -88,7 +149,7 @@ fn put_limits(to: Writer, limits: &Limits) -> Writer {
 
 fn take_limits(from: &mut Reader<'_>) -> Result<Limits, Malformed> {
     Ok(Limits {
-        wall: Duration::from_millis(from.u64()?),
+        wall: take_time(from)?,
         memory_bytes: from.u64()?,
         processes: from.u32()?,
         disk_bytes: from.u64()?,
@@ -109,6 +170,9 @@ impl Message for ToHelper {
             }
             Self::Quiesce => Writer::new(3),
             Self::WarmUp => Writer::new(4),
+            Self::OpenSession { language, limits, idle, absolute } => {
+                put_time(put_time(put_limits(Writer::new(5).u16(*language), limits), *idle), *absolute)
+            }
         }
         .finish()
     }
@@ -122,6 +186,12 @@ impl Message for ToHelper {
             }
             3 => Ok(Self::Quiesce),
             4 => Ok(Self::WarmUp),
+            5 => Ok(Self::OpenSession {
+                language: from.u16()?,
+                limits: take_limits(&mut from)?,
+                idle: take_time(&mut from)?,
+                absolute: take_time(&mut from)?,
+            }),
             _ => Err(Malformed),
         }
     }
@@ -150,11 +220,82 @@ impl Message for FromHelper {
 
 impl Message for ToRun {
     fn pack(&self) -> [u8; PACKET_BYTES] {
-        Writer::new(1).finish()
+        match self {
+            Self::Kill => Writer::new(1),
+            Self::Finish => Writer::new(2),
+        }
+        .finish()
     }
 
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
-        if Reader::new(packet).u8()? == 1 { Ok(Self::Kill) } else { Err(Malformed) }
+        match Reader::new(packet).u8()? {
+            1 => Ok(Self::Kill),
+            2 => Ok(Self::Finish),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for ToSession {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Run { wall } => put_time(Writer::new(1), *wall),
+            Self::Checkpoint => Writer::new(2),
+            Self::Restore { checkpoint } => Writer::new(3).u32(*checkpoint),
+            Self::Drop { checkpoint } => Writer::new(4).u32(*checkpoint),
+            Self::Close => Writer::new(5),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Run { wall: take_time(&mut from)? }),
+            2 => Ok(Self::Checkpoint),
+            3 => Ok(Self::Restore { checkpoint: from.u32()? }),
+            4 => Ok(Self::Drop { checkpoint: from.u32()? }),
+            5 => Ok(Self::Close),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Message for FromSession {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Checkpointed { checkpoint } => Writer::new(1).u32(*checkpoint),
+            Self::Done => Writer::new(2),
+            Self::Refused { errno } => Writer::new(3).i32(*errno),
+            Self::Ended { over } => Writer::new(4).u8(match over {
+                Over::Closed => 1,
+                Over::Idle => 2,
+                Over::Expired => 3,
+                Over::Run => 4,
+                Over::Died => 5,
+            }),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Checkpointed { checkpoint: from.u32()? }),
+            2 => Ok(Self::Done),
+            3 => Ok(Self::Refused { errno: from.i32()? }),
+            4 => Ok(Self::Ended {
+                over: match from.u8()? {
+                    1 => Over::Closed,
+                    2 => Over::Idle,
+                    3 => Over::Expired,
+                    4 => Over::Run,
+                    5 => Over::Died,
+                    _ => return Err(Malformed),
+                },
+            }),
+            _ => Err(Malformed),
+        }
     }
 }
 
@@ -167,6 +308,7 @@ impl Message for FromRun {
                     End::Exited { status } => (1, *status),
                     End::Killed => (2, 0),
                     End::Lost => (3, 0),
+                    End::Kept => (4, 0),
                 };
                 let to = Writer::new(2).u8(kind).i32(status).u64(counters.oom_kills);
                 to.u64(counters.process_limit_hits)
@@ -191,6 +333,7 @@ impl Message for FromRun {
                     1 => End::Exited { status },
                     2 => End::Killed,
                     3 => End::Lost,
+                    4 => End::Kept,
                     _ => return Err(Malformed),
                 };
                 let counters = Counters {
@@ -229,7 +372,21 @@ mod tests {
         comes_back(ToHelper::Quiesce);
         comes_back(ToHelper::WarmUp);
         comes_back(FromHelper::Capacity { usable: 3, quarantined: 1 });
+        let (idle, absolute) = (Duration::from_secs(8), Duration::from_millis(9));
+        comes_back(ToHelper::OpenSession { language: 7, limits: Limits::default(), idle, absolute });
         comes_back(ToRun::Kill);
+        comes_back(ToRun::Finish);
+        comes_back(ToSession::Run { wall: Duration::from_millis(1) });
+        comes_back(ToSession::Checkpoint);
+        comes_back(ToSession::Restore { checkpoint: 2 });
+        comes_back(ToSession::Drop { checkpoint: 3 });
+        comes_back(ToSession::Close);
+        comes_back(FromSession::Checkpointed { checkpoint: 4 });
+        comes_back(FromSession::Done);
+        comes_back(FromSession::Refused { errno: 5 });
+        for over in [Over::Closed, Over::Idle, Over::Expired, Over::Run, Over::Died] {
+            comes_back(FromSession::Ended { over });
+        }
         let counters = Counters {
             oom_kills: u64::MAX,
             process_limit_hits: 2,
@@ -237,7 +394,7 @@ mod tests {
             cpu_us: Some(3),
             memory_peak: None,
         };
-        for end in [End::Exited { status: -1 }, End::Killed, End::Lost] {
+        for end in [End::Exited { status: -1 }, End::Killed, End::Lost, End::Kept] {
             comes_back(FromRun::Ended { end, counters });
         }
         comes_back(FromRun::Started);
@@ -256,7 +413,12 @@ mod tests {
         }));
         comes_back(FromStem::SpawnFailed { run: 9, step: Step::CloneInit, errno: 11 });
         comes_back(ToResident::Run);
+        comes_back(ToResident::Open);
+        comes_back(ToResident::Checkpoint);
+        comes_back(ToResident::Restore { number: 6 });
         comes_back(FromResident::Waiting);
+        comes_back(FromResident::Taken);
+        comes_back(FromResident::Exited { number: 7, status: -1 });
         comes_back(Report::Begun);
         comes_back(Report::Exited { status: 256, cpu_us: 1, peak_kib: 2 });
     }

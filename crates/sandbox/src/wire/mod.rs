@@ -6,6 +6,6 @@ mod message;
 mod parcel;
 mod sheet;
 
-pub(crate) use message::{Counters, End, FromHelper, FromRun, ToHelper, ToRun};
+pub(crate) use message::{Counters, End, FromHelper, FromRun, FromSession, Over, ToHelper, ToRun, ToSession};
 pub(crate) use parcel::{read_files, write_end, write_file};
 pub(crate) use sheet::write_sheet;

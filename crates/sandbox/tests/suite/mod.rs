@@ -2,8 +2,10 @@
 
 mod attack;
 mod census;
+mod checkpoints;
 mod escape;
 mod files;
+mod hostile_sessions;
 mod isolation;
 mod javascript;
 mod leaks;
@@ -15,5 +17,6 @@ mod python;
 mod r;
 mod refusals;
 mod rich;
+mod sessions;
 mod tiers;
 mod world;

@@ -1,10 +1,10 @@
-//! Reading a language's TOML. The words `{runner}`, `{warm}` and `{later}` in its argv and environment stand for its
-//! scripts.
+//! Reading a language's TOML. The words `{runner}`, `{warm}`, `{session}` and `{later}` in its argv and environment stand
+//! for its scripts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use execgate_sandbox::{Language, Source, VerdictBy, Warm};
+use execgate_sandbox::{Language, SessionStart, Source, VerdictBy, Warm};
 use serde::Deserialize;
 
 /// The scripts of a language.
@@ -14,6 +14,8 @@ pub(super) struct Scripts {
     pub(super) runner: &'static str,
     /// What an interpreter starts with that is there before its run, if that is something else.
     pub(super) warm: &'static str,
+    /// What runs one code after the other in a session, if it is apart.
+    pub(super) session: &'static str,
     /// What the runner needs in some runs only, if it is apart.
     pub(super) later: &'static str,
     /// Code that prints `{"version", "packages"}` of the language as a guest finds it.
@@ -26,6 +28,7 @@ impl Scripts {
         match part {
             "{runner}" => self.runner.to_owned(),
             "{warm}" => self.warm.to_owned(),
+            "{session}" => self.session.to_owned(),
             "{later}" => self.later.to_owned(),
             other => other.to_owned(),
         }
@@ -53,6 +56,9 @@ struct Written {
     /// Those of others, for code that mentions what they hold.
     #[serde(default)]
     suited: Vec<Suited>,
+    /// Those of one that serves a session and was not there before.
+    #[serde(default)]
+    session: Option<SessionStart>,
     #[serde(default)]
     env: Vec<(String, String)>,
     source: Source,
@@ -141,6 +147,10 @@ impl Definition {
                     Warm::Wait(rest) => Warm::Wait(started(rest)),
                 })
                 .collect(),
+            session: self.written.session.as_ref().map(|session| SessionStart {
+                argv: started(&session.argv),
+                checkpoints: session.checkpoints,
+            }),
             env: self
                 .written
                 .env

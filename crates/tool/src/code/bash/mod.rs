@@ -8,6 +8,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     Scripts {
         runner: include_str!("runner.sh"),
         warm: include_str!("warm.sh"),
+        session: "",
         later: "",
         about: include_str!("about.sh"),
     },

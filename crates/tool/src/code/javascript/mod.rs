@@ -5,5 +5,11 @@ use super::definition::Scripts;
 /// The TOML, the runner script, and the code that tells version and packages.
 pub(super) const DEFINITION: (&str, Scripts) = (
     include_str!("language.toml"),
-    Scripts { runner: include_str!("runner.js"), warm: "", later: "", about: include_str!("about.js") },
+    Scripts {
+        runner: include_str!("runner.js"),
+        warm: "",
+        session: "",
+        later: "",
+        about: include_str!("about.js"),
+    },
 );

@@ -9,6 +9,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     Scripts {
         runner: include_str!("runner.py"),
         warm: include_str!("warm.py"),
+        session: include_str!("session.py"),
         later: concat!(include_str!("later.py"), "\x0c", include_str!("rich.py")),
         about: include_str!("about.py"),
     },

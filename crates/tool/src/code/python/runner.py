@@ -4,15 +4,16 @@
 # The first argument has words about the run, the rest is the caller's. The work of `site` (-S) is done here.
 import builtins, posix, sys, _ast, _sitebuiltins, _thread
 
-# An interpreter that waits runs a sample this way, into nothing, and goes on.
+# An interpreter that waits runs a sample this way, into nothing, and goes on. So does one of a session.
 code_fd, frames_fd, end_process = globals().get("sample") or (3, 4, posix._exit)
+session = globals().get("session")
 text_max = (1 << 20) + 4
-name, result = "<code>", "<value>"
+name, result = "<code-%d>" % session["number"] if session else "<code>", "<value>"
 first_pid = posix.getpid()
 posix.set_inheritable(frames_fd, False)
 source = b"".join(iter(lambda: posix.read(code_fd, 1 << 16), b""))
 posix.close(code_fd)
-module = type(sys)("__main__")
+module = session["main"] if session else type(sys)("__main__")
 scope = module.__dict__
 scope["__builtins__"] = __builtins__
 scope["__file__"] = name
@@ -61,12 +62,20 @@ def tell(kind, *texts):
         pass
 
 
+if session and session["rich"]:
+    # Nothing of an earlier run is told by this one.
+    session["rich"]["is_first"] = lambda: False
 if "rich" in words:
     rich = {**globals()}
+    if session:
+        # What libraries were given stays theirs.
+        sys.meta_path[:] = [one for one in sys.meta_path if type(one) is not session["rich"].get("Changes")]
+        session["rich"].update(rich)
+        rich = session["rich"]
     exec(script(1), rich)
     tell = rich["tell"]
 if "stdin" not in words:
-    builtins.input = lambda prompt="", /: later("no_input")
+    builtins.input = no_input = lambda prompt="", /: later("no_input")
 
 version = "%d.%d" % sys.version_info[:2]
 packages = (
@@ -75,10 +84,11 @@ packages = (
     f"{sys.prefix}/lib/python{version}/dist-packages",
     f"{sys.prefix}/lib/python{version}/site-packages",
 )
-sys.path[:] = ["", *sys.path, *filter(is_there, packages)]
-for ending in ("exit", "quit"):
-    setattr(builtins, ending, _sitebuiltins.Quitter(ending, "Ctrl-D (i.e. EOF)"))
-builtins.help = _sitebuiltins._Helper()
+if not session or session["number"] == 1:
+    sys.path[:] = ["", *sys.path, *filter(is_there, packages)]
+    for ending in ("exit", "quit"):
+        setattr(builtins, ending, _sitebuiltins.Quitter(ending, "Ctrl-D (i.e. EOF)"))
+    builtins.help = _sitebuiltins._Helper()
 
 
 def find_spec(wanted, path=None, target=None):
@@ -101,9 +111,11 @@ def flush():
 def settled(code):
     if rich:
         rich["end"]()
-    if _thread._count() or "atexit" in sys.modules and sys.modules["atexit"]._ncallbacks():
+    if not session and (_thread._count() or "atexit" in sys.modules and sys.modules["atexit"]._ncallbacks()):
         code = later("settled", code)
     flush()
+    if session:
+        session["hush"]()
     return code
 
 
@@ -150,7 +162,12 @@ try:
     if rich and text is not None:
         rich["show_result"](value, text)
 except SystemExit as error:
-    end_process(settled(later("status", error)))
+    code = later("status", error)
+    if not session:
+        end_process(settled(code))
+    # As in a notebook: nobody is asked to end.
+    settled(code)
+    leave(code, *(3, "SystemExit", str(code), "") if code else (2,))
 except BaseException as error:
     try:
         told = later("show", error)

@@ -1,9 +1,11 @@
 # An interpreter that is forked for each run. It imports what code asks for most, so that nobody waits for that; every
-# fork runs the runner, which was compiled once, as an interpreter of its own would. The first argument is the runner, others
-# are modules that only some code needs.
+# fork runs the runner, which was compiled once, as an interpreter of its own would. The first argument is the runner, the
+# second what serves a session, others are modules that only some code needs; a dash says that this one was started for a
+# session alone.
 import _imp, builtins, gc, posix, sys
 
 bare = set(sys.modules)
+session, is_alone = sys.argv[2], sys.argv[3:] == ["-"]
 
 # Loaded by its descriptor, and known by no name afterwards.
 forkpoint = _imp.create_dynamic(type(sys.implementation)(name="forkpoint", origin="/proc/self/fd/4"))
@@ -33,7 +35,7 @@ import threading
 os.register_at_fork = register
 sys.path += [f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages"]
 sys.path += [f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site")]
-for name in wanted.split() + sys.argv[2:]:
+for name in () if is_alone else wanted.split() + sys.argv[3:]:
     try:
         __import__(name)
     except ImportError:
@@ -60,7 +62,9 @@ def make_streams():
     # For what a run's descriptors are: a memory file, and pipes. To make them anew for each run would cost more than
     # all else that is done for it.
     null = [posix.dup(fd) for fd in range(3)]
-    (reads, writes), empty = posix.pipe(), posix.memfd_create("stdin")
+    reads, writes = posix.pipe()
+    # A session makes its standard input anew for each run. It is in its jail already, where memory files may be forbidden.
+    empty = posix.dup(0) if is_alone else posix.memfd_create("stdin")
     for fd, kind in enumerate((empty, writes, writes)):
         posix.dup2(kind, fd)
     renew_stdin()
@@ -120,12 +124,13 @@ def try_out():
 import _io
 
 make_streams()
-# What is made at the first run of all is made once, and here.
-try_out()
+if not is_alone:
+    # What is made at the first run of all is made once, and here.
+    try_out()
 numpy = sys.modules.get("numpy")
 gc.collect()
 gc.freeze()
-inherited = forkpoint.serve()
+inherited = -5 if is_alone else forkpoint.serve()
 # From here on it is a guest's, whose run may be there already.
 for hook in hooks:
     register(after_in_child=hook)
@@ -138,7 +143,7 @@ if inherited > 0:
         try_out()
     gc.collect()
 arguments = forkpoint.take(abs(inherited))
-if posix.fstat(0).st_mode & 0o170000 != 0o100000:
+if arguments and posix.fstat(0).st_mode & 0o170000 != 0o100000:
     # No memory file: the caller's own.
     renew_stdin()
 # A file of the run's own goes before a module of that name, as it does where nothing was imported before.
@@ -147,5 +152,7 @@ for file in posix.listdir("."):
     if own not in bare:
         for name in [name for name in sys.modules if name == own or name.startswith(f"{own}.")]:
             del sys.modules[name]
+if not arguments:
+    exec(compile(session, "<string>", "exec"))
 sys.argv += [argument.decode("utf-8", "surrogateescape") for argument in arguments]
 run()
