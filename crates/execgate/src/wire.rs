@@ -20,7 +20,9 @@ use execgate_payment::{Free, Rails};
 use execgate_policy::PolicySet;
 use execgate_receipt::{Gateway, SigningKey, digest_json};
 use execgate_sandbox::image::{Image, Progress, Recipe};
-use execgate_sandbox::{Config as SandboxConfig, HelperLink, ImageRoot, Sandbox, Tier, TierChoice};
+use execgate_sandbox::{
+    Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Sandbox, Tier, TierChoice,
+};
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, builtin, code};
 use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo};
@@ -83,6 +85,8 @@ pub(crate) struct Jail {
     pub(crate) slots: usize,
     /// How many interpreters of a language may wait.
     pub(crate) residents: usize,
+    /// What egress needs, where runs may have it.
+    pub(crate) egress: Option<EgressMeans>,
 }
 
 impl Jail {
@@ -95,6 +99,7 @@ impl Jail {
             residents: self.residents,
             tier,
             id_block,
+            egress: self.egress,
         };
         let sandbox = Sandbox::start(self.helper, config).context("the sandbox could not be started")?;
         Ok(Arc::new(sandbox))
@@ -106,19 +111,22 @@ impl Jail {
 pub(crate) fn jails(settings: &Settings) -> anyhow::Result<Vec<Jail>> {
     let spawn = || execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started");
     let residents = settings.residents;
+    let egress = || settings.outward.means.clone();
     let default = Jail {
         name: String::new(),
         helper: spawn()?,
         image: image(settings)?,
         slots: settings.slots,
         residents,
+        egress: egress(),
     };
     let mut jails = vec![default];
     for profile in &settings.profiles {
         let image = Image::open(&settings.image_cache, &profile.image)
             .with_context(|| format!("failed to open the image of the profile `{}`", profile.name))?;
         let slots = profile.slots.unwrap_or(settings.slots);
-        jails.push(Jail { name: profile.name.clone(), helper: spawn()?, image, slots, residents });
+        let (name, helper, egress) = (profile.name.clone(), spawn()?, egress());
+        jails.push(Jail { name, helper, image, slots, residents, egress });
     }
     Ok(jails)
 }
@@ -211,7 +219,8 @@ pub(crate) fn gate(
     let mut tools: Vec<Box<dyn Tool>> = builtin::all();
     if let Some(profiles) = &profiles {
         for language in profiles.languages() {
-            tools.push(Box::new(Interpreter::new(language, profiles.clone())));
+            let interpreter = Interpreter::new(language, profiles.clone());
+            tools.push(Box::new(interpreter.with_network(settings.outward.network.clone())));
         }
     }
     let rules = json!({"allowed_actions": settings.allowed_actions});

@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         tier: TierChoice::Exactly(Tier::Jail),
         residents: RESIDENTS,
         id_block: 0,
+        egress: None,
     };
     let sandbox = Sandbox::start(helper, config).unwrap();
     let mut turn = 0;

@@ -1,6 +1,7 @@
 //! What the operator decides once: image, languages, slots, tier. Never read from the environment here.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -31,9 +32,24 @@ pub struct Config {
     /// have a [`Language::warm`].
     #[serde(default)]
     pub residents: usize,
+    /// Whether runs may have [`crate::Network::Egress`]; without it, nothing of a sandbox has the host's network.
+    #[serde(default)]
+    pub egress: Option<EgressMeans>,
     /// Which block of user ids the guests have; two sandboxes that live at the same time need two.
     #[serde(default)]
     pub id_block: u8,
+}
+
+/// What egress needs of the host, beside its network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressMeans {
+    /// The name servers that are asked; those of the host's `/etc/resolv.conf` where none is named.
+    #[serde(default)]
+    pub name_servers: Vec<IpAddr>,
+    /// Whether rules may open private addresses. Without it [`crate::EgressRules::allow_private`] opens none.
+    #[serde(default)]
+    pub allow_private: bool,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Tier;
+use crate::network::Network;
 
 /// What held a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +27,44 @@ pub struct Enforced {
     pub seccomp_rules: u32,
     /// The Landlock version in force.
     pub landlock_abi: u32,
-    /// The namespaces that no two runs share at a time; all but the network's are new for each run.
+    /// The namespaces that no two runs share at a time; all are new for each run,
+    /// but for the network's of one without a network.
     pub namespaces: Vec<String>,
-    /// The network profile.
+    /// The network profile: `none`, `loopback` or `egress`.
     pub network: String,
     /// The digest of the image.
     pub image: String,
+}
+
+/// What a receipt says of a system-call filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Calls {
+    pub(crate) sha256: String,
+    pub(crate) rules: u32,
+}
+
+/// What holds the runs of a sandbox, whichever network they have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Guarded {
+    /// A run without a network.
+    pub(crate) enforced: Enforced,
+    /// The filter of one that has one.
+    pub(crate) networked: Calls,
+}
+
+impl Guarded {
+    /// What holds a run with this network.
+    pub(crate) fn of(&self, network: &Network) -> Enforced {
+        let enforced = Enforced { network: network.name().to_owned(), ..self.enforced.clone() };
+        match network {
+            Network::None => enforced,
+            Network::Loopback | Network::Egress(_) => Enforced {
+                seccomp_sha256: self.networked.sha256.clone(),
+                seccomp_rules: self.networked.rules,
+                ..enforced
+            },
+        }
+    }
 }

@@ -64,6 +64,9 @@ pub enum RunError {
     /// The patterns of the files to bring back are wrong.
     #[error("`{0}` is no pattern of file names")]
     Pattern(String),
+    /// The sandbox was started without egress.
+    #[error("this sandbox has no egress")]
+    NoEgress,
     /// A pipe or socket for the run could not be made.
     #[error("failed to make the pipes of the run")]
     Pipes(#[source] io::Error),

@@ -7,7 +7,8 @@ use std::os::fd::AsFd as _;
 use std::str;
 
 use execgate_forkpoint::wire::{
-    FromResident, FromStem, Message, Report, Sheet, ToResident, ToStem, text_memfd, text_of,
+    FromProxy, FromResident, FromStem, Message, Report, Sheet, ToProxy, ToResident, ToStem, text_memfd,
+    text_of,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -15,11 +16,12 @@ use crate::files::{Collect, CollectedFile, NotCollected, PlacedFile};
 use crate::helper::wants;
 use crate::image::packages::{DebianPackage, NodePackage, PythonPackage, RPackage};
 use crate::wire::{
-    FromHelper, FromRun, FromSession, ToHelper, ToRun, ToSession, read_files, write_end, write_file,
-    write_sheet,
+    FromBroker, FromHelper, FromRun, FromSession, ToBroker, ToHelper, ToRun, ToSession, read_files,
+    write_end, write_file, write_sheet,
 };
 
 pub use crate::client::fuzz::frames;
+pub use crate::egress::fuzz::{client_hello, dns_answer, network_report, proxy_head};
 pub use crate::image::fuzz::{alternatives, dpkg_status, image_manifest};
 
 /// The bounds under which parcels are read here.
@@ -37,6 +39,10 @@ pub fn messages(bytes: &[u8]) {
     comes_back::<FromSession>(bytes);
     comes_back::<ToResident>(bytes);
     comes_back::<FromResident>(bytes);
+    comes_back::<ToBroker>(bytes);
+    comes_back::<FromBroker>(bytes);
+    comes_back::<ToProxy>(bytes);
+    comes_back::<FromProxy>(bytes);
     comes_back::<ToStem>(bytes);
     comes_back::<FromStem>(bytes);
     comes_back::<Report>(bytes);

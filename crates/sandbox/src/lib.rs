@@ -47,6 +47,7 @@
 mod cgroup;
 mod client;
 mod config;
+mod egress;
 mod enforced;
 mod error;
 mod files;
@@ -55,6 +56,7 @@ pub mod fuzz;
 mod helper;
 pub mod image;
 mod limits;
+mod network;
 mod outcome;
 mod probe;
 mod request;
@@ -64,13 +66,17 @@ mod stem;
 mod wire;
 
 pub use client::{Checkpoint, HelperLink, Sandbox, Session, Slot, spawn_helper, spawn_helper_of};
-pub use config::{Config, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy, Warm};
+pub use config::{
+    Config, EgressMeans, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy, Warm,
+};
+pub use egress::{BadRule, Decision, Egress, EgressRules, NetworkReport, Outcome};
 pub use enforced::Enforced;
 pub use error::{RunError, SandboxError};
 pub use execgate_forkpoint::jail::Step;
 pub use files::{BadPath, Collect, CollectedFile, NotCollected, PlacedFile};
 pub use helper::{HELPER_ARGUMENT, helper_main};
 pub use limits::Limits;
+pub use network::Network;
 pub use outcome::{Exception, LimitKind, Run, Usage, Verdict};
 pub use probe::{Check, Report, TierReport, probe};
 pub use request::{Cancel, Keep, Request, Sink, Stdin, Stream};

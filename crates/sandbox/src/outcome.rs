@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::egress::NetworkReport;
 use crate::enforced::Enforced;
 use crate::files::CollectedFile;
 
@@ -27,6 +28,8 @@ pub struct Run {
     pub files: Vec<CollectedFile>,
     /// What it used.
     pub usage: Usage,
+    /// What its proxy has decided, where it had one.
+    pub network: Option<NetworkReport>,
     /// What held it.
     pub enforced: Enforced,
 }

@@ -7,7 +7,7 @@ use execgate_forkpoint::sys;
 use serde::Serialize;
 
 use crate::client::{Sandbox, spawn_helper};
-use crate::config::{Config, ImageRoot, Tier, TierChoice};
+use crate::config::{Config, EgressMeans, ImageRoot, Tier, TierChoice};
 use crate::enforced::Enforced;
 use crate::error::SandboxError;
 
@@ -59,13 +59,20 @@ pub fn probe(scratch: &Path) -> Report {
     let tiers: Vec<_> = [Tier::Jail, Tier::JailNoCgroup, Tier::JailSingleUid]
         .into_iter()
         .map(|tier| {
-            match skeleton(scratch).map_err(|error| error.to_string()).and_then(|root| build(tier, root)) {
+            match skeleton(scratch)
+                .map_err(|error| error.to_string())
+                .and_then(|root| build(tier, root, None))
+            {
                 Ok(enforced) => TierReport { tier, enforced: Some(enforced), refusal: None },
                 Err(refusal) => TierReport { tier, enforced: None, refusal: Some(refusal) },
             }
         })
         .collect();
-    Report { checks: checks(&tiers), tiers }
+    let mut checks = checks(&tiers);
+    if let Some(report) = tiers.iter().find(|report| report.enforced.is_some()) {
+        checks.push(network(report.tier, scratch));
+    }
+    Report { checks, tiers }
 }
 
 /// The folders that a jail needs to be mounted on.
@@ -77,10 +84,10 @@ fn skeleton(scratch: &Path) -> std::io::Result<PathBuf> {
     Ok(root)
 }
 
-fn build(tier: Tier, root: PathBuf) -> Result<Enforced, String> {
+fn build(tier: Tier, root: PathBuf, egress: Option<EgressMeans>) -> Result<Enforced, String> {
     let image = ImageRoot { path: root, digest: String::new() };
     let tier = TierChoice::Exactly(tier);
-    let config = Config { image, languages: Vec::new(), slots: 1, tier, residents: 0, id_block: 0 };
+    let config = Config { image, languages: Vec::new(), slots: 1, tier, residents: 0, id_block: 0, egress };
     let started = spawn_helper().and_then(|link| Sandbox::start(link, config));
     match started {
         Ok(sandbox) => Ok(sandbox.enforced()),
@@ -91,6 +98,16 @@ fn build(tier: Tier, root: PathBuf) -> Result<Enforced, String> {
             Err(format!("{error}{cause}"))
         }
     }
+}
+
+/// Which networks runs can have. What a loopback needs, every jail needs; egress needs a process in the host's network.
+fn network(tier: Tier, scratch: &Path) -> Check {
+    let root = skeleton(scratch).map_err(|error| error.to_string());
+    let detail = match root.and_then(|root| build(tier, root, Some(EgressMeans::default()))) {
+        Ok(_) => "none, loopback, egress".to_owned(),
+        Err(why) => format!("none, loopback; not egress: {why}"),
+    };
+    Check { name: "network", ok: true, detail, mend: None }
 }
 
 fn checks(tiers: &[TierReport]) -> Vec<Check> {

@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::files::{Collect, PlacedFile};
 use crate::limits::Limits;
+use crate::network::Network;
 
 /// What to run.
 pub struct Request {
@@ -33,6 +34,8 @@ pub struct Request {
     pub stdin: Stdin,
     /// What it may use.
     pub limits: Limits,
+    /// Which network it has.
+    pub network: Network,
     /// Ends the run early when pulled.
     pub cancel: Option<Cancel>,
     /// Sees output as it comes, up to the cap that is kept.
@@ -71,6 +74,7 @@ impl Request {
             collect: None,
             stdin: Stdin::Empty,
             limits: Limits::default(),
+            network: Network::None,
             cancel: None,
             sink: None,
             keep: Keep::Output,
@@ -86,6 +90,7 @@ impl fmt::Debug for Request {
             .field("args", &self.args.len())
             .field("files", &self.files.len())
             .field("limits", &self.limits)
+            .field("network", &self.network)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::files::{Collect, PlacedFile};
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::outcome::Verdict;
 use crate::request::{Cancel, Keep, Request, Sink, Stdin};
 
@@ -95,6 +96,7 @@ impl Cell {
         Request {
             language,
             warm: 0,
+            network: Network::None,
             code,
             args,
             words,

@@ -10,12 +10,15 @@ mod suite {
     mod attack;
     mod census;
     mod checkpoints;
+    mod egress;
     mod escape;
     mod files;
     mod hostile_sessions;
+    mod internet;
     mod isolation;
     mod javascript;
     mod limits;
+    mod network;
     mod outcomes;
     mod python;
     mod r;

@@ -116,6 +116,9 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     );
     terminal::line(format_args!("  actions   {actions}"));
+    if ready.profiles.is_some() {
+        terminal::line(format_args!("  network   {}", settings.outward.network.name()));
+    }
     match &ready.profiles {
         None => terminal::line("  code      off"),
         Some(profiles) => {
@@ -135,13 +138,8 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
 /// What holds a run, in one line.
 pub(crate) fn enforced_line(enforced: &Enforced) -> String {
     format!(
-        "tier {}, cgroup {}, {} system calls allowed, Landlock {}, network {}, image {:.12}",
-        enforced.tier,
-        enforced.cgroup,
-        enforced.seccomp_rules,
-        enforced.landlock_abi,
-        enforced.network,
-        enforced.image
+        "tier {}, cgroup {}, {} system calls allowed, Landlock {}, image {:.12}",
+        enforced.tier, enforced.cgroup, enforced.seccomp_rules, enforced.landlock_abi, enforced.image
     )
 }
 

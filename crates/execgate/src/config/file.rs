@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -30,6 +31,18 @@ pub(crate) enum TierSetting {
     JailNoCgroup,
     /// Every guest is the operator's own uid.
     JailSingleUid,
+}
+
+/// The network of runs of code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum NetworkSetting {
+    /// Nothing.
+    None,
+    /// A loopback of the run's own.
+    Loopback,
+    /// The same, and a proxy that dials what is allowed.
+    Egress,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -94,6 +107,24 @@ pub(crate) struct SandboxSection {
     pub(crate) residents: Option<usize>,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: Option<String>,
+    pub(crate) network: Option<NetworkSetting>,
+    pub(crate) egress: Option<EgressSection>,
+}
+
+/// What runs of code reach, where their network is `egress`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EgressSection {
+    pub(crate) domains: Vec<String>,
+    pub(crate) cidrs: Vec<String>,
+    pub(crate) ports: Option<Vec<u16>>,
+    pub(crate) allow_private: Option<bool>,
+    pub(crate) bytes_up: Option<u64>,
+    pub(crate) bytes_down: Option<u64>,
+    pub(crate) connections: Option<u32>,
+    pub(crate) dial_seconds: Option<u64>,
+    pub(crate) idle_seconds: Option<u64>,
+    pub(crate) name_servers: Vec<IpAddr>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -6,10 +6,12 @@ mod environment;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod network;
 mod paths;
 mod settings;
 
 pub(crate) use environment::Environment;
-pub(crate) use file::{DEFAULT, Switch, TierSetting};
+pub(crate) use file::{DEFAULT, EgressSection, NetworkSetting, Switch, TierSetting};
+pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use settings::{Flags, Settings};

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use execgate_model::{ActionName, TenantId};
 
 use super::file::{File, ProfileSection};
+use super::network::Outward;
 use super::{Environment, Switch, TierSetting, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
@@ -53,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) residents: usize,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: PathBuf,
+    pub(crate) outward: Outward,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
@@ -99,6 +101,7 @@ impl Settings {
                 root,
                 environment,
             )?,
+            outward: Outward::of_file(&file.sandbox)?,
             profiles: profiles(&file)?,
             log_file: environment
                 .log_file

@@ -8,6 +8,7 @@ mod docs;
 mod framing;
 mod gate;
 mod help;
+mod network;
 mod outcomes;
 mod packages;
 mod profiles;

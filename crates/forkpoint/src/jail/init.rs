@@ -35,6 +35,17 @@ pub enum Start {
     Resident,
 }
 
+/// The network namespace of a run.
+#[derive(Debug, Clone, Copy)]
+pub enum Network<'a> {
+    /// The slot's own, in which nothing is up: nobody else is in it while this run is.
+    Slot(BorrowedFd<'a>),
+    /// One of the run's own, in which the init is already, with a loopback.
+    Loopback,
+    /// The same, and a proxy listens there.
+    Egress,
+}
+
 /// What an init is to build.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -43,8 +54,9 @@ pub struct Plan<'a> {
     pub filter: &'a [SockFilter],
     pub landlock_abi: u32,
     pub guest_id: u32,
-    /// The slot's own network namespace: nobody else is in it while this run is.
-    pub network: BorrowedFd<'a>,
+    pub network: Network<'a>,
+    /// What its guest has in its environment beside the program's own.
+    pub environment: &'a [CString],
     /// A namespace with a single id cannot drop groups; the kernel forbids it.
     pub groups_can_be_dropped: bool,
 }
@@ -85,6 +97,8 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
                     | Step::JoinCgroup
                     | Step::CgroupNamespace
                     | Step::JoinNetwork
+                    | Step::RaiseLoopback
+                    | Step::OpenProxy
                     | Step::ArrangeDescriptors
             );
             let sent = match early {
@@ -99,8 +113,10 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
 /// Forks the interpreter and waits until its exec has worked, or it stands behind every layer. `None` in a resident.
 fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Option<Pid>, StepError> {
     let executed = match &plan.program.start {
-        Start::Exec { argv, environment } => Some((prepared(argv)?, environment)),
-        Start::Waiting { argv, environment } => Some((argv.clone(), environment)),
+        Start::Exec { argv, environment } => {
+            Some((prepared(argv)?, [environment, plan.environment].concat()))
+        }
+        Start::Waiting { argv, environment } => Some((argv.clone(), environment.clone())),
         Start::Resident => None,
     };
     let (status, failure) = pipe_with(PipeFlags::CLOEXEC).at(Step::StatusPipe)?;

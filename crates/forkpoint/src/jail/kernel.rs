@@ -20,13 +20,17 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use crate::jail::landlock;
+use crate::jail::landlock::{self, Tcp};
+use crate::jail::proxied;
 use crate::sys::{self, CloneFlags, Cloned, SockFilter};
 
 /// One method a kernel call.
 pub trait Kernel {
     fn join_cgroup(&self, procs: &OwnedFd) -> io::Result<()>;
     fn join_network(&self, network: BorrowedFd<'_>) -> io::Result<()>;
+    fn raise_loopback(&self) -> io::Result<()>;
+    fn listen_for_proxy(&self) -> io::Result<OwnedFd>;
+    fn lend_to_proxy(&self, proxy: &OwnedFd, listener: OwnedFd) -> io::Result<()>;
     fn unshare(&self, flags: CloneFlags) -> io::Result<()>;
     fn arrange(&self, wanted: Vec<OwnedFd>) -> io::Result<()>;
     fn attach(&self, tree: BorrowedFd<'_>, to: &CStr) -> io::Result<()>;
@@ -44,7 +48,7 @@ pub trait Kernel {
     fn dumpable(&self) -> io::Result<()>;
     fn no_new_privileges(&self) -> io::Result<()>;
     fn limit(&self, resource: Resource, value: u64) -> io::Result<()>;
-    fn landlock(&self, abi: u32) -> io::Result<()>;
+    fn landlock(&self, abi: u32, tcp: Tcp) -> io::Result<()>;
     fn fork(&self) -> io::Result<Cloned>;
     fn new_session(&self) -> io::Result<()>;
     fn reset_signals(&self) -> io::Result<()>;
@@ -69,6 +73,18 @@ impl Kernel for Real {
 
     fn join_network(&self, network: BorrowedFd<'_>) -> io::Result<()> {
         Ok(move_into_link_name_space(network, Some(LinkNameSpaceType::Network))?)
+    }
+
+    fn raise_loopback(&self) -> io::Result<()> {
+        sys::raise_loopback()
+    }
+
+    fn listen_for_proxy(&self) -> io::Result<OwnedFd> {
+        proxied::listen()
+    }
+
+    fn lend_to_proxy(&self, proxy: &OwnedFd, listener: OwnedFd) -> io::Result<()> {
+        proxied::lend(proxy, listener)
     }
 
     fn unshare(&self, flags: CloneFlags) -> io::Result<()> {
@@ -165,8 +181,8 @@ impl Kernel for Real {
         Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
     }
 
-    fn landlock(&self, abi: u32) -> io::Result<()> {
-        landlock::restrict(abi)
+    fn landlock(&self, abi: u32, tcp: Tcp) -> io::Result<()> {
+        landlock::restrict(abi, tcp)
     }
 
     fn fork(&self) -> io::Result<Cloned> {

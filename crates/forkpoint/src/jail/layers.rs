@@ -1,12 +1,14 @@
 //! The layers of a jail, in their only order. Reads as a recipe: one call, one line, one step name.
 
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::process::Resource;
 
-use super::init::{Plan, Start};
+use super::init::{Network, Plan, Start};
 use super::kernel::Kernel;
+use super::landlock::Tcp;
 use super::place;
 use super::step::{At as _, Step, StepError};
 use crate::stem::STEM_CAPABILITIES;
@@ -14,14 +16,19 @@ use crate::sys::{borrow, clone_flags};
 
 /// Builds every layer that the init itself stands behind; afterwards it may fork the interpreter.
 ///
-/// `descriptors` is what came with the message: [`place::COUNT`] to arrange, then cgroups to join.
+/// `descriptors` is what came with the message: [`place::COUNT`] to arrange, the socket to the proxy where there is to be
+/// one, then cgroups to join.
 pub(super) fn build<K: Kernel>(
     kernel: &K,
     plan: &Plan,
     mut descriptors: Vec<OwnedFd>,
 ) -> Result<(), StepError> {
     // Joined first: what is touched from here on is charged to the slot.
-    let cgroups = descriptors.split_off(place::COUNT.min(descriptors.len()));
+    let mut cgroups = descriptors.split_off(place::COUNT.min(descriptors.len()));
+    let proxy = match plan.network {
+        Network::Egress if !cgroups.is_empty() => Some(cgroups.remove(0)),
+        Network::Egress | Network::Slot(_) | Network::Loopback => None,
+    };
     for cgroup in &cgroups {
         kernel.join_cgroup(cgroup).at(Step::JoinCgroup)?;
     }
@@ -30,7 +37,7 @@ pub(super) fn build<K: Kernel>(
         kernel.unshare(clone_flags::NEWCGROUP).at(Step::CgroupNamespace)?;
     }
     drop(cgroups);
-    kernel.join_network(plan.network).at(Step::JoinNetwork)?;
+    network(kernel, plan, proxy)?;
     kernel.arrange(descriptors).at(Step::ArrangeDescriptors)?;
     mounts(kernel)?;
     kernel.drop_bounding(STEM_CAPABILITIES).at(Step::DropBoundingSet)?;
@@ -48,7 +55,25 @@ pub(super) fn build<K: Kernel>(
         kernel.limit(resource, value).at(Step::ResourceLimits)?;
     }
     // Last: nothing can be mounted afterwards.
-    kernel.landlock(plan.landlock_abi).at(Step::Landlock)
+    let tcp = match plan.network {
+        Network::Slot(_) => Tcp::Forbidden,
+        Network::Loopback | Network::Egress => Tcp::InNamespace,
+    };
+    kernel.landlock(plan.landlock_abi, tcp).at(Step::Landlock)
+}
+
+/// The namespace of the run, and what is up in it.
+fn network<K: Kernel>(kernel: &K, plan: &Plan, proxy: Option<OwnedFd>) -> Result<(), StepError> {
+    match plan.network {
+        Network::Slot(namespace) => kernel.join_network(namespace).at(Step::JoinNetwork),
+        Network::Loopback => kernel.raise_loopback().at(Step::RaiseLoopback),
+        Network::Egress => {
+            kernel.raise_loopback().at(Step::RaiseLoopback)?;
+            let proxy = proxy.ok_or(io::ErrorKind::InvalidInput).at(Step::OpenProxy)?;
+            let listener = kernel.listen_for_proxy().at(Step::OpenProxy)?;
+            kernel.lend_to_proxy(&proxy, listener).at(Step::OpenProxy)
+        }
+    }
 }
 
 /// One superblock, three folders of it, and a fresh `/proc`.

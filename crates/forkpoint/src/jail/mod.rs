@@ -11,12 +11,14 @@ mod kernel;
 mod landlock;
 mod layers;
 mod placing;
+mod proxied;
 mod resident;
 mod session;
 mod step;
 
-pub use init::{Plan, Program, Start, become_init};
+pub use init::{Network, Plan, Program, Start, become_init};
 pub use kernel::{Kernel, Real};
+pub use landlock::Tcp;
 pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
 pub use session::{Around, Copies, is_session};
 pub use step::{At, Step, StepError};
@@ -46,6 +48,9 @@ pub mod place {
 
 /// The first user and group id of guests, inside; each slot has the next one.
 pub const GUEST_ID_FIRST: u32 = 1000;
+
+/// Where the guest of a run with a proxy finds it, on its own loopback.
+pub const PROXY_PORT: u16 = 3128;
 
 #[cfg(test)]
 mod tests;

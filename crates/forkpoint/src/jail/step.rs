@@ -61,6 +61,8 @@ steps! {
     41 JoinCgroup "join a cgroup"
     42 CgroupNamespace "enter a cgroup namespace"
     72 JoinNetwork "enter the slot's network namespace"
+    75 RaiseLoopback "raise the run's loopback"
+    76 OpenProxy "open the way to the run's proxy"
     43 ArrangeDescriptors "arrange the init's descriptors"
     44 AttachScratch "attach the scratch file system"
     45 BindTmp "bind /tmp"
@@ -96,8 +98,9 @@ steps! {
     81 ArmCgroup "set the cgroup's limits"
     82 ReportPipe "make the report pipe"
     83 TellStem "tell the stem"
+    85 StartProxy "start the run's proxy"
     84 Collect "collect the run's files"
-    85 Copy "copy the session's interpreter"
+    86 Copy "copy the session's interpreter"
 }
 
 impl fmt::Display for Step {

@@ -9,12 +9,13 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 
-use super::init::{Plan, Program, Start};
+use super::init::{Network, Plan, Program, Start};
 use super::kernel::Kernel;
+use super::landlock::Tcp;
 use super::layers;
 use super::place;
 use crate::sys::{CloneFlags, Cloned, SockFilter};
-use crate::wire::Spawn;
+use crate::wire::{NetworkProfile, Spawn};
 
 /// Writes down what is asked of the kernel, and lets all of it succeed.
 #[derive(Default)]
@@ -37,6 +38,15 @@ impl Kernel for Recorder {
     }
     fn join_network(&self, _network: BorrowedFd<'_>) -> io::Result<()> {
         self.note("network namespace")
+    }
+    fn raise_loopback(&self) -> io::Result<()> {
+        self.note("loopback up")
+    }
+    fn listen_for_proxy(&self) -> io::Result<OwnedFd> {
+        self.note("listen").map(|()| null())
+    }
+    fn lend_to_proxy(&self, _proxy: &OwnedFd, _listener: OwnedFd) -> io::Result<()> {
+        self.note("lend the listener")
     }
     fn unshare(&self, _flags: CloneFlags) -> io::Result<()> {
         self.note("cgroup namespace")
@@ -92,8 +102,8 @@ impl Kernel for Recorder {
         }
         Ok(())
     }
-    fn landlock(&self, abi: u32) -> io::Result<()> {
-        self.note(format!("landlock {abi}"))
+    fn landlock(&self, abi: u32, tcp: Tcp) -> io::Result<()> {
+        self.note(format!("landlock {abi}, TCP {tcp:?}"))
     }
     fn fork(&self) -> io::Result<Cloned> {
         Err(io::ErrorKind::Unsupported.into())
@@ -142,6 +152,7 @@ fn plan<'a>(program: &'a Program, network: &'a OwnedFd) -> Plan<'a> {
         user_processes: 64,
         data_bytes: None,
         is_awaited: false,
+        network: NetworkProfile::None,
     };
     Plan {
         spawn,
@@ -149,7 +160,8 @@ fn plan<'a>(program: &'a Program, network: &'a OwnedFd) -> Plan<'a> {
         filter: &[],
         landlock_abi: 7,
         guest_id: 1002,
-        network: network.as_fd(),
+        network: Network::Slot(network.as_fd()),
+        environment: &[],
         groups_can_be_dropped: true,
     }
 }
@@ -182,9 +194,30 @@ fn the_layers_of_a_jail_come_in_their_only_order() {
         "not dumpable",
         "no new privileges",
         "rlimits from core=1",
-        "landlock 7",
+        "landlock 7, TCP Forbidden",
     ];
     assert_eq!(recorder.0.into_inner(), expected);
+}
+
+#[test]
+fn a_network_of_its_own_is_up_and_its_proxy_stands_before_any_right_is_dropped() {
+    let (program, slot) = (program(), null());
+    let built = |network, extra: usize| {
+        let recorder = Recorder::default();
+        let descriptors: Vec<_> = (0..place::COUNT + extra).map(|_| null()).collect();
+        let built = layers::build(&recorder, &Plan { network, ..plan(&program, &slot) }, descriptors);
+        (built.map_err(|failed| failed.step), recorder.0.into_inner())
+    };
+    let (done, calls) = built(Network::Loopback, 1);
+    assert_eq!(done, Ok(()));
+    assert_eq!(calls[..4], ["join cgroup", "cgroup namespace", "loopback up", "close all but 8"]);
+    assert_eq!(calls.last().unwrap(), "landlock 7, TCP InNamespace");
+    let (done, calls) = built(Network::Egress, 2);
+    assert_eq!(done, Ok(()));
+    let expected =
+        ["join cgroup", "cgroup namespace", "loopback up", "listen", "lend the listener", "close all but 8"];
+    assert_eq!(calls[..6], expected);
+    assert_eq!(built(Network::Egress, 0).0, Err(super::Step::OpenProxy), "none goes on without its proxy");
 }
 
 #[test]

@@ -10,16 +10,22 @@ mod serve;
 
 use rustix::thread::CapabilitySet;
 
-pub use seed::{Seed, SlotIds};
+pub use seed::{Networked, Seed, SlotIds};
 pub use serve::{Hooks, Resident, await_message, serve, warm_seed};
 
-/// What the stem needs to build jails, and nothing more: mounts and namespaces, identities, the bounding set,
+/// What a stem needs to build jails, and nothing more: mounts and namespaces, identities, the bounding set,
 /// the death signal of its children.
-pub const STEM_CAPABILITIES: CapabilitySet = CapabilitySet::SYS_ADMIN
+const JAILS: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::KILL);
+
+/// What the native stem has: the loopback of a run's own network namespace, too.
+pub const STEM_CAPABILITIES: CapabilitySet = JAILS.union(CapabilitySet::NET_ADMIN);
+
+/// What an interpreter has that is a stem: its forks are for runs without a network.
+pub const INTERPRETER_CAPABILITIES: CapabilitySet = JAILS;
 
 /// Where things are in a stem once its descriptors are arranged.
 pub mod place {

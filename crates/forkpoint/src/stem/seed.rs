@@ -1,5 +1,6 @@
 //! What a stem is made with. The native one has it by the clone; an interpreter is given it as a memory file.
 
+use std::ffi::CString;
 use std::io;
 
 use crate::jail::{Program, Start};
@@ -15,6 +16,16 @@ pub struct Seed {
     /// The stem's own id inside its user namespace.
     pub stem_id: u32,
     pub ids: SlotIds,
+    /// What runs with a network have; nothing where none is made here.
+    pub networked: Option<Networked>,
+}
+
+/// What is different for a run with a network.
+#[derive(Debug, Clone)]
+pub struct Networked {
+    pub filter: Vec<SockFilter>,
+    /// What the environment says of a proxy.
+    pub proxied: Vec<CString>,
 }
 
 /// Whether slots have ids of their own.
@@ -66,6 +77,7 @@ impl Seed {
             landlock_abi: u32::from_le_bytes(landlock_abi),
             stem_id: u32::from_le_bytes(stem_id),
             ids: if u32::from_le_bytes(ids) == 1 { SlotIds::Own } else { SlotIds::Shared },
+            networked: None,
         })
     }
 }
@@ -82,8 +94,14 @@ mod tests {
             SockFilter { code: 0x20, jt: 0, jf: 0, k: 4 },
             SockFilter { code: 0x15, jt: 1, jf: 255, k: u32::MAX },
         ];
-        let seed =
-            Seed { programs: Vec::new(), filter, landlock_abi: 7, stem_id: 1000, ids: SlotIds::Shared };
+        let seed = Seed {
+            programs: Vec::new(),
+            filter,
+            landlock_abi: 7,
+            stem_id: 1000,
+            ids: SlotIds::Shared,
+            networked: None,
+        };
         let written = seed.for_interpreter(5);
         let read = Seed::read(&written).unwrap();
         assert_eq!((read.filter, read.landlock_abi, read.stem_id), (seed.filter, 7, 1000));

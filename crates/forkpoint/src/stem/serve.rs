@@ -1,5 +1,6 @@
 //! The loop: one message, one init. Returns only in an interpreter that was forked to be a guest's.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::mem;
@@ -9,12 +10,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::networks::Networks;
 use super::place::{CONTROL, LIBRARY, REAPER, SEED};
-use super::{Seed, SlotIds};
+use super::{Networked, Seed, SlotIds};
 use crate::jail::{
-    At as _, GUEST_ID_FIRST, Kernel as _, Plan, Program, Real, Start, Step, StepError, become_init, place,
+    At as _, GUEST_ID_FIRST, Kernel as _, Network, Plan, Program, Real, Start, Step, StepError, become_init,
+    place,
 };
-use crate::sys::{self, CloneFlags, Cloned, clone_flags};
-use crate::wire::{FromStem, Message as _, Received, Spawn, ToStem, receive, send, text_of};
+use crate::sys::{self, CloneFlags, Cloned, SockFilter, clone_flags};
+use crate::wire::{FromStem, Message as _, NetworkProfile, Received, Spawn, ToStem, receive, send, text_of};
 
 /// What an interpreter wants to be told of a fork.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +123,35 @@ fn ready() -> Result<(), StepError> {
 const NAMESPACES: CloneFlags =
     clone_flags::NEWPID | clone_flags::NEWNS | clone_flags::NEWIPC | clone_flags::NEWUTS;
 
+/// What depends on the network that a run has.
+struct Outfit<'a> {
+    namespaces: CloneFlags,
+    network: Network<'a>,
+    filter: &'static [SockFilter],
+    environment: &'static [CString],
+}
+
+/// A slot's namespace is used again only where nothing was up in it. Any other is of one run.
+fn outfit<'a>(seed: &'static Seed, networks: &'a mut Networks, spawn: &Spawn) -> io::Result<Outfit<'a>> {
+    let networked = || seed.networked.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL));
+    let namespaces = NAMESPACES | clone_flags::NEWNET;
+    Ok(match spawn.network {
+        NetworkProfile::None => Outfit {
+            namespaces: NAMESPACES,
+            network: Network::Slot(networks.of_slot(spawn.slot)?.as_fd()),
+            filter: &seed.filter,
+            environment: &[],
+        },
+        NetworkProfile::Loopback => {
+            Outfit { namespaces, network: Network::Loopback, filter: &networked()?.filter, environment: &[] }
+        }
+        NetworkProfile::Egress => {
+            let Networked { filter, proxied } = networked()?;
+            Outfit { namespaces, network: Network::Egress, filter, environment: proxied }
+        }
+    })
+}
+
 /// Clones an init. `Some` in a resident that has come through it.
 fn answer(
     seed: &'static Seed,
@@ -138,8 +169,8 @@ fn answer(
         Ok(_) => return refuse(spawn.run, Step::CloneInit, &invalid()),
         Err(error) => return refuse(spawn.run, Step::CloneInit, &error),
     };
-    let network = match networks.of_slot(spawn.slot) {
-        Ok(network) => network.as_fd(),
+    let outfit = match outfit(seed, networks, &spawn) {
+        Ok(outfit) => outfit,
         Err(error) => return refuse(spawn.run, Step::MakeNetwork, &error),
     };
     let guest_id = match seed.ids {
@@ -149,16 +180,19 @@ fn answer(
     let plan = Plan {
         spawn,
         program,
-        filter: &seed.filter,
+        filter: outfit.filter,
         landlock_abi: seed.landlock_abi,
         guest_id,
-        network,
+        network: outfit.network,
+        environment: outfit.environment,
         groups_can_be_dropped: seed.ids == SlotIds::Own,
     };
     (hooks.before)();
     let cloned = match program.start {
-        Start::Resident => sys::clone_within(NAMESPACES, || become_init(&plan, sys::own_again(&descriptors))),
-        Start::Exec { .. } | Start::Waiting { .. } => sys::clone3(NAMESPACES),
+        Start::Resident => {
+            sys::clone_within(outfit.namespaces, || become_init(&plan, sys::own_again(&descriptors)))
+        }
+        Start::Exec { .. } | Start::Waiting { .. } => sys::clone3(outfit.namespaces),
     };
     if !matches!(cloned, Ok(Cloned::Child)) {
         (hooks.after)();

@@ -6,6 +6,7 @@
 mod bpf;
 mod descriptor;
 mod mount;
+mod network;
 mod process;
 mod symbols;
 
@@ -15,6 +16,7 @@ pub use descriptor::{
     take_inherited,
 };
 pub use mount::{AttrChange, mount_setattr};
+pub use network::raise_loopback;
 pub use process::{
     CloneFlags, Cloned, clone_flags, clone_within, clone3, close_on_exec_from, execute, execve, exit_now,
     fork, hold_children, ignore_children, ignore_requests_to_end, reset_signals, restore_children,

@@ -15,8 +15,8 @@ pub trait Message: Sized {
 pub enum ToStem {
     /// The id maps are written.
     Go,
-    /// With stdin, stdout, stderr, code, frames, sheet (for a resident: its socket alone), tmpfs, report, then the
-    /// cgroups.
+    /// With stdin, stdout, stderr, code, frames, sheet (for a resident: its socket alone), tmpfs, report, the socket
+    /// to the proxy where there is one, then the cgroups.
     Spawn(Spawn),
 }
 
@@ -34,6 +34,40 @@ pub struct Spawn {
     pub data_bytes: Option<u64>,
     /// A run waits for it already.
     pub is_awaited: bool,
+    pub network: NetworkProfile,
+}
+
+/// Which network a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkProfile {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its own loopback.
+    Loopback,
+    /// The same, and a proxy that dials for it.
+    Egress,
+}
+
+impl NetworkProfile {
+    pub fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Loopback => 1,
+            Self::Egress => 2,
+        }
+    }
+
+    /// One of those there are.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn from_number(number: u8) -> Result<Self, Malformed> {
+        [Self::None, Self::Loopback, Self::Egress]
+            .into_iter()
+            .find(|profile| profile.number() == number)
+            .ok_or(Malformed)
+    }
 }
 
 /// Stem to helper.
@@ -75,6 +109,20 @@ pub enum FromResident {
     Exited { number: u32, status: i32 },
 }
 
+/// Init to the run's proxy, on their socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToProxy {
+    /// With the listener on the guest's loopback.
+    Listen,
+}
+
+/// The run's proxy to its init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FromProxy {
+    /// It stands behind every layer and takes connections.
+    Ready,
+}
+
 /// Init to helper, on the report pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
@@ -106,7 +154,8 @@ impl Message for ToStem {
                 .u64(spawn.file_bytes)
                 .u32(spawn.user_processes)
                 .maybe(spawn.data_bytes)
-                .u8(u8::from(spawn.is_awaited)),
+                .u8(u8::from(spawn.is_awaited))
+                .u8(spawn.network.number()),
         }
         .finish()
     }
@@ -124,6 +173,7 @@ impl Message for ToStem {
                 user_processes: from.u32()?,
                 data_bytes: from.maybe()?,
                 is_awaited: from.flag()?,
+                network: NetworkProfile::from_number(from.u8()?)?,
             })),
             _ => Err(Malformed),
         }
@@ -196,6 +246,26 @@ impl Message for FromResident {
             4 => Ok(Self::Exited { number: from.u32()?, status: from.i32()? }),
             _ => Err(Malformed),
         }
+    }
+}
+
+impl Message for ToProxy {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        Writer::new(1).finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        if Reader::new(packet).u8()? == 1 { Ok(Self::Listen) } else { Err(Malformed) }
+    }
+}
+
+impl Message for FromProxy {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        Writer::new(1).finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        if Reader::new(packet).u8()? == 1 { Ok(Self::Ready) } else { Err(Malformed) }
     }
 }
 

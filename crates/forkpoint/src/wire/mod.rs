@@ -7,7 +7,10 @@ mod packet;
 mod sheet;
 
 pub use codec::{Malformed, Reader, Writer};
-pub use message::{FromResident, FromStem, Message, Report, Spawn, ToResident, ToStem, take_step};
+pub use message::{
+    FromProxy, FromResident, FromStem, Message, NetworkProfile, Report, Spawn, ToProxy, ToResident, ToStem,
+    take_step,
+};
 pub use packet::{
     PACKET_BYTES, Received, pair, program_memfd, read_record, receive, send, text_memfd, text_of, write_at,
 };

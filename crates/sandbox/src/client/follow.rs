@@ -62,7 +62,7 @@ pub(super) fn follow(
     cancel: Option<&Cancel>,
     capture: Capture,
     afterwards: Afterwards,
-    enforced: &Enforced,
+    enforced: Enforced,
 ) -> Result<(Run, End), RunError> {
     let mut following = Following {
         afterwards,
@@ -217,7 +217,7 @@ impl Following<'_> {
         }
     }
 
-    fn judged(self, end: End, counters: &Counters, enforced: &Enforced) -> Run {
+    fn judged(self, end: End, counters: &Counters, enforced: Enforced) -> Run {
         let verdict = verdict(self.because, end, counters);
         let (value, exception) = match self.told {
             Some(Told::Value(value)) if verdict == Verdict::Value => (value, None),
@@ -241,7 +241,8 @@ impl Following<'_> {
             displays: self.frames.into_displays(),
             files: Vec::new(),
             usage,
-            enforced: enforced.clone(),
+            network: None,
+            enforced,
         }
     }
 }

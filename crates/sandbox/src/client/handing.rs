@@ -52,17 +52,23 @@ impl Handing {
         })
     }
 
-    /// Hands it to the helper, beside a message that says what it is.
-    pub(super) fn send(&mut self, to: BorrowedFd<'_>, message: &[u8; PACKET_BYTES]) -> Result<(), RunError> {
+    /// Hands it to the helper, with a message that says what it is, and descriptors that only some have beside it.
+    pub(super) fn send(
+        &mut self,
+        to: BorrowedFd<'_>,
+        message: &[u8; PACKET_BYTES],
+        beside: &[BorrowedFd<'_>],
+    ) -> Result<(), RunError> {
         let gathered = self.gathering.iter().flat_map(Gathering::descriptors);
-        let descriptors: Vec<_> = self.theirs.iter().map(OwnedFd::as_fd).chain(gathered).collect();
+        let own = self.theirs.iter().map(OwnedFd::as_fd).chain(gathered);
+        let descriptors: Vec<_> = own.chain(beside.iter().copied()).collect();
         send(to, message, &descriptors).map_err(RunError::Send)?;
         self.theirs.clear();
         Ok(())
     }
 
     /// Follows it to its verdict; says how the helper saw it end.
-    pub(super) fn follow(self, afterwards: Afterwards, enforced: &Enforced) -> Result<(Run, End), RunError> {
+    pub(super) fn follow(self, afterwards: Afterwards, enforced: Enforced) -> Result<(Run, End), RunError> {
         let Self { pipes, gathering, limits, cancel, capture, .. } = self;
         let (mut run, end) = follow(pipes, &limits, cancel.as_ref(), capture, afterwards, enforced)?;
         if let Some(gathering) = gathering {

@@ -1,7 +1,7 @@
 //! The handle: starts against a helper, hands out slots, runs requests.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use super::link::HelperLink;
 use super::session::{Session, Sessions};
 use super::slots::{Slot, Slots};
 use crate::config::{Config, Language, VerdictBy};
-use crate::enforced::Enforced;
+use crate::egress::Ledger;
+use crate::enforced::{Enforced, Guarded};
 use crate::error::{RunError, SandboxError};
+use crate::network::Network;
 use crate::outcome::Run;
 use crate::request::Request;
 use crate::session::SessionRequest;
@@ -51,7 +53,8 @@ pub struct Sandbox {
     languages: Vec<Spoken>,
     slots: Arc<Slots>,
     sessions: Sessions,
-    enforced: Enforced,
+    guarded: Guarded,
+    has_egress: bool,
 }
 
 impl Sandbox {
@@ -81,16 +84,18 @@ impl Sandbox {
         let text = text_memfd("execgate-config", &text).map_err(SandboxError::Configure)?;
         let control = link.control().map_err(SandboxError::Configure)?;
         send(control, &ToHelper::Configure.pack(), &[text.as_fd()]).map_err(SandboxError::Configure)?;
-        let enforced = answer(&link)?;
+        let guarded = answer(&link)?;
+        let has_egress = config.egress.is_some();
         let languages = config.languages.into_iter().map(Spoken::from).collect();
         let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
-        Ok(Self { link, languages, slots, sessions, enforced })
+        Ok(Self { link, languages, slots, sessions, guarded, has_egress })
     }
 
-    /// What holds every run of this sandbox, as the helper has built it.
+    /// What holds a run of this sandbox that has no network, as the helper has built it. What held a certain run is in
+    /// that [`Run`].
     #[must_use]
     pub fn enforced(&self) -> Enforced {
-        self.enforced.clone()
+        self.guarded.enforced.clone()
     }
 
     /// The names of its languages, in the order of its configuration.
@@ -184,13 +189,19 @@ impl Sandbox {
     /// [`RunError`]; where it is not [lost](RunError::is_lost), nothing has started.
     pub fn run_in(&self, slot: Slot, request: Request) -> Result<Run, RunError> {
         let (number, spoken) = self.spoken(&request.language)?;
-        let message =
-            ToHelper::NewRun { language: number, warm: request.warm, limits: request.limits.clone() };
+        let outward = outward(&request.network, self.has_egress)?;
+        let enforced = self.guarded.of(&request.network);
+        let (warm, network) = (request.warm, request.network.profile());
+        let message = ToHelper::NewRun { language: number, warm, network, limits: request.limits.clone() };
         let mut handing = Handing::of(request, spoken.verdict)?;
-        handing.send(self.link.control().map_err(RunError::Send)?, &message.pack())?;
-        let run = handing.follow(Afterwards::Kill, &self.enforced);
+        let beside: Vec<_> =
+            outward.iter().flat_map(|(rules, ledger)| [rules.as_fd(), ledger.descriptor()]).collect();
+        handing.send(self.link.control().map_err(RunError::Send)?, &message.pack(), &beside)?;
+        let run = handing.follow(Afterwards::Kill, enforced);
         drop(slot);
-        run.map(|(run, _)| run)
+        let (mut run, _) = run?;
+        run.network = outward.map(|(_, ledger)| ledger.read());
+        Ok(run)
     }
 
     /// A language, and its number.
@@ -212,7 +223,7 @@ impl Sandbox {
         let slot = self.reserve()?;
         let spoken = Spoken { session: Some(checkpoints), ..spoken.clone() };
         let control = self.link.control().map_err(RunError::Send)?;
-        let session = Session::open(request, &spoken, number, slot, control, self.enforced.clone())?;
+        let session = Session::open(request, &spoken, number, slot, control, self.enforced())?;
         self.sessions.note(&session);
         Ok(session)
     }
@@ -229,7 +240,7 @@ impl Sandbox {
 }
 
 /// Waits for what the helper says to its configuration.
-fn answer(link: &HelperLink) -> Result<Enforced, SandboxError> {
+fn answer(link: &HelperLink) -> Result<Guarded, SandboxError> {
     let control = link.control().map_err(SandboxError::Answer)?;
     let timeout = Timespec::try_from(START_WITHIN).ok();
     loop {
@@ -256,4 +267,15 @@ fn answer(link: &HelperLink) -> Result<Enforced, SandboxError> {
             }
         };
     }
+}
+
+/// The rules of a run with egress, and the ledger that its proxy fills.
+fn outward(network: &Network, has_egress: bool) -> Result<Option<(OwnedFd, Ledger)>, RunError> {
+    let Network::Egress(egress) = network else { return Ok(None) };
+    if !has_egress {
+        return Err(RunError::NoEgress);
+    }
+    let rules = serde_json::to_vec(egress).map_err(|error| RunError::Store(error.into()))?;
+    let rules = text_memfd("rules", &rules).map_err(RunError::Store)?;
+    Ok(Some((rules, Ledger::new().map_err(RunError::Store)?)))
 }

@@ -143,11 +143,11 @@ impl Session {
         let limits = Limits { wall, ..self.limits.clone() };
         let request = cell.into_request(self.language.name.clone(), limits);
         let mut handing = Handing::of(request, self.language.verdict)?;
-        if let Err(error) = handing.send(self.line.socket.as_fd(), &ToSession::Run { wall }.pack()) {
+        if let Err(error) = handing.send(self.line.socket.as_fd(), &ToSession::Run { wall }.pack(), &[]) {
             // Closed in this moment, or by a helper that is gone.
             return Err(self.end().map_or(error, |end| RunError::SessionEnded { end }));
         }
-        let (run, end) = match handing.follow(Afterwards::Keep, &self.enforced) {
+        let (run, end) = match handing.follow(Afterwards::Keep, self.enforced.clone()) {
             Ok(ended) => ended,
             Err(error) => {
                 // The end of the session came before the run: then it was not handed on.

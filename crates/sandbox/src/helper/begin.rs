@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::CString;
+use std::net::Ipv4Addr;
 
-use execgate_forkpoint::jail::{Program, Start, StepError, place};
-use execgate_forkpoint::stem::{Seed, SlotIds};
+use execgate_forkpoint::jail::{PROXY_PORT, Program, Start, StepError, place};
+use execgate_forkpoint::stem::{Networked, Seed, SlotIds};
 use execgate_forkpoint::sys::{self, clone_flags};
 use execgate_forkpoint::wire::{program_memfd, text_memfd};
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use super::bounds;
+use super::broker::Broker;
 use super::house::House;
 use super::ids::{self, IdMap, Wanted};
 use super::pool::{Pool, Source};
@@ -19,8 +21,8 @@ use super::stem_link::StemLink;
 use super::warming;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy, Warm};
-use crate::enforced::Enforced;
-use crate::seccomp::{Filter, Memory, guest_filter};
+use crate::enforced::{Enforced, Guarded};
+use crate::seccomp::{Filter, Memory, Sockets, guest_filter};
 
 /// The fork-point library, as the build script has left it.
 const LIBRARY: &[u8] = include_bytes!(env!("FORKPOINT_LIBRARY"));
@@ -42,7 +44,7 @@ fn spare(slots: usize) -> usize {
 }
 
 /// Prepares everything, or says in one sentence why this host or this configuration cannot.
-pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
+pub(super) fn begin(config: Config) -> Result<(House, Guarded), String> {
     let warm: usize = config.languages.iter().map(|language| language.warm.len()).sum();
     let residents = config.residents.saturating_mul(warm);
     let total = config.slots.saturating_add(spare(config.slots)).saturating_add(residents);
@@ -61,14 +63,18 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
     }
     bounds::raise_descriptors(total)?;
     let tier = tier(config.tier, &map, cgroups.as_ref().err().map(String::as_str))?;
+    let broker = config.egress.as_ref().map(|_| Broker::make(&map)).transpose();
+    let broker = broker.map_err(|error| format!("no proxy for egress can be made: {error}"))?;
     own_namespaces()?;
     let landlock_abi = sys::landlock_abi();
     if landlock_abi == 0 {
         return Err("Landlock is not enabled in this kernel (boot with lsm=landlock,...)".to_owned());
     }
-    let filter = guest_filter(if cgroups.is_ok() { Memory::Counted } else { Memory::Seen });
+    let memory = if cgroups.is_ok() { Memory::Counted } else { Memory::Seen };
+    let filter = guest_filter(memory, Sockets::Unix);
+    let networked = guest_filter(memory, Sockets::Network);
     // Every stem is cloned from here, and reads it where it is.
-    let seed: &'static Seed = Box::leak(Box::new(seed(&config, &filter, landlock_abi, &map)?));
+    let seed: &'static Seed = Box::leak(Box::new(seed(&config, &filter, &networked, landlock_abi, &map)?));
     let pools = pools(&config, seed)?;
     let is_loaded = !pools.is_empty() || config.languages.iter().any(|language| language.session.is_some());
     let library = is_loaded.then(|| text_memfd("forkpoint", LIBRARY)).transpose();
@@ -80,8 +86,9 @@ pub(super) fn begin(config: Config) -> Result<(House, Enforced), String> {
         warming::read_interpreters(&config);
     }
     let enforced = enforced(&config, tier, &map, &cgroups, &filter, landlock_abi);
-    let sessions = sessions(&config)?;
-    Ok((House::new(config, seed, map, cgroups, stem, (library, pools, sessions), total), enforced))
+    let enforced = Guarded { enforced, networked: networked.summary() };
+    let warm = (library, pools, sessions(&config)?);
+    Ok((House::new(config, seed, map, cgroups, (stem, broker), warm, total), enforced))
 }
 
 fn explain(error: &StepError) -> String {
@@ -123,7 +130,13 @@ fn own_namespaces() -> Result<(), String> {
     mount_change(c"/", private).map_err(|error| format!("mounts cannot be made private: {error}"))
 }
 
-fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Result<Seed, String> {
+fn seed(
+    config: &Config,
+    filter: &Filter,
+    networked: &Filter,
+    landlock_abi: u32,
+    map: &IdMap,
+) -> Result<Seed, String> {
     let waiting = waiting(config).map(|(language, argv)| {
         let (argv, environment) = start(&language.name, argv, &language.env)?;
         Ok(Program { start: Start::Waiting { argv, environment }, inherited: inherited(language.verdict) })
@@ -138,7 +151,18 @@ fn seed(config: &Config, filter: &Filter, landlock_abi: u32, map: &IdMap) -> Res
     let programs = config.languages.iter().map(program).chain(waiting).chain(sessions);
     let programs = programs.collect::<Result<_, String>>()?;
     let (filter, ids) = (filter.program.clone(), map.ids);
-    Ok(Seed { programs, filter, landlock_abi, stem_id: map.stem_id(), ids })
+    let networked = Networked { filter: networked.program.clone(), proxied: proxied()? };
+    Ok(Seed { programs, filter, landlock_abi, stem_id: map.stem_id(), ids, networked: Some(networked) })
+}
+
+/// Where programs look for a proxy. Both spellings are in use; Node looks from version 24 on, and only if it is told to.
+fn proxied() -> Result<Vec<CString>, String> {
+    let proxy = format!("http://{}:{PROXY_PORT}", Ipv4Addr::LOCALHOST);
+    let named = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+    let own = ["NO_PROXY", "no_proxy"].map(|name| format!("{name}=localhost,127.0.0.1,::1"));
+    let named = named.into_iter().map(|name| format!("{name}={proxy}"));
+    let all = named.chain(own).chain(["NODE_USE_ENV_PROXY=1".to_owned()]);
+    all.map(|line| CString::new(line).map_err(|error| error.to_string())).collect()
 }
 
 fn program(language: &Language) -> Result<Program, String> {

@@ -171,6 +171,7 @@ impl House {
     pub(super) fn kill(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         live.kill();
+        live.proxy.kill();
         live.drop_descriptors();
         live.hand_out = None;
         if let Some(session) = &mut live.session {
@@ -196,7 +197,7 @@ impl House {
             if live.collecting.is_some() {
                 continue;
             }
-            if live.gone && self.cgroups.is_empty(live.slot) {
+            if live.gone && live.proxy.is_gone() && self.cgroups.is_empty(live.slot) {
                 self.cgroups.recycle(live.slot);
                 self.free.push(live.slot);
                 self.quarantined -= usize::from(live.quarantined);

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use execgate_forkpoint::jail::place;
 use execgate_forkpoint::stem::Seed;
-use execgate_forkpoint::wire::{Message as _, Received, receive, send};
+use execgate_forkpoint::wire::{Message as _, NetworkProfile, Received, receive, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::bounds::{bounded, bounded_time};
+use super::broker::Broker;
 use super::collecting::Collecting;
 use super::ids::IdMap;
 use super::live::{Asked, Live, Phase};
@@ -22,7 +23,7 @@ use super::stem_link::StemLink;
 use super::stems::{StemId, Stems};
 use super::watchdog;
 use crate::cgroup::Cgroups;
-use crate::config::Config;
+use crate::config::{Config, EgressMeans};
 use crate::wire::{FromHelper, FromRun, ToHelper};
 
 /// How many questions of what has come to be may be open at once.
@@ -46,6 +47,10 @@ pub(super) struct House {
     pub(super) seed: &'static Seed,
     pub(super) map: IdMap,
     pub(super) cgroups: Cgroups,
+    /// What makes proxies, where runs may have them.
+    pub(super) broker: Option<Broker>,
+    /// What proxies are told beside a run's rules; the name servers are those of the host where it names none.
+    pub(super) means: EgressMeans,
     /// What warm interpreters load, where there are to be any.
     pub(super) library: Option<OwnedFd>,
     pub(super) pools: Vec<Pool>,
@@ -68,6 +73,7 @@ pub(super) struct House {
 enum Source {
     Control,
     Stem(StemId),
+    Broker,
     Waiting,
     Client(u64),
     Report(u64),
@@ -91,7 +97,7 @@ impl House {
         seed: &'static Seed,
         map: IdMap,
         cgroups: Cgroups,
-        stem: StemLink,
+        (stem, broker): (StemLink, Option<Broker>),
         warm: (Option<OwnedFd>, Vec<Pool>, BTreeMap<u16, u16>),
         total: usize,
     ) -> Self {
@@ -106,6 +112,8 @@ impl House {
             seed,
             map,
             cgroups,
+            broker,
+            means: config.egress.unwrap_or_default(),
             library,
             pools,
             sessions,
@@ -151,6 +159,10 @@ impl House {
             sources.push(Source::Stem(id));
             fds.push(PollFd::new(&stem.link.control, PollFlags::IN));
         }
+        if let Some(broker) = &self.broker {
+            sources.push(Source::Broker);
+            fds.push(PollFd::new(&broker.control, PollFlags::IN));
+        }
         for asked in &self.queue {
             sources.push(Source::Waiting);
             fds.push(PollFd::new(&asked.socket, PollFlags::IN));
@@ -191,6 +203,7 @@ impl House {
         match source {
             Source::Control => return self.hear_control(control),
             Source::Stem(id) => self.hear_stem(id),
+            Source::Broker => self.hear_broker(),
             // Looked at when slots are handed out, or files are collected.
             Source::Waiting => {}
             Source::Client(run) => self.hear_client(run),
@@ -217,12 +230,14 @@ impl House {
         };
         match message {
             // stdin, stdout, stderr, code, frames, sheet come after the run's own socket, and then perhaps which
-            // files to collect and the memory file for them.
-            Ok(ToHelper::NewRun { language, warm, limits })
-                if language < self.languages
-                    && [1 + place::SCRATCH_INDEX, 3 + place::SCRATCH_INDEX].contains(&fds.len()) =>
+            // files to collect and the memory file for them; with egress, its rules and its ledger are the last.
+            Ok(ToHelper::NewRun { language, warm, network, limits })
+                if language < self.languages && is_whole(network, fds.len()) =>
             {
                 let mut descriptors = fds.split_off(1);
+                let egress =
+                    (network == NetworkProfile::Egress).then(|| descriptors.pop().zip(descriptors.pop()));
+                let egress = egress.flatten().map(|(ledger, rules)| (rules, ledger));
                 let mut collect = descriptors.split_off(place::SCRATCH_INDEX).into_iter();
                 let collect = collect.next().zip(collect.next());
                 if let Some(socket) = fds.pop() {
@@ -231,9 +246,11 @@ impl House {
                         socket,
                         language,
                         warm,
+                        network,
                         limits,
                         descriptors,
                         collect,
+                        egress,
                         tries: 0,
                         is_cold: false,
                         session: None,
@@ -348,4 +365,10 @@ fn watched(id: u64, run: &Live) -> Vec<(Source, &OwnedFd)> {
     let collector = run.collecting.as_ref().and_then(Collecting::collector);
     watched.extend(collector.map(|collector| (Source::Waiting, collector)));
     watched
+}
+
+/// Whether as many descriptors came as a run may have: its own, those of collecting, those of egress.
+fn is_whole(network: NetworkProfile, count: usize) -> bool {
+    let least = 1 + place::SCRATCH_INDEX + if network == NetworkProfile::Egress { 2 } else { 0 };
+    [least, least + 2].contains(&count)
 }

@@ -37,15 +37,19 @@ pub(super) struct IdMap {
     pub(super) outside: u32,
     pub(super) count: u32,
     pub(super) ids: SlotIds,
+    /// The id of proxies, which is no guest's; none where there is none to be had.
+    pub(super) proxies: Option<u32>,
 }
 
 impl IdMap {
     fn range(outside: u32, count: u32) -> Self {
-        Self { inside: 0, outside, count, ids: SlotIds::Own }
+        // One of the stem's, of which no guest has one. The server may have the first behind them.
+        let proxies = Some(outside.saturating_add(GUEST_ID_FIRST - 1));
+        Self { inside: 0, outside, count, ids: SlotIds::Own, proxies }
     }
 
     fn single(outside: u32) -> Self {
-        Self { inside: GUEST_ID_FIRST, outside, count: 1, ids: SlotIds::Shared }
+        Self { inside: GUEST_ID_FIRST, outside, count: 1, ids: SlotIds::Shared, proxies: None }
     }
 
     /// The id that the stem takes inside.
@@ -87,7 +91,10 @@ pub(super) fn settle(wanted: Wanted, block: u8) -> io::Result<IdMap> {
     if geteuid().is_root() {
         return Ok(match (wanted, host_range_is_mapped()) {
             (Wanted::Best, true) => IdMap::range(first_of(block), RANGE_COUNT),
-            (Wanted::Single, true) => IdMap::single(first_of(block).saturating_add(GUEST_ID_FIRST)),
+            (Wanted::Single, true) => {
+                let range = IdMap::range(first_of(block), RANGE_COUNT);
+                IdMap { proxies: range.proxies, ..IdMap::single(range.guest_outside(0)) }
+            }
             (Wanted::Best | Wanted::Single, false) => IdMap::single(0),
         });
     }

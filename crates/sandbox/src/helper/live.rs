@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use execgate_forkpoint::wire::{Message as _, Received, Report, read_record, receive, send};
+use execgate_forkpoint::wire::{Message as _, NetworkProfile, Received, Report, read_record, receive, send};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::collecting::Collecting;
 use super::pool::Shape;
+use super::proxies::Proxy;
 use super::session::{Session, Terms};
 use super::stems::StemId;
 use crate::limits::Limits;
@@ -34,11 +35,14 @@ pub(super) struct Asked {
     pub(super) language: u16,
     /// Which warm interpreter suits it best.
     pub(super) warm: u16,
+    pub(super) network: NetworkProfile,
     pub(super) limits: Limits,
     /// stdin, stdout, stderr, code, frames, sheet.
     pub(super) descriptors: Vec<OwnedFd>,
     /// Which files to collect, and the memory file for them.
     pub(super) collect: Option<(OwnedFd, OwnedFd)>,
+    /// The rules of its egress, and the ledger of its proxy.
+    pub(super) egress: Option<(OwnedFd, OwnedFd)>,
     /// How often a stem has died under it before its jail existed.
     pub(super) tries: u32,
     /// A resident has failed it: it gets an interpreter of its own.
@@ -60,6 +64,8 @@ impl Asked {
             socket,
             language,
             warm: 0,
+            network: NetworkProfile::None,
+            egress: None,
             limits,
             descriptors: sheet,
             collect: None,
@@ -130,6 +136,7 @@ pub(super) struct Live {
     pub(super) doomed: bool,
     pub(super) report: OwnedFd,
     pub(super) scratch: OwnedFd,
+    pub(super) proxy: Proxy,
     /// Its init's process descriptor and process id.
     pub(super) init: Option<(OwnedFd, i32)>,
     /// Nothing of it lives any more, as far as processes can be told.
@@ -154,11 +161,12 @@ pub(super) struct Made {
     pub(super) hand_out: Option<OwnedFd>,
     pub(super) report: OwnedFd,
     pub(super) scratch: OwnedFd,
+    pub(super) proxy: Proxy,
 }
 
 impl Live {
     pub(super) fn new(made: Made) -> Self {
-        let Made { asked, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch } = made;
+        let Made { asked, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch, proxy } = made;
         Self {
             is_resident: hand_out.is_some(),
             session: None,
@@ -174,6 +182,7 @@ impl Live {
             doomed: false,
             report,
             scratch,
+            proxy,
             init: None,
             gone: false,
             deadline: Instant::now() + BUILT_WITHIN,

@@ -7,6 +7,7 @@
 
 mod begin;
 mod bounds;
+mod broker;
 mod collecting;
 mod collector;
 mod ending;
@@ -15,6 +16,7 @@ mod house;
 mod ids;
 mod live;
 mod pool;
+mod proxies;
 mod scratch;
 mod session;
 mod starting;

@@ -5,6 +5,8 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use execgate_forkpoint::wire::NetworkProfile;
+
 use super::house::House;
 use super::live::{Asked, Live, Phase};
 use crate::limits::Limits;
@@ -189,9 +191,12 @@ impl Pool {
 }
 
 impl House {
-    /// The pool that a run may be served from.
+    /// The pool that a run may be served from. What waits has no network, and a namespace that others have had.
     pub(super) fn pool_of(&self, asked: &Asked) -> Option<usize> {
-        if asked.is_cold || asked.limits.descriptors < DESCRIPTORS_MIN {
+        if asked.is_cold
+            || asked.network != NetworkProfile::None
+            || asked.limits.descriptors < DESCRIPTORS_MIN
+        {
             return None;
         }
         self.suiting(asked)

@@ -250,6 +250,8 @@ impl House {
             socket,
             language: opened.language,
             warm: opened.warm,
+            network: opened.network,
+            egress: None,
             limits,
             descriptors,
             collect: collect.next().zip(collect.next()),

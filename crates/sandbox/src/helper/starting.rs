@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use execgate_forkpoint::jail::{At as _, Step, StepError};
 use execgate_forkpoint::stem::SlotIds;
 use execgate_forkpoint::wire::{
-    FromResident, FromStem, Message as _, Received, Spawn, ToResident, ToStem, pair, receive, send,
+    FromResident, FromStem, Message as _, NetworkProfile, Received, Spawn, ToResident, ToStem, pair, receive,
+    send,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::house::House;
 use super::live::{Asked, BACKUP, BUILT_WITHIN, Live, Made, Phase};
+use super::proxies::Proxy;
 use super::scratch;
 use super::stem_link::{Identity, StemLink};
 use super::stems::StemId;
@@ -128,14 +130,17 @@ impl House {
             None => language,
         };
         let is_awaited = order.asked.is_some();
-        let spawn = Spawn { is_awaited, ..self.spawn(run, number, language, limits) };
+        let network = order.asked.as_ref().map_or(NetworkProfile::None, |asked| asked.network);
+        let spawn = Spawn { is_awaited, network, ..self.spawn(run, number, language, limits) };
         let shape = self.shape(limits);
+        let proxy = self.ask_for_proxy(run, order.asked.as_ref())?;
         let cgroups = self.cgroups.arm(slot, limits).at(Step::ArmCgroup)?;
         let own = order.asked.iter().filter(|_| !is_resident).flat_map(|asked| &asked.descriptors);
         let descriptors: Vec<BorrowedFd<'_>> = own
             .map(OwnedFd::as_fd)
             .chain(sockets.iter().map(|(_, theirs)| theirs.as_fd()))
             .chain([scratch.as_fd(), report_write.as_fd()])
+            .chain(proxy.iter().map(OwnedFd::as_fd))
             .chain(cgroups)
             .collect();
         let Some(link) = self.stems.get(stem).map(|stem| &stem.link) else {
@@ -144,7 +149,8 @@ impl House {
         send(&link.control, &ToStem::Spawn(spawn).pack(), &descriptors).at(Step::TellStem)?;
         let hand_out = sockets.map(|(ours, _)| ours);
         let memory_bytes = limits.memory_bytes;
-        Ok(Made { asked: None, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch })
+        let proxy = if proxy.is_some() { Proxy::Asked } else { Proxy::None };
+        Ok(Made { asked: None, slot, stem, pool, shape, memory_bytes, hand_out, report, scratch, proxy })
     }
 
     fn spawn(&self, run: u64, slot: u32, language: u16, limits: &Limits) -> Spawn {
@@ -163,6 +169,7 @@ impl House {
             user_processes: each.saturating_mul(sharers),
             data_bytes: (!counted).then_some(limits.memory_bytes),
             is_awaited: false,
+            network: NetworkProfile::None,
         }
     }
 

@@ -3,8 +3,9 @@
 use execgate_forkpoint::sys::SockFilter;
 use sha2::{Digest as _, Sha256};
 
-use super::rules::{Answer, Memory, table};
+use super::rules::{Answer, Memory, Rule, Sockets, proxy_table, table};
 use super::tree::compile;
+use crate::enforced::Calls;
 
 /// A finished filter.
 #[derive(Debug, Clone)]
@@ -16,10 +17,25 @@ pub(crate) struct Filter {
     pub(crate) rules: u32,
 }
 
-/// The filter for guests without network.
-pub(crate) fn guest_filter(memory: Memory) -> Filter {
-    let table = table(memory);
-    let program = compile(&table);
+impl Filter {
+    /// What a receipt says of it.
+    pub(crate) fn summary(&self) -> Calls {
+        Calls { sha256: self.digest.clone(), rules: self.rules }
+    }
+}
+
+/// The filter for guests.
+pub(crate) fn guest_filter(memory: Memory, sockets: Sockets) -> Filter {
+    finish(&table(memory, sockets))
+}
+
+/// The filter for the proxy of a run.
+pub(crate) fn proxy_filter() -> Filter {
+    finish(&proxy_table())
+}
+
+fn finish(table: &[Rule]) -> Filter {
+    let program = compile(table);
     let mut hash = Sha256::new();
     for instruction in &program {
         hash.update(instruction.code.to_le_bytes());

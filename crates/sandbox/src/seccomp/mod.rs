@@ -6,8 +6,8 @@ mod filter;
 mod rules;
 mod tree;
 
-pub(crate) use filter::{Filter, guest_filter};
-pub(crate) use rules::Memory;
+pub(crate) use filter::{Filter, guest_filter, proxy_filter};
+pub(crate) use rules::{Memory, Sockets};
 
 #[cfg(test)]
 mod tests;

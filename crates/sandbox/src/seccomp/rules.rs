@@ -19,6 +19,16 @@ pub(super) enum Answer {
     Without { argument: u8, bits: u32 },
     /// Let it through if the argument's low word is one of these; else `EPERM`.
     OneOf { argument: u8, values: &'static [u32] },
+    /// Let it through if all tests of one of the cases hold; else this error.
+    AnyOf { cases: &'static [&'static [Test]], error: i32 },
+}
+
+/// Whether an argument's low word, of which only some bits are looked at, is one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Test {
+    pub(super) argument: u8,
+    pub(super) mask: u32,
+    pub(super) values: &'static [u32],
 }
 
 /// One line of the list.
@@ -28,7 +38,7 @@ pub(super) struct Rule {
     pub(super) answer: Answer,
 }
 
-use Answer::{Allow, OneOf, Refuse, Without};
+use Answer::{Allow, AnyOf, OneOf, Refuse, Without};
 
 /// `CLONE_NEW*` except `CLONE_NEWTIME`, which shares its bit with the exit signal and which `clone` cannot ask for.
 const NEW_NAMESPACES: u32 = 0x7E02_0000;
@@ -52,6 +62,46 @@ const ITSELF: &[u32] = &[0];
 /// `AF_UNIX` only: the profile without network.
 const SOCKET_FAMILIES: &[u32] = &[1];
 
+/// Two flags of a socket's type (close-on-exec, non-blocking), which are no part of it.
+const TYPE: u32 = 0x0F;
+const WHOLE: u32 = u32::MAX;
+
+/// `AF_UNIX` of any type; `AF_INET` and `AF_INET6` as TCP and UDP, and nothing else that a type may be made of:
+/// no raw socket, no ping, no SCTP, UDP-Lite, MPTCP or L2TP.
+const NETWORK_SOCKETS: &[&[Test]] = &[
+    &[test(0, WHOLE, SOCKET_FAMILIES)],
+    &[test(0, WHOLE, &[2, 10]), test(1, TYPE, &[1]), test(2, WHOLE, &[0, 6])],
+    &[test(0, WHOLE, &[2, 10]), test(1, TYPE, &[2]), test(2, WHOLE, &[0, 17])],
+];
+
+/// What servers and clients set, by level: of the socket (not: filters, BPF, devices, time stamps), of IPv4 (not: options,
+/// the packet filter's tables), of TCP (not: `ULP`, which brings the kernel's own TLS, nor `REPAIR`), of IPv6.
+const SOCKET_OPTIONS: &[&[Test]] = &[
+    // In order: addresses used again, broadcast, buffers, keep-alive, urgent data, priority, linger, ports shared,
+    // credentials, low-water mark, time-outs in both their forms, peeking.
+    &[test(1, WHOLE, &[1]), test(2, WHOLE, &[2, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 42, 66, 67])],
+    // Service, hops, where packets came from, path MTU, errors, late ports, multicast.
+    &[test(1, WHOLE, &[0]), test(2, WHOLE, &[1, 2, 8, 10, 11, 12, 13, 24, 32, 33, 34, 35, 36])],
+    &[test(1, WHOLE, &[6]), test(2, WHOLE, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 18, 23, 25, 30])],
+    &[test(1, WHOLE, &[41]), test(2, WHOLE, &[16, 17, 18, 19, 20, 21, 23, 25, 26, 49, 51, 66, 67])],
+];
+
+/// TCP and UDP, and no family else: not even `AF_UNIX`.
+const PROXY_SOCKETS: &[&[Test]] = &[
+    &[test(0, WHOLE, &[2, 10]), test(1, TYPE, &[1]), test(2, WHOLE, &[0, 6])],
+    &[test(0, WHOLE, &[2, 10]), test(1, TYPE, &[2]), test(2, WHOLE, &[0, 17])],
+];
+
+/// `TCP_NODELAY`.
+const PROXY_OPTIONS: &[&[Test]] = &[&[test(1, WHOLE, &[6]), test(2, WHOLE, &[1])]];
+
+/// A right of memory.
+const PROT_EXEC: u32 = 4;
+
+const fn test(argument: u8, mask: u32, values: &'static [u32]) -> Test {
+    Test { argument, mask, values }
+}
+
 /// Ask (all ones), or the ordinary personality.
 const PERSONALITIES: &[u32] = &[0, 0xFFFF_FFFF];
 
@@ -71,8 +121,17 @@ pub(crate) enum Memory {
     Seen,
 }
 
+/// Which sockets can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// Those that lead nowhere.
+    Unix,
+    /// TCP and UDP too, in the run's own network namespace.
+    Network,
+}
+
 /// The whole list, in order of number.
-pub(super) fn table(counted: Memory) -> Vec<Rule> {
+pub(super) fn table(counted: Memory, sockets: Sockets) -> Vec<Rule> {
     let mut list: Vec<(libc::c_long, Answer)> = Vec::new();
     files(&mut list);
     // Anonymous files, sealed pipes between a program's own processes. What is written to one and mapped by nobody
@@ -89,8 +148,34 @@ pub(super) fn table(counted: Memory) -> Vec<Rule> {
     signals_and_time(&mut list);
     sockets_and_events(&mut list);
     by_argument(&mut list);
+    if sockets == Sockets::Network {
+        network(&mut list);
+    }
     #[cfg(target_arch = "x86_64")]
     older_names(&mut list);
+    in_order(list)
+}
+
+/// What the proxy of a run may do, once everything that it needs is open: take connections, dial, pass bytes on, write
+/// its report. It opens no file and starts nothing.
+pub(super) fn proxy_table() -> Vec<Rule> {
+    // No memory that can be executed.
+    let mut list: Vec<(libc::c_long, Answer)> = vec![
+        (libc::SYS_mmap, Without { argument: 2, bits: PROT_EXEC }),
+        (libc::SYS_mprotect, Without { argument: 2, bits: PROT_EXEC }),
+        (libc::SYS_socket, AnyOf { cases: PROXY_SOCKETS, error: libc::EPERM }),
+        (libc::SYS_setsockopt, AnyOf { cases: PROXY_OPTIONS, error: libc::EPERM }),
+    ];
+    allow!(list; SYS_read SYS_write SYS_pwrite64 SYS_close SYS_ppoll SYS_accept4 SYS_connect SYS_bind SYS_shutdown
+        SYS_getsockopt SYS_sendto SYS_recvfrom SYS_sendmsg SYS_recvmsg SYS_getrandom SYS_clock_gettime
+        SYS_brk SYS_munmap SYS_mremap SYS_madvise SYS_futex SYS_rt_sigreturn SYS_restart_syscall SYS_exit SYS_exit_group);
+    #[cfg(target_arch = "x86_64")]
+    allow!(list; SYS_poll);
+    in_order(list)
+}
+
+/// Of calls that are listed twice, the later line counts.
+fn in_order(list: Vec<(libc::c_long, Answer)>) -> Vec<Rule> {
     let ordered: BTreeMap<u32, Answer> =
         list.into_iter().filter_map(|(number, answer)| Some((u32::try_from(number).ok()?, answer))).collect();
     ordered.into_iter().map(|(number, answer)| Rule { number, answer }).collect()
@@ -181,6 +266,13 @@ fn by_argument(list: &mut Vec<(libc::c_long, Answer)>) {
     for number in [libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr] {
         list.push((number, Refuse(libc::EOPNOTSUPP)));
     }
+}
+
+/// What changes with a network. A family that is refused is told as one that this kernel has not, so that libraries that
+/// ask the kernel for its interfaces go on without.
+fn network(list: &mut Vec<(libc::c_long, Answer)>) {
+    list.push((libc::SYS_socket, AnyOf { cases: NETWORK_SOCKETS, error: libc::EAFNOSUPPORT }));
+    list.push((libc::SYS_setsockopt, AnyOf { cases: SOCKET_OPTIONS, error: libc::ENOPROTOOPT }));
 }
 
 /// Names that only this architecture still has; each is the older form of one above.

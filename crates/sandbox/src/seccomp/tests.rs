@@ -3,14 +3,18 @@
 use execgate_forkpoint::sys::SockFilter;
 use proptest::prelude::{ProptestConfig, any, prop_oneof, proptest};
 
-use super::rules::{Answer, Memory, Rule, table as table_for};
+use super::rules::{Answer, Memory, Rule, Sockets, Test, proxy_table, table as table_for};
 use super::tree::{
-    ALLOW, ARCHITECTURE, ARCHITECTURE_AT, ARGUMENTS_AT, ERRNO, JUMP, JUMP_ANY_BIT, JUMP_AT_LEAST, JUMP_EQUAL,
-    KILL_PROCESS, LOAD, NUMBER_AT, RETURN, X32_BIT, compile, errno,
+    ALLOW, AND, ARCHITECTURE, ARCHITECTURE_AT, ARGUMENTS_AT, ERRNO, JUMP, JUMP_ANY_BIT, JUMP_AT_LEAST,
+    JUMP_EQUAL, KILL_PROCESS, LOAD, NUMBER_AT, RETURN, X32_BIT, compile, errno,
 };
 
 fn table() -> Vec<Rule> {
-    table_for(Memory::Counted)
+    table_for(Memory::Counted, Sockets::Unix)
+}
+
+fn networked() -> Vec<Rule> {
+    table_for(Memory::Counted, Sockets::Network)
 }
 
 /// What the kernel hands to a filter.
@@ -47,6 +51,10 @@ fn interpret(program: &[SockFilter], call: &Call) -> u32 {
                 accumulator = call.word(instruction.k);
                 continue;
             }
+            AND => {
+                accumulator &= instruction.k;
+                continue;
+            }
             RETURN => return instruction.k,
             JUMP => {
                 at += usize::try_from(instruction.k).unwrap();
@@ -62,11 +70,10 @@ fn interpret(program: &[SockFilter], call: &Call) -> u32 {
 }
 
 /// What the list says, read line by line.
-fn reference(call: &Call) -> u32 {
+fn reference(rules: &[Rule], call: &Call) -> u32 {
     if call.architecture != ARCHITECTURE || call.number >= X32_BIT {
         return KILL_PROCESS;
     }
-    let rules = table();
     let Some(rule) = rules.iter().find(|rule| rule.number == call.number) else {
         let newest = rules.last().unwrap().number;
         return errno(if call.number > newest { libc::ENOSYS } else { libc::EPERM });
@@ -77,6 +84,12 @@ fn reference(call: &Call) -> u32 {
         Answer::Refuse(error) => return errno(error),
         Answer::Without { argument, bits } => low(argument) & bits == 0,
         Answer::OneOf { argument, values } => values.contains(&low(argument)),
+        Answer::AnyOf { cases, error } => {
+            let is = |case: &&&[Test]| {
+                case.iter().all(|test| test.values.contains(&(low(test.argument) & test.mask)))
+            };
+            return if cases.iter().any(|case| is(&case)) { ALLOW } else { errno(error) };
+        }
     };
     if allowed { ALLOW } else { errno(libc::EPERM) }
 }
@@ -87,10 +100,12 @@ fn plain(number: libc::c_long) -> Call {
 
 #[test]
 fn the_tree_answers_every_number_as_the_list_does() {
-    let program = compile(&table());
-    for number in 0..1024 {
-        let call = plain(number);
-        assert_eq!(interpret(&program, &call), reference(&call), "system call {number}");
+    for table in [table(), networked(), proxy_table()] {
+        let program = compile(&table);
+        for number in 0..1024 {
+            let call = plain(number);
+            assert_eq!(interpret(&program, &call), reference(&table, &call), "system call {number}");
+        }
     }
 }
 
@@ -99,25 +114,28 @@ proptest! {
     #[test]
     fn the_tree_answers_as_the_list_does_whatever_the_arguments(
         architecture in prop_oneof![9 => proptest::strategy::Just(ARCHITECTURE), 1 => any::<u32>()],
-        number in prop_oneof![8 => 0_u32..500, 1 => any::<u32>()],
+        number in prop_oneof![4 => 0_u32..500, 2 => 41_u32..56, 1 => any::<u32>()],
         arguments in any::<[u8; 6]>(),
         high in any::<[u64; 6]>(),
         wide in any::<bool>(),
+        small in any::<bool>(),
     ) {
         let mut values = high;
         if !wide {
-            for (value, small) in values.iter_mut().zip(arguments) {
-                *value = (*value & !0xFFFF_FFFF) | u64::from(small);
+            for (value, argument) in values.iter_mut().zip(arguments) {
+                let argument = if small { argument & 0x0F } else { argument };
+                *value = (*value & !0xFFFF_FFFF) | u64::from(argument);
             }
         }
         let call = Call { architecture, number, arguments: values };
-        assert_eq!(interpret(&compile(&table()), &call), reference(&call));
+        for table in [table(), networked(), proxy_table()] {
+            assert_eq!(interpret(&compile(&table), &call), reference(&table, &call));
+        }
     }
 }
 
 #[test]
 fn what_must_never_be_let_through_is_refused() {
-    let program = compile(&table());
     let never = [
         libc::SYS_unshare,
         libc::SYS_setns,
@@ -170,9 +188,11 @@ fn what_must_never_be_let_through_is_refused() {
         libc::SYS_memfd_secret,
         451,
     ];
-    for number in never {
-        let answer = interpret(&program, &plain(number));
-        assert_eq!(answer & 0xFFFF_0000, ERRNO, "system call {number} is answered {answer:#x}");
+    for program in [table(), networked(), proxy_table()].map(|table| compile(&table)) {
+        for number in never {
+            let answer = interpret(&program, &plain(number));
+            assert_eq!(answer & 0xFFFF_0000, ERRNO, "system call {number} is answered {answer:#x}");
+        }
     }
 }
 
@@ -184,6 +204,105 @@ fn only_unix_sockets_can_be_made() {
         let expected = if family == 1 { ALLOW } else { errno(libc::EPERM) };
         assert_eq!(interpret(&program, &call), expected, "family {family}");
     }
+}
+
+#[test]
+fn with_a_network_there_are_tcp_and_udp_and_no_other_socket() {
+    let program = compile(&networked());
+    let mut made = Vec::new();
+    for family in 0..64 {
+        for kind in 0..16 {
+            for protocol in [0, 1, 6, 17, 33, 58, 115, 132, 136, 255, 256, 262] {
+                // With both flags that a type may carry.
+                let kind = kind | 0o2_004_000;
+                let call = Call { arguments: [family, kind, protocol, 0, 0, 0], ..plain(libc::SYS_socket) };
+                match interpret(&program, &call) {
+                    ALLOW if family != 1 => made.push((family, kind & 0xF, protocol)),
+                    answer => assert!(family == 1 || answer == errno(libc::EAFNOSUPPORT)),
+                }
+            }
+        }
+    }
+    let each = |family| [(family, 1, 0), (family, 1, 6), (family, 2, 0), (family, 2, 17)];
+    assert_eq!(made, [each(2), each(10)].concat());
+    let pair = |family| Call { arguments: [family, 1, 0, 0, 0, 0], ..plain(libc::SYS_socketpair) };
+    assert_eq!(interpret(&program, &pair(1)), ALLOW);
+    assert_eq!(interpret(&program, &pair(2)), errno(libc::EPERM));
+}
+
+#[test]
+fn with_a_network_no_filter_no_upper_protocol_and_no_table_is_set() {
+    let program = compile(&networked());
+    let set = |level, name| {
+        let call = Call { arguments: [3, level, name, 0, 0, 0], ..plain(libc::SYS_setsockopt) };
+        interpret(&program, &call)
+    };
+    for (level, name) in [(1, 2), (1, 15), (1, 20), (6, 1), (41, 26), (0, 1)] {
+        assert_eq!(set(level, name), ALLOW, "option {name} of level {level}");
+    }
+    // Filters and BPF, TCP_ULP, TCP_REPAIR, the tables of netfilter, XFRM, SCTP, UDP's encapsulation, TLS, ALG.
+    let never = [
+        (1, 26),
+        (1, 50),
+        (1, 51),
+        (1, 52),
+        (1, 25),
+        (6, 31),
+        (6, 19),
+        (6, 14),
+        (0, 64),
+        (0, 16),
+        (0, 17),
+        (41, 64),
+        (41, 34),
+        (41, 35),
+        (132, 1),
+        (17, 100),
+        (282, 1),
+        (279, 1),
+        (255, 0),
+    ];
+    for (level, name) in never {
+        assert_eq!(set(level, name), errno(libc::ENOPROTOOPT), "option {name} of level {level}");
+    }
+}
+
+#[test]
+fn a_proxy_opens_no_file_and_starts_no_program() {
+    let program = compile(&proxy_table());
+    let never = [
+        libc::SYS_openat,
+        libc::SYS_open,
+        libc::SYS_openat2,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_clone,
+        libc::SYS_fork,
+        libc::SYS_vfork,
+        libc::SYS_kill,
+        libc::SYS_tgkill,
+        libc::SYS_memfd_create,
+        libc::SYS_setuid,
+        libc::SYS_prctl,
+        libc::SYS_listen,
+        libc::SYS_socketpair,
+        libc::SYS_ioctl,
+        libc::SYS_fcntl,
+        libc::SYS_dup2,
+        libc::SYS_stat,
+        libc::SYS_newfstatat,
+        libc::SYS_readlink,
+        libc::SYS_getdents64,
+        libc::SYS_setsockopt,
+    ];
+    for number in never {
+        assert_eq!(interpret(&program, &plain(number)) & 0xFFFF_0000, ERRNO, "system call {number}");
+    }
+    let memory = |rights| Call { arguments: [0, 4096, rights, 0x22, 0, 0], ..plain(libc::SYS_mmap) };
+    assert_eq!(interpret(&program, &memory(3)), ALLOW);
+    assert_eq!(interpret(&program, &memory(7)), errno(libc::EPERM));
+    let unix = Call { arguments: [1, 1, 0, 0, 0, 0], ..plain(libc::SYS_socket) };
+    assert_eq!(interpret(&program, &unix), errno(libc::EPERM));
 }
 
 #[test]
@@ -200,7 +319,7 @@ fn a_clone_cannot_ask_for_any_namespace() {
 
 #[test]
 fn memory_that_nobody_counts_cannot_be_held_outside_of_processes() {
-    let program = compile(&table_for(Memory::Seen));
+    let program = compile(&table_for(Memory::Seen, Sockets::Unix));
     assert_eq!(interpret(&program, &plain(libc::SYS_memfd_create)), errno(libc::ENOSYS));
     assert_eq!(interpret(&compile(&table()), &plain(libc::SYS_memfd_create)), ALLOW);
 }

@@ -3,7 +3,7 @@
 
 use execgate_forkpoint::sys::SockFilter;
 
-use super::rules::{Answer, Rule};
+use super::rules::{Answer, Rule, Test};
 
 /// Offsets in `struct seccomp_data`.
 pub(super) const NUMBER_AT: u32 = 0;
@@ -11,6 +11,7 @@ pub(super) const ARCHITECTURE_AT: u32 = 4;
 pub(super) const ARGUMENTS_AT: u32 = 16;
 
 pub(super) const LOAD: u16 = 0x20;
+pub(super) const AND: u16 = 0x54;
 pub(super) const JUMP: u16 = 0x05;
 pub(super) const JUMP_EQUAL: u16 = 0x15;
 pub(super) const JUMP_AT_LEAST: u16 = 0x35;
@@ -109,7 +110,33 @@ fn leaf(answer: Answer) -> Vec<SockFilter> {
             program.extend([refuse, allow]);
             program
         }
+        Answer::AnyOf { cases, error } => {
+            let mut program = Vec::new();
+            for case in cases {
+                program.extend(all_of(case));
+            }
+            program.push(statement(RETURN, errno(error)));
+            program
+        }
     }
+}
+
+/// Lets the call through where every test holds, and falls through behind itself where one does not.
+fn all_of(case: &[Test]) -> Vec<SockFilter> {
+    let mut program = vec![statement(RETURN, ALLOW)];
+    for test in case.iter().rev() {
+        let rest = u8::try_from(program.len()).unwrap_or(u8::MAX);
+        let mut this = vec![statement(LOAD, low_word(test.argument)), statement(AND, test.mask)];
+        for (index, value) in test.values.iter().enumerate() {
+            // Past the remaining comparisons and the jump out of the case lies what else is to be tested.
+            let ahead = u8::try_from(test.values.len() - index).unwrap_or(u8::MAX);
+            this.push(jump(JUMP_EQUAL, *value, ahead, 0));
+        }
+        this.push(statement(JUMP, u32::from(rest)));
+        this.extend(program);
+        program = this;
+    }
+    program
 }
 
 /// Where the low word of an argument is, on a little-endian machine.

@@ -4,10 +4,12 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use execgate_forkpoint::jail::{At as _, Step, StepError};
+use execgate_forkpoint::jail::{At as _, Kernel as _, Real, Step, StepError};
 use execgate_forkpoint::panics::{Tell, die_of_panics};
 use execgate_forkpoint::stem::place::CONTROL;
-use execgate_forkpoint::stem::{Hooks, STEM_CAPABILITIES, Seed, await_message, serve};
+use execgate_forkpoint::stem::{
+    Hooks, INTERPRETER_CAPABILITIES, STEM_CAPABILITIES, Seed, await_message, serve,
+};
 use execgate_forkpoint::sys;
 use execgate_forkpoint::wire::{FromStem, Message as _, ToStem, send};
 use rustix::fs::{Mode, OFlags, open};
@@ -79,13 +81,14 @@ fn build(seed: &Seed, birth: Birth<'_>, control: OwnedFd, image: OwnedFd) -> Res
 
 /// What an exec would take from a stem that is not root of its namespace.
 fn keep_capabilities() -> io::Result<()> {
+    Real.drop_bounding(STEM_CAPABILITIES.difference(INTERPRETER_CAPABILITIES))?;
     let all = CapabilitySets {
-        effective: STEM_CAPABILITIES,
-        permitted: STEM_CAPABILITIES,
-        inheritable: STEM_CAPABILITIES,
+        effective: INTERPRETER_CAPABILITIES,
+        permitted: INTERPRETER_CAPABILITIES,
+        inheritable: INTERPRETER_CAPABILITIES,
     };
     set_capabilities(None, all)?;
-    for one in STEM_CAPABILITIES.iter() {
+    for one in INTERPRETER_CAPABILITIES.iter() {
         configure_capability_in_ambient_set(one, true)?;
     }
     Ok(())

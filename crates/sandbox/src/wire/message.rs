@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use execgate_forkpoint::jail::Step;
-use execgate_forkpoint::wire::{Malformed, Message, PACKET_BYTES, Reader, Writer, take_step};
+use execgate_forkpoint::wire::{Malformed, Message, NetworkProfile, PACKET_BYTES, Reader, Writer, take_step};
 
 use crate::limits::Limits;
 
@@ -13,8 +13,8 @@ pub(crate) enum ToHelper {
     /// With a memory file that holds the configuration. Accepted once.
     Configure,
     /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
-    /// which ones and the memory file for them.
-    NewRun { language: u16, warm: u16, limits: Limits },
+    /// which ones and the memory file for them; and, with egress, the rules and the ledger.
+    NewRun { language: u16, warm: u16, network: NetworkProfile, limits: Limits },
     /// With the session's socket, and the sheet of the files that are there from its start.
     OpenSession { language: u16, limits: Limits, idle: Duration, absolute: Duration },
     /// With a socket that is answered by `Capacity` when nothing runs any more.
@@ -104,6 +104,28 @@ pub(crate) enum FromRun {
     Withdrawn,
 }
 
+/// Helper to broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToBroker {
+    /// With the socket to the run's init, the rules, the means and the ledger.
+    Start { run: u64 },
+}
+
+/// Broker to helper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromBroker {
+    /// It has given up its rights.
+    Ready,
+    /// With the proxy's process descriptor.
+    Started {
+        run: u64,
+    },
+    NotStarted {
+        run: u64,
+        errno: i32,
+    },
+}
+
 /// How the helper saw a run end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -165,8 +187,8 @@ impl Message for ToHelper {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
             Self::Configure => Writer::new(1),
-            Self::NewRun { language, warm, limits } => {
-                put_limits(Writer::new(2).u16(*language).u16(*warm), limits)
+            Self::NewRun { language, warm, network, limits } => {
+                put_limits(Writer::new(2).u16(*language).u16(*warm).u8(network.number()), limits)
             }
             Self::Quiesce => Writer::new(3),
             Self::WarmUp => Writer::new(4),
@@ -181,9 +203,12 @@ impl Message for ToHelper {
         let mut from = Reader::new(packet);
         match from.u8()? {
             1 => Ok(Self::Configure),
-            2 => {
-                Ok(Self::NewRun { language: from.u16()?, warm: from.u16()?, limits: take_limits(&mut from)? })
-            }
+            2 => Ok(Self::NewRun {
+                language: from.u16()?,
+                warm: from.u16()?,
+                network: NetworkProfile::from_number(from.u8()?)?,
+                limits: take_limits(&mut from)?,
+            }),
             3 => Ok(Self::Quiesce),
             4 => Ok(Self::WarmUp),
             5 => Ok(Self::OpenSession {
@@ -299,6 +324,39 @@ impl Message for FromSession {
     }
 }
 
+impl Message for ToBroker {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        let Self::Start { run } = self;
+        Writer::new(1).u64(*run).finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        if from.u8()? == 1 { Ok(Self::Start { run: from.u64()? }) } else { Err(Malformed) }
+    }
+}
+
+impl Message for FromBroker {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Ready => Writer::new(1),
+            Self::Started { run } => Writer::new(2).u64(*run),
+            Self::NotStarted { run, errno } => Writer::new(3).u64(*run).i32(*errno),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(packet);
+        match from.u8()? {
+            1 => Ok(Self::Ready),
+            2 => Ok(Self::Started { run: from.u64()? }),
+            3 => Ok(Self::NotStarted { run: from.u64()?, errno: from.i32()? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
 impl Message for FromRun {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
@@ -357,7 +415,9 @@ impl Message for FromRun {
 mod tests {
     use std::fmt::Debug;
 
-    use execgate_forkpoint::wire::{FromResident, FromStem, Report, Spawn, ToResident, ToStem};
+    use execgate_forkpoint::wire::{
+        FromProxy, FromResident, FromStem, Report, Spawn, ToProxy, ToResident, ToStem,
+    };
 
     use super::*;
 
@@ -368,7 +428,15 @@ mod tests {
     #[test]
     fn every_message_comes_back_as_it_went() {
         comes_back(ToHelper::Configure);
-        comes_back(ToHelper::NewRun { language: 7, warm: 1, limits: Limits::default() });
+        for network in [NetworkProfile::None, NetworkProfile::Loopback, NetworkProfile::Egress] {
+            comes_back(ToHelper::NewRun { language: 7, warm: 1, network, limits: Limits::default() });
+        }
+        comes_back(ToBroker::Start { run: u64::MAX });
+        comes_back(FromBroker::Ready);
+        comes_back(FromBroker::Started { run: 1 });
+        comes_back(FromBroker::NotStarted { run: 2, errno: -3 });
+        comes_back(ToProxy::Listen);
+        comes_back(FromProxy::Ready);
         comes_back(ToHelper::Quiesce);
         comes_back(ToHelper::WarmUp);
         comes_back(FromHelper::Capacity { usable: 3, quarantined: 1 });
@@ -410,6 +478,7 @@ mod tests {
             user_processes: 6,
             data_bytes: Some(u64::MAX),
             is_awaited: true,
+            network: NetworkProfile::Egress,
         }));
         comes_back(FromStem::SpawnFailed { run: 9, step: Step::CloneInit, errno: 11 });
         comes_back(ToResident::Run);

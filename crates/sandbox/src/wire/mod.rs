@@ -6,6 +6,8 @@ mod message;
 mod parcel;
 mod sheet;
 
-pub(crate) use message::{Counters, End, FromHelper, FromRun, FromSession, Over, ToHelper, ToRun, ToSession};
+pub(crate) use message::{
+    Counters, End, FromBroker, FromHelper, FromRun, FromSession, Over, ToBroker, ToHelper, ToRun, ToSession,
+};
 pub(crate) use parcel::{read_files, write_end, write_file};
 pub(crate) use sheet::write_sheet;

@@ -3,14 +3,17 @@
 mod attack;
 mod census;
 mod checkpoints;
+mod egress;
 mod escape;
 mod files;
 mod hostile_sessions;
+mod internet;
 mod isolation;
 mod javascript;
 mod leaks;
 mod lifetime;
 mod limits;
+mod network;
 mod outcomes;
 mod parts;
 mod python;

@@ -171,7 +171,7 @@ fn an_interpreter_that_is_not_there_never_starts() {
     let absent = languages.iter_mut().find(|language| language.name == "python").unwrap();
     absent.argv[0] = "/usr/bin/no-such-interpreter".to_owned();
     let tier = TierChoice::Exactly(Tier::Jail);
-    let config = Config { image, languages, slots: 1, tier, residents: 0, id_block: 0 };
+    let config = Config { image, languages, slots: 1, tier, residents: 0, id_block: 0, egress: None };
     let helper = spawn_helper_of(std::path::Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
     let sandbox = Sandbox::start(helper, config).unwrap();
     let refused = sandbox.run(python("1"));

@@ -67,7 +67,7 @@ fn a_tier_that_cannot_be_had_is_refused_and_never_weakened() {
     let begin = |tier| {
         let image = image();
         let languages = code::present(&image.path);
-        let config = Config { image, languages, slots: 1, tier, residents: 0, id_block: 0 };
+        let config = Config { image, languages, slots: 1, tier, residents: 0, id_block: 0, egress: None };
         Sandbox::start(spawn_helper_of(&helper).unwrap(), config)
     };
     match begin(TierChoice::Exactly(Tier::Jail)) {
@@ -127,7 +127,15 @@ fn told_of() -> impl Fn(TierChoice) -> Result<Sandbox, SandboxError> {
     let helper = next();
     move |tier| {
         let languages = code::present(&image.path);
-        let config = Config { image: image.clone(), languages, slots: 2, tier, residents: 0, id_block: 0 };
+        let config = Config {
+            image: image.clone(),
+            languages,
+            slots: 2,
+            tier,
+            residents: 0,
+            id_block: 0,
+            egress: None,
+        };
         Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
     }
 }

@@ -41,7 +41,8 @@ pub(super) fn start_as(change: impl FnOnce(&mut Config)) -> Sandbox {
     // One interpreter for each is enough for most of what is asked here.
     languages.iter_mut().for_each(|language| language.warm.truncate(1));
     let tier = TierChoice::Exactly(Tier::Jail);
-    let mut config = Config { image, languages, slots: 16, tier, residents: crate::RESIDENTS, id_block: 0 };
+    let mut config =
+        Config { image, languages, slots: 16, tier, residents: crate::RESIDENTS, id_block: 0, egress: None };
     change(&mut config);
     let sandbox = Sandbox::start(helper, config).unwrap();
     sandbox.warm_up(PATIENCE).unwrap();

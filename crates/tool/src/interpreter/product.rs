@@ -46,7 +46,10 @@ pub(super) fn product(wanted: &Wanted, run: Run) -> Product {
             (Verdict::Timeout { after_ms }, Some(report("Timeout", &message)))
         }
     };
-    let enforced = serde_json::to_value(&run.enforced).unwrap_or_default();
+    let mut enforced = serde_json::to_value(&run.enforced).unwrap_or_default();
+    if let (Some(held), Some(report)) = (enforced.as_object_mut(), &run.network) {
+        held.insert("egress".to_owned(), serde_json::to_value(report).unwrap_or_default());
+    }
     // What nobody asked for is not read.
     let shown = wanted.rich.then(|| rich::results(&run.displays));
     let left_out = shown.as_ref().is_some_and(|(_, left_out)| *left_out);

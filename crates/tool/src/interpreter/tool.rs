@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Effect, Product, Progress, Watcher};
-use execgate_sandbox::{self as sandbox, Request, RunError, Sandbox, Sink, Slot, Stream, Tier};
+use execgate_sandbox::{self as sandbox, Network, Request, RunError, Sandbox, Sink, Slot, Stream, Tier};
 
 use super::bounds::Bounds;
 use super::payload::{self, Asked};
@@ -16,13 +16,20 @@ use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext
 pub struct Interpreter {
     language: String,
     profiles: Profiles,
+    network: Network,
 }
 
 impl Interpreter {
     /// The tool that runs a language.
     #[must_use]
     pub fn new(language: impl Into<String>, profiles: Profiles) -> Self {
-        Self { language: language.into(), profiles }
+        Self { language: language.into(), profiles, network: Network::None }
+    }
+
+    /// The same, with a network for its runs.
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self { network, ..self }
     }
 
     /// The sandbox that a call is for, if it has the language and the tier that are wanted.
@@ -68,7 +75,7 @@ impl Tool for Interpreter {
         let bounds = Bounds::of(call.options.offer);
         let asked = payload::read(&self.language, call.payload, &bounds, call.options.timeout_ms)?;
         let sandbox = Arc::clone(self.sandbox(&asked)?);
-        let request = asked.request;
+        let request = Request { network: self.network.clone(), ..asked.request };
         let wanted = Wanted {
             language: self.language.clone(),
             wall: request.limits.wall,

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use execgate_sandbox::Request;
 use execgate_tool::rich_results;
 use rustix::process::geteuid;
 
 use super::super::cli::Jail;
-use crate::config::{Environment, Flags, Settings};
+use crate::config::{EgressSection, Environment, Flags, NetworkSetting, Outward, Settings};
 use crate::privileges::{Account, Aside};
 use crate::wire;
 
@@ -54,9 +55,31 @@ pub(crate) struct Run {
     pub(super) args: Vec<String>,
     #[command(flatten)]
     jail: Jail,
+    /// The network of the run [default: none; egress with --allow-domain or --allow-cidr]
+    #[arg(long, value_enum)]
+    network: Option<NetworkSetting>,
+    /// Let the run reach this name through its proxy: example.org, or *.example.org for all below it
+    #[arg(long, value_name = "NAME")]
+    allow_domain: Vec<String>,
+    /// Let the run reach these addresses by number through its proxy: 93.184.216.0/24
+    #[arg(long, value_name = "NET")]
+    allow_cidr: Vec<String>,
 }
 
 impl Run {
+    /// The network that was asked for.
+    fn outward(&self) -> anyhow::Result<Outward> {
+        let is_named = !self.allow_domain.is_empty() || !self.allow_cidr.is_empty();
+        let section = is_named.then(|| EgressSection {
+            domains: self.allow_domain.clone(),
+            cidrs: self.allow_cidr.clone(),
+            ..EgressSection::default()
+        });
+        let setting = self.network.or(is_named.then_some(NetworkSetting::Egress));
+        Outward::resolve(setting, section.as_ref())
+            .context("--network, --allow-domain and --allow-cidr do not go together")
+    }
+
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         if !self.timeout.is_finite() || self.timeout <= 0.0 {
             bail!("--timeout must be a positive number of seconds");
@@ -72,13 +95,21 @@ impl Run {
         // Only the sandbox's settings matter here; whatever the environment says of a gateway does not.
         let environment = Environment::read().without_gateway();
         let settings = Settings::resolve(&flags, &environment, root)?;
-        let request = self.request()?;
+        let outward = self.outward()?;
+        let request = Request { network: outward.network, ..self.request()? };
         let out = self.open_out()?;
         let account = Account::choose(None)?;
         let image = wire::image(&settings)?;
         let helper = execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started")?;
         let language = request.language.clone();
-        let jail = wire::Jail { name: String::new(), helper, image, slots: settings.slots, residents: 0 };
+        let jail = wire::Jail {
+            name: String::new(),
+            helper,
+            image,
+            slots: settings.slots,
+            residents: 0,
+            egress: outward.means,
+        };
         let aside = match (account, &out) {
             (Some(account), None) => account.become_now().map(|()| None)?,
             // What comes back is written where whoever called may write.

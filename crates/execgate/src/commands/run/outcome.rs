@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use execgate_sandbox::{Exception, Run as Ran, Verdict};
+use execgate_sandbox::{Decision, Exception, NetworkReport, Outcome as Reached, Run as Ran, Verdict};
 use serde_json::{Value, json};
 
 use super::Run;
@@ -18,6 +18,17 @@ const EXIT_KILLED: u8 = 137;
 /// What is a picture or a document of its own, and the ending of its file.
 const SAVED: [(&str, &str); 3] = [("png", "png"), ("jpeg", "jpg"), ("pdf", "pdf")];
 
+/// Says what the proxy was against: the code may have kept it to itself.
+fn tell_refused(report: &NetworkReport) {
+    for one in report.decisions.iter().filter(|one| one.outcome != Reached::Allowed) {
+        let Decision { host, port, why, .. } = one;
+        terminal::note(format_args!("execgate: {host} {port} was not reached: {why}"));
+    }
+    if !report.is_whole {
+        terminal::note("execgate: the proxy ended before the run, or did not tell everything");
+    }
+}
+
 impl Run {
     pub(super) fn tell(&self, language: &str, ran: &Ran, results: &[Value]) -> anyhow::Result<()> {
         if self.json {
@@ -25,6 +36,9 @@ impl Run {
         } else {
             if let Some(value) = ran.value.as_ref().filter(|_| terminal::is_watched()) {
                 terminal::line(format_args!("=> {value}"));
+            }
+            if let Some(report) = &ran.network {
+                tell_refused(report);
             }
             if let Some(error) = &ran.exception {
                 terminal::note(if error.traceback.is_empty() {
@@ -50,6 +64,9 @@ impl Run {
             "wall_ms": u64::try_from(ran.usage.wall.as_millis()).unwrap_or(u64::MAX),
             "enforced": ran.enforced,
         });
+        if let Some(report) = &ran.network {
+            printed["network"] = json!(report);
+        }
         if self.rich {
             printed["results"] = json!(results);
         }

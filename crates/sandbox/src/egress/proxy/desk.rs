@@ -1,0 +1,99 @@
+//! The proxy's loop: one poll over everything that is open; whatever is ready moves its connection one step.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SocketFlags, accept_with};
+
+use super::super::report::Book;
+use super::super::rules::Egress;
+use super::connection::Connection;
+
+/// What connections share.
+pub(super) struct Shared {
+    pub(super) egress: Egress,
+    pub(super) servers: Vec<IpAddr>,
+    pub(super) book: Book,
+    /// How many bytes the run may still send.
+    pub(super) up_left: u64,
+    /// How many it may still be sent.
+    pub(super) down_left: u64,
+}
+
+impl Shared {
+    pub(super) fn is_used_up(&self) -> bool {
+        self.up_left == 0 || self.down_left == 0
+    }
+}
+
+/// The proxy at work.
+pub(super) struct Desk {
+    listener: OwnedFd,
+    shared: Shared,
+    connections: Vec<Connection>,
+}
+
+impl Desk {
+    pub(super) fn new(listener: OwnedFd, egress: Egress, servers: Vec<IpAddr>, book: Book) -> Self {
+        let (up_left, down_left) = (egress.rules().bytes_up, egress.rules().bytes_down);
+        let shared = Shared { egress, servers, book, up_left, down_left };
+        Self { listener, shared, connections: Vec::new() }
+    }
+
+    /// Serves until something is wrong that is not a connection's.
+    pub(super) fn serve(mut self) -> io::Result<()> {
+        loop {
+            let is_asked = self.wait()?;
+            let now = Instant::now();
+            let mut kept = Vec::with_capacity(self.connections.len());
+            for connection in std::mem::take(&mut self.connections) {
+                kept.extend(connection.step(&mut self.shared, now)?);
+            }
+            self.connections = kept;
+            if is_asked {
+                self.take()?;
+            }
+        }
+    }
+
+    /// Waits until something is ready or late; tells whether somebody asks to be let in.
+    fn wait(&self) -> io::Result<bool> {
+        let mut fds: Vec<PollFd<'_>> = Vec::new();
+        let has_room = self.has_room();
+        if has_room {
+            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
+        let wants = self.connections.iter().flat_map(Connection::wants);
+        fds.extend(wants.map(|(fd, flags): (BorrowedFd<'_>, PollFlags)| PollFd::from_borrowed_fd(fd, flags)));
+        let next = self.connections.iter().map(Connection::deadline).min();
+        let timeout = next.and_then(|at| {
+            Timespec::try_from(at.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).ok()
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(has_room && fds.first().is_some_and(|listener| !listener.revents().is_empty()))
+    }
+
+    fn has_room(&self) -> bool {
+        let max = usize::try_from(self.shared.egress.rules().connections).unwrap_or(usize::MAX);
+        self.connections.len() < max
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        while self.has_room() {
+            match accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok(guest) => self.connections.push(Connection::new(guest)),
+                Err(rustix::io::Errno::AGAIN) => break,
+                // Gone before it was taken.
+                Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! How a process becomes the proxy of one run: it takes the guest's listener, puts the last layers on, and serves until
+//! it is killed. It has the network of the host, and no file, no right, no environment and no secret.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use execgate_forkpoint::jail::{Kernel, Real};
+use execgate_forkpoint::sys::SockFilter;
+use execgate_forkpoint::wire::{FromProxy, Message as _, Received, ToProxy, receive, send, text_of};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Resource;
+
+use super::super::report::Book;
+use super::super::rules::Egress;
+use super::desk::Desk;
+use crate::config::EgressMeans;
+
+/// What a proxy is given: the socket to the run's init, the rules, the means, the ledger.
+pub(crate) const PROXY_DESCRIPTORS: usize = 4;
+
+/// What it may hold in memory: two buffers for each connection are an eighth of it.
+const DATA_BYTES: u64 = 64 << 20;
+
+/// More than a ledger has.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// Descriptors beside those of connections.
+const DESCRIPTORS: u64 = 16;
+
+/// And of each: the guest's, the server's, a name server's.
+const DESCRIPTORS_OF_A_CONNECTION: u64 = 3;
+
+/// The whole life of a proxy. Called in a process that was made for it and has given up its rights.
+pub(crate) fn live(descriptors: Vec<OwnedFd>, filter: &[SockFilter]) -> io::Result<()> {
+    let given: [OwnedFd; PROXY_DESCRIPTORS] =
+        descriptors.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let [init, rules, means, ledger] = given;
+    let egress: Egress = serde_json::from_slice(&text_of(rules)?)?;
+    // Rules are the client's, means the helper's, which has had them before the first run.
+    let EgressMeans { name_servers, allow_private } = serde_json::from_slice(&text_of(means)?)?;
+    let egress = if allow_private { egress } else { egress.without_private() };
+    let book = Book::new(ledger)?;
+    let Some(listener) = take_listener(&init)? else { return Ok(()) };
+    seal(&Real, &egress, filter)?;
+    // The guest begins after this.
+    send(&init, &FromProxy::Ready.pack(), &[])?;
+    drop(init);
+    Desk::new(listener, egress, name_servers, book).serve()
+}
+
+/// The guest's listener; `None` where the init is gone.
+fn take_listener(init: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    loop {
+        match poll(&mut [PollFd::new(init, PollFlags::IN)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match receive(init)? {
+            Received::Packet(bytes, mut fds) => {
+                let ToProxy::Listen = ToProxy::unpack(&bytes).map_err(io::Error::other)?;
+                let one = fds.pop().filter(|_| fds.is_empty());
+                return one.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into());
+            }
+            Received::Nothing => {}
+            Received::End => return Ok(None),
+        }
+    }
+}
+
+fn seal<K: Kernel>(kernel: &K, egress: &Egress, filter: &[SockFilter]) -> io::Result<()> {
+    let connections = u64::from(egress.rules().connections);
+    kernel.limit(Resource::Nofile, connections * DESCRIPTORS_OF_A_CONNECTION + DESCRIPTORS)?;
+    kernel.limit(Resource::Data, DATA_BYTES)?;
+    kernel.limit(Resource::Fsize, FILE_BYTES)?;
+    kernel.seccomp(filter)
+}

@@ -1,0 +1,10 @@
+//! The proxy of one run: its layers ([`life`]), its loop ([`desk`]), and a connection's way through it.
+
+mod connection;
+mod desk;
+mod dialling;
+mod life;
+mod relay;
+mod resolving;
+
+pub(crate) use life::{PROXY_DESCRIPTORS, live};

@@ -1,0 +1,279 @@
+//! What a proxy has decided: told record by record into a memory file of the client's, so that what was told counts even
+//! when the proxy is killed. Whoever reads treats every byte as hostile: the proxy reads what guests send.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use execgate_forkpoint::wire::write_at;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use serde::{Deserialize, Serialize};
+
+/// How many different decisions are told.
+pub(super) const DECISIONS_MAX: usize = 64;
+
+/// The room of one, in bytes: a name, a rule and an address of the greatest length fit.
+const ROOM: usize = 1024;
+
+/// Numbers from here on are not the same to every reader of a receipt.
+const EXACT: u64 = 1 << 53;
+
+/// All of them, and the sums before them.
+const LEDGER_BYTES: u64 = (DECISIONS_MAX as u64 + 1) * ROOM as u64;
+
+/// What became of connections to one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// They were made.
+    Allowed,
+    /// A rule was against them.
+    Refused,
+    /// They were allowed, and nobody answered.
+    Failed,
+}
+
+/// One decision, and how often it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// The name or address that was asked for; empty where it was none.
+    pub host: String,
+    /// The port that was asked for; 0 where none was.
+    pub port: u16,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The rule that allowed it, or what was against it.
+    pub why: String,
+    /// The address that was dialled, or that was against it.
+    pub address: Option<IpAddr>,
+    /// How many connections.
+    pub connections: u64,
+    /// Bytes from the guest.
+    pub bytes_up: u64,
+    /// Bytes to the guest.
+    pub bytes_down: u64,
+}
+
+/// What the proxy of a run has decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkReport {
+    /// Every different decision, in the order of their first.
+    pub decisions: Vec<Decision>,
+    /// Connections whose decisions found no room.
+    pub left_out: u64,
+    /// Whether all that was told could be read.
+    pub is_whole: bool,
+}
+
+/// The client's memory file for one report.
+pub(crate) struct Ledger(OwnedFd);
+
+impl Ledger {
+    /// An empty one, whose size nobody can change.
+    pub(crate) fn new() -> io::Result<Self> {
+        let file = memfd_create("network", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&file, LEDGER_BYTES)?;
+        fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW)?;
+        Ok(Self(file))
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Reads it. Only when the helper has said that the run has ended.
+    pub(crate) fn read(&self) -> NetworkReport {
+        let mut bytes = vec![0; usize::try_from(LEDGER_BYTES).unwrap_or_default()];
+        match rustix::io::pread(&self.0, bytes.as_mut_slice(), 0) {
+            Ok(got) if got == bytes.len() => parse(&bytes),
+            Ok(_) | Err(_) => NetworkReport::default(),
+        }
+    }
+}
+
+/// Reads a ledger.
+pub(super) fn parse(bytes: &[u8]) -> NetworkReport {
+    let (rooms, _) = bytes.as_chunks::<ROOM>();
+    let mut is_whole = true;
+    let mut left_out = 0;
+    let mut decisions = Vec::new();
+    for (at, room) in rooms.iter().take(DECISIONS_MAX + 1).enumerate() {
+        let [a, b, text @ ..] = room.as_slice() else { continue };
+        let length = usize::from(u16::from_le_bytes([*a, *b]));
+        let text = text.get(..length);
+        match (at, length) {
+            // The sums are there as soon as the proxy is.
+            (0, _) => {
+                match text.and_then(|text| serde_json::from_slice(text).ok()).filter(|number| *number < EXACT)
+                {
+                    Some(number) => left_out = number,
+                    None => is_whole = false,
+                }
+            }
+            (_, 0) => {}
+            _ => match text.and_then(|text| serde_json::from_slice::<Decision>(text).ok()).filter(is_plain) {
+                Some(decision) => decisions.push(decision),
+                None => is_whole = false,
+            },
+        }
+    }
+    NetworkReport { decisions, left_out, is_whole }
+}
+
+/// Whether a record says what a proxy would: texts of plain letters, and numbers that every reader reads alike.
+fn is_plain(decision: &Decision) -> bool {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let Decision { connections, bytes_up, bytes_down, .. } = decision;
+    plain(&decision.host)
+        && plain(&decision.why)
+        && [connections, bytes_up, bytes_down].iter().all(|n| **n < EXACT)
+}
+
+/// The proxy's end.
+pub(super) struct Book {
+    file: OwnedFd,
+    decisions: Vec<Decision>,
+    left_out: u64,
+}
+
+impl Book {
+    pub(super) fn new(file: OwnedFd) -> io::Result<Self> {
+        let book = Self { file, decisions: Vec::new(), left_out: 0 };
+        book.write(0, &book.left_out)?;
+        Ok(book)
+    }
+
+    /// Notes one connection; gives where its bytes are counted.
+    pub(super) fn note(
+        &mut self,
+        host: &str,
+        port: u16,
+        outcome: Outcome,
+        why: &str,
+        address: Option<IpAddr>,
+    ) -> io::Result<Option<usize>> {
+        let is_same = |one: &Decision| {
+            one.host == host
+                && one.port == port
+                && one.outcome == outcome
+                && one.why == why
+                && one.address == address
+        };
+        let at = match self.decisions.iter().position(is_same) {
+            Some(at) => at,
+            None if self.decisions.len() < DECISIONS_MAX => {
+                let (host, why) = (host.to_owned(), why.to_owned());
+                let (connections, bytes_up, bytes_down) = (0, 0, 0);
+                self.decisions.push(Decision {
+                    host,
+                    port,
+                    outcome,
+                    why,
+                    address,
+                    connections,
+                    bytes_up,
+                    bytes_down,
+                });
+                self.decisions.len() - 1
+            }
+            None => {
+                self.left_out += 1;
+                return self.write(0, &self.left_out).map(|()| None);
+            }
+        };
+        if let Some(one) = self.decisions.get_mut(at) {
+            one.connections += 1;
+        }
+        self.write_one(at).map(|()| Some(at))
+    }
+
+    /// Counts bytes.
+    pub(super) fn count(&mut self, at: Option<usize>, up: u64, down: u64) -> io::Result<()> {
+        let Some(at) = at else { return Ok(()) };
+        if let Some(one) = self.decisions.get_mut(at) {
+            one.bytes_up += up;
+            one.bytes_down += down;
+        }
+        self.write_one(at)
+    }
+
+    fn write_one(&self, at: usize) -> io::Result<()> {
+        self.decisions.get(at).map_or(Ok(()), |one| self.write(at + 1, one))
+    }
+
+    /// Fills one room. Within one page, so that a kill leaves the old text or the new.
+    fn write(&self, room: usize, what: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_vec(what)?;
+        let length = u16::try_from(text.len()).map_err(io::Error::other)?;
+        let mut bytes = length.to_le_bytes().to_vec();
+        bytes.extend(text);
+        if bytes.len() > ROOM {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let at = u64::try_from(room * ROOM).map_err(io::Error::other)?;
+        write_at(&self.file, &bytes, at).map(|_end| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Book, Decision, Ledger, NetworkReport, Outcome, parse};
+
+    #[test]
+    fn what_was_noted_is_read_and_what_is_alike_is_one() {
+        let ledger = Ledger::new().unwrap();
+        assert!(!ledger.read().is_whole, "no proxy was there");
+        let mut book = Book::new(ledger.0.try_clone().unwrap()).unwrap();
+        assert_eq!(ledger.read(), NetworkReport { is_whole: true, ..NetworkReport::default() });
+        let address = Some("1.2.3.4".parse().unwrap());
+        for _ in 0..2 {
+            let at = book.note("a.org", 443, Outcome::Allowed, "*.org", address).unwrap();
+            book.count(at, 3, 4).unwrap();
+        }
+        let one = Decision {
+            host: "a.org".into(),
+            port: 443,
+            outcome: Outcome::Allowed,
+            why: "*.org".into(),
+            address,
+            connections: 2,
+            bytes_up: 6,
+            bytes_down: 8,
+        };
+        assert_eq!(ledger.read(), NetworkReport { decisions: vec![one], left_out: 0, is_whole: true });
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_told_and_it_is_counted() {
+        let ledger = Ledger::new().unwrap();
+        let mut book = Book::new(ledger.0.try_clone().unwrap()).unwrap();
+        for port in 0..70 {
+            book.note(&"a".repeat(253), port, Outcome::Refused, &"w".repeat(260), None).unwrap();
+        }
+        let report = ledger.read();
+        assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (64, 6, true));
+    }
+
+    #[test]
+    fn what_no_proxy_would_tell_is_not_believed() {
+        let text = |text: &str| {
+            let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+            let mut room = [&length[..], text.as_bytes()].concat();
+            room.resize(1024, 0);
+            room
+        };
+        let one = |host: &str, bytes: &str| {
+            format!(
+                r#"{{"host":"{host}","port":1,"outcome":"allowed","why":"","address":null,"connections":1,"bytes_up":{bytes},"bytes_down":0}}"#
+            )
+        };
+        let read = |told: &str| parse(&[text("0"), text(told)].concat());
+        assert!(read(&one("a.org", "1")).is_whole);
+        for told in
+            [one("a\\u001b[1m", "1"), one("a.org", "9007199254740992"), one("a.org", "1.5"), "{}".to_owned()]
+        {
+            assert_eq!(read(&told), NetworkReport::default(), "{told}");
+        }
+    }
+}

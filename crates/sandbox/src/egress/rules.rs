@@ -1,0 +1,249 @@
+//! What a run may reach, as the operator writes it; checked once, and again by the proxy that keeps it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::{Cidr, Special, special};
+use super::name::{Host, Pattern};
+
+/// The most lines of each kind: each is looked at for each connection.
+const DOMAINS_MAX: usize = 256;
+const CIDRS_MAX: usize = 64;
+const PORTS_MAX: usize = 16;
+
+/// The most connections at once: each costs the proxy three descriptors and 32 KiB.
+const CONNECTIONS_MAX: u32 = 256;
+
+/// The most bytes that can be counted exactly wherever a receipt is read.
+const BYTES_MAX: u64 = 1 << 50;
+
+/// The longest that may be waited for anything.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+
+/// What a run may reach. Nothing is, beside what is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressRules {
+    /// Names: `example.org`, or `*.example.org` for all below it and not it itself.
+    pub domains: Vec<String>,
+    /// Addresses that may be asked for by number: `93.184.216.0/24`, `2606:4700::/32`, or one address.
+    pub cidrs: Vec<String>,
+    /// The ports that may be dialled.
+    pub ports: Vec<u16>,
+    /// Whether a private address (RFC 1918, `fc00::/7`) may be dialled that `cidrs` names. No other address is ever,
+    /// that is not anybody's on the internet.
+    pub allow_private: bool,
+    /// How many bytes the run may send.
+    pub bytes_up: u64,
+    /// How many bytes the run may be sent.
+    pub bytes_down: u64,
+    /// How many connections it may have at once.
+    pub connections: u32,
+    /// How long one address may take to answer.
+    pub dial: Duration,
+    /// How long a connection may be silent.
+    pub idle: Duration,
+}
+
+impl Default for EgressRules {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            cidrs: Vec::new(),
+            ports: vec![80, 443],
+            allow_private: false,
+            bytes_up: 64 << 20,
+            bytes_down: 256 << 20,
+            connections: 32,
+            dial: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why rules cannot be kept. The text is for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadRule {
+    /// No name.
+    #[error(
+        "`{0}` is no domain: write `example.org`, or `*.example.org` for all below it; other alphabets as `xn--…`"
+    )]
+    Domain(String),
+    /// No network.
+    #[error(
+        "`{0}` is no network: write `93.184.216.0/24`, with no bit set behind its prefix, or one address"
+    )]
+    Cidr(String),
+    /// Port 0.
+    #[error("0 is no port")]
+    Port,
+    /// Nothing could be reached.
+    #[error("egress without a domain or a network reaches nothing: name one, or use the profile `loopback`")]
+    Nothing,
+    /// Too much of something.
+    #[error("{what} must be between {min} and {max}")]
+    Bound {
+        /// Of what.
+        what: &'static str,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+}
+
+/// Rules that can be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "EgressRules", into = "EgressRules")]
+pub struct Egress {
+    rules: EgressRules,
+    domains: Vec<Pattern>,
+    cidrs: Vec<Cidr>,
+}
+
+impl TryFrom<EgressRules> for Egress {
+    type Error = BadRule;
+
+    fn try_from(rules: EgressRules) -> Result<Self, BadRule> {
+        Self::new(rules)
+    }
+}
+
+impl From<Egress> for EgressRules {
+    fn from(egress: Egress) -> Self {
+        egress.rules
+    }
+}
+
+impl Egress {
+    /// Checks every line.
+    ///
+    /// # Errors
+    /// [`BadRule`] names the first line that is wrong.
+    pub fn new(rules: EgressRules) -> Result<Self, BadRule> {
+        let domains: Vec<_> =
+            rules.domains.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>()?;
+        let parse = |text: &String| Cidr::parse(text).ok_or_else(|| BadRule::Cidr(text.clone()));
+        let cidrs: Vec<_> = rules.cidrs.iter().map(parse).collect::<Result<_, _>>()?;
+        if rules.ports.contains(&0) {
+            return Err(BadRule::Port);
+        }
+        if domains.is_empty() && cidrs.is_empty() {
+            return Err(BadRule::Nothing);
+        }
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        for (what, value, min, max) in [
+            ("the number of domains", count(domains.len()), 0, count(DOMAINS_MAX)),
+            ("the number of networks", count(cidrs.len()), 0, count(CIDRS_MAX)),
+            ("the number of ports", count(rules.ports.len()), 1, count(PORTS_MAX)),
+            ("connections at once", u64::from(rules.connections), 1, u64::from(CONNECTIONS_MAX)),
+            ("bytes up", rules.bytes_up, 1, BYTES_MAX),
+            ("bytes down", rules.bytes_down, 1, BYTES_MAX),
+            ("milliseconds to dial", millis(rules.dial), 1, millis(WAIT_MAX)),
+            ("milliseconds of silence", millis(rules.idle), 1, millis(WAIT_MAX)),
+        ] {
+            if value < min || value > max {
+                return Err(BadRule::Bound { what, min, max });
+            }
+        }
+        Ok(Self { rules, domains, cidrs })
+    }
+
+    /// The same, where private addresses are not to be opened by any rules.
+    pub(super) fn without_private(mut self) -> Self {
+        self.rules.allow_private = false;
+        self
+    }
+
+    /// The rules as they were written.
+    #[must_use]
+    pub fn rules(&self) -> &EgressRules {
+        &self.rules
+    }
+
+    /// Which rule allows a host on a port, before anything is asked of anyone; or why none does.
+    pub(super) fn allows(&self, host: &Host, port: u16) -> Result<String, &'static str> {
+        let rule = match host {
+            Host::Name(name) => self.domains.iter().find(|domain| domain.allows(name)).map(Pattern::text),
+            Host::Address(address) => self.named(*address),
+        };
+        let rule = rule.ok_or("not on the allow-list")?;
+        if self.rules.ports.contains(&port) { Ok(rule) } else { Err("the port is not on the allow-list") }
+    }
+
+    fn named(&self, address: IpAddr) -> Option<String> {
+        self.cidrs
+            .iter()
+            .zip(&self.rules.cidrs)
+            .find(|(cidr, _)| cidr.holds(address))
+            .map(|(_, text)| text.clone())
+    }
+
+    /// Why an address is not dialled, whatever name led to it; `None` where it may be.
+    pub(super) fn forbids(&self, address: IpAddr) -> Option<&'static str> {
+        match special(address)? {
+            Special::Private if self.rules.allow_private && self.named(address).is_some() => None,
+            why @ (Special::Private | Special::Metadata | Special::Reserved) => Some(why.text()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BadRule, Egress, EgressRules, Host};
+
+    fn rules(domains: &[&str], cidrs: &[&str]) -> EgressRules {
+        let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        EgressRules { domains: own(domains), cidrs: own(cidrs), ..EgressRules::default() }
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_kept_is_named() {
+        let why = |rules| Egress::new(rules).unwrap_err();
+        assert_eq!(why(rules(&["a.org", "*.org"], &[])), BadRule::Domain("*.org".into()));
+        assert_eq!(why(rules(&[], &["10.0.0.1/8"])), BadRule::Cidr("10.0.0.1/8".into()));
+        assert_eq!(why(rules(&[], &[])), BadRule::Nothing);
+        assert_eq!(why(EgressRules { ports: vec![0], ..rules(&["a.org"], &[]) }), BadRule::Port);
+        let none = EgressRules { connections: 0, ..rules(&["a.org"], &[]) };
+        assert_eq!(why(none), BadRule::Bound { what: "connections at once", min: 1, max: 256 });
+        let many = EgressRules { domains: vec!["a.org".into(); 257], ..EgressRules::default() };
+        assert!(matches!(why(many), BadRule::Bound { what: "the number of domains", .. }));
+    }
+
+    #[test]
+    fn a_private_address_needs_the_switch_and_its_network() {
+        let forbids = |allow_private, cidrs: &[&str], address: &str| {
+            let rules = EgressRules { allow_private, ..rules(&["a.org"], cidrs) };
+            Egress::new(rules).unwrap().forbids(address.parse().unwrap()).is_some()
+        };
+        assert!(forbids(false, &["10.0.0.0/8"], "10.1.2.3"));
+        assert!(forbids(true, &["10.0.0.0/16"], "10.1.2.3"));
+        assert!(!forbids(true, &["10.0.0.0/8"], "10.1.2.3"));
+        for never in ["127.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254", "::ffff:10.1.2.3", "0.0.0.0"] {
+            assert!(forbids(true, &["0.0.0.0/0", "::/0"], never), "{never}");
+        }
+    }
+
+    #[test]
+    fn names_and_numbers_have_rules_of_their_own() {
+        let egress = Egress::new(rules(&["*.a.org"], &["93.184.216.0/24"])).unwrap();
+        let allows = |host: &str, port| egress.allows(&Host::parse(host).unwrap(), port);
+        assert_eq!(allows("x.a.org", 443).as_deref(), Ok("*.a.org"));
+        assert_eq!(allows("93.184.216.9", 80).as_deref(), Ok("93.184.216.0/24"));
+        assert_eq!(allows("a.org", 443), Err("not on the allow-list"));
+        assert_eq!(allows("93.184.217.9", 80), Err("not on the allow-list"));
+        assert_eq!(allows("x.a.org", 22), Err("the port is not on the allow-list"));
+    }
+
+    #[test]
+    fn rules_come_back_checked() {
+        let egress = Egress::new(rules(&["a.org"], &["1.1.1.1"])).unwrap();
+        let text = serde_json::to_string(&egress).unwrap();
+        assert_eq!(serde_json::from_str::<Egress>(&text).unwrap(), egress);
+        assert!(serde_json::from_str::<Egress>(&text.replace("a.org", "*.org")).is_err());
+    }
+}
