@@ -34,6 +34,20 @@ pub struct Enforced {
     pub network: String,
     /// The digest of the image.
     pub image: String,
+    /// How the interpreter came to its run. Of a sandbox: what every run can have.
+    pub interpreter: InterpreterStart,
+}
+
+/// How an interpreter comes to its run; the layers are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterpreterStart {
+    /// It was executed for it.
+    Executed,
+    /// It was executed ahead of it, in its jail, and has waited there.
+    Waited,
+    /// It is a fork, made in its jail, of one that has seen no run: what forks share, it shares.
+    Forked,
 }
 
 /// What a receipt says of a system-call filter.

@@ -70,7 +70,7 @@ pub use config::{
     Config, EgressMeans, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy, Warm,
 };
 pub use egress::{BadRule, Decision, Egress, EgressRules, NetworkReport, Outcome};
-pub use enforced::Enforced;
+pub use enforced::{Enforced, InterpreterStart};
 pub use error::{RunError, SandboxError};
 pub use execgate_forkpoint::jail::Step;
 pub use files::{BadPath, Collect, CollectedFile, NotCollected, PlacedFile};

@@ -53,6 +53,7 @@ struct Following<'a> {
     started: Option<Instant>,
     cancel: Option<&'a Cancel>,
     next_clock: Instant,
+    enforced: Enforced,
 }
 
 /// Follows a run to its verdict.
@@ -75,9 +76,10 @@ pub(super) fn follow(
         started: None,
         cancel,
         next_clock: Instant::now() + HANDED_OUT_WITHIN,
+        enforced,
     };
     let (end, counters) = following.until_the_end(limits.wall)?;
-    Ok((following.judged(end, &counters, enforced), end))
+    Ok((following.judged(end, &counters), end))
 }
 
 impl Following<'_> {
@@ -199,7 +201,8 @@ impl Following<'_> {
             Received::Packet(bytes, _) => FromRun::unpack(&bytes).map_err(|_| RunError::HelperGone)?,
         };
         match packet {
-            FromRun::Started => {
+            FromRun::Started { interpreter } => {
+                self.enforced.interpreter = interpreter;
                 let now = Instant::now();
                 self.started = Some(now);
                 if self.because.is_none() {
@@ -217,7 +220,7 @@ impl Following<'_> {
         }
     }
 
-    fn judged(self, end: End, counters: &Counters, enforced: Enforced) -> Run {
+    fn judged(self, end: End, counters: &Counters) -> Run {
         let verdict = verdict(self.because, end, counters);
         let (value, exception) = match self.told {
             Some(Told::Value(value)) if verdict == Verdict::Value => (value, None),
@@ -242,7 +245,7 @@ impl Following<'_> {
             files: Vec::new(),
             usage,
             network: None,
-            enforced,
+            enforced: self.enforced,
         }
     }
 }

@@ -352,7 +352,7 @@ fn await_opened(socket: &OwnedFd) -> Result<(), RunError> {
             Received::Packet(bytes, _) => FromRun::unpack(&bytes).map_err(|_| RunError::HelperGone)?,
         };
         return match packet {
-            FromRun::Started => Ok(()),
+            FromRun::Started { .. } => Ok(()),
             FromRun::NotStarted { step, errno } => {
                 Err(RunError::Spawn { step, error: io::Error::from_raw_os_error(errno) })
             }

@@ -21,7 +21,7 @@ use super::stem_link::StemLink;
 use super::warming;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy, Warm};
-use crate::enforced::{Enforced, Guarded};
+use crate::enforced::{Enforced, Guarded, InterpreterStart};
 use crate::seccomp::{Filter, Memory, Sockets, guest_filter};
 
 /// The fork-point library, as the build script has left it.
@@ -267,5 +267,6 @@ fn enforced(
         namespaces: namespaces.into_iter().map(str::to_owned).collect(),
         network: "none".to_owned(),
         image: config.image.digest.clone(),
+        interpreter: InterpreterStart::Executed,
     }
 }

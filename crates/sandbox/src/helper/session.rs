@@ -153,10 +153,11 @@ impl Live {
 impl House {
     /// The interpreter is a session's and waits for its first run.
     pub(super) fn opened(&mut self, run: u64) {
+        let interpreter = self.start_of(run);
         let Some(live) = self.runs.get_mut(&run) else { return };
         let Some(terms) = live.asked.as_ref().and_then(|asked| asked.session) else { return };
         live.drop_descriptors();
-        live.tell(FromRun::Started);
+        live.tell(FromRun::Started { interpreter });
         live.session = Some(Session::new(terms));
         Self::rest(live);
     }

@@ -19,6 +19,7 @@ use super::scratch;
 use super::stem_link::{Identity, StemLink};
 use super::stems::StemId;
 use crate::cgroup::Cgroups;
+use crate::enforced::InterpreterStart;
 use crate::limits::Limits;
 use crate::wire::{End, FromRun};
 
@@ -356,13 +357,23 @@ impl House {
 
     /// The jail stands: the run's clock starts.
     pub(super) fn begun(&mut self, run: u64) {
+        let interpreter = self.start_of(run);
         let Some(live) = self.runs.get_mut(&run) else { return };
         live.phase = Phase::Running;
         live.drop_descriptors();
         if let Some(asked) = live.serves() {
             live.deadline = Instant::now() + asked.limits.wall + BACKUP;
         }
-        live.tell(FromRun::Started);
+        live.tell(FromRun::Started { interpreter });
+    }
+
+    /// How the interpreter of a run has come to it.
+    pub(super) fn start_of(&self, run: u64) -> InterpreterStart {
+        match self.runs.get(&run).and_then(|live| live.pool).and_then(|pool| self.pools.get(pool)) {
+            None => InterpreterStart::Executed,
+            Some(pool) if pool.interpreter().is_some() => InterpreterStart::Forked,
+            Some(_) => InterpreterStart::Waited,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use execgate_forkpoint::jail::Step;
 use execgate_forkpoint::wire::{Malformed, Message, NetworkProfile, PACKET_BYTES, Reader, Writer, take_step};
 
+use crate::enforced::InterpreterStart;
 use crate::limits::Limits;
 
 /// Client to helper, on the control socket.
@@ -93,7 +94,7 @@ pub(crate) enum Over {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FromRun {
     /// The jail stands and the interpreter is next; the clock starts. Of a session: it waits for its first run.
-    Started,
+    Started { interpreter: InterpreterStart },
     /// It is being killed, and this is what was counted.
     Ended { end: End, counters: Counters },
     /// The jail could not be built.
@@ -360,7 +361,11 @@ impl Message for FromBroker {
 impl Message for FromRun {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
-            Self::Started => Writer::new(1),
+            Self::Started { interpreter } => Writer::new(1).u8(match interpreter {
+                InterpreterStart::Executed => 1,
+                InterpreterStart::Waited => 2,
+                InterpreterStart::Forked => 3,
+            }),
             Self::Ended { end, counters } => {
                 let (kind, status) = match end {
                     End::Exited { status } => (1, *status),
@@ -384,7 +389,14 @@ impl Message for FromRun {
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(packet);
         match from.u8()? {
-            1 => Ok(Self::Started),
+            1 => Ok(Self::Started {
+                interpreter: match from.u8()? {
+                    1 => InterpreterStart::Executed,
+                    2 => InterpreterStart::Waited,
+                    3 => InterpreterStart::Forked,
+                    _ => return Err(Malformed),
+                },
+            }),
             2 => {
                 let (kind, status) = (from.u8()?, from.i32()?);
                 let end = match kind {
@@ -465,7 +477,9 @@ mod tests {
         for end in [End::Exited { status: -1 }, End::Killed, End::Lost, End::Kept] {
             comes_back(FromRun::Ended { end, counters });
         }
-        comes_back(FromRun::Started);
+        for interpreter in [InterpreterStart::Executed, InterpreterStart::Waited, InterpreterStart::Forked] {
+            comes_back(FromRun::Started { interpreter });
+        }
         comes_back(FromRun::StemGone);
         comes_back(FromRun::Withdrawn);
         comes_back(FromRun::NotStarted { step: Step::Landlock, errno: 1 });

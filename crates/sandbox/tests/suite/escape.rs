@@ -111,7 +111,7 @@ fn two_runs_at_once_share_no_name_of_a_socket_no_memory_and_no_user() {
     let sandbox = sandbox();
     let code = "import os, socket, sys\nlist = '/proc/self/net/unix'\ns = socket.socket(socket.AF_UNIX); s.bind('\\0same'); s.listen()\n\
                 with open('/dev/shm/same', 'x'): pass\nprint('bound', flush=True); sys.stdin.read(1)\n\
-                os.path.exists(list) and open(list).read().count('@') or 1, os.getuid(), os.listdir('/dev/shm')";
+                open(list).read().count('@') if os.path.exists(list) else 1, os.getuid(), os.listdir('/dev/shm')";
     let (seen, sees) = mpsc::channel();
     let uids: BTreeSet<String> = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..3)
@@ -217,8 +217,9 @@ fn the_stem_and_the_inits_hold_nothing_that_a_guest_could_use() {
                 kinds
             })
             .collect();
-        // The stem: null, its link, the slots' networks. The init: its report. The interpreter: its pipes.
-        assert_eq!(open[0], ["/dev/null", "net:", "socket:"]);
+        // The stem: null, what interpreters of sessions load, its link, the slots' networks. The init: its report. The
+        // interpreter: its pipes.
+        assert_eq!(open[0], ["/dev/null", "/memfd:forkpoint", "net:", "socket:"]);
         assert_eq!(open[1..], [vec!["pipe:".to_owned()], vec!["pipe:".to_owned()]]);
         drop(held);
         assert_eq!(running.join().unwrap().verdict, Verdict::Value);

@@ -6,13 +6,13 @@ use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
-use execgate_sandbox::{PlacedFile, Request, Sandbox, Stdin, Tier, TierChoice, Verdict};
+use execgate_sandbox::{InterpreterStart, PlacedFile, Request, Sandbox, Stdin, Tier, TierChoice, Verdict};
 use execgate_tool::code;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::world::{
-    PATIENCE, all_end, cold, comes_true, descendants, python, sandbox, start_as, told, value_in, watch,
+    PATIENCE, all_end, bash, cold, comes_true, descendants, python, sandbox, start_as, told, value_in, watch,
     with_limits,
 };
 
@@ -349,4 +349,16 @@ fn held(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
     kib.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_run_says_how_its_interpreter_came_to_it() {
+    let sandbox = sandbox();
+    let start_of = |request: Request| sandbox.run(request).unwrap().enforced.interpreter;
+    assert_eq!(start_of(python("1")), InterpreterStart::Forked);
+    assert_eq!(start_of(bash("true")), InterpreterStart::Waited);
+    // Too few descriptors for one that waits.
+    let few = with_limits(python("1"), |limits| limits.descriptors = 32);
+    assert_eq!(start_of(few), InterpreterStart::Executed);
+    assert_eq!(cold().run(python("1")).unwrap().enforced.interpreter, InterpreterStart::Executed);
 }
