@@ -98,6 +98,10 @@ const PROXY_OPTIONS: &[&[Test]] = &[&[test(1, WHOLE, &[6]), test(2, WHOLE, &[1])
 /// A right of memory.
 const PROT_EXEC: u32 = 4;
 
+/// Huge pages that the operator has set aside: no limit of a run counts them.
+const MAP_HUGETLB: u32 = 0x4_0000;
+const MFD_HUGETLB: u32 = 4;
+
 const fn test(argument: u8, mask: u32, values: &'static [u32]) -> Test {
     Test { argument, mask, values }
 }
@@ -139,7 +143,7 @@ pub(super) fn table(counted: Memory, sockets: Sockets) -> Vec<Rule> {
     list.push((
         libc::SYS_memfd_create,
         match counted {
-            Memory::Counted => Allow,
+            Memory::Counted => Without { argument: 1, bits: MFD_HUGETLB },
             Memory::Seen => Refuse(libc::ENOSYS),
         },
     ));
@@ -200,7 +204,8 @@ fn files(list: &mut Vec<(libc::c_long, Answer)>) {
 
 /// A program's own memory.
 fn memory(list: &mut Vec<(libc::c_long, Answer)>) {
-    allow!(list; SYS_mmap SYS_munmap SYS_mprotect SYS_mremap SYS_madvise SYS_brk SYS_msync SYS_membarrier
+    list.push((libc::SYS_mmap, Without { argument: 3, bits: MAP_HUGETLB }));
+    allow!(list; SYS_munmap SYS_mprotect SYS_mremap SYS_madvise SYS_brk SYS_msync SYS_membarrier
         SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_get_mempolicy);
     // mseal (462): seals one's own mappings; newer C libraries call it at start.
     list.push((462, Allow));
