@@ -110,14 +110,16 @@ def try_out():
     posix.write(end, sample)
     posix.close(end)
     main, path, argv = sys.modules["__main__"], sys.path[:], sys.argv[:]
-    names, known = vars(builtins), vars(builtins).copy()
+    names, known = vars(builtins), builtins.input
     sys.argv.append("-")
     try:
         run(sample=(code, frames, stop))
     except Touched:
         sys.modules["__main__"], sys.path[:], sys.argv[:] = main, path, argv
-        names.clear()
-        names.update(known)
+        # All that the runner puts among these; a copy of the whole would write to every one of them.
+        names["input"] = known
+        for name in ("exit", "quit", "help"):
+            names.pop(name, None)
         posix.close(frames)
 
 
