@@ -49,6 +49,9 @@ fn reaper(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     for option in ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none"] {
         rustc.arg("-C").arg(format!("link-arg={option}"));
     }
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        rustc.arg("-C").arg(format!("linker={linker}"));
+    }
     built(&mut rustc, "the program that reaps")?;
     Ok(made)
 }

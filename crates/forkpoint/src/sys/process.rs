@@ -99,11 +99,57 @@ pub fn clone_within(flags: CloneFlags, mut act: impl FnMut()) -> io::Result<Clon
     let result =
         unsafe { raw_clone_within(&raw mut args, size_of::<libc::clone_args>(), (&raw mut act).cast()) };
     match result {
-        0 => Ok(Cloned::Child),
+        0 => {
+            register_restartable();
+            Ok(Cloned::Child)
+        }
         pid if pid > 0 && HAS_LEFT.load(Ordering::Relaxed) => cloned(pid, pidfd),
         pid if pid > 0 => Err(io::ErrorKind::Interrupted.into()),
         error => Err(io::Error::from_raw_os_error(i32::try_from(-error).map_err(io::Error::other)?)),
     }
+}
+
+/// What the C library signs its restartable sequences with (`RSEQ_SIG`).
+#[cfg(target_arch = "x86_64")]
+const RESTARTABLE_SIGNATURE: u32 = 0x5305_3053;
+#[cfg(target_arch = "aarch64")]
+const RESTARTABLE_SIGNATURE: u32 = 0xD428_BC00;
+
+/// The least that the kernel takes for their area, in bytes.
+const RESTARTABLE_BYTES: u32 = 32;
+
+/// Tells the kernel again where this thread's restartable sequences are (`rseq`, glibc 2.35 and later): it forgets that of
+/// a process that shares memory, and so of what that one forks, and the area would name a processor of long ago.
+fn register_restartable() {
+    let find = |name: &CStr| {
+        // SAFETY: the name is a live string; looking a symbol up runs no code of it.
+        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+    };
+    let (offset, size) = (find(c"__rseq_offset").cast::<isize>(), find(c"__rseq_size").cast::<u32>());
+    if offset.is_null() || size.is_null() {
+        return;
+    }
+    // SAFETY: the C library has a number of this type under this name.
+    let offset = unsafe { ptr::read(offset) };
+    // SAFETY: the same.
+    let size = unsafe { ptr::read(size) };
+    if size == 0 {
+        return;
+    }
+    let thread: usize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads the word at which the C library keeps its own address.
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) thread, options(nostack, preserves_flags, readonly));
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) thread, options(nostack, preserves_flags, nomem));
+    };
+    let area = thread.wrapping_add_signed(offset);
+    // SAFETY: the area is this thread's own and lives as long as it. A kernel that does not want it says so.
+    unsafe { libc::syscall(libc::SYS_rseq, area, size.max(RESTARTABLE_BYTES), 0, RESTARTABLE_SIGNATURE) };
 }
 
 /// What the new process is called with.

@@ -145,9 +145,10 @@ impl Trees {
             self.slots.insert(number, slot);
             return Err(error);
         }
-        slot.counters.peak.set("0")?;
+        let begun = slot.counters.peak.set("0");
         slot.before = slot.counters.now();
         let slot = self.slots.entry(number).insert_entry(slot).into_mut();
+        begun?;
         Ok(slot.groups.iter().map(|(_, tasks)| tasks.as_fd()).collect())
     }
 

@@ -162,7 +162,8 @@ impl Following<'_> {
                     borne
                 }
             })?;
-            self.open[2] = flow == Flow::Dry;
+            // Once it has told its end, nobody listens to it any more.
+            self.open[2] = flow == Flow::Dry && self.told.is_none();
         }
         let told = match (&self.told, too_much) {
             (_, true) => Some(Because::Output),

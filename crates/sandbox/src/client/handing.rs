@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use execgate_forkpoint::wire::{PACKET_BYTES, pair, send, text_memfd};
 
 use super::capture::{Capture, guest_pipe};
-use super::carrier::carried;
+use super::carrier::{Carrier, carried};
 use super::follow::{Afterwards, Pipes, follow};
 use super::gathering::Gathering;
 use crate::config::VerdictBy;
@@ -21,6 +21,7 @@ pub(super) struct Handing {
     /// The run's socket, stdin, stdout, stderr, code, frames, sheet.
     theirs: Vec<OwnedFd>,
     pipes: Pipes,
+    carrier: Option<Carrier>,
     gathering: Option<Gathering>,
     limits: Limits,
     cancel: Option<Cancel>,
@@ -37,7 +38,7 @@ impl Handing {
         let code = text_memfd("code", &request.code).map_err(RunError::Store)?;
         let sheet = write_sheet(&arguments, &request.files).map_err(RunError::Store)?;
         let gathering = request.collect.as_ref().map(Gathering::new).transpose()?;
-        let stdin = stdin(request.stdin)?;
+        let (stdin, carrier) = stdin(request.stdin)?;
         let (stdout, stdout_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (stderr, stderr_write) = guest_pipe().map_err(RunError::Pipes)?;
         let (frames, frames_write) = guest_pipe().map_err(RunError::Pipes)?;
@@ -45,6 +46,7 @@ impl Handing {
         Ok(Self {
             theirs: vec![theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet],
             pipes: Pipes { socket, stdout, stderr, frames },
+            carrier,
             gathering,
             capture: Capture::new(&request.limits, request.sink, request.keep),
             limits: request.limits,
@@ -69,8 +71,10 @@ impl Handing {
 
     /// Follows it to its verdict; says how the helper saw it end.
     pub(super) fn follow(self, afterwards: Afterwards, enforced: Enforced) -> Result<(Run, End), RunError> {
-        let Self { pipes, gathering, limits, cancel, capture, .. } = self;
-        let (mut run, end) = follow(pipes, &limits, cancel.as_ref(), capture, afterwards, enforced)?;
+        let Self { pipes, carrier, gathering, limits, cancel, capture, theirs: _ } = self;
+        let followed = follow(pipes, &limits, cancel.as_ref(), capture, afterwards, enforced);
+        drop(carrier);
+        let (mut run, end) = followed?;
         if let Some(gathering) = gathering {
             run.files = gathering.read();
         }
@@ -99,11 +103,15 @@ fn arguments<'a>(told: Option<&'a str>, own: &'a [String]) -> Result<Vec<&'a str
     Ok(told.into_iter().chain(own.iter().map(String::as_str)).collect())
 }
 
-fn stdin(stdin: Stdin) -> Result<OwnedFd, RunError> {
-    match stdin {
-        Stdin::Inherit(fd) => carried(fd).map_err(RunError::Pipes),
-        Stdin::Bytes(bytes) => text_memfd("stdin", &bytes).map_err(RunError::Store),
+fn stdin(stdin: Stdin) -> Result<(OwnedFd, Option<Carrier>), RunError> {
+    let bytes = match stdin {
+        Stdin::Inherit(fd) => {
+            let (reading, carrier) = carried(fd).map_err(RunError::Pipes)?;
+            return Ok((reading, Some(carrier)));
+        }
+        Stdin::Bytes(bytes) => bytes,
         // Not the host's /dev/null: the guest could not open it again by the name /dev/stdin.
-        Stdin::Empty => text_memfd("stdin", &[]).map_err(RunError::Store),
-    }
+        Stdin::Empty => Vec::new(),
+    };
+    Ok((text_memfd("stdin", &bytes).map_err(RunError::Store)?, None))
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::CString;
+use std::fs;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 
 use execgate_forkpoint::jail::{PROXY_PORT, Program, Start, StepError, place};
 use execgate_forkpoint::stem::{Networked, Seed, SlotIds};
@@ -217,9 +219,21 @@ fn sessions(config: &Config) -> Result<BTreeMap<u16, u16>, String> {
     numbered.collect()
 }
 
+/// What the inits of forks become; `None` where that cannot be, and every interpreter is started for its run therefore.
+fn reaper() -> Option<OwnedFd> {
+    // What nobody may read could be looked into all the same then.
+    if fs::read_to_string("/proc/sys/fs/suid_dumpable").is_ok_and(|value| value.trim() == "1") {
+        tracing::warn!("no interpreter is forked: fs.suid_dumpable is 1");
+        return None;
+    }
+    let made = program_memfd("init", REAPER);
+    made.inspect_err(|error| tracing::warn!(%error, "no interpreter is forked (is vm.memfd_noexec 2?)")).ok()
+}
+
 /// A pool for each way in which interpreters are to be there before their runs.
 fn pools(config: &Config, seed: &Seed) -> Result<Vec<Pool>, String> {
     let mut pools = Vec::new();
+    let reaper = reaper();
     let mut next = u16::try_from(config.languages.len()).map_err(|error| error.to_string())?;
     for (language, number, own, warm) in warm(config) {
         let source = match warm {
@@ -227,7 +241,8 @@ fn pools(config: &Config, seed: &Seed) -> Result<Vec<Pool>, String> {
                 let (argv, environment) = start(&language.name, argv, &language.env)?;
                 let seed = seed.for_interpreter(inherited(language.verdict));
                 let seed = text_memfd("seed", &seed).map_err(|error| error.to_string())?;
-                let reaper = program_memfd("init", REAPER).map_err(|error| error.to_string())?;
+                let Some(reaper) = reaper.as_ref().map(OwnedFd::try_clone) else { continue };
+                let reaper = reaper.map_err(|error| error.to_string())?;
                 Source::Fork { argv, environment, seed, reaper }
             }
             Warm::Wait(_) => {

@@ -16,6 +16,12 @@ use crate::stem::Interpreter;
 /// allowed, each run starts its own.
 const DESCRIPTORS_MIN: u32 = 64;
 
+/// An init of a fork does its work in the memory of the interpreter, which stands still meanwhile. Whoever allows so
+/// little that it would be slow, or be killed for it, gets an interpreter of its own, and holds nobody up.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
+const CPU_PERCENT_MIN: u32 = 100;
+const PROCESSES_MIN: u32 = 4;
+
 /// How many wait at least, once an interpreter is warm.
 const FLOOR: usize = 1;
 
@@ -196,6 +202,9 @@ impl House {
         if asked.is_cold
             || asked.network != NetworkProfile::None
             || asked.limits.descriptors < DESCRIPTORS_MIN
+            || asked.limits.memory_bytes < MEMORY_BYTES_MIN
+            || asked.limits.cpu_percent < CPU_PERCENT_MIN
+            || asked.limits.processes < PROCESSES_MIN
         {
             return None;
         }

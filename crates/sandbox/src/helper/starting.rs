@@ -187,7 +187,7 @@ impl House {
             Ok(FromStem::SpawnFailed { run, step, errno }) => {
                 if let Some(live) = self.take_told(id, run) {
                     self.free.push(live.slot);
-                    if let Some(pool) = live.pool {
+                    if let Some(pool) = live.pool.filter(|_| live.asked.is_none()) {
                         self.pools[pool].failed();
                     }
                     match live.asked {
@@ -270,10 +270,10 @@ impl House {
     }
 
     /// A resident has died, or says what none would. One that never came as far as waiting, or waited for no time, is
-    /// what the next would be too.
+    /// what the next would be too, but where that may be for the limits of the run that it was made for.
     pub(super) fn lose_resident(&mut self, run: u64) {
         let Some(live) = self.runs.get(&run) else { return };
-        if let Some(pool) = live.pool
+        if let Some(pool) = live.pool.filter(|_| live.asked.is_none())
             && (live.phase == Phase::Building || live.asked_at.elapsed() < SOON)
         {
             tracing::warn!(language = self.pools[pool].language, "an interpreter died before it had its run");

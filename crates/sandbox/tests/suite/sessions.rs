@@ -345,6 +345,8 @@ fn two_hundred_runs_in_one_session_leak_nothing() {
         value(&mut session, own);
     }
     let counts = |session: &mut Session| {
+        // So that nobody is on the way to wait, for whom the helper has more open.
+        sandbox.warm_up(PATIENCE).unwrap();
         (value(session, own), open_of(sandbox.helper_pid()), open_of(rustix::process::getpid().as_raw_pid()))
     };
     let before = counts(&mut session);

@@ -62,6 +62,8 @@ impl Host {
         file.write_all(b"decoy").unwrap();
         // The first run makes what a slot keeps.
         assert_eq!(value_in(sandbox, "1"), "1");
+        let sleeps = || fs::read_to_string(format!("/proc/{}/stat", decoy.id())).unwrap().contains(") S ");
+        assert!(comes_true(sleeps));
         let before = seen(sandbox, &decoy, &file);
         Self { decoy, file, left, before, free: free() }
     }
