@@ -153,6 +153,13 @@ pub enum Warm {
     Fork(Vec<String>),
     /// It is started in the jail of its run.
     Wait(Vec<String>),
+    /// As [`Warm::Fork`], unless it says that it is none that can be forked; then as [`Warm::Wait`].
+    ForkOrWait {
+        /// How the one that forks is started.
+        fork: Vec<String>,
+        /// How each of those is that are started in their jails.
+        wait: Vec<String>,
+    },
 }
 
 /// How code is delivered to the interpreter.

@@ -55,6 +55,7 @@ steps! {
     25 StemChildren "leave reaping to the kernel"
     26 StemThreads "assert that the stem is single-threaded"
     27 StemReady "tell the helper that the stem is ready"
+    29 StemForks "make the interpreter fit to be forked"
     28 MakeNetwork "make the slot's network namespace"
     40 CloneInit "clone the init into its namespaces"
     39 InitSignals "reset the init's signals"

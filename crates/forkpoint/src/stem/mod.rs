@@ -11,6 +11,7 @@ mod serve;
 use rustix::thread::CapabilitySet;
 
 pub use seed::{Networked, Seed, SlotIds};
+pub(crate) use serve::refuse_to_serve;
 pub use serve::{Hooks, Resident, await_message, serve, warm_seed};
 
 /// What a stem needs to build jails, and nothing more: mounts and namespaces, identities, the bounding set,

@@ -50,6 +50,12 @@ pub fn warm_seed() -> Result<Seed, StepError> {
     settle().inspect_err(tell_failed)
 }
 
+/// Ends an interpreter that is not fit to be a stem, and says so.
+pub(crate) fn refuse_to_serve(unfit: io::Error) -> ! {
+    tell_failed(&StepError { step: Step::StemForks, error: unfit });
+    sys::exit_now(1)
+}
+
 fn tell_failed(failed: &StepError) {
     let packet = FromStem::Failed { step: failed.step, errno: failed.errno() }.pack();
     if send(sys::borrow(CONTROL), &packet, &[]).is_err() {

@@ -106,3 +106,16 @@ pub fn duplicate_inheritable(fd: impl AsFd, number: RawFd) -> io::Result<()> {
     // SAFETY: takes no pointer; runs in a fresh child in which nothing owns the target number any more.
     if unsafe { libc::dup2(from, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Copies a descriptor to a fixed number that nothing owns, and that an exec closes.
+pub(crate) fn place_close_on_exec(fd: impl AsFd, number: RawFd) -> io::Result<()> {
+    let from = fd.as_fd().as_raw_fd();
+    if from == number {
+        return Ok(());
+    }
+    // SAFETY: takes no pointer; the caller says that nothing owns the number.
+    if unsafe { libc::dup3(from, number, libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -5,21 +5,27 @@
 
 mod bpf;
 mod descriptor;
+mod memory;
 mod mount;
 mod network;
 mod process;
 mod symbols;
+mod threads;
 
 pub use bpf::{SockFilter, install_filter, landlock_abi};
+pub(crate) use descriptor::place_close_on_exec;
 pub use descriptor::{
     arrange, borrow, close_below, close_from, close_on_exec_below, duplicate_inheritable, own_again, replace,
     take_inherited,
 };
+pub(crate) use memory::{fork_also, read_own};
 pub use mount::{AttrChange, mount_setattr};
 pub use network::raise_loopback;
+pub(crate) use process::before_forks;
 pub use process::{
     CloneFlags, Cloned, clone_flags, clone_within, clone3, close_on_exec_from, execute, execve, exit_now,
     fork, hold_children, ignore_children, ignore_requests_to_end, reset_signals, restore_children,
     set_hostname, unshare, wait_any, wait_for_children,
 };
-pub(crate) use symbols::own_function;
+pub(crate) use symbols::{find_function, own_function};
+pub(crate) use threads::{end_threads, other_threads, sleeps};

@@ -217,6 +217,15 @@ pub fn fork() -> io::Result<Cloned> {
     }
 }
 
+/// Has a function called before each [`fork`], in the process that forks.
+pub(crate) fn before_forks(prepare: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the function is part of this library, which is never unloaded from a process that forks.
+    match unsafe { libc::pthread_atfork(Some(prepare), None, None) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 fn parent_of(pid: i32, pidfd: Option<OwnedFd>) -> io::Result<Cloned> {
     let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("the kernel gave no process id"))?;
     Ok(Cloned::Parent { pid, pidfd })

@@ -8,10 +8,15 @@ use super::exit_now;
 
 /// The address of one. There is no way on without it.
 pub(crate) fn own_function(name: &CStr) -> *mut c_void {
+    match find_function(name) {
+        Some(found) => found,
+        None => exit_now(1),
+    }
+}
+
+/// The address of one that may not be there.
+pub(crate) fn find_function(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: the name is a live string; looking a symbol up runs no code of it.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    if found.is_null() {
-        exit_now(1);
-    }
-    found
+    (!found.is_null()).then_some(found)
 }

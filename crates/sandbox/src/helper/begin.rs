@@ -204,7 +204,7 @@ fn warm(config: &Config) -> impl Iterator<Item = (&Language, u16, u16, &Warm)> {
 /// The interpreters that wait in their jails; the native stem has them after those of the languages.
 fn waiting(config: &Config) -> impl Iterator<Item = (&Language, &[String])> {
     warm(config).filter_map(|(language, _, _, warm)| match warm {
-        Warm::Wait(argv) => Some((language, argv.as_slice())),
+        Warm::Wait(argv) | Warm::ForkOrWait { wait: argv, .. } => Some((language, argv.as_slice())),
         Warm::Fork(_) => None,
     })
 }
@@ -236,19 +236,21 @@ fn pools(config: &Config, seed: &Seed) -> Result<Vec<Pool>, String> {
     let reaper = reaper();
     let mut next = u16::try_from(config.languages.len()).map_err(|error| error.to_string())?;
     for (language, number, own, warm) in warm(config) {
-        let source = match warm {
-            Warm::Fork(argv) => {
+        let started = match warm {
+            Warm::Fork(_) => None,
+            Warm::Wait(_) | Warm::ForkOrWait { .. } => Some(next),
+        };
+        next += u16::from(started.is_some());
+        let source = match (warm, started, &reaper) {
+            (Warm::Fork(argv) | Warm::ForkOrWait { fork: argv, .. }, otherwise, Some(reaper)) => {
                 let (argv, environment) = start(&language.name, argv, &language.env)?;
                 let seed = seed.for_interpreter(inherited(language.verdict));
                 let seed = text_memfd("seed", &seed).map_err(|error| error.to_string())?;
-                let Some(reaper) = reaper.as_ref().map(OwnedFd::try_clone) else { continue };
-                let reaper = reaper.map_err(|error| error.to_string())?;
-                Source::Fork { argv, environment, seed, reaper }
+                let reaper = reaper.try_clone().map_err(|error| error.to_string())?;
+                Source::Fork { argv, environment, seed, reaper, otherwise }
             }
-            Warm::Wait(_) => {
-                next += 1;
-                Source::Start(next - 1)
-            }
+            (_, Some(number), _) => Source::Start(number),
+            (_, None, _) => continue,
         };
         pools.push(Pool::new(number, own, source, config.residents));
     }

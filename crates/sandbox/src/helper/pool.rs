@@ -65,8 +65,14 @@ impl Shape {
 
 /// Where the interpreters of a pool come from.
 pub(super) enum Source {
-    /// Forks of one that is a stem.
-    Fork { argv: Vec<CString>, environment: Vec<CString>, seed: OwnedFd, reaper: OwnedFd },
+    /// Forks of one that is a stem. If it is none that can be forked: the native stem, under this number.
+    Fork {
+        argv: Vec<CString>,
+        environment: Vec<CString>,
+        seed: OwnedFd,
+        reaper: OwnedFd,
+        otherwise: Option<u16>,
+    },
     /// The native stem, under this number.
     Start(u16),
 }
@@ -115,7 +121,7 @@ impl Pool {
     /// The stem that its interpreters are forks of; none where they are started one by one.
     pub(super) fn interpreter(&self) -> Option<Interpreter<'_>> {
         match &self.source {
-            Source::Fork { argv, environment, seed, reaper } => {
+            Source::Fork { argv, environment, seed, reaper, .. } => {
                 Some(Interpreter { argv, environment, seed, reaper })
             }
             Source::Start(_) => None,
@@ -128,6 +134,15 @@ impl Pool {
             // An interpreter has one: itself.
             Source::Fork { .. } => 0,
             Source::Start(number) => number,
+        }
+    }
+
+    /// The interpreter is none that can be forked, and the next would not be either.
+    pub(super) fn cannot_fork(&mut self) {
+        if let Source::Fork { otherwise: Some(number), .. } = self.source {
+            self.source = Source::Start(number);
+            self.failures = 0;
+            self.retry_at = Instant::now();
         }
     }
 

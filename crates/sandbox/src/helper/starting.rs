@@ -202,7 +202,11 @@ impl House {
             }
             Ok(FromStem::Failed { step, errno }) => {
                 tracing::warn!(%step, errno, "an interpreter could not be kept warm");
+                let pool = stem.pool;
                 self.lose_stem(id);
+                if let Some(pool) = pool.filter(|_| step == Step::StemForks) {
+                    self.pools[pool].cannot_fork();
+                }
             }
             Err(_) => self.lose_stem(id),
         }

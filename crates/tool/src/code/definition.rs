@@ -145,6 +145,9 @@ impl Definition {
                 .map(|warm| match warm {
                     Warm::Fork(rest) => Warm::Fork(started(rest)),
                     Warm::Wait(rest) => Warm::Wait(started(rest)),
+                    Warm::ForkOrWait { fork, wait } => {
+                        Warm::ForkOrWait { fork: started(fork), wait: started(wait) }
+                    }
                 })
                 .collect(),
             session: self.written.session.as_ref().map(|session| SessionStart {

@@ -10,14 +10,18 @@
   const { inspect, types } = require('util');
   // Taken now: the code may alter what it can reach, and does not lose its verdict by that.
   const host = process;
-  const { reallyExit } = host;
+  let { reallyExit } = host;
   const { parse: fromJson, stringify: toJson } = JSON;
   const { alloc, concat, from } = Buffer;
   const { then } = Promise.prototype;
   const { writeSync } = fs;
 
-  // In the place of the words: the run comes later, and its arguments with it.
+  // In the place of the words: the run comes later, and its arguments with it. To this process, or to a fork of it.
   const waitWord = 'execgate:wait';
+  const serveWord = 'execgate:serve';
+  const [forks, waitsForRun] = [serveWord, waitWord].map((word) => host.argv[1] === word);
+  // Where its forks will be; Node asks once.
+  if (forks) host.chdir(host.env.HOME);
   const codeFd = 3;
   const framesFd = 4;
   const valueKind = 1;
@@ -502,8 +506,8 @@
     }
   };
 
-  // Before the run: what nearly every run needs is read and compiled, into nothing, and then its arguments are waited for.
-  const wait = () => {
+  // Before the run: what nearly every run needs is read and compiled, into nothing, and what it writes to is written to.
+  const touch = () => {
     const { Console } = require('console');
     const { Socket } = require('net');
     const { Writable } = require('stream');
@@ -516,13 +520,31 @@
     compile('[1]').runInThisContext({ displayErrors: false });
     described(new TypeError('', { cause: [{}] }));
     cutField(show({ a: '1', b: [2] }));
-    const library = { exports: {} };
-    host.dlopen(library, '/proc/self/fd/4');
-    host.argv.splice(1, 1, ...library.exports);
+  };
+
+  // What code asks for most. Whatever Node loads of itself later it compiles anew.
+  const preloaded =
+    'assert async_hooks child_process crypto events fs/promises http os perf_hooks readline stream stream/promises timers/promises url util worker_threads zlib'.split(
+      ' ',
+    );
+
+  // Its arguments are waited for, here or in a fork of this process.
+  const wait = () => {
+    touch();
+    const forkpoint = {};
+    host.dlopen({ exports: forkpoint }, '/proc/self/fd/4');
+    if (forks) {
+      preloaded.forEach(require);
+      const pid = forkpoint.serve();
+      Object.defineProperty(host, 'pid', { value: Math.abs(pid) });
+      reallyExit = host.reallyExit = forkpoint.reallyExit;
+      if (pid > 0) touch();
+    }
+    host.argv.splice(1, 1, ...forkpoint.take());
   };
 
   const receive = () => {
-    if (host.argv[1] === waitWord) wait();
+    if (forks || waitsForRun) wait();
     source = fs.readFileSync(codeFd, 'utf8');
     fs.closeSync(codeFd);
     const [node, words, ...others] = host.argv;
@@ -555,6 +577,6 @@
     begin();
   };
   // The loader of modules is made by its first use, and that takes turns of the loop.
-  if (host.argv[1] === waitWord) then.call(import('data:text/javascript,0'), () => setImmediate(start));
+  if (forks || waitsForRun) then.call(import('data:text/javascript,0'), () => setImmediate(start));
   else start();
 })();

@@ -1,0 +1,104 @@
+//! The module that Node loads (`process.dlopen`), by Node-API, which is the same in every version: `serve`, which comes
+//! back in a resident only, and `take`, which gives it its run.
+#![expect(unsafe_code, reason = "a module is made of Node's own pointers")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::transmute;
+use std::ptr;
+
+use super::afresh;
+use super::fit;
+use crate::jail::{Around, WITH_FRAMES, take_request};
+use crate::panics::{Tell, die_of_panics};
+use crate::stem::{Hooks, refuse_to_serve, serve, warm_seed};
+use crate::sys;
+
+/// `napi_env`, `napi_value` and `napi_callback_info`.
+pub(super) type Handle = *mut c_void;
+
+/// What Node calls a function of the module with.
+type Callback = extern "C" fn(Handle, Handle) -> Handle;
+
+const HOOKS: Hooks = Hooks { before: || {}, after: || {}, resident: afresh::begin };
+
+/// `serve() -> number`: its process id; negative where its run waits for it already.
+extern "C" fn serve_from_node(env: Handle, _info: Handle) -> Handle {
+    if let Err(unfit) = fit::is_proved(env).and_then(|()| afresh::prepare(env)).and_then(|()| fit::make()) {
+        refuse_to_serve(unfit);
+    }
+    let Ok(seed) = warm_seed() else { sys::exit_now(1) };
+    let resident = serve(Box::leak(Box::new(seed)), &HOOKS);
+    let own = rustix::process::getpid().as_raw_pid();
+    // SAFETY: `napi_status napi_create_int32(napi_env, int32_t, napi_value *)`.
+    let number: extern "C" fn(Handle, i32, *mut Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_create_int32")) };
+    let mut value = ptr::null_mut();
+    let made = number(env, if resident.is_awaited { -own } else { own }, &raw mut value);
+    if made == 0 { value } else { sys::exit_now(1) }
+}
+
+/// `take() -> string[]`: the arguments of the run.
+extern "C" fn take_from_node(env: Handle, _info: Handle) -> Handle {
+    let arguments = take_request(WITH_FRAMES, &Around::NOTHING);
+    // SAFETY: `napi_status napi_create_array(napi_env, napi_value *)`.
+    let new: extern "C" fn(Handle, *mut Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_create_array")) };
+    // SAFETY: `napi_status napi_create_string_utf8(napi_env, const char *, size_t, napi_value *)`.
+    let text: extern "C" fn(Handle, *const c_char, usize, *mut Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_create_string_utf8")) };
+    // SAFETY: `napi_status napi_set_element(napi_env, napi_value, uint32_t, napi_value)`.
+    let put: extern "C" fn(Handle, Handle, u32, Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_set_element")) };
+    let mut array = ptr::null_mut();
+    let mut failed = new(env, &raw mut array);
+    for (at, argument) in (0..).zip(&arguments) {
+        let mut value = ptr::null_mut();
+        failed |= text(env, argument.as_ptr().cast(), argument.len(), &raw mut value);
+        failed |= put(env, array, at, value);
+    }
+    if failed == 0 { array } else { sys::exit_now(1) }
+}
+
+/// `reallyExit(code)`: ends this process at once. Node's own would wait for threads that a fork has not.
+extern "C" fn exit_from_node(env: Handle, info: Handle) -> Handle {
+    // SAFETY: `napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **)`.
+    let arguments: extern "C" fn(Handle, Handle, *mut usize, *mut Handle, *mut Handle, *mut Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_get_cb_info")) };
+    // SAFETY: `napi_status napi_get_value_int32(napi_env, napi_value, int32_t *)`.
+    let number: extern "C" fn(Handle, Handle, *mut i32) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_get_value_int32")) };
+    let (mut count, mut given, mut code) = (1, ptr::null_mut(), 0);
+    let failed = arguments(env, info, &raw mut count, &raw mut given, ptr::null_mut(), ptr::null_mut());
+    if failed == 0 {
+        // What is no number is 0.
+        let _is_none = number(env, given, &raw mut code);
+    }
+    sys::exit_now(code)
+}
+
+/// What Node calls when it loads the module.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn napi_register_module_v1(env: Handle, exports: Handle) -> Handle {
+    die_of_panics(Tell::Nobody);
+    add(env, exports, c"serve", serve_from_node);
+    add(env, exports, c"take", take_from_node);
+    add(env, exports, c"reallyExit", exit_from_node);
+    exports
+}
+
+/// Gives the module a function.
+fn add(env: Handle, exports: Handle, name: &CStr, function: Callback) {
+    /// `NAPI_AUTO_LENGTH`.
+    const UP_TO_NUL: usize = usize::MAX;
+    // SAFETY: `napi_status napi_create_function(napi_env, const char *, size_t, napi_callback, void *, napi_value *)`.
+    let new: extern "C" fn(Handle, *const c_char, usize, Callback, *mut c_void, *mut Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_create_function")) };
+    // SAFETY: `napi_status napi_set_named_property(napi_env, napi_value, const char *, napi_value)`.
+    let set: extern "C" fn(Handle, Handle, *const c_char, Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_set_named_property")) };
+    let mut value = ptr::null_mut();
+    let made = new(env, name.as_ptr(), UP_TO_NUL, function, ptr::null_mut(), &raw mut value);
+    if made != 0 || set(env, exports, name.as_ptr(), value) != 0 {
+        sys::exit_now(1);
+    }
+}
