@@ -19,6 +19,7 @@ mod suite {
     mod javascript;
     mod limits;
     mod network;
+    mod node_fork;
     mod outcomes;
     mod python;
     mod r;

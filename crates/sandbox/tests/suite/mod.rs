@@ -14,6 +14,7 @@ mod leaks;
 mod lifetime;
 mod limits;
 mod network;
+mod node_fork;
 mod outcomes;
 mod parts;
 mod python;
