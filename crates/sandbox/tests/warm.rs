@@ -23,6 +23,7 @@ mod suite {
     mod outcomes;
     mod python;
     mod r;
+    mod r_forks;
     mod residents;
     mod rich;
     mod sessions;

@@ -57,6 +57,8 @@ steps! {
     27 StemReady "tell the helper that the stem is ready"
     29 StemForks "make the interpreter fit to be forked"
     28 MakeNetwork "make the slot's network namespace"
+    36 StemTmp "give the stem a /tmp while it starts"
+    37 StemTmpGone "take the stem's /tmp away"
     40 CloneInit "clone the init into its namespaces"
     39 InitSignals "reset the init's signals"
     41 JoinCgroup "join a cgroup"

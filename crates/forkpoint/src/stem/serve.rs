@@ -43,6 +43,8 @@ pub fn warm_seed() -> Result<Seed, StepError> {
         // An exec gives both back.
         Real.die_with_parent().at(Step::StemDeathSignal)?;
         Real.not_dumpable().at(Step::StemNotDumpable)?;
+        // It was there for the interpreter's start. Without it no jail has anything of it, not even below its own.
+        Real.detach(c"/tmp").at(Step::StemTmpGone)?;
         drop(sys::take_inherited(LIBRARY).at(Step::StemDescriptors)?);
         let seed = sys::take_inherited(SEED).at(Step::StemDescriptors)?;
         Seed::read(&text_of(seed).at(Step::StemDescriptors)?).at(Step::StemDescriptors)

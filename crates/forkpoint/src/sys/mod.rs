@@ -27,5 +27,6 @@ pub use process::{
     fork, hold_children, ignore_children, ignore_requests_to_end, reset_signals, restore_children,
     set_hostname, unshare, wait_any, wait_for_children,
 };
-pub(crate) use symbols::{find_function, own_function};
+pub(crate) use process::{exit, without_pipe_signal};
+pub(crate) use symbols::{find_function, keep_library, own_function, reseed};
 pub(crate) use threads::{end_threads, other_threads, sleeps};

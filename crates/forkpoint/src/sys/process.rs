@@ -377,6 +377,26 @@ fn disposition(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends the process as its own `exit` does: what is buffered is written, and what is registered is done.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: takes no pointer; the caller is single-threaded, and nobody comes back from here.
+    unsafe { libc::exit(status) }
+}
+
+/// Does something that may write to where nobody reads, and is told that by an error alone.
+pub(crate) fn without_pipe_signal<T>(act: impl FnOnce() -> T) -> io::Result<T> {
+    let (mut ignored, mut before) =
+        (MaybeUninit::<libc::sigaction>::zeroed(), MaybeUninit::<libc::sigaction>::zeroed());
+    // SAFETY: all its fields may be zero.
+    unsafe { ignored.assume_init_mut() }.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: the first was initialised above, the second is valid for writing.
+    check(unsafe { libc::sigaction(libc::SIGPIPE, ignored.as_ptr(), before.as_mut_ptr()) })?;
+    let done = act();
+    // SAFETY: it is what was there before.
+    check(unsafe { libc::sigaction(libc::SIGPIPE, before.as_ptr(), ptr::null_mut()) })?;
+    Ok(done)
+}
+
 /// Names the machine inside our own host-name namespace.
 pub fn set_hostname(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length are those of one live string.

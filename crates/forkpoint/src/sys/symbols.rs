@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "symbols have no safe wrapper")]
 
 use std::ffi::{CStr, c_void};
+use std::io;
 
 use super::exit_now;
 
@@ -19,4 +20,17 @@ pub(crate) fn find_function(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: the name is a live string; looking a symbol up runs no code of it.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!found.is_null()).then_some(found)
+}
+
+/// Keeps a library that is loaded by this name where it is, whoever unloads it.
+pub(crate) fn keep_library(name: &CStr) -> io::Result<()> {
+    // SAFETY: the name is a live string; the library is there already, so that no code of it is run.
+    let found = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+    if found.is_null() { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+}
+
+/// Where the C library's `rand` goes on from.
+pub(crate) fn reseed(seed: u32) {
+    // SAFETY: takes no pointer, and the caller is single-threaded.
+    unsafe { libc::srand(seed) }
 }

@@ -15,7 +15,7 @@ use execgate_forkpoint::wire::{FromStem, Message as _, ToStem, send};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::thread::{CapabilitySets, configure_capability_in_ambient_set, set_capabilities};
 
-use super::enter;
+use super::enter::{Tmp, enter};
 
 /// What a stem is born with beside its seed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,7 +60,8 @@ fn build(seed: &Seed, birth: Birth<'_>, control: OwnedFd, image: OwnedFd) -> Res
         Some((ToStem::Go, _)) => {}
         Some((ToStem::Spawn(_), _)) | None => return Err(io::ErrorKind::InvalidData).at(Step::AwaitGo),
     }
-    enter::enter(seed, image)?;
+    let own = if birth.interpreter.is_some() { Tmp::Own } else { Tmp::ReadOnly };
+    enter(seed, image, own)?;
     let null = || open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at(Step::StemDescriptors);
     let mut descriptors = vec![null()?, null()?, null()?, control];
     let own = birth.interpreter.into_iter().flat_map(|interpreter| [interpreter.seed, interpreter.reaper]);

@@ -28,8 +28,17 @@ const DEVICES: [(&CStr, &CStr); 5] = [
 /// A folder that every host has, that may be searched by anyone, and that the pivot leaves behind.
 const STAGING: &CStr = c"/proc";
 
+/// Whether the stem has a `/tmp` while it starts. It gives that up before it makes its first jail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tmp {
+    /// Nothing is written in it.
+    ReadOnly,
+    /// Small, and its own: some interpreters do not start without.
+    Own,
+}
+
 /// Moves the calling process into the stem's jail. `image` is a detached mount.
-pub(super) fn enter(seed: &Seed, image: OwnedFd) -> Result<(), StepError> {
+pub(super) fn enter(seed: &Seed, image: OwnedFd, own: Tmp) -> Result<(), StepError> {
     identity(seed).at(Step::StemIdentity)?;
     // While the host's whole /proc is still there: the key is this namespace's own.
     fs::write("/proc/sys/user/max_user_namespaces", "0").at(Step::NoUserNamespaces)?;
@@ -45,6 +54,9 @@ pub(super) fn enter(seed: &Seed, image: OwnedFd) -> Result<(), StepError> {
     drop(image);
     chdir(STAGING).at(Step::EnterImage)?;
     dev(&devices)?;
+    if own == Tmp::Own {
+        tmp().at(Step::StemTmp)?;
+    }
     Real.mount_proc(c"proc").at(Step::StemProc)?;
     pivot_root(c".", c".").at(Step::PivotRoot)?;
     unmount(c".", UnmountFlags::DETACH).at(Step::DetachOldRoot)?;
@@ -87,6 +99,20 @@ fn dev(devices: &[OwnedFd]) -> Result<(), StepError> {
     }
     mkdir(c"dev/shm", Mode::RWXU).at(Step::FillDev)?;
     sys::mount_setattr(&tree, AttrChange::ReadOnly).at(Step::SealDev)
+}
+
+/// What an interpreter may write to while it starts: its session's folder, and its script in a file.
+fn tmp() -> io::Result<()> {
+    let fs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in [(c"size", c"1m"), (c"nr_inodes", c"64"), (c"mode", c"0700")] {
+        fsconfig_set_string(&fs, key, value)?;
+    }
+    fsconfig_create(&fs)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let tree = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    Ok(move_mount(&tree, c"", CWD, c"tmp", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
 /// Leaves the stem with what it needs and ties its life to the helper's.

@@ -22,7 +22,7 @@ fn pythons() -> Sandbox {
 }
 
 /// The processes below the helper that have another parent than the helper: inits, and what they have forked.
-fn jailed(sandbox: &Sandbox) -> BTreeSet<i32> {
+pub(super) fn jailed(sandbox: &Sandbox) -> BTreeSet<i32> {
     let all = descendants(sandbox.helper_pid());
     all.into_iter().filter(|pid| parent(*pid) != sandbox.helper_pid()).collect()
 }
@@ -39,7 +39,7 @@ fn interpreter(sandbox: &Sandbox) -> i32 {
     found[0]
 }
 
-fn parent(pid: i32) -> i32 {
+pub(super) fn parent(pid: i32) -> i32 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or("0");
     line.trim().parse().unwrap()
@@ -345,7 +345,7 @@ fn command_of(pid: i32) -> String {
 }
 
 /// What a process holds that is no file's, in KiB.
-fn held(pid: i32) -> u64 {
+pub(super) fn held(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
     kib.trim().trim_end_matches(" kB").parse().unwrap()

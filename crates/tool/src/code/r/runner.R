@@ -8,6 +8,9 @@
 # What only some runs need is in the second argument: rich results, and the stack of an error.
 
 runner <- environment()
+# What one that was forked has already.
+native <- runner$native
+parts <- runner$parts
 # Compiling what runs once or twice costs a tenth of a start: it is for the code, and off where ours runs.
 jit_level <- .Internal(enableJIT(0L))
 first_pid <- Sys.getpid()
@@ -38,13 +41,15 @@ failure <- NULL
 verdict <- NULL
 # What R said of an error before the expression that runs now.
 told_before <- geterrmessage()
+# The exit status that we leave with, when the code does not.
+own_status <- NULL
 # Whether the code leaves by its own exit code.
 is_leaving <- FALSE
 
 later <- function(name) {
   if (is.null(runner$is_read)) {
     runner$is_read <- TRUE
-    eval(parse(text = given[2L], keep.source = FALSE), runner)
+    eval(if (is.null(parts)) parse(text = given[2L], keep.source = FALSE) else parts, runner)
   }
   get(name, runner)
 }
@@ -74,8 +79,12 @@ frame <- function(kind, ...) {
 }
 
 # R writes to no descriptor by its number, so a process does that is gone when this returns: nothing that the code
-# starts can hold its end open. Sole place that knows of descriptor 4.
+# starts can hold its end open. An interpreter that was forked has a routine for it. Sole place that knows of descriptor 4.
 write_frame <- function(bytes) {
+  if (!is.null(native)) {
+    if (.C(native$tell, bytes, length(bytes), 1L)[[3L]]) stop("the channel is closed")
+    return(TRUE)
+  }
   channel <- pipe("exec 2>/dev/null; exec /bin/cat >&4", "wb")
   on.exit(close(channel))
   writeBin(bytes, channel)
@@ -232,6 +241,7 @@ finish <- function() {
     if (Sys.getpid() != first_pid) cat(told[3L], "\n", sep = "", file = stderr())
   }
   if (is.null(exprs)) status <- 1L
+  runner$own_status <- status
   # A process that the code has forked leaves its parent's folder for temporary files alone.
   if (Sys.getpid() != first_pid) quietly(getNamespace("parallel")$mcexit(status))
   .Internal(quit("no", status, is.null(failure) && !is.null(exprs)))
@@ -250,6 +260,7 @@ last_of_all <- function(environment) {
     runner$verdict <- do.call(frame, c(3L, lapply(later("lost_exception")(), bytes_of)))
   }
   if (!is.null(verdict)) insist(verdict)
+  if (!is.null(native) && !is.null(own_status)) .C(native$leave, own_status)
 }
 
 # Takes the place of a function of R's own.
@@ -296,7 +307,10 @@ install <- function() {
     place <- match("--args", kept, 0L)
     if (place) kept[-seq_len(place)] else character()
   })
-  leave <- as.call(list(function() runner$is_leaving <- Sys.getpid() == first_pid))
+  leave <- as.call(list(function() {
+    runner$is_leaving <- Sys.getpid() == first_pid
+    runner$own_status <- NULL
+  }))
   before("quit", leave)
   before("q", leave)
   if ("stdin" %in% words) {
