@@ -289,11 +289,17 @@ impl House {
             }
             let Some(stem) = self.stem_of(at) else { continue };
             for _ in waiting..depth {
-                if self.free.len() <= self.spared || !self.start_spare(at, stem, &limits) {
+                if self.free.len() <= self.left_free() || !self.start_spare(at, stem, &limits) {
                     break;
                 }
             }
         }
+    }
+
+    /// How many slots those that wait leave to runs: as many as may still come beside those that are there.
+    fn left_free(&self) -> usize {
+        let serves = |live: &&Live| !Self::is_spare(live) && !matches!(live.phase, Phase::Dying { .. });
+        self.spared.saturating_sub(self.runs.values().filter(serves).count())
     }
 
     /// Whether a run that it suits has begun so lately that making another would only be in its way. Where runs come
