@@ -1,4 +1,5 @@
-//! What held a run, for its receipt. Filled by the helper from what it did, never from what was asked for.
+//! What held a run, for its receipt. Filled by the helper from what it did; of its two ways to hold a run, without a
+//! network and with one, the client names that which the run was asked for with.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub struct Enforced {
     pub seccomp_rules: u32,
     /// The Landlock version in force.
     pub landlock_abi: u32,
+    /// Whether Landlock denies TCP: from version 4 on, and to runs without a network.
+    #[serde(default)]
+    pub landlock_tcp: bool,
     /// The namespaces that no two runs share at a time; all are new for each run,
     /// but for the network's of one without a network.
     pub namespaces: Vec<String>,
@@ -77,6 +81,7 @@ impl Guarded {
             Network::Loopback | Network::Egress(_) => Enforced {
                 seccomp_sha256: self.networked.sha256.clone(),
                 seccomp_rules: self.networked.rules,
+                landlock_tcp: false,
                 ..enforced
             },
         }

@@ -9,7 +9,7 @@ use landlock::{
 };
 
 /// From this version on, TCP can be restricted.
-const TCP_SINCE: u32 = 4;
+pub const TCP_SINCE: u32 = 4;
 
 /// From this version on, abstract sockets and signals can be kept inside.
 const SCOPES_SINCE: u32 = 6;

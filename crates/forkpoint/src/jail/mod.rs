@@ -18,7 +18,7 @@ mod step;
 
 pub use init::{Network, Plan, Program, Start, become_init};
 pub use kernel::{Kernel, Real};
-pub use landlock::Tcp;
+pub use landlock::{TCP_SINCE, Tcp};
 pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
 pub use session::{Around, Copies, is_session};
 pub use step::{At, Step, StepError};

@@ -62,6 +62,15 @@ impl Cgroups {
         }
     }
 
+    /// Whether a slot's limit on memory holds for the buffers of INET sockets too. Where nothing is limited, nothing is
+    /// lost by them.
+    pub(crate) fn bounds_sockets(&self) -> bool {
+        match self {
+            Self::V1(trees) => trees.bounds_sockets(),
+            Self::V2(_) | Self::None => true,
+        }
+    }
+
     /// Sets a slot's limits, remembers its counters, and gives what an init writes itself into.
     pub(crate) fn arm(&mut self, slot: usize, limits: &Limits) -> io::Result<Vec<BorrowedFd<'_>>> {
         match self {

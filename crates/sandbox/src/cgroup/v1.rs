@@ -16,6 +16,9 @@ use crate::limits::Limits;
 /// decides a verdict; more than nothing, because letting go evicts the image's pages that others use.
 const CHARGED_FLOOR: u64 = 16 << 20;
 
+/// The bound on what the buffers of INET sockets hold. v1 counts them here or nowhere, and only where this was written.
+const SOCKETS_MAX: &str = "memory.kmem.tcp.limit_in_bytes";
+
 /// Length of one accounting period of the processor quota, in microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
 
@@ -25,6 +28,7 @@ pub(crate) struct Trees {
     slots: BTreeMap<usize, Slot>,
     /// Numbers the folders, because a replaced one may linger.
     made: u64,
+    counts_sockets: bool,
 }
 
 struct Hierarchy {
@@ -45,6 +49,8 @@ struct Counters {
     oom: Kept,
     peak: Kept,
     charged: Kept,
+    /// What the buffers of INET sockets hold, which v1 counts apart; none where the kernel does not count it.
+    sockets: Option<Kept>,
     processes: Kept,
     cpu: Option<Kept>,
 }
@@ -58,11 +64,19 @@ impl Counters {
             memory_peak: self.peak.number(),
         }
     }
+
+    /// Whether less is charged than decides anything. What cannot be read is too much.
+    fn is_low(&self) -> bool {
+        let sockets = self.sockets.as_ref().map_or(Some(0), Kept::number);
+        let sum = self.charged.number().zip(sockets).map(|(plain, sockets)| plain.saturating_add(sockets));
+        sum.is_some_and(|bytes| bytes <= CHARGED_FLOOR)
+    }
 }
 
 impl Trees {
     pub(super) fn make(parents: BTreeMap<PathBuf, Vec<String>>) -> io::Result<Self> {
-        let mut trees = Self { hierarchies: Vec::new(), slots: BTreeMap::new(), made: 0 };
+        let mut trees =
+            Self { hierarchies: Vec::new(), slots: BTreeMap::new(), made: 0, counts_sockets: false };
         for (parent, controllers) in parents {
             sweep(&parent);
             let base = parent.join(format!("{FOLDER_PREFIX}{}", process::id()));
@@ -72,8 +86,14 @@ impl Trees {
         // A trial, so that a host where limits cannot be set is found now.
         let mut slot = trees.make_slot(0)?;
         trees.limit(&mut slot, &Limits::default())?;
+        trees.counts_sockets = slot.counters.sockets.is_some();
         trees.slots.insert(0, slot);
         Ok(trees)
+    }
+
+    /// Whether the memory of sockets is bounded, so that guests may have INET ones.
+    pub(super) fn bounds_sockets(&self) -> bool {
+        self.counts_sockets
     }
 
     pub(super) fn controllers(&self) -> Vec<String> {
@@ -97,6 +117,7 @@ impl Trees {
             oom: Kept::read(&memory.join("memory.oom_control"))?,
             peak: Kept::both(&memory.join("memory.max_usage_in_bytes"))?,
             charged: Kept::read(&memory.join("memory.usage_in_bytes"))?,
+            sockets: Kept::read(&memory.join("memory.kmem.tcp.usage_in_bytes")).ok(),
             processes: Kept::read(&self.folder(&groups, "pids").ok_or_else(missing)?.join("pids.events"))?,
             cpu: self.folder(&groups, "cpuacct").and_then(|f| Kept::read(&f.join("cpuacct.usage")).ok()),
         };
@@ -122,6 +143,9 @@ impl Trees {
             write(&with_swap, limits.memory_bytes)?;
         } else {
             write(&plain, limits.memory_bytes)?;
+        }
+        if slot.counters.sockets.is_some() {
+            write(&memory.join(SOCKETS_MAX), limits.memory_bytes)?;
         }
         let pids = self.folder(&slot.groups, "pids").ok_or_else(missing)?;
         write(&pids.join("pids.max"), pids_max(limits))?;
@@ -172,12 +196,11 @@ impl Trees {
 
     pub(super) fn recycle(&mut self, slot_number: usize) {
         let Some(slot) = self.slots.remove(&slot_number) else { return };
-        let is_over = || slot.counters.charged.number().is_none_or(|bytes| bytes > CHARGED_FLOOR);
-        if is_over() {
+        if !slot.counters.is_low() {
             let let_go = self
                 .folder(&slot.groups, "memory")
                 .map(|memory| write(&memory.join("memory.force_empty"), 0));
-            if !matches!(let_go, Some(Ok(()))) || is_over() {
+            if !matches!(let_go, Some(Ok(()))) || !slot.counters.is_low() {
                 for (folder, _) in &slot.groups {
                     if let Err(error) = fs::remove_dir(folder) {
                         tracing::warn!(%error, folder = %folder.display(), "a used cgroup could not be removed");

@@ -67,9 +67,16 @@ const RESERVED_V6: [(Ipv6Addr, u32); 5] = [
 /// All that is global. Mapped, translated (NAT64) and tunnelled addresses lie outside.
 const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 const PRIVATE_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0xFC00, 0, 0, 0, 0, 0, 0, 0), 7);
-/// Amazon's, and Google's.
-const METADATA_V6: [Ipv6Addr; 2] =
-    [Ipv6Addr::new(0xFD00, 0xEC2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254)];
+/// What clouds serve credentials by: Amazon's, Google's, Oracle's, Scaleway's, Akamai's, Alibaba's. They lie in the
+/// private range, so that a network that is opened could hold them.
+const METADATA_V6: [(Ipv6Addr, u32); 6] = [
+    (Ipv6Addr::new(0xFD00, 0xEC2, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254), 128),
+    (Ipv6Addr::new(0xFD00, 0xC1, 0, 0, 0, 0, 0xA9FE, 0xA9FE), 128),
+    (Ipv6Addr::new(0xFD00, 0x42, 0, 0, 0, 0, 0, 0x42), 128),
+    (Ipv6Addr::new(0xFD00, 0xA9FE, 0xA9FE, 0, 0, 0, 0, 1), 128),
+    (Ipv6Addr::new(0xFD00, 0x100, 0, 0, 0, 0, 0x100, 0x200), 128),
+];
 
 /// Why an address is not anybody's on the internet; `None` for one that is.
 pub(super) fn special(address: IpAddr) -> Option<Special> {
@@ -88,7 +95,7 @@ pub(super) fn special(address: IpAddr) -> Option<Special> {
         }
         IpAddr::V6(v6) => {
             let is_in = |(net, length): &(Ipv6Addr, u32)| share_v6(v6.to_bits(), net.to_bits(), *length);
-            if METADATA_V6.contains(&v6) {
+            if METADATA_V6.iter().any(is_in) {
                 Some(Special::Metadata)
             } else if is_in(&PRIVATE_V6) {
                 Some(Special::Private)
@@ -203,7 +210,19 @@ mod tests {
         for text in ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "fc00::1", "fd12::1"] {
             assert_eq!(of(text), Some(Special::Private), "{text}");
         }
-        for text in ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"] {
+        for text in [
+            "169.254.169.254",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
+        ] {
             assert_eq!(of(text), Some(Special::Metadata), "{text}");
         }
     }

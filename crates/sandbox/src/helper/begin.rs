@@ -8,7 +8,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
-use execgate_forkpoint::jail::{PROXY_PORT, Program, Start, StepError, place};
+use execgate_forkpoint::jail::{PROXY_PORT, Program, Start, StepError, TCP_SINCE, place};
 use execgate_forkpoint::stem::{Networked, Seed, SlotIds};
 use execgate_forkpoint::sys::{self, clone_flags};
 use execgate_forkpoint::wire::{program_memfd, text_memfd};
@@ -281,6 +281,7 @@ fn enforced(
         seccomp_sha256: filter.digest.clone(),
         seccomp_rules: filter.rules,
         landlock_abi,
+        landlock_tcp: landlock_abi >= TCP_SINCE,
         namespaces: namespaces.into_iter().map(str::to_owned).collect(),
         network: "none".to_owned(),
         image: config.image.digest.clone(),

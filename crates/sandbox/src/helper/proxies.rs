@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use execgate_forkpoint::jail::{At as _, Step, StepError};
-use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd};
+use execgate_forkpoint::wire::{Message as _, NetworkProfile, Received, pair, receive, send, text_memfd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -63,12 +63,17 @@ impl Drop for Proxy {
 }
 
 impl House {
-    /// Asks for the proxy of a run, if it is to have one; gives the socket by which its init and its proxy meet.
+    /// Asks for the proxy of a run, if it is to have one, and refuses a network that cannot be bounded; gives the socket by which its init and its proxy meet.
     pub(super) fn ask_for_proxy(
         &self,
         run: u64,
         asked: Option<&Asked>,
     ) -> Result<Option<OwnedFd>, StepError> {
+        let has_network = asked.is_some_and(|asked| asked.network != NetworkProfile::None);
+        if has_network && !self.cgroups.bounds_sockets() {
+            tracing::error!("no run has a network: this kernel does not count the memory of its sockets");
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)).at(Step::ArmCgroup);
+        }
         let Some((rules, ledger)) = asked.and_then(|asked| asked.egress.as_ref()) else { return Ok(None) };
         let Some(broker) = &self.broker else {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)).at(Step::StartProxy);

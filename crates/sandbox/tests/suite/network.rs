@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use execgate_sandbox::{Network, Request, Sandbox, Stdin, Verdict};
+use execgate_sandbox::{LimitKind, Network, Request, Sandbox, Stdin, Verdict};
 
 use super::world::{bash, python, sandbox, told};
 
@@ -92,6 +92,27 @@ fn a_loopback_leads_nowhere_else() {
 }
 
 #[test]
+fn what_a_guest_leaves_in_its_sockets_is_bounded_by_its_memory() {
+    let code = "import socket\n\
+                server = socket.create_server(('127.0.0.1', 0), backlog=200); held = 0; kept = []\n\
+                for _ in range(110):\n    \
+                one = socket.create_connection(server.getsockname()); kept += [one, server.accept()[0]]; one.setblocking(False)\n    \
+                try:\n        \
+                while True: held += one.send(bytes(1 << 16))\n    \
+                except BlockingIOError: pass\n\
+                held";
+    let mut request = with_loopback(python(code));
+    request.limits.memory_bytes = 64 << 20;
+    let run = sandbox().run(request).unwrap();
+    let held = run.value.as_ref().and_then(|value| value.parse::<u64>().ok());
+    match run.verdict {
+        // Once what fits is held, nothing more is taken.
+        Verdict::Value => assert!(held.is_some_and(|held| held <= 96 << 20), "{}", told(&run)),
+        verdict => assert_eq!(verdict, Verdict::Limit(LimitKind::OutOfMemory), "{}", told(&run)),
+    }
+}
+
+#[test]
 fn two_runs_at_once_do_not_meet_on_their_loopbacks() {
     let sandbox = sandbox();
     let code = "import socket, sys\n\
@@ -141,6 +162,8 @@ fn the_profile_is_that_of_the_run_and_stands_in_what_held_it() {
         let name = network.name();
         let run = run(Request { network, ..python(socket) });
         assert_eq!((run.value.as_deref(), run.enforced.network.as_str()), (Some(expected), name));
+        let denies_tcp = run.enforced.landlock_abi >= 4 && name == "none";
+        assert_eq!(run.enforced.landlock_tcp, denies_tcp, "{name}");
         filters.push((run.enforced.seccomp_sha256, run.enforced.seccomp_rules));
     }
     assert!(filters[0] != filters[1] && filters[0] == filters[2] && filters[1] == filters[3], "{filters:?}");
