@@ -66,6 +66,9 @@ fn a_gateway_gives_every_run_the_operators_network_and_says_so_in_the_receipt() 
             "address": null, "connections": 1, "bytes_up": 0, "bytes_down": 0,
         }],
         "left_out": 0,
+        "allowed": 0,
+        "bytes_up": 0,
+        "bytes_down": 0,
         "is_whole": true,
     });
     assert_eq!(enforced["egress"], expected);

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// How many different decisions are told.
 pub(super) const DECISIONS_MAX: usize = 64;
 
+/// How many of them are others than of connections that were made: asking for what is refused costs a guest nothing,
+/// and must not leave what was reached without room.
+const OTHERS_MAX: usize = 16;
+
 /// The room of one, in bytes: a name, a rule and an address of the greatest length fit.
 const ROOM: usize = 1024;
 
@@ -62,8 +66,24 @@ pub struct NetworkReport {
     pub decisions: Vec<Decision>,
     /// Connections whose decisions found no room.
     pub left_out: u64,
+    /// Connections that were made, with and without room.
+    pub allowed: u64,
+    /// Bytes from the guest, of all connections.
+    pub bytes_up: u64,
+    /// Bytes to the guest, of all connections.
+    pub bytes_down: u64,
     /// Whether all that was told could be read.
     pub is_whole: bool,
+}
+
+/// What is told whatever has room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sums {
+    left_out: u64,
+    allowed: u64,
+    bytes_up: u64,
+    bytes_down: u64,
 }
 
 /// The client's memory file for one report.
@@ -96,7 +116,7 @@ impl Ledger {
 pub(super) fn parse(bytes: &[u8]) -> NetworkReport {
     let (rooms, _) = bytes.as_chunks::<ROOM>();
     let mut is_whole = true;
-    let mut left_out = 0;
+    let mut sums = Sums::default();
     let mut decisions = Vec::new();
     for (at, room) in rooms.iter().take(DECISIONS_MAX + 1).enumerate() {
         let [a, b, text @ ..] = room.as_slice() else { continue };
@@ -105,9 +125,8 @@ pub(super) fn parse(bytes: &[u8]) -> NetworkReport {
         match (at, length) {
             // The sums are there as soon as the proxy is.
             (0, _) => {
-                match text.and_then(|text| serde_json::from_slice(text).ok()).filter(|number| *number < EXACT)
-                {
-                    Some(number) => left_out = number,
+                match text.and_then(|text| serde_json::from_slice::<Sums>(text).ok()).filter(is_exact) {
+                    Some(told) => sums = told,
                     None => is_whole = false,
                 }
             }
@@ -118,7 +137,13 @@ pub(super) fn parse(bytes: &[u8]) -> NetworkReport {
             },
         }
     }
-    NetworkReport { decisions, left_out, is_whole }
+    let Sums { left_out, allowed, bytes_up, bytes_down } = sums;
+    NetworkReport { decisions, left_out, allowed, bytes_up, bytes_down, is_whole }
+}
+
+fn is_exact(sums: &Sums) -> bool {
+    let Sums { left_out, allowed, bytes_up, bytes_down } = sums;
+    [left_out, allowed, bytes_up, bytes_down].iter().all(|n| **n < EXACT)
 }
 
 /// Whether a record says what a proxy would: texts of plain letters, and numbers that every reader reads alike.
@@ -134,13 +159,13 @@ fn is_plain(decision: &Decision) -> bool {
 pub(super) struct Book {
     file: OwnedFd,
     decisions: Vec<Decision>,
-    left_out: u64,
+    sums: Sums,
 }
 
 impl Book {
     pub(super) fn new(file: OwnedFd) -> io::Result<Self> {
-        let book = Self { file, decisions: Vec::new(), left_out: 0 };
-        book.write(0, &book.left_out)?;
+        let book = Self { file, decisions: Vec::new(), sums: Sums::default() };
+        book.write(0, &book.sums)?;
         Ok(book)
     }
 
@@ -160,9 +185,14 @@ impl Book {
                 && one.why == why
                 && one.address == address
         };
+        let is_allowed = outcome == Outcome::Allowed;
+        if is_allowed {
+            self.sums.allowed += 1;
+            self.write(0, &self.sums)?;
+        }
         let at = match self.decisions.iter().position(is_same) {
             Some(at) => at,
-            None if self.decisions.len() < DECISIONS_MAX => {
+            None if self.has_room(is_allowed) => {
                 let (host, why) = (host.to_owned(), why.to_owned());
                 let (connections, bytes_up, bytes_down) = (0, 0, 0);
                 self.decisions.push(Decision {
@@ -178,8 +208,8 @@ impl Book {
                 self.decisions.len() - 1
             }
             None => {
-                self.left_out += 1;
-                return self.write(0, &self.left_out).map(|()| None);
+                self.sums.left_out += 1;
+                return self.write(0, &self.sums).map(|()| None);
             }
         };
         if let Some(one) = self.decisions.get_mut(at) {
@@ -188,8 +218,16 @@ impl Book {
         self.write_one(at).map(|()| Some(at))
     }
 
+    fn has_room(&self, is_allowed: bool) -> bool {
+        let others = || self.decisions.iter().filter(|one| one.outcome != Outcome::Allowed).count();
+        self.decisions.len() < DECISIONS_MAX && (is_allowed || others() < OTHERS_MAX)
+    }
+
     /// Counts bytes.
     pub(super) fn count(&mut self, at: Option<usize>, up: u64, down: u64) -> io::Result<()> {
+        self.sums.bytes_up += up;
+        self.sums.bytes_down += down;
+        self.write(0, &self.sums)?;
         let Some(at) = at else { return Ok(()) };
         if let Some(one) = self.decisions.get_mut(at) {
             one.bytes_up += up;
@@ -241,7 +279,15 @@ mod tests {
             bytes_up: 6,
             bytes_down: 8,
         };
-        assert_eq!(ledger.read(), NetworkReport { decisions: vec![one], left_out: 0, is_whole: true });
+        let expected = NetworkReport {
+            decisions: vec![one],
+            left_out: 0,
+            allowed: 2,
+            bytes_up: 6,
+            bytes_down: 8,
+            is_whole: true,
+        };
+        assert_eq!(ledger.read(), expected);
     }
 
     #[test]
@@ -252,7 +298,15 @@ mod tests {
             book.note(&"a".repeat(253), port, Outcome::Refused, &"w".repeat(260), None).unwrap();
         }
         let report = ledger.read();
-        assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (64, 6, true));
+        assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (16, 54, true));
+        // What was refused takes nothing from what was reached.
+        for port in 0..50 {
+            let at = book.note("a.org", port, Outcome::Allowed, "a.org", None).unwrap();
+            book.count(at, 3, 4).unwrap();
+        }
+        let report = ledger.read();
+        assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (64, 56, true));
+        assert_eq!((report.allowed, report.bytes_up, report.bytes_down), (50, 150, 200));
     }
 
     #[test]
@@ -268,7 +322,9 @@ mod tests {
                 r#"{{"host":"{host}","port":1,"outcome":"allowed","why":"","address":null,"connections":1,"bytes_up":{bytes},"bytes_down":0}}"#
             )
         };
-        let read = |told: &str| parse(&[text("0"), text(told)].concat());
+        let sums = r#"{"left_out":0,"allowed":0,"bytes_up":0,"bytes_down":0}"#;
+        let read = |told: &str| parse(&[text(sums), text(told)].concat());
+        assert!(!parse(&text(&sums.replace(":0,", ":9007199254740992,"))).is_whole);
         assert!(read(&one("a.org", "1")).is_whole);
         for told in
             [one("a\\u001b[1m", "1"), one("a.org", "9007199254740992"), one("a.org", "1.5"), "{}".to_owned()]

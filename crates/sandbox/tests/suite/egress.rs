@@ -202,6 +202,11 @@ fn a_run_is_sent_and_sends_no_more_than_it_may_and_that_is_told() {
         .run(allowed(100_000, 1 << 20), "print(ask('http://good.example/', b'x' * 1_000_000) == '1000000')");
     assert_eq!(run.stdout, b"False\n");
     assert_eq!(run.network.unwrap().decisions[0].bytes_up, 100_000);
+    // What is too long from its first byte is not begun.
+    let run = internet.run(allowed(10, 1 << 20), "print(ask('http://good.example/'))");
+    assert_eq!(run.stdout, b"403 the run has used up its bytes\n");
+    let report = run.network.unwrap();
+    assert_eq!((report.allowed, report.bytes_up, report.decisions[0].outcome), (0, 0, Outcome::Refused));
 }
 
 #[test]
@@ -209,8 +214,8 @@ fn every_decision_is_told_once_and_what_held_the_run_says_egress() {
     let internet = Internet::start();
     let code = "for url in ('http://good.example/', 'http://good.example/', 'http://bad.example/', 'https://private.example/'): ask(url)";
     let run = internet.run(rules(&["good.example", "private.example"], &[]), code);
-    let NetworkReport { decisions, left_out, is_whole } = run.network.unwrap();
-    assert_eq!((left_out, is_whole, run.enforced.network.as_str()), (0, true, "egress"));
+    let NetworkReport { decisions, left_out, allowed, is_whole, .. } = run.network.unwrap();
+    assert_eq!((left_out, allowed, is_whole, run.enforced.network.as_str()), (0, 2, true, "egress"));
     let shown: Vec<_> = decisions
         .iter()
         .map(|Decision { host, port, outcome, why, address, connections, .. }| {
@@ -224,10 +229,15 @@ fn every_decision_is_told_once_and_what_held_the_run_says_egress() {
     ];
     assert_eq!(shown, expected);
     assert!(decisions[0].bytes_up > 0 && decisions[0].bytes_down > 0);
-    let many =
-        internet.run(rules(&["good.example"], &[]), "for n in range(70): ask(f'http://n{n}.example/')");
+    let many = internet.run(
+        rules(&["good.example"], &[]),
+        "for n in range(70): ask(f'http://n{n}.example/')\nask('http://good.example/')",
+    );
     let report = many.network.unwrap();
-    assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (64, 6, true));
+    assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (17, 54, true));
+    let last = &report.decisions[16];
+    assert_eq!((last.host.as_str(), last.outcome), ("good.example", Outcome::Allowed), "junk hides nothing");
+    assert_eq!((report.allowed, report.bytes_up, report.bytes_down), (1, last.bytes_up, last.bytes_down));
 }
 
 /// The broker and the proxies: what below a helper is in the network of its host.

@@ -13,7 +13,7 @@ use super::super::head::{self, Asked, Reading, Way};
 use super::super::hello::{self, Hello};
 use super::super::name::{Host, plain_name};
 use super::super::report::Outcome;
-use super::desk::Shared;
+use super::desk::{self, Shared};
 use super::dialling::Dialling;
 use super::relay::{Moved, Relay};
 use super::resolving::{Resolving, Turn};
@@ -29,6 +29,8 @@ const PARTING_BYTES: usize = 1 << 20;
 
 /// The alert of TLS that a name is not served: fatal, `unrecognized_name`.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+const USED_UP: &str = "the run has used up its bytes";
 
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -144,8 +146,11 @@ impl Connection {
         shared: &mut Shared,
         is_late: bool,
     ) -> Next {
+        let before = buffer.len();
         let heard = hear(&guest, &mut buffer, head::HEAD_BYTES_MAX);
-        match head::read(&buffer) {
+        // What has been read once is not read again until more has come.
+        let reading = if buffer.len() > before { head::read(&buffer) } else { Reading::More };
+        match reading {
             Reading::More if is_late || heard == Heard::End => Ok(None),
             Reading::More => Ok(Some(Self { guest, stage: Stage::Head(buffer), deadline })),
             Reading::Wrong(wrong) => {
@@ -173,7 +178,7 @@ impl Connection {
             return Self::refuse(guest, &asked, &against, shared);
         }
         if shared.is_used_up() {
-            return Self::refuse(guest, &asked, &Against::rule("the run has used up its bytes"), shared);
+            return Self::refuse(guest, &asked, &Against::rule(USED_UP), shared);
         }
         let rule = match shared.egress.allows(&asked.host, asked.port) {
             Ok(rule) => rule,
@@ -258,8 +263,10 @@ impl Connection {
         let Some(mut buffer) = buffer else {
             return Self::hang_up(guest, &ticket, server.1, "the client said nothing", shared);
         };
+        let before = buffer.len();
         let heard = hear(&guest, &mut buffer, hello::HELLO_BYTES_MAX);
-        let why = match (hello::read(&buffer), &ticket.asked.host) {
+        let hello = if buffer.len() > before { hello::read(&buffer) } else { Hello::More };
+        let why = match (hello, &ticket.asked.host) {
             (Hello::More, _) if heard == Heard::End => "the client said nothing",
             (Hello::More, _) => {
                 let stage = Stage::Hello(ticket, server.0, server.1, buffer);
@@ -301,9 +308,18 @@ impl Connection {
         left: Option<u64>,
         shared: &mut Shared,
     ) -> Next {
+        let bytes = u64::try_from(first.len()).unwrap_or(u64::MAX);
+        if shared.down_left == 0 || bytes > shared.up_left {
+            let against = Against::address(USED_UP, address);
+            return match ticket.asked.way {
+                Way::Tunnel => Self::hang_up(guest, &ticket, address, USED_UP, shared),
+                Way::Plain { .. } => Self::refuse(guest, &ticket.asked, &against, shared),
+            };
+        }
         let host = ticket.asked.host.text();
         let place =
             shared.book.note(&host, ticket.asked.port, Outcome::Allowed, &ticket.rule, Some(address))?;
+        shared.spend(desk::Way::Up, bytes, place)?;
         let relay = Relay::new(server, address, place, first, left);
         let deadline = Instant::now() + shared.egress.rules().idle;
         Ok(Some(Self { guest, stage: Stage::Relaying(ticket, relay), deadline }))
@@ -319,21 +335,24 @@ impl Connection {
     ) -> Next {
         let is_late = now >= deadline;
         let before = (shared.up_left, shared.down_left);
-        let moved = relay.step(&guest, shared);
-        let (up, down) = (before.0 - shared.up_left, before.1 - shared.down_left);
-        if up + down > 0 {
-            shared.book.count(relay.place(), up, down)?;
-        }
+        let moved = relay.step(&guest, shared)?;
+        let has_moved = before != (shared.up_left, shared.down_left);
         match moved {
-            Moved::Open if is_late && up + down == 0 => Ok(None),
+            Moved::Open if is_late && !has_moved => Ok(None),
             Moved::Open => {
-                let deadline = if up + down > 0 { now + shared.egress.rules().idle } else { deadline };
+                let deadline = if has_moved { now + shared.egress.rules().idle } else { deadline };
                 Ok(Some(Self { guest, stage: Stage::Relaying(ticket, relay), deadline }))
             }
             Moved::Ended => Ok(None),
             Moved::UsedUp => {
-                let (host, why) = (ticket.asked.host.text(), "the run has used up its bytes");
-                shared.book.note(&host, ticket.asked.port, Outcome::Refused, why, Some(relay.address()))?;
+                let host = ticket.asked.host.text();
+                shared.book.note(
+                    &host,
+                    ticket.asked.port,
+                    Outcome::Refused,
+                    USED_UP,
+                    Some(relay.address()),
+                )?;
                 Ok(None)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,7 +23,34 @@ pub(super) struct Shared {
     pub(super) down_left: u64,
 }
 
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Up,
+    Down,
+}
+
 impl Shared {
+    /// How many bytes may still go that way.
+    pub(super) fn left(&self, way: Way) -> u64 {
+        match way {
+            Way::Up => self.up_left,
+            Way::Down => self.down_left,
+        }
+    }
+
+    /// Counts bytes off what the run has left, and tells them. Before they are sent: a proxy can be killed at any time,
+    /// and what has left must have been told.
+    pub(super) fn spend(&mut self, way: Way, bytes: u64, place: Option<usize>) -> io::Result<()> {
+        let (up, down) = match way {
+            Way::Up => (bytes, 0),
+            Way::Down => (0, bytes),
+        };
+        self.up_left = self.up_left.saturating_sub(up);
+        self.down_left = self.down_left.saturating_sub(down);
+        self.book.count(place, up, down)
+    }
+
     pub(super) fn is_used_up(&self) -> bool {
         self.up_left == 0 || self.down_left == 0
     }
@@ -46,11 +73,16 @@ impl Desk {
     /// Serves until something is wrong that is not a connection's.
     pub(super) fn serve(mut self) -> io::Result<()> {
         loop {
-            let is_asked = self.wait()?;
+            let (is_asked, ready) = self.wait()?;
             let now = Instant::now();
             let mut kept = Vec::with_capacity(self.connections.len());
-            for connection in std::mem::take(&mut self.connections) {
-                kept.extend(connection.step(&mut self.shared, now)?);
+            for (connection, is_ready) in std::mem::take(&mut self.connections).into_iter().zip(ready) {
+                // One that nothing has happened to costs nothing, however busy the others are.
+                if is_ready || now >= connection.deadline() {
+                    kept.extend(connection.step(&mut self.shared, now)?);
+                } else {
+                    kept.push(connection);
+                }
             }
             self.connections = kept;
             if is_asked {
@@ -59,15 +91,20 @@ impl Desk {
         }
     }
 
-    /// Waits until something is ready or late; tells whether somebody asks to be let in.
-    fn wait(&self) -> io::Result<bool> {
+    /// Waits until something is ready or late; tells whether somebody asks to be let in, and of each connection whether
+    /// it is ready.
+    fn wait(&self) -> io::Result<(bool, Vec<bool>)> {
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let has_room = self.has_room();
         if has_room {
             fds.push(PollFd::new(&self.listener, PollFlags::IN));
         }
-        let wants = self.connections.iter().flat_map(Connection::wants);
-        fds.extend(wants.map(|(fd, flags): (BorrowedFd<'_>, PollFlags)| PollFd::from_borrowed_fd(fd, flags)));
+        let mut counts = Vec::with_capacity(self.connections.len());
+        for connection in &self.connections {
+            let wants = connection.wants();
+            counts.push(wants.len());
+            fds.extend(wants.into_iter().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+        }
         let next = self.connections.iter().map(Connection::deadline).min();
         let timeout = next.and_then(|at| {
             Timespec::try_from(at.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).ok()
@@ -76,7 +113,10 @@ impl Desk {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(has_room && fds.first().is_some_and(|listener| !listener.revents().is_empty()))
+        let mut told = fds.iter().map(|fd| !fd.revents().is_empty());
+        let is_asked = has_room && told.next().unwrap_or(false);
+        let any_of = |count| told.by_ref().take(count).fold(false, |any, one| any | one);
+        Ok((is_asked, counts.into_iter().map(any_of).collect()))
     }
 
     fn has_room(&self) -> bool {

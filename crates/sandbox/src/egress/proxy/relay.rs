@@ -1,16 +1,20 @@
 //! Bytes in both directions, through one small buffer each, until both have ended or the run has used up what it may
 //! send or be sent.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
-use super::desk::Shared;
+use super::desk::{Shared, Way};
 
 /// How much of one direction is held.
 const BUFFER_BYTES: usize = 16 << 10;
+
+/// How much of one direction is moved before others have their turn.
+const STEP_BYTES: u64 = 64 << 10;
 
 /// What a step came to.
 pub(super) enum Moved {
@@ -47,30 +51,40 @@ impl Lane {
         self.sent >= self.buffer.len()
     }
 
-    /// Moves what can be moved.
-    fn pump(&mut self, from: &OwnedFd, to: &OwnedFd, allowed: &mut u64) -> Stand {
+    /// Moves what can be moved, up to [`STEP_BYTES`]. An `Err` is the book's.
+    fn pump(
+        &mut self,
+        (from, to): (&OwnedFd, &OwnedFd),
+        (way, place): (Way, Option<usize>),
+        shared: &mut Shared,
+    ) -> io::Result<Stand> {
+        let mut turn = STEP_BYTES;
         loop {
             while !self.is_empty() {
                 let rest = self.buffer.get(self.sent..).unwrap_or_default();
                 match send(to, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                     Ok(sent) => self.sent += sent,
-                    Err(rustix::io::Errno::AGAIN) => return Stand::Waits,
+                    Err(rustix::io::Errno::AGAIN) => return Ok(Stand::Waits),
                     Err(rustix::io::Errno::INTR) => {}
-                    Err(_) => return Stand::Broken,
+                    Err(_) => return Ok(Stand::Broken),
                 }
             }
             if self.ended {
                 // A bounded direction ends by its length, and its server needs no other sign.
                 if !self.closed && self.left.is_none() && shutdown(to, Shutdown::Write).is_err() {
-                    return Stand::Broken;
+                    return Ok(Stand::Broken);
                 }
                 self.closed = true;
-                return Stand::Waits;
+                return Ok(Stand::Waits);
             }
-            if *allowed == 0 {
-                return Stand::UsedUp;
+            let allowed = shared.left(way);
+            if allowed == 0 {
+                return Ok(Stand::UsedUp);
             }
-            let room = (*allowed).min(self.left.unwrap_or(u64::MAX));
+            if turn == 0 {
+                return Ok(Stand::Waits);
+            }
+            let room = allowed.min(turn).min(self.left.unwrap_or(u64::MAX));
             let room = usize::try_from(room).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
             self.buffer.resize(room, 0);
             self.sent = room;
@@ -80,13 +94,14 @@ impl Lane {
                     self.buffer.truncate(got);
                     self.sent = 0;
                     let got = u64::try_from(got).unwrap_or(u64::MAX);
-                    *allowed = allowed.saturating_sub(got);
+                    shared.spend(way, got, place)?;
+                    turn = turn.saturating_sub(got);
                     self.left = self.left.map(|left| left.saturating_sub(got));
                     self.ended = self.left == Some(0);
                 }
-                Err(rustix::io::Errno::AGAIN) => return Stand::Waits,
+                Err(rustix::io::Errno::AGAIN) => return Ok(Stand::Waits),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return Stand::Broken,
+                Err(_) => return Ok(Stand::Broken),
             }
         }
     }
@@ -100,11 +115,10 @@ pub(super) struct Relay {
     place: Option<usize>,
     up: Lane,
     down: Lane,
-    is_first: bool,
 }
 
 impl Relay {
-    /// `first` is what the server is sent before anything else; `left` bounds what comes from the guest after it.
+    /// `first` is what the server is sent before anything else, and has been counted; `left` bounds what comes from the guest after it.
     pub(super) fn new(
         server: OwnedFd,
         address: IpAddr,
@@ -113,11 +127,7 @@ impl Relay {
         left: Option<u64>,
     ) -> Self {
         let down = Lane::new(Vec::new(), None);
-        Self { server, address, place, up: Lane::new(first, left), down, is_first: true }
-    }
-
-    pub(super) fn place(&self) -> Option<usize> {
-        self.place
+        Self { server, address, place, up: Lane::new(first, left), down }
     }
 
     pub(super) fn address(&self) -> IpAddr {
@@ -139,14 +149,10 @@ impl Relay {
     }
 
     /// Moves what can be moved, and counts it off what the run has left.
-    pub(super) fn step(&mut self, guest: &OwnedFd, shared: &mut Shared) -> Moved {
-        if std::mem::take(&mut self.is_first) {
-            let first = u64::try_from(self.up.buffer.len()).unwrap_or(u64::MAX);
-            shared.up_left = shared.up_left.saturating_sub(first);
-        }
-        let up = self.up.pump(guest, &self.server, &mut shared.up_left);
-        let down = self.down.pump(&self.server, guest, &mut shared.down_left);
-        match (up, down) {
+    pub(super) fn step(&mut self, guest: &OwnedFd, shared: &mut Shared) -> io::Result<Moved> {
+        let up = self.up.pump((guest, &self.server), (Way::Up, self.place), shared)?;
+        let down = self.down.pump((&self.server, guest), (Way::Down, self.place), shared)?;
+        Ok(match (up, down) {
             (_, Stand::UsedUp) | (Stand::UsedUp, _) => Moved::UsedUp,
             (_, Stand::Broken) => Moved::Ended,
             (_, Stand::Waits) if self.down.closed && (self.up.closed || self.up.left.is_some()) => {
@@ -158,6 +164,6 @@ impl Relay {
                 Moved::Open
             }
             (Stand::Waits, Stand::Waits) => Moved::Open,
-        }
+        })
     }
 }
