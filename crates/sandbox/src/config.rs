@@ -47,9 +47,10 @@ pub struct EgressMeans {
     /// The name servers that are asked; those of the host's `/etc/resolv.conf` where none is named.
     #[serde(default)]
     pub name_servers: Vec<IpAddr>,
-    /// Whether rules may open private addresses. Without it [`crate::EgressRules::allow_private`] opens none.
+    /// The networks in which rules may open private addresses; where none is named,
+    /// [`crate::EgressRules::allow_private`] opens none.
     #[serde(default)]
-    pub allow_private: bool,
+    pub private_cidrs: Vec<String>,
 }
 
 impl Config {

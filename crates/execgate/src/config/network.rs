@@ -37,8 +37,17 @@ impl Outward {
         };
         let means = egress.map(|section| EgressMeans {
             name_servers: section.name_servers.clone(),
-            allow_private: section.allow_private.unwrap_or_default(),
+            private_cidrs: if section.allow_private.unwrap_or_default() {
+                section.cidrs.clone()
+            } else {
+                Vec::new()
+            },
         });
+        if let Network::Egress(egress) = &network
+            && let Some(line) = egress.whole_family()
+        {
+            tracing::warn!("the egress rule `{line}` opens every address of the internet to runs");
+        }
         Ok(Self { network, means })
     }
 

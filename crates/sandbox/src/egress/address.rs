@@ -116,7 +116,7 @@ fn share_v6(a: u128, b: u128, length: u32) -> bool {
 
 /// A network of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cidr {
+pub(crate) struct Cidr {
     net: IpAddr,
     length: u32,
 }
@@ -139,6 +139,11 @@ impl Cidr {
             IpAddr::V6(v6) => v6.to_bits() & !u128::MAX.checked_shl(128 - length).unwrap_or(0),
         };
         (rest == 0).then_some(Self { net, length })
+    }
+
+    /// Whether it holds every address of its family.
+    pub(super) fn is_everything(&self) -> bool {
+        self.length == 0
     }
 
     pub(super) fn holds(&self, address: IpAddr) -> bool {

@@ -17,7 +17,8 @@ mod proxy;
 mod report;
 mod rules;
 
-pub(crate) use proxy::{PROXY_DESCRIPTORS, live};
+pub(crate) use proxy::{Means, PROXY_DESCRIPTORS, live};
 pub(crate) use report::Ledger;
 pub use report::{Decision, NetworkReport, Outcome};
+pub(crate) use rules::networks;
 pub use rules::{BadRule, Egress, EgressRules};

@@ -102,6 +102,8 @@ pub struct Egress {
     rules: EgressRules,
     domains: Vec<Pattern>,
     cidrs: Vec<Cidr>,
+    /// Where these rules may open private addresses: not theirs to say.
+    private: Vec<Cidr>,
 }
 
 impl TryFrom<EgressRules> for Egress {
@@ -126,8 +128,7 @@ impl Egress {
     pub fn new(rules: EgressRules) -> Result<Self, BadRule> {
         let domains: Vec<_> =
             rules.domains.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>()?;
-        let parse = |text: &String| Cidr::parse(text).ok_or_else(|| BadRule::Cidr(text.clone()));
-        let cidrs: Vec<_> = rules.cidrs.iter().map(parse).collect::<Result<_, _>>()?;
+        let cidrs = networks(&rules.cidrs)?;
         if rules.ports.contains(&0) {
             return Err(BadRule::Port);
         }
@@ -150,13 +151,12 @@ impl Egress {
                 return Err(BadRule::Bound { what, min, max });
             }
         }
-        Ok(Self { rules, domains, cidrs })
+        Ok(Self { rules, domains, cidrs, private: Vec::new() })
     }
 
-    /// The same, where private addresses are not to be opened by any rules.
-    pub(super) fn without_private(mut self) -> Self {
-        self.rules.allow_private = false;
-        self
+    /// The same, where rules may open private addresses in these networks.
+    pub(super) fn with_private(self, cidrs: &[String]) -> Result<Self, BadRule> {
+        Ok(Self { private: networks(cidrs)?, ..self })
     }
 
     /// The rules as they were written.
@@ -183,13 +183,31 @@ impl Egress {
             .map(|(_, text)| text.clone())
     }
 
+    /// Whether every address of a family may be asked for by number. The text is of that line.
+    #[must_use]
+    pub fn whole_family(&self) -> Option<&str> {
+        let all = |(cidr, _): &(&Cidr, &String)| cidr.is_everything();
+        self.cidrs.iter().zip(&self.rules.cidrs).find(all).map(|(_, text)| text.as_str())
+    }
+
+    fn opens(&self, address: IpAddr) -> bool {
+        let is_private = self.private.iter().any(|cidr| cidr.holds(address));
+        is_private && self.rules.allow_private && self.named(address).is_some()
+    }
+
     /// Why an address is not dialled, whatever name led to it; `None` where it may be.
     pub(super) fn forbids(&self, address: IpAddr) -> Option<&'static str> {
         match special(address)? {
-            Special::Private if self.rules.allow_private && self.named(address).is_some() => None,
+            Special::Private if self.opens(address) => None,
             why @ (Special::Private | Special::Metadata | Special::Reserved) => Some(why.text()),
         }
     }
+}
+
+/// Networks, if each can be read.
+pub(crate) fn networks(texts: &[String]) -> Result<Vec<Cidr>, BadRule> {
+    let parse = |text: &String| Cidr::parse(text).ok_or_else(|| BadRule::Cidr(text.clone()));
+    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -216,9 +234,18 @@ mod tests {
 
     #[test]
     fn a_private_address_needs_the_switch_and_its_network() {
-        let forbids = |allow_private, cidrs: &[&str], address: &str| {
+        let within = |operators: &[&str], allow_private, cidrs: &[&str], address: &str| {
             let rules = EgressRules { allow_private, ..rules(&["a.org"], cidrs) };
-            Egress::new(rules).unwrap().forbids(address.parse().unwrap()).is_some()
+            let operators: Vec<_> = operators.iter().map(|text| (*text).to_owned()).collect();
+            let egress = Egress::new(rules).unwrap().with_private(&operators).unwrap();
+            egress.forbids(address.parse().unwrap()).is_some()
+        };
+        // Rules open no more than the operator has, and nothing where that says nothing.
+        assert!(within(&[], true, &["10.0.0.0/8"], "10.1.2.3"));
+        assert!(within(&["10.9.0.0/16"], true, &["10.0.0.0/8"], "10.1.2.3"));
+        assert!(!within(&["10.1.0.0/16"], true, &["10.0.0.0/8"], "10.1.2.3"));
+        let forbids = |allow_private, cidrs: &[&str], address: &str| {
+            within(&["0.0.0.0/0", "::/0"], allow_private, cidrs, address)
         };
         assert!(forbids(false, &["10.0.0.0/8"], "10.1.2.3"));
         assert!(forbids(true, &["10.0.0.0/16"], "10.1.2.3"));
@@ -226,6 +253,15 @@ mod tests {
         for never in ["127.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254", "::ffff:10.1.2.3", "0.0.0.0"] {
             assert!(forbids(true, &["0.0.0.0/0", "::/0"], never), "{never}");
         }
+    }
+
+    #[test]
+    fn a_network_of_everything_is_known_as_one() {
+        let whole =
+            |cidrs: &[&str]| Egress::new(rules(&["a.org"], cidrs)).unwrap().whole_family().map(str::to_owned);
+        assert_eq!(whole(&["93.184.216.0/24", "0.0.0.0/0"]).as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(whole(&["::/0"]).as_deref(), Some("::/0"));
+        assert_eq!(whole(&["128.0.0.0/1"]), None);
     }
 
     #[test]

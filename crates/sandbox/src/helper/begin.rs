@@ -23,6 +23,7 @@ use super::stem_link::StemLink;
 use super::warming;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, Language, Tier, TierChoice, VerdictBy, Warm};
+use crate::egress::networks;
 use crate::enforced::{Enforced, Guarded, InterpreterStart};
 use crate::seccomp::{Filter, Memory, Sockets, guest_filter};
 
@@ -65,6 +66,8 @@ pub(super) fn begin(config: Config) -> Result<(House, Guarded), String> {
     }
     bounds::raise_descriptors(total)?;
     let tier = tier(config.tier, &map, cgroups.as_ref().err().map(String::as_str))?;
+    let private = config.egress.iter().try_for_each(|means| networks(&means.private_cidrs).map(drop));
+    private.map_err(|error| error.to_string())?;
     let broker = config.egress.as_ref().map(|_| Broker::make(&map)).transpose();
     let broker = broker.map_err(|error| format!("no proxy for egress can be made: {error}"))?;
     own_namespaces()?;

@@ -14,6 +14,9 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::broker::Broker;
 use super::house::House;
 use super::live::{Asked, Phase};
+use crate::config::EgressMeans;
+use crate::egress::Means;
+use crate::limits::Limits;
 use crate::wire::{FromBroker, ToBroker};
 
 /// Where hosts name their name servers.
@@ -21,6 +24,13 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// As many name servers are asked, as the C library has it.
 const SERVERS_MAX: usize = 3;
+
+/// A proxy may use a second of a processor for so many that its run may take: a hundred times what moves the bytes of a
+/// run by the usual rules, and half of what a busy one could take.
+const WALL_OF_CPU: u64 = 2;
+
+/// And so many for the shortest run.
+const CPU_SECONDS_MIN: u64 = 2;
 
 /// The proxy of a run.
 pub(super) enum Proxy {
@@ -78,10 +88,13 @@ impl House {
         let Some(broker) = &self.broker else {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)).at(Step::StartProxy);
         };
-        let mut means = self.means.clone();
-        if means.name_servers.is_empty() {
-            means.name_servers = of_host();
+        let EgressMeans { mut name_servers, private_cidrs } = self.means.clone();
+        if name_servers.is_empty() {
+            name_servers = of_host();
         }
+        let wall = asked.map_or(0, |asked| asked.limits.wall.min(Limits::WALL_MAX).as_secs());
+        let cpu_seconds = (wall / WALL_OF_CPU).max(CPU_SECONDS_MIN);
+        let means = Means { name_servers, private_cidrs, cpu_seconds };
         let means = serde_json::to_vec(&means).map_err(io::Error::other).at(Step::StartProxy)?;
         let means = text_memfd("means", &means).at(Step::StartProxy)?;
         let (ours, theirs) = pair().at(Step::StartProxy)?;

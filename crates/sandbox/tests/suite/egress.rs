@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use execgate_sandbox::{
     Decision, Egress, EgressRules, Network, NetworkReport, Outcome, Request, RunError, Stdin, Step, Tier,
@@ -264,6 +265,7 @@ fn a_proxy_has_nothing_but_its_sockets_and_is_gone_after_the_verdict() {
     let code = "import socket, sys; print(1, flush=True); sys.stdin.read(); \
                 print(socket.socket().connect_ex(('127.0.0.1', 3128)))";
     let mut request = with(rules(&["good.example"], &[]), python(code));
+    request.limits.wall = Duration::from_secs(60);
     request.stdin = Stdin::Inherit(input);
     request.sink = Some(Box::new(move |_, _| seen.send(()).unwrap()));
     std::thread::scope(|scope| {
@@ -283,6 +285,11 @@ fn a_proxy_has_nothing_but_its_sockets_and_is_gone_after_the_verdict() {
             assert_eq!(fs::read_dir(format!("/proc/{pid}/root")).unwrap().count(), 0, "an empty root");
             assert!(fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty());
             if pid == *proxy {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+                assert_eq!(stat.split(' ').nth(18), Some("10"), "others come first");
+                let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+                let cpu = limits.lines().find(|line| line.starts_with("Max cpu time")).unwrap();
+                assert_eq!(cpu.split_whitespace().nth(3), Some("30"), "half of its run's time");
                 assert_eq!(field("Seccomp:"), "2");
                 let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
                 let mut kinds: Vec<_> = links
@@ -327,7 +334,7 @@ fn without_a_proxy_there_is_no_run() {
 #[test]
 fn the_weaker_tiers_have_the_same_way_out() {
     for tier in [Tier::JailNoCgroup, Tier::JailSingleUid] {
-        let internet = Internet::of_tier(tier, false);
+        let internet = Internet::of_tier(tier, &["10.8.0.0/16"]);
         // What the sandbox was not started with, no rules can open.
         let private = EgressRules { allow_private: true, ..rules(&["good.example"], &["10.0.0.0/8"]) };
         let lines = internet.lines(

@@ -39,10 +39,10 @@ pub(super) struct Internet {
 
 impl Internet {
     pub(super) fn start() -> Self {
-        Self::of_tier(Tier::Jail, true)
+        Self::of_tier(Tier::Jail, &["10.9.9.0/24"])
     }
 
-    pub(super) fn of_tier(tier: Tier, allow_private: bool) -> Self {
+    pub(super) fn of_tier(tier: Tier, private_cidrs: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (certificate, key) = (path("certificate.pem"), path("key.pem"));
@@ -90,7 +90,10 @@ impl Internet {
             tier: TierChoice::Exactly(tier),
             residents: crate::RESIDENTS,
             id_block: 0,
-            egress: Some(EgressMeans { name_servers: vec!["193.0.14.1".parse().unwrap()], allow_private }),
+            egress: Some(EgressMeans {
+                name_servers: vec!["193.0.14.1".parse().unwrap()],
+                private_cidrs: private_cidrs.iter().map(|text| (*text).to_owned()).collect(),
+            }),
         };
         let sandbox = Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config).unwrap();
         sandbox.warm_up(PATIENCE).unwrap();

@@ -2,18 +2,19 @@
 //! it is killed. It has the network of the host, and no file, no right, no environment and no secret.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use execgate_forkpoint::jail::{Kernel, Real};
 use execgate_forkpoint::sys::SockFilter;
 use execgate_forkpoint::wire::{FromProxy, Message as _, Received, ToProxy, receive, send, text_of};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::Resource;
+use rustix::process::{Resource, nice};
+use serde::{Deserialize, Serialize};
 
 use super::super::report::Book;
 use super::super::rules::Egress;
 use super::desk::Desk;
-use crate::config::EgressMeans;
 
 /// What a proxy is given: the socket to the run's init, the rules, the means, the ledger.
 pub(crate) const PROXY_DESCRIPTORS: usize = 4;
@@ -30,6 +31,20 @@ const DESCRIPTORS: u64 = 16;
 /// And of each: the guest's, the server's, a name server's.
 const DESCRIPTORS_OF_A_CONNECTION: u64 = 3;
 
+/// How far it stands back behind everybody else on its processor: what a guest makes it do is not of the host's concern.
+const NICE: i32 = 10;
+
+/// What the helper says to the proxy of one run; rules are the client's.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Means {
+    pub(crate) name_servers: Vec<IpAddr>,
+    /// Where rules may open private addresses.
+    pub(crate) private_cidrs: Vec<String>,
+    /// How many seconds of a processor's time it may use.
+    pub(crate) cpu_seconds: u64,
+}
+
 /// The whole life of a proxy. Called in a process that was made for it and has given up its rights.
 pub(crate) fn live(descriptors: Vec<OwnedFd>, filter: &[SockFilter]) -> io::Result<()> {
     let given: [OwnedFd; PROXY_DESCRIPTORS] =
@@ -37,11 +52,11 @@ pub(crate) fn live(descriptors: Vec<OwnedFd>, filter: &[SockFilter]) -> io::Resu
     let [init, rules, means, ledger] = given;
     let egress: Egress = serde_json::from_slice(&text_of(rules)?)?;
     // Rules are the client's, means the helper's, which has had them before the first run.
-    let EgressMeans { name_servers, allow_private } = serde_json::from_slice(&text_of(means)?)?;
-    let egress = if allow_private { egress } else { egress.without_private() };
+    let Means { name_servers, private_cidrs, cpu_seconds } = serde_json::from_slice(&text_of(means)?)?;
+    let egress = egress.with_private(&private_cidrs).map_err(io::Error::other)?;
     let book = Book::new(ledger)?;
     let Some(listener) = take_listener(&init)? else { return Ok(()) };
-    seal(&Real, &egress, filter)?;
+    seal(&Real, &egress, cpu_seconds, filter)?;
     // The guest begins after this.
     send(&init, &FromProxy::Ready.pack(), &[])?;
     drop(init);
@@ -67,7 +82,9 @@ fn take_listener(init: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn seal<K: Kernel>(kernel: &K, egress: &Egress, filter: &[SockFilter]) -> io::Result<()> {
+fn seal<K: Kernel>(kernel: &K, egress: &Egress, cpu_seconds: u64, filter: &[SockFilter]) -> io::Result<()> {
+    nice(NICE)?;
+    kernel.limit(Resource::Cpu, cpu_seconds)?;
     let connections = u64::from(egress.rules().connections);
     kernel.limit(Resource::Nofile, connections * DESCRIPTORS_OF_A_CONNECTION + DESCRIPTORS)?;
     kernel.limit(Resource::Data, DATA_BYTES)?;

@@ -7,4 +7,4 @@ mod life;
 mod relay;
 mod resolving;
 
-pub(crate) use life::{PROXY_DESCRIPTORS, live};
+pub(crate) use life::{Means, PROXY_DESCRIPTORS, live};
