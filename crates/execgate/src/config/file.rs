@@ -122,6 +122,7 @@ pub(crate) struct EgressSection {
     pub(crate) bytes_up: Option<u64>,
     pub(crate) bytes_down: Option<u64>,
     pub(crate) connections: Option<u32>,
+    pub(crate) connections_total: Option<u32>,
     pub(crate) dial_seconds: Option<u64>,
     pub(crate) idle_seconds: Option<u64>,
     pub(crate) name_servers: Vec<IpAddr>,

@@ -66,6 +66,7 @@ fn rules(section: &EgressSection) -> EgressRules {
         bytes_up: section.bytes_up.unwrap_or(usual.bytes_up),
         bytes_down: section.bytes_down.unwrap_or(usual.bytes_down),
         connections: section.connections.unwrap_or(usual.connections),
+        connections_total: section.connections_total.unwrap_or(usual.connections_total),
         dial: section.dial_seconds.map_or(usual.dial, Duration::from_secs),
         idle: section.idle_seconds.map_or(usual.idle, Duration::from_secs),
     }

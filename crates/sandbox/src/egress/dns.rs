@@ -74,7 +74,8 @@ pub(super) fn answer(packet: &[u8], id: u16, name: &str, kind: Kind) -> Option<V
     if got_id != id || flags & 0xF800 != 0x8000 || questions != 1 {
         return None;
     }
-    if !from.name()?.eq_ignore_ascii_case(name) || from.u16()? != kind.number() || from.u16()? != INTERNET {
+    // In the very letters of the question: who has not seen it does not know which are capital.
+    if from.name()? != name || from.u16()? != kind.number() || from.u16()? != INTERNET {
         return None;
     }
     let mut aliases = Vec::new();
@@ -226,6 +227,7 @@ pub(super) mod tests {
         assert_eq!(answer(&packet, 7, "a.org", Kind::V4), Some(vec![ip("1.2.3.4"), ip("1.2.3.5")]));
         assert_eq!(answer(&packet, 8, "a.org", Kind::V4), None);
         assert_eq!(answer(&packet, 7, "c.org", Kind::V4), None);
+        assert_eq!(answer(&packet, 7, "A.org", Kind::V4), None);
         assert_eq!(answer(&packet, 7, "a.org", Kind::V6), None);
         let six = answered("a.org", Kind::V6, &[record(&at_question, 28, &[0; 16])]);
         assert_eq!(answer(&six, 7, "a.org", Kind::V6), Some(vec![ip("::")]));

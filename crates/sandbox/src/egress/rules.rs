@@ -16,6 +16,9 @@ const PORTS_MAX: usize = 16;
 /// The most connections at once: each costs the proxy three descriptors and 32 KiB.
 const CONNECTIONS_MAX: u32 = 256;
 
+/// The most connections of one run: each may ask name servers twice, and a server once.
+const CONNECTIONS_TOTAL_MAX: u32 = 1 << 20;
+
 /// The most bytes that can be counted exactly wherever a receipt is read.
 const BYTES_MAX: u64 = 1 << 50;
 
@@ -41,6 +44,8 @@ pub struct EgressRules {
     pub bytes_down: u64,
     /// How many connections it may have at once.
     pub connections: u32,
+    /// How many it may ask for in all; what is refused counts too.
+    pub connections_total: u32,
     /// How long one address may take to answer.
     pub dial: Duration,
     /// How long a connection may be silent.
@@ -57,6 +62,7 @@ impl Default for EgressRules {
             bytes_up: 64 << 20,
             bytes_down: 256 << 20,
             connections: 32,
+            connections_total: 4096,
             dial: Duration::from_secs(10),
             idle: Duration::from_secs(60),
         }
@@ -101,9 +107,9 @@ pub enum BadRule {
 pub struct Egress {
     rules: EgressRules,
     domains: Vec<Pattern>,
-    cidrs: Vec<Cidr>,
+    cidrs: Box<[Cidr]>,
     /// Where these rules may open private addresses: not theirs to say.
-    private: Vec<Cidr>,
+    private: Box<[Cidr]>,
 }
 
 impl TryFrom<EgressRules> for Egress {
@@ -142,6 +148,7 @@ impl Egress {
             ("the number of networks", count(cidrs.len()), 0, count(CIDRS_MAX)),
             ("the number of ports", count(rules.ports.len()), 1, count(PORTS_MAX)),
             ("connections at once", u64::from(rules.connections), 1, u64::from(CONNECTIONS_MAX)),
+            ("connections in all", u64::from(rules.connections_total), 1, u64::from(CONNECTIONS_TOTAL_MAX)),
             ("bytes up", rules.bytes_up, 1, BYTES_MAX),
             ("bytes down", rules.bytes_down, 1, BYTES_MAX),
             ("milliseconds to dial", millis(rules.dial), 1, millis(WAIT_MAX)),
@@ -151,7 +158,7 @@ impl Egress {
                 return Err(BadRule::Bound { what, min, max });
             }
         }
-        Ok(Self { rules, domains, cidrs, private: Vec::new() })
+        Ok(Self { rules, domains, cidrs, private: Box::default() })
     }
 
     /// The same, where rules may open private addresses in these networks.
@@ -205,7 +212,7 @@ impl Egress {
 }
 
 /// Networks, if each can be read.
-pub(crate) fn networks(texts: &[String]) -> Result<Vec<Cidr>, BadRule> {
+pub(crate) fn networks(texts: &[String]) -> Result<Box<[Cidr]>, BadRule> {
     let parse = |text: &String| Cidr::parse(text).ok_or_else(|| BadRule::Cidr(text.clone()));
     texts.iter().map(parse).collect()
 }

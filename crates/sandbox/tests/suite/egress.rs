@@ -66,7 +66,7 @@ fn what_is_not_named_is_refused_before_anybody_is_asked_for_it() {
 #[test]
 fn no_name_leads_to_what_is_not_anybodys() {
     let internet = Internet::start();
-    let names = "private inner mixed metadata host loopback mapped empty nothing silent rebind";
+    let names = "private inner mixed metadata host both loopback mapped empty nothing silent rebind";
     let all: Vec<_> = names.split(' ').map(|name| format!("{name}.example")).collect();
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let code = format!("for name in '{names} rebind'.split(): print(ask(f'http://{{name}}.example/'))");
@@ -75,6 +75,7 @@ fn no_name_leads_to_what_is_not_anybodys() {
         "403 the address is private",
         "403 the address is private",
         "403 the address is of a metadata service",
+        "403 the address is of this host",
         "403 the address is of this host",
         "403 the address is not globally routable",
         "403 the address is not globally routable",
@@ -203,6 +204,14 @@ fn a_run_is_sent_and_sends_no_more_than_it_may_and_that_is_told() {
         .run(allowed(100_000, 1 << 20), "print(ask('http://good.example/', b'x' * 1_000_000) == '1000000')");
     assert_eq!(run.stdout, b"False\n");
     assert_eq!(run.network.unwrap().decisions[0].bytes_up, 100_000);
+    let few = EgressRules { connections_total: 2, ..rules(&["good.example"], &[]) };
+    let code = "for host in ('bad', 'good', 'good'): print(ask(f'http://{host}.example/n')[:40])";
+    let expected = [
+        "403 not on the allow-list",
+        "/n of good.example at 93.184.216.34",
+        "403 the run has used up its connections",
+    ];
+    assert_eq!(internet.lines(few, code), expected);
     // What is too long from its first byte is not begun.
     let run = internet.run(allowed(10, 1 << 20), "print(ask('http://good.example/'))");
     assert_eq!(run.stdout, b"403 the run has used up its bytes\n");

@@ -50,6 +50,7 @@ NAMES = {
     "mixed.example": [PUBLIC, PRIVATE],
     "metadata.example": [METADATA],
     "host.example": [HOST],
+    "both.example": [PUBLIC, HOST],
     "loopback.example": ["127.0.0.1"],
     "mapped.example": ["::ffff:" + PUBLIC],
     "alias.example": ["good.example", PUBLIC],
@@ -73,7 +74,7 @@ def answer(packet):
     while packet[at]:
         parts.append(packet[at + 1 : at + 1 + packet[at]].decode())
         at += 1 + packet[at]
-    name, (kind,) = ".".join(parts), struct.unpack(">H", packet[at + 1 : at + 3])
+    name, (kind,) = ".".join(parts).lower(), struct.unpack(">H", packet[at + 1 : at + 3])
     asked.append(name)
     if name == "silent.example":
         return None

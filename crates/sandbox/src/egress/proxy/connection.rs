@@ -177,6 +177,11 @@ impl Connection {
                 Against { status: 400, ..Against::rule("bytes follow the request before its answer") };
             return Self::refuse(guest, &asked, &against, shared);
         }
+        let Some(left) = shared.connections_left.checked_sub(1) else {
+            let against = Against::rule("the run has used up its connections");
+            return Self::refuse(guest, &asked, &against, shared);
+        };
+        shared.connections_left = left;
         if shared.is_used_up() {
             return Self::refuse(guest, &asked, &Against::rule(USED_UP), shared);
         }

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) up_left: u64,
     /// How many it may still be sent.
     pub(super) down_left: u64,
+    /// How many connections it may still ask for.
+    pub(super) connections_left: u32,
 }
 
 /// A direction.
@@ -66,7 +68,8 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(listener: OwnedFd, egress: Egress, servers: Vec<IpAddr>, book: Book) -> Self {
         let (up_left, down_left) = (egress.rules().bytes_up, egress.rules().bytes_down);
-        let shared = Shared { egress, servers, book, up_left, down_left };
+        let connections_left = egress.rules().connections_total;
+        let shared = Shared { egress, servers, book, up_left, down_left, connections_left };
         Self { listener, shared, connections: Vec::new() }
     }
 

@@ -28,6 +28,10 @@ pub(super) struct Dialling {
 impl Dialling {
     /// Dials the first address that can be dialled.
     pub(super) fn start(addresses: Vec<IpAddr>, port: u16, each: Duration) -> Result<Self, Against> {
+        // One of this host is against all of them, as any other is that is forbidden.
+        if let Some(own) = addresses.iter().find(|address| is_of_this_host(**address)) {
+            return Err(Against::address("the address is of this host", *own));
+        }
         // More hosts have a way out by the older family.
         let (old, new): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
         Self::next(old.into_iter().chain(new).take(TRIED_MAX).collect(), port, each, None)
@@ -41,6 +45,7 @@ impl Dialling {
     ) -> Result<Self, Against> {
         let mut last = last;
         while let Some(address) = rest.pop_front() {
+            // It may have become one since.
             if is_of_this_host(address) {
                 return Err(Against::address("the address is of this host", address));
             }

@@ -17,6 +17,9 @@ const PORT: u16 = 53;
 /// How long one may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
+/// The longest name.
+const NAME_BYTES_MAX: usize = 255;
+
 /// How often one is asked.
 const TRIES_MAX: usize = 3;
 
@@ -63,14 +66,28 @@ impl Resolving {
         self.deadline
     }
 
+    /// The name in letters that only who is asked can know: sixteen bits of an id are few to guess.
+    fn disguised(&self) -> rustix::io::Result<String> {
+        let mut random = [0; NAME_BYTES_MAX];
+        getrandom(&mut random, GetRandomFlags::empty())?;
+        let either = |(letter, chance): (char, u8)| {
+            if chance & 1 == 1 { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
+        };
+        Ok(self.name.chars().zip(random).map(either).collect())
+    }
+
     /// Asks the next server that can be asked.
     fn ask(mut self) -> Turn<Self, Found> {
         while self.tries < TRIES_MAX && !self.servers.is_empty() {
             let server = self.servers.get(self.tries % self.servers.len()).copied();
             self.tries += 1;
             self.deadline = Instant::now() + ANSWERED_WITHIN;
-            if let Some(asked) = server.and_then(|server| asked(server, &self.name).ok()) {
+            let disguised = self.disguised().ok();
+            if let Some((asked, name)) =
+                server.zip(disguised).and_then(|(server, name)| Some((asked(server, &name).ok()?, name)))
+            {
                 (self.socket, self.ids) = (Some(asked.0), asked.1);
+                self.name = name;
                 return Turn::Wait(self);
             }
         }
