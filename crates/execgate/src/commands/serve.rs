@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::recover::Recover;
 use execgate_model::{Clock as _, UnixMs};
-use execgate_sandbox::Enforced;
+use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
 use execgate_tool::Profiles;
 use execgate_web::{ServerLimits, router, serve};
@@ -118,6 +118,13 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
     terminal::line(format_args!("  actions   {actions}"));
     if ready.profiles.is_some() {
         terminal::line(format_args!("  network   {}", settings.outward.network.name()));
+        if let Network::Egress(egress) = &settings.outward.network
+            && let Some(rule) = egress.whole_family()
+        {
+            terminal::line(format_args!(
+                "            the rule `{rule}` opens every address of the internet to runs"
+            ));
+        }
     }
     match &ready.profiles {
         None => terminal::line("  code      off"),

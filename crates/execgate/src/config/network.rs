@@ -43,11 +43,6 @@ impl Outward {
                 Vec::new()
             },
         });
-        if let Network::Egress(egress) = &network
-            && let Some(line) = egress.whole_family()
-        {
-            tracing::warn!("the egress rule `{line}` opens every address of the internet to runs");
-        }
         Ok(Self { network, means })
     }
 
