@@ -13,8 +13,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::bench::{adopt_orphans, living_descendants};
+use crate::soak::binary;
 use crate::soak::kernel_log::KernelLog;
-use crate::{metadata, setup, shell};
+use crate::{setup, shell};
 
 /// How long one jail is attacked, in seconds; a soak is many jails.
 const JAIL_S: u64 = 30;
@@ -53,17 +54,7 @@ struct Attacker {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     ensure!(setup::for_soaks()?, "something is missing that the soak attacks with");
     adopt_orphans()?;
-    let target = metadata::workspace()?.target_directory;
-    let binary = match &args.binary {
-        Some(binary) => fs::canonicalize(binary).context("failed to find the binary")?,
-        None => {
-            let built = shell::streams(&mut shell::cargo(&["build", "--release", "--package", "execgate"]))?;
-            ensure!(built, "the release binary does not build");
-            target.join("release/execgate")
-        }
-    };
-    let scratch = target.join("soak");
-    fs::create_dir_all(&scratch).context("failed to make the soak's folder")?;
+    let (binary, scratch) = binary::of(args.binary.as_deref())?;
     let attackers = [stress_ng(&scratch)?, trinity()?];
     let mut held = true;
     for attacker in attackers.iter().filter(|one| args.only.as_deref().is_none_or(|only| only == one.name)) {

@@ -1,7 +1,6 @@
 //! `cargo xtask soak leaks`: thousands of runs one after the other, then as many at a time as there may be, over HTTP, and
 //! a count of everything before and after.
 
-use std::fs;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::bench::{Connection, Nonces, Server, adopt_orphans, post};
+use crate::soak::binary;
 use crate::soak::census::Census;
-use crate::{metadata, shell};
 
 /// Runs that make what is made once: slots, groups, network namespaces, interpreters.
 const WARM_UP: u32 = 300;
@@ -58,17 +57,7 @@ pub(crate) struct Args {
 /// Runs the soak; `true` if nothing is left over.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     adopt_orphans()?;
-    let target = metadata::workspace()?.target_directory;
-    let binary = match &args.binary {
-        Some(binary) => fs::canonicalize(binary).context("failed to find the binary")?,
-        None => {
-            let built = shell::streams(&mut shell::cargo(&["build", "--release", "--package", "execgate"]))?;
-            ensure!(built, "the release binary does not build");
-            target.join("release/execgate")
-        }
-    };
-    let scratch = target.join("soak");
-    fs::create_dir_all(&scratch).context("failed to make the soak's folder")?;
+    let (binary, scratch) = binary::of(args.binary.as_deref())?;
     let server = Server::start_as(&binary, &scratch, &format!("[sandbox]\nslots = {}\n", args.at_once))?;
     one_after_the_other(&server, WARM_UP)?;
     // As many as later, so that every slot has had its first run.

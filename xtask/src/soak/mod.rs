@@ -2,6 +2,7 @@
 //! `cargo xtask test`. A soak is a file or a folder of its own with a line in `command.rs`.
 
 mod attack;
+mod binary;
 mod build;
 mod census;
 mod command;

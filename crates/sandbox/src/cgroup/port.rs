@@ -18,6 +18,18 @@ pub(crate) struct Counted {
     pub(crate) memory_peak: Option<u64>,
 }
 
+impl Counted {
+    /// What was counted after `before`; a peak is of the time since it was set back.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self {
+            oom_kills: self.oom_kills.saturating_sub(before.oom_kills),
+            process_limit_hits: self.process_limit_hits.saturating_sub(before.process_limit_hits),
+            cpu_us: self.cpu_us.map(|us| us.saturating_sub(before.cpu_us.unwrap_or(0))),
+            memory_peak: self.memory_peak,
+        }
+    }
+}
+
 /// The port. Each back end has its own storage; what they share is only this.
 pub(crate) enum Cgroups {
     V2(v2::Tree),

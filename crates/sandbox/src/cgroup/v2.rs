@@ -96,13 +96,7 @@ impl Tree {
 
     pub(super) fn read(&self, number: usize) -> Counted {
         let Some(slot) = self.slots.get(&number) else { return Counted::default() };
-        let now = count(slot);
-        Counted {
-            oom_kills: now.oom_kills.saturating_sub(slot.before.oom_kills),
-            process_limit_hits: now.process_limit_hits.saturating_sub(slot.before.process_limit_hits),
-            cpu_us: now.cpu_us.map(|us| us.saturating_sub(slot.before.cpu_us.unwrap_or(0))),
-            memory_peak: now.memory_peak,
-        }
+        count(slot).since(&slot.before)
     }
 
     /// Whether no task is left. A group that cannot be read is not empty.
