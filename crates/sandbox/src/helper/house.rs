@@ -131,8 +131,9 @@ impl House {
 
     /// Serves until the client closes the control socket; then everything is killed by dropping it.
     pub(super) fn serve(mut self, control: &OwnedFd) -> ExitCode {
+        let mut looked_at = Instant::now();
         loop {
-            let Ok(ready) = self.wait(control) else { return ExitCode::FAILURE };
+            let Ok(ready) = self.wait(control, looked_at) else { return ExitCode::FAILURE };
             for source in ready {
                 if self.handle(source, control) == Next::Stop {
                     // The stem first: cgroups can only be removed when nothing lives in them.
@@ -140,6 +141,7 @@ impl House {
                     return ExitCode::SUCCESS;
                 }
             }
+            looked_at = Instant::now();
             self.look_at_clocks();
             self.collect_files();
             if self.recycle() {
@@ -152,7 +154,7 @@ impl House {
         }
     }
 
-    fn wait(&self, control: &OwnedFd) -> rustix::io::Result<Vec<Source>> {
+    fn wait(&self, control: &OwnedFd, looked_at: Instant) -> rustix::io::Result<Vec<Source>> {
         let mut sources = vec![Source::Control];
         let mut fds = vec![PollFd::new(control, PollFlags::IN)];
         for (id, stem) in self.stems.iter() {
@@ -173,7 +175,7 @@ impl House {
                 fds.push(PollFd::new(fd, PollFlags::IN));
             }
         }
-        let timeout = self.next_clock().and_then(|at| {
+        let timeout = self.next_clock(looked_at).and_then(|at| {
             Timespec::try_from(at.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).ok()
         });
         match poll(&mut fds, timeout.as_ref()) {
@@ -184,7 +186,7 @@ impl House {
         Ok(sources.iter().copied().zip(ready).filter_map(|(source, ready)| ready.then_some(source)).collect())
     }
 
-    fn next_clock(&self) -> Option<Instant> {
+    fn next_clock(&self, looked_at: Instant) -> Option<Instant> {
         let watching = matches!(self.cgroups, Cgroups::None);
         let now = Instant::now();
         let next = |run: &Live| match run.phase {
@@ -196,7 +198,8 @@ impl House {
             }
             Phase::Idle => None,
         };
-        self.runs.values().filter_map(next).chain(self.pools.iter().filter_map(Pool::next_clock)).min()
+        let pools = self.pools.iter().filter_map(|pool| pool.next_clock(looked_at));
+        self.runs.values().filter_map(next).chain(pools).min()
     }
 
     fn handle(&mut self, source: Source, control: &OwnedFd) -> Next {

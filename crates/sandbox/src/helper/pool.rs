@@ -201,12 +201,12 @@ impl Pool {
         self.refill_at = Instant::now() + self.takes / 2;
     }
 
-    /// When something is to be done for it.
-    pub(super) fn next_clock(&self) -> Option<Instant> {
-        let (now, ends) = (Instant::now(), self.used? + KEPT_FOR);
+    /// When something is to be done for it that was not due yet when it was looked at. What has become due since is.
+    pub(super) fn next_clock(&self, looked_at: Instant) -> Option<Instant> {
+        let ends = self.used? + KEPT_FOR;
         [ends, self.missed + SHRINKS_AFTER, self.retry_at, self.refill_at]
             .into_iter()
-            .filter(|at| *at > now)
+            .filter(|at| *at > looked_at)
             .min()
     }
 }
@@ -335,5 +335,22 @@ impl House {
 
     pub(super) fn shape(&self, limits: &Limits) -> Shape {
         Shape::of(limits, self.counts_memory())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_comes_while_the_others_are_read_is_not_lost() {
+        let mut pool = Pool::new(0, 0, Source::Start(0), 1);
+        pool.use_it();
+        let looked_at = Instant::now();
+        pool.has_ended();
+        let refill_at = pool.refill_at;
+        std::thread::sleep(refill_at.saturating_duration_since(Instant::now()));
+        assert_eq!(pool.next_clock(looked_at), Some(refill_at));
+        assert!(pool.next_clock(Instant::now()).is_some_and(|later| later > refill_at + RETRY_AFTER));
     }
 }
