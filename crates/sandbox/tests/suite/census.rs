@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use execgate_sandbox::Sandbox;
+use rustix::process::getpid;
 
-use super::world::{PATIENCE, descendants};
+use super::world::{PATIENCE, comes_true, descendants};
 
 /// What may grow where something leaks.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +25,22 @@ const SLOTS_MAX: usize = 64 + 16;
 /// More folders than every slot can have: one a hierarchy and slot, and one a hierarchy.
 const GROUPS_MAX: usize = 4 * (SLOTS_MAX + 1);
 
+/// What a process has open. It sleeps then, so that it has let go of whatever it was answering on.
+pub(super) fn open_in(pid: i32) -> Vec<String> {
+    let is_awake = || ["R", "D"].iter().any(|state| field(pid, "State:").starts_with(state));
+    assert!(comes_true(|| pid == getpid().as_raw_pid() || !is_awake()));
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    links.filter_map(|link| Some(fs::read_link(link.path()).ok()?.to_string_lossy().into_owned())).collect()
+}
+
+/// The kinds of what a process has open, in order.
+pub(super) fn kinds_open_in(pid: i32) -> Vec<String> {
+    let kind = |link: &String| link.split(['[', ' ']).next().unwrap_or_default().to_owned();
+    let mut kinds: Vec<_> = open_in(pid).iter().map(kind).collect();
+    kinds.sort();
+    kinds
+}
+
 /// Counts, once nothing runs and all that is to wait is there.
 pub(super) fn census(sandbox: &Sandbox) -> Census {
     sandbox.warm_up(PATIENCE).unwrap();
@@ -35,7 +52,7 @@ pub(super) fn census(sandbox: &Sandbox) -> Census {
     assert!(groups <= GROUPS_MAX, "{groups} groups");
     let stems = below.iter().filter(|pid| field(**pid, "PPid:") == helper.to_string());
     Census {
-        own_descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
+        own_descriptors: open_in(getpid().as_raw_pid()).len(),
         helper_descriptors: descriptors_but(helper, "/execgate-"),
         // What is not ours to read is the same nothing before and after.
         helper_mounts: fs::read_to_string(format!("/proc/{helper}/mountinfo"))
@@ -55,9 +72,7 @@ fn field(pid: i32, name: &str) -> String {
 }
 
 fn descriptors_but(pid: i32, kept: &str) -> usize {
-    let Ok(links) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
-    let links = links.flatten().map(|entry| fs::read_link(entry.path()));
-    links.filter(|link| !link.as_ref().is_ok_and(|path| path.to_string_lossy().contains(kept))).count()
+    open_in(pid).iter().filter(|link| !link.contains(kept)).count()
 }
 
 /// How many folders of a helper there are among the cgroups, in every hierarchy.

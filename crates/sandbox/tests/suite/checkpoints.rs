@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use execgate_sandbox::{LimitKind, RunError, SessionEnd, Verdict};
 
-use super::sessions::{census, ended, open, open_with, pythons, run, value};
+use super::census::census;
+use super::sessions::{ended, open, open_with, pythons, run, value};
 use super::world::{sandbox, told};
 
 #[test]
@@ -95,6 +96,7 @@ fn checkpoints_are_bounded_and_count_against_their_session() {
         None
     });
     assert_eq!(met, Some(Verdict::Limit(LimitKind::OutOfMemory)));
+    drop((session, checkpoints));
     assert_eq!(census(&sandbox), before);
 }
 

@@ -10,6 +10,7 @@ use execgate_sandbox::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::census::kinds_open_in;
 use super::internet::{Internet, rules, with};
 use super::world::{PATIENCE, bash, comes_true, descendants, python, sandbox, told};
 
@@ -300,13 +301,7 @@ fn a_proxy_has_nothing_but_its_sockets_and_is_gone_after_the_verdict() {
                 let cpu = limits.lines().find(|line| line.starts_with("Max cpu time")).unwrap();
                 assert_eq!(cpu.split_whitespace().nth(3), Some("30"), "half of its run's time");
                 assert_eq!(field("Seccomp:"), "2");
-                let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-                let mut kinds: Vec<_> = links
-                    .map(|link| fs::read_link(link.unwrap().path()).unwrap().to_string_lossy().into_owned())
-                    .map(|link| link.split(['[', ' ']).next().unwrap().to_owned())
-                    .collect();
-                kinds.sort();
-                assert_eq!(kinds, ["/memfd:network", "socket:"]);
+                assert_eq!(kinds_open_in(pid), ["/memfd:network", "socket:"]);
             }
         }
         // One that dies is a door that is shut.

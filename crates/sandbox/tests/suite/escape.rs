@@ -6,6 +6,7 @@ use std::sync::mpsc;
 
 use execgate_sandbox::{Stdin, Verdict};
 
+use super::census::kinds_open_in;
 use super::world::{cold, descendants, image, python, sandbox, told, value_in, value_of};
 
 /// Tells the name of the error that each expression raises, or its value.
@@ -207,12 +208,7 @@ fn the_stem_and_the_inits_hold_nothing_that_a_guest_could_use() {
         let open: Vec<Vec<String>> = descendants(sandbox.helper_pid())
             .into_iter()
             .map(|pid| {
-                let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-                let mut kinds: Vec<_> = links
-                    .map(|link| fs::read_link(link.unwrap().path()).unwrap().to_string_lossy().into_owned())
-                    .map(|link| link.split(['[', ' ']).next().unwrap().to_owned())
-                    .collect();
-                kinds.sort();
+                let mut kinds = kinds_open_in(pid);
                 kinds.dedup();
                 kinds
             })

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use execgate_sandbox::{Cell, Collect, LimitKind, NotCollected, RunError, SessionEnd, Verdict};
 
-use super::sessions::{census, ended, open, open_with, pythons, run, value};
+use super::census::census;
+use super::sessions::{ended, open, open_with, pythons, run, value};
 use super::world::{PATIENCE, comes_true, descendants, sandbox, told, value_in};
 
 #[test]
@@ -80,6 +81,7 @@ fn a_hostile_interpreter_ends_its_own_session_and_harms_nobody() {
         assert!(run.verdict == verdict || run.verdict == killed, "{attack}\n{}", told(&run));
         assert!(comes_true(|| session.info().end.is_some()), "{attack}");
         assert!(matches!(session.run(Cell::new("1")), Err(RunError::SessionEnded { .. })), "{attack}");
+        drop(session);
         assert_eq!(census(&sandbox), before, "{attack}");
         assert_eq!(value_in(&sandbox, "6 * 7"), "42");
     }

@@ -2,11 +2,11 @@
 //! where its version is proved.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use execgate_sandbox::{InterpreterStart, Request, Sandbox, Stdin, Verdict, Warm};
 use rustix::pipe::pipe;
 
+use super::census::open_in;
 use super::world::{PATIENCE, cold, comes_true, descendants, sandbox, start_as, told};
 
 /// One in which nothing waits but what runs JavaScript.
@@ -251,11 +251,7 @@ fn many_runs_in_a_row_leave_what_was_there() {
         all.insert(sandbox.helper_pid());
         // A slot's groups and its network are made when it is first used, and kept.
         let is_kept = |link: &str| link.contains("/execgate-") || link.starts_with("net:");
-        let open = |pid: &i32| {
-            let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            let links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
-            links.filter(|link| !is_kept(&link.to_string_lossy())).count()
-        };
+        let open = |pid: &i32| open_in(*pid).iter().filter(|link| !is_kept(link)).count();
         (all.len(), all.iter().map(open).sum::<usize>())
     };
     let mut before = (0, 0);

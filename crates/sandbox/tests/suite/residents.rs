@@ -11,6 +11,7 @@ use execgate_tool::code;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::census::open_in;
 use super::world::{
     PATIENCE, all_end, bash, cold, comes_true, descendants, python, sandbox, start_as, told, value_in, watch,
     with_limits,
@@ -262,8 +263,7 @@ fn many_runs_one_after_the_other_and_at_once_leave_what_was_there() {
     let count = |sandbox: &Sandbox| {
         sandbox.warm_up(PATIENCE).unwrap();
         assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
-        let open = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        (open(interpreter(sandbox)) < 64, jailed(sandbox).len())
+        (open_in(interpreter(sandbox)).len() < 64, jailed(sandbox).len())
     };
     let rounds = |rounds: usize| {
         thread::scope(|scope| {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -12,8 +11,9 @@ use execgate_sandbox::{
     Cancel, Cell, LimitKind, PlacedFile, Run, RunError, Sandbox, Session, SessionEnd, SessionRequest, Stdin,
     Tier, TierChoice, Verdict,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use super::census::{census, open_in};
 use super::world::{
     PATIENCE, all_end, comes_true, descendants, python, sandbox, start_as, told, value_in, watch,
 };
@@ -43,19 +43,6 @@ pub(super) fn ended(session: &mut Session) -> SessionEnd {
         Err(RunError::SessionEnded { end }) => end,
         other => panic!("{other:?}"),
     }
-}
-
-/// What may grow where something of a session is left behind.
-pub(super) fn census(sandbox: &Sandbox) -> (usize, usize, usize) {
-    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0, "no slot may be quarantined");
-    sandbox.warm_up(PATIENCE).unwrap();
-    let helper = sandbox.helper_pid();
-    let fds = PathBuf::from(format!("/proc/{helper}/fd"));
-    let links = fs::read_dir(fds).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
-    // A slot's group is made when the slot is first used, and its descriptor kept.
-    let open = links.filter(|link| !link.to_string_lossy().contains("/execgate-")).count();
-    let mounts = fs::read_to_string(format!("/proc/{helper}/mountinfo")).unwrap().lines().count();
-    (open, mounts, descendants(helper).len())
 }
 
 /// A sandbox in which only python waits, and as many as ever will, so that its processes can be counted.
@@ -215,6 +202,7 @@ fn every_limit_that_a_run_meets_ends_its_session_and_leaves_nothing() {
         let run = run(&mut session, code);
         assert_eq!(run.verdict, verdict, "{code}\n{}", told(&run));
         assert_eq!(ended(&mut session), SessionEnd::Run(verdict));
+        drop(session);
         assert_eq!(census(&sandbox), before, "{code}");
     }
 }
@@ -339,15 +327,15 @@ fn what_holds_a_session_is_what_holds_a_run() {
 fn two_hundred_runs_in_one_session_leak_nothing() {
     let sandbox = pythons();
     let mut session = open(&sandbox);
-    let open_of = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     let own = "import os; len(os.listdir('/proc/self/fd'))";
     for _ in 0..5 {
         value(&mut session, own);
     }
     let counts = |session: &mut Session| {
+        let own = value(session, own);
         // So that nobody is on the way to wait, for whom the helper has more open.
         sandbox.warm_up(PATIENCE).unwrap();
-        (value(session, own), open_of(sandbox.helper_pid()), open_of(rustix::process::getpid().as_raw_pid()))
+        (own, [sandbox.helper_pid(), getpid().as_raw_pid()].map(|pid| open_in(pid).len()))
     };
     let before = counts(&mut session);
     for number in 0..200 {
