@@ -51,6 +51,9 @@ pub struct EgressMeans {
     /// [`crate::EgressRules::allow_private`] opens none.
     #[serde(default)]
     pub private_cidrs: Vec<String>,
+    /// Networks that no rule opens, whatever name leads there: those of the operator whose addresses look like anybody's.
+    #[serde(default)]
+    pub denied_cidrs: Vec<String>,
 }
 
 impl Config {

@@ -119,6 +119,7 @@ pub(crate) struct EgressSection {
     pub(crate) cidrs: Vec<String>,
     pub(crate) ports: Option<Vec<u16>>,
     pub(crate) allow_private: Option<bool>,
+    pub(crate) denied_cidrs: Vec<String>,
     pub(crate) bytes_up: Option<u64>,
     pub(crate) bytes_down: Option<u64>,
     pub(crate) connections: Option<u32>,

@@ -42,6 +42,7 @@ impl Outward {
             } else {
                 Vec::new()
             },
+            denied_cidrs: section.denied_cidrs.clone(),
         });
         Ok(Self { network, means })
     }

@@ -22,7 +22,7 @@ use crate::network::Network;
 use crate::outcome::Run;
 use crate::request::Request;
 use crate::session::SessionRequest;
-use crate::wire::{FromHelper, ToHelper};
+use crate::wire::{End, FromHelper, ToHelper};
 
 /// How long the helper may take to prepare everything; it takes some tens of milliseconds.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -199,8 +199,12 @@ impl Sandbox {
         handing.send(self.link.control().map_err(RunError::Send)?, &message.pack(), &beside)?;
         let run = handing.follow(Afterwards::Kill, enforced);
         drop(slot);
-        let (mut run, _) = run?;
+        let (mut run, end) = run?;
         run.network = outward.map(|(_, ledger)| ledger.read());
+        // A proxy that was not seen dead may still tell something.
+        for report in run.network.iter_mut().filter(|_| end == End::Lost) {
+            report.is_whole = false;
+        }
         Ok(run)
     }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// How many different decisions are told.
 pub(super) const DECISIONS_MAX: usize = 64;
 
-/// How many of them are others than of connections that were made: asking for what is refused costs a guest nothing,
-/// and must not leave what was reached without room.
+/// How many of them are of connections that were not made: asking for what is refused costs a guest nothing, and must
+/// not leave what was reached without room.
 const OTHERS_MAX: usize = 16;
 
 /// The room of one, in bytes: a name, a rule and an address of the greatest length fit.
@@ -29,6 +29,8 @@ const LEDGER_BYTES: u64 = (DECISIONS_MAX as u64 + 1) * ROOM as u64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// A rule allowed them, names were asked for and addresses dialled; the run ended before more was known.
+    Asked,
     /// They were made.
     Allowed,
     /// A rule was against them.
@@ -155,6 +157,29 @@ fn is_plain(decision: &Decision) -> bool {
         && [connections, bytes_up, bytes_down].iter().all(|n| **n < EXACT)
 }
 
+/// What is to be noted of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) outcome: Outcome,
+    pub(super) why: &'a str,
+    pub(super) address: Option<IpAddr>,
+}
+
+impl Said<'_> {
+    /// The first of its like, before it is counted.
+    fn first(self) -> Decision {
+        let Said { host, port, outcome, why, address } = self;
+        let (host, why) = (host.to_owned(), why.to_owned());
+        Decision { host, port, outcome, why, address, connections: 0, bytes_up: 0, bytes_down: 0 }
+    }
+}
+
+/// In which room a connection stands; in none where there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(Option<usize>);
+
 /// The proxy's end.
 pub(super) struct Book {
     file: OwnedFd,
@@ -169,75 +194,91 @@ impl Book {
         Ok(book)
     }
 
-    /// Notes one connection; gives where its bytes are counted.
-    pub(super) fn note(
-        &mut self,
-        host: &str,
-        port: u16,
-        outcome: Outcome,
-        why: &str,
-        address: Option<IpAddr>,
-    ) -> io::Result<Option<usize>> {
-        let is_same = |one: &Decision| {
+    /// Notes one connection.
+    pub(super) fn note(&mut self, said: Said<'_>) -> io::Result<Place> {
+        let place = match self.alike(said) {
+            None if self.may_stand(said.outcome) => self.make_room(said),
+            alike => alike,
+        };
+        match place.and_then(|at| self.decisions.get_mut(at)) {
+            Some(one) => one.connections += 1,
+            None => self.sums.left_out += 1,
+        }
+        self.sums.allowed += u64::from(said.outcome == Outcome::Allowed);
+        self.write(0, &self.sums)?;
+        self.write_one(place).map(|()| Place(place))
+    }
+
+    /// Notes what has become of one that was noted. It is never under no word: in its own room where nothing else is
+    /// there and nothing like it elsewhere, or under the new word before the old one is taken away.
+    pub(super) fn turn(&mut self, before: Place, said: Said<'_>) -> io::Result<Place> {
+        let stays = self.alike(said).is_none() && self.may_stand(said.outcome);
+        if let Some(one) = before.0.and_then(|at| self.decisions.get_mut(at))
+            && one.connections == 1
+            && stays
+        {
+            *one = Decision { connections: 1, ..said.first() };
+            self.sums.allowed += u64::from(said.outcome == Outcome::Allowed);
+            self.write(0, &self.sums)?;
+            return self.write_one(before.0).map(|()| before);
+        }
+        let place = self.note(said)?;
+        match before.0.and_then(|at| self.decisions.get_mut(at)) {
+            Some(one) => one.connections -= 1,
+            None => self.sums.left_out -= 1,
+        }
+        self.write(0, &self.sums)?;
+        self.write_one(before.0).map(|()| place)
+    }
+
+    fn alike(&self, said: Said<'_>) -> Option<usize> {
+        let Said { host, port, outcome, why, address } = said;
+        self.decisions.iter().position(|one| {
             one.host == host
                 && one.port == port
                 && one.outcome == outcome
                 && one.why == why
                 && one.address == address
-        };
-        let is_allowed = outcome == Outcome::Allowed;
-        if is_allowed {
-            self.sums.allowed += 1;
-            self.write(0, &self.sums)?;
-        }
-        let at = match self.decisions.iter().position(is_same) {
-            Some(at) => at,
-            None if self.has_room(is_allowed) => {
-                let (host, why) = (host.to_owned(), why.to_owned());
-                let (connections, bytes_up, bytes_down) = (0, 0, 0);
-                self.decisions.push(Decision {
-                    host,
-                    port,
-                    outcome,
-                    why,
-                    address,
-                    connections,
-                    bytes_up,
-                    bytes_down,
-                });
-                self.decisions.len() - 1
-            }
-            None => {
-                self.sums.left_out += 1;
-                return self.write(0, &self.sums).map(|()| None);
-            }
-        };
-        if let Some(one) = self.decisions.get_mut(at) {
-            one.connections += 1;
-        }
-        self.write_one(at).map(|()| Some(at))
+        })
     }
 
-    fn has_room(&self, is_allowed: bool) -> bool {
-        let others = || self.decisions.iter().filter(|one| one.outcome != Outcome::Allowed).count();
-        self.decisions.len() < DECISIONS_MAX && (is_allowed || others() < OTHERS_MAX)
+    /// Whether there may be one more of an outcome.
+    fn may_stand(&self, outcome: Outcome) -> bool {
+        let has_reached = |outcome| matches!(outcome, Outcome::Asked | Outcome::Allowed);
+        let is_other = |one: &&Decision| one.connections > 0 && !has_reached(one.outcome);
+        has_reached(outcome) || self.decisions.iter().filter(is_other).count() < OTHERS_MAX
+    }
+
+    /// A room of its own, where there is one.
+    fn make_room(&mut self, said: Said<'_>) -> Option<usize> {
+        let free = self.decisions.iter().position(|one| one.connections == 0);
+        if free.is_none() && self.decisions.len() < DECISIONS_MAX {
+            self.decisions.push(said.first());
+            return Some(self.decisions.len() - 1);
+        }
+        *self.decisions.get_mut(free?)? = said.first();
+        free
     }
 
     /// Counts bytes.
-    pub(super) fn count(&mut self, at: Option<usize>, up: u64, down: u64) -> io::Result<()> {
+    pub(super) fn count(&mut self, place: Place, up: u64, down: u64) -> io::Result<()> {
         self.sums.bytes_up += up;
         self.sums.bytes_down += down;
         self.write(0, &self.sums)?;
-        let Some(at) = at else { return Ok(()) };
-        if let Some(one) = self.decisions.get_mut(at) {
+        if let Some(one) = place.0.and_then(|at| self.decisions.get_mut(at)) {
             one.bytes_up += up;
             one.bytes_down += down;
         }
-        self.write_one(at)
+        self.write_one(place.0)
     }
 
-    fn write_one(&self, at: usize) -> io::Result<()> {
-        self.decisions.get(at).map_or(Ok(()), |one| self.write(at + 1, one))
+    /// One that no connection stands in is told as an empty room.
+    fn write_one(&self, at: Option<usize>) -> io::Result<()> {
+        match at.and_then(|at| Some((at, self.decisions.get(at)?))) {
+            Some((at, one)) if one.connections > 0 => self.write(at + 1, one),
+            Some((at, _)) => self.write_bytes(at + 1, &[0, 0]),
+            None => Ok(()),
+        }
     }
 
     /// Fills one room. Within one page, so that a kill leaves the old text or the new.
@@ -246,17 +287,25 @@ impl Book {
         let length = u16::try_from(text.len()).map_err(io::Error::other)?;
         let mut bytes = length.to_le_bytes().to_vec();
         bytes.extend(text);
+        self.write_bytes(room, &bytes)
+    }
+
+    fn write_bytes(&self, room: usize, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() > ROOM {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let at = u64::try_from(room * ROOM).map_err(io::Error::other)?;
-        write_at(&self.file, &bytes, at).map(|_end| ())
+        write_at(&self.file, bytes, at).map(|_end| ())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Book, Decision, Ledger, NetworkReport, Outcome, parse};
+    use super::{Book, Decision, Ledger, NetworkReport, Outcome, Said, parse};
+
+    fn said<'a>(host: &'a str, port: u16, outcome: Outcome, why: &'a str) -> Said<'a> {
+        Said { host, port, outcome, why, address: None }
+    }
 
     #[test]
     fn what_was_noted_is_read_and_what_is_alike_is_one() {
@@ -266,8 +315,9 @@ mod tests {
         assert_eq!(ledger.read(), NetworkReport { is_whole: true, ..NetworkReport::default() });
         let address = Some("1.2.3.4".parse().unwrap());
         for _ in 0..2 {
-            let at = book.note("a.org", 443, Outcome::Allowed, "*.org", address).unwrap();
-            book.count(at, 3, 4).unwrap();
+            let said = Said { host: "a.org", port: 443, outcome: Outcome::Allowed, why: "*.org", address };
+            let place = book.note(said).unwrap();
+            book.count(place, 3, 4).unwrap();
         }
         let one = Decision {
             host: "a.org".into(),
@@ -295,18 +345,49 @@ mod tests {
         let ledger = Ledger::new().unwrap();
         let mut book = Book::new(ledger.0.try_clone().unwrap()).unwrap();
         for port in 0..70 {
-            book.note(&"a".repeat(253), port, Outcome::Refused, &"w".repeat(260), None).unwrap();
+            let (host, why) = ("a".repeat(253), "w".repeat(260));
+            book.note(said(&host, port, Outcome::Refused, &why)).unwrap();
         }
         let report = ledger.read();
         assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (16, 54, true));
         // What was refused takes nothing from what was reached.
         for port in 0..50 {
-            let at = book.note("a.org", port, Outcome::Allowed, "a.org", None).unwrap();
-            book.count(at, 3, 4).unwrap();
+            let place = book.note(said("a.org", port, Outcome::Allowed, "a.org")).unwrap();
+            book.count(place, 3, 4).unwrap();
         }
         let report = ledger.read();
         assert_eq!((report.decisions.len(), report.left_out, report.is_whole), (64, 56, true));
         assert_eq!((report.allowed, report.bytes_up, report.bytes_down), (50, 150, 200));
+    }
+
+    #[test]
+    fn what_was_asked_stands_there_until_it_is_known_what_became_of_it() {
+        let ledger = Ledger::new().unwrap();
+        let mut book = Book::new(ledger.0.try_clone().unwrap()).unwrap();
+        let told = || {
+            let report = ledger.read();
+            assert!(report.is_whole);
+            let words = report.decisions.iter().map(|one| (one.port, one.outcome, one.connections));
+            (words.collect::<Vec<_>>(), report.left_out, report.allowed)
+        };
+        let rule = |port, outcome| said("a.org", port, outcome, "*.org");
+        let first = book.note(rule(1, Outcome::Asked)).unwrap();
+        let second = book.note(rule(1, Outcome::Asked)).unwrap();
+        assert_eq!(told(), (vec![(1, Outcome::Asked, 2)], 0, 0));
+        book.turn(first, rule(1, Outcome::Allowed)).unwrap();
+        assert_eq!(told(), (vec![(1, Outcome::Asked, 1), (1, Outcome::Allowed, 1)], 0, 1));
+        let address = Some("1.2.3.4".parse().unwrap());
+        let second = book.turn(second, Said { address, ..rule(1, Outcome::Asked) }).unwrap();
+        assert_eq!(ledger.read().decisions[0].address, address);
+        book.turn(second, Said { address, ..rule(1, Outcome::Failed) }).unwrap();
+        assert_eq!(told(), (vec![(1, Outcome::Failed, 1), (1, Outcome::Allowed, 1)], 0, 1));
+        // The room that is free is used again, and one that found no room is counted once.
+        let places: Vec<_> = (0..70).map(|port| book.note(rule(port, Outcome::Asked)).unwrap()).collect();
+        assert_eq!((told().0.len(), told().1), (64, 8), "two rooms were taken");
+        for (port, place) in (0..70).zip(places) {
+            book.turn(place, rule(port, Outcome::Failed)).unwrap();
+        }
+        assert_eq!((told().0.len(), told().1, told().2), (17, 55, 1), "16 of what was not reached");
     }
 
     #[test]

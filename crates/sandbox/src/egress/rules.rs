@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{Cidr, Special, special};
 use super::name::{Host, Pattern};
+use crate::config::EgressMeans;
 
 /// The most lines of each kind: each is looked at for each connection.
 const DOMAINS_MAX: usize = 256;
@@ -101,6 +102,15 @@ pub enum BadRule {
     },
 }
 
+/// What a host says, whatever the rules are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Ground {
+    /// Where they may open private addresses.
+    private: Box<[Cidr]>,
+    /// What nothing opens.
+    denied: Box<[Cidr]>,
+}
+
 /// Rules that can be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "EgressRules", into = "EgressRules")]
@@ -108,8 +118,8 @@ pub struct Egress {
     rules: EgressRules,
     domains: Vec<Pattern>,
     cidrs: Box<[Cidr]>,
-    /// Where these rules may open private addresses: not theirs to say.
-    private: Box<[Cidr]>,
+    /// Not theirs to say.
+    ground: Box<Ground>,
 }
 
 impl TryFrom<EgressRules> for Egress {
@@ -158,12 +168,13 @@ impl Egress {
                 return Err(BadRule::Bound { what, min, max });
             }
         }
-        Ok(Self { rules, domains, cidrs, private: Box::default() })
+        Ok(Self { rules, domains, cidrs, ground: Box::default() })
     }
 
-    /// The same, where rules may open private addresses in these networks.
-    pub(super) fn with_private(self, cidrs: &[String]) -> Result<Self, BadRule> {
-        Ok(Self { private: networks(cidrs)?, ..self })
+    /// The same, where the host has its say.
+    pub(super) fn within(self, host: &EgressMeans) -> Result<Self, BadRule> {
+        let (private, denied) = (networks(&host.private_cidrs)?, networks(&host.denied_cidrs)?);
+        Ok(Self { ground: Box::new(Ground { private, denied }), ..self })
     }
 
     /// The rules as they were written.
@@ -198,12 +209,15 @@ impl Egress {
     }
 
     fn opens(&self, address: IpAddr) -> bool {
-        let is_private = self.private.iter().any(|cidr| cidr.holds(address));
+        let is_private = self.ground.private.iter().any(|cidr| cidr.holds(address));
         is_private && self.rules.allow_private && self.named(address).is_some()
     }
 
     /// Why an address is not dialled, whatever name led to it; `None` where it may be.
     pub(super) fn forbids(&self, address: IpAddr) -> Option<&'static str> {
+        if self.ground.denied.iter().any(|cidr| cidr.holds(address)) {
+            return Some("the address is of a network that this host denies");
+        }
         match special(address)? {
             Special::Private if self.opens(address) => None,
             why @ (Special::Private | Special::Metadata | Special::Reserved) => Some(why.text()),
@@ -219,7 +233,7 @@ pub(crate) fn networks(texts: &[String]) -> Result<Box<[Cidr]>, BadRule> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BadRule, Egress, EgressRules, Host};
+    use super::{BadRule, Egress, EgressMeans, EgressRules, Host};
 
     fn rules(domains: &[&str], cidrs: &[&str]) -> EgressRules {
         let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
@@ -243,8 +257,9 @@ mod tests {
     fn a_private_address_needs_the_switch_and_its_network() {
         let within = |operators: &[&str], allow_private, cidrs: &[&str], address: &str| {
             let rules = EgressRules { allow_private, ..rules(&["a.org"], cidrs) };
-            let operators: Vec<_> = operators.iter().map(|text| (*text).to_owned()).collect();
-            let egress = Egress::new(rules).unwrap().with_private(&operators).unwrap();
+            let private_cidrs = operators.iter().map(|text| (*text).to_owned()).collect();
+            let host = EgressMeans { private_cidrs, ..EgressMeans::default() };
+            let egress = Egress::new(rules).unwrap().within(&host).unwrap();
             egress.forbids(address.parse().unwrap()).is_some()
         };
         // Rules open no more than the operator has, and nothing where that says nothing.
@@ -260,6 +275,25 @@ mod tests {
         for never in ["127.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254", "::ffff:10.1.2.3", "0.0.0.0"] {
             assert!(forbids(true, &["0.0.0.0/0", "::/0"], never), "{never}");
         }
+    }
+
+    #[test]
+    fn what_the_host_denies_no_rule_opens() {
+        let rules =
+            EgressRules { allow_private: true, ..rules(&["*.org"; 0], &["93.184.216.0/24", "10.1.0.0/16"]) };
+        let own = |text: &str| vec![text.to_owned()];
+        let host = |denied_cidrs| EgressMeans {
+            private_cidrs: own("10.0.0.0/8"),
+            denied_cidrs,
+            ..EgressMeans::default()
+        };
+        let forbids = |denied, address: &str| {
+            let egress = Egress::new(rules.clone()).unwrap().within(&host(denied)).unwrap();
+            egress.forbids(address.parse().unwrap()).is_some()
+        };
+        assert!(!forbids(Vec::new(), "93.184.216.34") && !forbids(Vec::new(), "10.1.2.3"));
+        assert!(forbids(own("93.184.216.32/28"), "93.184.216.34") && forbids(own("10.1.2.0/24"), "10.1.2.3"));
+        assert!(!forbids(own("93.184.216.32/28"), "93.184.216.3"));
     }
 
     #[test]

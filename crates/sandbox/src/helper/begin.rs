@@ -66,8 +66,11 @@ pub(super) fn begin(config: Config) -> Result<(House, Guarded), String> {
     }
     bounds::raise_descriptors(total)?;
     let tier = tier(config.tier, &map, cgroups.as_ref().err().map(String::as_str))?;
-    let private = config.egress.iter().try_for_each(|means| networks(&means.private_cidrs).map(drop));
-    private.map_err(|error| error.to_string())?;
+    let cidrs = config.egress.iter().flat_map(|means| [&means.private_cidrs, &means.denied_cidrs]);
+    cidrs
+        .map(|cidrs| networks(cidrs))
+        .find_map(Result::err)
+        .map_or(Ok(()), |error| Err(error.to_string()))?;
     let broker = config.egress.as_ref().map(|_| Broker::make(&map)).transpose();
     let broker = broker.map_err(|error| format!("no proxy for egress can be made: {error}"))?;
     own_namespaces()?;

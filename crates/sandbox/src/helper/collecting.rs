@@ -1,5 +1,5 @@
-//! A run's files between its end and its answer: nothing of the run may live, unless it is a session's, then its
-//! collector gets its time.
+//! A run between its end and its answer: its proxy has to be gone, so that what it has told is all. Where its files are
+//! wanted nothing of it may live, unless it is a session's; then its collector gets its time.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use rustix::process::{Signal, WaitOptions, pidfd_send_signal, waitpid};
 use super::collector::{self, Collector, Guest};
 use super::house::House;
 use super::live::Phase;
+use super::proxies::Proxy;
 use crate::wire::{Counters, End, FromRun};
 
 /// How long a collector may take; it takes about a millisecond.
@@ -56,7 +57,8 @@ impl Collecting {
 
 impl House {
     /// Starts collectors for the runs of which nothing lives any more, and answers those that are done. A run that
-    /// does not die in time is answered without its files.
+    /// does not die in time is answered without its files, and one whose proxy does not as lost: nobody can tell what
+    /// that still does.
     pub(super) fn collect_files(&mut self) {
         let now = Instant::now();
         for live in self.runs.values_mut() {
@@ -69,6 +71,13 @@ impl House {
             };
             let wanted = serves.and_then(|asked| asked.collect.as_ref());
             let Some(collecting) = &mut live.collecting else { continue };
+            if live.proxy.is_gone() {
+                live.proxy = Proxy::Gone;
+            } else if overdue {
+                collecting.end = End::Lost;
+            } else {
+                continue;
+            }
             let done = match (&collecting.at_work, wanted) {
                 (Some(_), _) => collecting.is_done(),
                 (None, Some((wanted, parcel))) if may_start => {
@@ -85,7 +94,8 @@ impl House {
                         }
                     }
                 }
-                (None, _) => overdue,
+                (None, Some(_)) => overdue,
+                (None, None) => true,
             };
             if done {
                 let (end, counters) = (collecting.end, collecting.counters);

@@ -156,10 +156,10 @@ impl House {
         }
     }
 
-    /// Tells how a run ended, once its files are there.
+    /// Tells how a run ended, once its proxy is gone and its files are there.
     pub(super) fn answer(&mut self, run: u64, end: End, counters: Counters) {
         let Some(live) = self.runs.get_mut(&run) else { return };
-        if live.serves().is_some_and(|asked| asked.collect.is_some()) {
+        if !live.proxy.is_gone() || live.serves().is_some_and(|asked| asked.collect.is_some()) {
             live.collecting = Some(Collecting::new(end, counters));
         } else {
             live.tell(FromRun::Ended { end, counters });

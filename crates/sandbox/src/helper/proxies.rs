@@ -14,7 +14,6 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::broker::Broker;
 use super::house::House;
 use super::live::{Asked, Phase};
-use crate::config::EgressMeans;
 use crate::egress::Means;
 use crate::limits::Limits;
 use crate::wire::{FromBroker, ToBroker};
@@ -53,6 +52,14 @@ impl Proxy {
         }
     }
 
+    /// By what its end can be waited for.
+    pub(super) fn process(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Running(proxy) => Some(proxy),
+            Self::None | Self::Asked | Self::Gone => None,
+        }
+    }
+
     /// Whether nothing of it lives.
     pub(super) fn is_gone(&self) -> bool {
         match self {
@@ -88,13 +95,13 @@ impl House {
         let Some(broker) = &self.broker else {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)).at(Step::StartProxy);
         };
-        let EgressMeans { mut name_servers, private_cidrs } = self.means.clone();
-        if name_servers.is_empty() {
-            name_servers = of_host();
+        let mut host = self.means.clone();
+        if host.name_servers.is_empty() {
+            host.name_servers = of_host();
         }
         let wall = asked.map_or(0, |asked| asked.limits.wall.min(Limits::WALL_MAX).as_secs());
         let cpu_seconds = (wall / WALL_OF_CPU).max(CPU_SECONDS_MIN);
-        let means = Means { name_servers, private_cidrs, cpu_seconds };
+        let means = Means { host, cpu_seconds };
         let means = serde_json::to_vec(&means).map_err(io::Error::other).at(Step::StartProxy)?;
         let means = text_memfd("means", &means).at(Step::StartProxy)?;
         let (ours, theirs) = pair().at(Step::StartProxy)?;

@@ -251,6 +251,30 @@ fn every_decision_is_told_once_and_what_held_the_run_says_egress() {
     assert_eq!((report.allowed, report.bytes_up, report.bytes_down), (1, last.bytes_up, last.bytes_down));
 }
 
+#[test]
+fn what_a_run_has_asked_for_is_told_though_it_ends_before_it_is_answered() {
+    let internet = Internet::start();
+    // One that nobody answers, one that is connected and says nothing, and then one that proves both were heard.
+    let code = "def connect(host):\n    \
+                s = socket.create_connection(('127.0.0.1', 3128)); s.sendall(f'CONNECT {host}:443 HTTP/1.1\\r\\n\\r\\n'.encode())\n    \
+                return s\n\
+                kept = [connect('silent.example'), connect('a.wild.example')]\n\
+                print(kept[1].recv(99)[:12], ask('http://bad.example/'))";
+    let run = internet.run(rules(&["silent.example", "*.wild.example"], &[]), code);
+    assert_eq!(run.stdout, b"b'HTTP/1.1 200' 403 not on the allow-list\n");
+    let report = run.network.unwrap();
+    assert_eq!((report.allowed, report.left_out, report.is_whole), (0, 0, true));
+    let [silent, met, refused] = report.decisions.as_slice() else { panic!("{report:?}") };
+    assert_eq!(
+        (silent.host.as_str(), silent.outcome, silent.address),
+        ("silent.example", Outcome::Asked, None)
+    );
+    assert_eq!((met.host.as_str(), met.address), ("a.wild.example", Some("93.184.216.34".parse().unwrap())));
+    // The proxy may see its end before it is killed.
+    assert!(met.outcome == Outcome::Asked || met.why == "the client said nothing", "{met:?}");
+    assert_eq!((refused.host.as_str(), refused.outcome), ("bad.example", Outcome::Refused));
+}
+
 /// The broker and the proxies: what below a helper is in the network of its host.
 fn outside(internet: &Internet) -> Vec<i32> {
     let network = |pid| fs::read_link(format!("/proc/{pid}/ns/net")).ok();

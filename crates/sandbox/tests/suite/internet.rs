@@ -93,6 +93,7 @@ impl Internet {
             egress: Some(EgressMeans {
                 name_servers: vec!["193.0.14.1".parse().unwrap()],
                 private_cidrs: private_cidrs.iter().map(|text| (*text).to_owned()).collect(),
+                denied_cidrs: Vec::new(),
             }),
         };
         let sandbox = Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config).unwrap();

@@ -22,7 +22,8 @@ const SAVED: [(&str, &str); 3] = [("png", "png"), ("jpeg", "jpg"), ("pdf", "pdf"
 fn tell_refused(report: &NetworkReport) {
     for one in report.decisions.iter().filter(|one| one.outcome != Reached::Allowed) {
         let Decision { host, port, why, .. } = one;
-        terminal::note(format_args!("execgate: {host} {port} was not reached: {why}"));
+        let what = if one.outcome == Reached::Asked { "was asked for to the end" } else { "was not reached" };
+        terminal::note(format_args!("execgate: {host} {port} {what}: {why}"));
     }
     if !report.is_whole {
         terminal::note("execgate: the proxy ended before the run, or did not tell everything");

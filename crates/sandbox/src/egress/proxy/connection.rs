@@ -12,7 +12,7 @@ use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use super::super::head::{self, Asked, Reading, Way};
 use super::super::hello::{self, Hello};
 use super::super::name::{Host, plain_name};
-use super::super::report::Outcome;
+use super::super::report::{Outcome, Place, Said};
 use super::desk::{self, Shared};
 use super::dialling::Dialling;
 use super::relay::{Moved, Relay};
@@ -34,10 +34,11 @@ const USED_UP: &str = "the run has used up its bytes";
 
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// A request that a rule allows.
+/// A request that a rule allows. It is noted before anybody is asked for it.
 pub(super) struct Ticket {
     pub(super) asked: Asked,
     pub(super) rule: String,
+    place: Place,
     /// What has come behind the head.
     pub(super) rest: Vec<u8>,
 }
@@ -73,6 +74,10 @@ pub(super) struct Against {
 }
 
 impl Against {
+    fn said<'a>(&self, host: &'a str, port: u16) -> Said<'a> {
+        Said { host, port, outcome: self.outcome, why: self.why, address: self.address }
+    }
+
     pub(super) fn rule(why: &'static str) -> Self {
         Self { status: 403, outcome: Outcome::Refused, why, address: None }
     }
@@ -81,8 +86,32 @@ impl Against {
         Self { address: Some(address), ..Self::rule(why) }
     }
 
+    pub(super) fn unheard(address: IpAddr) -> Self {
+        Self::failure(400, "the client had gone", Some(address))
+    }
+
     pub(super) fn failure(status: u16, why: &'static str, address: Option<IpAddr>) -> Self {
         Self { status, outcome: Outcome::Failed, why, address }
+    }
+}
+
+impl Ticket {
+    /// Notes what has become of it.
+    fn turn(
+        &self,
+        outcome: Outcome,
+        why: &str,
+        address: Option<IpAddr>,
+        shared: &mut Shared,
+    ) -> io::Result<Place> {
+        let host = self.asked.host.text();
+        let said = Said { host: &host, port: self.asked.port, outcome, why, address };
+        shared.book.turn(self.place, said)
+    }
+
+    /// Notes what was against it.
+    fn close(&self, against: &Against, shared: &mut Shared) -> io::Result<Place> {
+        self.turn(against.outcome, against.why, against.address, shared)
     }
 }
 
@@ -128,7 +157,7 @@ impl Connection {
             Stage::Dialling(ticket, dialling) => match dialling.step(now) {
                 Turn::Wait(dialling) => Ok(Some(Self::dialling(guest, ticket, dialling))),
                 Turn::Done(Ok((server, address))) => Self::connected(guest, ticket, server, address, shared),
-                Turn::Done(Err(against)) => Self::refuse(guest, &ticket.asked, &against, shared),
+                Turn::Done(Err(against)) => Self::refuse(guest, &ticket, &against, shared),
             },
             Stage::Hello(ticket, server, address, buffer) => {
                 let told = if is_late { None } else { Some(buffer) };
@@ -155,7 +184,8 @@ impl Connection {
             Reading::More => Ok(Some(Self { guest, stage: Stage::Head(buffer), deadline })),
             Reading::Wrong(wrong) => {
                 let (status, why) = wrong.answer();
-                shared.book.note("", 0, Outcome::Refused, why, None)?;
+                let outcome = Outcome::Refused;
+                shared.book.note(Said { host: "", port: 0, outcome, why, address: None })?;
                 Ok(Self::answer(guest, status, why))
             }
             Reading::Whole(asked, length) => {
@@ -175,21 +205,24 @@ impl Connection {
         if too_early {
             let against =
                 Against { status: 400, ..Against::rule("bytes follow the request before its answer") };
-            return Self::refuse(guest, &asked, &against, shared);
+            return Self::turn_away(guest, &asked, &against, shared);
         }
         let Some(left) = shared.connections_left.checked_sub(1) else {
             let against = Against::rule("the run has used up its connections");
-            return Self::refuse(guest, &asked, &against, shared);
+            return Self::turn_away(guest, &asked, &against, shared);
         };
         shared.connections_left = left;
         if shared.is_used_up() {
-            return Self::refuse(guest, &asked, &Against::rule(USED_UP), shared);
+            return Self::turn_away(guest, &asked, &Against::rule(USED_UP), shared);
         }
         let rule = match shared.egress.allows(&asked.host, asked.port) {
             Ok(rule) => rule,
-            Err(why) => return Self::refuse(guest, &asked, &Against::rule(why), shared),
+            Err(why) => return Self::turn_away(guest, &asked, &Against::rule(why), shared),
         };
-        let ticket = Ticket { asked, rule, rest };
+        let (host, port) = (asked.host.text(), asked.port);
+        let said = Said { host: &host, port, outcome: Outcome::Asked, why: &rule, address: None };
+        let place = shared.book.note(said)?;
+        let ticket = Ticket { asked, rule, place, rest };
         match &ticket.asked.host {
             Host::Address(address) => {
                 let found = Ok(vec![*address]);
@@ -228,21 +261,22 @@ impl Connection {
         });
         match started {
             Ok(dialling) => Ok(Some(Self::dialling(guest, ticket, dialling))),
-            Err(against) => Self::refuse(guest, &ticket.asked, &against, shared),
+            Err(against) => Self::refuse(guest, &ticket, &against, shared),
         }
     }
 
     fn connected(
         guest: OwnedFd,
-        ticket: Ticket,
+        mut ticket: Ticket,
         server: OwnedFd,
         address: IpAddr,
         shared: &mut Shared,
     ) -> Next {
+        ticket.place = ticket.turn(Outcome::Asked, &ticket.rule, Some(address), shared)?;
         match &ticket.asked.way {
             Way::Tunnel => {
                 if !tell(&guest, ESTABLISHED) {
-                    return Ok(None);
+                    return ticket.close(&Against::unheard(address), shared).map(|_place| None);
                 }
                 let stage = Stage::Hello(ticket, server, address, Vec::new());
                 Ok(Some(Self { guest, stage, deadline: Instant::now() + SPOKEN_WITHIN }))
@@ -298,8 +332,7 @@ impl Connection {
         why: &'static str,
         shared: &mut Shared,
     ) -> Next {
-        let host = ticket.asked.host.text();
-        shared.book.note(&host, ticket.asked.port, Outcome::Refused, why, Some(address))?;
+        ticket.close(&Against::address(why, address), shared)?;
         tell(&guest, &UNRECOGNIZED_NAME);
         Ok(Self::parting(guest))
     }
@@ -318,12 +351,10 @@ impl Connection {
             let against = Against::address(USED_UP, address);
             return match ticket.asked.way {
                 Way::Tunnel => Self::hang_up(guest, &ticket, address, USED_UP, shared),
-                Way::Plain { .. } => Self::refuse(guest, &ticket.asked, &against, shared),
+                Way::Plain { .. } => Self::refuse(guest, &ticket, &against, shared),
             };
         }
-        let host = ticket.asked.host.text();
-        let place =
-            shared.book.note(&host, ticket.asked.port, Outcome::Allowed, &ticket.rule, Some(address))?;
+        let place = ticket.turn(Outcome::Allowed, &ticket.rule, Some(address), shared)?;
         shared.spend(desk::Way::Up, bytes, place)?;
         let relay = Relay::new(server, address, place, first, left);
         let deadline = Instant::now() + shared.egress.rules().idle;
@@ -350,24 +381,23 @@ impl Connection {
             }
             Moved::Ended => Ok(None),
             Moved::UsedUp => {
-                let host = ticket.asked.host.text();
-                shared.book.note(
-                    &host,
-                    ticket.asked.port,
-                    Outcome::Refused,
-                    USED_UP,
-                    Some(relay.address()),
-                )?;
+                let against = Against::address(USED_UP, relay.address());
+                shared.book.note(against.said(&ticket.asked.host.text(), ticket.asked.port))?;
                 Ok(None)
             }
         }
     }
 
-    /// Notes what was against it, and tells the client.
-    fn refuse(guest: OwnedFd, asked: &Asked, against: &Against, shared: &mut Shared) -> Next {
-        let Against { status, outcome, why, address } = *against;
-        shared.book.note(&asked.host.text(), asked.port, outcome, why, address)?;
-        Ok(Self::answer(guest, status, why))
+    /// Notes what was against one that nobody was asked for, and tells the client.
+    fn turn_away(guest: OwnedFd, asked: &Asked, against: &Against, shared: &mut Shared) -> Next {
+        shared.book.note(against.said(&asked.host.text(), asked.port))?;
+        Ok(Self::answer(guest, against.status, against.why))
+    }
+
+    /// Notes what was against one that a rule allows, and tells the client.
+    fn refuse(guest: OwnedFd, ticket: &Ticket, against: &Against, shared: &mut Shared) -> Next {
+        ticket.close(against, shared)?;
+        Ok(Self::answer(guest, against.status, against.why))
     }
 
     fn answer(guest: OwnedFd, status: u16, why: &str) -> Option<Self> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
 
-use super::super::report::Book;
+use super::super::report::{Book, Place};
 use super::super::rules::Egress;
 use super::connection::Connection;
 
@@ -43,7 +43,7 @@ impl Shared {
 
     /// Counts bytes off what the run has left, and tells them. Before they are sent: a proxy can be killed at any time,
     /// and what has left must have been told.
-    pub(super) fn spend(&mut self, way: Way, bytes: u64, place: Option<usize>) -> io::Result<()> {
+    pub(super) fn spend(&mut self, way: Way, bytes: u64, place: Place) -> io::Result<()> {
         let (up, down) = match way {
             Way::Up => (bytes, 0),
             Way::Down => (0, bytes),

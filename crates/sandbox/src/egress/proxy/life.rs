@@ -2,7 +2,6 @@
 //! it is killed. It has the network of the host, and no file, no right, no environment and no secret.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use execgate_forkpoint::jail::{Kernel, Real};
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::report::Book;
 use super::super::rules::Egress;
 use super::desk::Desk;
+use crate::config::EgressMeans;
 
 /// What a proxy is given: the socket to the run's init, the rules, the means, the ledger.
 pub(crate) const PROXY_DESCRIPTORS: usize = 4;
@@ -38,9 +38,8 @@ const NICE: i32 = 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Means {
-    pub(crate) name_servers: Vec<IpAddr>,
-    /// Where rules may open private addresses.
-    pub(crate) private_cidrs: Vec<String>,
+    /// With the name servers that are to be asked.
+    pub(crate) host: EgressMeans,
     /// How many seconds of a processor's time it may use.
     pub(crate) cpu_seconds: u64,
 }
@@ -52,15 +51,15 @@ pub(crate) fn live(descriptors: Vec<OwnedFd>, filter: &[SockFilter]) -> io::Resu
     let [init, rules, means, ledger] = given;
     let egress: Egress = serde_json::from_slice(&text_of(rules)?)?;
     // Rules are the client's, means the helper's, which has had them before the first run.
-    let Means { name_servers, private_cidrs, cpu_seconds } = serde_json::from_slice(&text_of(means)?)?;
-    let egress = egress.with_private(&private_cidrs).map_err(io::Error::other)?;
+    let Means { host, cpu_seconds } = serde_json::from_slice(&text_of(means)?)?;
+    let egress = egress.within(&host).map_err(io::Error::other)?;
     let book = Book::new(ledger)?;
     let Some(listener) = take_listener(&init)? else { return Ok(()) };
     seal(&Real, &egress, cpu_seconds, filter)?;
     // The guest begins after this.
     send(&init, &FromProxy::Ready.pack(), &[])?;
     drop(init);
-    Desk::new(listener, egress, name_servers, book).serve()
+    Desk::new(listener, egress, host.name_servers, book).serve()
 }
 
 /// The guest's listener; `None` where the init is gone.

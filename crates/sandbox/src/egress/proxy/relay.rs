@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::event::PollFlags;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
+use super::super::report::Place;
 use super::desk::{Shared, Way};
 
 /// How much of one direction is held.
@@ -55,7 +56,7 @@ impl Lane {
     fn pump(
         &mut self,
         (from, to): (&OwnedFd, &OwnedFd),
-        (way, place): (Way, Option<usize>),
+        (way, place): (Way, Place),
         shared: &mut Shared,
     ) -> io::Result<Stand> {
         let mut turn = STEP_BYTES;
@@ -112,7 +113,7 @@ pub(super) struct Relay {
     server: OwnedFd,
     address: IpAddr,
     /// Where its bytes are counted.
-    place: Option<usize>,
+    place: Place,
     up: Lane,
     down: Lane,
 }
@@ -122,7 +123,7 @@ impl Relay {
     pub(super) fn new(
         server: OwnedFd,
         address: IpAddr,
-        place: Option<usize>,
+        place: Place,
         first: Vec<u8>,
         left: Option<u64>,
     ) -> Self {
