@@ -3,8 +3,9 @@
 
 use std::ffi::{CStr, CString};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd, OwnedFd};
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
@@ -76,7 +77,8 @@ pub fn become_init(plan: &Plan<'_>, descriptors: Vec<OwnedFd>) {
     let outcome =
         reset.and_then(|()| layers::build(&Real, plan, descriptors)).and_then(|()| launch(&Real, plan));
     match outcome {
-        Ok(None) => {}
+        // Closed with everything else, and its number is not ours any more.
+        Ok(None) => drop(early.map(IntoRawFd::into_raw_fd)),
         Ok(Some(interpreter)) => {
             // The guest's pipes are the guest's alone: their closing must mean that it has closed them.
             match plan.program.start {
@@ -119,7 +121,7 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Option<Pid>, StepErr
         Start::Waiting { argv, environment } => Some((argv.clone(), environment.clone())),
         Start::Resident => None,
     };
-    let (status, failure) = pipe_with(PipeFlags::CLOEXEC).at(Step::StatusPipe)?;
+    let (status, failure) = status_pipe(plan).at(Step::StatusPipe)?;
     match kernel.fork().at(Step::Fork)? {
         Cloned::Child => {
             let failed = match &executed {
@@ -151,6 +153,19 @@ fn launch<K: Kernel>(kernel: &K, plan: &Plan<'_>) -> Result<Option<Pid>, StepErr
                 }
             }
         }
+    }
+}
+
+/// By which the init hears from its child. In a resident, whose libraries may close and put what they know by its number
+/// as they are forked, it is above all of those.
+fn status_pipe(plan: &Plan<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (status, failure) = pipe_with(PipeFlags::CLOEXEC)?;
+    match plan.program.start {
+        Start::Exec { .. } | Start::Waiting { .. } => Ok((status, failure)),
+        Start::Resident => Ok((
+            fcntl_dupfd_cloexec(status, place::ABOVE_LIBRARIES)?,
+            fcntl_dupfd_cloexec(failure, place::ABOVE_LIBRARIES)?,
+        )),
     }
 }
 

@@ -42,6 +42,9 @@ pub mod place {
     pub const REPORT_INDEX: usize = 7;
     /// How many descriptors of the message come from the client.
     pub const SCRATCH_INDEX: usize = 6;
+    /// No library that is in an interpreter when it becomes a stem has one with this number or above; a pool's limit of
+    /// descriptors leaves room above it.
+    pub const ABOVE_LIBRARIES: RawFd = 48;
     /// How many descriptors are arranged; cgroups follow them in the message.
     pub const COUNT: usize = 8;
 }

@@ -27,7 +27,7 @@ use crate::jail::place;
 use crate::sys;
 
 /// Below which number to look for what is libuv's, which Node opens early. A fork may always have more than that open.
-const LOOKED_AT: RawFd = 48;
+const LOOKED_AT: RawFd = place::ABOVE_LIBRARIES;
 
 /// What a fork of this Node needs to know.
 struct Known {

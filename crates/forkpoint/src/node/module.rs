@@ -49,8 +49,11 @@ extern "C" fn take_from_node(env: Handle, _info: Handle) -> Handle {
     // SAFETY: `napi_status napi_set_element(napi_env, napi_value, uint32_t, napi_value)`.
     let put: extern "C" fn(Handle, Handle, u32, Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_set_element")) };
+    // SAFETY: `napi_status napi_add_env_cleanup_hook(napi_env, void (*)(void *), void *)`.
+    let at_end: extern "C" fn(Handle, extern "C" fn(*mut c_void), *mut c_void) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_add_env_cleanup_hook")) };
     let mut array = ptr::null_mut();
-    let mut failed = new(env, &raw mut array);
+    let mut failed = at_end(env, leave, ptr::null_mut()) | new(env, &raw mut array);
     for (at, argument) in (0..).zip(&arguments) {
         let mut value = ptr::null_mut();
         failed |= text(env, argument.as_ptr().cast(), argument.len(), &raw mut value);
@@ -74,6 +77,12 @@ extern "C" fn exit_from_node(env: Handle, info: Handle) -> Handle {
         let _is_none = number(env, given, &raw mut code);
     }
     sys::exit_now(code)
+}
+
+/// Ends this process where Node does by itself: nothing of the runner hears that where the code has taken its listeners
+/// away, and Node would wait for threads that a fork has not.
+extern "C" fn leave(_nothing: *mut c_void) {
+    sys::exit_now(0)
 }
 
 /// What Node calls when it loads the module.

@@ -14,7 +14,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::bounds::{bounded, bounded_time};
 use super::broker::Broker;
-use super::collecting::Collecting;
 use super::ids::IdMap;
 use super::live::{Asked, Live, Phase};
 use super::pool::Pool;
@@ -199,7 +198,7 @@ impl House {
             Phase::Idle => None,
         };
         let pools = self.pools.iter().filter_map(|pool| pool.next_clock(looked_at));
-        self.runs.values().filter_map(next).chain(pools).min()
+        self.runs.values().filter_map(next).chain(pools).chain(self.stems.next_clock()).min()
     }
 
     fn handle(&mut self, source: Source, control: &OwnedFd) -> Next {
@@ -365,8 +364,10 @@ fn watched(id: u64, run: &Live) -> Vec<(Source, &OwnedFd)> {
         watched.extend(checkpoints.map(|(number, socket)| (Source::Checkpoint(id, number), socket)));
         watched.extend(session.copy().map(|socket| (Source::Copy(id), socket)));
     }
-    let collector = run.collecting.as_ref().and_then(Collecting::collector);
-    watched.extend(collector.map(|collector| (Source::Waiting, collector)));
+    if let Some(collecting) = &run.collecting {
+        let ends = collecting.collector().into_iter().chain(run.proxy.process());
+        watched.extend(ends.map(|process| (Source::Waiting, process)));
+    }
     watched
 }
 

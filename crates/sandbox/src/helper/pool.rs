@@ -40,6 +40,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// And how often.
 const DOUBLINGS_MAX: u32 = 8;
 
+/// So many failures in a row are no chance.
+const FAILURES_MAX: u32 = 5;
+
 /// What is settled when a jail is made, and not when its run is handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -164,9 +167,13 @@ impl Pool {
         self.is_used(now) && now >= self.retry_at
     }
 
-    /// An interpreter could not be made, or died. Runs start their own until there is another.
+    /// An interpreter could not be made, or died. Runs start their own until there is another. Where none has waited for
+    /// long and they can also be started one by one, they are from now on.
     pub(super) fn failed(&mut self) {
         self.failures += 1;
+        if self.failures >= FAILURES_MAX {
+            self.cannot_fork();
+        }
         self.retry_at = Instant::now() + RETRY_AFTER * 2_u32.pow(self.failures.min(DOUBLINGS_MAX));
     }
 
@@ -174,10 +181,6 @@ impl Pool {
     pub(super) fn one_waits(&mut self, after: Duration) {
         self.failures = 0;
         self.takes = (self.takes * 3 + after) / 4;
-    }
-
-    pub(super) fn is_well(&mut self) {
-        self.failures = 0;
     }
 
     /// A run came and none waited for it.
@@ -340,7 +343,27 @@ impl House {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{MemfdFlags, memfd_create};
+
     use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_not_forked_any_more() {
+        let memory = || memfd_create("none", MemfdFlags::CLOEXEC).unwrap();
+        let fork = |otherwise| {
+            let (argv, environment) = (Vec::new(), Vec::new());
+            Source::Fork { argv, environment, seed: memory(), reaper: memory(), otherwise }
+        };
+        for (otherwise, is_forked) in [(None, true), (Some(7), false)] {
+            let mut pool = Pool::new(0, 0, fork(otherwise), 1);
+            (1..FAILURES_MAX).for_each(|_| pool.failed());
+            pool.one_waits(FIRST_GUESS);
+            (1..FAILURES_MAX).for_each(|_| pool.failed());
+            assert!(pool.interpreter().is_some());
+            pool.failed();
+            assert_eq!(pool.interpreter().is_some(), is_forked);
+        }
+    }
 
     #[test]
     fn a_clock_that_comes_while_the_others_are_read_is_not_lost() {

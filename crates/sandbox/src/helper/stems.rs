@@ -83,6 +83,12 @@ impl Stems {
         self.all.values().find(is_starting).map(|stem| stem.born)
     }
 
+    /// When one that is being started is late.
+    pub(super) fn next_clock(&self) -> Option<Instant> {
+        let starting = self.all.values().filter(|stem| stem.state == State::Starting);
+        starting.map(|stem| stem.born + WARM_WITHIN).min()
+    }
+
     pub(super) fn has_forked(&mut self, id: StemId) {
         if let Some(stem) = self.all.get_mut(&id) {
             stem.forks += 1;
@@ -99,9 +105,7 @@ impl House {
     pub(super) fn renew_stems(&mut self) {
         let now = Instant::now();
         for pool in 0..self.pools.len() {
-            if self.pools[pool].interpreter().is_none() {
-                continue;
-            }
+            let forks = self.pools[pool].interpreter().is_some();
             if let Some(since) = self.stems.starting(pool) {
                 if now >= since + WARM_WITHIN {
                     let late =
@@ -113,7 +117,7 @@ impl House {
                 continue;
             }
             let ready = self.stems.ready(Some(pool));
-            if !self.pools[pool].is_used(now)
+            if !(forks && self.pools[pool].is_used(now))
                 && let Some(stem) = ready.and_then(|id| self.stems.all.get_mut(&id))
             {
                 stem.state = State::Retired;
@@ -122,7 +126,7 @@ impl House {
                 Some(stem) => stem.forks >= FORKS_MAX || now >= stem.born + AGE_MAX,
                 None => true,
             };
-            if is_old && self.pools[pool].may_start(now) {
+            if is_old && forks && self.pools[pool].may_start(now) {
                 self.start_interpreter(pool);
             }
         }
@@ -153,9 +157,6 @@ impl House {
         let before = self.stems.ready(pool);
         if let Some(stem) = self.stems.all.get_mut(&id) {
             stem.state = State::Ready;
-        }
-        if let Some(pool) = pool {
-            self.pools[pool].is_well();
         }
         if let Some(old) = before.and_then(|old| self.stems.all.get_mut(&old)) {
             old.state = State::Retired;

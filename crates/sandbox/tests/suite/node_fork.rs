@@ -239,6 +239,21 @@ fn input_and_much_output_pass_through() {
 }
 
 #[test]
+fn code_that_takes_every_listener_away_ends_all_the_same() {
+    let sandbox = nodes();
+    let code = "for (const name of process.eventNames()) process.removeAllListeners(name); console.log(5)";
+    for _ in 0..3 {
+        let run = sandbox.run(javascript(code)).unwrap();
+        assert_eq!(
+            (run.verdict, run.stdout.as_slice()),
+            (Verdict::Value, b"5\n".as_slice()),
+            "{}",
+            told(&run)
+        );
+    }
+}
+
+#[test]
 fn many_runs_in_a_row_leave_what_was_there() {
     /// Each may be a process of its own, which takes a twentieth of a second.
     const RUNS: usize = 100;
