@@ -18,8 +18,8 @@ use crate::{metadata, setup};
 const KERNELS_OWN: &str = "^all suite::(tiers|limits|lifetime|escape|isolation|refusals|leaks::(a_|sixteen))|\
                            ^warm suite::residents::";
 
-/// How long one test may take, in seconds: five times the slowest that was seen.
-const TEST_SECONDS: u64 = 300;
+/// How long one test may take, in seconds: four times the slowest that was seen.
+const TEST_SECONDS: u64 = 900;
 
 /// `cargo xtask soak vm`
 #[derive(clap::Args)]
