@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod keys;
 mod log;
+mod policy;
 mod ports;
 mod privileges;
 mod terminal;

@@ -17,8 +17,7 @@ use execgate_flow::witness::Witness;
 use execgate_flow::{Corridor, Rooms};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
 use execgate_payment::{Free, Rails};
-use execgate_policy::PolicySet;
-use execgate_receipt::{Gateway, SigningKey, digest_json};
+use execgate_receipt::{Gateway, SigningKey};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Sandbox, Tier, TierChoice,
@@ -26,10 +25,10 @@ use execgate_sandbox::{
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, builtin, code};
 use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo};
-use serde_json::json;
 
 use crate::commands::cli::{Common, DataDir};
 use crate::config::{Environment, Settings, TierSetting};
+use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::{keys, privileges, terminal};
 
@@ -203,6 +202,7 @@ pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
 pub(crate) struct Gate {
     pub(crate) house: Arc<House>,
     pub(crate) recover: Recover,
+    pub(crate) rules: Arc<RuleBook>,
 }
 
 /// Puts a gateway together.
@@ -223,8 +223,7 @@ pub(crate) fn gate(
             tools.push(Box::new(interpreter.with_network(settings.outward.network.clone())));
         }
     }
-    let rules = json!({"allowed_actions": settings.allowed_actions});
-    let rules = PolicySet::new(settings.allowed_actions.clone(), digest_json(&rules)?);
+    let rules = Arc::new(RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref())?);
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
     let rooms = Rooms {
@@ -234,7 +233,7 @@ pub(crate) fn gate(
             entropy: entropy.clone(),
         },
         pay: Pay { rails },
-        authorise: Authorise { rules: Arc::new(rules), iam: Arc::new(NoIam) },
+        authorise: Authorise { rules: rules.rules(), iam: Arc::new(NoIam) },
         approve: Approve { mode: ApprovalMode::Demo },
         execute: Execute { store: Arc::clone(&store), clock: clock.clone(), entropy: entropy.clone(), crash },
         witness: witness.clone(),
@@ -260,11 +259,18 @@ pub(crate) fn gate(
             sandbox,
         },
         sandbox_pulse,
+        policy_pulse: Some(policy_pulse(&rules)),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
         tenant: settings.tenant.clone(),
         clock,
         entropy,
     });
     let recover = Recover { store, witness, settle, render: Arc::new(OwnWords) };
-    Ok(Gate { house: Arc::new(house), recover })
+    Ok(Gate { house: Arc::new(house), recover, rules })
+}
+
+/// Whether the rules in force are those of the file.
+fn policy_pulse(rules: &Arc<RuleBook>) -> Pulse {
+    let rules = Arc::clone(rules);
+    Arc::new(move || rules.is_sound())
 }

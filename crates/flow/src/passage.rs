@@ -106,6 +106,14 @@ pub enum Refusal {
         /// One sentence.
         reason: String,
     },
+    /// A limit of the rules has no room in this window. Nothing was claimed.
+    #[error("a limit is reached; it has room again in {retry_after_s} s")]
+    LimitReached {
+        /// The rule's stable name.
+        rule: String,
+        /// Until the next window, in seconds.
+        retry_after_s: u64,
+    },
     /// The rules cannot be asked, so nothing may pass.
     #[error("the identity service cannot be reached, and live actions are refused without it")]
     IamUnreachable,
@@ -199,6 +207,7 @@ impl Refusal {
             | Self::RailUnavailable { .. }
             | Self::PaymentReused
             | Self::Denied { .. }
+            | Self::LimitReached { .. }
             | Self::IamUnreachable
             | Self::ApprovalMissing { .. }
             | Self::ApprovalReused
@@ -225,7 +234,7 @@ impl Refusal {
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused => Room::Pay,
-            Self::Denied { .. } | Self::IamUnreachable => Room::Authorise,
+            Self::Denied { .. } | Self::LimitReached { .. } | Self::IamUnreachable => Room::Authorise,
             Self::ApprovalMissing { .. } | Self::ApprovalReused => Room::Approve,
             Self::StillRunning { .. }
             | Self::Busy { .. }
@@ -250,7 +259,9 @@ impl Refusal {
             Self::WatchedUnpaid => "stream-needs-upfront",
             Self::RailUnavailable { .. } => "rail-unavailable",
             Self::PaymentReused => "payment-reused",
-            Self::Denied { rule, .. } | Self::ApprovalMissing { rule, .. } => rule,
+            Self::Denied { rule, .. }
+            | Self::LimitReached { rule, .. }
+            | Self::ApprovalMissing { rule, .. } => rule,
             Self::IamUnreachable => "iam-unreachable",
             Self::ApprovalReused => "approval-reused",
             Self::NonceReused { .. } => "nonce-reused",

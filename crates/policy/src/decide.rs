@@ -1,8 +1,18 @@
 //! The decision. Must never do IO, read a clock or keep anything between two calls.
 
-use execgate_model::{ActionName, Caller, Digest, Effect, RuleId};
+use std::collections::BTreeMap;
 
-use crate::PolicySet;
+use execgate_model::{ActionName, Caller, Digest, Effect, RuleId};
+use serde_json::Value;
+
+use crate::weigh::{Watch, weigh};
+use crate::{PolicySet, Window};
+
+/// What the operator has called a caller: `env` is `ci`, and the like.
+pub type Labels = BTreeMap<String, String>;
+
+/// The labels of a caller that has none.
+pub static NO_LABELS: Labels = Labels::new();
 
 /// What is to be decided.
 #[derive(Debug, Clone, Copy)]
@@ -13,21 +23,67 @@ pub struct Request<'a> {
     pub action: &'a ActionName,
     /// For real, or simulated.
     pub effect: Effect,
+    /// With which arguments.
+    pub arguments: &'a Value,
+    /// What the operator has called the caller.
+    pub labels: &'a Labels,
 }
 
-/// What the caller has used up of its limits, read before deciding and claimed for good in the claim.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Spent;
+/// What the caller has used up of its limits, by the keys of [`Reservation`]; what is not in it is unspent.
+///
+/// The count that holds is the claim's: what is handed in here only lets a request be refused early.
+#[derive(Debug, Clone, Default)]
+pub struct Spent(BTreeMap<String, u64>);
+
+impl Spent {
+    /// The same, and so much of one counter.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, used: u64) -> Self {
+        self.0.insert(key.into(), used);
+        self
+    }
+
+    pub(crate) fn of(&self, key: &str) -> u64 {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+}
+
+/// Whether a limit refuses, or is only told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Beyond it nothing is claimed.
+    Enforced,
+    /// It is counted, and whoever claims tells the operator where it would have refused.
+    Shadow,
+}
+
+/// What a run will use up of a limit, to be reserved in the transaction that claims it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The limit, as a JSON pointer into the file.
+    pub rule: String,
+    /// What names the counter: entry, counter, scope, window and whose it is.
+    pub key: String,
+    /// How much.
+    pub amount: u64,
+    /// How much there is in one window.
+    pub max: u64,
+    /// The window.
+    pub window: Window,
+    /// Whether it refuses.
+    pub kept: Kept,
+}
 
 /// Proof that the rules allow a request. Only [`decide`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allow {
-    rule: String,
-    policy: Digest,
+    pub(crate) rule: String,
+    pub(crate) policy: Digest,
+    pub(crate) limits: Vec<Reservation>,
 }
 
 impl Allow {
-    /// The rule that allowed it.
+    /// The rule that allowed it. `shadow:` and a rule: that one would have refused it, and does not yet.
     #[must_use]
     pub fn rule(&self) -> &str {
         &self.rule
@@ -37,6 +93,12 @@ impl Allow {
     #[must_use]
     pub fn policy(&self) -> Digest {
         self.policy
+    }
+
+    /// What is to be reserved with the claim.
+    #[must_use]
+    pub fn limits(&self) -> &[Reservation] {
+        &self.limits
     }
 }
 
@@ -49,11 +111,26 @@ pub struct Denial {
     pub reason: String,
 }
 
+/// One rule that wants an approval, and what it asks of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalTerms {
+    /// The rule.
+    pub rule: RuleId,
+    /// Who may approve; empty: every approver that the operator has named.
+    pub approvers: Vec<String>,
+    /// How many of them must.
+    pub min: u64,
+    /// For how long the request waits, in seconds.
+    pub ttl_s: u64,
+}
+
 /// The rule that wants a person's approval first, and the `Allow` that the request has but for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalDemand {
-    /// The stable name of the rule.
+    /// The stable name of the first rule that wants it.
     pub rule: RuleId,
+    /// What every rule asks that wants one: all of it must be there.
+    pub terms: Vec<ApprovalTerms>,
     /// What holds once the approval is there.
     pub allow: Allow,
 }
@@ -69,14 +146,47 @@ pub enum Decision {
     Deny(Denial),
 }
 
+impl Decision {
+    /// The decision in one word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allow",
+            Self::RequireApproval(_) => "require_approval",
+            Self::Deny(_) => "deny",
+        }
+    }
+
+    /// The rule that decided.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::Allow(allow) => &allow.rule,
+            Self::RequireApproval(demand) => demand.rule.as_str(),
+            Self::Deny(denial) => &denial.rule,
+        }
+    }
+}
+
 /// Decides one request under one set of rules.
 ///
-/// An action that is not on an existing allow-list is denied; without an allow-list the restriction is
-/// `open` (`reference: OpenExec health, restriction`), and the rule that allowed says so.
+/// An action must pass both the allow-list and the policy file, where there are both. Without either the
+/// restriction is `open` (`reference: OpenExec health, restriction`), and the rule that allowed says so.
 #[must_use]
-pub fn decide(request: &Request<'_>, rules: &PolicySet, _spent: &Spent) -> Decision {
-    let rule = match rules.allow_list() {
+pub fn decide(request: &Request<'_>, rules: &PolicySet, spent: &Spent) -> Decision {
+    judge(request, rules, spent, &mut ())
+}
+
+/// The decision, while somebody watches how it comes about.
+pub(crate) fn judge(
+    request: &Request<'_>,
+    rules: &PolicySet,
+    spent: &Spent,
+    watch: &mut impl Watch,
+) -> Decision {
+    let listed = match rules.allow_list() {
         Some(list) if !list.contains(request.action) => {
+            watch.saw("allow-list", || "refuses: the action is not in it".to_owned());
             return Decision::Deny(Denial {
                 rule: "allow-list".to_owned(),
                 reason: format!("Action '{}' is not in the execution allow-list", request.action),
@@ -85,22 +195,28 @@ pub fn decide(request: &Request<'_>, rules: &PolicySet, _spent: &Spent) -> Decis
         Some(_) => format!("allow-list/{}", request.action),
         None => "open".to_owned(),
     };
-    Decision::Allow(Allow { rule, policy: rules.digest() })
+    watch.saw(&listed, || "lets it pass".to_owned());
+    match rules.policy() {
+        Some(policy) => weigh(request, policy, rules.digest(), spent, watch),
+        None => Decision::Allow(Allow { rule: listed, policy: rules.digest(), limits: Vec::new() }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use execgate_model::{ActionName, Caller, Digest, Effect, Identity, TenantId};
+    use serde_json::json;
 
-    use super::{Decision, Request, Spent, decide};
+    use super::{Decision, NO_LABELS, Request, Spent, decide};
     use crate::PolicySet;
 
     fn verdict(allowed: Option<&[&str]>, action: &str) -> Decision {
         let list = allowed.map(|names| names.iter().map(|n| ActionName::new(*n).unwrap()).collect());
         let caller = Caller { tenant: TenantId::new("default").unwrap(), identity: Identity::Local };
-        let action = ActionName::new(action).unwrap();
-        let request = Request { caller: &caller, action: &action, effect: Effect::Live };
-        decide(&request, &PolicySet::new(list, Digest::from_bytes([1; 32])), &Spent)
+        let (action, arguments) = (ActionName::new(action).unwrap(), json!({}));
+        let (effect, labels) = (Effect::Live, &NO_LABELS);
+        let request = Request { caller: &caller, action: &action, effect, arguments: &arguments, labels };
+        decide(&request, &PolicySet::new(list, Digest::from_bytes([1; 32])), &Spent::default())
     }
 
     #[test]

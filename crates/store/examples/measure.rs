@@ -120,6 +120,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         price: Amount::from_micros(20_000),
         payment: paid.then_some(payment),
         approval: None,
+        limits: Vec::new(),
         salt: *digest(5, number).as_bytes(),
         intent: vec![1; 700],
         leaf: Leaf { kind: LeafKind::Intent, digest: digest(6, number) },

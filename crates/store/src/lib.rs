@@ -10,6 +10,6 @@ mod sqlite;
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};
 pub use record::{
-    Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, NewPayment, Page, Record,
-    Repaid, Resolution, SettlementWord, Undone,
+    Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,
+    NewPayment, Page, Record, Repaid, Resolution, SettlementWord, Undone,
 };

@@ -42,7 +42,8 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// method is one transaction; concurrent ones may share one flush. A write whose future is dropped after its
 /// first poll is not taken back.
 pub trait Store: Send + Sync {
-    /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer.
+    /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer, and so is a
+    /// limit that has no room. Limits are exact, however many claim at once.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
 
     /// Takes a claim back where no handler has started.
@@ -95,6 +96,9 @@ pub trait Store: Send + Sync {
     /// Forgets the answers of runs that ended before then; nonces, claims and receipts stay. Returns how many.
     /// Many small transactions, so that claims do not wait for it; a second call goes on where a fault stopped it.
     fn forget_answers(&self, before: UnixMs) -> Reply<'_, u64>;
+
+    /// Forgets what was used up of limits in windows that were over before then. Returns how many counters.
+    fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64>;
 
     /// This process's own row.
     fn instance(&self) -> InstanceId;

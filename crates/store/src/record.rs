@@ -62,6 +62,34 @@ pub struct ApprovalClaim {
     pub key: Digest,
 }
 
+/// What a claim uses up of a limit, within a fixed window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitClaim {
+    /// The rule, to be named where it refuses.
+    pub rule: String,
+    /// What names the counter.
+    pub key: Digest,
+    /// When the window starts.
+    pub starts: UnixMs,
+    /// When it ends; a counter may be forgotten from then on.
+    pub ends: UnixMs,
+    /// How much of it this claim uses up.
+    pub amount: u64,
+    /// How much there is in one window; what a store can hold is `i64::MAX`.
+    pub max: u64,
+    /// False: counted, and the operator is told where it would have refused.
+    pub enforced: bool,
+}
+
+/// A limit has no room for a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitReached {
+    /// The rule.
+    pub rule: String,
+    /// When there is room again.
+    pub ends: UnixMs,
+}
+
 /// Everything that one claim transaction inserts, or nothing of it (CONTRACTS 1).
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -89,6 +117,8 @@ pub struct Claim {
     pub payment: Option<NewPayment>,
     /// The approval, where one is used up.
     pub approval: Option<ApprovalClaim>,
+    /// What is used up of limits; no key twice.
+    pub limits: Vec<LimitClaim>,
     /// The salt of this run's digests.
     pub salt: [u8; 32],
     /// What recovery needs to write the receipt of a run whose process died: opaque to the store.
@@ -112,6 +142,8 @@ pub enum Claimed {
     ApprovalSpent(RunId),
     /// The operator has paused the gateway.
     Paused,
+    /// A limit has no room for it.
+    LimitReached(LimitReached),
 }
 
 /// The body that was answered, to be answered again byte for byte.
@@ -160,7 +192,7 @@ pub enum Finished {
 /// The answer to an undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undone {
-    /// The claim is gone; nonce, payment and approval are free again.
+    /// The claim is gone; nonce, payment and approval are free again, and limits have back what it used up.
     Undone,
     /// The run is no longer this instance's to undo.
     TooLate,

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use execgate_flow::approve::{ApprovalMode, Approve};
-use execgate_flow::authorise::Authorise;
+use execgate_flow::authorise::{Authorise, Rules};
 use execgate_flow::execute::Execute;
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
@@ -24,6 +24,7 @@ use execgate_receipt::{Gateway, SigningKey};
 use execgate_store::{OpenOptions, Page, Record, Store, open};
 use execgate_tool::{Registry, builtin};
 use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, OwnWords, ServiceInfo, router};
+use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::languages::ScriptedLanguages;
@@ -85,6 +86,7 @@ pub struct Gate {
     store: Arc<MortalStore>,
     corridor: Arc<Corridor>,
     recover: Recover,
+    rules: Arc<Rules>,
     router: Router,
     lock: Arc<Path>,
 }
@@ -103,6 +105,7 @@ impl Gate {
         };
         let store = Arc::new(MortalStore::new(Arc::clone(&life), open(&options).expect("the record opens")));
         let rooms = rooms(shared, settings, &life, &store);
+        let rules = Arc::clone(&rooms.authorise.rules);
         let recover = Recover {
             store: store.clone(),
             witness: rooms.witness.clone(),
@@ -124,6 +127,7 @@ impl Gate {
                 sandbox: "off".to_owned(),
             },
             sandbox_pulse: None,
+            policy_pulse: None,
             catalogue: Some(Arc::new(ScriptedLanguages)),
             tenant: crate::ask::tenant(),
             clock: shared.clock.clone(),
@@ -135,6 +139,7 @@ impl Gate {
             store,
             corridor: Arc::new(Corridor::new(rooms)),
             recover,
+            rules,
             router: router(Arc::new(house)),
             lock: folder.join("instances").join(format!("{instance}.lock")).into(),
         }
@@ -181,6 +186,12 @@ impl Gate {
     #[must_use]
     pub fn corridor(&self) -> Arc<Corridor> {
         Arc::clone(&self.corridor)
+    }
+
+    /// Puts a policy file in force, as a reload would.
+    pub fn obey(&self, file: Value) {
+        let settings = Settings { policy: Some(file), ..Settings::default() };
+        self.rules.replace(settings.rules());
     }
 
     /// The router. It has a corridor of its own over the same record, as a second process would.
@@ -307,7 +318,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             entropy: shared.entropy.clone(),
         },
         pay: Pay { rails: rails.clone() },
-        authorise: Authorise { rules: Arc::new(settings.rules()), iam: shared.iam.clone() },
+        authorise: Authorise { rules: Arc::new(Rules::new(settings.rules())), iam: shared.iam.clone() },
         approve: Approve { mode: ApprovalMode::Demo },
         execute: Execute {
             store: store.clone(),

@@ -147,6 +147,10 @@ impl Store for MortalStore {
         pass_on!(self, forget_answers(before))
     }
 
+    fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64> {
+        pass_on!(self, forget_limits(before))
+    }
+
     fn instance(&self) -> InstanceId {
         self.instance
     }

@@ -9,9 +9,9 @@ use execgate_flow::authorise::{Iam, IamAnswer};
 use execgate_flow::propose::Prices;
 use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture};
-use execgate_policy::{PolicySet, Request};
+use execgate_policy::{Policy, PolicySet, Request};
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gate::KEY_SEED;
@@ -25,6 +25,7 @@ const MEMORY_DISK: &str = "/dev/shm";
 pub struct Settings {
     pub(crate) prices: Vec<(String, String)>,
     pub(crate) allow_list: Option<Vec<String>>,
+    pub(crate) policy: Option<Value>,
     pub(crate) hosts: Vec<String>,
     pub(crate) local_free: bool,
     pub(crate) takes_turns: bool,
@@ -41,8 +42,13 @@ impl Settings {
     pub(crate) fn rules(&self) -> PolicySet {
         let name = |action: &String| action.parse::<ActionName>().expect("a name of an action");
         let list = self.allow_list.as_ref().map(|list| list.iter().map(name).collect::<BTreeSet<_>>());
-        let digest = digest_json(&json!({"allowed_actions": list})).expect("rules have a digest");
-        PolicySet::new(list, digest)
+        let digest = digest_json(&json!({"allowed_actions": list, "policy": self.policy}));
+        let rules = PolicySet::new(list, digest.expect("rules have a digest"));
+        let read = |file: &Value| Policy::read(file.to_string().as_bytes()).expect("the policy is one");
+        match &self.policy {
+            Some(file) => rules.with_policy(read(file)),
+            None => rules,
+        }
     }
 }
 
@@ -100,6 +106,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn allow<const N: usize>(mut self, actions: [&str; N]) -> Self {
         self.settings.allow_list = Some(actions.map(str::to_owned).to_vec());
+        self
+    }
+
+    /// Under this policy file.
+    #[must_use]
+    pub fn policy(mut self, file: Value) -> Self {
+        self.settings.policy = Some(file);
         self
     }
 

@@ -1,6 +1,6 @@
 //! The one integration-test binary: the corridor as its callers, its operator and its auditor see it.
 //!
-//! One file a room; `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
+//! One file a room (`policy` is authorise, with what a file says); `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
 //! HTTP says, `shapes` and `any_call` what it says to bad input on every surface, `code` and `streaming` what the
 //! surfaces say that sell code, `outcomes` the table of CONTRACTS 3. A test reads its answers from outside: the bank's
 //! books, the starts of handlers, the record, the receipt.
@@ -17,6 +17,7 @@ mod suite {
     mod once;
     mod outcomes;
     mod pay;
+    mod policy;
     mod propose;
     mod settle;
     mod shapes;

@@ -49,6 +49,8 @@ pub struct HouseParts {
     pub info: ServiceInfo,
     /// Whether the sandbox still answers; none where code is off.
     pub sandbox_pulse: Option<Pulse>,
+    /// Whether the rules are those of the operator's file as it is; none where there is no file.
+    pub policy_pulse: Option<Pulse>,
     /// The languages that are served; none where code is off.
     pub catalogue: Option<Arc<dyn Languages>>,
     /// The tenant of callers without a grant.

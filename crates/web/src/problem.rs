@@ -17,7 +17,7 @@ use serde::Serialize;
 const TYPE_BASE: &str = "https://execgate.dev/problems#";
 
 /// How long a caller should wait when we are full, in seconds.
-const RETRY_AFTER_S: u16 = 1;
+const RETRY_AFTER_S: u64 = 1;
 
 /// The shape in which a surface tells its problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,9 @@ pub(crate) struct Problem {
     /// The same as `detail`, on surfaces whose clients look for it under this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// After how many seconds the same request may succeed, where it may.
     #[serde(skip)]
-    retry: bool,
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
@@ -71,7 +72,7 @@ impl Problem {
             exec_id: None,
             receipt: None,
             error: None,
-            retry: false,
+            retry_after_s: None,
         }
     }
 
@@ -133,7 +134,7 @@ impl Problem {
     pub(crate) fn many_large_bodies() -> Self {
         let detail = "too many large bodies come at once; try again shortly";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "many-large-bodies", detail);
-        Self { retry: true, ..problem.in_room(Room::Propose) }
+        Self { retry_after_s: Some(RETRY_AFTER_S), ..problem.in_room(Room::Propose) }
     }
 
     /// The body came too slowly, or broke off.
@@ -204,10 +205,10 @@ impl Problem {
 
     /// The problem as a response in the shape of a surface.
     pub(crate) fn told(self, shape: Shape) -> Response {
-        let retry = self.retry;
+        let retry_after_s = self.retry_after_s;
         let mut response = crate::http::write(self.shaped(shape));
-        if retry {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -264,10 +265,18 @@ impl From<Refusal> for Problem {
             pointer,
             exec_id: refusal.run(),
             receipt,
-            retry: status == StatusCode::SERVICE_UNAVAILABLE,
+            retry_after_s: retry_after_s(&refusal, status),
             ..Self::new(status, code, outside_text(&refusal))
         }
     }
+}
+
+/// A window has an end; that there is room again is a guess.
+fn retry_after_s(refusal: &Refusal, status: StatusCode) -> Option<u64> {
+    if let Refusal::LimitReached { retry_after_s, .. } = refusal {
+        return Some(*retry_after_s);
+    }
+    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S)
 }
 
 /// What the caller reads. OpenExec's clients look for its own words.
@@ -298,6 +307,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::RailUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rail-unavailable"),
         Refusal::PaymentReused => (StatusCode::CONFLICT, "payment-reused"),
         Refusal::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
+        Refusal::LimitReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "limit-reached"),
         Refusal::IamUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "iam-unreachable"),
         Refusal::ApprovalMissing { .. } => (StatusCode::FORBIDDEN, "approval-missing"),
         Refusal::ApprovalReused => (StatusCode::FORBIDDEN, "approval-reused"),
@@ -377,6 +387,20 @@ mod tests {
             Problem::from(Refusal::NotStarted(NotStarted::Full)).told(Shape::CodeRun).headers()["retry-after"],
             "1"
         );
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_says_which_and_when_there_is_room() {
+        let refused = || Refusal::LimitReached { rule: "/tools/echo/limits/0".to_owned(), retry_after_s: 42 };
+        for shape in [Shape::Problem, Shape::CodeRun] {
+            let (status, kind, body) = told(refused(), shape);
+            assert_eq!((status, kind.as_str()), (429, "application/problem+json"));
+            assert_eq!(
+                (&body["rule"], &body["code"]),
+                (&json!("/tools/echo/limits/0"), &json!("limit-reached"))
+            );
+            assert_eq!(Problem::from(refused()).told(shape).headers()["retry-after"], "42");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{demo, doctor, image, openapi, pause, run, runs, serve, verify};
+use super::{demo, doctor, image, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -39,6 +39,9 @@ enum Command {
     /// Build or show the image that code runs in
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Write, check and explain the rules
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Print the OpenAPI description
     Openapi,
     /// Stop claiming new runs on every gateway of a record, until `resume`
@@ -111,6 +114,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(verify) => verify.execute(),
         Command::Runs(runs) => runs.execute(),
         Command::Image(image) => image.execute(),
+        Command::Policy(policy) => policy.execute(),
         Command::Openapi => openapi::execute(),
         Command::Pause(switch) => switch.execute(true),
         Command::Resume(switch) => switch.execute(false),

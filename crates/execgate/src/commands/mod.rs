@@ -7,6 +7,7 @@ pub(crate) mod helper;
 mod image;
 mod openapi;
 mod pause;
+mod policy;
 mod run;
 mod runs;
 pub(crate) mod serve;

@@ -23,12 +23,19 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::config::{DEFAULT, Environment, Settings, Switch};
+use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::privileges::Account;
 use crate::{keys, log, terminal, wire};
 
 /// How often runs of dead processes and answers past their retention are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long counters of limits are kept after their window, in milliseconds: clocks of processes differ by less.
+const KEEP_COUNTERS_MS: u64 = 60_000;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -116,6 +123,9 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     );
     terminal::line(format_args!("  actions   {actions}"));
+    if let Some(path) = &settings.policy {
+        terminal::line(format_args!("  policy    {}", path.display()));
+    }
     if ready.profiles.is_some() {
         terminal::line(format_args!("  network   {}", settings.outward.network.name()));
         if let Network::Egress(egress) = &settings.outward.network
@@ -194,6 +204,7 @@ impl Gateway {
             Arc::clone(&self.store),
             u64::from(self.keep_answers_days) * DAY_MS,
         ));
+        let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
         let limits = ServerLimits { connections, ..ServerLimits::default() };
         let stop = async {
             stop.await;
@@ -203,6 +214,7 @@ impl Gateway {
         // Those whose callers have hung up still walk.
         self.gate.house.drained().await;
         sweeper.abort();
+        watcher.abort();
         served.map_err(Into::into)
     }
 
@@ -232,9 +244,29 @@ async fn sweep_forever(recover: Recover, store: Arc<dyn Store>, keep_ms: u64) {
     loop {
         every.tick().await;
         sweep(&recover).await;
-        let before = UnixMs(clock.now().0.saturating_sub(keep_ms));
+        let now = clock.now().0;
+        if let Err(error) = store.forget_limits(UnixMs(now.saturating_sub(KEEP_COUNTERS_MS))).await {
+            tracing::error!(%error, "limits of windows that are over could not be forgotten");
+        }
+        let before = UnixMs(now.saturating_sub(keep_ms));
         if let Err(error) = store.forget_answers(before).await {
             tracing::error!(%error, "answers past their retention could not be forgotten");
+        }
+    }
+}
+
+/// Looks at the policy file again and again, on a thread that may wait for a disk.
+async fn watch_policy(rules: Arc<RuleBook>) {
+    if !rules.has_file() {
+        return;
+    }
+    let mut every = interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let rules = Arc::clone(&rules);
+        if let Err(error) = tokio::task::spawn_blocking(move || rules.look()).await {
+            tracing::error!(%error, "the policy could not be looked at");
         }
     }
 }

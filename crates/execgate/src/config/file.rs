@@ -84,6 +84,7 @@ pub(crate) struct IdentitySection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PolicySection {
+    pub(crate) file: Option<String>,
     pub(crate) allowed_actions: Option<Vec<String>>,
 }
 

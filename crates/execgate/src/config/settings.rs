@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use execgate_model::{ActionName, TenantId};
@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) keep_answers_days: u32,
     pub(crate) tenant: TenantId,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
+    pub(crate) policy: Option<PathBuf>,
     pub(crate) code: Switch,
     pub(crate) tier: TierSetting,
     pub(crate) slots: usize,
@@ -91,6 +92,7 @@ impl Settings {
             keep_answers_days: file.record.keep_answers_days.unwrap_or(30),
             tenant: TenantId::new(file.identity.tenant.as_deref().unwrap_or("default"))?,
             allowed_actions: allowed_actions(environment, &file)?,
+            policy: policy_file(&file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),
             tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
             slots: slots.min(SLOTS_MAX),
@@ -178,6 +180,12 @@ fn listen(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Resu
         }
         None => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))),
     }
+}
+
+/// The policy file, by its whole name: it is read again while the gateway serves.
+fn policy_file(file: &File) -> anyhow::Result<Option<PathBuf>> {
+    let path = file.policy.file.as_deref().filter(|path| !path.is_empty());
+    path.map(path::absolute).transpose().context("`policy.file` is no path")
 }
 
 fn allowed_actions(environment: &Environment, file: &File) -> anyhow::Result<Option<BTreeSet<ActionName>>> {

@@ -13,7 +13,7 @@ fn told(args: &[&str]) -> String {
 #[test]
 fn help_says_what_there_is() {
     let commands =
-        ["serve", "run", "demo", "doctor", "verify", "runs", "image", "openapi", "pause", "resume"];
+        ["serve", "run", "demo", "doctor", "verify", "runs", "image", "policy", "openapi", "pause", "resume"];
     let mut pages = told(&["--help"]);
     for command in commands {
         pages.push_str(&format!("\n# {command}\n"));

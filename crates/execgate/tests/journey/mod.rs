@@ -11,6 +11,7 @@ mod help;
 mod network;
 mod outcomes;
 mod packages;
+mod policy;
 mod profiles;
 mod receipts;
 mod server;

@@ -4,6 +4,8 @@
 
 mod iam;
 mod room;
+mod rules;
 
 pub use iam::{Iam, IamAnswer, IamWord, NoIam};
 pub use room::{Authorise, Authorised};
+pub use rules::Rules;

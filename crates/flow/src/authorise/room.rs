@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use execgate_model::{Effect, Proposal};
-use execgate_policy::{Allow, ApprovalDemand, Decision, PolicySet, Request, Spent, decide};
+use execgate_policy::{Allow, ApprovalDemand, Decision, NO_LABELS, Request, Spent, decide};
 
-use super::{Iam, IamAnswer, IamWord};
+use super::{Iam, IamAnswer, IamWord, Rules};
 use crate::Refusal;
 
 /// What the room needs.
 #[derive(Clone)]
 pub struct Authorise {
     /// The rules in force.
-    pub rules: Arc<PolicySet>,
+    pub rules: Arc<Rules>,
     /// The identity service.
     pub iam: Arc<dyn Iam>,
 }
@@ -57,7 +57,8 @@ impl Authorise {
     }
 
     fn decide(&self, proposal: &Proposal) -> Result<(Allow, Option<ApprovalDemand>), Refusal> {
-        match decide(&request(proposal), &self.rules, &Spent) {
+        // How much is left of a limit is for the claim to say, which alone counts exactly.
+        match decide(&request(proposal), &self.rules.now(), &Spent::default()) {
             Decision::Allow(allow) => Ok((allow, None)),
             Decision::RequireApproval(demand) => Ok((demand.allow.clone(), Some(demand))),
             Decision::Deny(denial) => Err(Refusal::Denied { rule: denial.rule, reason: denial.reason }),
@@ -66,5 +67,11 @@ impl Authorise {
 }
 
 fn request(proposal: &Proposal) -> Request<'_> {
-    Request { caller: &proposal.caller, action: &proposal.action, effect: proposal.effect }
+    Request {
+        caller: &proposal.caller,
+        action: &proposal.action,
+        effect: proposal.effect,
+        arguments: &proposal.payload,
+        labels: &NO_LABELS,
+    }
 }

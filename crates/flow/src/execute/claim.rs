@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Clock, CrashPoints, Digest, Entropy, RunId};
+use execgate_model::{Clock, CrashPoints, Digest, Entropy, RunId, UnixMs};
 use execgate_payment::Hold;
+use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{salted, sha256};
-use execgate_store::{self as store, ApprovalClaim, Leaf, LeafKind, NewPayment, Record, Store};
+use execgate_store::{self as store, ApprovalClaim, Leaf, LeafKind, LimitClaim, NewPayment, Record, Store};
 
 use crate::Refusal;
 use crate::approve::Approval;
 use crate::authorise::Authorised;
 use crate::propose::{NonceKey, Quote};
 use crate::witness::Facts;
+
+const SECOND_MS: u64 = 1_000;
 
 /// What the room needs.
 #[derive(Clone)]
@@ -63,11 +66,11 @@ pub enum Claimed {
 }
 
 impl Execute {
-    /// Claims a run: nonce, payment, approval and intent in one transaction.
+    /// Claims a run: nonce, payment, approval, limits and intent in one transaction.
     ///
     /// # Errors
-    /// A payment or approval that has bought another run, a paused gateway, or a record that failed. Nothing
-    /// is claimed then.
+    /// A payment or approval that has bought another run, a limit without room, a paused gateway, or a record
+    /// that failed. Nothing is claimed then.
     pub async fn claim(
         &self,
         quote: &Quote,
@@ -78,7 +81,7 @@ impl Execute {
         let at = self.clock.now();
         let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
         let claim = Claim { facts, salt: self.entropy.thirty_two() };
-        match self.store.claim(claim.row(quote, hold, approval)?).await? {
+        match self.store.claim(claim.row(quote, hold, &authorised.allow, approval)?).await? {
             store::Claimed::Fresh => {
                 self.crash.reached("claimed");
                 Ok(Claimed::Fresh(Box::new(claim)))
@@ -86,6 +89,10 @@ impl Execute {
             store::Claimed::Taken(record) => Ok(Claimed::Earlier(record)),
             store::Claimed::PaymentSpent(_) => Err(Refusal::PaymentReused),
             store::Claimed::ApprovalSpent(_) => Err(Refusal::ApprovalReused),
+            store::Claimed::LimitReached(reached) => {
+                let retry_after_s = reached.ends.0.saturating_sub(at.0).div_ceil(SECOND_MS).max(1);
+                Err(Refusal::LimitReached { rule: reached.rule, retry_after_s })
+            }
             store::Claimed::Paused => {
                 Err(Refusal::Busy { rule: "paused", reason: "the operator has paused this gateway" })
             }
@@ -94,7 +101,13 @@ impl Execute {
 }
 
 impl Claim {
-    fn row(&self, quote: &Quote, hold: &Hold, approval: &Approval) -> Result<store::Claim, Refusal> {
+    fn row(
+        &self,
+        quote: &Quote,
+        hold: &Hold,
+        allow: &Allow,
+        approval: &Approval,
+    ) -> Result<store::Claim, Refusal> {
         let proposal = quote.proposal();
         let intent = self.facts.to_bytes()?;
         let payment = hold.paid().claim.as_ref().map(|claim| NewPayment {
@@ -117,11 +130,25 @@ impl Claim {
             price: hold.amount(),
             payment,
             approval: approval.artifact().map(|key| ApprovalClaim { key }),
+            limits: allow.limits().iter().map(|limit| limit_claim(limit, self.facts.started)).collect(),
             salt: self.salt,
             leaf: Leaf { kind: LeafKind::Intent, digest: salted(&self.salt, &intent) },
             intent,
             at: self.facts.started,
         })
+    }
+}
+
+/// A reservation in the window that holds a time. The record keeps a digest of whose counter it is.
+fn limit_claim(limit: &Reservation, at: UnixMs) -> LimitClaim {
+    LimitClaim {
+        rule: limit.rule.clone(),
+        key: sha256(format!("execgate limit v1\n\n{}", limit.key).as_bytes()),
+        starts: UnixMs(limit.window.start(at.0)),
+        ends: UnixMs(limit.window.end(at.0)),
+        amount: limit.amount,
+        max: limit.max,
+        enforced: limit.kept == Kept::Enforced,
     }
 }
 

@@ -3,14 +3,14 @@
 //! The order of the checks is a promise: a replay finds its run even while claims are paused.
 
 use execgate_model::{InstanceId, RunId};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row, params};
 
-use super::rows;
+use super::{limits, rows};
 use crate::{Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
 
 const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, approval_key, payment, fingerprint, owner, \
-    action, effect, caller, stage, settlement, rail, price, salt, created, intent) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16)";
+    action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
 /// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
 pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -32,11 +32,14 @@ pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreEr
     {
         return Ok(Claimed::ApprovalSpent(run));
     }
-    insert(conn, claim)?;
-    Ok(Claimed::Fresh)
+    // Last, since it writes: whatever else stands in the way has been found.
+    match limits::reserve(conn, claim.run, &claim.limits)? {
+        Err(reached) => Ok(Claimed::LimitReached(reached)),
+        Ok(reserved) => insert(conn, claim, reserved).map(|()| Claimed::Fresh),
+    }
 }
 
-fn insert(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
+fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result<(), StoreError> {
     let payment =
         claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
     let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
@@ -44,7 +47,7 @@ fn insert(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
         conn,
         INSERT_RUN,
         "store a claim",
-        (
+        params![
             claim.run.as_bytes(),
             claim.instance.as_bytes(),
             claim.nonce_key.as_ref().map(|key| key.as_bytes()),
@@ -61,7 +64,8 @@ fn insert(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
             claim.salt,
             rows::stored(claim.at.0, "store a time")?,
             &claim.intent,
-        ),
+            reserved,
+        ],
     )?;
     rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))
 }
@@ -76,18 +80,22 @@ pub(super) fn insert_payment(conn: &Connection, run: RunId, payment: &NewPayment
     Ok(conn.last_insert_rowid())
 }
 
-/// Takes a claim back: the row with its nonce and approval, and the payment. Its intent leaf stays.
+/// Takes a claim back: the row with its nonce and approval, the payment, and what it used up of limits. Its intent leaf stays.
 pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Result<Undone, StoreError> {
     let doing = "undo a claim";
-    let sql = "DELETE FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 RETURNING payment";
+    let sql = "DELETE FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 \
+        RETURNING payment, reserved";
     let params = (run.as_bytes(), instance.as_bytes());
-    let Some(payment) =
-        rows::first(conn, sql, doing, params, |row| rows::value::<Option<i64>>(row, 0, "payment"))?
-    else {
+    let taken = |row: &Row<'_>| {
+        let payment: Option<i64> = rows::value(row, 0, "payment")?;
+        Ok((payment, rows::value::<Option<Vec<u8>>>(row, 1, "reserved")?))
+    };
+    let Some((payment, reserved)) = rows::first(conn, sql, doing, params, taken)? else {
         return Ok(Undone::TooLate);
     };
     if let Some(payment) = payment {
         rows::change(conn, "DELETE FROM payment WHERE id = ?1", doing, [payment])?;
     }
+    reserved.map_or(Ok(()), |reserved| limits::give_back(conn, &reserved))?;
     Ok(Undone::Undone)
 }

@@ -10,6 +10,7 @@ mod fault;
 mod finish;
 mod forget;
 mod instances;
+mod limits;
 mod list;
 mod migrate;
 mod open;

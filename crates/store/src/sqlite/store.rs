@@ -9,7 +9,7 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{claim, finish, forget, list, settle};
+use super::{claim, finish, forget, limits, list, settle};
 use crate::port::Reply;
 use crate::{
     Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord,
@@ -104,6 +104,20 @@ impl Store for SqliteStore {
                     self.writer.write(Entry::Start, move |conn| forget::forget_batch(conn, before)).await?;
                 forgotten += u64::from(batch);
                 if batch < forget::ANSWERS_PER_BATCH {
+                    return Ok(forgotten);
+                }
+            }
+        })
+    }
+
+    fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64> {
+        Box::pin(async move {
+            let mut forgotten = 0;
+            loop {
+                let batch =
+                    self.writer.write(Entry::Start, move |conn| limits::forget_batch(conn, before)).await?;
+                forgotten += u64::from(batch);
+                if batch < limits::COUNTERS_PER_BATCH {
                     return Ok(forgotten);
                 }
             }

@@ -14,6 +14,11 @@ macro_rules! every_promise {
             ending: an_outcome_reads_back_whole, a_late_outcome_is_only_a_leaf,
                 another_instance_s_outcome_is_only_a_leaf, no_run_ends_in_execute,
                 an_unknown_run_is_resolved_once, forgetting_answers_keeps_nonces_and_receipts;
+            limits: a_limit_is_exact_among_two_hundred_of_two_instances, a_limit_without_room_leaves_nothing,
+                a_replay_finds_its_run_though_the_limit_is_reached,
+                an_undo_gives_back_what_was_reserved_and_an_end_does_not,
+                a_new_window_starts_anew_and_never_goes_back, a_limit_in_shadow_counts_and_refuses_nobody,
+                counters_of_windows_that_are_over_are_forgotten;
             money: only_an_end_of_the_money_closes_a_run, settling_moves_no_other_stage_than_witness,
                 settling_a_run_that_is_not_there_is_a_fault, an_unpaid_run_takes_one_new_payment;
             reading: pages_show_every_run_once_and_the_newest_first, a_page_is_capped,

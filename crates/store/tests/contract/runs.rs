@@ -57,6 +57,7 @@ pub(crate) fn claim(instance: InstanceId, number: u16) -> Claim {
         price: Amount::from_micros(20_000),
         payment: None,
         approval: None,
+        limits: Vec::new(),
         salt: [7; 32],
         intent: format!("intent {number}").into_bytes(),
         leaf: Leaf { kind: LeafKind::Intent, digest: digest(4, number) },

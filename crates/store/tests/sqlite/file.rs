@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use execgate_model::UnixMs;
-use execgate_store::{OpenError, OpenOptions, StoreError};
+use execgate_store::{Claimed, OpenError, OpenOptions, StoreError, Undone};
 
 use super::folder::{Folder, instance, open};
 use crate::contract::{Backend, block_on, claim, digest, held, run_id};
@@ -29,7 +29,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 
@@ -51,11 +51,31 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(error.to_string(), "failed to bring the database schema up to date");
     assert_eq!(
         cause(&error),
-        "the database has schema version 99, and this release knows 1: use a newer release"
+        "the database has schema version 99, and this release knows 2: use a newer release"
     );
     let tables: i64 =
         folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
     assert_eq!(tables, 0);
+}
+
+#[test]
+fn a_record_of_the_first_release_is_taken_over_with_its_runs() {
+    let folder = Folder::new();
+    let raw = folder.raw();
+    raw.execute_batch(include_str!("../../src/sqlite/migrations/0001_runs.sql")).unwrap();
+    raw.pragma_update(None, "user_version", 1).unwrap();
+    let sql = "INSERT INTO run (run, instance, nonce_key, fingerprint, action, effect, caller, stage, settlement, \
+        rail, price, salt, created, intent) VALUES (?1, ?2, ?3, ?3, 'echo', 'live', 'local', 'execute', 'free', \
+        'free', 0, ?3, 1, x'00')";
+    raw.execute(sql, (run_id(1).as_bytes(), instance(9).as_bytes(), digest(1, 1).as_bytes())).unwrap();
+    drop(raw);
+    block_on(async {
+        let store = folder.open();
+        assert_eq!(store.run(run_id(1)).await.unwrap().unwrap().caller, "local");
+        assert!(matches!(store.claim(claim(store.instance(), 1)).await, Ok(Claimed::Taken(_))));
+        assert_eq!(store.undo(run_id(1), instance(9)).await.unwrap(), Undone::Undone);
+        assert_eq!(store.claim(claim(store.instance(), 1)).await.unwrap(), Claimed::Fresh);
+    });
 }
 
 #[test]

@@ -39,12 +39,15 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
     http::json(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: false while it drains or is paused, and once its sandbox or record is gone.
+/// `GET /ready`: false while it drains or is paused, while its policy file is wrong, and once its sandbox or record
+/// is gone.
 pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
     let reason = if house.parts.corridor.is_draining() {
         Some("draining")
     } else if house.parts.sandbox_pulse.as_ref().is_some_and(|alive| !alive()) {
         Some("sandbox")
+    } else if house.parts.policy_pulse.as_ref().is_some_and(|sound| !sound()) {
+        Some("policy")
     } else {
         match house.parts.store.paused().await {
             Ok(false) => None,

@@ -1,0 +1,76 @@
+//! `execgate policy check`: whether a file can be put in force, and what it says of each tool.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use execgate_policy::PolicyError;
+use serde_json::{Value, json};
+
+use super::command::judge;
+use crate::policy::Loaded;
+use crate::terminal;
+
+/// Exit codes: 0 the policy is good, 1 it is not, 2 it could not be read.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The policy file
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        match judge(&self.file)? {
+            Ok(loaded) => self.tell_good(&loaded),
+            Err(error) => tell_wrong(&error, self.json),
+        }
+    }
+
+    fn tell_good(&self, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+        let policy = &loaded.policy;
+        if self.json {
+            let tool = |(name, risk): (&str, Option<execgate_policy::Risk>)| {
+                json!({"tool": name, "risk": risk.map(|risk| risk.as_str()),
+                    "severity": risk.map(|risk| risk.severity()), "standing": policy.standing(name)})
+            };
+            let tools: Vec<_> = policy.tools().map(tool).collect();
+            terminal::json(&json!({"valid": true, "digest": loaded.digest, "shadow": policy.is_shadow(),
+                "tools": tools, "examples": policy.examples().len()}))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, risk) in policy.tools() {
+            let risk = risk.map_or_else(|| "-".to_owned(), |r| format!("{} ({})", r.as_str(), r.severity()));
+            terminal::line(format_args!("{name:<24} {risk:<24} {}", policy.standing(name)));
+        }
+        let others = loaded.json.get("default").and_then(Value::as_str).unwrap_or_default();
+        terminal::line(format_args!("{:<24} {:<24} {others}", "(every other tool)", "-"));
+        if policy.is_shadow() {
+            terminal::line("mode shadow: nothing that these rules refuse is refused");
+        }
+        let examples = policy.examples().len();
+        terminal::line(format_args!(
+            "the policy is good; {examples} examples hold; digest {}",
+            loaded.digest
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says why a file is no policy.
+pub(super) fn tell_wrong(error: &anyhow::Error, as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json {
+        let mut told = json!({"valid": false, "reason": format!("{error:#}")});
+        if let Some(place) = error.downcast_ref::<PolicyError>() {
+            told["line"] = json!(place.line);
+            told["column"] = json!(place.column);
+            told["pointer"] = json!(place.pointer);
+        }
+        terminal::json(&told)?;
+    } else {
+        terminal::line(format_args!("the policy is NOT good: {error:#}"));
+    }
+    Ok(ExitCode::from(1))
+}

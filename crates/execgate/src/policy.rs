@@ -1,0 +1,218 @@
+//! The operator's policy file: read at the start, looked at again while the gateway serves.
+//!
+//! A file that is wrong never takes effect in part. At the start it stops the gateway; later it leaves the rules as
+//! they are, is told at error level, and `/ready` says no until it is mended.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, bail};
+use execgate_flow::authorise::Rules;
+use execgate_model::{ActionName, Digest};
+use execgate_policy::{Policy, PolicySet};
+use execgate_receipt::{digest_json, parse_strict, sha256};
+use serde_json::{Value, json};
+
+/// Bytes of a policy file that are read; what is longer is refused by the parser.
+const READ_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
+
+/// A policy file as it was read.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) policy: Policy,
+    /// The same as JSON.
+    pub(crate) json: Value,
+    /// SHA-256 over its JCS: what names it.
+    pub(crate) digest: Digest,
+    /// SHA-256 over the bytes, to see whether the file has changed.
+    bytes: Digest,
+}
+
+/// Reads a policy file.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let bytes = read(path)?;
+    parse(&bytes).with_context(|| format!("the policy {} is wrong", path.display()))
+}
+
+/// The bytes of a policy file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let doing = || format!("failed to read the policy {}", path.display());
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(doing)?;
+    if !file.metadata().with_context(doing)?.is_file() {
+        bail!("the policy {} is no file", path.display());
+    }
+    file.take(READ_BYTES_MAX).read_to_end(&mut bytes).with_context(doing)?;
+    Ok(bytes)
+}
+
+/// Reads a policy from its bytes. Twice: strictly, so that the digest means one thing only, and with its places.
+pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Loaded> {
+    let json = parse_strict(bytes)?;
+    let policy = Policy::read(bytes)?;
+    let digest = digest_json(&json).context("the policy has no digest")?;
+    Ok(Loaded { policy, json, digest, bytes: sha256(bytes) })
+}
+
+/// The rules of a gateway, and the file that they come from.
+#[derive(Debug)]
+pub(crate) struct RuleBook {
+    rules: Arc<Rules>,
+    allowed: Option<BTreeSet<ActionName>>,
+    file: Option<WatchedFile>,
+}
+
+#[derive(Debug)]
+struct WatchedFile {
+    path: PathBuf,
+    /// The bytes that were looked at last, good or not.
+    seen: Mutex<Option<Digest>>,
+    sound: AtomicBool,
+}
+
+impl RuleBook {
+    /// The rules of an allow-list and a file, where they are set.
+    pub(crate) fn open(allowed: Option<BTreeSet<ActionName>>, path: Option<&Path>) -> anyhow::Result<Self> {
+        let loaded = path.map(load).transpose()?;
+        let seen = loaded.as_ref().map(|loaded| loaded.bytes);
+        let rules = Arc::new(Rules::new(rules(allowed.clone(), loaded)?));
+        let file = path.map(|path| WatchedFile {
+            path: path.to_owned(),
+            seen: Mutex::new(seen),
+            sound: AtomicBool::new(true),
+        });
+        Ok(Self { rules, allowed, file })
+    }
+
+    /// Where the rules in force hang.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
+    }
+
+    /// Whether there is a file to look at.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whether the rules in force are those of the file as it is.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.sound.load(Ordering::SeqCst))
+    }
+
+    /// Looks at the file, and puts it in force if it has changed and is right.
+    pub(crate) fn look(&self) {
+        let Some(file) = &self.file else { return };
+        let mut seen = file.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match read(&file.path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                if file.sound.swap(false, Ordering::SeqCst) {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the policy cannot be read; the old one stays in force"
+                    );
+                }
+                *seen = None;
+                return;
+            }
+        };
+        let now = sha256(&bytes);
+        if *seen == Some(now) {
+            return;
+        }
+        *seen = Some(now);
+        let read = parse(&bytes).and_then(|loaded| rules(self.allowed.clone(), Some(loaded)));
+        match read {
+            Ok(rules) => {
+                tracing::info!(digest = %rules.digest(), "a new policy is in force");
+                self.rules.replace(rules);
+                file.sound.store(true, Ordering::SeqCst);
+            }
+            Err(error) => {
+                file.sound.store(false, Ordering::SeqCst);
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the new policy is wrong; the old one stays in force"
+                );
+            }
+        }
+    }
+}
+
+/// Puts allow-list and file together. The digest is over the file alone where it alone rules, so that anybody who
+/// has the file can make it; with an allow-list it is over both.
+fn rules(allowed: Option<BTreeSet<ActionName>>, loaded: Option<Loaded>) -> anyhow::Result<PolicySet> {
+    Ok(match (allowed, loaded) {
+        (None, Some(loaded)) => PolicySet::new(None, loaded.digest).with_policy(loaded.policy),
+        (allowed, None) => {
+            let digest = digest_json(&json!({"allowed_actions": allowed}))?;
+            PolicySet::new(allowed, digest)
+        }
+        (Some(allowed), Some(loaded)) => {
+            let digest = digest_json(&json!({"allowed_actions": allowed, "policy": loaded.json}))?;
+            PolicySet::new(Some(allowed), digest).with_policy(loaded.policy)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use execgate_receipt::{digest_json, parse_strict};
+
+    use super::RuleBook;
+
+    const OPEN: &str = "{\"version\": \"1\", \"default\": \"allow\"}";
+    const CLOSED: &str = "{\"version\": \"1\", \"default\": \"deny\"}";
+
+    fn digest(text: &str) -> String {
+        digest_json(&parse_strict(text.as_bytes()).unwrap()).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_new_file_takes_effect_and_a_wrong_one_never_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.json");
+        fs::write(&path, OPEN).unwrap();
+        let book = RuleBook::open(None, Some(&path)).unwrap();
+        let state = || {
+            book.look();
+            (book.rules().now().digest().to_string(), book.is_sound())
+        };
+        assert_eq!(state(), (digest(OPEN), true));
+        fs::write(&path, CLOSED).unwrap();
+        assert_eq!(state(), (digest(CLOSED), true));
+        fs::write(&path, "{\"version\": \"1\", \"default\": \"allow\", \"oops\": 1}").unwrap();
+        assert_eq!(state(), (digest(CLOSED), false));
+        assert_eq!(state(), (digest(CLOSED), false));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(state(), (digest(CLOSED), false));
+        // The same file again is as good as it was.
+        fs::write(&path, CLOSED).unwrap();
+        assert_eq!(state(), (digest(CLOSED), true));
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.json");
+        for (text, wanted) in [
+            ("{\"version\": \"1\",\n \"defalt\": \"deny\"}", "the field `default` is missing"),
+            ("{\"version\": \"1\",\n \"default\": \"deny\", \"hides\": []}", "line 2 column 21 (/hides)"),
+            ("{\"version\": \"1\",\n \"version\": \"1\"}", "an object has the key `version` twice"),
+            ("{", "line 1 column 1"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = format!("{:#}", RuleBook::open(None, Some(&path)).unwrap_err());
+            assert!(error.contains("policy.json is wrong") && error.contains(wanted), "{error}");
+        }
+        let missing = RuleBook::open(None, Some(&folder.path().join("none.json"))).unwrap_err();
+        assert!(missing.to_string().starts_with("failed to read the policy"), "{missing}");
+        assert!(RuleBook::open(None, Some(folder.path())).is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! What the file says of a tool, of tools that begin alike, or of all of them.
+
+use super::PolicyError;
+use super::conditions::{SENTENCE_BYTES_MAX, conditions};
+use super::limits::{Limit, limits};
+use super::place::{Object, Place};
+use crate::condition::Condition;
+use crate::pattern::Pattern;
+
+/// Names that one entry gives as examples of what it means.
+const NAMES_MAX: usize = 64;
+
+/// Approvers of one rule, and the bytes of a name.
+const APPROVERS_MAX: usize = 64;
+const APPROVER_BYTES_MAX: usize = 128;
+
+/// How long an approval may be waited for, in seconds: 30 days, as long as answers are kept.
+const TTL_SECONDS_MAX: u64 = 30 * 86_400;
+
+/// How long it is waited for where the file does not say.
+const TTL_SECONDS: u64 = 300;
+
+/// Why fields are refused that are known and cannot be honoured.
+const NOT_HONOURED: &str = "cannot be honoured by this version: leave it out";
+
+/// What an entry says outright.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Allow,
+    Deny,
+    RequireApproval,
+}
+
+/// Whether what a rule refuses is refused, or only told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Enforce,
+    Shadow,
+}
+
+impl Mode {
+    pub(super) const WORDS: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
+}
+
+/// How much harm a tool can do, by what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Risk {
+    /// It only looks.
+    Read,
+    /// It changes what can be changed back.
+    Write,
+    /// It runs what the caller wrote.
+    Execute,
+    /// It destroys.
+    Destructive,
+    /// It moves money.
+    Financial,
+}
+
+impl Risk {
+    const WORDS: [(&str, Self); 5] = [
+        ("read", Self::Read),
+        ("write", Self::Write),
+        ("execute", Self::Execute),
+        ("destructive", Self::Destructive),
+        ("financial", Self::Financial),
+    ];
+
+    /// The word of the file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+            Self::Destructive => "destructive",
+            Self::Financial => "financial",
+        }
+    }
+
+    /// How bad the worst is: severity follows what can be undone.
+    #[must_use]
+    pub const fn severity(self) -> &'static str {
+        match self {
+            Self::Read => "low",
+            Self::Write => "medium",
+            Self::Execute => "high",
+            Self::Destructive | Self::Financial => "critical",
+        }
+    }
+}
+
+/// When a person has to say yes, and who.
+#[derive(Debug, Clone)]
+pub(crate) struct ApprovalRule {
+    pub(crate) rule: String,
+    /// All of these must hold; none of them is: always.
+    pub(crate) when: Vec<Condition>,
+    pub(crate) approvers: Vec<String>,
+    pub(crate) min: u64,
+    pub(crate) ttl_s: u64,
+}
+
+/// One entry, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The key under `tools`; `/all_tools` for the entry of that name, which no key can be.
+    pub(crate) name: String,
+    pub(crate) rule: String,
+    pub(crate) pattern: Pattern,
+    pub(crate) mode: Mode,
+    pub(crate) risk: Option<Risk>,
+    pub(crate) action: Option<Action>,
+    pub(crate) reason: Option<String>,
+    pub(crate) hide: bool,
+    pub(crate) require: Vec<Condition>,
+    pub(crate) deny_if: Vec<Condition>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) approval: Option<ApprovalRule>,
+}
+
+impl Entry {
+    /// Whether the entry lists its tools, so that `default: deny` does not refuse them. A key that is a name
+    /// does; one with a star only by an action, since its author may not know every tool that it fits.
+    pub(crate) fn lists(&self) -> bool {
+        match self.pattern {
+            Pattern::Exact(_) => true,
+            Pattern::Prefix(_) => self.action.is_some(),
+            Pattern::Every => false,
+        }
+    }
+
+    /// Conditions and limits that this entry has.
+    pub(crate) fn conditions(&self) -> usize {
+        let when = self.approval.as_ref().map_or(0, |approval| approval.when.len());
+        self.require.len() + self.deny_if.len() + self.limits.len() + when
+    }
+}
+
+/// Reads the entry of `tools` whose key is `key`.
+pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
+    let pattern = Pattern::read(key).map_err(|what| place.wrong_key(what))?;
+    let mut fields = place.object()?;
+    for field in ["price", "sandbox", "profile", "schema"] {
+        fields.refuse(field, NOT_HONOURED)?;
+    }
+    if let Some(names) = fields.take("match") {
+        hold_names(&pattern, key, &names, true)?;
+    }
+    if let Some(names) = fields.take("not_match") {
+        hold_names(&pattern, key, &names, false)?;
+    }
+    let action = fields.take("action");
+    let risk = fields.take("risk").map(|risk| risk.word(&Risk::WORDS)).transpose()?;
+    let mut entry = shared(place, key.to_owned(), pattern, mode, &mut fields)?;
+    entry.risk = risk;
+    entry.hide = fields.take("hide").map_or(Ok(false), |hide| hide.switch())?;
+    entry.reason = fields.take("reason").map(|reason| reason.text(SENTENCE_BYTES_MAX)).transpose()?;
+    if let Some(action) = action {
+        set_action(&mut entry, &action)?;
+    }
+    fields.finish()?;
+    Ok(entry)
+}
+
+fn set_action(entry: &mut Entry, place: &Place<'_>) -> Result<(), PolicyError> {
+    let words =
+        [("allow", Action::Allow), ("deny", Action::Deny), ("require_approval", Action::RequireApproval)];
+    let action = place.word(&words)?;
+    if action == Action::Allow && entry.pattern == Pattern::Every {
+        return Err(place.wrong("`*` allows nothing by itself: `default` says what becomes of other tools"));
+    }
+    if action == Action::RequireApproval && entry.approval.is_none() {
+        let (min, ttl_s) = (1, TTL_SECONDS);
+        let (rule, when, approvers) = (place.pointer().to_owned(), Vec::new(), Vec::new());
+        entry.approval = Some(ApprovalRule { rule, when, approvers, min, ttl_s });
+    }
+    entry.action = Some(action);
+    Ok(())
+}
+
+/// Reads `all_tools`: rules for every call, whatever it is of.
+pub(super) fn all_tools(place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
+    let mut fields = place.object()?;
+    let entry = shared(place, "/all_tools".to_owned(), Pattern::Every, mode, &mut fields)?;
+    fields.finish()?;
+    Ok(entry)
+}
+
+fn shared(
+    place: &Place<'_>,
+    name: String,
+    pattern: Pattern,
+    mode: Mode,
+    fields: &mut Object<'_>,
+) -> Result<Entry, PolicyError> {
+    Ok(Entry {
+        name,
+        rule: place.pointer().to_owned(),
+        pattern,
+        mode: fields.take("mode").map_or(Ok(mode), |own| own.word(&Mode::WORDS))?,
+        risk: None,
+        action: None,
+        reason: None,
+        hide: false,
+        require: conditions(fields.take("require"))?,
+        deny_if: conditions(fields.take("deny_if"))?,
+        limits: limits(fields.take("limits"), fields.take("rate_limit"))?,
+        approval: fields.take("require_approval").map(|place| approval(&place)).transpose()?,
+    })
+}
+
+fn approval(place: &Place<'_>) -> Result<ApprovalRule, PolicyError> {
+    let mut fields = place.object()?;
+    let names = fields.take("approvers");
+    let mut approvers = Vec::new();
+    for name in names.as_ref().map_or_else(|| Ok(Vec::new()), |names| names.items(APPROVERS_MAX))? {
+        let text = name.text(APPROVER_BYTES_MAX)?;
+        if text.is_empty() || approvers.contains(&text) {
+            return Err(name.wrong("this approver is empty, or here twice"));
+        }
+        approvers.push(text);
+    }
+    let min = fields.take("min");
+    let count =
+        min.as_ref().map_or(Ok(1), |min| min.number(1, APPROVERS_MAX.try_into().unwrap_or(u64::MAX)))?;
+    let ttl_s = fields.take("ttl_s").map_or(Ok(TTL_SECONDS), |ttl| ttl.number(1, TTL_SECONDS_MAX))?;
+    let when = conditions(fields.take("when"))?;
+    fields.finish()?;
+    Ok(ApprovalRule { rule: place.pointer().to_owned(), when, approvers, min: count, ttl_s })
+}
+
+fn hold_names(pattern: &Pattern, key: &str, names: &Place<'_>, fits: bool) -> Result<(), PolicyError> {
+    for example in names.items(NAMES_MAX)? {
+        let name = example.text(APPROVER_BYTES_MAX)?;
+        if pattern.fits(&name) != fits {
+            let does = if fits { "does not fit" } else { "fits" };
+            return Err(example
+                .wrong(format!("`{key}` {does} this name, and should{}", if fits { "" } else { " not" })));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The file as a whole.
+
+use core::str;
+
+use super::conditions::SENTENCE_BYTES_MAX;
+use super::entry::{Action, Entry, Mode, all_tools, tool};
+use super::examples::{Example, examples};
+use super::place::Place;
+use super::{PolicyError, Risk};
+use crate::pattern::{Index, Pattern};
+
+/// Bytes of a file. A thousand tools with rules of their own take up less than a half of it.
+const FILE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// Entries of `tools`, and of `hide`.
+const ENTRIES_MAX: usize = 16_384;
+
+/// Conditions and limits of one file: compiled patterns are the largest thing in memory.
+const CONDITIONS_MAX: usize = 16_384;
+
+/// What becomes of a tool that the file does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Default {
+    Allow,
+    Deny,
+}
+
+/// A policy file, compiled. Nothing in it can be wrong any more.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub(crate) mode: Mode,
+    pub(crate) default: Default,
+    pub(crate) hidden: Index,
+    pub(crate) hide: Vec<String>,
+    pub(crate) all_tools: Option<Entry>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) index: Index,
+    examples: Vec<Example>,
+}
+
+impl Policy {
+    /// Reads and compiles a file, and holds it against its own examples.
+    ///
+    /// # Errors
+    /// [`PolicyError`] says what is wrong, and where: line, column and JSON pointer.
+    pub fn read(bytes: &[u8]) -> Result<Self, PolicyError> {
+        let wrong = |what: String, line| PolicyError { what, line, column: 1, pointer: String::new() };
+        if bytes.len() > FILE_BYTES_MAX {
+            return Err(wrong(format!("the file is longer than {FILE_BYTES_MAX} bytes"), 1));
+        }
+        let text = str::from_utf8(bytes).map_err(|error| {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            wrong("the file is not UTF-8".to_owned(), good.iter().filter(|b| **b == b'\n').count() + 1)
+        })?;
+        let policy = Self::of_place(&Place::whole(text)?)?;
+        policy.examples.iter().try_for_each(|example| example.hold(&policy))?;
+        Ok(policy)
+    }
+
+    fn of_place(place: &Place<'_>) -> Result<Self, PolicyError> {
+        let mut fields = place.object()?;
+        fields.need("version")?.word(&[("1", ())])?;
+        fields.take("description").map(|text| text.text(8 * SENTENCE_BYTES_MAX)).transpose()?;
+        let words = [("allow", Default::Allow), ("deny", Default::Deny)];
+        let default = fields.need("default")?.word(&words)?;
+        let mode = fields.take("mode").map_or(Ok(Mode::Enforce), |mode| mode.word(&Mode::WORDS))?;
+        let (hidden, hide) = hide(fields.take("hide"))?;
+        let all_tools = fields.take("all_tools").map(|place| all_tools(&place, mode)).transpose()?;
+        let (entries, index) = tools(fields.take("tools"), mode)?;
+        let examples = examples(fields.take("examples"))?;
+        fields.finish()?;
+        let conditions: usize = entries.iter().chain(&all_tools).map(Entry::conditions).sum();
+        if conditions > CONDITIONS_MAX {
+            return Err(place.wrong(format!("there are more than {CONDITIONS_MAX} conditions and limits")));
+        }
+        Ok(Self { mode, default, hidden, hide, all_tools, entries, index, examples })
+    }
+
+    /// The examples of the file, all of which hold.
+    #[must_use]
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// The names and patterns of `tools`, in the order of the file, with their risk where it is given.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, Option<Risk>)> {
+        self.entries.iter().map(|entry| (entry.name.as_str(), entry.risk))
+    }
+
+    /// Whether nothing that this policy refuses is refused.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.mode == Mode::Shadow
+    }
+
+    /// Whether a tool is not to be shown.
+    #[must_use]
+    pub fn hides(&self, tool: &str) -> bool {
+        let hidden = |entry: &Entry| entry.hide && entry.mode == Mode::Enforce;
+        self.mode == Mode::Enforce && self.hidden.find(tool).next().is_some()
+            || self.index.find(tool).any(|number| hidden(&self.entries[number]))
+    }
+
+    /// What becomes of calls of a tool, in a few words: what `diff` compares first.
+    #[must_use]
+    pub fn standing(&self, tool: &str) -> String {
+        let entries: Vec<_> =
+            self.index.find(tool).map(|number| &self.entries[number]).chain(&self.all_tools).collect();
+        let kept = |entry: &&&Entry| entry.mode == Mode::Enforce;
+        let listed = self.default == Default::Allow || entries.iter().any(|entry| entry.lists());
+        if self.hides(tool) {
+            return "hidden".to_owned();
+        }
+        let denied = |entry: &&Entry| entry.action == Some(Action::Deny);
+        if entries.iter().filter(kept).any(denied) || !listed && self.mode == Mode::Enforce {
+            return "deny".to_owned();
+        }
+        let mut words = vec!["allow"];
+        if entries.iter().filter(kept).any(|e| !e.require.is_empty() || !e.deny_if.is_empty()) {
+            words.push("on conditions");
+        }
+        if entries.iter().filter(kept).any(|entry| !entry.limits.is_empty()) {
+            words.push("within limits");
+        }
+        if entries.iter().filter(kept).any(|entry| entry.approval.is_some()) {
+            words.push("with approval");
+        }
+        words.join(", ")
+    }
+}
+
+fn hide(list: Option<Place<'_>>) -> Result<(Index, Vec<String>), PolicyError> {
+    let (mut index, mut rules) = (Index::default(), Vec::new());
+    let Some(list) = list else { return Ok((index, rules)) };
+    for (number, place) in list.items(ENTRIES_MAX)?.into_iter().enumerate() {
+        let pattern = Pattern::read(&place.text(SENTENCE_BYTES_MAX)?).map_err(|what| place.wrong(what))?;
+        index.add(&pattern, number);
+        rules.push(place.pointer().to_owned());
+    }
+    Ok((index, rules))
+}
+
+fn tools(map: Option<Place<'_>>, mode: Mode) -> Result<(Vec<Entry>, Index), PolicyError> {
+    let (mut entries, mut index) = (Vec::new(), Index::default());
+    let Some(map) = map else { return Ok((entries, index)) };
+    let fields = map.fields()?;
+    if fields.len() > ENTRIES_MAX {
+        return Err(map.wrong(format!("at most {ENTRIES_MAX} tools can be here")));
+    }
+    for (number, (key, place)) in fields.iter().enumerate() {
+        let entry = tool(key, place, mode)?;
+        index.add(&entry.pattern, number);
+        entries.push(entry);
+    }
+    Ok((entries, index))
+}
