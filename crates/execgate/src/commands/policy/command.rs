@@ -9,6 +9,7 @@ use super::check::Check;
 use super::diff::Diff;
 use super::examples::Test;
 use super::explain::Explain;
+use super::import::Import;
 use super::init::Init;
 use crate::policy::{Loaded, parse, read};
 
@@ -25,6 +26,8 @@ pub(crate) enum PolicyCommand {
     Explain(Explain),
     /// Say what changes for which tool between two policy files
     Diff(Diff),
+    /// Print a policy of Intercept (YAML) as one of ours
+    Import(Import),
 }
 
 impl PolicyCommand {
@@ -35,6 +38,7 @@ impl PolicyCommand {
             Self::Test(test) => test.execute(),
             Self::Explain(explain) => explain.execute(),
             Self::Diff(diff) => diff.execute(),
+            Self::Import(import) => import.execute(),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `execgate policy init|check|test|explain|diff`: the rules, before they are in force.
+//! `execgate policy init|check|test|explain|diff|import`: the rules, before they are in force.
 
 mod check;
 mod command;
 mod diff;
 mod examples;
 mod explain;
+mod import;
 mod init;
 
 pub(crate) use command::PolicyCommand;
