@@ -120,6 +120,16 @@ fn a_shadow_refuses_nothing_and_says_what_it_would_have_refused() {
 }
 
 #[test]
+fn a_refusal_in_shadow_lists_no_tools() {
+    for action in ["deny", "require_approval"] {
+        let tools =
+            json!({"a*": {"mode": "shadow", "action": action}, "b*": {"mode": "shadow", "action": "allow"}});
+        let rules = policy(&json!({"version": "1", "default": "deny", "tools": tools}));
+        all(&rules, &[("ab", json!({}), "deny", "/default"), ("bc", json!({}), "allow", "/tools/b*")]);
+    }
+}
+
+#[test]
 fn a_rule_in_force_refuses_whatever_a_shadow_says() {
     let rules = policy(&json!({
         "version": "1", "default": "allow",

@@ -2,9 +2,13 @@
 
 use execgate_policy::{Decision, PolicySet};
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::test_runner::Config;
 use serde_json::{Value, json};
 
 use super::ask::{ask, policy};
+
+/// Cases of a property: what is rare among them has been seen with a thousand, and not with a quarter of it.
+const CASES: u32 = 4_096;
 
 const TOOLS: [&str; 4] = ["a", "ab", "abc", "b"];
 const KEYS: [&str; 6] = ["a", "ab", "a*", "ab*", "b", "*"];
@@ -117,6 +121,8 @@ fn decided(rules: &PolicySet, arguments: &Value) -> Vec<Decision> {
 }
 
 proptest! {
+    #![proptest_config(Config { cases: CASES, failure_persistence: None, ..Config::default() })]
+
     #[test]
     fn a_denial_added_never_allows_more(
         file in file(), kind in 0_u8..9, key in prop::sample::select(&KEYS[..]),

@@ -1,4 +1,4 @@
-//! Measures one decision under a policy of a thousand rules: `cargo run --release -p execgate-policy --example measure`.
+//! Measures one decision under a policy of a thousand rules: `cargo run --release -p execgate-policy --example decisions`.
 
 use std::error::Error;
 use std::hint::black_box;
