@@ -23,7 +23,7 @@ use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Sandbox, Tier, TierChoice,
 };
 use execgate_store::{OpenOptions, Store, open};
-use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, builtin, code};
+use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, Workers, builtin, code};
 use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo};
 
 use crate::commands::cli::{Common, DataDir};
@@ -216,7 +216,9 @@ pub(crate) fn gate(
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
     let rails = Rails::new(Arc::new(Free), []);
-    let mut tools: Vec<Box<dyn Tool>> = builtin::all();
+    let parts =
+        builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
+    let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
     if let Some(profiles) = &profiles {
         for language in profiles.languages() {
             let interpreter = Interpreter::new(language, profiles.clone());

@@ -69,7 +69,7 @@ pub use client::{Checkpoint, HelperLink, Sandbox, Session, Slot, spawn_helper, s
 pub use config::{
     Config, EgressMeans, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy, Warm,
 };
-pub use egress::{BadRule, Decision, Egress, EgressRules, NetworkReport, Outcome};
+pub use egress::{BadRule, Decision, Egress, EgressRules, NetworkReport, Outcome, Special, special};
 pub use enforced::{Enforced, InterpreterStart};
 pub use error::{RunError, SandboxError};
 pub use execgate_forkpoint::jail::Step;

@@ -22,7 +22,7 @@ use execgate_model::{Clock as _, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Free, Rails};
 use execgate_receipt::{Gateway, SigningKey};
 use execgate_store::{OpenOptions, Page, Record, Store, open};
-use execgate_tool::{Registry, builtin};
+use execgate_tool::{Registry, Workers, builtin};
 use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, OwnWords, ServiceInfo, router};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -303,7 +303,8 @@ impl Gate {
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {
     let rail = ScriptedRail { bank: Arc::clone(&shared.bank), life: Arc::clone(life) };
     let rails = Rails::new(Arc::new(Free), [Arc::new(rail) as _]);
-    let tools = builtin::all().into_iter().chain(Bench::tools(&shared.bench, life));
+    let parts = builtin::Parts { workers: Workers::none(), client: builtin::HttpClient::new() };
+    let tools = builtin::all(&parts).into_iter().chain(Bench::tools(&shared.bench, life));
     let witness = Witness {
         key: Arc::new(SigningKey::from_seed(&KEY_SEED)),
         gateway: Gateway { name: "execgate".to_owned(), version: "0.0.0-test".to_owned() },

@@ -21,6 +21,46 @@ pub(crate) fn object(text: &str) -> Option<Map<String, Value>> {
     Some(members)
 }
 
+/// Why a text is no JSON that can be held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadJson {
+    /// What is wrong, in lower case.
+    pub(crate) message: String,
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// The byte of the line, from 1; 0 where the text ends before it has any.
+    pub(crate) column: usize,
+}
+
+/// How numbers that readers round are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// As text.
+    Exact,
+    /// As the parser holds them: for what was made exact before.
+    AsTheyAre,
+}
+
+/// The value of a text. One that is nested too deeply is refused.
+pub(crate) fn value(text: &[u8], numbers: Numbers) -> Result<Value, BadJson> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let read = Node { levels_left: NESTING_MAX, numbers }.deserialize(&mut deserializer);
+    match read.and_then(|read| deserializer.end().map(|()| read)) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(BadJson {
+            message: format!("nested more than {NESTING_MAX} levels deep"),
+            line: 1,
+            column: 1,
+        }),
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let told = error.to_string();
+            let place = format!(" at line {line} column {column}");
+            Err(BadJson { message: told.strip_suffix(&place).unwrap_or(&told).to_owned(), line, column })
+        }
+    }
+}
+
 /// The members of the outermost object.
 struct Members;
 
@@ -34,7 +74,9 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut members = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            if let Some(value) = access.next_value_seed(Node { levels_left: NESTING_MAX })? {
+            if let Some(value) =
+                access.next_value_seed(Node { levels_left: NESTING_MAX, numbers: Numbers::Exact })?
+            {
                 members.insert(key, value);
             }
         }
@@ -46,15 +88,26 @@ impl<'de> Visitor<'de> for Members {
 #[derive(Clone, Copy)]
 struct Node {
     levels_left: usize,
+    numbers: Numbers,
 }
 
 impl Node {
     fn inner(self) -> Self {
-        Self { levels_left: self.levels_left.saturating_sub(1) }
+        Self { levels_left: self.levels_left.saturating_sub(1), ..self }
     }
 }
 
-fn exact(number: Number) -> Value {
+impl Node {
+    fn hold(self, number: Number) -> Value {
+        match self.numbers {
+            Numbers::Exact => exact(number),
+            Numbers::AsTheyAre => Value::Number(number),
+        }
+    }
+}
+
+/// A number as every reader holds it: text from 2^53 on.
+pub(crate) fn exact(number: Number) -> Value {
     if number.as_f64().is_none_or(|value| value.abs() >= FIRST_INEXACT) {
         Value::String(number.to_string())
     } else {
@@ -90,16 +143,16 @@ impl<'de> Visitor<'de> for Node {
     }
 
     fn visit_u64<E: Error>(self, integer: u64) -> Result<Self::Value, E> {
-        Ok(Some(exact(integer.into())))
+        Ok(Some(self.hold(integer.into())))
     }
 
     fn visit_i64<E: Error>(self, integer: i64) -> Result<Self::Value, E> {
-        Ok(Some(exact(integer.into())))
+        Ok(Some(self.hold(integer.into())))
     }
 
     fn visit_f64<E: Error>(self, double: f64) -> Result<Self::Value, E> {
         Number::from_f64(double)
-            .map(|number| Some(exact(number)))
+            .map(|number| Some(self.hold(number)))
             .ok_or_else(|| E::custom("a number is not finite"))
     }
 

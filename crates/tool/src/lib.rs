@@ -2,9 +2,11 @@
 //!
 //! Must never load code at run time, and never decides whether something may run.
 
+mod arguments;
 pub mod builtin;
 mod catalogue;
 pub mod code;
+mod compute;
 mod guest_json;
 mod interpreter;
 mod port;
@@ -15,6 +17,7 @@ mod registry;
 pub use interpreter::fuzz;
 
 pub use catalogue::{Catalogue, Languages};
+pub use compute::{TOOL_WORKER_ARGUMENT, Workers, tool_worker_main};
 pub use interpreter::{Interpreter, Profiles, file_json, rich_results};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError};

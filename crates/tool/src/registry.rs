@@ -49,18 +49,23 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::{Registry, RegistryError};
-    use crate::builtin;
+    use crate::builtin::{HttpClient, Parts, all};
+    use crate::{Tool, Workers};
+
+    fn tools() -> Vec<Box<dyn Tool>> {
+        all(&Parts { workers: Workers::none(), client: HttpClient::new() })
+    }
 
     #[test]
     fn a_tool_is_found_by_its_name_and_no_other() {
-        let registry = Registry::new(builtin::all()).unwrap();
+        let registry = Registry::new(tools()).unwrap();
         assert_eq!(registry.find("echo").map(|tool| tool.name().to_owned()), Some("echo".to_owned()));
         assert!(registry.find("Echo").is_none());
     }
 
     #[test]
     fn two_tools_of_one_name_are_no_registry() {
-        let twice = builtin::all().into_iter().chain(builtin::all());
+        let twice = tools().into_iter().chain(tools());
         assert_eq!(Registry::new(twice).err(), Some(RegistryError::Twice { name: "add".to_owned() }));
     }
 }

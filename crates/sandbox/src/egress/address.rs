@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why an address is not dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Special {
+pub enum Special {
     /// Of private networks: the only kind that an operator can open.
     Private,
     /// The services of clouds that hand out credentials, and what is like them.
@@ -15,7 +15,9 @@ pub(super) enum Special {
 }
 
 impl Special {
-    pub(super) fn text(self) -> &'static str {
+    /// The reason, in words for the caller.
+    #[must_use]
+    pub fn text(self) -> &'static str {
         match self {
             Self::Private => "the address is private",
             Self::Metadata => "the address is of a metadata service",
@@ -79,7 +81,8 @@ const METADATA_V6: [(Ipv6Addr, u32); 6] = [
 ];
 
 /// Why an address is not anybody's on the internet; `None` for one that is.
-pub(super) fn special(address: IpAddr) -> Option<Special> {
+#[must_use]
+pub fn special(address: IpAddr) -> Option<Special> {
     match address {
         IpAddr::V4(v4) => {
             let bits = v4.to_bits();

@@ -17,6 +17,7 @@ mod proxy;
 mod report;
 mod rules;
 
+pub use address::{Special, special};
 pub(crate) use proxy::{Means, PROXY_DESCRIPTORS, live};
 pub(crate) use report::Ledger;
 pub use report::{Decision, NetworkReport, Outcome};

@@ -1,0 +1,132 @@
+//! Which addresses may be dialled, and who finds them.
+
+use core::future::ready;
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+
+use execgate_model::BoxFuture;
+use execgate_sandbox::special;
+use tokio::net::lookup_host;
+
+use super::target::{Host, Target};
+use crate::compute::Raised;
+
+/// The most addresses of a name that are looked at; a name with more is refused.
+const ADDRESSES_MAX: usize = 32;
+
+/// Finds the addresses of a name.
+pub(super) trait Resolve: Send + Sync {
+    /// Every address that the name has.
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+}
+
+/// The resolver of the host.
+pub(super) struct HostResolver;
+
+impl Resolve for HostResolver {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move { Ok(lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+    }
+}
+
+/// Why an address may not be dialled, if so.
+pub(super) type Judge = fn(IpAddr) -> Option<&'static str>;
+
+/// Everything that is not anybody's on the internet is refused, and so is this host itself.
+pub(super) fn judge(address: IpAddr) -> Option<&'static str> {
+    special(address).map(|special| special.text()).or_else(|| is_own(address))
+}
+
+/// An address is this host's own where a socket can be bound to it.
+fn is_own(address: IpAddr) -> Option<&'static str> {
+    match UdpSocket::bind((address, 0)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => None,
+        // A family that the host does not have has no address of its own either; dialling will say so.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => None,
+        Ok(_) | Err(_) => Some("the address is the gateway's own"),
+    }
+}
+
+/// The addresses of a target, each of them judged. One that may not be dialled refuses them all.
+pub(super) async fn checked(
+    target: &Target,
+    resolver: &dyn Resolve,
+    judge: Judge,
+) -> Result<Vec<IpAddr>, Raised> {
+    let found = match &target.host {
+        Host::Address(address) => ready(Ok(vec![*address])).await,
+        Host::Name(name) => resolver.resolve(name).await,
+    };
+    let addresses = found.unwrap_or_default();
+    if addresses.is_empty() || addresses.len() > ADDRESSES_MAX {
+        return Err(Raised::new(
+            "NameNotFound",
+            format!("the name of `{target}` has no address that can be used"),
+        ));
+    }
+    match addresses.iter().find_map(|address| judge(*address)) {
+        None => Ok(addresses),
+        Some(why) => Err(Raised::new("AddressRefused", format!("`{target}` may not be reached: {why}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::judge;
+
+    #[test]
+    fn what_is_not_anybodys_on_the_internet_is_refused() {
+        for address in [
+            "127.0.0.1",
+            "127.8.8.8",
+            "0.0.0.0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::808:808",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2001:0:1::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001:db8::1",
+            "100::1",
+        ] {
+            assert!(judge(address.parse().unwrap()).is_some(), "{address}");
+        }
+        for address in ["8.8.8.8", "93.184.216.34", "2606:4700::1111"] {
+            assert_eq!(judge(address.parse().unwrap()), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_addresses_are_refused_whatever_they_are() {
+        // Which of its addresses a host would speak from needs no packet to be sent.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if socket.connect("8.8.8.8:53").is_ok() {
+            let own = socket.local_addr().unwrap().ip();
+            assert!(super::is_own(own).is_some(), "{own}");
+        }
+        assert!(super::is_own("127.0.0.1".parse().unwrap()).is_some());
+    }
+}
