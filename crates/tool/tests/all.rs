@@ -1,0 +1,4 @@
+//! The tools over their port, with real workers.
+
+#[cfg(test)]
+mod suite;

@@ -1,0 +1,3 @@
+//! The hostile calls.
+
+mod hostile;
