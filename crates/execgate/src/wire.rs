@@ -216,8 +216,7 @@ pub(crate) fn gate(
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
     let rails = Rails::new(Arc::new(Free), []);
-    let parts =
-        builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
+    let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
     let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
     if let Some(profiles) = &profiles {
         for language in profiles.languages() {
