@@ -23,11 +23,13 @@ use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Sandbox, Tier, TierChoice,
 };
 use execgate_store::{OpenOptions, Store, open};
-use execgate_tool::{Catalogue, Interpreter, Languages, Profiles, Registry, Tool, Workers, builtin, code};
-use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo};
+use execgate_tool::{
+    Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers, builtin, code,
+};
+use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo, ToolSurface};
 
 use crate::commands::cli::{Common, DataDir};
-use crate::config::{Environment, Settings, TierSetting};
+use crate::config::{Environment, Settings, Switch, TierSetting};
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::{keys, privileges, terminal};
@@ -230,6 +232,7 @@ pub(crate) fn gate(
     let rooms = Rooms {
         propose: Propose {
             registry: Registry::new(tools)?,
+            tools: ToolNames::default(),
             prices: Prices::free(),
             entropy: entropy.clone(),
         },
@@ -262,6 +265,10 @@ pub(crate) fn gate(
         sandbox_pulse,
         policy_pulse: Some(policy_pulse(&rules)),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
+        tools: match settings.tools {
+            Switch::On => ToolSurface::On,
+            Switch::Off => ToolSurface::Off,
+        },
         tenant: settings.tenant.clone(),
         clock,
         entropy,

@@ -1,5 +1,7 @@
-//! The corridor: the one place that knows the order of the rooms. Read [`Walk::rooms`]; it fits on a screen.
+//! The corridor: the one place that knows the order of the rooms. Read [`Walk::approach`]
+//! and [`Walk::pass`]: what comes before the claim, and the claim with what comes behind it.
 
+use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use execgate_model::{Proposal, Stage};
 use execgate_payment::Hold;
 use execgate_store::Record;
-use execgate_tool::Cancel;
+use execgate_tool::{Cancel, Description};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::approve::Approve;
-use crate::authorise::Authorise;
+use crate::approve::{Approval, Approve};
+use crate::authorise::{Authorise, Authorised};
+use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
-use crate::pay::{Duplicates, Earlier, Pay, Place};
+use crate::pay::{Duplicates, Earlier, Guard, Pay, Place};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
@@ -55,12 +58,32 @@ pub struct Corridor {
 }
 
 /// One run's way through the rooms.
-struct Walk {
-    rooms: Arc<Rooms>,
+#[derive(Clone)]
+pub(crate) struct Walk {
+    pub(crate) rooms: Arc<Rooms>,
     duplicates: Duplicates,
     render: Arc<dyn Render>,
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
     laps: Laps,
+}
+
+/// How far a run has come that has claimed nothing yet.
+pub(crate) enum Approach {
+    /// It may be claimed.
+    Approved(Box<Approved>),
+    /// It is answered already.
+    Answered(Passage),
+}
+
+/// A run that is paid for, allowed and approved.
+pub(crate) struct Approved {
+    quote: Quote,
+    hold: Hold,
+    authorised: Authorised,
+    approval: Approval,
+    ticket: Ticket<ticket::Approved>,
+    laps: Laps,
+    _first: Option<Guard>,
 }
 
 impl Corridor {
@@ -81,12 +104,40 @@ impl Corridor {
     /// # Errors
     /// [`Refusal`] names the room and the rule.
     pub async fn walk(&self, proposal: Proposal, render: Arc<dyn Render>) -> Result<Passage, Refusal> {
+        let caller = if proposal.nonce.is_none() && proposal.credential.is_none() {
+            Caller::Needed
+        } else {
+            Caller::Dispensable
+        };
+        self.accompany(caller, render, |walk| walk.rooms(proposal)).await
+    }
+
+    /// Walks a batch: nothing of it starts before all of it may. It goes on without its caller as one run does.
+    ///
+    /// # Errors
+    /// [`BatchRefusal`] names the item. Nothing of the batch has started then.
+    pub async fn walk_batch(&self, batch: Batch, render: Arc<dyn Render>) -> Result<Batched, BatchRefusal> {
+        let caller = if batch.nonce.is_none() { Caller::Needed } else { Caller::Dispensable };
+        self.accompany(caller, render, |walk| walk.batch(batch)).await
+    }
+
+    async fn accompany<T, E, F>(
+        &self,
+        caller: Caller,
+        render: Arc<dyn Render>,
+        rooms: impl FnOnce(Walk) -> F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Refusal> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
         // Present before the flag is read: whoever drains either sees this walker or is seen by it.
         let presence = self.walkers.subscribe();
         if self.is_draining() {
-            return Err(Refusal::Busy { rule: "draining", reason: "this gateway is shutting down" });
+            let reason = "this gateway is shutting down";
+            return Err(Refusal::Busy { rule: "draining", reason }.into());
         }
-        let bound_to_caller = proposal.nonce.is_none() && proposal.credential.is_none();
         let walk = Walk {
             rooms: Arc::clone(&self.rooms),
             duplicates: self.duplicates.clone(),
@@ -94,15 +145,21 @@ impl Corridor {
             cancel: Cancel::default(),
             laps: Laps::start(Arc::clone(&self.rooms.execute.clock)),
         };
-        let mut hang_up = HangUp(bound_to_caller.then(|| walk.cancel.clone()));
+        let mut hang_up = HangUp((caller == Caller::Needed).then(|| walk.cancel.clone()));
+        let walk = rooms(walk);
         let walked = tokio::spawn(async move {
-            let passage = walk.rooms(proposal).await;
+            let walked = walk.await;
             drop(presence);
-            passage
+            walked
         })
         .await;
         hang_up.0 = None;
-        walked.unwrap_or_else(|fault| Err(Refusal::Receipt { detail: fault.to_string() }))
+        walked.unwrap_or_else(|fault| Err(Refusal::Receipt { detail: fault.to_string() }.into()))
+    }
+
+    /// The tools of `/exec/*`, by name.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, Description)> {
+        self.rooms.propose.tools()
     }
 
     /// Turns new runs away from now on.
@@ -128,6 +185,13 @@ impl Corridor {
     }
 }
 
+/// Whether a walk goes on when its caller hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Needed,
+    Dispensable,
+}
+
 /// Cancels a run when its caller goes.
 struct HangUp(Option<Cancel>);
 
@@ -140,30 +204,60 @@ impl Drop for HangUp {
 }
 
 impl Walk {
-    async fn rooms(mut self, proposal: Proposal) -> Result<Passage, Refusal> {
-        let rooms = Arc::clone(&self.rooms);
-        let surface = proposal.surface;
+    async fn rooms(self, proposal: Proposal) -> Result<Passage, Refusal> {
+        match self.approach(proposal).await? {
+            Approach::Approved(approved) => self.pass(*approved).await,
+            Approach::Answered(passage) => Ok(passage),
+        }
+    }
 
-        rooms.authorise.precheck(&proposal)?;
+    /// Whether a proposal is refused whatever its caller pays. Has no effect.
+    pub(crate) fn precheck(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        self.rooms.authorise.precheck(proposal)?;
+        self.rooms.approve.precheck(proposal)
+    }
+
+    /// The rooms before the claim: they only compute.
+    pub(crate) async fn approach(&self, proposal: Proposal) -> Result<Approach, Refusal> {
+        let rooms = Arc::clone(&self.rooms);
+        let mut laps = self.laps.clone();
+
+        self.precheck(&proposal)?;
         let mut quote = rooms.propose.enter(proposal)?;
         let ticket = Ticket::issue(&quote);
-        self.laps.lap(Room::Propose);
+        laps.lap(Room::Propose);
 
         let hold = rooms.pay.enter(&mut quote).await?;
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
-        let _first = match self.among_duplicates(&quote, &hold).await? {
+        let first = match self.among_duplicates(&quote, &hold).await? {
             Among::First(guard) => guard,
-            Among::Answered(passage) => return Ok(passage),
+            Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
-        self.laps.lap(Room::Pay);
+        laps.lap(Room::Pay);
 
         let authorised = rooms.authorise.enter(quote.proposal()).await?;
         let ticket = ticket.advance::<ticket::Authorised>(&authorised.allow);
-        self.laps.lap(Room::Authorise);
+        laps.lap(Room::Authorise);
 
-        let approval = rooms.approve.enter(&authorised)?;
+        let approval = rooms.approve.enter(quote.proposal(), &authorised)?;
         let ticket = ticket.advance::<ticket::Approved>(&approval);
-        self.laps.lap(Room::Approve);
+        laps.lap(Room::Approve);
+        Ok(Approach::Approved(Box::new(Approved {
+            quote,
+            hold,
+            authorised,
+            approval,
+            ticket,
+            laps,
+            _first: first,
+        })))
+    }
+
+    /// The claim, and the rooms behind it.
+    pub(crate) async fn pass(&self, approved: Approved) -> Result<Passage, Refusal> {
+        let rooms = Arc::clone(&self.rooms);
+        let Approved { mut quote, hold, authorised, approval, ticket, mut laps, _first } = approved;
+        let surface = quote.proposal().surface;
 
         quote.prepared().reserve()?;
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {
@@ -173,20 +267,20 @@ impl Walk {
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
         let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
         let ticket = ticket.advance::<ticket::Executed>(&ended);
-        self.laps.lap(Room::Execute);
+        laps.lap(Room::Execute);
 
         let close = if hold.amount().is_zero() { Stage::Settled } else { Stage::Witness };
         let witnessed =
             rooms.witness.record(claim.facts(), claim.salt(), &ended, self.render.as_ref(), close).await?;
         let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
-        self.laps.lap(Room::Witness);
+        laps.lap(Room::Witness);
 
         let held =
             Held { run: ticket.run(), rail: hold.rail(), amount: hold.amount(), state: &hold.paid().state };
         let settlement = rooms.settle.enter(held, is_charged(ended.outcome(), surface)).await?;
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
-        self.laps.lap(Room::Settle);
-        Ok(witnessed.into_passage(ticket, self.laps))
+        laps.lap(Room::Settle);
+        Ok(witnessed.into_passage(ticket, laps))
     }
 
     /// Takes a place among requests of the same nonce, or the answer of an earlier one.
@@ -236,7 +330,7 @@ impl Walk {
 /// Where a request stands among its duplicates.
 enum Among {
     /// It goes on; the guard keeps its nonce.
-    First(Option<crate::pay::Guard>),
+    First(Option<Guard>),
     /// It is answered already.
     Answered(Passage),
 }

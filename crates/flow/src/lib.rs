@@ -19,6 +19,7 @@
 
 pub mod approve;
 pub mod authorise;
+mod batch;
 mod corridor;
 mod crash;
 pub mod execute;
@@ -31,6 +32,7 @@ pub mod settle;
 pub mod ticket;
 pub mod witness;
 
+pub use batch::{AfterFailure, BATCH_MAX, Batch, BatchRefusal, Batched};
 pub use corridor::{Corridor, Rooms};
 pub use crash::CRASH_POINTS;
 pub(crate) use laps::Laps;

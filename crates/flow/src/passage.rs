@@ -46,6 +46,8 @@ pub struct Passage {
     pub run: RunId,
     /// Its content receipt.
     pub content: Digest,
+    /// Its outcome in one word (`Outcome::word`).
+    pub outcome: String,
     /// What is answered.
     pub answer: Answer,
     /// True if it was answered before and nothing happened now.

@@ -21,6 +21,6 @@ pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, Ten
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};
-pub use proposal::{BodyPlace, Credential, Effect, Offer, Proposal, RunOptions, Surface};
+pub use proposal::{BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, RunOptions, Surface};
 pub use stage::Stage;
 pub use watcher::{Progress, Watcher};

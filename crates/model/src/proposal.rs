@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ActionName, Caller, Nonce, Watcher};
+use crate::{ActionName, Caller, Digest, Nonce, Watcher};
 
 /// Whether something may happen outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub enum Surface {
     Execute,
     /// `POST /api/code-run`, `/api/code-run-pro` and `/api/code/run`.
     CodeRun,
+    /// `POST /exec/tool` and `/exec/batch`.
+    SecureExec,
+    /// `POST /exec/simulate`: as [`Self::SecureExec`], never for real and never for money.
+    Simulate,
 }
 
 impl Surface {
@@ -34,10 +38,37 @@ impl Surface {
     #[must_use]
     pub const fn charges_timeouts(self) -> bool {
         match self {
-            Self::Execute => true,
+            Self::Execute | Self::SecureExec | Self::Simulate => true,
             Self::CodeRun => false,
         }
     }
+
+    /// Whether nothing is ever asked for a run here, whatever its action costs elsewhere.
+    #[must_use]
+    pub const fn is_free(self) -> bool {
+        match self {
+            Self::Simulate => true,
+            Self::Execute | Self::CodeRun | Self::SecureExec => false,
+        }
+    }
+
+    /// Which names mean what here.
+    #[must_use]
+    pub const fn namespace(self) -> Namespace {
+        match self {
+            Self::Execute | Self::CodeRun => Namespace::Actions,
+            Self::SecureExec | Self::Simulate => Namespace::Tools,
+        }
+    }
+}
+
+/// What a name can stand for (CONTRACTS 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// Every registered action; the name of a language is code in the jail.
+    Actions,
+    /// The tools of `/exec/*` alone; `bash` is a blocked tool there.
+    Tools,
 }
 
 /// What is sold under a name of its own: code with its own bounds and price (PRODUCT B).
@@ -81,6 +112,18 @@ pub struct RunOptions {
     /// Whether the receipt comes with the answer.
     #[serde(skip_serializing_if = "is_off")]
     pub receipt: bool,
+    /// Of which batch it is a part: a digest over all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Digest>,
+}
+
+/// What a caller says of itself and of its reasons. It is recorded, and nothing follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hearsay {
+    /// The name that the caller gives itself; nobody has checked it.
+    pub agent: Option<String>,
+    /// SHA-256 over the JCS of the context that it gives.
+    pub context: Option<Digest>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -145,4 +188,6 @@ pub struct Proposal {
     pub watcher: Option<Watcher>,
     /// What it takes up in memory.
     pub place: BodyPlace,
+    /// What the caller says of itself.
+    pub hearsay: Hearsay,
 }

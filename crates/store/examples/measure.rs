@@ -125,6 +125,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         intent: vec![1; 700],
         leaf: Leaf { kind: LeafKind::Intent, digest: digest(6, number) },
         at,
+        tool_call: None,
     };
     assert_eq!(store.claim(claim).await.unwrap(), Claimed::Fresh);
     let finish = Finish {

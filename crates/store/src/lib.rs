@@ -11,5 +11,5 @@ pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};
 pub use record::{
     Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,
-    NewPayment, Page, Record, Repaid, Resolution, SettlementWord, Undone,
+    NewPayment, Page, Record, Repaid, Resolution, SettlementWord, ToolCall, Undone,
 };

@@ -90,6 +90,15 @@ pub struct LimitReached {
     pub ends: UnixMs,
 }
 
+/// What the log of tool calls says beside the run itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// The name that the caller gives itself; nobody has checked it.
+    pub agent: Option<String>,
+    /// Whether an identity service or a grant said yes.
+    pub iam_approved: bool,
+}
+
 /// Everything that one claim transaction inserts, or nothing of it (CONTRACTS 1).
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -127,6 +136,8 @@ pub struct Claim {
     pub leaf: Leaf,
     /// When.
     pub at: UnixMs,
+    /// For a call of a tool of `/exec/*`.
+    pub tool_call: Option<ToolCall>,
 }
 
 /// The answer to a claim.

@@ -1,8 +1,8 @@
 //! Proposals, written as a test thinks of them.
 
 use execgate_model::{
-    ActionName, BodyPlace, Caller, Credential, Effect, Identity, Nonce, Proposal, RunOptions, Surface,
-    TenantId,
+    ActionName, BodyPlace, Caller, Credential, Effect, Hearsay, Identity, Nonce, Proposal, RunOptions,
+    Surface, TenantId,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ pub fn ask(action: &str) -> Ask {
         credential: None,
         watcher: None,
         place: BodyPlace::default(),
+        hearsay: Hearsay::default(),
     })
 }
 

@@ -22,7 +22,7 @@ use execgate_model::{Clock as _, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Free, Rails};
 use execgate_receipt::{Gateway, SigningKey};
 use execgate_store::{OpenOptions, Page, Record, Store, open};
-use execgate_tool::{Registry, Workers, builtin};
+use execgate_tool::{Registry, ToolNames, Workers, builtin};
 use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, OwnWords, ServiceInfo, router};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -117,7 +117,7 @@ impl Gate {
             store: store.clone(),
             doors: DoorRules {
                 hosts: settings.hosts.clone(),
-                free: settings.prices.is_empty(),
+                free: settings.prices.is_empty() && settings.tool_prices.is_none(),
                 local_free: settings.local_free,
             },
             info: ServiceInfo {
@@ -129,6 +129,7 @@ impl Gate {
             sandbox_pulse: None,
             policy_pulse: None,
             catalogue: Some(Arc::new(ScriptedLanguages)),
+            tools: settings.tools,
             tenant: crate::ask::tenant(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),
@@ -315,6 +316,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
     Rooms {
         propose: Propose {
             registry: Registry::new(tools).expect("no two tools have one name"),
+            tools: ToolNames::default().and(Bench::actions()),
             prices: settings.prices(),
             entropy: shared.entropy.clone(),
         },

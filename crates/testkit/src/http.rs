@@ -13,6 +13,9 @@ use tower::ServiceExt as _;
 /// The routes that sell code.
 pub const CODE_ROUTES: [&str; 3] = ["/api/code-run", "/api/code-run-pro", "/api/code/run"];
 
+/// The routes that call tools: one call each, and several.
+pub const TOOL_ROUTES: [&str; 3] = ["/exec/tool", "/exec/simulate", "/exec/batch"];
+
 /// A POST of JSON bytes to a path, as a local program sends it.
 ///
 /// # Panics

@@ -25,7 +25,9 @@ pub use ask::{Ask, ask};
 pub use clock::{Dice, ManualClock, SeededEntropy};
 pub use gate::{Gate, Walked};
 pub use history::History;
-pub use http::{CODE_ROUTES, Live, LiveEvent, Reply, execute, get, keyed, live, piecewise, post, with};
+pub use http::{
+    CODE_ROUTES, Live, LiveEvent, Reply, TOOL_ROUTES, execute, get, keyed, live, piecewise, post, with,
+};
 pub use journal::{Event, Journal};
 pub use life::{Death, Life};
 pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};

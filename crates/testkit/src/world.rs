@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_flow::authorise::{Iam, IamAnswer};
-use execgate_flow::propose::Prices;
+use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture};
 use execgate_policy::{Policy, PolicySet, Request};
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
+use execgate_web::ToolSurface;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub(crate) hosts: Vec<String>,
     pub(crate) local_free: bool,
     pub(crate) takes_turns: bool,
+    pub(crate) tools: ToolSurface,
+    pub(crate) tool_prices: Option<ToolPrices>,
 }
 
 impl Settings {
@@ -36,7 +39,12 @@ impl Settings {
         let price = |(action, price): &(String, String)| -> (ActionName, Amount) {
             (action.parse().expect("a name of an action"), price.parse().expect("a price"))
         };
-        Prices::new(self.prices.iter().map(price).collect::<BTreeMap<_, _>>())
+        let prices = Prices::new(self.prices.iter().map(price).collect::<BTreeMap<_, _>>());
+        let names = Bench::actions().map(|name| name.parse().expect("a name of an action"));
+        match self.tool_prices {
+            Some(tools) => prices.with_tools(names, tools),
+            None => prices,
+        }
     }
 
     pub(crate) fn rules(&self) -> PolicySet {
@@ -100,6 +108,20 @@ impl WorldBuilder {
     #[must_use]
     pub fn prices<'a>(self, actions: impl IntoIterator<Item = &'a str>, price: &str) -> Self {
         actions.into_iter().fold(self, |builder, action| builder.price(action, price))
+    }
+
+    /// The scripted tools at the list prices of tools.
+    #[must_use]
+    pub fn tools_at_list_prices(mut self) -> Self {
+        self.settings.tool_prices = Some(ToolPrices::LISTED);
+        self
+    }
+
+    /// Without `/exec/*`.
+    #[must_use]
+    pub fn without_tools(mut self) -> Self {
+        self.settings.tools = ToolSurface::Off;
+        self
     }
 
     /// Only these actions.

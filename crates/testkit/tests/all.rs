@@ -2,7 +2,8 @@
 //!
 //! One file a room (`policy` is authorise, with what a file says); `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
 //! HTTP says, `shapes` and `any_call` what it says to bad input on every surface, `code` and `streaming` what the
-//! surfaces say that sell code, `outcomes` the table of CONTRACTS 3. A test reads its answers from outside: the bank's
+//! surfaces say that sell code, `secureexec` and `secureexec_batch` what those say that call tools, `outcomes` the table of
+//! CONTRACTS 3. A test reads its answers from outside: the bank's
 //! books, the starts of handlers, the record, the receipt.
 
 #[cfg(test)]
@@ -19,6 +20,8 @@ mod suite {
     mod pay;
     mod policy;
     mod propose;
+    mod secureexec;
+    mod secureexec_batch;
     mod settle;
     mod shapes;
     mod simulation;

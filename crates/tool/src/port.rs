@@ -76,6 +76,12 @@ impl Cancel {
         self.0.send_replace(true);
     }
 
+    /// Whether the end is asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Resolves once the end is asked for.
     pub async fn cancelled(&self) {
         // The sender lives as long as this value, so waiting cannot fail.

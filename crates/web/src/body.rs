@@ -157,6 +157,26 @@ impl Fields {
     }
 }
 
+/// An object, or a string that parses to one (function-calling models hand arguments over as a string).
+pub(crate) fn arguments(name: &str, value: Option<Value>) -> Result<Value, Problem> {
+    let wrong = |detail: &str| {
+        Problem::bad_field(
+            format!("/{name}"),
+            format!("`{name}` must be an object, or a string that holds one{detail}"),
+        )
+    };
+    match value {
+        None => Ok(Value::Object(Map::new())),
+        Some(Value::Object(fields)) => Ok(Value::Object(fields)),
+        Some(Value::String(text)) => match parse_strict(text.as_bytes()) {
+            Ok(Value::Object(fields)) => Ok(Value::Object(fields)),
+            Ok(_) => Err(wrong("")),
+            Err(error) => Err(wrong(&format!(": {error}"))),
+        },
+        Some(_) => Err(wrong("")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -165,7 +185,7 @@ mod tests {
     use execgate_model::BodyPlace;
     use serde_json::{Value, json};
 
-    use super::{ARTIFACT_MAX, Bodies, Fields, PLACE_BYTES, PLACES};
+    use super::{ARTIFACT_MAX, Bodies, Fields, PLACE_BYTES, PLACES, arguments};
 
     async fn read(bodies: &Bodies, length: usize) -> Result<BodyPlace, &'static str> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
@@ -199,5 +219,14 @@ mod tests {
         assert_eq!(artifact(json!([0, 0])), Ok(Some("[0,0]".to_owned())));
         assert_eq!(artifact(Value::Null), Ok(None));
         assert_eq!(artifact(vec![0; ARTIFACT_MAX / 2].into()), Err("bad-field"));
+    }
+
+    #[test]
+    fn arguments_are_an_object_or_a_string_that_holds_one() {
+        assert_eq!(arguments("args", Some(json!("{\"a\": 1}"))).unwrap(), json!({"a": 1}));
+        assert_eq!(arguments("args", None).unwrap(), json!({}));
+        for wrong in [json!([1]), json!("[1]"), json!("{"), json!(7), Value::Bool(true)] {
+            assert_eq!(arguments("args", Some(wrong)).unwrap_err().code(), "bad-field");
+        }
     }
 }

@@ -25,12 +25,21 @@ pub(crate) enum Service {
     Execute,
     /// A code-run route.
     Code(Offer),
+    /// `/exec/tool`.
+    Tool,
+    /// `/exec/simulate`.
+    Simulate,
+    /// `/exec/batch`.
+    Batch,
 }
 
 impl Service {
     /// Every service.
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Execute,
+        Self::Tool,
+        Self::Simulate,
+        Self::Batch,
         Self::Code(Offer::CodeRun),
         Self::Code(Offer::CodeRunPro),
         Self::Code(Offer::CodeRunBasic),
@@ -40,6 +49,9 @@ impl Service {
     pub(crate) const fn path(self) -> &'static str {
         match self {
             Self::Execute => "/execute",
+            Self::Tool => "/exec/tool",
+            Self::Simulate => "/exec/simulate",
+            Self::Batch => "/exec/batch",
             Self::Code(Offer::CodeRun) => "/api/code-run",
             Self::Code(Offer::CodeRunPro) => "/api/code-run-pro",
             Self::Code(Offer::CodeRunBasic) => "/api/code/run",
@@ -50,6 +62,9 @@ impl Service {
     pub(crate) const fn id(self) -> &'static str {
         match self {
             Self::Execute => "execute",
+            Self::Tool => "tool",
+            Self::Simulate => "simulate",
+            Self::Batch => "batch",
             Self::Code(offer) => offer.as_str(),
         }
     }

@@ -6,12 +6,15 @@ use core::str;
 
 use axum::http::header::{FORWARDED, HOST, ORIGIN, VIA};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use execgate_model::{BodyPlace, Caller, Identity, Offer, TenantId};
+use execgate_flow::BATCH_MAX;
+use execgate_model::{BodyPlace, Caller, Effect, Identity, Offer, Surface, TenantId};
 use execgate_receipt::parse_strict;
 use serde_json::{Map, Value};
 
+use crate::body::Fields;
 use crate::doors::{self, DoorRules};
-use crate::http::{code, openexec};
+use crate::http::secureexec::Common;
+use crate::http::{code, openexec, secureexec};
 use crate::problem::{Problem, Shape};
 
 /// The only name beside `localhost` and addresses that is served here.
@@ -68,6 +71,29 @@ pub fn code_request(bytes: &[u8]) {
     }
 }
 
+/// A body of `/exec/*` is refused in the shape of the surface, or is a call, or a batch whose calls are bounded.
+pub fn tool_call(bytes: &[u8]) {
+    let (headers, body) = request(bytes);
+    let Some(fields) = object(body) else { return };
+    for surface in [Surface::SecureExec, Surface::Simulate] {
+        let common = |fields: &mut Fields| Common::read(fields, &headers, surface, caller());
+        match secureexec::read_call(fields.clone(), common) {
+            Ok(proposal) => {
+                assert!(proposal.payload.is_object() && proposal.surface == surface);
+                assert_eq!(proposal.nonce.is_some(), headers.contains_key("idempotency-key"));
+                assert!(proposal.options.timeout_ms.is_none_or(|ms| (1..=30_000).contains(&ms)));
+                assert!(surface == Surface::SecureExec || proposal.effect == Effect::DryRun);
+            }
+            Err(problem) => is_told(problem),
+        }
+    }
+    let common = |fields: &mut Fields| Common::read(fields, &headers, Surface::SecureExec, caller());
+    match secureexec::read_batch(fields, common) {
+        Ok(batch) => assert!((1..=BATCH_MAX).contains(&batch.items.len())),
+        Err(problem) => is_told(problem),
+    }
+}
+
 /// However output comes in pieces, it is the same text. The first byte is the size of a piece.
 pub fn live_text(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else { return };
@@ -77,11 +103,15 @@ pub fn live_text(bytes: &[u8]) {
 
 /// A fault of the caller is told as one, as JSON, on every surface.
 fn is_told(problem: Problem) {
-    for shape in [Shape::Problem, Shape::CodeRun] {
+    for shape in [Shape::Problem, Shape::CodeRun, Shape::Exec] {
         let answer = problem.clone().shaped(shape);
         assert!((400..500).contains(&answer.status), "{}", answer.status);
         let told: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let member = if shape == Shape::Problem { "detail" } else { "error" };
+        let member = match shape {
+            Shape::Problem => "detail",
+            Shape::CodeRun => "error",
+            Shape::Exec => "proofHash",
+        };
         assert!(told.is_some_and(|told| told.get(member).is_some_and(Value::is_string)));
     }
 }
@@ -119,7 +149,7 @@ mod near;
 
 #[cfg(test)]
 mod tests {
-    use super::{code_request, door, execute_call, live_text, near};
+    use super::{code_request, door, execute_call, live_text, near, tool_call};
 
     #[test]
     fn whoever_comes_in_may_come_in() {
@@ -134,6 +164,11 @@ mod tests {
     #[test]
     fn a_call_of_code_is_a_proposal_or_told_as_a_fault() {
         near::holds("code_request", code_request);
+    }
+
+    #[test]
+    fn a_call_of_a_tool_is_a_proposal_or_told_as_a_fault() {
+        near::holds("tool_call", tool_call);
     }
 
     #[test]

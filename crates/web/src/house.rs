@@ -21,6 +21,16 @@ pub enum ExecMode {
     Demo,
 }
 
+/// Whether the tools of `/exec/*` are served (`surfaces.tools`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolSurface {
+    /// They are.
+    #[default]
+    On,
+    /// They are not; the same tools can still be actions of `/execute`.
+    Off,
+}
+
 /// What the gateway says of itself.
 #[derive(Debug, Clone)]
 pub struct ServiceInfo {
@@ -53,6 +63,8 @@ pub struct HouseParts {
     pub policy_pulse: Option<Pulse>,
     /// The languages that are served; none where code is off.
     pub catalogue: Option<Arc<dyn Languages>>,
+    /// Whether `/exec/*` is served.
+    pub tools: ToolSurface,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// The time.

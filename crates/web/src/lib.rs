@@ -8,6 +8,7 @@ mod doors;
 mod figures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod headers;
 mod house;
 mod http;
 mod openapi;
@@ -20,8 +21,8 @@ mod shape;
 mod upload;
 
 pub use doors::DoorRules;
-pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo};
+pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo, ToolSurface};
 pub use openapi::document as openapi_document;
-pub use render::{ExecuteWords, OwnWords};
+pub use render::{ExecWords, ExecuteWords, OwnWords};
 pub use router::router;
 pub use server::{ServerError, ServerLimits, serve};

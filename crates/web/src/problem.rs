@@ -3,15 +3,19 @@
 //! A problem names the room, the rule and the way on; never a path, a secret or a stack. What the operator
 //! needs beyond that goes to the log.
 
+mod exec;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::{Refusal, Room};
-use execgate_model::{Digest, RunId};
+use execgate_model::{Amount, Digest, RunId};
 use execgate_receipt::StrictError;
 use execgate_store::Answer;
 use execgate_tool::NotStarted;
 use serde::Serialize;
+
+pub(crate) use exec::{Asked, SCHEMA_VERSION, Took, seal};
 
 /// Where the kinds of problems are described; `#` and the code follow.
 const TYPE_BASE: &str = "https://execgate.dev/problems#";
@@ -26,6 +30,8 @@ pub(crate) enum Shape {
     Problem,
     /// `{"error": …}`, as the code-run services have it.
     CodeRun,
+    /// The envelope of `/exec/*`, with a `proofHash`; see [`exec`].
+    Exec,
 }
 
 /// The statuses that the code-run services themselves answer.
@@ -56,6 +62,9 @@ pub(crate) struct Problem {
     /// After how many seconds the same request may succeed, where it may.
     #[serde(skip)]
     retry_after_s: Option<u64>,
+    /// What is asked for, where that is the problem.
+    #[serde(skip)]
+    price: Option<Amount>,
 }
 
 impl Problem {
@@ -73,6 +82,7 @@ impl Problem {
             receipt: None,
             error: None,
             retry_after_s: None,
+            price: None,
         }
     }
 
@@ -151,6 +161,40 @@ impl Problem {
         Self { exec_id: Some(run), receipt: Some(receipt), rule: Some("at-most-once".to_owned()), ..problem }
     }
 
+    /// Tools are switched off here.
+    pub(crate) fn tools_are_off() -> Self {
+        let detail = "tools are switched off on this gateway (surfaces.tools)";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "tools-off", detail).in_room(Room::Propose)
+    }
+
+    /// A fault that no room has a word for.
+    pub(crate) fn fault() -> Self {
+        let detail = "something failed here; what had started is in the record under its key";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "fault", detail)
+    }
+
+    /// The same problem in a part of the body.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Self { pointer: self.pointer.map(|pointer| format!("{place}{pointer}")), ..self }
+    }
+
+    /// The same problem of an item of a batch, or of the whole.
+    pub(crate) fn of_item(self, place: Option<&str>) -> Self {
+        let Some(place) = place else { return self };
+        let pointer = self.pointer.clone().unwrap_or_else(|| "/payload".to_owned());
+        let at = format!("{place}/tool/args");
+        Self { pointer: Some(pointer), ..self }.with_payload_at(&at)
+    }
+
+    /// The same problem where the payload stands elsewhere in the body.
+    pub(crate) fn with_payload_at(self, place: &str) -> Self {
+        let moved = |pointer: String| match pointer.strip_prefix("/payload") {
+            Some(rest) => format!("{place}{rest}"),
+            None => pointer,
+        };
+        Self { pointer: self.pointer.map(moved), ..self }
+    }
+
     fn in_room(self, room: Room) -> Self {
         Self { room: Some(room.as_str()), ..self }
     }
@@ -199,7 +243,7 @@ impl Problem {
         match (shape, self.code) {
             // A sandbox that could not be made is a bad gateway to those who know sandboxes as a service.
             (Shape::CodeRun, "not-started") => StatusCode::BAD_GATEWAY.as_u16(),
-            (Shape::CodeRun | Shape::Problem, _) => self.status,
+            (Shape::CodeRun | Shape::Problem | Shape::Exec, _) => self.status,
         }
     }
 
@@ -215,8 +259,10 @@ impl Problem {
 
     /// The problem in the shape of a surface.
     pub(crate) fn shaped(self, shape: Shape) -> Answer {
-        if shape == Shape::Problem {
-            return self.into_answer();
+        match shape {
+            Shape::Problem => return self.into_answer(),
+            Shape::Exec => return self.in_exec(&Asked::default(), Took::default()),
+            Shape::CodeRun => {}
         }
         let status = self.status_in(shape);
         let error = match self.code {
@@ -258,6 +304,12 @@ impl From<Refusal> for Problem {
         } else {
             None
         };
+        let price =
+            if let Refusal::PaymentRequired { price } | Refusal::PaymentRefused { price, .. } = &refusal {
+                Some(*price)
+            } else {
+                None
+            };
         let receipt = if let Refusal::AnswerExpired { content, .. } = &refusal { *content } else { None };
         Self {
             room: Some(refusal.room().as_str()),
@@ -265,6 +317,7 @@ impl From<Refusal> for Problem {
             pointer,
             exec_id: refusal.run(),
             receipt,
+            price,
             retry_after_s: retry_after_s(&refusal, status),
             ..Self::new(status, code, outside_text(&refusal))
         }

@@ -1,11 +1,11 @@
 //! The words of the surfaces for the end of a run.
 
 use execgate_flow::witness::{Render, Summary};
-use execgate_model::{Outcome, Product, Surface, Verdict};
+use execgate_model::{Effect, Outcome, Product, Surface, Verdict};
 use execgate_store::Answer;
 use serde_json::{Value, json};
 
-use crate::problem::{Problem, Shape};
+use crate::problem::{Asked, Problem, Shape, Took};
 
 /// The words of `/execute`: OpenExec's `{id, action, result, approved, receipt}`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,6 +56,54 @@ impl Render for CodeWords {
     }
 }
 
+/// The words of `/exec/*`: one envelope, whatever the tool (CONTRACTS 3 and 4).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExecWords;
+
+/// The exit code of a run that a limit ended, as a shell has it for SIGKILL.
+const EXIT_LIMIT: i32 = 137;
+
+/// The exit code of a run that its deadline ended, as `timeout(1)` has it.
+const EXIT_TIMEOUT: i32 = 124;
+
+impl Render for ExecWords {
+    fn answer(&self, summary: &Summary<'_>) -> Answer {
+        let asked = Asked {
+            tool: Some(summary.action.to_string()),
+            effect: Some(summary.effect),
+            iam_approved: summary.iam_approved,
+            iam: Some(summary.iam),
+            rail: Some(summary.rail.to_owned()),
+        };
+        let latency_ms = summary.ended.0.saturating_sub(summary.started.0);
+        let took = Took { at: summary.ended, latency_ms };
+        let Outcome::Done { product } = summary.outcome else {
+            return Problem::unknown_outcome(summary.run, summary.content).in_exec(&asked, took);
+        };
+        let exit_code = match product.verdict {
+            Verdict::Value => 0,
+            Verdict::Exception => 1,
+            Verdict::Exit { code } => code,
+            Verdict::Limit { .. } => EXIT_LIMIT,
+            Verdict::Timeout { .. } => EXIT_TIMEOUT,
+        };
+        let mut result = json!({
+            "output": product.result,
+            "exitCode": exit_code,
+            "simulated": summary.effect == Effect::DryRun,
+        });
+        if let Some(error) = &product.error {
+            result["error"] = json!({"name": error.name, "message": error.message});
+        }
+        let mut body = asked.envelope(took);
+        body["jobId"] = json!(summary.run);
+        body["status"] = if product.verdict == Verdict::Value { "completed" } else { "failed" }.into();
+        body["result"] = result;
+        body["proofHash"] = format!("0x{}", summary.content).into();
+        json_answer(200, &body)
+    }
+}
+
 /// The words of whatever surface a run came in by, for those who find it later.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OwnWords;
@@ -65,6 +113,7 @@ impl Render for OwnWords {
         match summary.surface {
             Surface::Execute => ExecuteWords.answer(summary),
             Surface::CodeRun => CodeWords::default().answer(summary),
+            Surface::SecureExec | Surface::Simulate => ExecWords.answer(summary),
         }
     }
 }

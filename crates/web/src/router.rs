@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{catalogue, code, openexec, receipts, runs, service};
+use crate::http::{catalogue, code, openexec, receipts, runs, secureexec, service};
 use crate::problem::Problem;
 use crate::shape::shape;
 
@@ -31,6 +31,10 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/version", handler: || get(service::version) },
     Route { method: Method::GET, path: "/openapi.json", handler: || get(service::openapi) },
     Route { method: Method::POST, path: "/execute", handler: || post(openexec::execute) },
+    Route { method: Method::POST, path: "/exec/tool", handler: || post(secureexec::tool) },
+    Route { method: Method::POST, path: "/exec/simulate", handler: || post(secureexec::simulate) },
+    Route { method: Method::POST, path: "/exec/batch", handler: || post(secureexec::batch) },
+    Route { method: Method::GET, path: "/exec/tools", handler: || get(secureexec::tools) },
     Route { method: Method::POST, path: "/api/code-run", handler: || post(code::plain) },
     Route { method: Method::POST, path: "/api/code-run-pro", handler: || post(code::pro) },
     Route { method: Method::POST, path: "/api/code/run", handler: || post(code::basic) },
@@ -53,6 +57,6 @@ pub fn router(house: Arc<House>) -> Router {
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
         .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json").into_response() })
         .layer(from_fn_with_state(Arc::clone(&house), guard))
-        .layer(from_fn(shape))
+        .layer(from_fn_with_state(Arc::clone(&house), shape))
         .with_state(house)
 }

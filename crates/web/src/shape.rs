@@ -1,22 +1,57 @@
 //! Gives every problem the shape of the surface that it is told on, wherever on the way it arose.
 
-use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
-use crate::problem::{Problem, Shape};
+use crate::house::House;
+use crate::problem::{Asked, Problem, Shape, Took};
 
 /// The middleware around everything.
-pub(crate) async fn shape(request: Request, next: Next) -> Response {
+pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
     let shape = shape_of(request.uri().path());
-    let mut response = next.run(request).await;
+    let started_us = house.parts.clock.monotonic_us();
+    let mut response = match caught(next.run(request)).await {
+        Some(response) => response,
+        None => Problem::fault().into_response(),
+    };
+    let asked = response.extensions_mut().remove::<Asked>().unwrap_or_default();
+    let told = |problem: Problem| match shape {
+        Shape::Exec => {
+            let latency_ms = house.parts.clock.monotonic_us().saturating_sub(started_us) / 1000;
+            problem.told_in_exec(&asked, Took { at: house.parts.clock.now(), latency_ms })
+        }
+        Shape::Problem | Shape::CodeRun => problem.told(shape),
+    };
     match response.extensions_mut().remove::<Problem>() {
-        Some(problem) if shape != Shape::Problem => reshaped(&response, problem.told(shape)),
-        None if is_bare(&response) => Problem::bad_request("bad-path", "the path is not text").told(shape),
+        Some(problem) if shape != Shape::Problem => reshaped(&response, told(problem)),
+        None if is_bare(&response) => told(Problem::bad_request("bad-path", "the path is not text")),
         Some(_) | None => response,
     }
+}
+
+/// What comes of a handler; none where it panics, which ends its own request and nothing else.
+async fn caught<T>(handler: impl Future<Output = T>) -> Option<T> {
+    let mut handler = pin!(handler);
+    poll_fn(|context| {
+        // Nothing of a handler that panicked is used again.
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => {
+                tracing::error!("a handler of a request panicked");
+                Poll::Ready(None)
+            }
+        }
+    })
+    .await
 }
 
 /// Whether this is a refusal in the words of the framework, which are of no surface: a path whose escapes are no UTF-8.
@@ -29,7 +64,8 @@ fn is_bare(response: &Response) -> bool {
 fn reshaped(before: &Response, mut told: Response) -> Response {
     let headers = told.headers_mut();
     for (name, value) in before.headers() {
-        if name != CONTENT_LENGTH && !headers.contains_key(name) {
+        // When to come again is for the shape to say: a stub says nothing of it.
+        if name != CONTENT_LENGTH && name != RETRY_AFTER && !headers.contains_key(name) {
             headers.append(name, value.clone());
         }
     }
@@ -37,5 +73,23 @@ fn reshaped(before: &Response, mut told: Response) -> Response {
 }
 
 fn shape_of(path: &str) -> Shape {
-    if path.starts_with("/api/") { Shape::CodeRun } else { Shape::Problem }
+    if path.starts_with("/api/") {
+        Shape::CodeRun
+    } else if path.starts_with("/exec/") {
+        Shape::Exec
+    } else {
+        Shape::Problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::caught;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_has_an_answer_all_the_same() {
+        assert_eq!(caught(async { 1 }).await, Some(1));
+        let panics = async { if true { std::panic::resume_unwind(Box::new("a handler")) } else { 1 } };
+        assert_eq!(caught(panics).await, None);
+    }
 }

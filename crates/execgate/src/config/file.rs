@@ -98,6 +98,7 @@ pub(crate) struct ApprovalSection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Surfaces {
     pub(crate) code: Option<Switch>,
+    pub(crate) tools: Option<Switch>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -163,6 +164,7 @@ mod tests {
         let file: File = toml::from_str(DEFAULT).unwrap();
         assert_eq!(file.server.listen.as_deref(), Some("127.0.0.1:5091"));
         assert_eq!((file.surfaces.code, file.sandbox.tier), (Some(Switch::On), Some(TierSetting::Auto)));
+        assert_eq!(file.surfaces.tools, Some(Switch::On));
     }
 
     #[test]

@@ -357,6 +357,23 @@ fn where_code_is_off_the_surfaces_say_so_after_they_have_read_the_call() {
 }
 
 #[test]
+fn where_tools_are_off_the_routes_say_so_and_the_rest_is_served() {
+    let data = Data::new();
+    let server = configured(&data, "[surfaces]\ncode = \"off\"\ntools = \"off\"\n");
+    for path in ["/exec/tool", "/exec/simulate", "/exec/batch"] {
+        let off = server.post(path, &json!({"tool": {"name": "hash_generate"}}));
+        let told = off.json();
+        assert_eq!(
+            (off.status, &told["error"]["code"], &told["status"]),
+            (503, &json!("tools-off"), &json!("failed"))
+        );
+        assert!(told["proofHash"].as_str().unwrap().starts_with("0x"));
+    }
+    assert_eq!(server.get("/exec/tools").status, 503);
+    assert_eq!(server.execute("echo", json!({}), "n").status, 200);
+}
+
+#[test]
 fn a_gateway_without_its_sandbox_tells_nothing_of_the_inside() {
     let data = Data::new();
     let server = Server::start(&data.path());

@@ -1,6 +1,7 @@
 //! The room's work: an [`Approval`] for an authorised proposal.
 
-use execgate_model::Digest;
+use execgate_model::{Digest, Proposal};
+use execgate_tool::{Behind, Blocked};
 
 use crate::Refusal;
 use crate::authorise::Authorised;
@@ -40,13 +41,37 @@ pub struct Approve {
     pub mode: ApprovalMode,
 }
 
+/// The rule that blocks a tool in every mode, on whatever surface it is asked for.
+const BLOCKED: &str = "blocked-tool";
+
 impl Approve {
+    /// Whether no approval could let this pass, so that its caller need not be asked to pay. Has no effect.
+    ///
+    /// # Errors
+    /// A blocked tool needs an artifact, for real and simulated, and none can be verified yet.
+    pub fn precheck(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        let name = proposal.action.as_str();
+        let Some(blocked) = Blocked::find(name, proposal.surface.namespace()) else { return Ok(()) };
+        let reason = match blocked.behind {
+            Behind::Handler(_) => {
+                format!(
+                    "`{name}` is blocked until an approval unlocks it, and this gateway cannot verify one"
+                )
+            }
+            Behind::Nothing => {
+                format!("`{name}` is blocked and has no handler here: no approval unlocks it")
+            }
+        };
+        Err(Refusal::ApprovalMissing { rule: BLOCKED.to_owned(), reason })
+    }
+
     /// Judges an authorised proposal.
     ///
     /// # Errors
     /// A rule that demands an approval is never satisfied by a mode; until artifacts can be verified, such
-    /// a request is refused.
-    pub fn enter(&self, authorised: &Authorised) -> Result<Approval, Refusal> {
+    /// a request is refused. So is a blocked tool.
+    pub fn enter(&self, proposal: &Proposal, authorised: &Authorised) -> Result<Approval, Refusal> {
+        self.precheck(proposal)?;
         if let Some(demand) = &authorised.demand {
             return Err(Refusal::ApprovalMissing {
                 rule: demand.rule.to_string(),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Clock, CrashPoints, Digest, Entropy, RunId, UnixMs};
+use execgate_model::{Clock, CrashPoints, Digest, Entropy, Namespace, RunId, UnixMs};
 use execgate_payment::Hold;
 use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{salted, sha256};
-use execgate_store::{self as store, ApprovalClaim, Leaf, LeafKind, LimitClaim, NewPayment, Record, Store};
+use execgate_store::{
+    self as store, ApprovalClaim, Leaf, LeafKind, LimitClaim, NewPayment, Record, Store, ToolCall,
+};
 
 use crate::Refusal;
 use crate::approve::Approval;
@@ -135,6 +137,10 @@ impl Claim {
             leaf: Leaf { kind: LeafKind::Intent, digest: salted(&self.salt, &intent) },
             intent,
             at: self.facts.started,
+            tool_call: (proposal.surface.namespace() == Namespace::Tools).then(|| ToolCall {
+                agent: self.facts.claimed_agent.clone(),
+                iam_approved: self.facts.is_iam_approved(),
+            }),
         })
     }
 }

@@ -38,7 +38,10 @@ impl Earlier {
     fn answer(record: Record) -> Self {
         match (record.answer, record.content) {
             (Some(answer), Some(content)) => {
-                Self::Answered(Passage { run: record.run, content, answer, replayed: true, laps: Vec::new() })
+                let outcome = record.outcome.unwrap_or_default();
+                let passage =
+                    Passage { run: record.run, content, outcome, answer, replayed: true, laps: Vec::new() };
+                Self::Answered(passage)
             }
             (_, content) => Self::Refused(Refusal::AnswerExpired { run: record.run, content }),
         }

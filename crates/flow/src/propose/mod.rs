@@ -7,5 +7,5 @@ mod price;
 mod quote;
 
 pub use fingerprint::{NonceKey, fingerprint};
-pub use price::Prices;
+pub use price::{Prices, ToolPrices};
 pub use quote::{Propose, Quote};

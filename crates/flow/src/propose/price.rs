@@ -1,14 +1,36 @@
-//! What an action costs. Prices belong to actions, not to surfaces (CONTRACTS 4).
+//! What an action costs, for real and simulated. Prices belong to actions, not to surfaces (CONTRACTS 4).
 
 use std::collections::BTreeMap;
 
-use execgate_model::{ActionName, Amount, Offer};
+use execgate_model::{ActionName, Amount, Caller, Effect, Identity, Offer, Proposal};
+
+/// What the tools of `/exec/*` cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolPrices {
+    /// A dry-run. A simulation by `/exec/simulate` is free.
+    pub dry_run: Amount,
+    /// For real.
+    pub live: Amount,
+    /// The least that a batch costs.
+    pub batch: Amount,
+}
+
+impl ToolPrices {
+    /// The list prices (CONTRACTS 4): 0.01, 0.05 and 0.10 US dollars.
+    pub const LISTED: Self = Self {
+        dry_run: Amount::from_micros(10_000),
+        live: Amount::from_micros(50_000),
+        batch: Amount::from_micros(100_000),
+    };
+}
 
 /// The prices in force.
 #[derive(Debug, Clone, Default)]
 pub struct Prices {
     by_action: BTreeMap<ActionName, Amount>,
+    dry_runs: BTreeMap<ActionName, Amount>,
     by_offer: BTreeMap<Offer, Amount>,
+    batch: Amount,
 }
 
 impl Prices {
@@ -21,7 +43,7 @@ impl Prices {
     /// Prices by action; what is not named costs nothing.
     #[must_use]
     pub fn new(by_action: BTreeMap<ActionName, Amount>) -> Self {
-        Self { by_action, by_offer: BTreeMap::new() }
+        Self { by_action, ..Self::default() }
     }
 
     /// The same, with prices of their own for what is asked for under an offer.
@@ -31,10 +53,77 @@ impl Prices {
         self
     }
 
-    /// The price of an action, under an offer or not.
+    /// The same, with the prices of tools.
     #[must_use]
-    pub fn of(&self, action: &ActionName, offer: Option<Offer>) -> Amount {
+    pub fn with_tools(mut self, tools: impl IntoIterator<Item = ActionName>, prices: ToolPrices) -> Self {
+        for tool in tools {
+            self.dry_runs.insert(tool.clone(), prices.dry_run);
+            self.by_action.insert(tool, prices.live);
+        }
+        self.batch = prices.batch;
+        self
+    }
+
+    /// The price of an action, under an offer or not. A dry-run costs what the action does, where nothing else is said.
+    #[must_use]
+    pub fn of(&self, action: &ActionName, effect: Effect, offer: Option<Offer>) -> Amount {
         let offered = offer.and_then(|offer| self.by_offer.get(&offer));
-        offered.or_else(|| self.by_action.get(action)).copied().unwrap_or(Amount::ZERO)
+        let simulated = || (effect == Effect::DryRun).then(|| self.dry_runs.get(action)).flatten();
+        offered.or_else(simulated).or_else(|| self.by_action.get(action)).copied().unwrap_or(Amount::ZERO)
+    }
+
+    /// What is asked for a proposal.
+    #[must_use]
+    pub fn asked(&self, proposal: &Proposal) -> Amount {
+        if proposal.surface.is_free() || !pays(&proposal.caller) {
+            return Amount::ZERO;
+        }
+        self.of(&proposal.action, proposal.effect, proposal.options.offer)
+    }
+
+    /// The price of a batch of these proposals: their sum, or the least that a batch costs. `None` beyond all money.
+    #[must_use]
+    pub fn of_batch(&self, items: &[Proposal]) -> Option<Amount> {
+        if !items.iter().any(|item| pays(&item.caller)) {
+            return Some(Amount::ZERO);
+        }
+        let sum = items.iter().try_fold(Amount::ZERO, |sum, item| sum.checked_add(self.asked(item)))?;
+        Some(sum.max(self.batch))
+    }
+
+    /// The least that a batch costs.
+    #[must_use]
+    pub fn least_of_batch(&self) -> Amount {
+        self.batch
+    }
+}
+
+/// Whoever has proven to hold an internal grant does not pay. What a request says of itself never counts.
+fn pays(caller: &Caller) -> bool {
+    !matches!(caller.identity, Identity::Grant { internal: true, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::{ActionName, Amount, Effect};
+
+    use super::{Prices, ToolPrices};
+
+    #[test]
+    fn a_tool_costs_by_its_effect_and_what_has_one_price_costs_that() {
+        let name = |name: &str| ActionName::new(name).unwrap();
+        let echo = Amount::from_micros(3);
+        let prices = Prices::new([(name("echo"), echo)].into());
+        let prices = prices.with_tools([name("http_get")], ToolPrices::LISTED);
+        let of = |tool: &str, effect| prices.of(&name(tool), effect, None).to_string();
+        assert_eq!(
+            (of("http_get", Effect::DryRun), of("http_get", Effect::Live)),
+            ("0.01".into(), "0.05".into())
+        );
+        assert_eq!(of("echo", Effect::DryRun), of("echo", Effect::Live));
+        assert_eq!(
+            (of("other", Effect::Live), Prices::free().least_of_batch()),
+            ("0.00".into(), Amount::ZERO)
+        );
     }
 }

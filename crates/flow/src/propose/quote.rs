@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Digest, Entropy, Proposal, RunId, Watcher};
+use execgate_model::{Digest, Entropy, Namespace, Proposal, RunId, Watcher};
 use execgate_payment::Terms;
 use execgate_receipt::digest_json;
-use execgate_tool::{Call, Prepared, Registry};
+use execgate_tool::{Call, Description, Prepared, Registry, ToolNames};
 
 use super::{NonceKey, Prices, fingerprint};
 use crate::Refusal;
@@ -83,6 +83,8 @@ impl Quote {
 pub struct Propose {
     /// What can be run.
     pub registry: Registry,
+    /// Which of it is a tool of `/exec/*`.
+    pub tools: ToolNames,
     /// What it costs.
     pub prices: Prices,
     /// Names for runs without a nonce.
@@ -90,13 +92,19 @@ pub struct Propose {
 }
 
 impl Propose {
+    /// The tools of `/exec/*`, by name.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, Description)> {
+        let tools = self.registry.iter().filter(|tool| self.tools.has(tool.name(), Namespace::Tools));
+        tools.map(|tool| (tool.name(), tool.describe()))
+    }
+
     /// Checks a proposal and names its price.
     ///
     /// # Errors
     /// A priced request without a credential is told the price, whatever its body (clients probe with empty
     /// ones); then an unknown action or a bad payload names the rule that it breaks.
     pub fn enter(&self, proposal: Proposal) -> Result<Quote, Refusal> {
-        let price = self.prices.of(&proposal.action, proposal.options.offer);
+        let price = self.prices.asked(&proposal);
         if !price.is_zero() && proposal.credential.is_none() {
             return Err(Refusal::PaymentRequired { price });
         }
@@ -106,6 +114,7 @@ impl Propose {
         let tool = self
             .registry
             .find(proposal.action.as_str())
+            .filter(|tool| self.tools.has(tool.name(), proposal.surface.namespace()))
             .ok_or_else(|| Refusal::UnknownAction { action: proposal.action.to_string() })?;
         let undigestible = |error: execgate_receipt::CanonicalError| Refusal::Undigestible(error.to_string());
         let fingerprint = fingerprint(&proposal).map_err(undigestible)?;

@@ -2,7 +2,8 @@
 //! receipt of a run whose process died can still be made.
 
 use execgate_model::{
-    ActionName, Amount, Caller, Digest, Effect, IdError, InstanceId, Nonce, RuleId, RunId, Surface, UnixMs,
+    ActionName, Amount, Caller, Digest, Effect, IdError, Identity, InstanceId, Nonce, RuleId, RunId, Surface,
+    UnixMs,
 };
 use execgate_payment::Hold;
 use execgate_receipt::Content;
@@ -52,6 +53,12 @@ pub struct Facts {
     pub payment: Option<String>,
     /// When it was claimed.
     pub started: UnixMs,
+    /// The name that the caller gives itself; nobody has checked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_agent: Option<String>,
+    /// SHA-256 over the JCS of the context that the caller gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Digest>,
 }
 
 impl Facts {
@@ -86,7 +93,19 @@ impl Facts {
             price: hold.amount(),
             payment: hold.paid().claim.as_ref().map(|claim| claim.key.to_hex()),
             started,
+            claimed_agent: proposal.hearsay.agent.clone(),
+            context: proposal.hearsay.context,
         })
+    }
+
+    /// Whether an identity service said yes, or, where none is configured, the grant by which the caller is known.
+    #[must_use]
+    pub fn is_iam_approved(&self) -> bool {
+        match self.iam {
+            IamWord::Approved => true,
+            IamWord::NotConfigured => matches!(self.caller.identity, Identity::Grant { .. }),
+            IamWord::UnreachableOpen => false,
+        }
     }
 
     /// The content receipt of this run for an outcome and the digest of its result.

@@ -1,7 +1,9 @@
 //! How an outcome becomes a body. The corridor decides what is answered; a surface decides its words.
 
-use execgate_model::{ActionName, Digest, Outcome, RunId, Surface};
+use execgate_model::{ActionName, Digest, Effect, Outcome, RunId, Surface, UnixMs};
 use execgate_store::Answer;
+
+use crate::authorise::IamWord;
 
 /// All that a surface may say of a run.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +14,18 @@ pub struct Summary<'a> {
     pub surface: Surface,
     /// What was run.
     pub action: &'a ActionName,
+    /// For real, or simulated.
+    pub effect: Effect,
+    /// How the identity service was asked.
+    pub iam: IamWord,
+    /// Whether it, or a grant, said yes.
+    pub iam_approved: bool,
+    /// The rail that pays.
+    pub rail: &'a str,
+    /// When it was claimed.
+    pub started: UnixMs,
+    /// When it ended, or was found to be lost.
+    pub ended: UnixMs,
     /// What became of it.
     pub outcome: &'a Outcome,
     /// Its content receipt.

@@ -41,6 +41,7 @@ pub struct Witness {
 #[derive(Debug)]
 pub struct Witnessed {
     content: Digest,
+    outcome: String,
     answer: Answer,
 }
 
@@ -50,6 +51,7 @@ impl Witnessed {
         Passage {
             run: ticket.run(),
             content: self.content,
+            outcome: self.outcome,
             answer: self.answer,
             replayed: false,
             laps: laps.into_laps(),
@@ -76,7 +78,10 @@ impl Witness {
         let finished = self.write(&finish).await?;
         self.crash.reached("recorded");
         match finished {
-            Finished::Recorded => Ok(Witnessed { content: finish.content, answer: finish.answer }),
+            Finished::Recorded => {
+                let Finish { content, outcome, answer, .. } = finish;
+                Ok(Witnessed { content, outcome, answer })
+            }
             Finished::Late => {
                 Err(Refusal::Receipt { detail: "the run had been declared unknown meanwhile".to_owned() })
             }
@@ -112,7 +117,7 @@ impl Witness {
             kind: Kind::Final,
             outcome: &word,
             result_digest: ended.result_digest(),
-            context_digest: None,
+            context_digest: facts.context,
             charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
             enforced: enforced(outcome),
             finished: (*outcome != Outcome::Unknown).then_some(ended.at()),
@@ -122,6 +127,12 @@ impl Witness {
             run: facts.run,
             surface: facts.surface,
             action: &facts.action,
+            effect: facts.effect,
+            iam: facts.iam,
+            iam_approved: facts.is_iam_approved(),
+            rail: &facts.rail,
+            started: facts.started,
+            ended: ended.at(),
             outcome,
             content: signed.content,
             receipt: &signed.file,

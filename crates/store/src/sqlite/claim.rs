@@ -9,8 +9,8 @@ use super::{limits, rows};
 use crate::{Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
 
 const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, approval_key, payment, fingerprint, owner, \
-    action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 /// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
 pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -43,30 +43,29 @@ fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result
     let payment =
         claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
     let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
-    rows::change(
-        conn,
-        INSERT_RUN,
-        "store a claim",
-        params![
-            claim.run.as_bytes(),
-            claim.instance.as_bytes(),
-            claim.nonce_key.as_ref().map(|key| key.as_bytes()),
-            claim.approval.as_ref().map(|approval| approval.key.as_bytes()),
-            payment,
-            claim.fingerprint.as_bytes(),
-            claim.owner.as_ref().map(|owner| owner.as_bytes()),
-            claim.action.as_str(),
-            rows::effect_word(claim.effect),
-            &claim.caller,
-            settlement.as_str(),
-            &claim.rail,
-            rows::stored(claim.price.micros(), "store a price")?,
-            claim.salt,
-            rows::stored(claim.at.0, "store a time")?,
-            &claim.intent,
-            reserved,
-        ],
-    )?;
+    let call = claim.tool_call.as_ref();
+    let params = params![
+        claim.run.as_bytes(),
+        claim.instance.as_bytes(),
+        claim.nonce_key.as_ref().map(|key| key.as_bytes()),
+        claim.approval.as_ref().map(|approval| approval.key.as_bytes()),
+        payment,
+        claim.fingerprint.as_bytes(),
+        claim.owner.as_ref().map(|owner| owner.as_bytes()),
+        claim.action.as_str(),
+        rows::effect_word(claim.effect),
+        &claim.caller,
+        settlement.as_str(),
+        &claim.rail,
+        rows::stored(claim.price.micros(), "store a price")?,
+        claim.salt,
+        rows::stored(claim.at.0, "store a time")?,
+        &claim.intent,
+        reserved,
+        call.map(|call| &call.agent),
+        call.map(|call| call.iam_approved),
+    ];
+    rows::change(conn, INSERT_RUN, "store a claim", params)?;
     rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))
 }
 

@@ -3,11 +3,14 @@
 use rusqlite::{Connection, Error as SqlError, TransactionBehavior};
 
 /// The steps, in order, each with the version that it leaves behind.
-const STEPS: &[(i32, &str)] =
-    &[(1, include_str!("migrations/0001_runs.sql")), (2, include_str!("migrations/0002_limits.sql"))];
+const STEPS: &[(i32, &str)] = &[
+    (1, include_str!("migrations/0001_runs.sql")),
+    (2, include_str!("migrations/0002_limits.sql")),
+    (4, include_str!("migrations/0004_secureexec.sql")),
+];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 2;
+const KNOWN: i32 = 4;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -62,6 +62,7 @@ pub(crate) fn claim(instance: InstanceId, number: u16) -> Claim {
         intent: format!("intent {number}").into_bytes(),
         leaf: Leaf { kind: LeafKind::Intent, digest: digest(4, number) },
         at: created(number),
+        tool_call: None,
     }
 }
 

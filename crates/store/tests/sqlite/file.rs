@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::thread;
 
-use execgate_model::UnixMs;
-use execgate_store::{Claimed, OpenError, OpenOptions, StoreError, Undone};
+use execgate_model::{Stage, UnixMs};
+use execgate_store::{Claim, Claimed, Finish, OpenError, OpenOptions, StoreError, ToolCall, Undone};
 
 use super::folder::{Folder, instance, open};
-use crate::contract::{Backend, block_on, claim, digest, held, run_id};
+use crate::contract::{Backend, block_on, claim, created, digest, finish, held, run_id};
 
 fn cause(error: &OpenError) -> String {
     error.source().unwrap().to_string()
@@ -29,7 +29,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 4);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 
@@ -51,7 +51,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(error.to_string(), "failed to bring the database schema up to date");
     assert_eq!(
         cause(&error),
-        "the database has schema version 99, and this release knows 2: use a newer release"
+        "the database has schema version 99, and this release knows 4: use a newer release"
     );
     let tables: i64 =
         folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
@@ -210,4 +210,78 @@ fn a_damaged_row_is_unreadable_and_hurts_no_other() {
         }
         assert_eq!(store.run(run_id(99)).await.unwrap(), Some(held(&healthy)));
     });
+}
+
+#[test]
+fn a_record_of_an_earlier_release_is_migrated_and_keeps_its_runs() {
+    let folder = Folder::new();
+    folder.raw().execute_batch(include_str!("../../src/sqlite/migrations/0001_runs.sql")).unwrap();
+    folder.raw().pragma_update(None, "user_version", 1).unwrap();
+    let before = "INSERT INTO run (run, instance, nonce_key, fingerprint, action, effect, caller, stage, settlement, \
+        rail, price, salt, created, intent) VALUES (?1, zeroblob(16), ?2, zeroblob(32), 'echo', 'live', 'local', \
+        'settled', 'free', 'free', 0, zeroblob(32), 5, x'7b7d')";
+    let nonce = digest(1, 1);
+    folder.raw().execute(before, (run_id(1).as_bytes(), nonce.as_bytes())).unwrap();
+    block_on(async {
+        let store = folder.open();
+        assert_eq!(store.by_nonce(nonce).await.unwrap().unwrap().run, run_id(1));
+        store.claim(claim(store.instance(), 2)).await.unwrap();
+        store.close().await;
+    });
+    let calls: i64 =
+        folder.raw().query_row("SELECT count(*) FROM secureexec_calls", [], |row| row.get(0)).unwrap();
+    assert_eq!(calls, 0, "what came in by another surface is no call of a tool");
+}
+
+/// A row of the log of tool calls, as text.
+fn call_log(folder: &Folder) -> Vec<Vec<String>> {
+    let raw = folder.raw();
+    let sql = "SELECT id, timestamp, caller_agent_id, tool_name, CAST(dry_run AS TEXT), status, \
+        CAST(iam_approved AS TEXT), proof_hash, CAST(latency_ms AS TEXT), payment_protocol, schema_version \
+        FROM secureexec_calls ORDER BY timestamp";
+    let mut rows = raw.prepare(sql).unwrap();
+    let rows = rows.query_map([], |row| (0..11).map(|at| row.get(at)).collect()).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
+    let folder = Folder::new();
+    let call = |agent: Option<&str>, iam_approved| ToolCall { agent: agent.map(str::to_owned), iam_approved };
+    block_on(async {
+        let store = folder.open();
+        let me = store.instance();
+        let claims = [
+            (1, "local", Some(call(Some("achilles"), false)), Some("value")),
+            (2, "grant:g-1", Some(call(Some("achilles"), true)), Some("exit:3")),
+            (3, "local", Some(call(None, false)), Some("unknown")),
+            (4, "local", Some(call(None, false)), None),
+            (5, "local", None, Some("value")),
+        ];
+        for (number, caller, tool_call, outcome) in claims {
+            let claim = Claim { caller: caller.to_owned(), tool_call, ..claim(me, number) };
+            store.claim(claim).await.unwrap();
+            if let Some(outcome) = outcome {
+                let stage = if outcome == "unknown" { Stage::Unknown } else { Stage::Settled };
+                let at = UnixMs(created(number).0 + 7);
+                store
+                    .finish(Finish { outcome: outcome.to_owned(), at, ..finish(me, number, stage) })
+                    .await
+                    .unwrap();
+            }
+        }
+    });
+    let proof = |number| format!("0x{}", finish(instance(0), number, Stage::Settled).content);
+    let row = |number: u16, time: &str, caller: &str, dry_run: &str, status: &str, iam: &str| {
+        let proof = proof(number);
+        [&run_id(number).to_string(), time, caller, "python", dry_run, status, iam, &proof, "7", "free", "v1"]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let expected = vec![
+        row(1, "2023-11-14T22:13:20.008Z", "claimed:achilles", "1", "completed", "0"),
+        row(2, "2023-11-14T22:13:20.009Z", "grant:g-1", "0", "failed", "1"),
+        row(3, "2023-11-14T22:13:20.010Z", "local", "1", "failed", "0"),
+    ];
+    assert_eq!(call_log(&folder), expected);
 }

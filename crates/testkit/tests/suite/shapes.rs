@@ -6,7 +6,10 @@ use std::io;
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
-use execgate_testkit::{CODE_ROUTES, Reply, World, execute, get, piecewise, post, until_idle, with};
+use execgate_receipt::digest_json;
+use execgate_testkit::{
+    CODE_ROUTES, Reply, TOOL_ROUTES, World, execute, get, piecewise, post, until_idle, with,
+};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -31,7 +34,16 @@ const INNER_WORDS: [&str; 16] = [
 ];
 
 /// Every path that takes a body.
-const ROUTES: [&str; 5] = ["/execute", CODE_ROUTES[0], CODE_ROUTES[1], CODE_ROUTES[2], "/receipts/verify"];
+const ROUTES: [&str; 8] = [
+    "/execute",
+    CODE_ROUTES[0],
+    CODE_ROUTES[1],
+    CODE_ROUTES[2],
+    "/receipts/verify",
+    TOOL_ROUTES[0],
+    TOOL_ROUTES[1],
+    TOOL_ROUTES[2],
+];
 
 /// A refusal has the shape of its surface, and tells nothing that is inside.
 pub(super) fn assert_refused(reply: &Reply, route: &str, status: u16, case: &str) {
@@ -41,6 +53,9 @@ pub(super) fn assert_refused(reply: &Reply, route: &str, status: u16, case: &str
         assert!(!text.contains(word), "{case} on {route} tells `{word}`: {text}");
     }
     let body = reply.json();
+    if route.starts_with("/exec/") {
+        return assert_refused_in_exec(reply, status, case);
+    }
     let plain = route.starts_with("/api/") && !matches!(status, 401 | 403 | 421);
     let kind = if plain { "application/json" } else { "application/problem+json" };
     assert_eq!(reply.header("content-type"), Some(kind), "{case} on {route}");
@@ -54,6 +69,23 @@ pub(super) fn assert_refused(reply: &Reply, route: &str, status: u16, case: &str
         assert!(body["detail"].is_string(), "{case} on {route}: {body}");
         assert_eq!(body["error"].is_string(), route.starts_with("/api/"), "{case} on {route}: {body}");
     }
+}
+
+/// The shape of `/exec/*`: the envelope without a result, and a digest of it.
+fn assert_refused_in_exec(reply: &Reply, status: u16, case: &str) {
+    let mut body = reply.json();
+    assert_eq!(reply.header("content-type"), Some("application/json"), "{case}");
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{case}");
+    let told = (&body["status"], &body["result"], &body["error"]["status"], &body["schemaVersion"]);
+    assert_eq!(told, (&json!("refused"), &Value::Null, &json!(status), &json!("v1")), "{case}: {body}");
+    assert!(body["error"]["detail"].is_string(), "{case}: {body}");
+    let proof = body.as_object_mut().unwrap().remove("proofHash").unwrap();
+    assert_eq!((proof, &body["durable"]), (json!(proof_of(&body)), &json!(false)), "{case}");
+}
+
+/// The `proofHash` of an answer that no receipt stands for.
+pub(super) fn proof_of(body: &Value) -> String {
+    format!("0x{}", digest_json(body).unwrap())
 }
 
 /// Nothing has run, and whoever comes next is served.
@@ -169,8 +201,8 @@ async fn a_field_of_the_wrong_type_is_400_on_every_surface() {
         (&CODE_ROUTES, &code, "language", &Value::is_null),
         (&CODE_ROUTES, &code, "receipt", &is_switch),
         (&CODE_ROUTES, &code, "mark", &Value::is_string),
-        (&ROUTES[4..], &verify, "exec_id", &Value::is_string),
-        (&ROUTES[4..], &verify, "receipt", &Value::is_string),
+        (&ROUTES[4..5], &verify, "exec_id", &Value::is_string),
+        (&ROUTES[4..5], &verify, "receipt", &Value::is_string),
     ];
     let world = World::free();
     let mut refused = 0;

@@ -5,6 +5,7 @@ pub(crate) mod code;
 pub(crate) mod openexec;
 pub(crate) mod receipts;
 pub(crate) mod runs;
+pub(crate) mod secureexec;
 pub(crate) mod service;
 mod write;
 

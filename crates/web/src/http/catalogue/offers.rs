@@ -1,10 +1,10 @@
 //! The offers as every page shows them: one list, one price.
 
-use execgate_model::{ActionName, Amount, Offer};
+use execgate_model::{ActionName, Amount, Effect, Offer};
 use serde_json::{Value, json};
 
 use crate::figures::Service;
-use crate::house::House;
+use crate::house::{House, ToolSurface};
 
 /// One offer of this gateway.
 pub(super) struct Listed {
@@ -17,7 +17,7 @@ pub(super) struct Listed {
 }
 
 /// Every offer.
-pub(super) const LISTED: [Listed; 4] = [
+pub(super) const LISTED: [Listed; 7] = [
     Listed {
         service: Service::Code(Offer::CodeRun),
         name: "Run code",
@@ -46,6 +46,27 @@ pub(super) const LISTED: [Listed; 4] = [
         list_price: "0.01",
         example: r#"{"action": "echo", "payload": {"msg": "hi"}, "nonce": "n-1"}"#,
     },
+    Listed {
+        service: Service::Tool,
+        name: "Call a tool",
+        description: "Calls a tool behind the gates, as a dry-run unless `dryRun` is false; the tools are at /exec/tools.",
+        list_price: "0.01",
+        example: r#"{"tool": {"name": "math_compute", "args": {"expression": "6 * 7"}}}"#,
+    },
+    Listed {
+        service: Service::Simulate,
+        name: "Simulate a tool",
+        description: "The same, always as a dry-run and always free.",
+        list_price: "0.00",
+        example: r#"{"tool": {"name": "http_get", "args": {"url": "https://example.org"}}}"#,
+    },
+    Listed {
+        service: Service::Batch,
+        name: "Call several tools",
+        description: "Up to 20 calls in their order, all authorised before the first one, each with a receipt.",
+        list_price: "0.10",
+        example: r#"{"calls": [{"tool": {"name": "json_parse", "args": {"data": "[1]"}}}], "stopOnError": true}"#,
+    },
 ];
 
 impl Listed {
@@ -53,6 +74,7 @@ impl Listed {
     pub(super) fn is_served(&self, house: &House) -> bool {
         match self.service {
             Service::Execute => true,
+            Service::Tool | Service::Simulate | Service::Batch => house.parts.tools == ToolSurface::On,
             Service::Code(_) => house.parts.catalogue.is_some(),
         }
     }
@@ -60,11 +82,14 @@ impl Listed {
     /// What is asked for it here.
     pub(super) fn price(&self, house: &House) -> Amount {
         let prices = house.parts.corridor.prices();
-        let (action, offer) = match self.service {
-            Service::Execute => ("echo", None),
-            Service::Code(offer) => ("python", Some(offer)),
+        let (action, effect, offer) = match self.service {
+            Service::Execute => ("echo", Effect::Live, None),
+            Service::Code(offer) => ("python", Effect::Live, Some(offer)),
+            Service::Tool => ("math_compute", Effect::DryRun, None),
+            Service::Simulate => return Amount::ZERO,
+            Service::Batch => return prices.least_of_batch(),
         };
-        ActionName::new(action).map_or(Amount::ZERO, |action| prices.of(&action, offer))
+        ActionName::new(action).map_or(Amount::ZERO, |action| prices.of(&action, effect, offer))
     }
 
     /// The offer with its price, schema and example.
@@ -80,7 +105,7 @@ impl Listed {
             "method": "POST",
             "path": path,
             "description": self.description,
-            "category": "code",
+            "category": if matches!(self.service, Service::Code(_) | Service::Execute) { "code" } else { "tools" },
             "price": price,
             "currency": "USD",
             "free": price.is_zero(),

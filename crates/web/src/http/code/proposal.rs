@@ -1,21 +1,13 @@
 //! From a body `{code, language?, …}` to a proposal of the language's action.
 
 use axum::http::HeaderMap;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use execgate_model::{ActionName, BodyPlace, Caller, Effect, Nonce, Offer, Proposal, RunOptions, Surface};
-use execgate_receipt::parse_strict;
+use execgate_model::{ActionName, BodyPlace, Caller, Effect, Hearsay, Offer, Proposal, RunOptions, Surface};
 use execgate_tool::code;
 use serde_json::{Map, Value};
 
 use crate::body::Fields;
+use crate::headers::{approval, nonce};
 use crate::problem::Problem;
-
-/// The nonce of surfaces that have none in their body (CONTRACTS 2).
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// An approval artifact, where the body has no place for one (CONTRACTS 4).
-const APPROVAL: &str = "approval-artifact";
 
 /// The language of a call that names none.
 pub(super) const DEFAULT_LANGUAGE: &str = "python";
@@ -52,6 +44,7 @@ pub(crate) fn read(
         credential: None,
         watcher: None,
         place: BodyPlace::default(),
+        hearsay: Hearsay::default(),
     })
 }
 
@@ -68,36 +61,6 @@ fn language(asked: Option<Value>, languages: &[String]) -> Result<(String, Vec<S
         let detail = format!("Unsupported language \"{asked}\". Supported: {}", languages.join(", "));
         Problem::bad_field("/language", detail)
     })
-}
-
-fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Problem> {
-    let Some(text) = only(headers, IDEMPOTENCY_KEY)? else { return Ok(None) };
-    let nonce = Nonce::new(text).map_err(|error| {
-        Problem::bad_request("bad-idempotency-key", format!("the Idempotency-Key is wrong: {error}"))
-    })?;
-    Ok(Some(nonce))
-}
-
-fn approval(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(text) = only(headers, APPROVAL)? else { return Ok(None) };
-    let artifact = STANDARD.decode(text).ok().and_then(|bytes| parse_strict(&bytes).ok());
-    artifact.map(|artifact| Some(artifact.to_string())).ok_or_else(|| {
-        Problem::bad_request("bad-approval-artifact", "the Approval-Artifact header is not base64 of JSON")
-    })
-}
-
-/// A header that may come once.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| {
-            Problem::bad_request("bad-header", format!("the header {name} has bytes that are no text"))
-        }),
-        (Some(_), Some(_)) => {
-            Err(Problem::bad_request("bad-header", format!("the header {name} may come once")))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,22 +5,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use execgate_flow::Refusal;
-use execgate_model::{ActionName, Offer, Proposal};
+use execgate_model::{ActionName, Effect, Offer, Proposal};
 
 use super::accept::wants_stream;
 use super::{live, proposal};
 use crate::caller::{Visitor, identify};
 use crate::figures::{Note, Service};
+use crate::headers::or_the_price;
 use crate::house::House;
 use crate::http;
 use crate::problem::Problem;
 use crate::render::CodeWords;
-
-/// Where a payment would stand (x402, versions 1 and 2). No rail here reads one yet.
-const CREDENTIALS: [&str; 2] = ["x-payment", "payment-signature"];
 
 /// `POST /api/code-run`.
 pub(crate) async fn plain(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
@@ -83,16 +79,12 @@ async fn read(
     Ok(Proposal { place, ..proposal })
 }
 
-/// What a request that cannot be read is told. Where it costs something and nothing came to pay for it: the price,
-/// whatever is wrong with its form, since clients probe with empty bodies (CONTRACTS 1).
+/// What a request that cannot be read is told.
 fn instead(house: &House, offer: Offer, headers: &HeaderMap, problem: Problem) -> Problem {
-    let probes = problem.is_of_form() || (problem.is_of_type() && !headers.contains_key(CONTENT_TYPE));
-    let pays = CREDENTIALS.iter().any(|name| headers.contains_key(*name));
     // What is switched off has no price.
-    if !probes || pays || house.parts.catalogue.is_none() {
+    if house.parts.catalogue.is_none() {
         return problem;
     }
     let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
-    let price = house.parts.corridor.prices().of(&usual, Some(offer));
-    if price.is_zero() { problem } else { Refusal::PaymentRequired { price }.into() }
+    or_the_price(problem, headers, house.parts.corridor.prices().of(&usual, Effect::Live, Some(offer)))
 }

@@ -7,11 +7,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use execgate_flow::Passage;
-use execgate_model::{ActionName, BodyPlace, Caller, Effect, Nonce, Proposal, RunOptions, Surface};
-use execgate_receipt::parse_strict;
+use execgate_model::{ActionName, BodyPlace, Caller, Effect, Hearsay, Nonce, Proposal, RunOptions, Surface};
 use serde_json::{Map, Value};
 
-use crate::body::Fields;
+use crate::body::{Fields, arguments};
 use crate::caller::identify;
 use crate::figures::{Note, Service};
 use crate::house::House;
@@ -54,7 +53,7 @@ pub(crate) fn proposal(
     let proposal = Proposal {
         surface: Surface::Execute,
         action: ActionName::new(fields.text("action")?).map_err(name("/action"))?,
-        payload: payload(fields.any("payload"))?,
+        payload: arguments("payload", fields.any("payload"))?,
         effect: Effect::Live,
         options: RunOptions::default(),
         nonce: Some(Nonce::new(fields.text("nonce")?).map_err(name("/nonce"))?),
@@ -63,38 +62,8 @@ pub(crate) fn proposal(
         credential: None,
         watcher: None,
         place,
+        hearsay: Hearsay::default(),
     };
     fields.finish()?;
     Ok(proposal)
-}
-
-/// An object, or a string that parses to one (function-calling models hand arguments over as a string).
-fn payload(value: Option<Value>) -> Result<Value, Problem> {
-    let wrong = |detail: &str| Problem::bad_field("/payload", format!("`payload` must be an object{detail}"));
-    match value {
-        None => Ok(Value::Object(Map::new())),
-        Some(Value::Object(fields)) => Ok(Value::Object(fields)),
-        Some(Value::String(text)) => match parse_strict(text.as_bytes()) {
-            Ok(Value::Object(fields)) => Ok(Value::Object(fields)),
-            Ok(_) => Err(wrong(", or a string that holds one")),
-            Err(error) => Err(wrong(&format!(", or a string that holds one: {error}"))),
-        },
-        Some(_) => Err(wrong(", or a string that holds one")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::payload;
-
-    #[test]
-    fn a_payload_is_an_object_or_a_string_that_holds_one() {
-        assert_eq!(payload(Some(json!("{\"a\": 1}"))).unwrap(), json!({"a": 1}));
-        assert_eq!(payload(None).unwrap(), json!({}));
-        for wrong in [json!([1]), json!("[1]"), json!("{"), json!(7), Value::Bool(true)] {
-            assert_eq!(payload(Some(wrong)).unwrap_err().code(), "bad-field");
-        }
-    }
 }

@@ -1,0 +1,60 @@
+//! What headers carry where a body has no place for it: the nonce of a call, and an approval artifact.
+
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use execgate_flow::Refusal;
+use execgate_model::{Amount, Nonce};
+use execgate_receipt::parse_strict;
+
+use crate::problem::Problem;
+
+/// The nonce of surfaces that have none in their body (CONTRACTS 2).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// An approval artifact, where the body has no place for one (CONTRACTS 4).
+const APPROVAL: &str = "approval-artifact";
+
+/// Where a payment would stand (x402, versions 1 and 2). No rail here reads one yet.
+const CREDENTIALS: [&str; 2] = ["x-payment", "payment-signature"];
+
+/// The caller's name for its call.
+pub(crate) fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Problem> {
+    let Some(text) = only(headers, IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let nonce = Nonce::new(text).map_err(|error| {
+        Problem::bad_request("bad-idempotency-key", format!("the Idempotency-Key is wrong: {error}"))
+    })?;
+    Ok(Some(nonce))
+}
+
+/// An approval artifact, as its JSON text.
+pub(crate) fn approval(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(text) = only(headers, APPROVAL)? else { return Ok(None) };
+    let artifact = STANDARD.decode(text).ok().and_then(|bytes| parse_strict(&bytes).ok());
+    artifact.map(|artifact| Some(artifact.to_string())).ok_or_else(|| {
+        Problem::bad_request("bad-approval-artifact", "the Approval-Artifact header is not base64 of JSON")
+    })
+}
+
+/// A header that may come once.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| {
+            Problem::bad_request("bad-header", format!("the header {name} has bytes that are no text"))
+        }),
+        (Some(_), Some(_)) => {
+            Err(Problem::bad_request("bad-header", format!("the header {name} may come once")))
+        }
+    }
+}
+
+/// What a request that cannot be read is told. Where it costs something and nothing came to pay for it: the price,
+/// whatever is wrong with its form, since clients probe with empty bodies (CONTRACTS 1).
+pub(crate) fn or_the_price(problem: Problem, headers: &HeaderMap, price: Amount) -> Problem {
+    let probes = problem.is_of_form() || (problem.is_of_type() && !headers.contains_key(CONTENT_TYPE));
+    let pays = CREDENTIALS.iter().any(|name| headers.contains_key(*name));
+    if !probes || pays || price.is_zero() { problem } else { Refusal::PaymentRequired { price }.into() }
+}
