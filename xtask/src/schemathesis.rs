@@ -24,7 +24,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
     response_headers_conformance,response_schema_conformance,negative_data_rejection,\
     missing_required_header,unsupported_method,allow_header_conformance";
 
-/// Requests for each operation at most, beside those of the systematic phase. Some thirty seconds in all.
+/// Requests for each operation at most, beside those of the systematic phase. About a minute in all.
 const EXAMPLES: &str = "500";
 
 /// The same requests each time; another seed is for a person who looks for more.
