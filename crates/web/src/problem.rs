@@ -55,7 +55,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     exec_id: Option<RunId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<Digest>,
+    receipt: Option<Box<Digest>>,
     /// The same as `detail`, on surfaces whose clients look for it under this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -158,7 +158,12 @@ impl Problem {
         let detail = "the end of this run is lost; it may have acted. It is never started again by itself, \
                       nothing is charged, and the operator can say what became of it";
         let problem = Self::new(StatusCode::CONFLICT, "run-outcome-unknown", detail).in_room(Room::Execute);
-        Self { exec_id: Some(run), receipt: Some(receipt), rule: Some("at-most-once".to_owned()), ..problem }
+        Self {
+            exec_id: Some(run),
+            receipt: Some(Box::new(receipt)),
+            rule: Some("at-most-once".to_owned()),
+            ..problem
+        }
     }
 
     /// Tools are switched off here.
@@ -310,7 +315,8 @@ impl From<Refusal> for Problem {
             } else {
                 None
             };
-        let receipt = if let Refusal::AnswerExpired { content, .. } = &refusal { *content } else { None };
+        let receipt =
+            if let Refusal::AnswerExpired { content, .. } = &refusal { content.map(Box::new) } else { None };
         Self {
             room: Some(refusal.room().as_str()),
             rule: Some(refusal.rule().to_owned()),

@@ -105,7 +105,7 @@ impl Problem {
             Value::Null
         };
         body["error"] = self.exec_error();
-        match self.receipt {
+        match &self.receipt {
             Some(receipt) => {
                 body["proofHash"] = format!("0x{receipt}").into();
                 body
