@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use execgate_flow::approve::{ApprovalMode, Approve};
-use execgate_flow::authorise::{Authorise, NoIam};
+use execgate_flow::authorise::{Authorise, Iam, NoIam};
 use execgate_flow::execute::Execute;
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
@@ -15,6 +15,7 @@ use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
 use execgate_flow::witness::Witness;
 use execgate_flow::{Corridor, Rooms};
+use execgate_iam::{Guard, GuardParts};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
 use execgate_payment::{Free, Rails};
 use execgate_receipt::{Gateway, SigningKey};
@@ -155,6 +156,13 @@ pub(crate) fn record(data_dir: &Path, url: String) -> anyhow::Result<Arc<dyn Sto
     open(&options).context("the record could not be opened")
 }
 
+/// The settings of a command of the operator over a record.
+pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
+    // What the environment says of a gateway is the gateway's business; a record can be looked at all the same.
+    let environment = Environment::read().for_record();
+    Settings::resolve(&common.flags(None, None, true), &environment, true)
+}
+
 /// Runs a command of the operator over the record of a data directory, as the owner of that directory.
 pub(crate) fn with_record<T>(
     data: &DataDir,
@@ -165,9 +173,7 @@ pub(crate) fn with_record<T>(
     if !folder.is_dir() {
         bail!("there is no data directory {}; name it by --data-dir", folder.display());
     }
-    // What the environment says of a gateway is the gateway's business; a record can be looked at all the same.
-    let environment = Environment::read().for_record();
-    let settings = Settings::resolve(&common.flags(None, None, true), &environment, true)?;
+    let settings = record_settings(common)?;
     privileges::become_owner_of(folder)?;
     let store = record(folder, settings.database_url(folder))?;
     let runtime = runtime()?;
@@ -207,6 +213,17 @@ pub(crate) struct Gate {
     pub(crate) rules: Arc<RuleBook>,
 }
 
+/// Who is asked beside the rules.
+fn iam(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Arc<dyn Iam>> {
+    Ok(match &settings.guard {
+        None => Arc::new(NoIam),
+        Some(guard) => {
+            let (url, unreached) = (guard.url.clone(), guard.unreached);
+            Arc::new(Guard::new(GuardParts { url, unreached, clock })?)
+        }
+    })
+}
+
 /// Puts a gateway together.
 pub(crate) fn gate(
     settings: &Settings,
@@ -237,7 +254,7 @@ pub(crate) fn gate(
             entropy: entropy.clone(),
         },
         pay: Pay { rails },
-        authorise: Authorise { rules: rules.rules(), iam: Arc::new(NoIam) },
+        authorise: Authorise { rules: rules.rules(), iam: iam(settings, clock.clone())? },
         approve: Approve { mode: ApprovalMode::Demo },
         execute: Execute { store: Arc::clone(&store), clock: clock.clone(), entropy: entropy.clone(), crash },
         witness: witness.clone(),
@@ -252,7 +269,13 @@ pub(crate) fn gate(
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms),
         store: Arc::clone(&store),
-        doors: DoorRules { hosts: settings.hosts.clone(), free: true, local_free: settings.is_local() },
+        doors: DoorRules {
+            hosts: settings.hosts.clone(),
+            // Behind a proxy nobody can be told from this machine's own; with keys nobody needs to be.
+            free: !settings.require_grant,
+            local_free: settings.is_local(),
+            require_grant: settings.require_grant,
+        },
         info: ServiceInfo {
             version: VERSION,
             mode: ExecMode::Demo,

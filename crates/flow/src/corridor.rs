@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use execgate_model::{Proposal, Stage};
+use execgate_model::{Digest, Proposal, RuleId, Stage};
 use execgate_payment::Hold;
 use execgate_store::Record;
 use execgate_tool::{Cancel, Description};
@@ -172,6 +172,25 @@ impl Corridor {
         self.walkers.closed().await;
     }
 
+    /// What the rules would say to a proposal now: the rule that wants an approval, where one does. Has no effect, and
+    /// asks nobody else.
+    ///
+    /// # Errors
+    /// [`Refusal`] names the rule that would refuse it.
+    pub fn would(&self, proposal: &Proposal) -> Result<Option<RuleId>, Refusal> {
+        let wanted = self.rooms.authorise.judge(proposal)?;
+        match self.rooms.propose.registry.find(proposal.action.as_str()) {
+            Some(_) => Ok(wanted),
+            None => Err(Refusal::UnknownAction { action: proposal.action.to_string() }),
+        }
+    }
+
+    /// The rules in force, by their digest.
+    #[must_use]
+    pub fn policy(&self) -> Digest {
+        self.rooms.authorise.rules.now().digest()
+    }
+
     /// What is asked for what.
     #[must_use]
     pub fn prices(&self) -> &Prices {
@@ -235,7 +254,7 @@ impl Walk {
         };
         laps.lap(Room::Pay);
 
-        let authorised = rooms.authorise.enter(quote.proposal()).await?;
+        let authorised = rooms.authorise.enter(quote.proposal(), quote.args_digest()).await?;
         let ticket = ticket.advance::<ticket::Authorised>(&authorised.allow);
         laps.lap(Room::Authorise);
 

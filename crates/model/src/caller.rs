@@ -1,8 +1,17 @@
 //! Who asks, and within what scope a nonce of theirs is unique.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{GrantId, TenantId};
+
+/// What an operator has called a caller: `env` is `ci`, and the like.
+pub type Labels = BTreeMap<String, String>;
+
+/// The labels of a caller that has none.
+pub static NO_LABELS: Labels = Labels::new();
 
 /// How the caller was identified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +32,9 @@ pub enum Identity {
         id: GrantId,
         /// True for an internal grant, which does not pay.
         internal: bool,
+        /// What the operator has called its holder. Asked of a living caller alone: the record keeps the grant's.
+        #[serde(skip)]
+        labels: Arc<Labels>,
     },
     /// Whoever proved to hold a wallet's key.
     Wallet {
@@ -64,6 +76,23 @@ impl Caller {
             Identity::Wallet { account } => format!("wallet\n{account}"),
         };
         Some(Scope(format!("{}\n{who}", self.tenant)))
+    }
+
+    /// Whether it proved to be one that does not pay. What a request says of itself never counts.
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        matches!(self.identity, Identity::Grant { internal: true, .. })
+    }
+
+    /// What the operator has called this caller.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        match &self.identity {
+            Identity::Grant { labels, .. } => labels,
+            Identity::Local | Identity::Anonymous | Identity::Session { .. } | Identity::Wallet { .. } => {
+                &NO_LABELS
+            }
+        }
     }
 
     /// The caller as one word for logs and listings.

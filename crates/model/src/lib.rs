@@ -12,15 +12,17 @@ mod money;
 mod outcome;
 mod port;
 mod proposal;
+mod role;
 mod stage;
 mod watcher;
 
-pub use caller::{Caller, Identity, Scope};
+pub use caller::{Caller, Identity, Labels, NO_LABELS, Scope};
 pub use digest::{Digest, DigestError};
 pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId};
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};
 pub use proposal::{BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, RunOptions, Surface};
+pub use role::Role;
 pub use stage::Stage;
 pub use watcher::{Progress, Watcher};

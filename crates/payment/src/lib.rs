@@ -7,7 +7,7 @@ mod internal;
 mod rail;
 mod rails;
 
-pub use internal::Free;
+pub use internal::{Free, Internal};
 pub use rail::{
     CaptureError, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms, capture,
     hold, release,

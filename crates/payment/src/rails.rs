@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::Rail;
+use crate::{Internal, Rail};
 
 /// The rails in force. The first is the one that a request without a credential meets.
 #[derive(Clone)]
 pub struct Rails(Vec<Arc<dyn Rail>>);
 
 impl Rails {
-    /// Rails in the order in which they are offered, the first of them the default.
+    /// Rails in the order in which they are offered, the first of them the default. That of internal callers is
+    /// always there, and offered to nobody.
     #[must_use]
     pub fn new(first: Arc<dyn Rail>, others: impl IntoIterator<Item = Arc<dyn Rail>>) -> Self {
-        Self(core::iter::once(first).chain(others).collect())
+        Self(core::iter::once(first).chain(others).chain([Arc::new(Internal) as _]).collect())
     }
 
     /// The rail of that name.

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Identity, TenantId};
-use execgate_policy::{NO_LABELS, Policy, PolicySet, Request, Spent, decide};
+use execgate_model::{ActionName, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
+use execgate_policy::{Policy, PolicySet, Request, Spent, decide};
 use serde_json::{Map, Value, json};
 
 /// Decisions of one series: long enough to be read off a clock.

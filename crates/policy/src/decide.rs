@@ -2,17 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, RuleId};
+use execgate_model::{ActionName, Caller, Digest, Effect, Labels, RuleId};
 use serde_json::Value;
 
 use crate::weigh::{Watch, weigh};
 use crate::{PolicySet, Window};
-
-/// What the operator has called a caller: `env` is `ci`, and the like.
-pub type Labels = BTreeMap<String, String>;
-
-/// The labels of a caller that has none.
-pub static NO_LABELS: Labels = Labels::new();
 
 /// What is to be decided.
 #[derive(Debug, Clone, Copy)]
@@ -204,10 +198,10 @@ pub(crate) fn judge(
 
 #[cfg(test)]
 mod tests {
-    use execgate_model::{ActionName, Caller, Digest, Effect, Identity, TenantId};
+    use execgate_model::{ActionName, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
     use serde_json::json;
 
-    use super::{Decision, NO_LABELS, Request, Spent, decide};
+    use super::{Decision, Request, Spent, decide};
     use crate::PolicySet;
 
     fn verdict(allowed: Option<&[&str]>, action: &str) -> Decision {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Identity, TenantId};
+use execgate_model::{ActionName, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
 use serde_json::{Value, json};
 
-use crate::{Decision, Kept, NO_LABELS, Policy, PolicySet, Request, Spent, decide, explain};
+use crate::{Decision, Kept, Policy, PolicySet, Request, Spent, decide, explain};
 
 /// No text makes the reader panic; what is taken decides on any arguments, the same each time, explains what it
 /// decides, and never allows what an allow-list beside it does not.

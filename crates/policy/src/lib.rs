@@ -15,8 +15,7 @@ mod set;
 mod weigh;
 
 pub use decide::{
-    Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Labels, NO_LABELS, Request, Reservation,
-    Spent, decide,
+    Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Request, Reservation, Spent, decide,
 };
 pub use explain::{Explanation, Step, explain};
 pub use file::{Example, LimitScope, Policy, PolicyError, Risk, Window};

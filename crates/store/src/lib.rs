@@ -2,11 +2,13 @@
 //!
 //! [`Store`] is the port, in the words of the domain. SQL never leaves this crate. A back end is a folder.
 
+mod grant;
 mod open;
 mod port;
 mod record;
 mod sqlite;
 
+pub use grant::{Changed, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};
 pub use record::{

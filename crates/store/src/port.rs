@@ -1,10 +1,10 @@
 //! The port: what the rooms ask of a store, and what it promises.
 
-use execgate_model::{BoxFuture, Digest, InstanceId, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 
 use crate::{
-    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord,
-    Undone,
+    Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page, Record,
+    Repaid, Resolution, SettlementWord, Standing, Undone,
 };
 
 /// Why the record could not be read or written.
@@ -99,6 +99,30 @@ pub trait Store: Send + Sync {
 
     /// Forgets what was used up of limits in windows that were over before then. Returns how many counters.
     fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64>;
+
+    /// Records a grant.
+    fn add_grant(&self, grant: Grant) -> Reply<'_, Granted>;
+
+    /// One grant, revoked or not.
+    fn grant(&self, id: GrantId) -> Reply<'_, Option<Grant>>;
+
+    /// Every grant that there ever was, oldest first.
+    fn grants(&self) -> Reply<'_, Vec<Grant>>;
+
+    /// How many changes of grants there were: as long as this number stands, so does [`Self::standing_grants`].
+    fn grant_changes(&self) -> Reply<'_, u64>;
+
+    /// The grants that are not revoked.
+    fn standing_grants(&self) -> Reply<'_, Standing>;
+
+    /// Gives a grant a new key. The key before is taken for a while; one that was before that, no more.
+    fn rotate_grant(&self, id: GrantId, key: NewKey) -> Reply<'_, Changed>;
+
+    /// Revokes a grant for ever.
+    fn revoke_grant(&self, id: GrantId, at: UnixMs) -> Reply<'_, Changed>;
+
+    /// Notes when grants were last used. Turned away first of all when the record is busy.
+    fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()>;
 
     /// This process's own row.
     fn instance(&self) -> InstanceId;

@@ -117,8 +117,9 @@ impl Gate {
             store: store.clone(),
             doors: DoorRules {
                 hosts: settings.hosts.clone(),
-                free: settings.prices.is_empty() && settings.tool_prices.is_none(),
+                free: settings.prices.is_empty() && settings.tool_prices.is_none() && !settings.require_grant,
                 local_free: settings.local_free,
+                require_grant: settings.require_grant,
             },
             info: ServiceInfo {
                 version: "0.0.0-test",

@@ -10,6 +10,7 @@
 mod ask;
 mod clock;
 mod gate;
+mod grants;
 mod history;
 mod http;
 mod journal;
@@ -24,6 +25,7 @@ mod world;
 pub use ask::{Ask, ask};
 pub use clock::{Dice, ManualClock, SeededEntropy};
 pub use gate::{Gate, Walked};
+pub use grants::holder;
 pub use history::History;
 pub use http::{
     CODE_ROUTES, Live, LiveEvent, Reply, TOOL_ROUTES, execute, get, keyed, live, piecewise, post, with,

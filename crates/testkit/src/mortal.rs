@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 use std::thread::{self, Thread};
 
-use execgate_model::{BoxFuture, Digest, InstanceId, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use execgate_store::{
-    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Reply, Resolution,
-    SettlementWord, Store, StoreError, Undone,
+    Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page, Record,
+    Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone,
 };
 use tokio::task::unconstrained;
 
@@ -149,6 +149,38 @@ impl Store for MortalStore {
 
     fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64> {
         pass_on!(self, forget_limits(before))
+    }
+
+    fn add_grant(&self, grant: Grant) -> Reply<'_, Granted> {
+        pass_on!(self, add_grant(grant))
+    }
+
+    fn grant(&self, id: GrantId) -> Reply<'_, Option<Grant>> {
+        pass_on!(self, grant(id))
+    }
+
+    fn grants(&self) -> Reply<'_, Vec<Grant>> {
+        pass_on!(self, grants())
+    }
+
+    fn grant_changes(&self) -> Reply<'_, u64> {
+        pass_on!(self, grant_changes())
+    }
+
+    fn standing_grants(&self) -> Reply<'_, Standing> {
+        pass_on!(self, standing_grants())
+    }
+
+    fn rotate_grant(&self, id: GrantId, key: NewKey) -> Reply<'_, Changed> {
+        pass_on!(self, rotate_grant(id, key))
+    }
+
+    fn revoke_grant(&self, id: GrantId, at: UnixMs) -> Reply<'_, Changed> {
+        pass_on!(self, revoke_grant(id, at))
+    }
+
+    fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()> {
+        pass_on!(self, note_grant_uses(uses))
     }
 
     fn instance(&self) -> InstanceId {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use execgate_flow::authorise::{Iam, IamAnswer};
+use execgate_flow::authorise::{Iam, IamAnswer, Question};
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture};
-use execgate_policy::{Policy, PolicySet, Request};
+use execgate_policy::{Policy, PolicySet};
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
 use execgate_web::ToolSurface;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ pub struct Settings {
     pub(crate) policy: Option<Value>,
     pub(crate) hosts: Vec<String>,
     pub(crate) local_free: bool,
+    pub(crate) require_grant: bool,
     pub(crate) takes_turns: bool,
     pub(crate) tools: ToolSurface,
     pub(crate) tool_prices: Option<ToolPrices>,
@@ -72,7 +73,7 @@ impl ScriptedIam {
 }
 
 impl Iam for ScriptedIam {
-    fn check<'a>(&'a self, _request: &'a Request<'a>) -> BoxFuture<'a, IamAnswer> {
+    fn check<'a>(&'a self, _question: &'a Question<'a>) -> BoxFuture<'a, IamAnswer> {
         let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async { answer })
     }
@@ -143,6 +144,13 @@ impl WorldBuilder {
     pub fn public(mut self) -> Self {
         self.settings.local_free = false;
         self.settings.hosts = vec!["gate.example".to_owned()];
+        self
+    }
+
+    /// Only callers with the key of a grant are served.
+    #[must_use]
+    pub fn require_grant(mut self) -> Self {
+        self.settings.require_grant = true;
         self
     }
 
@@ -266,6 +274,10 @@ impl World {
     #[must_use]
     pub fn clock(&self) -> &ManualClock {
         &self.shared.clock
+    }
+
+    pub(crate) fn entropy(&self) -> &SeededEntropy {
+        &self.shared.entropy
     }
 
     /// The process that the world's own calls go to.

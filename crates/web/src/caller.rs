@@ -1,12 +1,17 @@
 //! Who asks, as far as a door can tell.
 //!
-//! In free mode on loopback everybody is local. Elsewhere an anonymous caller is known by a session secret:
-//! it presents the one that an earlier answer returned, or is given a new one.
+//! Whoever shows the key of a grant is its holder, or is refused: a credential that opens nothing is never taken for
+//! none. Without one, in free mode on loopback everybody is local, and elsewhere an anonymous caller is known by a
+//! session secret: it presents the one that an earlier answer returned, or is given a new one.
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
-use execgate_model::{Caller, Identity};
+use execgate_flow::Refusal;
+use execgate_flow::authorise::{GrantKey, Holder, KeyError};
+use execgate_flow::witness::Facts;
+use execgate_model::{Amount, Caller, Digest, Identity, Role};
 use execgate_receipt::sha256;
+use execgate_store::Record;
 
 use crate::house::House;
 use crate::problem::Problem;
@@ -14,35 +19,95 @@ use crate::problem::Problem;
 /// The header that carries a session secret, both ways.
 const SESSION: &str = "execgate-session";
 
+/// The other header that carries a key.
+const API_KEY: &str = "x-api-key";
+
 /// A session secret is 32 random bytes in hexadecimal.
 const SECRET_LENGTH: usize = 64;
 
 /// A caller, and the session secret that the answer must tell it.
 pub(crate) struct Visitor {
     pub(crate) caller: Caller,
+    pub(crate) holder: Option<Holder>,
     pub(crate) new_session: Option<HeaderValue>,
 }
 
-/// Tells who asks.
-pub(crate) fn identify(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
-    if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
-        // A credential that nobody can check proves nothing, and must not be taken for none.
-        return Err(Problem::unauthorised("this gateway has no grants; send the request without a key"));
+/// Tells who asks for something to happen.
+///
+/// A grant without the role `caller` is for other things, and is told so.
+pub(crate) async fn identify(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    let visitor = recognise(house, headers).await?;
+    match &visitor.holder {
+        Some(holder) if !holder.has(Role::Caller) => Err(Problem::role_missing(Role::Caller)),
+        Some(_) | None => Ok(visitor),
+    }
+}
+
+/// Tells who asks, whatever for.
+pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    if let Some(key) = shown(headers)? {
+        let holder = house.grants.recognise(&key).await.map_err(refused)?;
+        return Ok(Visitor { caller: holder.caller(), holder: Some(holder), new_session: None });
+    }
+    if house.parts.doors.require_grant {
+        return Err(Problem::grant_required());
     }
     let tenant = house.parts.tenant.clone();
     if house.parts.doors.local_free {
-        return Ok(Visitor { caller: Caller { tenant, identity: Identity::Local }, new_session: None });
+        let caller = Caller { tenant, identity: Identity::Local };
+        return Ok(Visitor { caller, holder: None, new_session: None });
     }
     let (secret, new_session) = match headers.get(SESSION) {
         Some(value) => (known_secret(value)?, None),
         None => {
-            let secret = execgate_model::Digest::from_bytes(house.parts.entropy.thirty_two()).to_hex();
+            let secret = Digest::from_bytes(house.parts.entropy.thirty_two()).to_hex();
             let header = HeaderValue::from_str(&secret).ok();
             (secret, header)
         }
     };
     let id = sha256(format!("execgate session v1\n\n{secret}").as_bytes()).to_hex();
-    Ok(Visitor { caller: Caller { tenant, identity: Identity::Session { id } }, new_session })
+    Ok(Visitor { caller: Caller { tenant, identity: Identity::Session { id } }, holder: None, new_session })
+}
+
+/// The key that a request shows. One credential at the most: two could be of two callers.
+fn shown(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem> {
+    let mut keys = headers.get_all(API_KEY).iter();
+    let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+    let text = match (authorizations.next(), keys.next()) {
+        (None, None) => return Ok(None),
+        (Some(value), None) if authorizations.next().is_none() => bearer(value)?,
+        (None, Some(value)) if keys.next().is_none() => value.to_str().unwrap_or_default(),
+        _ => {
+            let detail = "one key at a time: either `Authorization` or `X-API-Key`, once";
+            return Err(Problem::unauthorised("several-credentials", detail));
+        }
+    };
+    GrantKey::parse(text).map(Some).ok_or_else(|| refused(KeyError::Unknown))
+}
+
+/// The token of a Bearer credential (RFC 6750, 2.1).
+fn bearer(value: &HeaderValue) -> Result<&str, Problem> {
+    let text = value.to_str().unwrap_or_default();
+    let scheme = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    scheme.map(|(_, token)| token.trim()).ok_or_else(|| {
+        Problem::unauthorised(
+            "unknown-scheme",
+            "the only `Authorization` that is taken here is `Bearer eg_…`",
+        )
+    })
+}
+
+fn refused(error: KeyError) -> Problem {
+    match error {
+        KeyError::Unknown => {
+            Problem::unauthorised("unknown-key", "this key is of no grant here, or its grant is revoked")
+        }
+        KeyError::Expired => Problem::unauthorised("expired-grant", "the grant of this key has expired"),
+        KeyError::Replaced => {
+            Problem::unauthorised("replaced-key", "a newer key has taken the place of this one")
+        }
+        KeyError::Record(error) => Refusal::Store(error).into(),
+    }
 }
 
 fn known_secret(value: &HeaderValue) -> Result<String, Problem> {
@@ -51,7 +116,12 @@ fn known_secret(value: &HeaderValue) -> Result<String, Problem> {
         .ok()
         .filter(|text| text.len() == SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit()))
         .map(str::to_ascii_lowercase)
-        .ok_or_else(|| Problem::unauthorised("the Execgate-Session header is not one that this gateway gave"))
+        .ok_or_else(|| {
+            Problem::unauthorised(
+                "unknown-session",
+                "the Execgate-Session header is not one that this gateway gave",
+            )
+        })
 }
 
 impl Visitor {
@@ -60,5 +130,16 @@ impl Visitor {
         if let Some(secret) = self.new_session {
             headers.insert(SESSION, secret);
         }
+    }
+
+    /// What it is asked for where others are asked for a price.
+    pub(crate) fn owes(&self, price: Amount) -> Amount {
+        if self.caller.is_internal() { Amount::ZERO } else { price }
+    }
+
+    /// Whether a run may be read because its reader is an auditor of its tenant.
+    pub(crate) fn audits(&self, record: &Record) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.has(Role::Auditor))
+            && Facts::from_bytes(&record.intent).is_ok_and(|facts| facts.caller.tenant == self.caller.tenant)
     }
 }

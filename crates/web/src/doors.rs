@@ -25,6 +25,8 @@ pub struct DoorRules {
     pub free: bool,
     /// Free mode on loopback: all callers are this machine's own.
     pub local_free: bool,
+    /// Only callers with the key of a grant are served; the pages that tell of the gateway are for everybody.
+    pub require_grant: bool,
 }
 
 /// The middleware before every handler.
@@ -92,7 +94,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let rules = DoorRules { hosts: vec!["gate.example".to_owned()], free, local_free: false };
+        let rules = DoorRules { hosts: vec!["gate.example".to_owned()], free, ..DoorRules::default() };
         check(&rules, &map).err().map(|problem| problem.code())
     }
 

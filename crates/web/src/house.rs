@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use execgate_flow::Corridor;
+use execgate_flow::authorise::Grants;
 use execgate_model::{Clock, Entropy, TenantId};
 use execgate_store::Store;
 use execgate_tool::Languages;
@@ -79,14 +80,17 @@ pub struct House {
     pub(crate) execute_words: Arc<ExecuteWords>,
     pub(crate) figures: Figures,
     pub(crate) bodies: Bodies,
+    pub(crate) grants: Grants,
 }
 
 impl House {
     /// A gateway of these parts.
     #[must_use]
     pub fn new(parts: HouseParts) -> Self {
+        let grants = Grants::new(Arc::clone(&parts.store), Arc::clone(&parts.clock));
         Self {
             parts,
+            grants,
             execute_words: Arc::new(ExecuteWords),
             figures: Figures::new(),
             bodies: Bodies::default(),

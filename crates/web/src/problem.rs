@@ -5,11 +5,11 @@
 
 mod exec;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::{Refusal, Room};
-use execgate_model::{Amount, Digest, RunId};
+use execgate_model::{Amount, Digest, Role, RunId};
 use execgate_receipt::StrictError;
 use execgate_store::Answer;
 use execgate_tool::NotStarted;
@@ -22,6 +22,12 @@ const TYPE_BASE: &str = "https://execgate.dev/problems#";
 
 /// How long a caller should wait when we are full, in seconds.
 const RETRY_AFTER_S: u64 = 1;
+
+/// What a caller without a key is told (RFC 6750, section 3).
+const CHALLENGE: &str = "Bearer realm=\"execgate\"";
+
+/// What a caller is told whose key opens nothing.
+const CHALLENGE_AGAIN: &str = "Bearer realm=\"execgate\", error=\"invalid_token\"";
 
 /// The shape in which a surface tells its problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +71,9 @@ pub(crate) struct Problem {
     /// What is asked for, where that is the problem.
     #[serde(skip)]
     price: Option<Amount>,
+    /// How to come in (RFC 9110, 11.6.1).
+    #[serde(skip)]
+    challenge: Option<&'static str>,
 }
 
 impl Problem {
@@ -83,6 +92,7 @@ impl Problem {
             error: None,
             retry_after_s: None,
             price: None,
+            challenge: None,
         }
     }
 
@@ -102,8 +112,23 @@ impl Problem {
     }
 
     /// The caller showed a credential that cannot be accepted.
-    pub(crate) fn unauthorised(detail: &'static str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "bad-credential", detail).in_room(Room::Propose)
+    pub(crate) fn unauthorised(rule: &'static str, detail: &'static str) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "bad-credential", detail).in_room(Room::Propose);
+        Self { rule: Some(rule.to_owned()), challenge: Some(CHALLENGE_AGAIN), ..problem }
+    }
+
+    /// The caller showed no key, and only holders of grants are served.
+    pub(crate) fn grant_required() -> Self {
+        let detail = "this needs the key of a grant: `Authorization: Bearer eg_…`, or `X-API-Key: eg_…`";
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "grant-required", detail).in_room(Room::Propose);
+        Self { rule: Some("grant-required".to_owned()), challenge: Some(CHALLENGE), ..problem }
+    }
+
+    /// The grant is not for this.
+    pub(crate) fn role_missing(role: Role) -> Self {
+        let detail = format!("this needs a grant with the role `{}`", role.as_str());
+        let problem = Self::new(StatusCode::FORBIDDEN, "role-missing", detail).in_room(Room::Authorise);
+        Self { rule: Some(format!("role/{}", role.as_str())), ..problem }
     }
 
     /// The door does not let this in.
@@ -254,10 +279,13 @@ impl Problem {
 
     /// The problem as a response in the shape of a surface.
     pub(crate) fn told(self, shape: Shape) -> Response {
-        let retry_after_s = self.retry_after_s;
+        let (retry_after_s, challenge) = (self.retry_after_s, self.challenge);
         let mut response = crate::http::write(self.shaped(shape));
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{catalogue, code, openexec, receipts, runs, secureexec, service};
+use crate::http::{catalogue, code, ep, openexec, receipts, runs, secureexec, service};
 use crate::problem::Problem;
 use crate::shape::shape;
 
@@ -44,6 +44,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/api/health/services", handler: || get(catalogue::health_services) },
     Route { method: Method::GET, path: "/.well-known/x402.json", handler: || get(catalogue::x402) },
     Route { method: Method::GET, path: "/llms.txt", handler: || get(catalogue::llms) },
+    Route { method: Method::POST, path: "/ep/validate", handler: || post(ep::validate) },
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
     Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
     Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },

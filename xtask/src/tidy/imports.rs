@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("execgate-tool", 1),
     ("execgate-flow", 2),
     ("execgate-web", 3),
+    ("execgate-iam", 3),
     ("execgate", 4),
 ];
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{demo, doctor, image, openapi, pause, policy, run, runs, serve, verify};
+use super::{demo, doctor, grant, image, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -36,6 +36,9 @@ enum Command {
     /// Look at recorded runs
     #[command(subcommand)]
     Runs(runs::Runs),
+    /// Say who may ask, by which key
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
     /// Build or show the image that code runs in
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -113,6 +116,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.execute(),
         Command::Verify(verify) => verify.execute(),
         Command::Runs(runs) => runs.execute(),
+        Command::Grant(grant) => grant.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Openapi => openapi::execute(),

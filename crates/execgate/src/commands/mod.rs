@@ -3,6 +3,7 @@
 pub(crate) mod cli;
 mod demo;
 mod doctor;
+mod grant;
 pub(crate) mod helper;
 mod image;
 mod openapi;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::recover::Recover;
+use execgate_iam::Unreached;
 use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
@@ -116,8 +117,19 @@ pub(crate) fn prepare(
 
 fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
     terminal::line(format_args!("execgate {} listening on http://{}", wire::VERSION, ready.address));
-    let whom = if settings.is_local() { "this machine only" } else { "everybody who can reach it" };
+    let whom = match (settings.require_grant, settings.is_local()) {
+        (true, _) => "those that have the key of a grant",
+        (false, true) => "this machine only",
+        (false, false) => "everybody who can reach it",
+    };
     terminal::line(format_args!("  mode      demo (no approval needed), free, for {whom}"));
+    if let Some(guard) = &settings.guard {
+        let unreached = match guard.unreached {
+            Unreached::Refuse => "live runs are refused",
+            Unreached::Open => "LIVE RUNS GO ON",
+        };
+        terminal::line(format_args!("  identity  asks {}; unreached, {unreached}", guard.url));
+    }
     let actions = settings.allowed_actions.as_ref().map_or_else(
         || "every action (no allow-list is set)".to_owned(),
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),

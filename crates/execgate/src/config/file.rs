@@ -75,10 +75,24 @@ pub(crate) struct RecordSection {
     pub(crate) keep_answers_days: Option<u32>,
 }
 
+/// What an identity service that cannot be reached means for what is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum UnreachableSetting {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It goes on, and its receipt says so.
+    Open,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct IdentitySection {
     pub(crate) tenant: Option<String>,
+    pub(crate) require_grant: Option<bool>,
+    pub(crate) guard_url: Option<String>,
+    pub(crate) guard_unreachable: Option<UnreachableSetting>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -6,12 +6,14 @@ mod environment;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod identity;
 mod network;
 mod paths;
 mod settings;
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{DEFAULT, EgressSection, NetworkSetting, Switch, TierSetting};
+pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use settings::{Flags, Settings};

@@ -9,7 +9,7 @@ use execgate_model::{ActionName, TenantId};
 
 use super::file::{File, ProfileSection};
 use super::network::Outward;
-use super::{Environment, Switch, TierSetting, image_cache};
+use super::{Environment, Guarding, Switch, TierSetting, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) database: Option<String>,
     pub(crate) keep_answers_days: u32,
     pub(crate) tenant: TenantId,
+    pub(crate) require_grant: bool,
+    pub(crate) guard: Option<Guarding>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) code: Switch,
@@ -72,9 +74,11 @@ impl Settings {
         refuse_what_is_not_there(environment, &file)?;
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
-        if !listen.ip().is_loopback() && !free {
+        let require_grant = file.identity.require_grant.unwrap_or(false);
+        if !listen.ip().is_loopback() && !free && !require_grant {
             bail!(
-                "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge"
+                "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge, \
+                 `identity.require_grant = true` those alone that have the key of a grant"
             );
         }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
@@ -92,6 +96,8 @@ impl Settings {
                 .or_else(|| file.record.database.clone().filter(|url| !url.is_empty())),
             keep_answers_days: file.record.keep_answers_days.unwrap_or(30),
             tenant: TenantId::new(file.identity.tenant.as_deref().unwrap_or("default"))?,
+            require_grant,
+            guard: Guarding::of(environment, &file.identity)?,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),
@@ -130,11 +136,6 @@ impl Settings {
 fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::Result<()> {
     if environment.payment_wallet.is_some() {
         bail!("PAYMENT_WALLET is set, and this version takes no payments; unset it to serve free of charge");
-    }
-    if environment.ep_guard_url.is_some() {
-        bail!(
-            "EP_GUARD_URL is set, and this version asks no identity service; unset it to serve without one"
-        );
     }
     let mode = environment.openexec_mode.as_deref().or(file.approval.mode.as_deref()).unwrap_or("demo");
     if mode != "demo" {
@@ -244,6 +245,7 @@ mod tests {
             Environment { payment_wallet: Some("0x0".into()), ..Environment::default() },
             Environment { openexec_mode: Some("clawshield".into()), ..Environment::default() },
             Environment { ep_guard_url: Some("http://guard".into()), ..Environment::default() },
+            Environment { ep_guard_url: Some("guard.example".into()), ..Environment::default() },
         ];
         for environment in cases {
             assert!(resolve(Flags::default(), environment).is_err());

@@ -7,6 +7,7 @@ mod crash;
 mod docs;
 mod framing;
 mod gate;
+mod grants;
 mod help;
 mod network;
 mod outcomes;

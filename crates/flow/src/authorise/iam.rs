@@ -1,8 +1,25 @@
 //! The port to an identity service. It is never called during `execute`.
 
-use execgate_model::BoxFuture;
-use execgate_policy::Request;
+use execgate_model::{ActionName, BoxFuture, Caller, Digest, Effect};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an identity service is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Who wants it.
+    pub caller: &'a Caller,
+    /// What.
+    pub action: &'a ActionName,
+    /// For real, or simulated.
+    pub effect: Effect,
+    /// The arguments. What leaves this gateway of them is the service's contract.
+    pub payload: &'a Value,
+    /// SHA-256 over the JCS of the arguments.
+    pub args_digest: Digest,
+    /// The rules in force.
+    pub policy: Digest,
+}
 
 /// What an identity service says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,14 +30,21 @@ pub enum IamAnswer {
     Approved,
     /// No, and why.
     Refused(String),
-    /// It could not be asked.
+    /// It could not be asked, or said neither yes nor no.
     Unreachable,
+    /// It was not asked, because too many questions are under way here. That says nothing of the service.
+    Overloaded,
 }
 
 /// An identity service.
 pub trait Iam: Send + Sync {
     /// Asks about one request.
-    fn check<'a>(&'a self, request: &'a Request<'a>) -> BoxFuture<'a, IamAnswer>;
+    fn check<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, IamAnswer>;
+
+    /// Whether what is live goes on, too, while the service cannot be reached: only where the operator has said so.
+    fn is_open_unreached(&self) -> bool {
+        false
+    }
 }
 
 /// No identity service.
@@ -28,7 +52,7 @@ pub trait Iam: Send + Sync {
 pub struct NoIam;
 
 impl Iam for NoIam {
-    fn check<'a>(&'a self, _request: &'a Request<'a>) -> BoxFuture<'a, IamAnswer> {
+    fn check<'a>(&'a self, _question: &'a Question<'a>) -> BoxFuture<'a, IamAnswer> {
         Box::pin(async { IamAnswer::NotConfigured })
     }
 }
@@ -41,7 +65,7 @@ pub enum IamWord {
     NotConfigured,
     /// The service said yes.
     Approved,
-    /// It could not be reached, and nothing could happen (dry-run).
+    /// It could not be reached, and nothing could happen (dry-run), or the operator lets what is live go on.
     UnreachableOpen,
 }
 

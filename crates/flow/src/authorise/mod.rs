@@ -2,10 +2,16 @@
 //!
 //! The decision is `policy`'s; this room gathers what it needs and asks.
 
+mod grants;
 mod iam;
+mod key;
 mod room;
 mod rules;
+mod uses;
 
-pub use iam::{Iam, IamAnswer, IamWord, NoIam};
+pub use grants::{Grants, Holder, KeyError};
+pub use iam::{Iam, IamAnswer, IamWord, NoIam, Question};
+pub use key::GrantKey;
 pub use room::{Authorise, Authorised};
 pub use rules::Rules;
+use uses::Uses;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Effect, Proposal};
-use execgate_policy::{Allow, ApprovalDemand, Decision, NO_LABELS, Request, Spent, decide};
+use execgate_model::{Digest, Effect, Proposal, RuleId};
+use execgate_policy::{Allow, ApprovalDemand, Decision, Request, Spent, decide};
 
-use super::{Iam, IamAnswer, IamWord, Rules};
+use super::{Iam, IamAnswer, IamWord, Question, Rules};
 use crate::Refusal;
 
 /// What the room needs.
@@ -37,20 +37,43 @@ impl Authorise {
         self.decide(proposal).map(drop)
     }
 
+    /// The same, and names the rule that would want an approval.
+    ///
+    /// # Errors
+    /// As [`Self::precheck`].
+    pub fn judge(&self, proposal: &Proposal) -> Result<Option<RuleId>, Refusal> {
+        self.decide(proposal).map(|(_, demand)| demand.map(|demand| demand.rule))
+    }
+
     /// Asks the rules, then the identity service.
     ///
     /// # Errors
     /// [`Refusal::Denied`] names the rule. An identity service that cannot be reached refuses what is live;
-    /// a dry-run, in which nothing can happen, goes on and says so.
-    pub async fn enter(&self, proposal: &Proposal) -> Result<Authorised, Refusal> {
+    /// a dry-run, in which nothing can happen, goes on and says so. [`Refusal::Busy`] where it is we who ask too much.
+    pub async fn enter(&self, proposal: &Proposal, args_digest: Digest) -> Result<Authorised, Refusal> {
         let (allow, demand) = self.decide(proposal)?;
-        let iam = match (self.iam.check(&request(proposal)).await, proposal.effect) {
+        let question = Question {
+            caller: &proposal.caller,
+            action: &proposal.action,
+            effect: proposal.effect,
+            payload: &proposal.payload,
+            args_digest,
+            policy: allow.policy(),
+        };
+        let iam = match (self.iam.check(&question).await, proposal.effect) {
+            (IamAnswer::Overloaded, _) => {
+                let reason = "too many questions to the identity service are under way; try again shortly";
+                return Err(Refusal::Busy { rule: "iam-full", reason });
+            }
             (IamAnswer::NotConfigured, _) => IamWord::NotConfigured,
             (IamAnswer::Approved, _) => IamWord::Approved,
             (IamAnswer::Refused(reason), _) => {
                 return Err(Refusal::Denied { rule: "iam".to_owned(), reason });
             }
             (IamAnswer::Unreachable, Effect::DryRun) => IamWord::UnreachableOpen,
+            (IamAnswer::Unreachable, Effect::Live) if self.iam.is_open_unreached() => {
+                IamWord::UnreachableOpen
+            }
             (IamAnswer::Unreachable, Effect::Live) => return Err(Refusal::IamUnreachable),
         };
         Ok(Authorised { allow, demand, iam })
@@ -72,6 +95,6 @@ fn request(proposal: &Proposal) -> Request<'_> {
         action: &proposal.action,
         effect: proposal.effect,
         arguments: &proposal.payload,
-        labels: &NO_LABELS,
+        labels: proposal.caller.labels(),
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use execgate_payment::{Hold, HoldError, Rail, Rails, hold};
+use execgate_payment::{Hold, HoldError, Internal, Rail, Rails, hold};
 
 use crate::Refusal;
 use crate::propose::Quote;
@@ -25,9 +25,16 @@ impl Pay {
     /// time is unavailable.
     pub async fn enter(&self, quote: &mut Quote) -> Result<Hold, Refusal> {
         let price = quote.terms().amount;
-        let credential = quote.proposal().credential.as_ref();
-        let rail = self.rail(credential.map(|credential| credential.rail.as_str())).ok_or_else(|| {
-            Refusal::PaymentRefused { price, reason: "no such payment rail is offered here".to_owned() }
+        let is_internal = quote.proposal().caller.is_internal();
+        // Who does not pay is not charged for a credential that came along.
+        let credential = quote.proposal().credential.as_ref().filter(|_| !is_internal);
+        let name = credential.map(|credential| credential.rail.as_str());
+        let offered = self.rail(name.or(is_internal.then_some(Internal::NAME)));
+        // That rail is for those who have proven to be internal; nobody can ask for it.
+        let rail = offered.filter(|rail| is_internal || rail.name() != Internal::NAME);
+        let rail = rail.ok_or_else(|| Refusal::PaymentRefused {
+            price,
+            reason: "no such payment rail is offered here".to_owned(),
         })?;
         let held = tokio::time::timeout(VERIFY_TIME, hold(rail, quote.terms(), credential));
         let held = held.await.unwrap_or(Err(HoldError::Unavailable { rail: rail.name() }));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use execgate_model::{ActionName, Amount, Caller, Effect, Identity, Offer, Proposal};
+use execgate_model::{ActionName, Amount, Caller, Effect, Offer, Proposal};
 
 /// What the tools of `/exec/*` cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Prices {
 
 /// Whoever has proven to hold an internal grant does not pay. What a request says of itself never counts.
 fn pays(caller: &Caller) -> bool {
-    !matches!(caller.identity, Identity::Grant { internal: true, .. })
+    !caller.is_internal()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Rails on which no money moves: free mode.
+//! Rails on which no money moves: free mode, and internal callers.
 
 mod free;
+mod unpaid;
 
 pub use free::Free;
+pub use unpaid::Internal;

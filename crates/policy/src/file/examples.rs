@@ -1,13 +1,13 @@
 //! Calls that the file gives as examples, with what must be decided for each. The file is refused where one is
 //! decided otherwise: a rule that no longer does what its author believed is found at the door.
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Identity, TenantId};
+use execgate_model::{ActionName, Caller, Digest, Effect, Identity, Labels, TenantId};
 use serde_json::{Map, Value};
 
 use super::PolicyError;
 use super::place::Place;
 use crate::weigh::weigh;
-use crate::{Labels, Policy, Request, Spent};
+use crate::{Policy, Request, Spent};
 
 /// Examples of one file.
 const EXAMPLES_MAX: usize = 1_024;

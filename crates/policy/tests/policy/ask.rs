@@ -1,7 +1,9 @@
 //! Short ways to ask a policy.
 
-use execgate_model::{ActionName, Caller, Digest, Effect, GrantId, Identity, TenantId};
-use execgate_policy::{Decision, Labels, NO_LABELS, Policy, PolicySet, Request, Spent, decide};
+use std::sync::Arc;
+
+use execgate_model::{ActionName, Caller, Digest, Effect, GrantId, Identity, Labels, NO_LABELS, TenantId};
+use execgate_policy::{Decision, Policy, PolicySet, Request, Spent, decide};
 use serde_json::Value;
 
 /// The digest of every set here.
@@ -13,7 +15,8 @@ pub(crate) fn policy(file: &Value) -> PolicySet {
 }
 
 pub(crate) fn caller(grant: &str) -> Caller {
-    let identity = Identity::Grant { id: GrantId::new(grant).unwrap(), internal: false };
+    let identity =
+        Identity::Grant { id: GrantId::new(grant).unwrap(), internal: false, labels: Arc::default() };
     Caller { tenant: TenantId::new("acme").unwrap(), identity }
 }
 

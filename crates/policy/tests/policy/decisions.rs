@@ -1,6 +1,7 @@
 //! What is decided, and by which rule.
 
-use execgate_policy::{Decision, Labels, PolicySet};
+use execgate_model::Labels;
+use execgate_policy::{Decision, PolicySet};
 use serde_json::{Value, json};
 
 use super::ask::{DIGEST, as_caller, ask, caller, policy, said};

@@ -1,7 +1,7 @@
 //! What a call counts for, and whose counter it is.
 
-use execgate_model::{ActionName, Caller, Effect, Identity, TenantId};
-use execgate_policy::{Decision, Kept, NO_LABELS, PolicySet, Request, Reservation, Spent, decide};
+use execgate_model::{ActionName, Caller, Effect, Identity, NO_LABELS, TenantId};
+use execgate_policy::{Decision, Kept, PolicySet, Request, Reservation, Spent, decide};
 use serde_json::{Value, json};
 
 use super::ask::{as_caller, caller, policy, said};

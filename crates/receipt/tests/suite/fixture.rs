@@ -1,5 +1,7 @@
 //! A typical run, and the receipt file that its owner gets.
 
+use std::sync::Arc;
+
 use execgate_model::{
     ActionName, Amount, Caller, Effect, GrantId, Identity, InstanceId, Nonce, RuleId, TenantId, UnixMs,
 };
@@ -46,7 +48,7 @@ impl Run {
         let grant = GrantId::new("ci").unwrap();
         let caller = Caller {
             tenant: TenantId::new("acme").unwrap(),
-            identity: Identity::Grant { id: grant, internal: false },
+            identity: Identity::Grant { id: grant, internal: false, labels: Arc::default() },
         };
         self.facts(&action, nonce.as_ref(), &caller, &RuleId::new("tools.python.allow").unwrap())
             .into_statement(&self.salt)

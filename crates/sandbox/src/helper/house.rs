@@ -365,7 +365,7 @@ fn watched(id: u64, run: &Live) -> Vec<(Source, &OwnedFd)> {
         watched.extend(session.copy().map(|socket| (Source::Copy(id), socket)));
     }
     if let Some(collecting) = &run.collecting {
-        let ends = collecting.collector().into_iter().chain(run.proxy.process());
+        let ends = collecting.collector().into_iter().chain(run.proxy.pidfd());
         watched.extend(ends.map(|process| (Source::Waiting, process)));
     }
     watched

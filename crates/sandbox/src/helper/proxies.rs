@@ -53,7 +53,7 @@ impl Proxy {
     }
 
     /// By what its end can be waited for.
-    pub(super) fn process(&self) -> Option<&OwnedFd> {
+    pub(super) fn pidfd(&self) -> Option<&OwnedFd> {
         match self {
             Self::Running(proxy) => Some(proxy),
             Self::None | Self::Asked | Self::Gone => None,

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Error as SqlError, TransactionBehavior};
 const STEPS: &[(i32, &str)] = &[
     (1, include_str!("migrations/0001_runs.sql")),
     (2, include_str!("migrations/0002_limits.sql")),
+    (3, include_str!("migrations/0003_grants.sql")),
     (4, include_str!("migrations/0004_secureexec.sql")),
 ];
 

@@ -45,7 +45,8 @@ pub(super) fn value<T: FromSql>(row: &Row<'_>, index: usize, column: &'static st
     row.get(index).map_err(|_| StoreError::Unreadable { column })
 }
 
-fn word<T>(
+/// A word of a row, read by `read`; one that it does not know is `Unreadable`.
+pub(super) fn word<T>(
     row: &Row<'_>,
     index: usize,
     column: &'static str,
@@ -58,7 +59,8 @@ fn word<T>(
     }
 }
 
-fn unsigned(row: &Row<'_>, index: usize, column: &'static str) -> Result<u64, StoreError> {
+/// A number of a row that is not negative.
+pub(super) fn unsigned(row: &Row<'_>, index: usize, column: &'static str) -> Result<u64, StoreError> {
     u64::try_from(value::<i64>(row, index, column)?).map_err(|_| StoreError::Unreadable { column })
 }
 

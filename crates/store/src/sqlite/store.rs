@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, Digest, InstanceId, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use rusqlite::Connection;
 
 use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{claim, finish, forget, limits, list, settle};
+use super::{claim, finish, forget, grants, limits, list, settle};
 use crate::port::Reply;
 use crate::{
-    Claim, Claimed, Finish, Finished, Leaf, NewPayment, Page, Record, Repaid, Resolution, SettlementWord,
-    Store, Undone,
+    Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page, Record,
+    Repaid, Resolution, SettlementWord, Standing, Store, Undone,
 };
 
 /// The record in one SQLite file.
@@ -122,6 +122,38 @@ impl Store for SqliteStore {
                 }
             }
         })
+    }
+
+    fn add_grant(&self, grant: Grant) -> Reply<'_, Granted> {
+        Box::pin(self.writer.write(Entry::End, move |conn| grants::add(conn, &grant)))
+    }
+
+    fn grant(&self, id: GrantId) -> Reply<'_, Option<Grant>> {
+        Box::pin(self.readers.point(move |conn| grants::find(conn, &id)))
+    }
+
+    fn grants(&self) -> Reply<'_, Vec<Grant>> {
+        Box::pin(self.readers.long(grants::all))
+    }
+
+    fn grant_changes(&self) -> Reply<'_, u64> {
+        Box::pin(self.readers.point(grants::changes))
+    }
+
+    fn standing_grants(&self) -> Reply<'_, Standing> {
+        Box::pin(self.readers.long(grants::standing))
+    }
+
+    fn rotate_grant(&self, id: GrantId, key: NewKey) -> Reply<'_, Changed> {
+        Box::pin(self.writer.write(Entry::End, move |conn| grants::rotate(conn, &id, &key)))
+    }
+
+    fn revoke_grant(&self, id: GrantId, at: UnixMs) -> Reply<'_, Changed> {
+        Box::pin(self.writer.write(Entry::End, move |conn| grants::revoke(conn, &id, at)))
+    }
+
+    fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| grants::note_uses(conn, &uses)))
     }
 
     fn instance(&self) -> InstanceId {

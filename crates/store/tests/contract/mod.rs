@@ -3,6 +3,7 @@
 
 pub(crate) mod claiming;
 pub(crate) mod ending;
+pub(crate) mod grants;
 pub(crate) mod limits;
 pub(crate) mod living;
 mod model;

@@ -28,6 +28,9 @@ macro_rules! every_promise {
                 the_open_runs_of_a_dead_instance_are_orphans_oldest_first,
                 orphans_have_one_heir_until_it_dies_too, an_instance_that_nobody_knows_is_dead,
                 an_unpaid_run_is_nobodys_orphan_until_somebody_has_paid_and_died;
+            grants: a_grant_reads_back_whole, an_id_is_given_once_even_after_it_was_revoked,
+                a_new_key_keeps_the_one_before_and_no_other, what_is_revoked_or_missing_is_not_changed,
+                every_change_is_counted_and_no_use_is;
         }
 
         #[test]

@@ -75,6 +75,7 @@ fn a_record_of_the_first_release_is_taken_over_with_its_runs() {
         assert!(matches!(store.claim(claim(store.instance(), 1)).await, Ok(Claimed::Taken(_))));
         assert_eq!(store.undo(run_id(1), instance(9)).await.unwrap(), Undone::Undone);
         assert_eq!(store.claim(claim(store.instance(), 1)).await.unwrap(), Claimed::Fresh);
+        assert_eq!(store.grants().await.unwrap(), []);
     });
 }
 

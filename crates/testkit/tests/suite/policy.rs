@@ -1,10 +1,12 @@
 //! The policy file, on the way through the rooms: what refuses, what is counted, what a receipt says of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use execgate_flow::Refusal;
 use execgate_receipt::{ReceiptFile, verify};
-use execgate_testkit::{World, ask, execute, get, post, with};
+use execgate_store::Grant;
+use execgate_testkit::{World, ask, execute, get, holder, post, with};
 use execgate_web::ExecuteWords;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -44,6 +46,25 @@ async fn a_denial_is_403_names_its_rule_and_leaves_nothing() {
     "#);
     assert_eq!(world.runs().await, []);
     assert_eq!(world.http(execute(&call("bob@friend.example"))).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_labels_of_a_grant_are_what_conditions_see() {
+    let file = open_but(&json!({
+        "gives": {"deny_if": [{"path": "labels.env", "op": "eq", "value": "ci", "on_deny": "not from there"}]},
+        "echo": {"require": [{"path": "labels.env", "op": "eq", "value": "ci"}]},
+    }));
+    let world = World::builder().policy(file).open();
+    let labels = BTreeMap::from([("env".to_owned(), "ci".to_owned())]);
+    let labelled = world.give(Grant { labels, ..holder("ci") }).await;
+    let plain = world.give(holder("plain")).await;
+    for (key, gives, echo) in [(&labelled, 403, 200), (&plain, 200, 403)] {
+        for (action, status) in [("gives", gives), ("echo", echo)] {
+            let call = execute(&json!({"action": action, "nonce": action}));
+            let reply = world.http(with(call, "authorization", &format!("Bearer {key}"))).await;
+            assert_eq!(reply.status, status, "{action}: {}", reply.show());
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod catalogue;
 pub(crate) mod code;
+pub(crate) mod ep;
 pub(crate) mod openexec;
 pub(crate) mod receipts;
 pub(crate) mod runs;

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use execgate_model::{ActionName, Caller, Effect, GrantId, Identity, TenantId};
-use execgate_policy::{Decision, Explanation, Labels, PolicySet, Request, Spent, explain};
+use execgate_model::{ActionName, Caller, Effect, GrantId, Identity, Labels, TenantId};
+use execgate_policy::{Decision, Explanation, PolicySet, Request, Spent, explain};
 use execgate_receipt::parse_strict;
 use serde_json::{Value, json};
 
@@ -67,7 +68,9 @@ impl Explain {
 
     fn caller(&self) -> anyhow::Result<Caller> {
         let identity = match &self.grant {
-            Some(grant) => Identity::Grant { id: GrantId::new(grant.as_str())?, internal: false },
+            Some(grant) => {
+                Identity::Grant { id: GrantId::new(grant.as_str())?, internal: false, labels: Arc::default() }
+            }
             None => Identity::Local,
         };
         Ok(Caller { tenant: TenantId::new("default")?, identity })

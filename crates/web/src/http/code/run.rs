@@ -34,7 +34,7 @@ pub(crate) async fn basic(State(house): State<Arc<House>>, headers: HeaderMap, b
 }
 
 async fn answer(house: Arc<House>, offer: Offer, headers: HeaderMap, body: Body) -> Response {
-    let visitor = match identify(&house, &headers) {
+    let visitor = match identify(&house, &headers).await {
         Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
@@ -55,7 +55,7 @@ async fn walk(
     let read = read(&house, offer, headers, body, visitor).await;
     let proposal = match read {
         Ok(proposal) => proposal,
-        Err(problem) => return note.take(instead(&house, offer, headers, problem).into_response()),
+        Err(problem) => return note.take(instead(&house, offer, headers, visitor, problem).into_response()),
     };
     let words = Arc::new(CodeWords { receipt: proposal.options.receipt });
     if wants_stream(headers) {
@@ -80,11 +80,12 @@ async fn read(
 }
 
 /// What a request that cannot be read is told.
-fn instead(house: &House, offer: Offer, headers: &HeaderMap, problem: Problem) -> Problem {
+fn instead(house: &House, offer: Offer, headers: &HeaderMap, visitor: &Visitor, problem: Problem) -> Problem {
     // What is switched off has no price.
     if house.parts.catalogue.is_none() {
         return problem;
     }
     let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
-    or_the_price(problem, headers, house.parts.corridor.prices().of(&usual, Effect::Live, Some(offer)))
+    let price = house.parts.corridor.prices().of(&usual, Effect::Live, Some(offer));
+    or_the_price(problem, headers, visitor.owes(price))
 }

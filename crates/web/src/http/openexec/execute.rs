@@ -19,7 +19,7 @@ use crate::problem::Problem;
 
 /// Runs an action once.
 pub(crate) async fn execute(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
-    let visitor = match identify(&house, &headers) {
+    let visitor = match identify(&house, &headers).await {
         Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };

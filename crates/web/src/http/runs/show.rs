@@ -1,4 +1,4 @@
-//! `GET /runs/{id}`. A foreign id answers like a missing one.
+//! `GET /runs/{id}`, for its owner and for auditors of its tenant. A foreign id answers like a missing one.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use execgate_receipt::Timestamp;
 use execgate_store::Record;
 use serde_json::json;
 
-use crate::caller::identify;
+use crate::caller::recognise;
 use crate::house::House;
 use crate::http;
 use crate::problem::Problem;
@@ -44,12 +44,13 @@ pub(crate) async fn show(
     }
 }
 
-/// The record of a run that belongs to whoever asks.
+/// The record of a run that belongs to whoever asks, or to the tenant of an auditor.
 pub(crate) async fn owned(house: &House, headers: &HeaderMap, id: &str) -> Result<Record, Problem> {
     let missing = || Problem::not_found("there is no such run, or it belongs to somebody else");
-    let visitor = identify(house, headers)?;
+    let visitor = recognise(house, headers).await?;
     let scope = visitor.caller.scope().ok_or_else(missing)?;
     let run: RunId = id.parse().map_err(|_| missing())?;
     let record = house.parts.store.run(run).await.map_err(|error| Problem::from(Refusal::Store(error)))?;
-    record.filter(|record| record.owner == Some(owner(scope.as_str()))).ok_or_else(missing)
+    let is_shown = |record: &Record| record.owner == Some(owner(scope.as_str())) || visitor.audits(record);
+    record.filter(is_shown).ok_or_else(missing)
 }

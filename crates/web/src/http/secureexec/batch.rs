@@ -21,7 +21,7 @@ use crate::render::ExecWords;
 
 /// `POST /exec/batch`.
 pub(crate) async fn batch(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
-    let visitor = match identify(&house, &headers) {
+    let visitor = match identify(&house, &headers).await {
         Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
@@ -44,7 +44,7 @@ async fn walk(
     visitor: &Visitor,
     asked: &mut Asked,
 ) -> Result<Value, Problem> {
-    let least = house.parts.corridor.prices().least_of_batch();
+    let least = visitor.owes(house.parts.corridor.prices().least_of_batch());
     let read = read(house, headers, body, visitor).await;
     let batch = read.map_err(|problem| or_the_price(problem, headers, least))?;
     let items: Vec<Asked> = batch.items.iter().map(of_item).collect();

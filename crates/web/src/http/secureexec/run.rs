@@ -30,7 +30,7 @@ pub(crate) async fn simulate(State(house): State<Arc<House>>, headers: HeaderMap
 }
 
 async fn answer(house: Arc<House>, surface: Surface, headers: HeaderMap, body: Body) -> Response {
-    let visitor = match identify(&house, &headers) {
+    let visitor = match identify(&house, &headers).await {
         Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
@@ -56,7 +56,8 @@ async fn walk(
     asked: &mut Asked,
 ) -> Result<Passage, Problem> {
     let proposal = read(house, surface, headers, body, visitor, asked).await;
-    let proposal = proposal.map_err(|problem| or_the_price(problem, headers, base_price(house, surface)))?;
+    let price = visitor.owes(base_price(house, surface));
+    let proposal = proposal.map_err(|problem| or_the_price(problem, headers, price))?;
     let walked = house.parts.corridor.walk(proposal, Arc::new(ExecWords)).await;
     walked.map_err(|refusal| Problem::from(refusal).with_payload_at("/tool/args"))
 }

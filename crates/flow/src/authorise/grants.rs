@@ -1,0 +1,159 @@
+//! Who holds which grant: the keys that callers show, held against the record. Every change here needs a second reader.
+//!
+//! All standing grants are in memory. What was read at most [`FRESH_US`] ago is taken for true; after that one number is
+//! read from the record, and the grants only if it has changed. So a flood of wrong keys costs the record ten small reads
+//! a second, and a revoked grant is refused [`FRESH_US`] after the revocation was answered, at the latest. Where the
+//! record cannot be read, nobody is recognised.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use execgate_model::{Caller, Clock, Digest, GrantId, Identity, Role, UnixMs};
+use execgate_store::{Grant, Store, StoreError};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Mutex as Turn;
+
+use super::{GrantKey, Uses};
+
+/// How long what was read of grants is taken for true, in microseconds.
+const FRESH_US: u64 = 100_000;
+
+/// What a key is held against where there is none. No key that anybody can find has it.
+const NO_DIGEST: Digest = Digest::from_bytes([0; 32]);
+
+/// Why a key opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// No standing grant has it. That a grant was revoked is not told apart.
+    #[error("this key is of no grant")]
+    Unknown,
+    /// It was right, and its grant is past its time.
+    #[error("the grant of this key has expired")]
+    Expired,
+    /// It was right until a new key took its place.
+    #[error("this key was replaced by a newer one")]
+    Replaced,
+    /// Nobody can tell.
+    #[error("the grants cannot be read")]
+    Record(#[source] StoreError),
+}
+
+/// Somebody who has shown the key of a grant. Only [`Grants`] makes one.
+#[derive(Debug, Clone)]
+pub struct Holder(Arc<Grant>);
+
+impl Holder {
+    /// The grant.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.0
+    }
+
+    /// The holder as a caller.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        let identity = Identity::Grant {
+            id: self.0.id.clone(),
+            internal: self.0.internal,
+            labels: Arc::new(self.0.labels.clone()),
+        };
+        Caller { tenant: self.0.tenant.clone(), identity }
+    }
+
+    /// Whether the grant has a role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.0.roles.contains(&role)
+    }
+}
+
+/// What was read of the record.
+struct Seen {
+    at_us: u64,
+    changes: u64,
+    grants: Arc<HashMap<GrantId, Arc<Grant>>>,
+}
+
+/// The grants of a record, as one process sees them.
+pub struct Grants {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    seen: Mutex<Option<Seen>>,
+    reading: Turn<()>,
+    uses: Uses,
+}
+
+impl Grants {
+    /// The grants of a record. Nothing is read before somebody shows a key.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let uses = Uses::new(Arc::clone(&store));
+        Self { store, clock, seen: Mutex::new(None), reading: Turn::new(()), uses }
+    }
+
+    /// Tells who shows a key. The work is the same for a wrong secret and for a grant that is not there.
+    ///
+    /// # Errors
+    /// [`KeyError`] says more than "unknown" only to those whose key was right once.
+    pub async fn recognise(&self, key: &GrantKey) -> Result<Holder, KeyError> {
+        let shown = key.digest();
+        let standing = self.standing().await?;
+        let grant = standing.get(key.id());
+        let old = grant.and_then(|grant| grant.old_key);
+        let is_new = matches(grant.map(|grant| grant.key), shown);
+        let is_old = matches(old.map(|old| old.digest), shown);
+        let Some(grant) = grant.filter(|_| is_new | is_old) else { return Err(KeyError::Unknown) };
+        let now = self.clock.now();
+        if is_past(grant.expires, now) {
+            return Err(KeyError::Expired);
+        }
+        if !is_new && is_past(old.map(|old| old.expires), now) {
+            return Err(KeyError::Replaced);
+        }
+        self.uses.note(&grant.id, now);
+        Ok(Holder(Arc::clone(grant)))
+    }
+
+    async fn standing(&self) -> Result<Arc<HashMap<GrantId, Arc<Grant>>>, KeyError> {
+        if let Some(grants) = self.fresh() {
+            return Ok(grants);
+        }
+        // One reads, and all who come meanwhile take what it has read.
+        let _turn = self.reading.lock().await;
+        if let Some(grants) = self.fresh() {
+            return Ok(grants);
+        }
+        let at_us = self.clock.monotonic_us();
+        let changes = self.store.grant_changes().await.map_err(KeyError::Record)?;
+        if let Some(seen) = self.lock().as_mut().filter(|seen| seen.changes == changes) {
+            seen.at_us = at_us;
+            return Ok(Arc::clone(&seen.grants));
+        }
+        let read = self.store.standing_grants().await.map_err(KeyError::Record)?;
+        let by_id = |grant: Grant| (grant.id.clone(), Arc::new(grant));
+        let grants: Arc<HashMap<_, _>> = Arc::new(read.grants.into_iter().map(by_id).collect());
+        *self.lock() = Some(Seen { at_us, changes: read.changes, grants: Arc::clone(&grants) });
+        Ok(grants)
+    }
+
+    fn fresh(&self) -> Option<Arc<HashMap<GrantId, Arc<Grant>>>> {
+        let now_us = self.clock.monotonic_us();
+        let seen = self.lock();
+        let seen = seen.as_ref().filter(|seen| now_us.saturating_sub(seen.at_us) < FRESH_US);
+        seen.map(|seen| Arc::clone(&seen.grants))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Compares in a time that says nothing of where two digests differ, or whether there was one.
+fn matches(kept: Option<Digest>, shown: Digest) -> bool {
+    let same = kept.unwrap_or(NO_DIGEST).as_bytes().ct_eq(shown.as_bytes());
+    bool::from(same) & kept.is_some()
+}
+
+fn is_past(expires: Option<UnixMs>, now: UnixMs) -> bool {
+    expires.is_some_and(|expires| expires <= now)
+}

@@ -1,0 +1,112 @@
+//! Grants: kept whole, changed by one who says so, counted, and never made twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use execgate_model::{GrantId, Role, TenantId, UnixMs};
+use execgate_store::{Changed, Grant, Granted, NewKey, OldKey};
+
+use super::runs::{Backend, digest};
+
+fn id(number: u16) -> GrantId {
+    GrantId::new(format!("g{number}")).unwrap()
+}
+
+fn grant(number: u16) -> Grant {
+    Grant {
+        id: id(number),
+        name: format!("holder {number}"),
+        tenant: TenantId::new("acme").unwrap(),
+        labels: BTreeMap::from([("team".to_owned(), "red, \"green\"".to_owned())]),
+        roles: BTreeSet::from([Role::Caller, Role::PolicyManager]),
+        internal: number.is_multiple_of(2),
+        isolation: Some("red".to_owned()),
+        wallets: vec!["eip155:8453:0xab".to_owned()],
+        expires: Some(UnixMs(2_000)),
+        created: UnixMs(1_000 + u64::from(number)),
+        revoked: None,
+        key: digest(9, number),
+        old_key: None,
+        last_used: None,
+    }
+}
+
+fn bare(number: u16) -> Grant {
+    Grant {
+        labels: BTreeMap::new(),
+        roles: BTreeSet::new(),
+        isolation: None,
+        wallets: Vec::new(),
+        expires: None,
+        ..grant(number)
+    }
+}
+
+pub(crate) async fn a_grant_reads_back_whole(backend: &impl Backend) {
+    let (one, two) = (backend.open(), backend.open());
+    let used = Grant {
+        old_key: Some(OldKey { digest: digest(8, 3), expires: UnixMs(7) }),
+        last_used: Some(UnixMs(5)),
+        revoked: Some(UnixMs(6)),
+        ..grant(3)
+    };
+    for grant in [grant(1), bare(2), used.clone()] {
+        assert_eq!(one.add_grant(grant.clone()).await.unwrap(), Granted::Made);
+        assert_eq!(two.grant(grant.id.clone()).await.unwrap(), Some(grant));
+    }
+    assert_eq!(two.grants().await.unwrap(), [grant(1), bare(2), used]);
+    assert_eq!(two.standing_grants().await.unwrap().grants, [grant(1), bare(2)]);
+    assert_eq!(two.grant(id(9)).await.unwrap(), None);
+}
+
+pub(crate) async fn an_id_is_given_once_even_after_it_was_revoked(backend: &impl Backend) {
+    let store = backend.open();
+    store.add_grant(grant(1)).await.unwrap();
+    store.revoke_grant(id(1), UnixMs(3)).await.unwrap();
+    assert_eq!(store.add_grant(bare(1)).await.unwrap(), Granted::Taken);
+    assert_eq!(store.grant(id(1)).await.unwrap(), Some(Grant { revoked: Some(UnixMs(3)), ..grant(1) }));
+}
+
+pub(crate) async fn a_new_key_keeps_the_one_before_and_no_other(backend: &impl Backend) {
+    let store = backend.open();
+    store.add_grant(grant(1)).await.unwrap();
+    for number in [20, 21] {
+        let key = NewKey { digest: digest(9, number), old_expires: UnixMs(u64::from(number)) };
+        assert_eq!(store.rotate_grant(id(1), key).await.unwrap(), Changed::Done);
+    }
+    let old_key = Some(OldKey { digest: digest(9, 20), expires: UnixMs(21) });
+    let expected = Grant { key: digest(9, 21), old_key, ..grant(1) };
+    assert_eq!(store.grant(id(1)).await.unwrap(), Some(expected));
+}
+
+pub(crate) async fn what_is_revoked_or_missing_is_not_changed(backend: &impl Backend) {
+    let store = backend.open();
+    store.add_grant(grant(1)).await.unwrap();
+    let key = NewKey { digest: digest(9, 20), old_expires: UnixMs(9) };
+    assert_eq!(store.revoke_grant(id(1), UnixMs(3)).await.unwrap(), Changed::Done);
+    assert_eq!(store.revoke_grant(id(1), UnixMs(4)).await.unwrap(), Changed::Revoked);
+    assert_eq!(store.rotate_grant(id(1), key).await.unwrap(), Changed::Revoked);
+    assert_eq!(store.revoke_grant(id(2), UnixMs(4)).await.unwrap(), Changed::Missing);
+    assert_eq!(store.rotate_grant(id(2), key).await.unwrap(), Changed::Missing);
+    assert_eq!(store.grant(id(1)).await.unwrap(), Some(Grant { revoked: Some(UnixMs(3)), ..grant(1) }));
+}
+
+pub(crate) async fn every_change_is_counted_and_no_use_is(backend: &impl Backend) {
+    let (one, two) = (backend.open(), backend.open());
+    let mut seen = two.grant_changes().await.unwrap();
+    let key = NewKey { digest: digest(9, 20), old_expires: UnixMs(9) };
+    for step in 0..3 {
+        match step {
+            0 => assert_eq!(one.add_grant(grant(1)).await.unwrap(), Granted::Made),
+            1 => assert_eq!(one.rotate_grant(id(1), key).await.unwrap(), Changed::Done),
+            _ => assert_eq!(one.revoke_grant(id(1), UnixMs(3)).await.unwrap(), Changed::Done),
+        }
+        let now = two.grant_changes().await.unwrap();
+        assert!(now > seen, "step {step}");
+        assert_eq!(two.standing_grants().await.unwrap().changes, now);
+        seen = now;
+    }
+    one.note_grant_uses(vec![(id(1), UnixMs(50)), (id(7), UnixMs(1))]).await.unwrap();
+    one.note_grant_uses(vec![(id(1), UnixMs(40))]).await.unwrap();
+    assert_eq!(two.grant(id(1)).await.unwrap().unwrap().last_used, Some(UnixMs(50)));
+    assert_eq!(two.grant_changes().await.unwrap(), seen);
+}
