@@ -66,6 +66,11 @@ impl From<Refusal> for BatchRefusal {
     }
 }
 
+/// Whether a refusal can follow a claim, so that the end of its item is not known here.
+fn may_have_run(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Store(_) | Refusal::Receipt { .. } | Refusal::StillRunning { .. })
+}
+
 impl Batch {
     /// The digest that binds its items to it.
     fn digest(&self) -> Result<Digest, BatchRefusal> {
@@ -112,17 +117,19 @@ impl Walk {
         }
         let mut items = Vec::with_capacity(approached.len());
         for approach in approached {
-            if self.cancel.is_cancelled() {
+            if self.cancel.is_cancelled() || self.is_closed() {
                 break;
             }
             let ended = match approach {
                 Approach::Answered(passage) => Ok(passage),
                 Approach::Approved(approved) => self.pass(*approved).await,
             };
-            let outcome = ended.as_ref().map_or("", |passage| passage.outcome.as_str());
-            let ends_here = match after_failure {
-                AfterFailure::GoOn => outcome == UNKNOWN,
-                AfterFailure::Stop => outcome != VALUE,
+            let ends_here = match (after_failure, &ended) {
+                (AfterFailure::GoOn, Ok(passage)) => passage.outcome == UNKNOWN,
+                (AfterFailure::GoOn, Err(refusal)) => may_have_run(refusal),
+                (AfterFailure::Stop, ended) => {
+                    ended.as_ref().map_or("", |passage| passage.outcome.as_str()) != VALUE
+                }
             };
             items.push(ended);
             if ends_here {

@@ -53,7 +53,7 @@ pub struct Rooms {
 pub struct Corridor {
     rooms: Arc<Rooms>,
     duplicates: Duplicates,
-    draining: AtomicBool,
+    draining: Arc<AtomicBool>,
     walkers: watch::Sender<()>,
 }
 
@@ -64,6 +64,7 @@ pub(crate) struct Walk {
     duplicates: Duplicates,
     render: Arc<dyn Render>,
     pub(crate) cancel: Cancel,
+    draining: Arc<AtomicBool>,
     laps: Laps,
 }
 
@@ -93,7 +94,7 @@ impl Corridor {
         Self {
             rooms: Arc::new(rooms),
             duplicates: Duplicates::default(),
-            draining: AtomicBool::new(false),
+            draining: Arc::default(),
             walkers: watch::Sender::new(()),
         }
     }
@@ -143,6 +144,7 @@ impl Corridor {
             duplicates: self.duplicates.clone(),
             render,
             cancel: Cancel::default(),
+            draining: Arc::clone(&self.draining),
             laps: Laps::start(Arc::clone(&self.rooms.execute.clock)),
         };
         let mut hang_up = HangUp((caller == Caller::Needed).then(|| walk.cancel.clone()));
@@ -159,7 +161,9 @@ impl Corridor {
 
     /// The tools of `/exec/*`, by name.
     pub fn tools(&self) -> impl Iterator<Item = (&str, Description)> {
-        self.rooms.propose.tools()
+        let rules = self.rooms.authorise.rules.now();
+        let is_hidden = move |name: &str| rules.policy().is_some_and(|policy| policy.hides(name));
+        self.rooms.propose.tools().filter(move |(name, _)| !is_hidden(name))
     }
 
     /// Turns new runs away from now on.
@@ -179,6 +183,7 @@ impl Corridor {
     /// [`Refusal`] names the rule that would refuse it.
     pub fn would(&self, proposal: &Proposal) -> Result<Option<RuleId>, Refusal> {
         let wanted = self.rooms.authorise.judge(proposal)?;
+        self.rooms.approve.precheck(proposal)?;
         match self.rooms.propose.registry.find(proposal.action.as_str()) {
             Some(_) => Ok(wanted),
             None => Err(Refusal::UnknownAction { action: proposal.action.to_string() }),
@@ -230,6 +235,11 @@ impl Walk {
         }
     }
 
+    /// Whether nothing more is to be started.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     /// Whether a proposal is refused whatever its caller pays. Has no effect.
     pub(crate) fn precheck(&self, proposal: &Proposal) -> Result<(), Refusal> {
         self.rooms.authorise.precheck(proposal)?;
@@ -278,6 +288,8 @@ impl Walk {
         let Approved { mut quote, hold, authorised, approval, ticket, mut laps, _first } = approved;
         let surface = quote.proposal().surface;
 
+        // As they are now: an item of a batch may have waited long for those before it.
+        self.precheck(quote.proposal())?;
         quote.prepared().reserve()?;
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {
             Claimed::Fresh(claim) => claim,

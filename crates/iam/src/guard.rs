@@ -83,34 +83,50 @@ impl Guard {
         }
         let verdict = self.ask(body).await;
         let now_us = self.clock.monotonic_us();
-        let Some(verdict) = verdict else {
-            self.breaker.failed(now_us);
-            return IamAnswer::Unreachable;
+        let verdict = match verdict {
+            Heard::Said(verdict) => verdict,
+            // A caller may be the cause, and must not silence the service for others.
+            Heard::Nonsense => {
+                self.breaker.answered();
+                return IamAnswer::Unreadable;
+            }
+            Heard::Nothing => {
+                self.breaker.failed(now_us);
+                return IamAnswer::Unreachable;
+            }
         };
         self.breaker.answered();
         self.cache.keep(key, asked_us, now_us, verdict.clone());
         said(verdict)
     }
 
-    async fn ask(&self, body: Vec<u8>) -> Option<Verdict> {
+    async fn ask(&self, body: Vec<u8>) -> Heard {
         match timeout(ANSWER_TIME, self.line.ask(body)).await {
             Ok(Ok(reply)) => {
-                let verdict = words::read(reply.status, &reply.body);
-                if verdict.is_none() {
-                    tracing::warn!(status = reply.status, "the identity service said neither yes nor no");
+                if let Some(verdict) = words::read(reply.status, &reply.body) {
+                    return Heard::Said(verdict);
                 }
-                verdict
+                tracing::warn!(status = reply.status, "the identity service said neither yes nor no");
+                Heard::Nonsense
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn Error, "the identity service could not be asked");
-                None
+                Heard::Nothing
             }
             Err(_) => {
                 tracing::warn!("the identity service did not answer in time");
-                None
+                Heard::Nothing
             }
         }
     }
+}
+
+/// What came of a question.
+enum Heard {
+    Said(Verdict),
+    /// An answer that is neither yes nor no.
+    Nonsense,
+    Nothing,
 }
 
 fn said(verdict: Verdict) -> IamAnswer {

@@ -2,6 +2,7 @@
 //!
 //! The `mark` of a payload is how a test finds its start again.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, ErrorReport, LimitKind, Product, Progress, Verdict};
@@ -176,7 +177,9 @@ impl Prepared for ScriptedRun {
         Ok(())
     }
 
-    fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
+    fn run(self: Box<Self>, mut context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
+        // As a language: what was asked is not in memory any more.
+        drop(take(&mut context.place));
         Box::pin(async move {
             self.place.life.step("run").await;
             if self.deed == Deed::Unstartable {

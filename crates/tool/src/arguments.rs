@@ -67,7 +67,7 @@ impl<'a> Arguments<'a> {
     /// One of some words; the first, where none is given.
     pub(crate) fn choice(&self, name: &str, words: &[&'static str]) -> Result<&'static str, BadCall> {
         let Some(text) = self.maybe_text(name)? else { return Ok(words[0]) };
-        let found = words.iter().find(|word| word.eq_ignore_ascii_case(text)).copied();
+        let found = words.iter().find(|word| **word == text).copied();
         found.ok_or_else(|| self.bad(name, &format!("must be one of {}", words.join(", "))))
     }
 

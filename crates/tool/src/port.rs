@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, Effect, Product, RunId, RunOptions, Watcher};
+use execgate_model::{BodyPlace, BoxFuture, Effect, Product, RunId, RunOptions, Watcher};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -98,6 +98,8 @@ pub struct RunContext {
     pub cancel: Cancel,
     /// Who sees its output as it comes.
     pub watcher: Option<Watcher>,
+    /// What its request takes up in memory: to be kept as long as the arguments are.
+    pub place: BodyPlace,
 }
 
 /// A call that is checked and only has to be started.

@@ -165,7 +165,12 @@ impl File {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = fs::read_to_string(path)
             .with_context(|| format!("failed to read the configuration {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+        // The library's own words quote the line, which may hold a secret.
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let (path, line) = (path.display(), before.lines().count().max(1));
+            anyhow::anyhow!("the configuration {path} is wrong at line {line}: {}", error.message())
+        })
     }
 }
 

@@ -30,8 +30,10 @@ pub enum IamAnswer {
     Approved,
     /// No, and why.
     Refused(String),
-    /// It could not be asked, or said neither yes nor no.
+    /// It could not be asked.
     Unreachable,
+    /// It has answered, neither yes nor no. What it was asked may be why, so that no switch lets that pass for real.
+    Unreadable,
     /// It was not asked, because too many questions are under way here. That says nothing of the service.
     Overloaded,
 }

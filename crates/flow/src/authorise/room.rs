@@ -70,11 +70,13 @@ impl Authorise {
             (IamAnswer::Refused(reason), _) => {
                 return Err(Refusal::Denied { rule: "iam".to_owned(), reason });
             }
-            (IamAnswer::Unreachable, Effect::DryRun) => IamWord::UnreachableOpen,
+            (IamAnswer::Unreachable | IamAnswer::Unreadable, Effect::DryRun) => IamWord::UnreachableOpen,
             (IamAnswer::Unreachable, Effect::Live) if self.iam.is_open_unreached() => {
                 IamWord::UnreachableOpen
             }
-            (IamAnswer::Unreachable, Effect::Live) => return Err(Refusal::IamUnreachable),
+            (IamAnswer::Unreachable | IamAnswer::Unreadable, Effect::Live) => {
+                return Err(Refusal::IamUnreachable);
+            }
         };
         Ok(Authorised { allow, demand, iam })
     }

@@ -47,11 +47,11 @@ impl Execute {
     /// # Errors
     /// Where nothing had started, the claim is taken back and the refusal says why.
     pub async fn run(&self, claim: &Claim, quote: Quote, cancel: Cancel) -> Result<Ended, Refusal> {
-        let (call, watcher) = quote.into_call();
+        let (call, watcher, place) = quote.into_call();
         if let Some(watcher) = &watcher {
             watcher.see(Progress::Started);
         }
-        let context = RunContext { run: claim.run(), cancel, watcher };
+        let context = RunContext { run: claim.run(), cancel, watcher, place };
         // A task of its own, so that a panic in a handler ends here and not with the walk that must record it.
         let product = tokio::spawn(call.run(context)).await;
         self.crash.reached("ran");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Digest, Entropy, Namespace, Proposal, RunId, Watcher};
+use execgate_model::{BodyPlace, Digest, Entropy, Namespace, Proposal, RunId, Watcher};
 use execgate_payment::Terms;
 use execgate_receipt::digest_json;
 use execgate_tool::{Call, Description, Prepared, Registry, ToolNames};
@@ -72,9 +72,9 @@ impl Quote {
         self.prepared.as_mut()
     }
 
-    /// Gives up the checked call, to be started, and who watches it.
-    pub(crate) fn into_call(self) -> (Box<dyn Prepared>, Option<Watcher>) {
-        (self.prepared, self.proposal.watcher)
+    /// Gives up the checked call, to be started, who watches it, and the place that it takes up.
+    pub(crate) fn into_call(self) -> (Box<dyn Prepared>, Option<Watcher>, BodyPlace) {
+        (self.prepared, self.proposal.watcher, self.proposal.place)
     }
 }
 

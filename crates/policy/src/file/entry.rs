@@ -121,11 +121,15 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Whether the entry lists its tools, so that `default: deny` does not refuse them. A key that is a name
-    /// does; one with a star only by an action, since its author may not know every tool that it fits. There an
-    /// action that refuses counts only where it is in force: in shadow it would let pass what nothing else does.
+    /// does; one with a star only by an action, since its author may not know every tool that it fits. What refuses
+    /// counts only where it is in force: in shadow it would let pass what nothing else does.
     pub(crate) fn lists(&self) -> bool {
         match self.pattern {
-            Pattern::Exact(_) => true,
+            Pattern::Exact(_) => {
+                let refuses =
+                    matches!(self.action, Some(Action::Deny | Action::RequireApproval)) || self.hide;
+                self.mode == Mode::Enforce || !refuses
+            }
             Pattern::Prefix(_) => match self.action {
                 Some(Action::Allow) => true,
                 Some(Action::Deny | Action::RequireApproval) => self.mode == Mode::Enforce,

@@ -127,6 +127,9 @@ fn a_refusal_in_shadow_lists_no_tools() {
             json!({"a*": {"mode": "shadow", "action": action}, "b*": {"mode": "shadow", "action": "allow"}});
         let rules = policy(&json!({"version": "1", "default": "deny", "tools": tools}));
         all(&rules, &[("ab", json!({}), "deny", "/default"), ("bc", json!({}), "allow", "/tools/b*")]);
+        let tools = json!({"a": {"mode": "shadow", "action": action}, "b": {"mode": "shadow"}});
+        let rules = policy(&json!({"version": "1", "default": "deny", "tools": tools}));
+        all(&rules, &[("a", json!({}), "deny", "/default"), ("b", json!({}), "allow", "/tools/b")]);
     }
 }
 

@@ -109,7 +109,7 @@ mod tests {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(hash(&json!({"data": ""})), empty);
         assert_eq!(
-            hash(&json!({"data": "abc", "algorithm": "SHA1"})),
+            hash(&json!({"data": "abc", "algorithm": "sha1"})),
             "a9993e364706816aba3e25717850c26c9cd0d89d"
         );
         let md5 = compute(&json!({"data": "abc", "algorithm": "md5"})).unwrap();

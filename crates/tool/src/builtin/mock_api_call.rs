@@ -58,7 +58,7 @@ impl Tool for MockApiCall {
 
 #[cfg(test)]
 mod tests {
-    use execgate_model::{Effect, RunId, RunOptions};
+    use execgate_model::{BodyPlace, Effect, RunId, RunOptions};
     use serde_json::{Value, json};
 
     use super::MockApiCall;
@@ -67,14 +67,18 @@ mod tests {
     async fn answer(payload: Value, effect: Effect) -> Result<Value, BadCall> {
         let options = RunOptions::default();
         let prepared = MockApiCall.prepare(&Call { payload: &payload, options: &options, effect })?;
-        let context =
-            RunContext { run: RunId::from_entropy([0; 16]), cancel: Cancel::default(), watcher: None };
+        let context = RunContext {
+            run: RunId::from_entropy([0; 16]),
+            cancel: Cancel::default(),
+            watcher: None,
+            place: BodyPlace::default(),
+        };
         Ok(prepared.run(context).await.map(|product| product.result).unwrap())
     }
 
     #[tokio::test]
     async fn a_dry_run_answers_what_was_asked_for() {
-        let asked = json!({"url": "https://a.example", "method": "post", "response": [1]});
+        let asked = json!({"url": "https://a.example", "method": "POST", "response": [1]});
         let answer = answer(asked, Effect::DryRun).await.unwrap();
         let expected =
             json!({"status": 200, "method": "POST", "url": "https://a.example", "headers": {}, "body": [1]});

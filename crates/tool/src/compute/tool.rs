@@ -1,11 +1,13 @@
 //! A computation as a tool.
 
 use core::time::Duration;
+use std::io::{self, Write};
 use std::sync::{Arc, LazyLock};
 
-use execgate_model::{BoxFuture, LimitKind, Product};
+use execgate_model::{BodyPlace, BoxFuture, LimitKind, Product};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::frame::{Job, RESULT_BYTES_MAX};
@@ -45,7 +47,12 @@ impl From<BadCall> for Raised {
 /// Computations that run on threads at the same time; more wait.
 const THREADS_MAX: usize = 8;
 
+/// Those that run on threads or wait for one; one more is told that the house is full.
+const PLACES: usize = 64;
+
 static THREADS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(THREADS_MAX)));
+
+static ON_THREADS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(PLACES)));
 
 /// The tool that a computation is.
 pub(crate) struct Computer {
@@ -80,27 +87,46 @@ struct PreparedComputation {
     arguments: Value,
     wall: Duration,
     workers: Workers,
-    place: Option<JobPlace>,
+    place: Option<Taken>,
+}
+
+/// A place that was taken before the run.
+enum Taken {
+    Worker(JobPlace),
+    Thread(OwnedSemaphorePermit),
+}
+
+impl PreparedComputation {
+    fn take(&self) -> Result<Taken, NotStarted> {
+        match self.computation.place {
+            Place::Worker => self.workers.reserve().map(Taken::Worker),
+            Place::Thread => {
+                let place = Arc::clone(&ON_THREADS).try_acquire_owned();
+                place.map(Taken::Thread).map_err(|_full| NotStarted::Full)
+            }
+        }
+    }
 }
 
 impl Prepared for PreparedComputation {
     fn reserve(&mut self) -> Result<(), NotStarted> {
-        if self.computation.place == Place::Worker {
-            self.place = Some(self.workers.reserve()?);
-        }
+        self.place = Some(self.take()?);
         Ok(())
     }
 
     fn run(mut self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         Box::pin(async move {
             let wall = self.wall;
-            match self.computation.place {
-                Place::Thread => Ok(on_thread(self.computation, self.arguments, wall).await),
-                Place::Worker => {
-                    let place = match self.place.take() {
-                        Some(place) => place,
-                        None => self.workers.reserve()?,
-                    };
+            let place = match self.place.take() {
+                Some(place) => place,
+                None => self.take()?,
+            };
+            match place {
+                Taken::Thread(place) => {
+                    let held = (place, context.place);
+                    on_thread(self.computation, self.arguments, wall, held).await
+                }
+                Taken::Worker(place) => {
                     let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
                     let job = Job { tool: self.computation.name, arguments: &self.arguments, wall_ms };
                     // Dropping the work kills its worker.
@@ -115,51 +141,46 @@ impl Prepared for PreparedComputation {
     }
 }
 
-async fn on_thread(computation: &'static Computation, arguments: Value, wall: Duration) -> Product {
-    let work = async move {
-        // The semaphore is never closed; without a permit the work would only be less orderly.
-        let thread = Arc::clone(&THREADS).acquire_owned().await.ok();
-        tokio::task::spawn_blocking(move || {
-            let ended = (computation.compute)(&arguments);
-            drop(thread);
-            ended
-        })
-        .await
-    };
+/// The deadline counts from when a thread computes. What is held is given back when the computation has ended, which may
+/// be after its answer.
+async fn on_thread(
+    computation: &'static Computation,
+    arguments: Value,
+    wall: Duration,
+    held: (OwnedSemaphorePermit, BodyPlace),
+) -> Result<Product, RunFault> {
+    let thread = Arc::clone(&THREADS).acquire_owned().await;
+    let thread = thread.map_err(|_closed| NotStarted::Fault("the threads of tools are gone".to_owned()))?;
+    let work = spawn_blocking(move || {
+        let ended = (computation.compute)(&arguments);
+        drop((thread, held));
+        ended
+    });
     let ended = match timeout(wall, work).await {
-        Err(_elapsed) => return timed_out(wall),
+        Err(_elapsed) => return Ok(timed_out(wall)),
         Ok(Ok(Ok(value))) if is_longer(&value, RESULT_BYTES_MAX) => Ended::Limit(LimitKind::OutputLimit),
         Ok(Ok(Ok(value))) => Ended::Value(value),
         Ok(Ok(Err(raised))) => Ended::Raised(raised),
-        Ok(Err(panic)) => {
-            tracing::error!(tool = computation.name, %panic, "a tool failed");
-            Ended::Raised(Raised::new(
-                "ToolFailure",
-                "the tool failed on these arguments; this is a fault of ours",
-            ))
-        }
+        Ok(Err(panic)) => return Err(RunFault::Lost(format!("`{}` failed: {panic}", computation.name))),
     };
-    ended.product(wall)
+    Ok(ended.product(wall))
 }
 
-/// Whether the JSON of a value may be longer than a bound. What it counts is never more than what JSON takes.
+/// Whether the JSON of a value is longer than a bound.
 fn is_longer(value: &Value, bytes_max: usize) -> bool {
-    fn count(value: &Value, left: &mut usize) {
-        let own = match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => {
-                items.iter().for_each(|item| count(item, left));
-                items.len()
-            }
-            Value::Object(fields) => {
-                fields.values().for_each(|field| count(field, left));
-                fields.keys().map(|key| key.len() + 4).sum()
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => 1,
-        };
-        *left = left.saturating_sub(own);
+    /// Counts, and keeps nothing.
+    struct Room(usize);
+
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    let mut left = bytes_max;
-    count(value, &mut left);
-    left == 0
+
+    serde_json::to_writer(Room(bytes_max), value).is_err()
 }

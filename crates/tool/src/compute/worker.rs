@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::set_no_new_privs;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
@@ -47,7 +47,9 @@ pub fn tool_worker_main() -> ExitCode {
 }
 
 fn confine() -> io::Result<()> {
-    let bound = |resource, bound| {
+    let bound = |resource, bound: u64| {
+        // Whoever started the gateway may have allowed less already.
+        let bound = getrlimit(resource).maximum.map_or(bound, |before| before.min(bound));
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) }).map_err(io::Error::from)
     };
     set_no_new_privs(true)?;
@@ -100,5 +102,7 @@ fn compute(computation: &Computation, arguments: &Value) -> Result<Value, Raised
 fn limit_cpu(wall: Duration) -> io::Result<()> {
     let used = u64::try_from(clock_gettime(ClockId::ProcessCPUTime).tv_sec).unwrap_or_default();
     let bound = used.saturating_add(wall.as_secs()).saturating_add(CPU_GRACE_S);
-    setrlimit(Resource::Cpu, Rlimit { current: Some(bound), maximum: None }).map_err(io::Error::from)
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    let current = maximum.map_or(bound, |maximum| maximum.min(bound));
+    setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum }).map_err(io::Error::from)
 }

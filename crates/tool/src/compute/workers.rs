@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::frame::{HEAD_BYTES, JOB_BYTES_MAX, Job, REPLY_BYTES_MAX, Reply, frame, length};
-use super::{Ended, Raised, TOOL_WORKER_ARGUMENT};
+use super::{Ended, TOOL_WORKER_ARGUMENT};
 use crate::{NotStarted, RunFault};
 
 /// Workers that compute at the same time.
@@ -113,7 +113,7 @@ impl JobPlace {
                 worker.end().await;
                 Ok(Ended::Timeout)
             }
-            Ok(Err(_gone)) => Ok(worker.fate().await),
+            Ok(Err(_gone)) => worker.fate().await,
             Ok(Ok((reply, moved))) => {
                 worker.done += 1;
                 let keeps = moved <= KEPT_BYTES_MAX && worker.done < JOBS_PER_WORKER;
@@ -154,6 +154,8 @@ impl Shop {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // Ctrl-C at a terminal is for the gateway, which lets what runs come to its end.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
@@ -188,26 +190,22 @@ impl Worker {
     }
 
     /// What became of a job whose worker went away.
-    async fn fate(mut self) -> Ended {
+    async fn fate(mut self) -> Result<Ended, RunFault> {
         // One that only says what is no reply is not gone yet.
         let gone = tokio::time::timeout(KEPT_WITHIN, self.child.wait()).await;
         let signal = gone.ok().and_then(Result::ok).and_then(|status| status.signal());
         let by = |signals: &[Signal]| signals.iter().any(|one| signal == Some(one.as_raw()));
         // The library aborts where memory is refused; a stack that is too small for a recursion ends the same way.
         if by(&[Signal::ABORT, Signal::SEGV, Signal::BUS]) {
-            return Ended::Limit(LimitKind::OutOfMemory);
+            return Ok(Ended::Limit(LimitKind::OutOfMemory));
         }
         if by(&[Signal::XCPU]) {
-            return Ended::Timeout;
+            return Ok(Ended::Timeout);
         }
         if signal.is_some() {
-            return Ended::Limit(LimitKind::Killed);
+            return Ok(Ended::Limit(LimitKind::Killed));
         }
         self.end().await;
-        tracing::warn!("a worker ended without a reply");
-        Ended::Raised(Raised::new(
-            "ToolFailure",
-            "the tool failed on these arguments; this is a fault of ours",
-        ))
+        Err(RunFault::Lost("a worker ended without a reply".to_owned()))
     }
 }

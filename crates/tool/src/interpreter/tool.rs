@@ -104,6 +104,8 @@ impl Prepared for PreparedRun {
     fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         Box::pin(async move {
             let Self { mut request, wanted, sandbox, slot } = *self;
+            // What was asked is in files for the sandbox by now.
+            drop(context.place);
             let fault = |error: &dyn core::fmt::Display| NotStarted::Fault(error.to_string());
             let cord = sandbox::Cancel::new().map_err(|error| fault(&error))?;
             request.cancel = Some(cord.clone());

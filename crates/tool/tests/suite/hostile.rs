@@ -1,9 +1,12 @@
 //! Arguments that would loop for ever or take all memory, in real workers: each must end within its limits, and the
 //! gateway must go on.
 
-use execgate_model::{Effect, LimitKind, Product, RunId, RunOptions, Verdict};
+use std::mem::replace;
+
+use execgate_model::{BodyPlace, Effect, LimitKind, Product, RunId, RunOptions, Verdict};
 use execgate_tool::builtin::{HttpClient, Parts, all};
-use execgate_tool::{Call, Cancel, NotStarted, Registry, RunContext, Workers};
+use execgate_tool::{Call, Cancel, NotStarted, Registry, RunContext, RunFault, Workers};
+use num_bigint::BigInt;
 use serde_json::{Value, json};
 
 /// The deadline of calls that must meet it. What ends by itself takes less, in a debug build too.
@@ -12,19 +15,33 @@ const SHORT_MS: u64 = 1_000;
 /// The deadline of calls that must not meet it, for they end by another limit.
 const LONG_MS: u64 = 30_000;
 
+/// As many bits as 3,000 digits have.
+const BITS: u64 = 9_960;
+
 fn registry() -> Registry {
     let workers = Workers::of_program(env!("CARGO_BIN_EXE_tool-worker"));
     Registry::new(all(&Parts { workers, client: HttpClient::new() })).unwrap()
 }
 
 async fn run(registry: &Registry, tool: &str, payload: Value, timeout_ms: u64, cancel: Cancel) -> Product {
+    try_to_run(registry, tool, payload, timeout_ms, cancel).await.unwrap()
+}
+
+async fn try_to_run(
+    registry: &Registry,
+    tool: &str,
+    payload: Value,
+    timeout_ms: u64,
+    cancel: Cancel,
+) -> Result<Product, RunFault> {
     let options = RunOptions { timeout_ms: Some(timeout_ms), ..RunOptions::default() };
     let tool = registry.find(tool).unwrap();
     let mut prepared =
         tool.prepare(&Call { payload: &payload, options: &options, effect: Effect::Live }).unwrap();
     prepared.reserve().unwrap();
-    let context = RunContext { run: RunId::from_entropy([0; 16]), cancel, watcher: None };
-    prepared.run(context).await.unwrap()
+    let context =
+        RunContext { run: RunId::from_entropy([0; 16]), cancel, watcher: None, place: BodyPlace::default() };
+    prepared.run(context).await
 }
 
 async fn ended(registry: &Registry, tool: &str, payload: Value, timeout_ms: u64) -> Verdict {
@@ -155,10 +172,9 @@ async fn a_full_house_refuses_before_anything_starts() {
 async fn a_program_that_is_no_worker_is_an_error_and_no_answer() {
     let workers = Workers::of_program("/bin/true");
     let registry = Registry::new(all(&Parts { workers, client: HttpClient::new() })).unwrap();
-    let product =
-        run(&registry, "regex_match", json!({"pattern": "a", "input": "a"}), LONG_MS, Cancel::default())
-            .await;
-    assert_eq!(product.error.map(|error| error.name), Some("ToolFailure".to_owned()));
+    let payload = json!({"pattern": "a", "input": "a"});
+    let ran = try_to_run(&registry, "regex_match", payload, LONG_MS, Cancel::default()).await;
+    assert!(matches!(ran, Err(RunFault::Lost(_))), "{ran:?}");
 }
 
 #[tokio::test]
@@ -193,4 +209,31 @@ async fn every_tool_has_a_closed_schema_that_accepts_its_own_examples() {
         let call = Call { payload: &unknown, options: &options, effect: Effect::DryRun };
         assert_eq!(tool.prepare(&call).err().unwrap().pointer, "/no_such_argument", "{name}");
     }
+}
+
+/// Numbers of 3,000 digits whose quotients are alike for as long as there are any: neighbours of Fibonacci, in thirds.
+fn neighbours() -> Value {
+    let (mut one, mut next) = (BigInt::from(0), BigInt::from(1));
+    while next.bits() < BITS {
+        let sum = &one + &next;
+        one = replace(&mut next, sum);
+    }
+    let thirds = |number: &BigInt| {
+        let digits = format!("{:0>3000}", number.to_string());
+        [digits[..1_000].to_owned(), digits[1_000..2_000].to_owned(), digits[2_000..].to_owned()]
+    };
+    let ([a, b, c], [d, g, f]) = (thirds(&next), thirds(&one));
+    let (large, small) = ("((a*t+b)*t+c)", "((d*t+g)*t+f)");
+    json!({
+        "expression": format!("floor(max({large}/{small}, {small}/({large}-{small})))"),
+        "variables": {"a": a, "b": b, "c": c, "d": d, "g": g, "f": f, "t": "1e1000"}
+    })
+}
+
+#[tokio::test]
+async fn numbers_that_are_alike_for_long_are_compared_at_once() {
+    // The whole quotient of two neighbours is 1, whichever is the greater.
+    let call = neighbours();
+    let product = run(&registry(), "math_compute", call, LONG_MS, Cancel::default()).await;
+    assert_eq!((product.verdict, &product.result["value"]), (Verdict::Value, &json!(1)));
 }

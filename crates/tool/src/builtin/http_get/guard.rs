@@ -2,11 +2,13 @@
 
 use core::future::ready;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
+use std::sync::{Arc, LazyLock};
 
 use execgate_model::BoxFuture;
 use execgate_sandbox::special;
-use tokio::net::lookup_host;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::target::{Host, Target};
 use crate::compute::Raised;
@@ -20,12 +22,29 @@ pub(super) trait Resolve: Send + Sync {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
+/// Names that are looked up at the same time. Each has a thread for as long as its name servers are silent; others need
+/// threads too.
+const LOOKUPS_MAX: usize = 16;
+
+static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
+
 /// The resolver of the host.
 pub(super) struct HostResolver;
 
 impl Resolve for HostResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move { Ok(lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+        Box::pin(async move {
+            let place = Arc::clone(&LOOKUPS).acquire_owned().await.map_err(io::Error::other)?;
+            let name = name.to_owned();
+            let looked_up = spawn_blocking(move || {
+                let found: io::Result<Vec<IpAddr>> =
+                    (name.as_str(), 0).to_socket_addrs().map(|all| all.map(|address| address.ip()).collect());
+                // Here, and not when the caller goes: the C library cannot be told to stop.
+                drop(place);
+                found
+            });
+            looked_up.await.map_err(io::Error::other)?
+        })
     }
 }
 

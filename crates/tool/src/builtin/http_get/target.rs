@@ -40,7 +40,14 @@ impl Target {
             return Err(format!("may have {URL_BYTES_MAX} bytes"));
         }
         let url = Url::parse(text).map_err(|error| format!("is no absolute URL: {error}"))?;
-        Self::of_url(url)
+        let normal = url.to_string();
+        let target = Self::of_url(url)?;
+        // Rules judge the text; what is fetched must be what they have read.
+        if text == normal || normal.strip_suffix('/') == Some(text) {
+            Ok(target)
+        } else {
+            Err(format!("must be written in its normal form: {normal}"))
+        }
     }
 
     /// The target of a redirect.
@@ -97,7 +104,7 @@ impl Target {
 mod tests {
     use proptest::proptest;
 
-    use super::{Host, Target};
+    use super::{Host, Target, Url};
 
     #[test]
     fn every_spelling_of_an_address_is_that_address() {
@@ -116,8 +123,10 @@ mod tests {
             ("http://[0:0:0:0:0:ffff:127.0.0.1]/", "::ffff:127.0.0.1"),
             ("http://2852039166/", "169.254.169.254"),
         ] {
-            let target = Target::of(url).unwrap();
+            let target = Target::of_url(Url::parse(url).unwrap()).unwrap();
             assert_eq!(target.host, Host::Address(address.parse().unwrap()), "{url}");
+            // It is taken in the one form in which rules can know it.
+            assert_eq!(Target::of(url).is_ok(), target.url.as_str() == url, "{url}");
         }
     }
 
@@ -145,7 +154,10 @@ mod tests {
             assert!(Target::of(url).is_err(), "{url}");
         }
         assert!(Target::of(&format!("http://example.com/{}", "x".repeat(3000))).is_err());
-        assert!(!Target::of("http://user:secret@a.com/").unwrap_err().contains("secret@"));
+        for url in ["http://user:secret@a.com/", "HTTP://user:secret@a.com"] {
+            assert!(!Target::of(url).unwrap_err().contains("secret@"));
+        }
+        assert!(Target::of("https://example.com").is_ok() && Target::of("https://ev%69l.example/").is_err());
     }
 
     #[test]

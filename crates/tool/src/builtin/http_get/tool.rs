@@ -15,7 +15,7 @@ use crate::compute::{Ended, wall};
 use crate::pure::Computed;
 use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
-const EXAMPLE: &str = r#"{"url": "https://example.com/", "headers": {"Accept": "application/json"}}"#;
+const EXAMPLE: &str = r#"{"url": "https://example.com/", "headers": {"accept": "application/json"}}"#;
 const NAMES: [&str; 3] = ["url", "headers", "max_bytes"];
 
 /// Headers that a caller may send. Whatever says where a request goes, how, or for whom, is not among them.
@@ -65,7 +65,7 @@ fn headers(arguments: &Arguments<'_>) -> Result<HeaderMap, BadCall> {
     headers.insert("user-agent", HeaderValue::from_static("execgate"));
     headers.insert("accept", HeaderValue::from_static("*/*"));
     for (name, value) in arguments.maybe_object("headers")?.into_iter().flatten() {
-        let allowed = HEADERS.iter().find(|header| header.eq_ignore_ascii_case(name));
+        let allowed = HEADERS.iter().find(|header| **header == name.as_str());
         let Some(allowed) = allowed else {
             let rule = format!("may not hold `{}`; it may hold {}", shown(name), HEADERS.join(", "));
             return Err(arguments.bad("headers", &rule));
@@ -96,14 +96,14 @@ impl Tool for HttpGet {
                     "url": {
                         "type": "string",
                         "maxLength": URL_BYTES_MAX,
-                        "description": "An absolute http or https URL, without user name and password. Hosts that are not on the public \
+                        "description": "An absolute http or https URL in its normal form, without user name and password. Hosts that are not on the public \
                                         internet (loopback, private, link-local, cloud metadata) are refused, also behind a redirect."
                     },
                     "headers": {
                         "type": "object",
                         "propertyNames": {"enum": HEADERS},
                         "additionalProperties": {"type": "string", "maxLength": HEADER_BYTES_MAX},
-                        "description": "Headers to send. They are dropped when a redirect leads to another origin."
+                        "description": "Headers to send, their names in small letters. They are dropped when a redirect leads to another origin."
                     },
                     "max_bytes": {
                         "type": "integer",
@@ -120,14 +120,14 @@ impl Tool for HttpGet {
     }
 
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
-        let fetch = self.read(call.payload)?;
+        let (fetch, wall) = (self.read(call.payload)?, wall(call.options)?);
         if call.effect == Effect::DryRun {
             let url = call.payload.get("url").and_then(Value::as_str).unwrap_or_default();
             let body = format!("Simulated GET {url}");
             return Ok(Box::new(Computed(json!({"status": 200, "body": body, "headers": {}}))));
         }
         let client = self.client.clone();
-        Ok(Box::new(PreparedFetch { client, fetch, wall: wall(call.options)?, place: None }))
+        Ok(Box::new(PreparedFetch { client, fetch, wall, place: None }))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Calculator {
 /// A result, or what is wrong in words for the caller.
 pub(super) type Calculated = Result<BigRational, String>;
 
-fn bits(number: &BigRational) -> u64 {
+pub(super) fn bits(number: &BigRational) -> u64 {
     number.numer().bits().max(number.denom().bits())
 }
 

@@ -1,11 +1,13 @@
 //! Functions and constants by their names.
 
+use core::cmp::Ordering;
+
 use num_bigint::BigInt;
 use num_integer::Integer as _;
 use num_rational::BigRational;
 use num_traits::{Signed as _, ToPrimitive as _, Zero as _};
 
-use super::arithmetic::{Calculated, Calculator};
+use super::arithmetic::{Calculated, Calculator, bits};
 use super::parse::decimal;
 
 /// Every function.
@@ -61,8 +63,8 @@ pub(super) fn call(name: &str, arguments: &[BigRational], calculator: &mut Calcu
         ("mod", [a, b]) => calculator.remainder(a, b),
         ("gcd", [a, b]) => whole(a, b, calculator).map(|(a, b)| BigRational::from_integer(a.gcd(&b))),
         ("lcm", [a, b]) => whole(a, b, calculator).map(|(a, b)| BigRational::from_integer(a.lcm(&b))),
-        ("min", [first, rest @ ..]) => Ok(rest.iter().fold(first, |least, one| least.min(one)).clone()),
-        ("max", [first, rest @ ..]) => Ok(rest.iter().fold(first, |most, one| most.max(one)).clone()),
+        ("min", [first, rest @ ..]) => outermost(first, rest, Ordering::Less, calculator),
+        ("max", [first, rest @ ..]) => outermost(first, rest, Ordering::Greater, calculator),
         ("sum" | "mean", [_, ..]) => {
             let mut sum = BigRational::zero();
             for one in arguments {
@@ -84,6 +86,24 @@ pub(super) fn call(name: &str, arguments: &[BigRational], calculator: &mut Calcu
         }
         _ => Err(format!("there is no function `{name}`; there are {}", NAMES.join(", "))),
     }
+}
+
+/// The one that is before or behind all others. The library's own comparison recurses as deep as two numbers are alike.
+fn outermost(
+    first: &BigRational,
+    rest: &[BigRational],
+    wanted: Ordering,
+    calculator: &mut Calculator,
+) -> Calculated {
+    let mut outermost = first;
+    for one in rest {
+        calculator.pay(bits(one) + bits(outermost))?;
+        let (left, right) = (one.numer() * outermost.denom(), outermost.numer() * one.denom());
+        if left.cmp(&right) == wanted {
+            outermost = one;
+        }
+    }
+    Ok(outermost.clone())
 }
 
 /// Halves go away from zero.

@@ -25,14 +25,15 @@ const VARIABLES_MAX: usize = 100;
 /// The longest number that is a text, in bytes.
 const NUMBER_BYTES_MAX: usize = 1000;
 
-/// The tool. Every step is weighed before it is computed, so that a thread can do it.
+/// The tool. Every step is weighed before it is computed; how deep the library recurses for one is not known, so that a
+/// worker does it, whose end is nobody else's.
 pub(in crate::builtin) const COMPUTATION: Computation = Computation {
     name: "math_compute",
     summary: "Computes an arithmetic expression exactly: whole numbers of any size and fractions, no rounding errors.",
     schema,
     check,
     compute,
-    place: Place::Thread,
+    place: Place::Worker,
 };
 
 fn schema() -> Value {

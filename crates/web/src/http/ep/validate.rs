@@ -53,7 +53,8 @@ async fn judge(house: &House, headers: &HeaderMap, body: Body) -> Result<Value, 
     let plan = read(fields, place, visitor.caller)?;
     let corridor = &house.parts.corridor;
     let (violations, approval) = match corridor.would(&plan.proposal) {
-        Ok(approval) => (Vec::new(), approval),
+        // No approval can be verified yet: what needs one is refused.
+        Ok(approval) => (approval.iter().map(|rule| format!("approval-missing: {rule}")).collect(), approval),
         Err(refusal) => (vec![format!("{}: {refusal}", refusal.rule())], None),
     };
     let dry_run = matches!(plan.proposal.effect, Effect::DryRun);
