@@ -17,7 +17,7 @@ use execgate_flow::witness::Witness;
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
-use execgate_payment::{Free, Rails};
+use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -234,7 +234,7 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = Rails::new(Arc::new(Free), []);
+    let rails = Rails::new(Arc::new(Unpaid::FREE), []);
     let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
     let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
     if let Some(profiles) = &profiles {

@@ -3,13 +3,13 @@
 //! A rail is one folder. [`hold`], [`capture`] and [`release`] are the only ways to the evidence that the
 //! corridor asks for ([`Hold`], [`Settlement`]). Nothing here knows an HTTP framework.
 
-mod internal;
 mod rail;
 mod rails;
+mod unpaid;
 
-pub use internal::{Free, Internal};
 pub use rail::{
     CaptureError, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms, capture,
     hold, release,
 };
 pub use rails::Rails;
+pub use unpaid::Unpaid;

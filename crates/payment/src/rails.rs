@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Internal, Rail};
+use crate::{Rail, Unpaid};
 
 /// The rails in force. The first is the one that a request without a credential meets.
 #[derive(Clone)]
@@ -13,7 +13,7 @@ impl Rails {
     /// always there, and offered to nobody.
     #[must_use]
     pub fn new(first: Arc<dyn Rail>, others: impl IntoIterator<Item = Arc<dyn Rail>>) -> Self {
-        Self(core::iter::once(first).chain(others).chain([Arc::new(Internal) as _]).collect())
+        Self(core::iter::once(first).chain(others).chain([Arc::new(Unpaid::INTERNAL) as _]).collect())
     }
 
     /// The rail of that name.

@@ -19,7 +19,7 @@ use execgate_flow::settle::Settle;
 use execgate_flow::witness::Witness;
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, Proposal, RunId};
-use execgate_payment::{Free, Rails};
+use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
 use execgate_store::{OpenOptions, Page, Record, Store, open};
 use execgate_tool::{Registry, ToolNames, Workers, builtin};
@@ -304,7 +304,7 @@ impl Gate {
 
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {
     let rail = ScriptedRail { bank: Arc::clone(&shared.bank), life: Arc::clone(life) };
-    let rails = Rails::new(Arc::new(Free), [Arc::new(rail) as _]);
+    let rails = Rails::new(Arc::new(Unpaid::FREE), [Arc::new(rail) as _]);
     let parts = builtin::Parts { workers: Workers::none(), client: builtin::HttpClient::new() };
     let tools = builtin::all(&parts).into_iter().chain(Bench::tools(&shared.bench, life));
     let witness = Witness {

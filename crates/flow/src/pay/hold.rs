@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use execgate_payment::{Hold, HoldError, Internal, Rail, Rails, hold};
+use execgate_payment::{Hold, HoldError, Rail, Rails, Unpaid, hold};
 
 use crate::Refusal;
 use crate::propose::Quote;
@@ -29,9 +29,9 @@ impl Pay {
         // Who does not pay is not charged for a credential that came along.
         let credential = quote.proposal().credential.as_ref().filter(|_| !is_internal);
         let name = credential.map(|credential| credential.rail.as_str());
-        let offered = self.rail(name.or(is_internal.then_some(Internal::NAME)));
+        let offered = self.rail(name.or(is_internal.then_some(Unpaid::INTERNAL.as_str())));
         // That rail is for those who have proven to be internal; nobody can ask for it.
-        let rail = offered.filter(|rail| is_internal || rail.name() != Internal::NAME);
+        let rail = offered.filter(|rail| is_internal || rail.name() != Unpaid::INTERNAL.as_str());
         let rail = rail.ok_or_else(|| Refusal::PaymentRefused {
             price,
             reason: "no such payment rail is offered here".to_owned(),

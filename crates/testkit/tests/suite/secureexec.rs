@@ -1,25 +1,16 @@
-//! The SecureExec surface: the column `/exec/tool` of CONTRACTS 3, blocked tools, what is recorded and what is believed,
-//! and that whatever comes has an answer.
+//! The SecureExec surface: the column `/exec/tool` of CONTRACTS 3, blocked tools, what is recorded and what is believed.
 
 use execgate_flow::authorise::IamAnswer;
 use execgate_receipt::ReceiptFile;
 use execgate_testkit::{Bench, Reply, TOOL_ROUTES, World, execute, get, keyed, post};
 use execgate_tool::{BLOCKED, TOOLS};
-use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::sample::{Index, select};
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use super::shapes::proof_of;
 
 /// Duplicates of one key at once.
 const CROWD: usize = 64;
-
-/// Calls of a property, each on every route.
-const CASES: u32 = 400;
 
 fn tool(name: &str) -> Value {
     json!({"tool": {"name": name}, "dryRun": false})
@@ -287,87 +278,4 @@ async fn prices_follow_the_effect_and_a_simulation_is_free() {
     }
     assert_eq!(world.http(post("/exec/batch", "{}")).await.json()["amount"], "0.10");
     assert_eq!(world.journal().starts(), 1);
-}
-
-/// Calls that nobody thought of have an answer: never 500, always JSON, always with a proof.
-fn holds_of_answers<T: core::fmt::Debug>(calls: &impl Strategy<Value = T>, body: impl Fn(&T) -> Vec<u8>) {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let world = World::free();
-    world.bench().let_go();
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let held = TestRunner::new(config).run(calls, |call| {
-        let body = body(&call);
-        for route in TOOL_ROUTES {
-            let reply = runtime.block_on(world.http(post(route, body.clone())));
-            assert!(matches!(reply.status, 200 | 400..500 | 503), "{route}: {}", reply.show());
-            let body = reply.json();
-            let proof = body["proofHash"].as_str().and_then(|proof| proof.strip_prefix("0x"));
-            let is_digest = |proof: &str| proof.len() == 64 && proof.bytes().all(|b| b.is_ascii_hexdigit());
-            assert!(proof.is_some_and(is_digest), "{route}: {}", reply.show());
-        }
-        Ok(())
-    });
-    assert!(held.is_ok(), "{}", held.unwrap_err());
-}
-
-/// Any JSON value of a few levels.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::Bool),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<String>().prop_map(Value::String),
-        select(vec!["gives", "raises", "bash", "{}", "e30="]).prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Value::Array),
-            vec((any::<String>(), inner), 0..4)
-                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
-        ]
-    })
-}
-
-/// A call whose fields have the right names and any values; one that runs, more often than not.
-fn near_a_call() -> impl Strategy<Value = Value> {
-    let outer = ["agentId", "dryRun", "context", "approval_artifact", "stopOnError", "calls", "tool"];
-    let inner = ["args", "timeout_s", "name", "extra"];
-    let tools: Vec<_> = Bench::actions().filter(|tool| *tool != "dies").collect();
-    let name = prop_oneof![3 => select(tools).prop_map(Value::from), 1 => any_json()];
-    let outer = vec((select(outer.to_vec()), any_json()), 0..3);
-    let inner = vec((select(inner.to_vec()), any_json()), 0..2);
-    (name, outer, inner, any::<bool>()).prop_map(|(name, outer, inner, batched)| {
-        let mut call = json!({"tool": {"name": name}});
-        for (field, value) in inner {
-            call["tool"][field] = value;
-        }
-        if batched {
-            call = json!({"calls": [call]});
-        }
-        for (field, value) in outer {
-            call[field] = value;
-        }
-        call
-    })
-}
-
-#[test]
-fn whatever_json_a_call_is_it_has_an_answer() {
-    let calls = prop_oneof![1 => any_json(), 3 => near_a_call()];
-    holds_of_answers(&calls, |call| call.to_string().into_bytes());
-}
-
-#[test]
-fn whatever_bytes_a_call_is_it_has_an_answer() {
-    let good = json!({"tool": {"name": "gives", "args": "{}"}, "dryRun": false}).to_string().into_bytes();
-    let spoilt = vec((any::<Index>(), any::<u8>()), 0..4).prop_map(move |changes| {
-        changes.into_iter().fold(good.clone(), |mut bytes, (at, byte)| {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            bytes
-        })
-    });
-    let bytes = prop_oneof![1 => vec(any::<u8>(), 0..200), 3 => spoilt];
-    holds_of_answers(&bytes, Clone::clone);
 }
