@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::bench::machine::Machine;
 use crate::bench::report::{Case, Report};
-use crate::bench::{build, cpu, echo, language, mapping, sandbox};
+use crate::bench::{build, call, cpu, language, mapping, sandbox};
 use crate::{metadata, shell};
 
 /// `cargo xtask bench`
@@ -16,7 +16,7 @@ use crate::{metadata, shell};
 pub(crate) struct Args {
     /// Which cases; all but `build` if none is named.
     cases: Vec<Name>,
-    /// Rounds for each contender (echo: slices, 5 by default; languages: runs, 200 by default).
+    /// Rounds for each contender (echo, simulate: slices, 5 by default; languages: runs, 200 by default).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: Option<u32>,
     /// Seconds for each contender that is bounded by time.
@@ -35,6 +35,8 @@ pub(crate) struct Args {
 enum Name {
     /// `POST /execute` of `echo` at several numbers of connections, beside the disk's own cost.
     Echo,
+    /// `POST /exec/simulate` of a pure tool under a policy file of 1,000 entries, likewise.
+    Simulate,
     /// A Python process for each run, beside a bare interpreter and bubblewrap.
     Python,
     /// The same for Node.
@@ -52,8 +54,16 @@ enum Name {
 }
 
 /// The cases that are run where none is named.
-const ALL: [Name; 7] =
-    [Name::Echo, Name::Mapping, Name::Python, Name::Javascript, Name::Bash, Name::R, Name::Sandbox];
+const ALL: [Name; 8] = [
+    Name::Echo,
+    Name::Simulate,
+    Name::Mapping,
+    Name::Python,
+    Name::Javascript,
+    Name::Bash,
+    Name::R,
+    Name::Sandbox,
+];
 
 /// What every case is given.
 pub(crate) struct Plan {
@@ -101,7 +111,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 
 fn measure(case: Name, plan: &Plan) -> Result<Case> {
     match case {
-        Name::Echo => echo::measure(plan),
+        Name::Echo => call::measure(plan, &call::ECHO),
+        Name::Simulate => call::measure(plan, &call::SIMULATE),
         Name::Python => language::measure(plan, &language::PYTHON),
         Name::Javascript => language::measure(plan, &language::JAVASCRIPT),
         Name::Bash => language::measure(plan, &language::BASH),

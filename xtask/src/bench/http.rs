@@ -72,6 +72,12 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// The head of the last answer.
+    pub(crate) fn head(&self) -> Result<&str> {
+        let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_default();
+        std::str::from_utf8(&self.buffer[..end]).context("the answer's head is no text")
+    }
+
     /// Sends a request and waits for its answer: the status and the body.
     pub(crate) fn ask(&mut self, request: &[u8]) -> Result<(u16, Vec<u8>)> {
         self.buffer.clear();

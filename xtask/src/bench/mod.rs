@@ -5,10 +5,10 @@
 //! processes that it started. A case is a file of its own with a line in `command.rs`.
 
 mod build;
+mod call;
 mod command;
 mod cpu;
 mod disk;
-mod echo;
 mod floor;
 mod http;
 mod language;
