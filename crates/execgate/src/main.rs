@@ -10,6 +10,7 @@ mod log;
 mod policy;
 mod ports;
 mod privileges;
+mod socket;
 mod terminal;
 mod wire;
 

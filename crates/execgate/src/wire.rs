@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use execgate_flow::approve::{ApprovalMode, Approve};
-use execgate_flow::authorise::{Authorise, Iam, NoIam};
+use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam};
 use execgate_flow::execute::Execute;
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
@@ -18,7 +18,7 @@ use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
 use execgate_payment::{Rails, Unpaid};
-use execgate_receipt::{Gateway, SigningKey};
+use execgate_receipt::{Gateway, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Sandbox, Tier, TierChoice,
@@ -27,7 +27,10 @@ use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{
     Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers, builtin, code,
 };
-use execgate_web::{DoorRules, ExecMode, House, HouseParts, OwnWords, Pulse, ServiceInfo, ToolSurface};
+use execgate_web::{
+    DoorRules, ExecMode, House, HouseParts, Office, OfficeParts, OwnWords, Pulse, ServiceInfo, ToolSurface,
+};
+use rustix::process::geteuid;
 
 use crate::commands::cli::{Common, DataDir};
 use crate::config::{Environment, Settings, Switch, TierSetting};
@@ -204,6 +207,25 @@ pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
         clock: Arc::new(SystemClock::new()),
         crash: Arc::new(NoCrash),
     }
+}
+
+/// The administration of a record.
+pub(crate) fn office(
+    settings: &Settings,
+    data_dir: &Path,
+    store: Arc<dyn Store>,
+    grants: Arc<Grants>,
+) -> Office {
+    Office::new(OfficeParts {
+        version: VERSION,
+        store,
+        record: sha256(settings.database_url(data_dir).as_bytes()),
+        grants,
+        tenant: settings.tenant.clone(),
+        operator_uid: geteuid().as_raw(),
+        hosts: settings.hosts.clone(),
+        clock: Arc::new(SystemClock::new()),
+    })
 }
 
 /// A gateway, and the room that mends what dead processes left.

@@ -20,7 +20,7 @@ use crate::problem::Problem;
 const SESSION: &str = "execgate-session";
 
 /// The other header that carries a key.
-const API_KEY: &str = "x-api-key";
+pub(crate) const API_KEY: &str = "x-api-key";
 
 /// A session secret is 32 random bytes in hexadecimal.
 const SECRET_LENGTH: usize = 64;
@@ -70,7 +70,7 @@ pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visi
 }
 
 /// The key that a request shows. One credential at the most: two could be of two callers.
-fn shown(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem> {
+pub(crate) fn shown(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem> {
     let mut keys = headers.get_all(API_KEY).iter();
     let mut authorizations = headers.get_all(AUTHORIZATION).iter();
     let text = match (authorizations.next(), keys.next()) {
@@ -97,7 +97,8 @@ fn bearer(value: &HeaderValue) -> Result<&str, Problem> {
     })
 }
 
-fn refused(error: KeyError) -> Problem {
+/// Why a key opens nothing, as its holder is told it.
+pub(crate) fn refused(error: KeyError) -> Problem {
     match error {
         KeyError::Unknown => {
             Problem::unauthorised("unknown-key", "this key is of no grant here, or its grant is revoked")

@@ -80,14 +80,14 @@ pub struct House {
     pub(crate) execute_words: Arc<ExecuteWords>,
     pub(crate) figures: Figures,
     pub(crate) bodies: Bodies,
-    pub(crate) grants: Grants,
+    pub(crate) grants: Arc<Grants>,
 }
 
 impl House {
     /// A gateway of these parts.
     #[must_use]
     pub fn new(parts: HouseParts) -> Self {
-        let grants = Grants::new(Arc::clone(&parts.store), Arc::clone(&parts.clock));
+        let grants = Arc::new(Grants::new(Arc::clone(&parts.store), Arc::clone(&parts.clock)));
         Self {
             parts,
             grants,
@@ -95,6 +95,12 @@ impl House {
             figures: Figures::new(),
             bodies: Bodies::default(),
         }
+    }
+
+    /// The grants as this process sees them.
+    #[must_use]
+    pub fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.grants)
     }
 
     /// Turns new runs away from now on.

@@ -2,6 +2,8 @@
 //!
 //! A door holds no decision: it reads, asks the corridor, and writes. Errors become HTTP in [`problem`] alone.
 
+mod admin_router;
+mod admit;
 mod body;
 mod caller;
 mod doors;
@@ -11,8 +13,10 @@ pub mod fuzz;
 mod headers;
 mod house;
 mod http;
+mod office;
 mod openapi;
 mod patient;
+mod peer;
 mod problem;
 mod render;
 mod router;
@@ -20,9 +24,12 @@ mod server;
 mod shape;
 mod upload;
 
+pub use admin_router::admin_router;
 pub use doors::DoorRules;
 pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo, ToolSurface};
-pub use openapi::document as openapi_document;
+pub use office::{Office, OfficeParts};
+pub use openapi::{admin_document, document as openapi_document};
+pub use peer::Peer;
 pub use render::{ExecWords, ExecuteWords, OwnWords};
 pub use router::router;
-pub use server::{ServerError, ServerLimits, serve};
+pub use server::{ServerError, ServerLimits, serve, serve_admin, serve_one};

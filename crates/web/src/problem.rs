@@ -131,6 +131,20 @@ impl Problem {
         Self { rule: Some(format!("role/{}", role.as_str())), ..problem }
     }
 
+    /// The socket of the administration is for the user of the gateway, and for root.
+    pub(crate) fn not_the_operator() -> Self {
+        let detail = "only the user that this gateway runs as, and root, may administer it here";
+        let problem = Self::new(StatusCode::FORBIDDEN, "not-the-operator", detail);
+        Self { rule: Some("peer".to_owned()), ..problem }
+    }
+
+    /// The grant is of another tenant than the gateway.
+    pub(crate) fn foreign_tenant() -> Self {
+        let detail = "a gateway is administered by grants of its own tenant (`identity.tenant`)";
+        let problem = Self::new(StatusCode::FORBIDDEN, "foreign-tenant", detail);
+        Self { rule: Some("own-tenant".to_owned()), ..problem }
+    }
+
     /// The door does not let this in.
     pub(crate) fn forbidden(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)

@@ -14,11 +14,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::patient::Patient;
+use crate::peer::Peer;
 use crate::upload;
 
 /// How long the head of a request may take.
@@ -57,12 +58,71 @@ pub enum ServerError {
     },
 }
 
+/// Where connections come in.
+trait Door {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Peer)>;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        without_delay(&stream);
+        Ok((stream, Peer::Network))
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let uid = stream.peer_cred()?.uid();
+        Ok((stream, Peer::User { uid }))
+    }
+}
+
 /// Serves until `stop` resolves; then takes no new connection and waits for the open requests.
 ///
 /// # Errors
 /// [`ServerError::Undrained`] if requests outlast the time to drain.
 pub async fn serve(
     listener: TcpListener,
+    router: Router,
+    limits: ServerLimits,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    take_all(listener, router, limits, stop).await
+}
+
+/// The same on a socket: every request has the [`Peer`] among its extensions.
+///
+/// # Errors
+/// [`ServerError::Undrained`] if requests outlast the time to drain.
+pub async fn serve_admin(
+    listener: UnixListener,
+    router: Router,
+    limits: ServerLimits,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    take_all(listener, router, limits, stop).await
+}
+
+/// Serves one connection to its end, whatever it goes over.
+pub async fn serve_one<S>(stream: S, peer: Peer, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    if let Err(error) = connection(stream, peer, router).await {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+async fn take_all(
+    door: impl Door,
     router: Router,
     limits: ServerLimits,
     stop: impl Future<Output = ()>,
@@ -78,12 +138,11 @@ pub async fn serve(
         let Ok(place) = place else { break };
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => accepted,
+            accepted = door.next() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                without_delay(&stream);
-                let connection = graceful.watch(connection(stream, router.clone()));
+            Ok((stream, peer)) => {
+                let connection = graceful.watch(connection(stream, peer, router.clone()));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended badly");
@@ -94,7 +153,7 @@ pub async fn serve(
             Err(error) => pause_after(&error).await,
         }
     }
-    drop(listener);
+    drop(door);
     let open = graceful.count();
     tokio::time::timeout(limits.drain, graceful.shutdown()).await.map_err(|_| ServerError::Undrained { open })
 }
@@ -107,13 +166,13 @@ fn without_delay(stream: &TcpStream) {
 }
 
 /// One HTTP/1.1 connection, with its time limits.
-fn connection<S>(stream: S, router: Router) -> impl GracefulConnection<Error = hyper::Error>
+fn connection<S>(stream: S, peer: Peer, router: Router) -> impl GracefulConnection<Error = hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
-        async move { router.oneshot(arrived(request)).await }
+        async move { router.oneshot(arrived(request, peer)).await }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -123,13 +182,14 @@ where
 }
 
 /// A request as the router knows it.
-fn arrived(request: hyper::Request<Incoming>) -> Request {
+fn arrived(request: hyper::Request<Incoming>, peer: Peer) -> Request {
     let (mut head, incoming) = request.into_parts();
     // The host of an absolute target stands above the header (RFC 9112, 3.2.2); the doors read the header.
     let target = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
     if let Some(host) = target {
         head.headers.insert(HOST, host);
     }
+    head.extensions.insert(peer);
     let body = upload::body(incoming, &head.headers);
     Request::from_parts(head, body)
 }
@@ -149,13 +209,14 @@ mod tests {
     use tokio::time::timeout;
 
     use super::connection;
+    use crate::peer::Peer;
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_ends_with_its_connection() {
         let (ours, mut theirs) = duplex(1 << 10);
         let router = Router::new().route("/", get(|| async { vec![0; 1 << 20] }));
         theirs.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let ended = timeout(Duration::from_hours(1), connection(ours, router)).await;
+        let ended = timeout(Duration::from_hours(1), connection(ours, Peer::Network, router)).await;
         assert!(ended.unwrap().is_err());
     }
 }

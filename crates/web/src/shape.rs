@@ -33,9 +33,22 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
     };
     match response.extensions_mut().remove::<Problem>() {
         Some(problem) if shape != Shape::Problem => reshaped(&response, told(problem)),
-        None if is_bare(&response) => told(Problem::bad_request("bad-path", "the path is not text")),
+        None if is_bare(&response) => told(bad_path()),
         Some(_) | None => response,
     }
+}
+
+/// The middleware around the administration, which has one shape.
+pub(crate) async fn sound(request: Request, next: Next) -> Response {
+    match caught(next.run(request)).await {
+        Some(response) if is_bare(&response) => bad_path().into_response(),
+        Some(response) => response,
+        None => Problem::fault().into_response(),
+    }
+}
+
+fn bad_path() -> Problem {
+    Problem::bad_request("bad-path", "the path is not text")
 }
 
 /// What comes of a handler; none where it panics, which ends its own request and nothing else.

@@ -4,6 +4,7 @@
 //! is dropped, and only then keys, record and threads.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,9 +18,12 @@ use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
 use execgate_tool::Profiles;
-use execgate_web::{ServerLimits, router, serve};
+use execgate_web::{Office, ServerLimits, admin_router, router, serve, serve_admin};
 use rustix::process::geteuid;
+use tokio::net::UnixListener as AsyncUnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
@@ -27,6 +31,7 @@ use crate::config::{DEFAULT, Environment, Settings, Switch};
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::privileges::Account;
+use crate::socket::AdminSocket;
 use crate::{keys, log, terminal, wire};
 
 /// How often runs of dead processes and answers past their retention are looked for.
@@ -37,6 +42,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long counters of limits are kept after their window, in milliseconds: clocks of processes differ by less.
 const KEEP_COUNTERS_MS: u64 = 60_000;
+
+/// Connections of the administration at once: an operator, what scrapes, and some to spare.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long requests of the administration may go on once the gateway has ended: none of them waits for a run.
+const ADMIN_DRAIN: Duration = Duration::from_secs(5);
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -68,6 +79,7 @@ pub(crate) struct Ready {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) profiles: Option<Profiles>,
+    pub(crate) socket: (AdminSocket, UnixListener),
 }
 
 impl Serve {
@@ -108,11 +120,12 @@ pub(crate) fn prepare(
         account.own(data_dir)?;
         account.become_now()?;
     }
+    let socket = AdminSocket::bind(data_dir)?;
     let tier = wire::tier(settings.tier, settings.is_local());
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listener, address, profiles })
+    Ok(Ready { listener, address, profiles, socket })
 }
 
 fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
@@ -175,7 +188,7 @@ pub(crate) fn enforced_line(enforced: &Enforced) -> String {
 async fn live(settings: &Settings, data_dir: &Path, ready: Ready) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
     let gateway = Gateway::open(settings, data_dir, ready.profiles)?;
-    let served = gateway.serve(ready.listener, settings.connections, stop).await;
+    let served = gateway.serve(ready.listener, ready.socket, settings.connections, stop).await;
     gateway.close().await;
     served?;
     tracing::info!("drained and closed");
@@ -186,6 +199,7 @@ async fn live(settings: &Settings, data_dir: &Path, ready: Ready) -> anyhow::Res
 pub(crate) struct Gateway {
     store: Arc<dyn Store>,
     gate: wire::Gate,
+    office: Arc<Office>,
     keep_answers_days: u32,
 }
 
@@ -199,17 +213,21 @@ impl Gateway {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let gate = wire::gate(settings, Arc::clone(&store), key, profiles)?;
-        Ok(Self { store, gate, keep_answers_days: settings.keep_answers_days })
+        let office = wire::office(settings, data_dir, Arc::clone(&store), gate.house.grants());
+        Ok(Self { store, gate, office: Arc::new(office), keep_answers_days: settings.keep_answers_days })
     }
 
     /// Serves until `stop`; then takes no new run, and waits until the running ones are durable.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
+        (socket, admin): (AdminSocket, UnixListener),
         connections: usize,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener).context("failed to take the listener")?;
+        let admin = AsyncUnixListener::from_std(admin).context("failed to take the socket")?;
+        let (ended, administer) = self.administer(admin);
         sweep(&self.gate.recover).await;
         let sweeper = tokio::spawn(sweep_forever(
             self.gate.recover.clone(),
@@ -225,9 +243,27 @@ impl Gateway {
         let served = serve(listener, router(Arc::clone(&self.gate.house)), limits, stop).await;
         // Those whose callers have hung up still walk.
         self.gate.house.drained().await;
+        // To the end, so that the operator can look at what it waits for.
+        drop(ended);
+        drop(administer.await);
+        drop(socket);
         sweeper.abort();
         watcher.abort();
         served.map_err(Into::into)
+    }
+
+    /// Serves the administration until the sender is dropped.
+    fn administer(&self, listener: AsyncUnixListener) -> (oneshot::Sender<()>, JoinHandle<()>) {
+        let (ended, end) = oneshot::channel();
+        let router = admin_router(Arc::clone(&self.office));
+        let limits = ServerLimits { connections: ADMIN_CONNECTIONS, drain: ADMIN_DRAIN };
+        let serving = tokio::spawn(async move {
+            let served = serve_admin(listener, router, limits, async { drop(end.await) }).await;
+            if let Err(error) = served {
+                tracing::warn!(%error, "the administration was cut off");
+            }
+        });
+        (ended, serving)
     }
 
     /// Closes the record.

@@ -1,5 +1,6 @@
 //! One file a journey.
 
+mod admin;
 mod bad_input;
 mod code;
 mod command_line;

@@ -1,0 +1,60 @@
+//! Every route of the administration door, in one list. A new one is a line here, a handler in `http/admin/`, and an
+//! entry in `admin.json`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::IntoResponse as _;
+use axum::routing::{MethodRouter, get};
+use execgate_model::Role;
+
+use crate::admit::{admit, ask_role};
+use crate::http::admin;
+use crate::office::Office;
+use crate::problem::Problem;
+use crate::shape::sound;
+
+/// One route.
+pub(crate) struct AdminRoute {
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test holds it against admin.json"))]
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// Whose it is beside the admin's.
+    roles: &'static [Role],
+    handler: fn() -> MethodRouter<Arc<Office>>,
+}
+
+/// Those who read.
+const READERS: &[Role] = &[Role::Auditor, Role::PolicyManager];
+
+/// The routes of the administration door.
+pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
+    AdminRoute { method: Method::GET, path: "/health", roles: READERS, handler: || get(admin::health) },
+    AdminRoute {
+        method: Method::GET,
+        path: "/openapi.json",
+        roles: READERS,
+        handler: || get(admin::openapi),
+    },
+];
+
+/// The router of the administration of one gateway. It serves nobody without a [`Peer`](crate::Peer) among the
+/// extensions of a request, which [`serve_admin`](crate::serve_admin) puts there.
+pub fn admin_router(office: Arc<Office>) -> Router {
+    let routes =
+        ADMIN_ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, guarded(route)));
+    routes
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed().into_response() })
+        .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json").into_response() })
+        .layer(from_fn_with_state(Arc::clone(&office), admit))
+        .layer(from_fn(sound))
+        .with_state(office)
+}
+
+fn guarded(route: &AdminRoute) -> MethodRouter<Arc<Office>> {
+    let roles = route.roles;
+    (route.handler)().route_layer(from_fn(move |request: Request, next: Next| ask_role(roles, request, next)))
+}
