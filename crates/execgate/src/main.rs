@@ -3,10 +3,12 @@
 //! The sandbox's helper is this same binary, started anew before any thread or socket exists; it is told apart
 //! first, and never reads the environment or a configuration.
 
+mod administration;
 mod commands;
 mod config;
 mod keys;
 mod log;
+mod office;
 mod policy;
 mod ports;
 mod privileges;

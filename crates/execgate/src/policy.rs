@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
 use execgate_flow::authorise::Rules;
 use execgate_model::{ActionName, Digest};
-use execgate_policy::{Policy, PolicySet};
-use execgate_receipt::{digest_json, parse_strict, sha256};
+use execgate_policy::{Policy, PolicyError, PolicySet};
+use execgate_receipt::{StrictError, digest_json, parse_strict, sha256};
+use execgate_web::{RuleDesk, RuleFault, RuleStanding};
 use serde_json::{Value, json};
 
 /// Bytes of a policy file that are read; what is longer is refused by the parser.
@@ -71,7 +71,8 @@ struct WatchedFile {
     path: PathBuf,
     /// The bytes that were looked at last, good or not.
     seen: Mutex<Option<Digest>>,
-    sound: AtomicBool,
+    /// What is wrong with them.
+    fault: Mutex<Option<RuleFault>>,
 }
 
 impl RuleBook {
@@ -83,7 +84,7 @@ impl RuleBook {
         let file = path.map(|path| WatchedFile {
             path: path.to_owned(),
             seen: Mutex::new(seen),
-            sound: AtomicBool::new(true),
+            fault: Mutex::new(None),
         });
         Ok(Self { rules, allowed, file })
     }
@@ -100,7 +101,7 @@ impl RuleBook {
 
     /// Whether the rules in force are those of the file as it is.
     pub(crate) fn is_sound(&self) -> bool {
-        self.file.as_ref().is_none_or(|file| file.sound.load(Ordering::SeqCst))
+        self.file.as_ref().is_none_or(|file| file.fault().is_none())
     }
 
     /// Looks at the file, and puts it in force if it has changed and is right.
@@ -110,7 +111,7 @@ impl RuleBook {
         let bytes = match read(&file.path) {
             Ok(bytes) => bytes,
             Err(error) => {
-                if file.sound.swap(false, Ordering::SeqCst) {
+                if file.fault().replace(RuleFault::Unreadable).is_none() {
                     tracing::error!(
                         error = format!("{error:#}"),
                         "the policy cannot be read; the old one stays in force"
@@ -130,16 +131,51 @@ impl RuleBook {
             Ok(rules) => {
                 tracing::info!(digest = %rules.digest(), "a new policy is in force");
                 self.rules.replace(rules);
-                file.sound.store(true, Ordering::SeqCst);
+                *file.fault() = None;
             }
             Err(error) => {
-                file.sound.store(false, Ordering::SeqCst);
+                *file.fault() = Some(RuleFault::Wrong { place: place_of(&error) });
                 tracing::error!(
                     error = format!("{error:#}"),
                     "the new policy is wrong; the old one stays in force"
                 );
             }
         }
+    }
+}
+
+impl WatchedFile {
+    fn fault(&self) -> MutexGuard<'_, Option<RuleFault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RuleDesk for RuleBook {
+    fn standing(&self) -> RuleStanding {
+        RuleStanding {
+            digest: self.rules.now().digest(),
+            file: self.file.as_ref().map(|file| file.path.display().to_string()),
+            fault: self.file.as_ref().and_then(|file| *file.fault()),
+        }
+    }
+
+    fn look(&self) {
+        Self::look(self);
+    }
+}
+
+/// Line and column of what is wrong in a file, where they are known.
+fn place_of(error: &anyhow::Error) -> Option<(usize, usize)> {
+    if let Some(PolicyError { line, column, .. }) = error.downcast_ref::<PolicyError>() {
+        return Some((*line, *column));
+    }
+    match error.downcast_ref::<StrictError>()? {
+        StrictError::DuplicateKey { line, column, .. }
+        | StrictError::InexactNumber { line, column, .. }
+        | StrictError::TooDeep { line, column, .. }
+        | StrictError::Trailing { line, column }
+        | StrictError::Syntax { line, column, .. } => Some((*line, *column)),
+        StrictError::NotUtf8 { .. } | StrictError::ByteOrderMark => None,
     }
 }
 

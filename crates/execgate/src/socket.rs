@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Result as IoResult};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,11 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use tokio::net::UnixStream;
 
-/// How many gateways of one data directory have a socket: more share a record rarely, and one is enough to be asked.
-const NAMES: usize = 16;
+/// How many gateways may share a data directory: as many as there are blocks of user ids for their sandboxes.
+const NAMES: usize = 256;
+
+/// The longest path of a socket, in bytes (unix(7)).
+const PATH_MAX: usize = 107;
 
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 64;
@@ -41,7 +45,6 @@ impl AdminSocket {
     }
 
     /// Where it is.
-    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -59,11 +62,14 @@ impl Drop for AdminSocket {
 }
 
 /// Connects to a live gateway of a data directory, if there is one.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the commands of the operator"))]
 pub(crate) async fn connect(data_dir: &Path) -> anyhow::Result<Option<(PathBuf, UnixStream)>> {
     for number in 1..=NAMES {
         let path = data_dir.join(name(number));
-        match UnixStream::connect(&path).await {
+        let connected = match Reach::of(&path) {
+            Ok(reach) => UnixStream::connect(&reach.path).await,
+            Err(error) => Err(error),
+        };
+        match connected {
             Ok(stream) => return Ok(Some((path, stream))),
             Err(error) if is_nobody(error.kind()) => {}
             Err(error) => {
@@ -75,13 +81,33 @@ pub(crate) async fn connect(data_dir: &Path) -> anyhow::Result<Option<(PathBuf, 
     Ok(None)
 }
 
-/// Whether nobody listens there. A name that no socket can have is nobody's either.
+/// Whether nobody listens there.
 fn is_nobody(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput)
+    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
 fn name(number: usize) -> String {
     if number == 1 { "admin.sock".to_owned() } else { format!("admin-{number}.sock") }
+}
+
+/// A path that a socket can have: where its own is too long, one through a descriptor of its folder.
+struct Reach {
+    path: PathBuf,
+    _folder: Option<File>,
+}
+
+impl Reach {
+    fn of(path: &Path) -> IoResult<Self> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
+        if path.as_os_str().len() <= PATH_MAX {
+            return Ok(Self { path: path.to_owned(), _folder: None });
+        }
+        let folder = File::open(folder)?;
+        let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+        Ok(Self { path, _folder: Some(folder) })
+    }
 }
 
 /// The lock of a name; none where another process has it.
@@ -103,7 +129,7 @@ fn listening(path: &Path) -> IoResult<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    bind(&socket, &SocketAddrUnix::new(&Reach::of(path)?.path)?)?;
     listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
 }
@@ -140,11 +166,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_too_long_for_a_socket_is_told() {
+    async fn a_data_directory_may_have_a_long_name() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("d".repeat(120));
         fs::create_dir(&data).unwrap();
         assert!(connect(&data).await.unwrap().is_none());
-        assert!(AdminSocket::bind(&data).is_err());
+        let (socket, _listening) = AdminSocket::bind(&data).unwrap();
+        assert_eq!(fs::metadata(socket.path()).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(connect(&data).await.unwrap().unwrap().0, socket.path());
     }
 }

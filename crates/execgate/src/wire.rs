@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam};
 use execgate_flow::execute::Execute;
@@ -28,15 +28,16 @@ use execgate_tool::{
     Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers, builtin, code,
 };
 use execgate_web::{
-    DoorRules, ExecMode, House, HouseParts, Office, OfficeParts, OwnWords, Pulse, ServiceInfo, ToolSurface,
+    DoorRules, ExecMode, House, HouseParts, Office, OfficeParts, OwnWords, Pulse, RuleDesk, ServiceInfo,
+    ToolSurface,
 };
 use rustix::process::geteuid;
 
-use crate::commands::cli::{Common, DataDir};
+use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
-use crate::{keys, privileges, terminal};
+use crate::terminal;
 
 /// The version of this binary.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -166,33 +167,6 @@ pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
     Settings::resolve(&common.flags(None, None, true), &environment, true)
 }
 
-/// Runs a command of the operator over the record of a data directory, as the owner of that directory.
-pub(crate) fn with_record<T>(
-    data: &DataDir,
-    common: &Common,
-    command: impl AsyncFnOnce(Arc<dyn Store>) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let folder = &data.data_dir;
-    if !folder.is_dir() {
-        bail!("there is no data directory {}; name it by --data-dir", folder.display());
-    }
-    let settings = record_settings(common)?;
-    privileges::become_owner_of(folder)?;
-    let store = record(folder, settings.database_url(folder))?;
-    let runtime = runtime()?;
-    runtime.block_on(async {
-        let result = command(Arc::clone(&store)).await;
-        store.close().await;
-        result
-    })
-}
-
-/// The receipt key of a data directory, for a command of the operator.
-pub(crate) fn receipt_key(data: &DataDir) -> anyhow::Result<SigningKey> {
-    privileges::become_owner_of(&data.data_dir)?;
-    keys::receipt_key(&data.data_dir, &SystemEntropy)
-}
-
 /// The runtime of a process.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")
@@ -209,22 +183,27 @@ pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
     }
 }
 
-/// The administration of a record.
+/// The administration of a record. `rules` are there where a gateway runs, `witness` where the receipt key is at hand.
 pub(crate) fn office(
     settings: &Settings,
     data_dir: &Path,
-    store: Arc<dyn Store>,
+    store: &Arc<dyn Store>,
     grants: Arc<Grants>,
+    witness: Option<Witness>,
+    rules: Option<Arc<RuleBook>>,
 ) -> Office {
     Office::new(OfficeParts {
         version: VERSION,
-        store,
+        store: Arc::clone(store),
         record: sha256(settings.database_url(data_dir).as_bytes()),
         grants,
         tenant: settings.tenant.clone(),
         operator_uid: geteuid().as_raw(),
         hosts: settings.hosts.clone(),
+        witness,
+        rules: rules.map(|rules| rules as Arc<dyn RuleDesk>),
         clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SystemEntropy),
     })
 }
 

@@ -15,8 +15,11 @@
 //! | [`settle`] | captures or releases, closes the run | `payment::Settlement` |
 //! | [`recover`] | "we died in this room": one answer per stage | |
 //!
+//! [`administer`] is no room: what it changes is who may come in, and whether anybody may.
+//!
 //! [`Corridor`] alone knows their order; [`ticket::Ticket`] makes a skipped room a compile error.
 
+pub mod administer;
 pub mod approve;
 pub mod authorise;
 mod batch;

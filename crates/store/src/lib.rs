@@ -2,12 +2,14 @@
 //!
 //! [`Store`] is the port, in the words of the domain. SQL never leaves this crate. A back end is a folder.
 
+mod change;
 mod grant;
 mod open;
 mod port;
 mod record;
 mod sqlite;
 
+pub use change::{Change, Recorded};
 pub use grant::{Changed, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};

@@ -3,8 +3,8 @@
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 
 use crate::{
-    Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page, Record,
-    Repaid, Resolution, SettlementWord, Standing, Undone,
+    Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page,
+    Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone,
 };
 
 /// Why the record could not be read or written.
@@ -87,8 +87,8 @@ pub trait Store: Send + Sync {
     /// Says what became of an unknown run. False if the run is not unknown or is resolved already.
     fn resolve(&self, resolution: Resolution) -> Reply<'_, bool>;
 
-    /// Pauses or resumes all claims.
-    fn set_paused(&self, paused: bool) -> Reply<'_, ()>;
+    /// Pauses or resumes all claims. False, and nothing is recorded, where that is so already.
+    fn set_paused(&self, paused: bool, change: Change) -> Reply<'_, bool>;
 
     /// Whether claims are paused.
     fn paused(&self) -> Reply<'_, bool>;
@@ -100,8 +100,8 @@ pub trait Store: Send + Sync {
     /// Forgets what was used up of limits in windows that were over before then. Returns how many counters.
     fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64>;
 
-    /// Records a grant.
-    fn add_grant(&self, grant: Grant) -> Reply<'_, Granted>;
+    /// Records a grant, and what is said of it.
+    fn add_grant(&self, grant: Grant, change: Change) -> Reply<'_, Granted>;
 
     /// One grant, revoked or not.
     fn grant(&self, id: GrantId) -> Reply<'_, Option<Grant>>;
@@ -116,10 +116,13 @@ pub trait Store: Send + Sync {
     fn standing_grants(&self) -> Reply<'_, Standing>;
 
     /// Gives a grant a new key. The key before is taken for a while; one that was before that, no more.
-    fn rotate_grant(&self, id: GrantId, key: NewKey) -> Reply<'_, Changed>;
+    fn rotate_grant(&self, id: GrantId, key: NewKey, change: Change) -> Reply<'_, Changed>;
 
     /// Revokes a grant for ever.
-    fn revoke_grant(&self, id: GrantId, at: UnixMs) -> Reply<'_, Changed>;
+    fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed>;
+
+    /// Administrative changes whose leaves stand before one, newest first; a back end caps them at 1,000.
+    fn changes(&self, before: Option<u64>, limit: u32) -> Reply<'_, Vec<Recorded>>;
 
     /// Notes when grants were last used. Turned away first of all when the record is busy.
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()>;

@@ -15,6 +15,8 @@ pub enum LeafKind {
     Settlement,
     /// A person said what became of an unknown run.
     Resolve,
+    /// Something was administered: a grant, a key, the kill switch.
+    Change,
 }
 
 impl LeafKind {
@@ -27,6 +29,7 @@ impl LeafKind {
             Self::Late => "late",
             Self::Settlement => "settlement",
             Self::Resolve => "resolve",
+            Self::Change => "change",
         }
     }
 }

@@ -18,12 +18,15 @@ use execgate_flow::recover::{Recover, Recovered};
 use execgate_flow::settle::Settle;
 use execgate_flow::witness::Witness;
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
-use execgate_model::{Clock as _, Entropy as _, InstanceId, Proposal, RunId};
+use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
 use execgate_store::{OpenOptions, Page, Record, Store, open};
 use execgate_tool::{Registry, ToolNames, Workers, builtin};
-use execgate_web::{DoorRules, ExecMode, ExecuteWords, House, HouseParts, OwnWords, ServiceInfo, router};
+use execgate_web::{
+    DoorRules, ExecMode, ExecuteWords, House, HouseParts, Office, OfficeParts, OwnWords, Peer, RuleDesk,
+    RuleStanding, ServiceInfo, admin_router, router,
+};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -37,6 +40,20 @@ pub(crate) const KEY_SEED: [u8; 32] = [7; 32];
 
 /// More runs than one world has.
 const RUNS_MAX: u32 = 1_000;
+
+/// Whose process every gate is.
+pub const OPERATOR_UID: u32 = 1_000;
+
+/// The rules of a gate, which are those of their file.
+struct StandingRules(Arc<Rules>);
+
+impl RuleDesk for StandingRules {
+    fn standing(&self) -> RuleStanding {
+        RuleStanding { digest: self.0.now().digest(), file: None, fault: None }
+    }
+
+    fn look(&self) {}
+}
 
 /// What came of a walk.
 #[derive(Debug)]
@@ -88,6 +105,7 @@ pub struct Gate {
     recover: Recover,
     rules: Arc<Rules>,
     router: Router,
+    admin: Router,
     lock: Arc<Path>,
 }
 
@@ -112,7 +130,7 @@ impl Gate {
             settle: rooms.settle.clone(),
             render: Arc::new(OwnWords),
         };
-        let house = House::new(HouseParts {
+        let house = Arc::new(House::new(HouseParts {
             corridor: Corridor::new(rooms.clone()),
             store: store.clone(),
             doors: DoorRules {
@@ -134,6 +152,19 @@ impl Gate {
             tenant: crate::ask::tenant(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),
+        }));
+        let office = Office::new(OfficeParts {
+            version: "0.0.0-test",
+            store: store.clone(),
+            record: Digest::from_bytes([0; 32]),
+            grants: house.grants(),
+            tenant: crate::ask::tenant(),
+            operator_uid: OPERATOR_UID,
+            hosts: settings.hosts.clone(),
+            witness: Some(recover.witness.clone()),
+            rules: Some(Arc::new(StandingRules(Arc::clone(&rules)))),
+            clock: shared.clock.clone(),
+            entropy: shared.entropy.clone(),
         });
         Self {
             life,
@@ -142,7 +173,8 @@ impl Gate {
             corridor: Arc::new(Corridor::new(rooms)),
             recover,
             rules,
-            router: router(Arc::new(house)),
+            router: router(house),
+            admin: admin_router(Arc::new(office)),
             lock: folder.join("instances").join(format!("{instance}.lock")).into(),
         }
     }
@@ -217,6 +249,19 @@ impl Gate {
     /// If the process dies meanwhile.
     pub async fn http(&self, request: Request<Body>) -> Reply {
         let answer = self.while_alive(self.router.clone().oneshot(request)).await;
+        match answer.expect("the process lives") {
+            Ok(response) => Reply::read(response).await,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Sends a request through the door of the administration.
+    ///
+    /// # Panics
+    /// If the process dies meanwhile.
+    pub async fn admin(&self, peer: Peer, mut request: Request<Body>) -> Reply {
+        request.extensions_mut().insert(peer);
+        let answer = self.while_alive(self.admin.clone().oneshot(request)).await;
         match answer.expect("the process lives") {
             Ok(response) => Reply::read(response).await,
             Err(never) => match never {},

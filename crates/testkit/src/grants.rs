@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use execgate_flow::authorise::GrantKey;
 use execgate_model::{Clock as _, Digest, GrantId, Role, UnixMs};
-use execgate_store::{Grant, Granted, NewKey};
+use execgate_store::{Change, Grant, Granted, Leaf, LeafKind, NewKey};
 
 use crate::World;
 
@@ -32,6 +32,13 @@ pub fn holder(id: &str) -> Grant {
     }
 }
 
+/// What is said of a change that a test makes past the administration.
+#[must_use]
+pub fn change() -> Change {
+    let leaf = Leaf { kind: LeafKind::Change, digest: Digest::from_bytes([0; 32]) };
+    Change { statement: b"{}".to_vec(), salt: [0; 32], leaf, at: UnixMs(0) }
+}
+
 impl World {
     /// Records a grant, and gives its key.
     ///
@@ -39,7 +46,7 @@ impl World {
     /// If it cannot be recorded.
     pub async fn give(&self, grant: Grant) -> String {
         let key = GrantKey::mint(grant.id.clone(), self.entropy());
-        let made = self.store().add_grant(Grant { key: key.digest(), ..grant }).await;
+        let made = self.store().add_grant(Grant { key: key.digest(), ..grant }, change()).await;
         assert_eq!(made.expect("a grant can be recorded"), Granted::Made);
         self.see_grants();
         key.expose()
@@ -54,7 +61,7 @@ impl World {
         let key = GrantKey::mint(id.clone(), self.entropy());
         let old_expires = UnixMs(self.clock().now().0 + overlap_ms);
         let new = NewKey { digest: key.digest(), old_expires };
-        self.store().rotate_grant(id, new).await.expect("a key can be rotated");
+        self.store().rotate_grant(id, new, change()).await.expect("a key can be rotated");
         self.see_grants();
         key.expose()
     }

@@ -24,8 +24,8 @@ mod world;
 
 pub use ask::{Ask, ask};
 pub use clock::{Dice, ManualClock, SeededEntropy};
-pub use gate::{Gate, Walked};
-pub use grants::holder;
+pub use gate::{Gate, OPERATOR_UID, Walked};
+pub use grants::{change, holder};
 pub use history::History;
 pub use http::{
     CODE_ROUTES, Live, LiveEvent, Reply, TOOL_ROUTES, execute, get, keyed, live, piecewise, post, with,

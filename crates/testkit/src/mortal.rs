@@ -9,8 +9,8 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use execgate_store::{
-    Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page, Record,
-    Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone,
+    Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page,
+    Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone,
 };
 use tokio::task::unconstrained;
 
@@ -135,8 +135,8 @@ impl Store for MortalStore {
         pass_on!(self, resolve(resolution))
     }
 
-    fn set_paused(&self, paused: bool) -> Reply<'_, ()> {
-        pass_on!(self, set_paused(paused))
+    fn set_paused(&self, paused: bool, change: Change) -> Reply<'_, bool> {
+        pass_on!(self, set_paused(paused, change))
     }
 
     fn paused(&self) -> Reply<'_, bool> {
@@ -151,8 +151,8 @@ impl Store for MortalStore {
         pass_on!(self, forget_limits(before))
     }
 
-    fn add_grant(&self, grant: Grant) -> Reply<'_, Granted> {
-        pass_on!(self, add_grant(grant))
+    fn add_grant(&self, grant: Grant, change: Change) -> Reply<'_, Granted> {
+        pass_on!(self, add_grant(grant, change))
     }
 
     fn grant(&self, id: GrantId) -> Reply<'_, Option<Grant>> {
@@ -171,12 +171,16 @@ impl Store for MortalStore {
         pass_on!(self, standing_grants())
     }
 
-    fn rotate_grant(&self, id: GrantId, key: NewKey) -> Reply<'_, Changed> {
-        pass_on!(self, rotate_grant(id, key))
+    fn rotate_grant(&self, id: GrantId, key: NewKey, change: Change) -> Reply<'_, Changed> {
+        pass_on!(self, rotate_grant(id, key, change))
     }
 
-    fn revoke_grant(&self, id: GrantId, at: UnixMs) -> Reply<'_, Changed> {
-        pass_on!(self, revoke_grant(id, at))
+    fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed> {
+        pass_on!(self, revoke_grant(id, at, change))
+    }
+
+    fn changes(&self, before: Option<u64>, limit: u32) -> Reply<'_, Vec<Recorded>> {
+        pass_on!(self, changes(before, limit))
     }
 
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()> {

@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::IntoResponse as _;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use execgate_model::Role;
 
 use crate::admit::{admit, ask_role};
@@ -27,7 +27,16 @@ pub(crate) struct AdminRoute {
     handler: fn() -> MethodRouter<Arc<Office>>,
 }
 
-/// Those who read.
+/// The admin alone.
+const ADMIN: &[Role] = &[];
+
+/// Those who read what has happened.
+const AUDIT: &[Role] = &[Role::Auditor];
+
+/// Those who change rules.
+const RULES: &[Role] = &[Role::PolicyManager];
+
+/// Those who read how the gateway stands.
 const READERS: &[Role] = &[Role::Auditor, Role::PolicyManager];
 
 /// The routes of the administration door.
@@ -38,6 +47,45 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
         path: "/openapi.json",
         roles: READERS,
         handler: || get(admin::openapi),
+    },
+    AdminRoute { method: Method::GET, path: "/grants", roles: ADMIN, handler: || get(admin::grants) },
+    AdminRoute { method: Method::POST, path: "/grants", roles: ADMIN, handler: || post(admin::create_grant) },
+    AdminRoute { method: Method::GET, path: "/grants/{id}", roles: ADMIN, handler: || get(admin::grant) },
+    AdminRoute {
+        method: Method::POST,
+        path: "/grants/{id}/rotate",
+        roles: ADMIN,
+        handler: || post(admin::rotate_grant),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/grants/{id}/revoke",
+        roles: ADMIN,
+        handler: || post(admin::revoke_grant),
+    },
+    AdminRoute { method: Method::GET, path: "/runs", roles: AUDIT, handler: || get(admin::runs) },
+    AdminRoute { method: Method::GET, path: "/runs/{id}", roles: AUDIT, handler: || get(admin::run) },
+    AdminRoute {
+        method: Method::GET,
+        path: "/runs/{id}/receipt",
+        roles: AUDIT,
+        handler: || get(admin::receipt),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/runs/{id}/resolve",
+        roles: ADMIN,
+        handler: || post(admin::resolve),
+    },
+    AdminRoute { method: Method::GET, path: "/changes", roles: AUDIT, handler: || get(admin::changes) },
+    AdminRoute { method: Method::POST, path: "/pause", roles: ADMIN, handler: || post(admin::pause) },
+    AdminRoute { method: Method::POST, path: "/resume", roles: ADMIN, handler: || post(admin::resume) },
+    AdminRoute { method: Method::GET, path: "/policy", roles: READERS, handler: || get(admin::policy) },
+    AdminRoute {
+        method: Method::POST,
+        path: "/policy/reload",
+        roles: RULES,
+        handler: || post(admin::reload_policy),
     },
 ];
 

@@ -11,6 +11,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use execgate_flow::administer::By;
 use execgate_flow::authorise::Holder;
 use execgate_model::Role;
 
@@ -24,16 +25,20 @@ use crate::problem::Problem;
 #[derive(Debug, Clone)]
 pub(crate) enum Administrator {
     /// Whoever may read the files of the record: the user of this process, or root.
-    Operator {
-        /// Who it is.
-        #[expect(dead_code, reason = "for what leaves a leaf")]
-        uid: u32,
-    },
+    Operator { uid: u32 },
     /// Whoever has the key of a grant.
     Holder(Holder),
 }
 
 impl Administrator {
+    /// Who it is, for what is said of a change.
+    pub(crate) fn by(&self) -> By {
+        match self {
+            Self::Operator { uid } => By::Operator { uid: *uid },
+            Self::Holder(holder) => By::Grant(holder.grant().id.clone()),
+        }
+    }
+
     /// Whether this one may ask for what is there for these roles. An admin may ask for everything.
     fn may(&self, roles: &[Role]) -> bool {
         match self {

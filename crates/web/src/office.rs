@@ -2,12 +2,46 @@
 
 use std::sync::Arc;
 
+use execgate_flow::administer::Administer;
 use execgate_flow::authorise::Grants;
-use execgate_model::{Clock, Digest, TenantId};
+use execgate_flow::witness::Witness;
+use execgate_model::{Clock, Digest, Entropy, TenantId};
 use execgate_store::Store;
 
 use crate::body::Bodies;
 use crate::doors::DoorRules;
+
+/// What is wrong with the operator's rules. The file is not quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleFault {
+    /// It cannot be read.
+    Unreadable,
+    /// It is no policy.
+    Wrong {
+        /// Where: line and column from 1, where they are known.
+        place: Option<(usize, usize)>,
+    },
+}
+
+/// Which rules are in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleStanding {
+    /// What names them.
+    pub digest: Digest,
+    /// Where they come from, where that is a file.
+    pub file: Option<String>,
+    /// Why they are not those of the file, where they are not.
+    pub fault: Option<RuleFault>,
+}
+
+/// Where the operator's rules lie.
+pub trait RuleDesk: Send + Sync {
+    /// The rules in force.
+    fn standing(&self) -> RuleStanding;
+
+    /// Looks at the file, and puts it in force if it has changed and is right. May wait for a disk.
+    fn look(&self);
+}
 
 /// What the administration of a gateway is made of.
 pub struct OfficeParts {
@@ -25,15 +59,21 @@ pub struct OfficeParts {
     pub operator_uid: u32,
     /// Host names beside `localhost` and addresses.
     pub hosts: Vec<String>,
+    /// Who signs what became of a run; none where the receipt key is not at hand.
+    pub witness: Option<Witness>,
+    /// The operator's rules; none where no gateway runs.
+    pub rules: Option<Arc<dyn RuleDesk>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Keys, ids and salts.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// The administration of one gateway, as its handlers see it.
 pub struct Office {
     pub(crate) parts: OfficeParts,
+    pub(crate) administer: Administer,
     pub(crate) doors: DoorRules,
-    #[expect(dead_code, reason = "for what is changed by a body")]
     pub(crate) bodies: Bodies,
 }
 
@@ -42,6 +82,14 @@ impl Office {
     #[must_use]
     pub fn new(parts: OfficeParts) -> Self {
         let doors = DoorRules { hosts: parts.hosts.clone(), ..DoorRules::default() };
-        Self { parts, doors, bodies: Bodies::default() }
+        let administer = Administer {
+            store: Arc::clone(&parts.store),
+            grants: Arc::clone(&parts.grants),
+            tenant: parts.tenant.clone(),
+            witness: parts.witness.clone(),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+        };
+        Self { parts, administer, doors, bodies: Bodies::default() }
     }
 }

@@ -3,6 +3,7 @@
 //! A problem names the room, the rule and the way on; never a path, a secret or a stack. What the operator
 //! needs beyond that goes to the log.
 
+mod admin;
 mod exec;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -129,20 +130,6 @@ impl Problem {
         let detail = format!("this needs a grant with the role `{}`", role.as_str());
         let problem = Self::new(StatusCode::FORBIDDEN, "role-missing", detail).in_room(Room::Authorise);
         Self { rule: Some(format!("role/{}", role.as_str())), ..problem }
-    }
-
-    /// The socket of the administration is for the user of the gateway, and for root.
-    pub(crate) fn not_the_operator() -> Self {
-        let detail = "only the user that this gateway runs as, and root, may administer it here";
-        let problem = Self::new(StatusCode::FORBIDDEN, "not-the-operator", detail);
-        Self { rule: Some("peer".to_owned()), ..problem }
-    }
-
-    /// The grant is of another tenant than the gateway.
-    pub(crate) fn foreign_tenant() -> Self {
-        let detail = "a gateway is administered by grants of its own tenant (`identity.tenant`)";
-        let problem = Self::new(StatusCode::FORBIDDEN, "foreign-tenant", detail);
-        Self { rule: Some("own-tenant".to_owned()), ..problem }
     }
 
     /// The door does not let this in.

@@ -12,11 +12,11 @@ enum Entries {
     Folders,
 }
 
-/// A folder and the file that lists what is in it.
+/// A folder and the files that list what is in it.
 struct Registry {
     folder: &'static str,
     entries: Entries,
-    /// The first of these that exists is the list.
+    /// Each entry is in one of these.
     lists: &'static [&'static str],
 }
 
@@ -35,7 +35,7 @@ const REGISTRIES: &[Registry] = &[
     Registry {
         folder: "crates/web/src/http",
         entries: Entries::Folders,
-        lists: &["crates/web/src/router.rs", "crates/web/src/http/router.rs"],
+        lists: &["crates/web/src/router.rs", "crates/web/src/admin_router.rs"],
     },
     Registry {
         folder: "crates/execgate/src/commands",
@@ -62,11 +62,11 @@ fn unlisted_in(tree: &Tree, registry: &Registry) -> Vec<Finding> {
             folders.into_iter().map(|name| (format!("{}/{name}", registry.folder), name)).collect()
         }
     };
-    let list = registry.lists.iter().find_map(|path| tree.file(path));
-    let place = list.map_or_else(|| registry.lists.join(" or "), |list| list.path.clone());
+    let lists: Vec<_> = registry.lists.iter().filter_map(|path| tree.file(path)).collect();
+    let place = registry.lists.join(" or ");
     entries
         .into_iter()
-        .filter(|(_, name)| !list.is_some_and(|list| names(list, name)))
+        .filter(|(_, name)| !lists.iter().any(|list| names(list, name)))
         .map(|(path, name)| {
             let message = format!("`{name}` is not named in {place}: list it there, or move it out");
             Finding::error(&path, 1, "unlisted", message)
@@ -133,6 +133,8 @@ mod tests {
             ("crates/tool/src/code/language.rs", ""),
             ("crates/web/src/router.rs", "exec::routes()"),
             ("crates/web/src/http/exec/mod.rs", ""),
+            ("crates/web/src/admin_router.rs", "admin::health"),
+            ("crates/web/src/http/admin/mod.rs", ""),
             ("crates/execgate/src/commands/mod.rs", "pub mod serve;"),
             ("crates/execgate/src/commands/serve.rs", ""),
         ];

@@ -46,7 +46,7 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Print the OpenAPI description
-    Openapi,
+    Openapi(openapi::Openapi),
     /// Stop claiming new runs on every gateway of a record, until `resume`
     Pause(pause::Switch),
     /// Claim new runs again after `pause`
@@ -119,7 +119,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Grant(grant) => grant.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
-        Command::Openapi => openapi::execute(),
+        Command::Openapi(openapi) => openapi.execute(),
         Command::Pause(switch) => switch.execute(true),
         Command::Resume(switch) => switch.execute(false),
     }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 
 use super::cli::{Common, DataDir};
-use crate::{terminal, wire};
+use crate::office::{Signs, with_desk};
+use crate::terminal;
 
 /// Which record to switch.
 #[derive(Debug, Args)]
@@ -18,8 +20,8 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn execute(self, paused: bool) -> anyhow::Result<ExitCode> {
-        wire::with_record(&self.data, &self.common, async |store| {
-            store.set_paused(paused).await?;
+        with_desk(&self.data, &self.common, Signs::Nothing, async |desk| {
+            desk.post(if paused { "/pause" } else { "/resume" }, &json!({})).await?;
             terminal::note(if paused {
                 "paused: no new run is claimed until `execgate resume`; running ones finish"
             } else {

@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use execgate_model::{RunId, Stage};
-use execgate_receipt::Timestamp;
-use execgate_store::{Page, Record};
 use serde_json::{Value, json};
 
 use super::cli::{Common, DataDir};
-use crate::{terminal, wire};
+use crate::office::{Signs, with_desk};
+use crate::terminal;
 
 /// Looks at recorded runs.
 #[derive(Debug, Subcommand)]
@@ -89,14 +88,20 @@ impl Runs {
 
 impl List {
     fn execute(self) -> anyhow::Result<ExitCode> {
-        let page = Page { before: self.before, limit: self.limit, stage: self.stage };
-        wire::with_record(&self.data, &self.common, async |store| {
-            let records = store.list(page).await?;
+        let mut path = format!("/runs?limit={}", self.limit);
+        if let Some(before) = self.before {
+            path += &format!("&before={before}");
+        }
+        if let Some(stage) = self.stage {
+            path += &format!("&stage={}", stage.as_str());
+        }
+        with_desk(&self.data, &self.common, Signs::Nothing, async |desk| {
+            let runs = desk.get(&path).await?.json()?;
             if self.json {
-                terminal::json(&records.iter().map(describe).collect::<Vec<_>>())?;
+                terminal::json(&runs)?;
             } else {
-                for record in &records {
-                    terminal::line(row(record));
+                for run in runs.as_array().into_iter().flatten() {
+                    terminal::line(row(run));
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -106,15 +111,17 @@ impl List {
 
 impl Show {
     fn execute(self) -> anyhow::Result<ExitCode> {
-        wire::with_record(&self.data, &self.common, async |store| {
-            let record = store.run(self.id).await?.with_context(|| format!("there is no run {}", self.id))?;
+        with_desk(&self.data, &self.common, Signs::Nothing, async |desk| {
             if self.receipt {
-                let receipt = record.receipt.context("this run has no receipt yet")?;
-                terminal::raw(false, &receipt);
-            } else if self.json {
-                terminal::json(&describe(&record))?;
+                let receipt = desk.get(&format!("/runs/{}/receipt", self.id)).await?;
+                terminal::raw(false, &receipt.body);
+                return Ok(ExitCode::SUCCESS);
+            }
+            let run = desk.get(&format!("/runs/{}", self.id)).await?.json()?;
+            if self.json {
+                terminal::json(&run)?;
             } else {
-                for (name, value) in describe(&record).as_object().into_iter().flatten() {
+                for (name, value) in run.as_object().into_iter().flatten() {
                     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     terminal::line(format_args!("{name:<12} {text}"));
                 }
@@ -129,55 +136,23 @@ impl Resolve {
         if self.note.trim().is_empty() {
             bail!("--note must say what became of the run");
         }
-        let key = wire::receipt_key(&self.data)?;
-        wire::with_record(&self.data, &self.common, async |store| {
-            let record = store.run(self.id).await?.with_context(|| format!("there is no run {}", self.id))?;
-            if record.stage != Stage::Unknown {
-                bail!(
-                    "the end of run {} is known ({}); there is nothing to resolve",
-                    self.id,
-                    record.stage.as_str()
-                );
-            }
-            let resolution = wire::witness(key, store.clone()).resolve(&record, &self.note)?;
-            if !store.resolve(resolution).await? {
-                bail!("run {} has been resolved already", self.id);
-            }
+        with_desk(&self.data, &self.common, Signs::Statements, async |desk| {
+            desk.post(&format!("/runs/{}/resolve", self.id), &json!({"note": self.note})).await?;
             terminal::note(format_args!("run {} is resolved", self.id));
             Ok(ExitCode::SUCCESS)
         })
     }
 }
 
-fn describe(record: &Record) -> Value {
-    let time = |at| Timestamp::new(at).ok();
-    json!({
-        "id": record.run,
-        "action": record.action,
-        "effect": record.effect,
-        "caller": record.caller,
-        "stage": record.stage,
-        "outcome": record.outcome,
-        "receipt": record.content,
-        "rail": record.rail,
-        "price": record.price,
-        "settlement": record.settlement.as_str(),
-        "reference": record.settlement_reference,
-        "resolution": record.resolution,
-        "created_at": time(record.created),
-        "finished_at": record.finished.and_then(time),
-    })
-}
-
-fn row(record: &Record) -> String {
-    let created = Timestamp::new(record.created).map(|at| at.to_string()).unwrap_or_default();
-    let outcome = record.outcome.as_deref().unwrap_or("-");
+fn row(run: &Value) -> String {
+    let text = |name: &str| run[name].as_str().unwrap_or("-");
     format!(
-        "{}  {created}  {:<8} {:<20} {:<12} {}",
-        record.run,
-        record.stage.as_str(),
-        outcome,
-        record.action.as_str(),
-        record.caller
+        "{}  {}  {:<8} {:<20} {:<12} {}",
+        text("id"),
+        text("created_at"),
+        text("stage"),
+        text("outcome"),
+        text("action"),
+        text("caller")
     )
 }

@@ -18,15 +18,13 @@ use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
 use execgate_tool::Profiles;
-use execgate_web::{Office, ServerLimits, admin_router, router, serve, serve_admin};
+use execgate_web::{Office, ServerLimits, router, serve};
 use rustix::process::geteuid;
-use tokio::net::UnixListener as AsyncUnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
+use crate::administration::Administration;
 use crate::config::{DEFAULT, Environment, Settings, Switch};
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
@@ -42,12 +40,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long counters of limits are kept after their window, in milliseconds: clocks of processes differ by less.
 const KEEP_COUNTERS_MS: u64 = 60_000;
-
-/// Connections of the administration at once: an operator, what scrapes, and some to spare.
-const ADMIN_CONNECTIONS: usize = 64;
-
-/// How long requests of the administration may go on once the gateway has ended: none of them waits for a run.
-const ADMIN_DRAIN: Duration = Duration::from_secs(5);
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -74,12 +66,20 @@ pub(crate) struct Serve {
     jail: Jail,
 }
 
+/// Where a gateway listens.
+pub(crate) struct Listeners {
+    pub(crate) public: TcpListener,
+    pub(crate) address: SocketAddr,
+    /// The socket of the administration.
+    pub(crate) socket: (AdminSocket, UnixListener),
+    /// That of the administration, where there is one beside its socket.
+    pub(crate) admin: Option<(TcpListener, SocketAddr)>,
+}
+
 /// A gateway that is ready to be served: root is dropped, and nothing runs yet.
 pub(crate) struct Ready {
-    pub(crate) listener: TcpListener,
-    pub(crate) address: SocketAddr,
+    pub(crate) listeners: Listeners,
     pub(crate) profiles: Option<Profiles>,
-    pub(crate) socket: (AdminSocket, UnixListener),
 }
 
 impl Serve {
@@ -112,30 +112,43 @@ pub(crate) fn prepare(
         Switch::Off => Vec::new(),
         Switch::On => wire::jails(settings)?,
     };
-    let listener = TcpListener::bind(settings.listen)
-        .with_context(|| format!("failed to listen on {}", settings.listen))?;
-    listener.set_nonblocking(true).context("failed to make the listener non-blocking")?;
-    let address = listener.local_addr().context("failed to read the listener's address")?;
+    let (public, address) = bind(settings.listen)?;
+    let admin = settings.admin.map(bind).transpose()?;
     if let Some(account) = account {
         account.own(data_dir)?;
         account.become_now()?;
     }
     let socket = AdminSocket::bind(data_dir)?;
+    let listeners = Listeners { public, address, socket, admin };
     let tier = wire::tier(settings.tier, settings.is_local());
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listener, address, profiles, socket })
+    Ok(Ready { listeners, profiles })
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
+    listener.set_nonblocking(true).context("failed to make a listener non-blocking")?;
+    let address = listener.local_addr().context("failed to read the address of a listener")?;
+    Ok((listener, address))
 }
 
 fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
-    terminal::line(format_args!("execgate {} listening on http://{}", wire::VERSION, ready.address));
+    terminal::line(format_args!(
+        "execgate {} listening on http://{}",
+        wire::VERSION,
+        ready.listeners.address
+    ));
     let whom = match (settings.require_grant, settings.is_local()) {
         (true, _) => "those that have the key of a grant",
         (false, true) => "this machine only",
         (false, false) => "everybody who can reach it",
     };
     terminal::line(format_args!("  mode      demo (no approval needed), free, for {whom}"));
+    if let Some((_, address)) = &ready.listeners.admin {
+        terminal::line(format_args!("  admin     http://{address}, for keys with a role"));
+    }
     if let Some(guard) = &settings.guard {
         let unreached = match guard.unreached {
             Unreached::Refuse => "live runs are refused",
@@ -188,7 +201,7 @@ pub(crate) fn enforced_line(enforced: &Enforced) -> String {
 async fn live(settings: &Settings, data_dir: &Path, ready: Ready) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
     let gateway = Gateway::open(settings, data_dir, ready.profiles)?;
-    let served = gateway.serve(ready.listener, ready.socket, settings.connections, stop).await;
+    let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
     served?;
     tracing::info!("drained and closed");
@@ -213,21 +226,24 @@ impl Gateway {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let gate = wire::gate(settings, Arc::clone(&store), key, profiles)?;
-        let office = wire::office(settings, data_dir, Arc::clone(&store), gate.house.grants());
+        let witness = Some(gate.recover.witness.clone());
+        let rules = Some(Arc::clone(&gate.rules));
+        let office = wire::office(settings, data_dir, &store, gate.house.grants(), witness, rules);
         Ok(Self { store, gate, office: Arc::new(office), keep_answers_days: settings.keep_answers_days })
     }
 
     /// Serves until `stop`; then takes no new run, and waits until the running ones are durable.
     pub(crate) async fn serve(
         &self,
-        listener: TcpListener,
-        (socket, admin): (AdminSocket, UnixListener),
+        listeners: Listeners,
         connections: usize,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener).context("failed to take the listener")?;
-        let admin = AsyncUnixListener::from_std(admin).context("failed to take the socket")?;
-        let (ended, administer) = self.administer(admin);
+        let listener =
+            tokio::net::TcpListener::from_std(listeners.public).context("failed to take the listener")?;
+        let office = Arc::clone(&self.office);
+        let administration =
+            Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
         sweep(&self.gate.recover).await;
         let sweeper = tokio::spawn(sweep_forever(
             self.gate.recover.clone(),
@@ -244,26 +260,10 @@ impl Gateway {
         // Those whose callers have hung up still walk.
         self.gate.house.drained().await;
         // To the end, so that the operator can look at what it waits for.
-        drop(ended);
-        drop(administer.await);
-        drop(socket);
+        administration.close().await;
         sweeper.abort();
         watcher.abort();
         served.map_err(Into::into)
-    }
-
-    /// Serves the administration until the sender is dropped.
-    fn administer(&self, listener: AsyncUnixListener) -> (oneshot::Sender<()>, JoinHandle<()>) {
-        let (ended, end) = oneshot::channel();
-        let router = admin_router(Arc::clone(&self.office));
-        let limits = ServerLimits { connections: ADMIN_CONNECTIONS, drain: ADMIN_DRAIN };
-        let serving = tokio::spawn(async move {
-            let served = serve_admin(listener, router, limits, async { drop(end.await) }).await;
-            if let Err(error) = served {
-                tracing::warn!(%error, "the administration was cut off");
-            }
-        });
-        (ended, serving)
     }
 
     /// Closes the record.

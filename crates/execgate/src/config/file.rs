@@ -49,6 +49,7 @@ pub(crate) enum NetworkSetting {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct File {
     pub(crate) server: Server,
+    pub(crate) admin: AdminSection,
     pub(crate) record: RecordSection,
     pub(crate) identity: IdentitySection,
     pub(crate) policy: PolicySection,
@@ -66,6 +67,12 @@ pub(crate) struct Server {
     pub(crate) free: Option<bool>,
     pub(crate) hosts: Vec<String>,
     pub(crate) connections: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AdminSection {
+    pub(crate) listen: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -42,6 +42,7 @@ pub(crate) struct Profile {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) hosts: Vec<String>,
     pub(crate) connections: usize,
     pub(crate) database: Option<String>,
@@ -86,6 +87,7 @@ impl Settings {
         let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());
         Ok(Self {
             listen,
+            admin: admin(&file, listen)?,
             hosts: file.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             connections: file.server.connections.unwrap_or(1024).max(1),
             database: flags
@@ -185,6 +187,24 @@ fn listen(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Resu
     }
 }
 
+/// The listener of the administration: on this machine, and no other one's.
+fn admin(file: &File, public: SocketAddr) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(text) = file.admin.listen.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
+    let listen: SocketAddr =
+        text.parse().with_context(|| format!("`admin.listen` is `{text}`, which is no address"))?;
+    if !listen.ip().is_loopback() {
+        bail!(
+            "`admin.listen` is {listen}, which is not loopback; the administration is for this machine alone"
+        );
+    }
+    if listen.port() != 0 && listen.port() == public.port() {
+        bail!(
+            "`admin.listen` is {listen}, the port of the public door; the administration needs one of its own"
+        );
+    }
+    Ok(Some(listen))
+}
+
 /// The policy file, by its whole name: it is read again while the gateway serves.
 fn policy_file(file: &File) -> anyhow::Result<Option<PathBuf>> {
     let path = file.policy.file.as_deref().filter(|path| !path.is_empty());
@@ -204,7 +224,8 @@ fn allowed_actions(environment: &Environment, file: &File) -> anyhow::Result<Opt
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Flags, Settings};
+    use super::{Environment, File, Flags, Settings, admin};
+    use crate::config::file::AdminSection;
 
     fn resolve(flags: Flags, environment: Environment) -> anyhow::Result<Settings> {
         Settings::resolve(&flags, &environment, true)
@@ -224,6 +245,29 @@ mod tests {
         assert!(error.contains("--free"), "{error}");
         let settings = resolve(Flags { free: true, ..Flags::default() }, port).unwrap();
         assert_eq!(settings.listen.to_string(), "0.0.0.0:8080");
+    }
+
+    #[test]
+    fn the_administration_listens_on_this_machine_and_apart() {
+        let admin = |text: &str| {
+            let section = AdminSection { listen: Some(text.to_owned()) };
+            admin(&File { admin: section, ..File::default() }, "127.0.0.1:5091".parse().unwrap())
+        };
+        assert_eq!(admin("").unwrap(), None);
+        for right in ["127.0.0.1:5092", "[::1]:5092", "127.0.0.1:0"] {
+            assert_eq!(admin(right).unwrap().unwrap().to_string(), right);
+        }
+        for wrong in [
+            "5092",
+            "localhost:5092",
+            "0.0.0.0:5092",
+            "10.0.0.1:5092",
+            "[::]:5092",
+            "127.0.0.1:5091",
+            "[::1]:5091",
+        ] {
+            assert!(admin(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -114,6 +114,13 @@ impl Grants {
         Ok(Holder(Arc::clone(grant)))
     }
 
+    /// Takes nothing of what was read for true any more: something has changed just now.
+    pub async fn look_again(&self) {
+        // Whoever reads now may have read what was before.
+        let _turn = self.reading.lock().await;
+        *self.lock() = None;
+    }
+
     async fn standing(&self) -> Result<Arc<HashMap<GrantId, Arc<Grant>>>, KeyError> {
         if let Some(grants) = self.fresh() {
             return Ok(grants);

@@ -4,6 +4,7 @@
 //! the writes of `claim`, `finish`, `settle`, `grants` and `forget` and flushes many with one commit; `readers` never
 //! wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says which process is alive.
 
+mod changes;
 mod checkpoint;
 mod claim;
 mod fault;

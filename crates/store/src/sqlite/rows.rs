@@ -192,9 +192,20 @@ pub(super) fn append_leaf(
     leaf: &Leaf,
     at: Option<UnixMs>,
 ) -> Result<(), StoreError> {
+    append_leaf_of(conn, run.as_bytes(), kind, leaf, at)
+}
+
+/// Appends the leaf of a run, or of what belongs to none: an empty one.
+pub(super) fn append_leaf_of(
+    conn: &Connection,
+    run: &[u8],
+    kind: LeafKind,
+    leaf: &Leaf,
+    at: Option<UnixMs>,
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO leaf (run, kind, digest, at) VALUES (?1, ?2, ?3, ?4)";
     let at = at.map(|at| stored(at.0, "store a time")).transpose()?;
-    change(conn, sql, "append a leaf", (run.as_bytes(), kind.as_str(), leaf.digest.as_bytes(), at))?;
+    change(conn, sql, "append a leaf", (run, kind.as_str(), leaf.digest.as_bytes(), at))?;
     Ok(())
 }
 

@@ -9,11 +9,11 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{claim, finish, forget, grants, limits, list, settle};
+use super::{changes, claim, finish, forget, grants, limits, list, settle};
 use crate::port::Reply;
 use crate::{
-    Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page, Record,
-    Repaid, Resolution, SettlementWord, Standing, Store, Undone,
+    Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page,
+    Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone,
 };
 
 /// The record in one SQLite file.
@@ -85,10 +85,13 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::End, move |conn| finish::resolve(conn, &resolution)))
     }
 
-    fn set_paused(&self, paused: bool) -> Reply<'_, ()> {
-        let sql = "UPDATE gateway SET paused = ?1 WHERE id = 1";
-        let work =
-            move |conn: &Connection| rows::change(conn, sql, "set the kill switch", [paused]).map(|_| ());
+    fn set_paused(&self, paused: bool, change: Change) -> Reply<'_, bool> {
+        let sql = "UPDATE gateway SET paused = ?1 WHERE id = 1 AND paused <> ?1";
+        let work = move |conn: &Connection| {
+            let changed = rows::change(conn, sql, "set the kill switch", [paused])? > 0;
+            changes::record_if(conn, changed, &change)?;
+            Ok(changed)
+        };
         Box::pin(self.writer.write(Entry::End, work))
     }
 
@@ -124,8 +127,13 @@ impl Store for SqliteStore {
         })
     }
 
-    fn add_grant(&self, grant: Grant) -> Reply<'_, Granted> {
-        Box::pin(self.writer.write(Entry::End, move |conn| grants::add(conn, &grant)))
+    fn add_grant(&self, grant: Grant, change: Change) -> Reply<'_, Granted> {
+        let work = move |conn: &Connection| {
+            let granted = grants::add(conn, &grant)?;
+            changes::record_if(conn, granted == Granted::Made, &change)?;
+            Ok(granted)
+        };
+        Box::pin(self.writer.write(Entry::End, work))
     }
 
     fn grant(&self, id: GrantId) -> Reply<'_, Option<Grant>> {
@@ -144,12 +152,26 @@ impl Store for SqliteStore {
         Box::pin(self.readers.long(grants::standing))
     }
 
-    fn rotate_grant(&self, id: GrantId, key: NewKey) -> Reply<'_, Changed> {
-        Box::pin(self.writer.write(Entry::End, move |conn| grants::rotate(conn, &id, &key)))
+    fn rotate_grant(&self, id: GrantId, key: NewKey, change: Change) -> Reply<'_, Changed> {
+        let work = move |conn: &Connection| {
+            let changed = grants::rotate(conn, &id, &key)?;
+            changes::record_if(conn, changed == Changed::Done, &change)?;
+            Ok(changed)
+        };
+        Box::pin(self.writer.write(Entry::End, work))
     }
 
-    fn revoke_grant(&self, id: GrantId, at: UnixMs) -> Reply<'_, Changed> {
-        Box::pin(self.writer.write(Entry::End, move |conn| grants::revoke(conn, &id, at)))
+    fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed> {
+        let work = move |conn: &Connection| {
+            let changed = grants::revoke(conn, &id, at)?;
+            changes::record_if(conn, changed == Changed::Done, &change)?;
+            Ok(changed)
+        };
+        Box::pin(self.writer.write(Entry::End, work))
+    }
+
+    fn changes(&self, before: Option<u64>, limit: u32) -> Reply<'_, Vec<Recorded>> {
+        Box::pin(self.readers.long(move |conn| changes::list(conn, before, limit)))
     }
 
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()> {

@@ -6,7 +6,7 @@ use execgate_model::{Amount, InstanceId, Stage};
 use execgate_store::{Claim, Claimed, Finished, Leaf, LeafKind, Store, StoreError, Undone};
 use tokio::task::JoinSet;
 
-use super::runs::{Backend, approval, claim, digest, finish, held, payment, recorded, run_id};
+use super::runs::{Backend, approval, change, claim, digest, finish, held, payment, recorded, run_id};
 
 /// Claims them all at once and gives the answers.
 async fn at_once(store: &Arc<dyn Store>, claims: impl IntoIterator<Item = Claim>) -> Vec<(Claim, Claimed)> {
@@ -112,7 +112,7 @@ pub(crate) async fn a_pause_turns_new_runs_away_and_replays_not(backend: &impl B
     let first = claim(store.instance(), 1);
     store.claim(Claim { payment: Some(payment(1)), ..first.clone() }).await.unwrap();
     assert!(!store.paused().await.unwrap());
-    other.set_paused(true).await.unwrap();
+    other.set_paused(true, change(1)).await.unwrap();
     assert!(store.paused().await.unwrap());
 
     assert!(matches!(store.claim(first).await.unwrap(), Claimed::Taken(_)));
@@ -120,7 +120,7 @@ pub(crate) async fn a_pause_turns_new_runs_away_and_replays_not(backend: &impl B
     assert_eq!(store.claim(spent).await.unwrap(), Claimed::Paused);
     assert_eq!(store.finish(finish(store.instance(), 1, Stage::Witness)).await.unwrap(), Finished::Recorded);
 
-    store.set_paused(false).await.unwrap();
+    store.set_paused(false, change(1)).await.unwrap();
     assert_eq!(store.claim(claim(store.instance(), 3)).await.unwrap(), Claimed::Fresh);
 }
 

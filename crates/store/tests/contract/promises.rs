@@ -30,7 +30,8 @@ macro_rules! every_promise {
                 an_unpaid_run_is_nobodys_orphan_until_somebody_has_paid_and_died;
             grants: a_grant_reads_back_whole, an_id_is_given_once_even_after_it_was_revoked,
                 a_new_key_keeps_the_one_before_and_no_other, what_is_revoked_or_missing_is_not_changed,
-                every_change_is_counted_and_no_use_is;
+                every_change_is_counted_and_no_use_is,
+                what_is_said_is_recorded_with_what_changed_and_never_without;
         }
 
         #[test]

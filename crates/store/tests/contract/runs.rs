@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use execgate_model::{ActionName, Amount, Digest, Effect, InstanceId, RunId, Stage, UnixMs};
 use execgate_store::{
-    Answer, ApprovalClaim, Claim, Finish, Leaf, LeafKind, NewPayment, Record, SettlementWord, Store,
+    Answer, ApprovalClaim, Change, Claim, Finish, Leaf, LeafKind, NewPayment, Record, SettlementWord, Store,
 };
 
 /// One empty record, and ways to look at it.
@@ -28,6 +28,13 @@ pub(crate) fn digest(tag: u8, number: u16) -> Digest {
     let mut bytes = [tag; 32];
     bytes[..2].copy_from_slice(&number.to_be_bytes());
     Digest::from_bytes(bytes)
+}
+
+/// What is said of change `number`.
+pub(crate) fn change(number: u16) -> Change {
+    let leaf = Leaf { kind: LeafKind::Change, digest: digest(6, number) };
+    let statement = format!("{{\"number\":{number}}}").into_bytes();
+    Change { statement, salt: [6; 32], leaf, at: UnixMs(u64::from(number)) }
 }
 
 /// Run `number`.

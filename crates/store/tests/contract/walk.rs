@@ -9,7 +9,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::model::Model;
-use super::runs::{Backend, approval, block_on, claim, digest, finish, payment, run_id};
+use super::runs::{Backend, approval, block_on, change, claim, digest, finish, payment, run_id};
 
 /// Walks; each is one record.
 const CASES: u32 = 48;
@@ -133,7 +133,7 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
         }
         Step::Pause { paused } => {
             model.paused = *paused;
-            store.set_paused(*paused).await.unwrap();
+            store.set_paused(*paused, change(1)).await.unwrap();
         }
     }
 }

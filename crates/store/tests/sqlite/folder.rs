@@ -80,6 +80,13 @@ impl Backend for Folder {
 }
 
 fn kind_of(word: &str) -> LeafKind {
-    let kinds = [LeafKind::Intent, LeafKind::Final, LeafKind::Late, LeafKind::Settlement, LeafKind::Resolve];
+    let kinds = [
+        LeafKind::Intent,
+        LeafKind::Final,
+        LeafKind::Late,
+        LeafKind::Settlement,
+        LeafKind::Resolve,
+        LeafKind::Change,
+    ];
     kinds.into_iter().find(|kind| kind.as_str() == word).unwrap()
 }

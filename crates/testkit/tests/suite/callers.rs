@@ -1,6 +1,6 @@
 //! Who is who at the doors, and which headers every answer carries.
 
-use execgate_testkit::{Reply, World, execute, get, post, with};
+use execgate_testkit::{Reply, World, change, execute, get, post, with};
 use serde_json::{Value, json};
 
 const HOST: &str = "gate.example";
@@ -168,7 +168,7 @@ async fn a_proxy_may_stand_before_a_gateway_that_is_not_free() {
 async fn readiness_follows_the_pause_switch() {
     let world = World::free();
     assert_eq!(world.http(get("/ready")).await.json(), json!({"ready": true}));
-    world.store().set_paused(true).await.unwrap();
+    world.store().set_paused(true, change()).await.unwrap();
     let paused = world.http(get("/ready")).await;
     assert_eq!((paused.status, paused.json()), (503, json!({"ready": false, "reason": "paused"})));
 }

@@ -9,7 +9,7 @@ use execgate_flow::authorise::IamAnswer;
 use execgate_model::{Clock as _, Role, TenantId, UnixMs};
 use execgate_receipt::digest_json;
 use execgate_store::Grant;
-use execgate_testkit::{Reply, World, ask, execute, get, holder, post, with};
+use execgate_testkit::{Reply, World, ask, change, execute, get, holder, post, with};
 use execgate_web::openapi_document;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -122,7 +122,7 @@ async fn a_revoked_grant_is_refused_a_tenth_of_a_second_later() {
     let key = world.give(holder("g1")).await;
     assert_eq!(ask_by(&world, &key, "n").await.status, 200);
     let grant = world.store().grants().await.unwrap().remove(0);
-    world.store().revoke_grant(grant.id, world.clock().now()).await.unwrap();
+    world.store().revoke_grant(grant.id, world.clock().now(), change()).await.unwrap();
     assert_eq!(ask_by(&world, &key, "n").await.status, 200, "as it was seen");
     world.clock().advance_ms(100);
     assert_eq!(rule(&ask_by(&world, &key, "n").await), (401, "unknown-key".to_owned()));
@@ -212,7 +212,7 @@ async fn when_a_grant_was_used_is_written_once_a_minute() {
     let used = async || {
         // The note is on its way once its task has had a turn; what is written later is written after it.
         yield_now().await;
-        world.store().set_paused(false).await.unwrap();
+        world.store().set_paused(false, change()).await.unwrap();
         world.store().grants().await.unwrap()[0].last_used
     };
     assert_eq!(used().await, None);

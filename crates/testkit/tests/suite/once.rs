@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use execgate_model::{BodyPlace, Proposal, UnixMs};
 use execgate_receipt::{ReceiptFile, verify};
-use execgate_testkit::{Event, Walked, World, ask, execute, get, until_idle};
+use execgate_testkit::{Event, Walked, World, ask, change, execute, get, until_idle};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, pause, resume};
@@ -140,7 +140,7 @@ async fn a_replay_after_a_restart_is_the_first_answer_byte_for_byte() {
 async fn a_replay_is_answered_while_the_gateway_is_paused() {
     let world = World::free();
     let first = world.walk(ask("gives").nonce("n")).await.passage();
-    world.store().set_paused(true).await.unwrap();
+    world.store().set_paused(true, change()).await.unwrap();
     assert_eq!(world.walk(ask("gives").nonce("m")).await.rule(), "paused");
     assert_eq!(world.walk(ask("gives").nonce("n")).await.passage().answer, first.answer);
 }

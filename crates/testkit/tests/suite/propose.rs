@@ -1,7 +1,7 @@
 //! Propose: what is refused before anything happens, in which order, and that nothing stays of it.
 
 use execgate_flow::authorise::IamAnswer;
-use execgate_testkit::{Ask, Look, World, ask, execute};
+use execgate_testkit::{Ask, Look, World, ask, change, execute};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -103,9 +103,9 @@ async fn a_refusal_stores_nothing_and_the_same_nonce_and_payment_work_afterwards
     world.iam().says(IamAnswer::Unreachable);
     assert_eq!(world.walk(ask("gives").nonce("n").pays("p")).await.rule(), "iam-unreachable");
     world.iam().says(IamAnswer::Approved);
-    world.store().set_paused(true).await.unwrap();
+    world.store().set_paused(true, change()).await.unwrap();
     assert_eq!(world.walk(ask("gives").nonce("n").pays("p")).await.rule(), "paused");
-    world.store().set_paused(false).await.unwrap();
+    world.store().set_paused(false, change()).await.unwrap();
     assert_eq!(world.runs().await, []);
 
     let passage = world.walk(ask("gives").nonce("n").pays("p")).await.passage();

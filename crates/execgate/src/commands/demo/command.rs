@@ -55,11 +55,12 @@ impl Demo {
         folder: &std::path::Path,
         ready: Ready,
     ) -> anyhow::Result<bool> {
-        let Ready { listener, address, profiles, socket } = ready;
+        let Ready { listeners, profiles } = ready;
+        let address = listeners.address;
         let gateway = Gateway::open(settings, folder, profiles)?;
         let key = keys::public_key(&keys::public_path(folder))?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = gateway.serve(listener, socket, settings.connections, async {
+        let serving = gateway.serve(listeners, settings.connections, async {
             // The sender says stop, or is gone; both mean the same.
             drop(stopped.await);
         });

@@ -1,26 +1,23 @@
 //! `execgate grant rotate|revoke`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use clap::Args;
-use execgate_flow::authorise::GrantKey;
-use execgate_model::{Clock as _, GrantId};
-use execgate_store::{Changed, NewKey};
+use execgate_model::GrantId;
+use serde_json::json;
 
 use super::command::Place;
 use super::words;
-use crate::ports::{SystemClock, SystemEntropy};
-use crate::{terminal, wire};
+use crate::office::{Signs, with_desk};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct Rotate {
     /// The grant's id
     id: GrantId,
     /// How long the old key is taken too; 0s: not any more
-    #[arg(long, value_name = "LENGTH", default_value = "24h", value_parser = words::length)]
-    overlap: Duration,
+    #[arg(long, value_name = "LENGTH", default_value = "24h", value_parser = words::length_text)]
+    overlap: String,
     #[command(flatten)]
     place: Place,
 }
@@ -35,17 +32,10 @@ pub(crate) struct Revoke {
 
 impl Rotate {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let now = SystemClock::new().now();
-        let key = GrantKey::mint(self.id.clone(), &SystemEntropy);
-        let new = NewKey { digest: key.digest(), old_expires: words::after(now, self.overlap) };
-        wire::with_record(&self.place.data, &self.place.common, async |store| {
-            match store.rotate_grant(self.id.clone(), new).await? {
-                Changed::Done => {}
-                Changed::Missing => bail!(words::missing(&self.id)),
-                Changed::Revoked => bail!("grant {} is revoked, and a revoked grant has no key", self.id),
-            }
-            let grant = store.grant(self.id.clone()).await?.with_context(|| words::missing(&self.id))?;
-            words::tell_key(&grant, &key, now, self.place.json)?;
+        with_desk(&self.place.data, &self.place.common, Signs::Nothing, async |desk| {
+            let path = format!("/grants/{}/rotate", self.id);
+            let keyed = desk.post(&path, &json!({"overlap": self.overlap})).await?.json()?;
+            words::tell_key(&keyed, self.place.json)?;
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -53,16 +43,11 @@ impl Rotate {
 
 impl Revoke {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let now = SystemClock::new().now();
-        wire::with_record(&self.place.data, &self.place.common, async |store| {
-            let changed = store.revoke_grant(self.id.clone(), now).await?;
-            if changed == Changed::Missing {
-                bail!(words::missing(&self.id));
-            }
+        with_desk(&self.place.data, &self.place.common, Signs::Nothing, async |desk| {
+            let answer = desk.post(&format!("/grants/{}/revoke", self.id), &json!({})).await?;
             if self.place.json {
-                let grant = store.grant(self.id.clone()).await?.with_context(|| words::missing(&self.id))?;
-                terminal::json(&words::describe(&grant, now))?;
-            } else if changed == Changed::Revoked {
+                terminal::json(&answer.json()?)?;
+            } else if answer.changed == Some(false) {
                 terminal::note(format_args!("grant {} was revoked before", self.id));
             } else {
                 terminal::note(format_args!(

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
-use execgate_model::{Clock as _, GrantId};
+use execgate_model::GrantId;
 
 use super::command::Place;
 use super::words;
-use crate::ports::SystemClock;
-use crate::{terminal, wire};
+use crate::office::{Signs, with_desk};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -30,15 +29,13 @@ pub(crate) struct Show {
 
 impl List {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let now = SystemClock::new().now();
-        wire::with_record(&self.place.data, &self.place.common, async |store| {
-            let mut grants = store.grants().await?;
-            grants.retain(|grant| self.all || grant.revoked.is_none());
+        with_desk(&self.place.data, &self.place.common, Signs::Nothing, async |desk| {
+            let grants = desk.get(&format!("/grants?all={}", self.all)).await?.json()?;
             if self.place.json {
-                terminal::json(&grants.iter().map(|grant| words::describe(grant, now)).collect::<Vec<_>>())?;
+                terminal::json(&grants)?;
             } else {
-                for grant in &grants {
-                    terminal::line(words::row(grant, now));
+                for grant in grants.as_array().into_iter().flatten() {
+                    terminal::line(words::row(grant));
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -48,14 +45,12 @@ impl List {
 
 impl Show {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let now = SystemClock::new().now();
-        wire::with_record(&self.place.data, &self.place.common, async |store| {
-            let grant = store.grant(self.id.clone()).await?.with_context(|| words::missing(&self.id))?;
-            let described = words::describe(&grant, now);
+        with_desk(&self.place.data, &self.place.common, Signs::Nothing, async |desk| {
+            let grant = desk.get(&format!("/grants/{}", self.id)).await?.json()?;
             if self.place.json {
-                terminal::json(&described)?;
+                terminal::json(&grant)?;
             } else {
-                for (name, value) in described.as_object().into_iter().flatten() {
+                for (name, value) in grant.as_object().into_iter().flatten() {
                     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                     terminal::line(format_args!("{name:<14} {text}"));
                 }

@@ -1,5 +1,19 @@
 //! The administration door: what the operator asks of a gateway that runs, and of a record that none has open.
 
 mod about;
+mod answer;
+mod changes;
+mod grants;
+mod policy;
+mod runs;
+mod switch;
 
 pub(crate) use about::{health, openapi};
+use answer::answer;
+pub(crate) use changes::list as changes;
+pub(crate) use grants::{
+    create as create_grant, list as grants, revoke as revoke_grant, rotate as rotate_grant, show as grant,
+};
+pub(crate) use policy::{reload as reload_policy, show as policy};
+pub(crate) use runs::{list as runs, receipt, resolve, show as run};
+pub(crate) use switch::{pause, resume};

@@ -1,0 +1,62 @@
+//! Why something was not administered.
+
+use execgate_model::{GrantId, RunId};
+use execgate_store::{GRANTS_MAX, StoreError};
+
+use crate::Refusal;
+
+/// Why something was not administered. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum AdministerError {
+    /// There is no such grant.
+    #[error("there is no grant {0}; `execgate grant list` shows those that there are")]
+    NoGrant(GrantId),
+    /// Nothing takes a revocation back.
+    #[error("grant {0} is revoked, and a revoked grant has no key")]
+    Revoked(GrantId),
+    /// The id that was drawn is another's.
+    #[error("the id {0} is taken; try again")]
+    Taken(GrantId),
+    /// There are as many as a gateway holds.
+    #[error("there are {} grants already; revoke some", GRANTS_MAX)]
+    Full,
+    /// What a grant is to be cannot be.
+    #[error("{what}")]
+    BadGrant {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The operator alone may do this: whoever owns the data directory, and not the holder of a key.
+    #[error("{what} is for the operator alone: use the command line, or the socket in the data directory")]
+    OperatorOnly {
+        /// The rule.
+        rule: &'static str,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NoRun(RunId),
+    /// Its end is known.
+    #[error("the end of run {run} is known ({stage}); there is nothing to resolve")]
+    Known {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        stage: &'static str,
+    },
+    /// Somebody has said so before.
+    #[error("run {0} has been resolved already")]
+    Resolved(RunId),
+    /// What became of a run is signed, and nobody here can sign.
+    #[error("the receipt key is not at hand here")]
+    NoKey,
+    /// The statement could not be made.
+    #[error("what is said of a change could not be written")]
+    Statement(#[source] Refusal),
+    /// The record failed.
+    #[error("the record failed")]
+    Store(#[from] StoreError),
+}

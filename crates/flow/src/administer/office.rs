@@ -1,0 +1,156 @@
+//! What can be administered. Every change here needs a second reader.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use execgate_model::{Clock, Entropy, GrantId, RunId, Stage, TenantId};
+use execgate_receipt::Timestamp;
+use execgate_store::{Changed, Grant, Granted, NewKey, Record, Store};
+use serde_json::json;
+
+use super::grant::{about, ask_operator, new_id};
+use super::said::said;
+use super::{AdministerError, By, End, NewGrant};
+use crate::authorise::{GrantKey, Grants};
+use crate::witness::Witness;
+
+/// The administration of one record.
+pub struct Administer {
+    /// The record.
+    pub store: Arc<dyn Store>,
+    /// The grants as this process sees them: what is changed here is seen here at once.
+    pub grants: Arc<Grants>,
+    /// The tenant of grants that name none.
+    pub tenant: TenantId,
+    /// Who signs what became of a run; none where the receipt key is not at hand.
+    pub witness: Option<Witness>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Keys, ids and salts.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// A grant and its new key, which is told this once.
+#[derive(Debug)]
+pub struct Keyed {
+    /// The grant.
+    pub grant: Grant,
+    /// Its key.
+    pub key: GrantKey,
+}
+
+/// A revoked grant.
+#[derive(Debug)]
+pub struct Revoked {
+    /// The grant.
+    pub grant: Grant,
+    /// False where it was revoked before.
+    pub now: bool,
+}
+
+impl Administer {
+    /// Makes a grant.
+    ///
+    /// # Errors
+    /// [`AdministerError`] says why there is none.
+    pub async fn create(&self, by: &By, new: NewGrant) -> Result<Keyed, AdministerError> {
+        let now = self.clock.now();
+        let key = GrantKey::mint(new_id(&*self.entropy)?, &*self.entropy);
+        let grant = new.into_grant(&key, &self.tenant, now)?;
+        ask_operator(by, &grant)?;
+        let change = said(by, "grant-created", &about(&grant), now, &*self.entropy)?;
+        match self.store.add_grant(grant.clone(), change).await? {
+            Granted::Made => {
+                self.grants.look_again().await;
+                Ok(Keyed { grant, key })
+            }
+            Granted::Taken => Err(AdministerError::Taken(grant.id)),
+            Granted::Full => Err(AdministerError::Full),
+        }
+    }
+
+    /// Gives a grant a new key; the one before is taken for so long.
+    ///
+    /// # Errors
+    /// [`AdministerError`] says why it has none.
+    pub async fn rotate(&self, by: &By, id: GrantId, overlap: Duration) -> Result<Keyed, AdministerError> {
+        let now = self.clock.now();
+        ask_operator(by, &self.grant(&id).await?)?;
+        let key = GrantKey::mint(id.clone(), &*self.entropy);
+        let old_expires = End::After(overlap).moment(now);
+        let told = json!({
+            "grant": id,
+            "key": key.digest(),
+            "old_key_until": Timestamp::new(old_expires).ok(),
+        });
+        let change = said(by, "grant-rotated", &told, now, &*self.entropy)?;
+        let new = NewKey { digest: key.digest(), old_expires };
+        match self.store.rotate_grant(id.clone(), new, change).await? {
+            Changed::Done => {
+                self.grants.look_again().await;
+                Ok(Keyed { grant: self.grant(&id).await?, key })
+            }
+            Changed::Missing => Err(AdministerError::NoGrant(id)),
+            Changed::Revoked => Err(AdministerError::Revoked(id)),
+        }
+    }
+
+    /// Revokes a grant for ever.
+    ///
+    /// # Errors
+    /// [`AdministerError`] says why it stands.
+    pub async fn revoke(&self, by: &By, id: GrantId) -> Result<Revoked, AdministerError> {
+        let now = self.clock.now();
+        let change = said(by, "grant-revoked", &json!({"grant": id}), now, &*self.entropy)?;
+        let changed = self.store.revoke_grant(id.clone(), now, change).await?;
+        self.grants.look_again().await;
+        match changed {
+            Changed::Missing => Err(AdministerError::NoGrant(id)),
+            Changed::Done => Ok(Revoked { grant: self.grant(&id).await?, now: true }),
+            Changed::Revoked => Ok(Revoked { grant: self.grant(&id).await?, now: false }),
+        }
+    }
+
+    /// One grant, revoked or not.
+    ///
+    /// # Errors
+    /// [`AdministerError::NoGrant`], or a record that failed.
+    pub async fn grant(&self, id: &GrantId) -> Result<Grant, AdministerError> {
+        self.store.grant(id.clone()).await?.ok_or_else(|| AdministerError::NoGrant(id.clone()))
+    }
+
+    /// Pauses or resumes all claims; false where that is so already.
+    ///
+    /// # Errors
+    /// A record that failed.
+    pub async fn pause(&self, by: &By, paused: bool) -> Result<bool, AdministerError> {
+        let word = if paused { "paused" } else { "resumed" };
+        let change = said(by, word, &json!({}), self.clock.now(), &*self.entropy)?;
+        Ok(self.store.set_paused(paused, change).await?)
+    }
+
+    /// Says what became of a run whose end is unknown. Its leaf is that of the signed statement.
+    ///
+    /// # Errors
+    /// [`AdministerError`] says why nothing is to be said of it.
+    pub async fn resolve(&self, run: RunId, note: &str) -> Result<Record, AdministerError> {
+        let record = self.run(run).await?;
+        if record.stage != Stage::Unknown {
+            return Err(AdministerError::Known { run, stage: record.stage.as_str() });
+        }
+        let witness = self.witness.as_ref().ok_or(AdministerError::NoKey)?;
+        let resolution = witness.resolve(&record, note).map_err(AdministerError::Statement)?;
+        if !self.store.resolve(resolution).await? {
+            return Err(AdministerError::Resolved(run));
+        }
+        self.run(run).await
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`AdministerError::NoRun`], or a record that failed.
+    pub async fn run(&self, run: RunId) -> Result<Record, AdministerError> {
+        self.store.run(run).await?.ok_or(AdministerError::NoRun(run))
+    }
+}
