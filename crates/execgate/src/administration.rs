@@ -20,8 +20,6 @@ const CONNECTIONS: usize = 64;
 /// How long requests may go on once the gateway has ended: none of them waits for a run.
 const DRAIN: Duration = Duration::from_secs(5);
 
-const LIMITS: ServerLimits = ServerLimits { connections: CONNECTIONS, drain: DRAIN };
-
 /// The open doors of the administration.
 pub(crate) struct Administration {
     socket: AdminSocket,
@@ -36,14 +34,15 @@ impl Administration {
         office: Arc<Office>,
     ) -> anyhow::Result<Self> {
         let router = admin_router(office);
+        let limits = || ServerLimits { connections: CONNECTIONS, drain: DRAIN, ..ServerLimits::default() };
         let listening = AsyncUnixListener::from_std(listening);
         let listening = listening.context("failed to take the socket of the administration")?;
         tracing::info!(socket = %socket.path().display(), "the administration is open");
-        let mut doors = vec![door(|end| serve_admin(listening, router.clone(), LIMITS, end))];
+        let mut doors = vec![door(|end| serve_admin(listening, router.clone(), limits(), end))];
         if let Some(listener) = listener {
             let listener = AsyncListener::from_std(listener);
             let listener = listener.context("failed to take the listener of the administration")?;
-            doors.push(door(|end| serve(listener, router, LIMITS, end)));
+            doors.push(door(|end| serve(listener, router, limits(), end)));
         }
         Ok(Self { socket, doors })
     }

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod keys;
 mod log;
+mod log_queue;
 mod office;
 mod policy;
 mod ports;

@@ -23,6 +23,11 @@ pub(crate) fn line(text: impl core::fmt::Display) {
     drop(writeln!(io::stdout().lock(), "{text}"));
 }
 
+/// A line of many; false once nobody reads them any more.
+pub(crate) fn told(text: impl core::fmt::Display) -> bool {
+    writeln!(io::stdout().lock(), "{text}").is_ok()
+}
+
 /// A line beside the data, on standard error.
 pub(crate) fn note(text: impl core::fmt::Display) {
     eprintln!("{text}");

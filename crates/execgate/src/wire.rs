@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam};
 use execgate_flow::execute::Execute;
+use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
 use execgate_flow::recover::Recover;
@@ -28,13 +29,14 @@ use execgate_tool::{
     Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers, builtin, code,
 };
 use execgate_web::{
-    DoorRules, ExecMode, House, HouseParts, Office, OfficeParts, OwnWords, Pulse, RuleDesk, ServiceInfo,
-    ToolSurface,
+    DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
+    Reading, ReadingKind, RuleDesk, ServiceInfo, ToolSurface,
 };
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::log_queue::LogQueue;
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
@@ -183,25 +185,26 @@ pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
     }
 }
 
-/// The administration of a record. `rules` are there where a gateway runs, `witness` where the receipt key is at hand.
+/// The administration of a record. `gate` is there where a gateway runs, `witness` where the receipt key is at hand.
 pub(crate) fn office(
     settings: &Settings,
     data_dir: &Path,
     store: &Arc<dyn Store>,
     grants: Arc<Grants>,
     witness: Option<Witness>,
-    rules: Option<Arc<RuleBook>>,
+    gate: Option<&Gate>,
 ) -> Office {
     Office::new(OfficeParts {
         version: VERSION,
         store: Arc::clone(store),
         record: sha256(settings.database_url(data_dir).as_bytes()),
         grants,
+        metrics: gate.map(|gate| Arc::clone(&gate.metrics)),
         tenant: settings.tenant.clone(),
         operator_uid: geteuid().as_raw(),
         hosts: settings.hosts.clone(),
         witness,
-        rules: rules.map(|rules| rules as Arc<dyn RuleDesk>),
+        rules: gate.map(|gate| Arc::clone(&gate.rules) as Arc<dyn RuleDesk>),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
     })
@@ -212,6 +215,23 @@ pub(crate) struct Gate {
     pub(crate) house: Arc<House>,
     pub(crate) recover: Recover,
     pub(crate) rules: Arc<RuleBook>,
+    pub(crate) trail: Trail,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) connections: OpenConnections,
+}
+
+impl Gate {
+    /// Has the metrics tell of the log.
+    pub(crate) fn tell_of(&self, log: &LogQueue) {
+        let log = log.clone();
+        let name = "log_lines_dropped";
+        self.metrics.probe(move || {
+            vec![
+                Reading::new(name, "Lines of the log that were lost", ReadingKind::Counter)
+                    .with([], log.lost()),
+            ]
+        });
+    }
 }
 
 /// Who is asked beside the rules.
@@ -225,6 +245,24 @@ fn iam(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Arc<dyn I
     })
 }
 
+/// What can be run: the tools of this program, and the languages of its sandboxes.
+fn tools(settings: &Settings, profiles: Option<&Profiles>) -> Vec<Box<dyn Tool>> {
+    let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
+    let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
+    if let Some(profiles) = profiles {
+        for language in profiles.languages() {
+            let interpreter = Interpreter::new(language, profiles.clone());
+            tools.push(Box::new(interpreter.with_network(settings.outward.network.clone())));
+        }
+    }
+    tools
+}
+
+/// Whether every sandbox answers.
+fn sandbox_pulse(profiles: Profiles) -> Pulse {
+    Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.is_alive()))
+}
+
 /// Puts a gateway together.
 pub(crate) fn gate(
     settings: &Settings,
@@ -236,20 +274,16 @@ pub(crate) fn gate(
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
     let rails = Rails::new(Arc::new(Unpaid::FREE), []);
-    let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
-    let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
-    if let Some(profiles) = &profiles {
-        for language in profiles.languages() {
-            let interpreter = Interpreter::new(language, profiles.clone());
-            tools.push(Box::new(interpreter.with_network(settings.outward.network.clone())));
-        }
-    }
     let rules = Arc::new(RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref())?);
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
+    let (trail, metrics) = (Trail::new(Arc::clone(&store), clock.clone()), Arc::new(Metrics::new()));
+    let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];
+    let notice: Arc<dyn Notice> = Arc::new(Several::new(takers));
+    let connections = OpenConnections::default();
     let rooms = Rooms {
         propose: Propose {
-            registry: Registry::new(tools)?,
+            registry: Registry::new(tools(settings, profiles.as_ref()))?,
             tools: ToolNames::default(),
             prices: Prices::free(),
             entropy: entropy.clone(),
@@ -261,14 +295,12 @@ pub(crate) fn gate(
         witness: witness.clone(),
         settle: settle.clone(),
     };
-    let pulse = |profiles: Profiles| {
-        Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.is_alive())) as Pulse
-    };
-    let sandbox_pulse = profiles.clone().map(pulse);
+    let sandbox_pulse = profiles.clone().map(sandbox_pulse);
+    let pool = profiles.clone();
     let default = profiles.as_ref().and_then(|profiles| profiles.find(None));
     let sandbox = default.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string());
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)),
         store: Arc::clone(&store),
         doors: DoorRules {
             hosts: settings.hosts.clone(),
@@ -294,11 +326,35 @@ pub(crate) fn gate(
             Switch::Off => ToolSurface::Off,
         },
         tenant: settings.tenant.clone(),
+        metrics: Arc::clone(&metrics),
+        trail: trail.clone(),
+        connections: connections.clone(),
         clock,
         entropy,
     });
-    let recover = Recover { store, witness, settle, render: Arc::new(OwnWords) };
-    Ok(Gate { house: Arc::new(house), recover, rules })
+    let recover = Recover { store, witness, settle, render: Arc::new(OwnWords), notice };
+    let house = Arc::new(house);
+    watch(&metrics, &house, pool);
+    Ok(Gate { house, recover, rules, trail, metrics, connections })
+}
+
+/// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.
+fn watch(metrics: &Metrics, house: &Arc<House>, pool: Option<Profiles>) {
+    let house = Arc::downgrade(house);
+    metrics.probe(move || house.upgrade().map(|house| house.readings()).unwrap_or_default());
+    metrics.probe(move || pool.as_ref().map(pool_readings).unwrap_or_default());
+}
+
+/// The places for runs, by profile.
+fn pool_readings(profiles: &Profiles) -> Vec<Reading> {
+    let mut slots = Reading::new("sandbox_slots", "Runs that a sandbox can hold at once", ReadingKind::Gauge);
+    let mut taken = Reading::new("sandbox_slots_taken", "Runs that a sandbox holds", ReadingKind::Gauge);
+    for (name, sandbox) in profiles.iter() {
+        let depth = sandbox.depth();
+        slots = slots.with([("profile", name.to_owned())], depth.usable);
+        taken = taken.with([("profile", name.to_owned())], depth.taken);
+    }
+    vec![slots, taken]
 }
 
 /// Whether the rules in force are those of the file.

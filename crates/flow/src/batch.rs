@@ -8,6 +8,7 @@
 use execgate_model::{Digest, Nonce, Proposal, RunId};
 use execgate_receipt::digest_json;
 use serde_json::json;
+use tracing::Instrument as _;
 
 use crate::corridor::{Approach, Walk};
 use crate::propose::{NonceKey, fingerprint};
@@ -105,7 +106,10 @@ impl Walk {
     pub(crate) async fn batch(self, batch: Batch) -> Result<Batched, BatchRefusal> {
         let of = |at: usize| move |refusal| BatchRefusal { item: Some(at), refusal };
         for (at, item) in batch.items.iter().enumerate() {
-            self.precheck(item).map_err(of(at))?;
+            if let Err(refusal) = self.precheck(item) {
+                self.sight(item).refuse(&refusal);
+                return Err(of(at)(refusal));
+            }
         }
         self.price(&batch)?;
         let digest = batch.digest()?;
@@ -113,17 +117,30 @@ impl Walk {
         let after_failure = batch.after_failure;
         let mut approached = Vec::with_capacity(batch.items.len());
         for (at, item) in batch.bound(digest)?.into_iter().enumerate() {
-            approached.push(self.approach(item).await.map_err(of(at))?);
+            let mut sight = self.sight(&item);
+            let span = sight.span();
+            match self.approach(item, &mut sight).instrument(span).await {
+                Ok(approach) => approached.push((approach, sight)),
+                Err(refusal) => {
+                    sight.refuse(&refusal);
+                    return Err(of(at)(refusal));
+                }
+            }
         }
         let mut items = Vec::with_capacity(approached.len());
-        for approach in approached {
+        for (approach, mut sight) in approached {
             if self.cancel.is_cancelled() || self.is_closed() {
                 break;
             }
             let ended = match approach {
                 Approach::Answered(passage) => Ok(passage),
-                Approach::Approved(approved) => self.pass(*approved).await,
+                Approach::Approved(approved) => {
+                    sight.resume();
+                    let span = sight.span();
+                    self.pass(*approved, &mut sight).instrument(span).await
+                }
             };
+            sight.end(&ended);
             let ends_here = match (after_failure, &ended) {
                 (AfterFailure::GoOn, Ok(passage)) => passage.outcome == UNKNOWN,
                 (AfterFailure::GoOn, Err(refusal)) => may_have_run(refusal),

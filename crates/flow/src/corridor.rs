@@ -12,17 +12,19 @@ use execgate_store::Record;
 use execgate_tool::{Cancel, Description};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
 
 use crate::approve::{Approval, Approve};
 use crate::authorise::{Authorise, Authorised};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
+use crate::notice::{Notice, Sight};
 use crate::pay::{Duplicates, Earlier, Guard, Pay, Place};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
 use crate::witness::{Render, Witness};
-use crate::{Laps, Passage, Refusal, Room};
+use crate::{Passage, Refusal, Room};
 
 /// How long a duplicate waits for the first: the longest run and a margin.
 const DUPLICATE_WAIT: Duration = Duration::from_secs(330);
@@ -52,6 +54,7 @@ pub struct Rooms {
 /// The corridor of one process.
 pub struct Corridor {
     rooms: Arc<Rooms>,
+    notice: Arc<dyn Notice>,
     duplicates: Duplicates,
     draining: Arc<AtomicBool>,
     walkers: watch::Sender<()>,
@@ -61,11 +64,11 @@ pub struct Corridor {
 #[derive(Clone)]
 pub(crate) struct Walk {
     pub(crate) rooms: Arc<Rooms>,
+    notice: Arc<dyn Notice>,
     duplicates: Duplicates,
     render: Arc<dyn Render>,
     pub(crate) cancel: Cancel,
     draining: Arc<AtomicBool>,
-    laps: Laps,
 }
 
 /// How far a run has come that has claimed nothing yet.
@@ -83,16 +86,16 @@ pub(crate) struct Approved {
     authorised: Authorised,
     approval: Approval,
     ticket: Ticket<ticket::Approved>,
-    laps: Laps,
     _first: Option<Guard>,
 }
 
 impl Corridor {
-    /// A corridor of these rooms.
+    /// A corridor of these rooms, and who takes note of what they decide.
     #[must_use]
-    pub fn new(rooms: Rooms) -> Self {
+    pub fn new(rooms: Rooms, notice: Arc<dyn Notice>) -> Self {
         Self {
             rooms: Arc::new(rooms),
+            notice,
             duplicates: Duplicates::default(),
             draining: Arc::default(),
             walkers: watch::Sender::new(()),
@@ -141,11 +144,11 @@ impl Corridor {
         }
         let walk = Walk {
             rooms: Arc::clone(&self.rooms),
+            notice: Arc::clone(&self.notice),
             duplicates: self.duplicates.clone(),
             render,
             cancel: Cancel::default(),
             draining: Arc::clone(&self.draining),
-            laps: Laps::start(Arc::clone(&self.rooms.execute.clock)),
         };
         let mut hang_up = HangUp((caller == Caller::Needed).then(|| walk.cancel.clone()));
         let walk = rooms(walk);
@@ -164,6 +167,18 @@ impl Corridor {
         let rules = self.rooms.authorise.rules.now();
         let is_hidden = move |name: &str| rules.policy().is_some_and(|policy| policy.hides(name));
         self.rooms.propose.tools().filter(move |(name, _)| !is_hidden(name))
+    }
+
+    /// How many requests walk.
+    #[must_use]
+    pub fn walking(&self) -> usize {
+        self.walkers.receiver_count()
+    }
+
+    /// How many of them wait for the first one of their nonce.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.duplicates.waiting()
     }
 
     /// Turns new runs away from now on.
@@ -229,10 +244,25 @@ impl Drop for HangUp {
 
 impl Walk {
     async fn rooms(self, proposal: Proposal) -> Result<Passage, Refusal> {
-        match self.approach(proposal).await? {
-            Approach::Approved(approved) => self.pass(*approved).await,
-            Approach::Answered(passage) => Ok(passage),
-        }
+        let mut sight = self.sight(&proposal);
+        let span = sight.span();
+        let walk = async {
+            match self.approach(proposal, &mut sight).await? {
+                Approach::Approved(approved) => self.pass(*approved, &mut sight).await,
+                Approach::Answered(passage) => Ok(passage),
+            }
+        };
+        let walked = walk.instrument(span).await;
+        sight.end(&walked);
+        walked
+    }
+
+    /// Watches a walk that begins now.
+    pub(crate) fn sight(&self, proposal: &Proposal) -> Sight {
+        let (notice, clock) = (Arc::clone(&self.notice), Arc::clone(&self.rooms.execute.clock));
+        let is_known = self.rooms.propose.registry.find(proposal.action.as_str()).is_some();
+        let policy = self.rooms.authorise.rules.now().digest();
+        Sight::begin(notice, clock, proposal, is_known, policy)
     }
 
     /// Whether nothing more is to be started.
@@ -247,45 +277,39 @@ impl Walk {
     }
 
     /// The rooms before the claim: they only compute.
-    pub(crate) async fn approach(&self, proposal: Proposal) -> Result<Approach, Refusal> {
+    pub(crate) async fn approach(&self, proposal: Proposal, sight: &mut Sight) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-        let mut laps = self.laps.clone();
 
         self.precheck(&proposal)?;
         let mut quote = rooms.propose.enter(proposal)?;
         let ticket = Ticket::issue(&quote);
-        laps.lap(Room::Propose);
+        sight.lap(Room::Propose);
 
         let hold = rooms.pay.enter(&mut quote).await?;
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
+        sight.named(quote.run());
         let first = match self.among_duplicates(&quote, &hold).await? {
             Among::First(guard) => guard,
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
-        laps.lap(Room::Pay);
+        sight.lap(Room::Pay);
 
         let authorised = rooms.authorise.enter(quote.proposal(), quote.args_digest()).await?;
         let ticket = ticket.advance::<ticket::Authorised>(&authorised.allow);
-        laps.lap(Room::Authorise);
+        sight.authorised(&authorised);
+        sight.lap(Room::Authorise);
 
         let approval = rooms.approve.enter(quote.proposal(), &authorised)?;
         let ticket = ticket.advance::<ticket::Approved>(&approval);
-        laps.lap(Room::Approve);
-        Ok(Approach::Approved(Box::new(Approved {
-            quote,
-            hold,
-            authorised,
-            approval,
-            ticket,
-            laps,
-            _first: first,
-        })))
+        sight.lap(Room::Approve);
+        let approved = Approved { quote, hold, authorised, approval, ticket, _first: first };
+        Ok(Approach::Approved(Box::new(approved)))
     }
 
     /// The claim, and the rooms behind it.
-    pub(crate) async fn pass(&self, approved: Approved) -> Result<Passage, Refusal> {
+    pub(crate) async fn pass(&self, approved: Approved, sight: &mut Sight) -> Result<Passage, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-        let Approved { mut quote, hold, authorised, approval, ticket, mut laps, _first } = approved;
+        let Approved { mut quote, hold, authorised, approval, ticket, _first } = approved;
         let surface = quote.proposal().surface;
 
         // As they are now: an item of a batch may have waited long for those before it.
@@ -296,22 +320,23 @@ impl Walk {
             Claimed::Earlier(record) => return self.earlier(*record, &quote, &hold).await,
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
+        sight.claimed(&claim);
         let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
         let ticket = ticket.advance::<ticket::Executed>(&ended);
-        laps.lap(Room::Execute);
+        sight.lap(Room::Execute);
 
         let close = if hold.amount().is_zero() { Stage::Settled } else { Stage::Witness };
         let witnessed =
             rooms.witness.record(claim.facts(), claim.salt(), &ended, self.render.as_ref(), close).await?;
         let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
-        laps.lap(Room::Witness);
+        sight.lap(Room::Witness);
 
         let held =
             Held { run: ticket.run(), rail: hold.rail(), amount: hold.amount(), state: &hold.paid().state };
         let settlement = rooms.settle.enter(held, is_charged(ended.outcome(), surface)).await?;
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
-        laps.lap(Room::Settle);
-        Ok(witnessed.into_passage(ticket, laps))
+        sight.lap(Room::Settle);
+        Ok(witnessed.into_passage(ticket, sight.laps()))
     }
 
     /// Takes a place among requests of the same nonce, or the answer of an earlier one.

@@ -28,6 +28,17 @@ impl Laps {
         self.last_us = now;
     }
 
+    /// Says that the time since the last room was no room's.
+    pub(crate) fn resume(&mut self) {
+        self.last_us = self.clock.monotonic_us();
+    }
+
+    /// Says that the room after the last one is left unfinished.
+    pub(crate) fn rest(&mut self) {
+        let room = self.laps.last().map_or(Room::Propose, |(room, _)| room.next());
+        self.lap(room);
+    }
+
     /// The rooms in the order in which they were left, with microseconds.
     pub(crate) fn into_laps(self) -> Vec<(Room, u64)> {
         self.laps

@@ -27,6 +27,7 @@ mod corridor;
 mod crash;
 pub mod execute;
 mod laps;
+pub mod notice;
 mod passage;
 pub mod pay;
 pub mod propose;

@@ -24,6 +24,19 @@ pub enum Room {
 }
 
 impl Room {
+    /// The one behind it; behind the last there is none but itself.
+    #[must_use]
+    pub(crate) const fn next(self) -> Self {
+        match self {
+            Self::Propose => Self::Pay,
+            Self::Pay => Self::Authorise,
+            Self::Authorise => Self::Approve,
+            Self::Approve => Self::Execute,
+            Self::Execute => Self::Witness,
+            Self::Witness | Self::Settle => Self::Settle,
+        }
+    }
+
     /// The word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

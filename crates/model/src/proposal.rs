@@ -34,6 +34,17 @@ pub enum Surface {
 }
 
 impl Surface {
+    /// The word, as receipts have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Execute => "execute",
+            Self::CodeRun => "code-run",
+            Self::SecureExec => "secure-exec",
+            Self::Simulate => "simulate",
+        }
+    }
+
     /// Whether a run that met its deadline is paid work here.
     #[must_use]
     pub const fn charges_timeouts(self) -> bool {

@@ -65,7 +65,7 @@ mod session;
 mod stem;
 mod wire;
 
-pub use client::{Checkpoint, HelperLink, Sandbox, Session, Slot, spawn_helper, spawn_helper_of};
+pub use client::{Checkpoint, Depth, HelperLink, Sandbox, Session, Slot, spawn_helper, spawn_helper_of};
 pub use config::{
     Config, EgressMeans, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy, Warm,
 };

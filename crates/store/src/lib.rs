@@ -2,6 +2,7 @@
 //!
 //! [`Store`] is the port, in the words of the domain. SQL never leaves this crate. A back end is a folder.
 
+mod audit;
 mod change;
 mod grant;
 mod open;
@@ -9,6 +10,9 @@ mod port;
 mod record;
 mod sqlite;
 
+pub use audit::{
+    AUDIT_PAGE_MAX, AuditDecision, AuditEntry, AuditLine, AuditOrder, AuditPlace, AuditQuery, NoPlace,
+};
 pub use change::{Change, Recorded};
 pub use grant::{Changed, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use open::{OpenError, OpenOptions, open};

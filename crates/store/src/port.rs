@@ -3,8 +3,8 @@
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 
 use crate::{
-    Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page,
-    Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
+    Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone,
 };
 
 /// Why the record could not be read or written.
@@ -126,6 +126,18 @@ pub trait Store: Send + Sync {
 
     /// Notes when grants were last used. Turned away first of all when the record is busy.
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()>;
+
+    /// Appends to the audit trail. Turned away first of all when the record is busy.
+    fn note_audit(&self, lines: Vec<AuditLine>) -> Reply<'_, ()>;
+
+    /// A page of the audit trail.
+    fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>>;
+
+    /// Forgets lines of the audit trail from before then, and of the others all but the newest `keep`. Returns how many.
+    fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64>;
+
+    /// How many writes wait for their turn.
+    fn waiting(&self) -> usize;
 
     /// This process's own row.
     fn instance(&self) -> InstanceId;

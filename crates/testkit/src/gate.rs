@@ -10,8 +10,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use execgate_flow::approve::{ApprovalMode, Approve};
-use execgate_flow::authorise::{Authorise, Rules};
+use execgate_flow::authorise::{Authorise, Grants, Rules};
 use execgate_flow::execute::Execute;
+use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
@@ -21,11 +22,13 @@ use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
-use execgate_store::{OpenOptions, Page, Record, Store, open};
+use execgate_store::{
+    AUDIT_PAGE_MAX, AuditLine, AuditOrder, AuditQuery, OpenOptions, Page, Record, Store, open,
+};
 use execgate_tool::{Registry, ToolNames, Workers, builtin};
 use execgate_web::{
-    DoorRules, ExecMode, ExecuteWords, House, HouseParts, Office, OfficeParts, OwnWords, Peer, RuleDesk,
-    RuleStanding, ServiceInfo, admin_router, router,
+    DoorRules, ExecMode, ExecuteWords, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections,
+    OwnWords, Peer, RuleDesk, RuleStanding, ServiceInfo, admin_router, router,
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -104,6 +107,8 @@ pub struct Gate {
     corridor: Arc<Corridor>,
     recover: Recover,
     rules: Arc<Rules>,
+    trail: Trail,
+    metrics: Arc<Metrics>,
     router: Router,
     admin: Router,
     lock: Arc<Path>,
@@ -124,14 +129,22 @@ impl Gate {
         let store = Arc::new(MortalStore::new(Arc::clone(&life), open(&options).expect("the record opens")));
         let rooms = rooms(shared, settings, &life, &store);
         let rules = Arc::clone(&rooms.authorise.rules);
+        let trail = Trail::new(store.clone(), shared.clock.clone());
+        let metrics = Arc::new(Metrics::new());
+        let mut takers: Vec<Arc<dyn Notice>> = vec![shared.onlooker.clone(), metrics.clone()];
+        if settings.keeps_trail {
+            takers.push(Arc::new(trail.clone()));
+        }
+        let notice: Arc<dyn Notice> = Arc::new(Several::new(takers));
         let recover = Recover {
             store: store.clone(),
             witness: rooms.witness.clone(),
             settle: rooms.settle.clone(),
             render: Arc::new(OwnWords),
+            notice: Arc::clone(&notice),
         };
         let house = Arc::new(House::new(HouseParts {
-            corridor: Corridor::new(rooms.clone()),
+            corridor: Corridor::new(rooms.clone(), Arc::clone(&notice)),
             store: store.clone(),
             doors: DoorRules {
                 hosts: settings.hosts.clone(),
@@ -150,29 +163,24 @@ impl Gate {
             catalogue: Some(Arc::new(ScriptedLanguages)),
             tools: settings.tools,
             tenant: crate::ask::tenant(),
+            metrics: Arc::clone(&metrics),
+            trail: trail.clone(),
+            connections: OpenConnections::default(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),
         }));
-        let office = Office::new(OfficeParts {
-            version: "0.0.0-test",
-            store: store.clone(),
-            record: Digest::from_bytes([0; 32]),
-            grants: house.grants(),
-            tenant: crate::ask::tenant(),
-            operator_uid: OPERATOR_UID,
-            hosts: settings.hosts.clone(),
-            witness: Some(recover.witness.clone()),
-            rules: Some(Arc::new(StandingRules(Arc::clone(&rules)))),
-            clock: shared.clock.clone(),
-            entropy: shared.entropy.clone(),
-        });
+        let office = office(shared, settings, house.grants(), &metrics, &recover.witness, &rules);
+        let looked_at = Arc::downgrade(&house);
+        metrics.probe(move || looked_at.upgrade().map(|house| house.readings()).unwrap_or_default());
         Self {
             life,
             turns,
             store,
-            corridor: Arc::new(Corridor::new(rooms)),
+            corridor: Arc::new(Corridor::new(rooms, notice)),
             recover,
             rules,
+            trail,
+            metrics,
             router: router(house),
             admin: admin_router(Arc::new(office)),
             lock: folder.join("instances").join(format!("{instance}.lock")).into(),
@@ -214,6 +222,30 @@ impl Gate {
             runs.push(self.record(brief.run).await);
         }
         runs
+    }
+
+    /// The metrics as they are read.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
+    /// The audit trail, where the world keeps one.
+    #[must_use]
+    pub fn trail(&self) -> Trail {
+        self.trail.clone()
+    }
+
+    /// Every line of the audit trail, in the order of their writing, once all that was seen is written.
+    ///
+    /// # Panics
+    /// If it cannot be read, or is longer than one page.
+    pub async fn audited(&self) -> Vec<AuditLine> {
+        self.trail.written().await;
+        let query = AuditQuery { order: AuditOrder::Written, limit: AUDIT_PAGE_MAX, ..AuditQuery::default() };
+        let entries = self.store.audit(query).await.expect("the trail can be read");
+        assert!(entries.len() < usize::try_from(AUDIT_PAGE_MAX).unwrap_or(usize::MAX), "one page is enough");
+        entries.into_iter().map(|entry| entry.line).collect()
     }
 
     /// The corridor.
@@ -345,6 +377,30 @@ impl Gate {
             done = work => Some(done).filter(|_| !self.life.is_over()),
         }
     }
+}
+
+fn office(
+    shared: &Shared,
+    settings: &Settings,
+    grants: Arc<Grants>,
+    metrics: &Arc<Metrics>,
+    witness: &Witness,
+    rules: &Arc<Rules>,
+) -> Office {
+    Office::new(OfficeParts {
+        version: "0.0.0-test",
+        store: witness.store.clone(),
+        record: Digest::from_bytes([0; 32]),
+        grants,
+        metrics: Some(Arc::clone(metrics)),
+        tenant: crate::ask::tenant(),
+        operator_uid: OPERATOR_UID,
+        hosts: settings.hosts.clone(),
+        witness: Some(witness.clone()),
+        rules: Some(Arc::new(StandingRules(Arc::clone(rules)))),
+        clock: shared.clock.clone(),
+        entropy: shared.entropy.clone(),
+    })
 }
 
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {

@@ -17,6 +17,7 @@ mod journal;
 mod languages;
 mod life;
 mod mortal;
+mod onlooker;
 mod rail;
 mod tools;
 mod turns;
@@ -32,6 +33,7 @@ pub use http::{
 };
 pub use journal::{Event, Journal};
 pub use life::{Death, Life};
+pub use onlooker::Onlooker;
 pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};
 pub use tools::Bench;
 pub use turns::{Turns, until_idle};

@@ -9,8 +9,9 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use execgate_store::{
-    Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page,
-    Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
+    Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing,
+    Store, StoreError, Undone,
 };
 use tokio::task::unconstrained;
 
@@ -185,6 +186,22 @@ impl Store for MortalStore {
 
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()> {
         pass_on!(self, note_grant_uses(uses))
+    }
+
+    fn note_audit(&self, lines: Vec<AuditLine>) -> Reply<'_, ()> {
+        pass_on!(self, note_audit(lines))
+    }
+
+    fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>> {
+        pass_on!(self, audit(query))
+    }
+
+    fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64> {
+        pass_on!(self, forget_audit(before, keep))
+    }
+
+    fn waiting(&self) -> usize {
+        self.handle().map_or(0, |store| store.waiting())
     }
 
     fn instance(&self) -> InstanceId {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_flow::authorise::{Iam, IamAnswer, Question};
+use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gate::KEY_SEED;
-use crate::{Bank, Bench, Gate, Journal, ManualClock, SeededEntropy};
+use crate::{Bank, Bench, Gate, Journal, ManualClock, Onlooker, SeededEntropy};
 
 /// Memory that looks like a disk: a simulated death loses no page of either, and tests do not wait for flushes.
 const MEMORY_DISK: &str = "/dev/shm";
@@ -33,6 +34,7 @@ pub struct Settings {
     pub(crate) takes_turns: bool,
     pub(crate) tools: ToolSurface,
     pub(crate) tool_prices: Option<ToolPrices>,
+    pub(crate) keeps_trail: bool,
 }
 
 impl Settings {
@@ -87,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) bank: Arc<Bank>,
     pub(crate) bench: Arc<Bench>,
     pub(crate) iam: Arc<ScriptedIam>,
+    pub(crate) onlooker: Arc<Onlooker>,
 }
 
 /// A world to be.
@@ -154,6 +157,13 @@ impl WorldBuilder {
         self
     }
 
+    /// With an audit trail in its record.
+    #[must_use]
+    pub fn with_trail(mut self) -> Self {
+        self.settings.keeps_trail = true;
+        self
+    }
+
     /// Every step to the outside waits until the test lets it go.
     #[must_use]
     pub fn in_turns(mut self) -> Self {
@@ -198,6 +208,7 @@ impl WorldBuilder {
             bank: Arc::new(Bank::new(Arc::clone(&journal))),
             bench: Arc::new(Bench::new(Arc::clone(&journal))),
             iam: Arc::new(ScriptedIam(Mutex::new(IamAnswer::NotConfigured))),
+            onlooker: Arc::default(),
             journal,
         };
         let gate = Gate::open(&folder, &shared, &self.settings);
@@ -268,6 +279,12 @@ impl World {
     #[must_use]
     pub fn iam(&self) -> &ScriptedIam {
         &self.shared.iam
+    }
+
+    /// Every decision that was told of since this was last asked.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.onlooker.take()
     }
 
     /// The clock.

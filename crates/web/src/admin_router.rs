@@ -87,6 +87,8 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
         roles: RULES,
         handler: || post(admin::reload_policy),
     },
+    AdminRoute { method: Method::GET, path: "/audit", roles: AUDIT, handler: || get(admin::audit) },
+    AdminRoute { method: Method::GET, path: "/metrics", roles: AUDIT, handler: || get(admin::metrics) },
 ];
 
 /// The router of the administration of one gateway. It serves nobody without a [`Peer`](crate::Peer) among the

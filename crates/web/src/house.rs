@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use execgate_flow::Corridor;
 use execgate_flow::authorise::Grants;
-use execgate_model::{Clock, Entropy, TenantId};
+use execgate_flow::notice::Trail;
+use execgate_model::{Clock, Entropy, TenantId, UnixMs};
 use execgate_store::Store;
 use execgate_tool::Languages;
 use serde::Serialize;
@@ -12,7 +13,9 @@ use serde::Serialize;
 use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::figures::Figures;
+use crate::metrics::Metrics;
 use crate::render::ExecuteWords;
+use crate::server::OpenConnections;
 
 /// Whether `/execute` asks for a signed artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -68,6 +71,12 @@ pub struct HouseParts {
     pub tools: ToolSurface,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The audit trail.
+    pub trail: Trail,
+    /// The connections of its listener.
+    pub connections: OpenConnections,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Session secrets.
@@ -80,6 +89,8 @@ pub struct House {
     pub(crate) execute_words: Arc<ExecuteWords>,
     pub(crate) figures: Figures,
     pub(crate) bodies: Bodies,
+    /// When this process started.
+    pub(crate) started: UnixMs,
     pub(crate) grants: Arc<Grants>,
 }
 
@@ -88,8 +99,10 @@ impl House {
     #[must_use]
     pub fn new(parts: HouseParts) -> Self {
         let grants = Arc::new(Grants::new(Arc::clone(&parts.store), Arc::clone(&parts.clock)));
+        let started = parts.clock.now();
         Self {
             parts,
+            started,
             grants,
             execute_words: Arc::new(ExecuteWords),
             figures: Figures::new(),

@@ -10,6 +10,7 @@ use execgate_store::Store;
 
 use crate::body::Bodies;
 use crate::doors::DoorRules;
+use crate::metrics::Metrics;
 
 /// What is wrong with the operator's rules. The file is not quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct OfficeParts {
     pub record: Digest,
     /// The grants as this process sees them.
     pub grants: Arc<Grants>,
+    /// What is counted; none where no gateway runs.
+    pub metrics: Option<Arc<Metrics>>,
     /// The tenant of the gateway itself.
     pub tenant: TenantId,
     /// Whose process this is: with root the only one that the socket lets in.

@@ -1,20 +1,23 @@
 //! The parameters of a listing: few, plain, and none that nobody asked for.
 
+use std::borrow::Cow;
+
+use url::form_urlencoded::parse;
+
 use crate::problem::Problem;
 
 /// Takes the parameters of a query one by one, and refuses what is left over.
-pub(crate) struct Query<'q>(Vec<(&'q str, &'q str)>);
+pub(crate) struct Query<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
 
 impl<'q> Query<'q> {
-    /// The parameters. Names, numbers and ids need no escapes, so that none are read.
+    /// The parameters.
     pub(crate) fn new(query: Option<&'q str>) -> Self {
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect())
+        Self(parse(query.unwrap_or_default().as_bytes()).collect())
     }
 
     /// One parameter, which may come once.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Option<&'q str>, Problem> {
-        let mut found = self.0.extract_if(.., |(named, _)| *named == name);
+    pub(crate) fn take(&mut self, name: &str) -> Result<Option<Cow<'q, str>>, Problem> {
+        let mut found = self.0.extract_if(.., |(named, _)| named == name);
         let value = found.next().map(|(_, value)| value);
         match found.next() {
             None => Ok(value),
@@ -30,7 +33,7 @@ impl<'q> Query<'q> {
         form: &str,
     ) -> Result<Option<T>, Problem> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        read(text).map(Some).ok_or_else(|| bad(name, &format!("must be {form}")))
+        read(&text).map(Some).ok_or_else(|| bad(name, &format!("must be {form}")))
     }
 
     /// Refuses parameters that nobody asked for.

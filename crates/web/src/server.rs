@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
@@ -31,19 +32,47 @@ const HEADER_MAX: usize = 64 * 1024;
 /// How long to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many connections of a listener are open.
+#[derive(Debug, Clone, Default)]
+pub struct OpenConnections(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) -> OpenConnection {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(self.clone())
+    }
+}
+
+/// One of them.
+struct OpenConnection(OpenConnections);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The bounds of one listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerLimits {
     /// Open connections at once.
     pub connections: usize,
     /// How long requests may go on once the listener closes.
     pub drain: Duration,
+    /// Is told how many are open.
+    pub open: OpenConnections,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
         // Longer than the longest run (300 s), so that an orderly end never cuts one off.
-        Self { connections: 1024, drain: Duration::from_secs(330) }
+        Self { connections: 1024, drain: Duration::from_secs(330), open: OpenConnections::default() }
     }
 }
 
@@ -143,11 +172,12 @@ async fn take_all(
         match accepted {
             Ok((stream, peer)) => {
                 let connection = graceful.watch(connection(stream, peer, router.clone()));
+                let open = limits.open.one_more();
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended badly");
                     }
-                    drop(place);
+                    drop((place, open));
                 });
             }
             Err(error) => pause_after(&error).await,

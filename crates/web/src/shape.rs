@@ -23,6 +23,8 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
         Some(response) => response,
         None => Problem::fault().into_response(),
     };
+    let code = response.extensions().get().map(Problem::code);
+    house.parts.metrics.answered(response.status().as_u16(), code);
     let asked = response.extensions_mut().remove::<Asked>().unwrap_or_default();
     let told = |problem: Problem| match shape {
         Shape::Exec => {

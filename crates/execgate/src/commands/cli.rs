@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{demo, doctor, grant, image, openapi, pause, policy, run, runs, serve, verify};
+use super::{audit, demo, doctor, grant, image, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -36,6 +36,8 @@ enum Command {
     /// Look at recorded runs
     #[command(subcommand)]
     Runs(runs::Runs),
+    /// Read the audit trail: what was decided, for whom, by which rule
+    Audit(audit::Audit),
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
@@ -116,6 +118,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.execute(),
         Command::Verify(verify) => verify.execute(),
         Command::Runs(runs) => runs.execute(),
+        Command::Audit(audit) => audit.execute(),
         Command::Grant(grant) => grant.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),

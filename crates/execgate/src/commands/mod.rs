@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod audit;
 pub(crate) mod cli;
 mod demo;
 mod doctor;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use execgate_flow::notice::Trail;
 use execgate_flow::recover::Recover;
 use execgate_iam::Unreached;
 use execgate_model::{Clock as _, UnixMs};
@@ -25,7 +26,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{DEFAULT, Environment, Settings, Switch};
+use crate::config::{AuditKept, DEFAULT, Environment, Settings, Switch};
+use crate::log_queue::LogQueue;
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::privileges::Account;
@@ -40,6 +42,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long counters of limits are kept after their window, in milliseconds: clocks of processes differ by less.
 const KEEP_COUNTERS_MS: u64 = 60_000;
+
+/// How long the last lines of the audit trail may take: the record is idle by then.
+const TRAIL_TIME: Duration = Duration::from_secs(5);
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -94,10 +99,12 @@ impl Serve {
         let account = Account::choose(self.user.as_deref())?;
         let data_dir = &self.data.data_dir;
         let ready = prepare(&settings, data_dir, account)?;
-        log::start(&settings)?;
+        let log = log::start(&settings)?;
         announce(&settings, &ready, account);
         let runtime = wire::runtime()?;
-        runtime.block_on(live(&settings, data_dir, ready))
+        let ended = runtime.block_on(live(&settings, data_dir, ready, &log));
+        log.flush();
+        ended
     }
 }
 
@@ -198,9 +205,15 @@ pub(crate) fn enforced_line(enforced: &Enforced) -> String {
     )
 }
 
-async fn live(settings: &Settings, data_dir: &Path, ready: Ready) -> anyhow::Result<ExitCode> {
+async fn live(
+    settings: &Settings,
+    data_dir: &Path,
+    ready: Ready,
+    log: &LogQueue,
+) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
     let gateway = Gateway::open(settings, data_dir, ready.profiles)?;
+    gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
     served?;
@@ -214,6 +227,7 @@ pub(crate) struct Gateway {
     gate: wire::Gate,
     office: Arc<Office>,
     keep_answers_days: u32,
+    audit: AuditKept,
 }
 
 impl Gateway {
@@ -227,9 +241,14 @@ impl Gateway {
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let gate = wire::gate(settings, Arc::clone(&store), key, profiles)?;
         let witness = Some(gate.recover.witness.clone());
-        let rules = Some(Arc::clone(&gate.rules));
-        let office = wire::office(settings, data_dir, &store, gate.house.grants(), witness, rules);
-        Ok(Self { store, gate, office: Arc::new(office), keep_answers_days: settings.keep_answers_days })
+        let office = wire::office(settings, data_dir, &store, gate.house.grants(), witness, Some(&gate));
+        Ok(Self {
+            store,
+            gate,
+            office: Arc::new(office),
+            keep_answers_days: settings.keep_answers_days,
+            audit: settings.audit,
+        })
     }
 
     /// Serves until `stop`; then takes no new run, and waits until the running ones are durable.
@@ -245,13 +264,16 @@ impl Gateway {
         let administration =
             Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
         sweep(&self.gate.recover).await;
-        let sweeper = tokio::spawn(sweep_forever(
-            self.gate.recover.clone(),
-            Arc::clone(&self.store),
-            u64::from(self.keep_answers_days) * DAY_MS,
-        ));
+        let sweeper = tokio::spawn(sweep_forever(Sweeper {
+            recover: self.gate.recover.clone(),
+            store: Arc::clone(&self.store),
+            trail: self.gate.trail.clone(),
+            keep_answers_ms: u64::from(self.keep_answers_days) * DAY_MS,
+            audit: self.audit,
+        }));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
-        let limits = ServerLimits { connections, ..ServerLimits::default() };
+        let open = self.gate.connections.clone();
+        let limits = ServerLimits { connections, open, ..ServerLimits::default() };
         let stop = async {
             stop.await;
             self.gate.house.close();
@@ -266,8 +288,11 @@ impl Gateway {
         served.map_err(Into::into)
     }
 
-    /// Closes the record.
+    /// Closes the record, once the lines of its audit trail are in it.
     pub(crate) async fn close(&self) {
+        if tokio::time::timeout(TRAIL_TIME, self.gate.trail.written()).await.is_err() {
+            tracing::error!("the last lines of the audit trail could not be written");
+        }
         self.store.close().await;
     }
 }
@@ -285,7 +310,17 @@ async fn sweep(recover: &Recover) {
     }
 }
 
-async fn sweep_forever(recover: Recover, store: Arc<dyn Store>, keep_ms: u64) {
+/// What is looked at again and again.
+struct Sweeper {
+    recover: Recover,
+    store: Arc<dyn Store>,
+    trail: Trail,
+    keep_answers_ms: u64,
+    audit: AuditKept,
+}
+
+async fn sweep_forever(sweeper: Sweeper) {
+    let Sweeper { recover, store, trail, keep_answers_ms, audit } = sweeper;
     let clock = SystemClock::new();
     let mut every = interval(SWEEP_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -296,7 +331,12 @@ async fn sweep_forever(recover: Recover, store: Arc<dyn Store>, keep_ms: u64) {
         if let Err(error) = store.forget_limits(UnixMs(now.saturating_sub(KEEP_COUNTERS_MS))).await {
             tracing::error!(%error, "limits of windows that are over could not be forgotten");
         }
-        let before = UnixMs(now.saturating_sub(keep_ms));
+        trail.tell_quotas();
+        let old = UnixMs(now.saturating_sub(u64::from(audit.days) * DAY_MS));
+        if let Err(error) = store.forget_audit(old, audit.lines).await {
+            tracing::error!(%error, "the audit trail could not be cut");
+        }
+        let before = UnixMs(now.saturating_sub(keep_answers_ms));
         if let Err(error) = store.forget_answers(before).await {
             tracing::error!(%error, "answers past their retention could not be forgotten");
         }

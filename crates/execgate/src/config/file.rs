@@ -53,6 +53,7 @@ pub(crate) struct File {
     pub(crate) record: RecordSection,
     pub(crate) identity: IdentitySection,
     pub(crate) policy: PolicySection,
+    pub(crate) audit: AuditSection,
     pub(crate) approval: ApprovalSection,
     pub(crate) surfaces: Surfaces,
     pub(crate) sandbox: SandboxSection,
@@ -111,6 +112,13 @@ pub(crate) struct PolicySection {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct AuditSection {
+    pub(crate) keep_days: Option<u32>,
+    pub(crate) keep_lines: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct ApprovalSection {
     pub(crate) mode: Option<String>,
 }
@@ -164,6 +172,18 @@ pub(crate) struct ProfileSection {
 pub(crate) struct Log {
     pub(crate) file: Option<String>,
     pub(crate) level: Option<String>,
+    pub(crate) format: Option<LogFormat>,
+}
+
+/// The form of the lines of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object for each line.
+    Json,
 }
 
 impl File {

@@ -12,8 +12,8 @@ mod paths;
 mod settings;
 
 pub(crate) use environment::Environment;
-pub(crate) use file::{DEFAULT, EgressSection, NetworkSetting, Switch, TierSetting};
+pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch, TierSetting};
 pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
-pub(crate) use settings::{Flags, Settings};
+pub(crate) use settings::{AuditKept, Flags, Settings};

@@ -7,7 +7,7 @@ use std::path::{self, Path, PathBuf};
 use anyhow::{Context as _, bail};
 use execgate_model::{ActionName, TenantId};
 
-use super::file::{File, ProfileSection};
+use super::file::{AuditSection, File, LogFormat, ProfileSection};
 use super::network::Outward;
 use super::{Environment, Guarding, Switch, TierSetting, image_cache};
 
@@ -63,6 +63,27 @@ pub(crate) struct Settings {
     pub(crate) profiles: Vec<Profile>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) audit: AuditKept,
+}
+
+/// How much of the audit trail is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AuditKept {
+    pub(crate) days: u32,
+    pub(crate) lines: u64,
+}
+
+impl AuditKept {
+    /// A line takes some 400 bytes, so that the trail has its end at about half a GB where nobody says otherwise.
+    const USUAL: Self = Self { days: 90, lines: 1_000_000 };
+
+    fn of_file(section: &AuditSection) -> Self {
+        Self {
+            days: section.keep_days.unwrap_or(Self::USUAL.days),
+            lines: section.keep_lines.unwrap_or(Self::USUAL.lines),
+        }
+    }
 }
 
 impl Settings {
@@ -121,6 +142,8 @@ impl Settings {
                 .or_else(|| file.log.file.clone().filter(|path| !path.is_empty()))
                 .map(PathBuf::from),
             log_level: file.log.level.clone().unwrap_or_else(|| "info".to_owned()),
+            log_format: file.log.format.unwrap_or_default(),
+            audit: AuditKept::of_file(&file.audit),
         })
     }
 

@@ -22,16 +22,20 @@ pub(super) fn quick(data: &Data) -> Server {
     Server::start_with(&data.path(), &["--config", path.to_str().unwrap()], &[])
 }
 
-fn socket(data: &Data) -> PathBuf {
+pub(super) fn socket(data: &Data) -> PathBuf {
     data.path().join("admin.sock")
 }
 
 /// One exchange over a socket.
-fn over(socket: &Path, head: &str) -> Reply {
+pub(super) fn over(socket: &Path, head: &str) -> Reply {
+    over_with(socket, head, "Accept: */*")
+}
+
+/// The same with a header.
+pub(super) fn over_with(socket: &Path, head: &str, header: &str) -> Reply {
     let mut stream = UnixStream::connect(socket).unwrap();
-    stream
-        .write_all(format!("{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
-        .unwrap();
+    let head = format!("{head} HTTP/1.1\r\nHost: localhost\r\n{header}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     reply(&answer)

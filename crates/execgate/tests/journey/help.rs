@@ -12,8 +12,10 @@ fn told(args: &[&str]) -> String {
 
 #[test]
 fn help_says_what_there_is() {
-    let commands =
-        ["serve", "run", "demo", "doctor", "verify", "runs", "image", "policy", "openapi", "pause", "resume"];
+    let commands = [
+        "serve", "run", "demo", "doctor", "verify", "runs", "audit", "image", "policy", "openapi", "pause",
+        "resume",
+    ];
     let mut pages = told(&["--help"]);
     for command in commands {
         pages.push_str(&format!("\n# {command}\n"));

@@ -1,6 +1,7 @@
 //! One file a journey.
 
 mod admin;
+mod audit;
 mod bad_input;
 mod code;
 mod command_line;

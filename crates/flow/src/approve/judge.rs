@@ -42,7 +42,7 @@ pub struct Approve {
 }
 
 /// The rule that blocks a tool in every mode, on whatever surface it is asked for.
-const BLOCKED: &str = "blocked-tool";
+pub(crate) const BLOCKED: &str = "blocked-tool";
 
 impl Approve {
     /// Whether no approval could let this pass, so that its caller need not be asked to pay. Has no effect.

@@ -4,4 +4,5 @@
 
 mod judge;
 
+pub(crate) use judge::BLOCKED;
 pub use judge::{Approval, ApprovalMode, Approve};

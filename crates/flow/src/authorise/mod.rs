@@ -12,6 +12,7 @@ mod uses;
 pub use grants::{Grants, Holder, KeyError};
 pub use iam::{Iam, IamAnswer, IamWord, NoIam, Question};
 pub use key::GrantKey;
+pub(crate) use room::IAM_RULE;
 pub use room::{Authorise, Authorised};
 pub use rules::Rules;
 use uses::Uses;

@@ -8,6 +8,9 @@ use execgate_policy::{Allow, ApprovalDemand, Decision, Request, Spent, decide};
 use super::{Iam, IamAnswer, IamWord, Question, Rules};
 use crate::Refusal;
 
+/// The rule of a no of the identity service.
+pub(crate) const IAM_RULE: &str = "iam";
+
 /// What the room needs.
 #[derive(Clone)]
 pub struct Authorise {
@@ -68,7 +71,7 @@ impl Authorise {
             (IamAnswer::NotConfigured, _) => IamWord::NotConfigured,
             (IamAnswer::Approved, _) => IamWord::Approved,
             (IamAnswer::Refused(reason), _) => {
-                return Err(Refusal::Denied { rule: "iam".to_owned(), reason });
+                return Err(Refusal::Denied { rule: IAM_RULE.to_owned(), reason });
             }
             (IamAnswer::Unreachable | IamAnswer::Unreadable, Effect::DryRun) => IamWord::UnreachableOpen,
             (IamAnswer::Unreachable, Effect::Live) if self.iam.is_open_unreached() => {

@@ -3,6 +3,7 @@
 use execgate_model::{Digest, Outcome, Product, Progress, UnixMs};
 use execgate_receipt::digest_json;
 use execgate_tool::{Cancel, RunContext, RunFault};
+use tracing::Instrument as _;
 
 use super::{Claim, Execute};
 use crate::Refusal;
@@ -53,7 +54,7 @@ impl Execute {
         }
         let context = RunContext { run: claim.run(), cancel, watcher, place };
         // A task of its own, so that a panic in a handler ends here and not with the walk that must record it.
-        let product = tokio::spawn(call.run(context)).await;
+        let product = tokio::spawn(call.run(context).in_current_span()).await;
         self.crash.reached("ran");
         let (outcome, result_digest) = match product {
             Ok(Ok(product)) => observed(product),

@@ -46,6 +46,13 @@ pub struct Guard {
 }
 
 impl Duplicates {
+    /// How many requests wait for another.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.values().map(|flight| flight.landing.receiver_count()).sum()
+    }
+
     /// Takes a place for one request.
     #[must_use]
     pub fn place(&self, key: NonceKey, fingerprint: Digest, run: RunId) -> Place {

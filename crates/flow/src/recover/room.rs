@@ -7,6 +7,7 @@ use execgate_store::{Record, SettlementWord, Store};
 
 use crate::Refusal;
 use crate::execute::Ended;
+use crate::notice::{Notice, Seen};
 use crate::settle::{Held, Settle};
 use crate::witness::{Facts, Render, Witness};
 
@@ -21,6 +22,8 @@ pub struct Recover {
     pub settle: Settle,
     /// How an unknown run is answered, whatever its surface.
     pub render: Arc<dyn Render>,
+    /// Is told of runs that are unknown now.
+    pub notice: Arc<dyn Notice>,
 }
 
 /// What a sweep found.
@@ -64,6 +67,7 @@ impl Recover {
         let facts = Facts::from_bytes(&record.intent)?;
         let ended = Ended::lost(self.witness.clock.now());
         self.witness.record(&facts, &record.salt, &ended, self.render.as_ref(), Stage::Unknown).await?;
+        self.notice.seen(&Seen::recovered(&facts, &record.salt, ended.at()));
         self.move_money(record, false).await
     }
 

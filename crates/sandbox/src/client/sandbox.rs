@@ -13,7 +13,7 @@ use super::follow::Afterwards;
 use super::handing::Handing;
 use super::link::HelperLink;
 use super::session::{Session, Sessions};
-use super::slots::{Slot, Slots};
+use super::slots::{Depth, Slot, Slots};
 use crate::config::{Config, Language, VerdictBy};
 use crate::egress::Ledger;
 use crate::enforced::{Enforced, Guarded};
@@ -160,6 +160,13 @@ impl Sandbox {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.link.is_open()
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.hear_capacity();
+        self.slots.depth()
     }
 
     /// Takes a place for a run, before anything is claimed for it.

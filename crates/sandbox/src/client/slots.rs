@@ -9,6 +9,15 @@ use crate::error::RunError;
 #[derive(Debug)]
 pub struct Slot(Arc<Slots>);
 
+/// How full a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Runs that it can hold at once: fewer than were asked for while slots are quarantined.
+    pub usable: usize,
+    /// Runs and sessions that it holds.
+    pub taken: usize,
+}
+
 /// The places of one sandbox.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -19,6 +28,12 @@ pub(super) struct Slots {
 impl Slots {
     pub(super) fn new(usable: usize) -> Arc<Self> {
         Arc::new(Self { usable: AtomicUsize::new(usable), taken: AtomicUsize::new(0) })
+    }
+
+    /// How many there are, and how many are taken.
+    pub(super) fn depth(&self) -> Depth {
+        let (taken, usable) = (self.taken.load(Ordering::Acquire), self.usable.load(Ordering::Acquire));
+        Depth { usable, taken }
     }
 
     /// The helper says how many there are now.
@@ -46,13 +61,14 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
-    use super::Slots;
+    use super::{Depth, Slots};
 
     #[test]
     fn a_full_house_refuses_until_a_slot_is_given_back() {
         let slots = Slots::new(1);
         let slot = Slots::take(&slots).unwrap();
         assert!(Slots::take(&slots).is_err());
+        assert_eq!(slots.depth(), Depth { usable: 1, taken: 1 });
         drop(slot);
         assert!(Slots::take(&slots).is_ok());
         slots.set_usable(0);

@@ -76,6 +76,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_OF, UNRELEASED_OF};
+    use crate::sqlite::audit::{NEWEST, OLDEST, WRITTEN};
     use crate::sqlite::forget::OLDEST_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
@@ -84,9 +85,18 @@ mod tests {
     fn no_listing_scans_or_sorts_history() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
-        for sql in
-            [ANY_STAGE, SETTLED, NOT_SETTLED, UNENDED_OF, UNRELEASED_OF, UNENDED_INSTANCES, OLDEST_ANSWERS]
-        {
+        for sql in [
+            ANY_STAGE,
+            SETTLED,
+            NOT_SETTLED,
+            UNENDED_OF,
+            UNRELEASED_OF,
+            UNENDED_INSTANCES,
+            OLDEST_ANSWERS,
+            NEWEST,
+            OLDEST,
+            WRITTEN,
+        ] {
             let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let parameters = plan.parameter_count();
             let steps =

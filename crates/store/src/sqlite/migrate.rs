@@ -8,11 +8,12 @@ const STEPS: &[(i32, &str)] = &[
     (2, include_str!("migrations/0002_limits.sql")),
     (3, include_str!("migrations/0003_grants.sql")),
     (4, include_str!("migrations/0004_secureexec.sql")),
-    (7, include_str!("migrations/0007_change.sql")),
+    (5, include_str!("migrations/0005_audit.sql")),
+    (6, include_str!("migrations/0006_change.sql")),
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 7;
+const KNOWN: i32 = 6;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

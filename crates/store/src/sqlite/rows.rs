@@ -222,6 +222,7 @@ pub(super) const fn effect_word(effect: Effect) -> &'static str {
     }
 }
 
-fn effect_from_word(word: &str) -> Option<Effect> {
+/// Reads back what [`effect_word`] gave.
+pub(super) fn effect_from_word(word: &str) -> Option<Effect> {
     [Effect::Live, Effect::DryRun].into_iter().find(|effect| effect_word(*effect) == word)
 }

@@ -9,11 +9,12 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{changes, claim, finish, forget, grants, limits, list, settle};
+use super::{audit, changes, claim, finish, forget, grants, limits, list, settle};
 use crate::port::Reply;
 use crate::{
-    Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted, Leaf, NewKey, NewPayment, Page,
-    Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
+    Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store,
+    Undone,
 };
 
 /// The record in one SQLite file.
@@ -176,6 +177,34 @@ impl Store for SqliteStore {
 
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()> {
         Box::pin(self.writer.write(Entry::Start, move |conn| grants::note_uses(conn, &uses)))
+    }
+
+    fn note_audit(&self, lines: Vec<AuditLine>) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| audit::append(conn, &lines)))
+    }
+
+    fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>> {
+        Box::pin(self.readers.long(move |conn| audit::page(conn, &query)))
+    }
+
+    fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64> {
+        Box::pin(async move {
+            let mut forgotten = 0;
+            loop {
+                let work = move |conn: &Connection| {
+                    Ok(audit::forget_batch(conn, before)? + audit::trim_batch(conn, keep)?)
+                };
+                let batch = self.writer.write(Entry::Start, work).await?;
+                forgotten += u64::from(batch);
+                if batch < audit::LINES_PER_BATCH {
+                    return Ok(forgotten);
+                }
+            }
+        })
+    }
+
+    fn waiting(&self) -> usize {
+        self.writer.waiting()
     }
 
     fn instance(&self) -> InstanceId {

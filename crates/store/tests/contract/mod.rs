@@ -1,6 +1,7 @@
 //! The shared contract: what every back end promises. A back end implements [`Backend`] and names itself in
 //! `promises::every_promise!`.
 
+pub(crate) mod audit;
 pub(crate) mod claiming;
 pub(crate) mod ending;
 pub(crate) mod grants;

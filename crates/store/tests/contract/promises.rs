@@ -32,6 +32,8 @@ macro_rules! every_promise {
                 a_new_key_keeps_the_one_before_and_no_other, what_is_revoked_or_missing_is_not_changed,
                 every_change_is_counted_and_no_use_is,
                 what_is_said_is_recorded_with_what_changed_and_never_without;
+            audit: a_line_of_the_trail_reads_back_whole, every_order_shows_every_line_once,
+                a_query_selects_by_what_it_names, the_trail_is_cut_by_age_and_by_number;
         }
 
         #[test]

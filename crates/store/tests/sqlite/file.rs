@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::thread;
 
-use execgate_model::{Stage, UnixMs};
-use execgate_store::{Claim, Claimed, Finish, OpenError, OpenOptions, StoreError, ToolCall, Undone};
+use execgate_model::{Effect, Stage, UnixMs};
+use execgate_store::{
+    AuditDecision, AuditLine, Claim, Claimed, Finish, OpenError, OpenOptions, StoreError, ToolCall, Undone,
+};
 
 use super::folder::{Folder, instance, open};
 use crate::contract::{Backend, block_on, claim, created, digest, finish, held, run_id};
@@ -29,7 +31,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 7);
+    assert_eq!(version, 6);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 
@@ -51,7 +53,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(error.to_string(), "failed to bring the database schema up to date");
     assert_eq!(
         cause(&error),
-        "the database has schema version 99, and this release knows 7: use a newer release"
+        "the database has schema version 99, and this release knows 6: use a newer release"
     );
     let tables: i64 =
         folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
@@ -285,4 +287,59 @@ fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
         row(3, "2023-11-14T22:13:20.010Z", "local", "1", "failed", "0"),
     ];
     assert_eq!(call_log(&folder), expected);
+}
+
+#[test]
+fn the_log_of_tool_calls_has_those_too_that_were_turned_away_and_each_run_once() {
+    let folder = Folder::new();
+    let line = |decision, surface: &str, effect, run| AuditLine {
+        at: UnixMs(1_000),
+        tenant: "default".to_owned(),
+        caller: "grant:g1".to_owned(),
+        surface: surface.to_owned(),
+        action: "http_get".to_owned(),
+        effect,
+        run,
+        has_nonce: false,
+        decision,
+        room: "authorise".to_owned(),
+        rule: "/tools/http_get".to_owned(),
+        outcome: None,
+        iam: None,
+        argument_keys: Vec::new(),
+        args_digest: None,
+        policy: None,
+        rooms: Vec::new(),
+        total_us: 7_900,
+        omitted: 0,
+    };
+    block_on(async {
+        let store = folder.open();
+        let tool_call = Some(ToolCall { agent: None, iam_approved: false });
+        store.claim(Claim { tool_call, ..claim(store.instance(), 1) }).await.unwrap();
+        let lines = vec![
+            line(AuditDecision::Refused, "secure-exec", Effect::Live, None),
+            line(AuditDecision::Failed, "simulate", Effect::DryRun, None),
+            // Of another surface; a run; and one that is in the record.
+            line(AuditDecision::Refused, "execute", Effect::Live, None),
+            line(AuditDecision::Allowed, "secure-exec", Effect::Live, Some(run_id(9))),
+            line(AuditDecision::Failed, "secure-exec", Effect::Live, Some(run_id(1))),
+        ];
+        store.note_audit(lines).await.unwrap();
+    });
+    let sql = "SELECT id, timestamp, caller_agent_id, tool_name, dry_run, status, iam_approved, proof_hash IS NULL, \
+        latency_ms FROM secureexec_calls ORDER BY id";
+    let raw = folder.raw();
+    let mut rows = raw.prepare(sql).unwrap();
+    let told =
+        |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, String, String, bool, String, bool, i64)> {
+            assert_eq!((row.get::<_, String>(3)?, row.get::<_, bool>(7)?), ("http_get".to_owned(), true));
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(8)?))
+        };
+    let rows: Vec<_> = rows.query_map([], told).unwrap().map(Result::unwrap).collect();
+    let row = |id: &str, dry_run, status: &str| {
+        let text = str::to_owned;
+        (text(id), text("1970-01-01T00:00:01.000Z"), text("grant:g1"), dry_run, text(status), false, 7)
+    };
+    assert_eq!(rows, [row("audit-1", false, "refused"), row("audit-2", true, "stub")]);
 }

@@ -43,10 +43,11 @@ impl Demo {
             .context("failed to make a temporary data directory")?;
         let account = Account::choose(None)?;
         let ready = prepare(&settings, folder.path(), account)?;
-        log::start(&settings)?;
+        let log = log::start(&settings)?;
         let runtime = crate::wire::runtime()?;
-        let held = runtime.block_on(self.show(&settings, folder.path(), ready))?;
-        Ok(ExitCode::from(u8::from(!held)))
+        let held = runtime.block_on(self.show(&settings, folder.path(), ready));
+        log.flush();
+        Ok(ExitCode::from(u8::from(!held?)))
     }
 
     async fn show(

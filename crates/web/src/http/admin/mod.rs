@@ -7,7 +7,6 @@ mod grants;
 mod policy;
 mod runs;
 mod switch;
-
 pub(crate) use about::{health, openapi};
 use answer::answer;
 pub(crate) use changes::list as changes;
@@ -17,3 +16,7 @@ pub(crate) use grants::{
 pub(crate) use policy::{reload as reload_policy, show as policy};
 pub(crate) use runs::{list as runs, receipt, resolve, show as run};
 pub(crate) use switch::{pause, resume};
+mod audit;
+mod metrics;
+pub(crate) use audit::audit;
+pub(crate) use metrics::metrics;

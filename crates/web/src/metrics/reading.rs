@@ -1,0 +1,93 @@
+//! What is asked only when the figures are read: how things stand, and counts that others keep.
+
+use core::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+
+/// A label and its value. The value is never a text of a caller.
+type Label = (&'static str, String);
+
+/// What kind of figure a reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadingKind {
+    /// It goes up and down.
+    Gauge,
+    /// It only grows, as long as the process lives.
+    Counter,
+}
+
+/// One figure, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    name: &'static str,
+    help: &'static str,
+    kind: ReadingKind,
+    values: Vec<(Vec<Label>, u64)>,
+}
+
+impl Reading {
+    /// A figure that has no value yet.
+    #[must_use]
+    pub fn new(name: &'static str, help: &'static str, kind: ReadingKind) -> Self {
+        Self { name, help, kind, values: Vec::new() }
+    }
+
+    /// The same with a value, under these labels.
+    #[must_use]
+    pub fn with(mut self, labels: impl IntoIterator<Item = Label>, value: impl TryInto<u64>) -> Self {
+        self.values.push((labels.into_iter().collect(), value.try_into().unwrap_or(u64::MAX)));
+        self
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ReadingKind::Gauge => MetricType::Gauge,
+            ReadingKind::Counter => MetricType::Counter,
+        };
+        let mut figure = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        for (labels, value) in &self.values {
+            if labels.is_empty() {
+                self.write(&mut figure, *value)?;
+            } else {
+                self.write(&mut figure.encode_family(labels)?, *value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, figure: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
+        match self.kind {
+            ReadingKind::Gauge => figure.encode_gauge(&value),
+            ReadingKind::Counter => figure.encode_counter::<Vec<Label>, _, f64>(&value, None),
+        }
+    }
+}
+
+/// Somebody who is asked.
+type Probe = Box<dyn Fn() -> Vec<Reading> + Send + Sync>;
+
+/// Everybody who is asked.
+#[derive(Default)]
+pub(super) struct Probes(Mutex<Vec<Probe>>);
+
+impl Probes {
+    pub(super) fn add(&self, probe: Probe) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(probe);
+    }
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probes").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Probes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let probes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.iter().flat_map(|probe| probe()).try_for_each(|reading| reading.encode(&mut encoder))
+    }
+}
