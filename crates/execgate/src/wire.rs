@@ -22,11 +22,12 @@ use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
-    Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Sandbox, Tier, TierChoice,
+    Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Language, Sandbox, Tier, TierChoice,
 };
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{
-    Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers, builtin, code,
+    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers,
+    builtin, code,
 };
 use execgate_web::{
     DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
@@ -95,14 +96,23 @@ pub(crate) struct Jail {
     pub(crate) residents: usize,
     /// What egress needs, where runs may have it.
     pub(crate) egress: Option<EgressMeans>,
+    /// Programs of the operator's actions.
+    pub(crate) programs: Vec<Language>,
 }
 
 impl Jail {
     /// The sandbox, with every language that the image has. Two that live at the same time need two blocks of ids.
     pub(crate) fn start(self, tier: TierChoice, id_block: u8) -> anyhow::Result<Arc<Sandbox>> {
+        let root = &self.image.root;
+        for program in self.programs.iter().filter_map(|program| program.argv.first()) {
+            // A link may lead anywhere; that it is there is enough, because only the jail follows it.
+            let path = root.join(program.trim_start_matches('/'));
+            path.symlink_metadata().with_context(|| format!("the image has no program {program}"))?;
+        }
+        let languages = code::present(root).into_iter().chain(self.programs).collect();
         let config = SandboxConfig {
             image: ImageRoot { path: self.image.root.clone(), digest: self.image.digest.clone() },
-            languages: code::present(&self.image.root),
+            languages,
             slots: self.slots,
             residents: self.residents,
             tier,
@@ -116,10 +126,14 @@ impl Jail {
 
 /// The jails of a gateway: that of calls that name no profile, and those of the profiles. Needs whatever rights the
 /// helpers are to have.
-pub(crate) fn jails(settings: &Settings) -> anyhow::Result<Vec<Jail>> {
+pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<Vec<Jail>> {
     let spawn = || execgate_sandbox::spawn_helper().context("the sandbox's helper could not be started");
     let residents = settings.residents;
     let egress = || settings.outward.means.clone();
+    let programs = |profile: Option<&str>| {
+        let programs = actions.iter().filter_map(Action::program);
+        programs.filter(|(of, _)| *of == profile).map(|(_, program)| program).collect()
+    };
     let default = Jail {
         name: String::new(),
         helper: spawn()?,
@@ -127,6 +141,7 @@ pub(crate) fn jails(settings: &Settings) -> anyhow::Result<Vec<Jail>> {
         slots: settings.slots,
         residents,
         egress: egress(),
+        programs: programs(None),
     };
     let mut jails = vec![default];
     for profile in &settings.profiles {
@@ -134,7 +149,8 @@ pub(crate) fn jails(settings: &Settings) -> anyhow::Result<Vec<Jail>> {
             .with_context(|| format!("failed to open the image of the profile `{}`", profile.name))?;
         let slots = profile.slots.unwrap_or(settings.slots);
         let (name, helper, egress) = (profile.name.clone(), spawn()?, egress());
-        jails.push(Jail { name, helper, image, slots, residents, egress });
+        let programs = programs(Some(&profile.name));
+        jails.push(Jail { name, helper, image, slots, residents, egress, programs });
     }
     Ok(jails)
 }
@@ -245,17 +261,27 @@ fn iam(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Arc<dyn I
     })
 }
 
-/// What can be run: the tools of this program, and the languages of its sandboxes.
-fn tools(settings: &Settings, profiles: Option<&Profiles>) -> Vec<Box<dyn Tool>> {
+/// What can be run: the tools of this program, the languages of its sandboxes, and the actions of the operator's own.
+fn tools(
+    settings: &Settings,
+    profiles: Option<&Profiles>,
+    actions: &[Action],
+) -> anyhow::Result<Vec<Box<dyn Tool>>> {
     let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
+    let network = &settings.outward.network;
     let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
     if let Some(profiles) = profiles {
         for language in profiles.languages() {
             let interpreter = Interpreter::new(language, profiles.clone());
-            tools.push(Box::new(interpreter.with_network(settings.outward.network.clone())));
+            tools.push(Box::new(interpreter.with_network(network.clone())));
         }
     }
-    tools
+    let parts = ActionParts { client: parts.client, profiles: profiles.cloned(), network: network.clone() };
+    for action in actions {
+        let what = || format!("the action `{}` cannot be served", action.name());
+        tools.push(action.to_tool(&parts).with_context(what)?);
+    }
+    Ok(tools)
 }
 
 /// Whether every sandbox answers.
@@ -269,11 +295,13 @@ pub(crate) fn gate(
     store: Arc<dyn Store>,
     key: SigningKey,
     profiles: Option<Profiles>,
+    actions: &[Action],
 ) -> anyhow::Result<Gate> {
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
     let rails = Rails::new(Arc::new(Unpaid::FREE), []);
+    let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
     let rules = Arc::new(RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref())?);
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
@@ -283,8 +311,8 @@ pub(crate) fn gate(
     let connections = OpenConnections::default();
     let rooms = Rooms {
         propose: Propose {
-            registry: Registry::new(tools(settings, profiles.as_ref()))?,
-            tools: ToolNames::default(),
+            registry: Registry::new(tools(settings, profiles.as_ref(), actions)?)?,
+            tools: ToolNames::default().and(names),
             prices: Prices::free(),
             entropy: entropy.clone(),
         },

@@ -22,10 +22,11 @@ use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
+use execgate_sandbox::Network;
 use execgate_store::{
     AUDIT_PAGE_MAX, AuditLine, AuditOrder, AuditQuery, OpenOptions, Page, Record, Store, open,
 };
-use execgate_tool::{Registry, ToolNames, Workers, builtin};
+use execgate_tool::{ActionParts, Registry, ToolNames, Workers, builtin};
 use execgate_web::{
     DoorRules, ExecMode, ExecuteWords, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections,
     OwnWords, Peer, RuleDesk, RuleStanding, ServiceInfo, admin_router, router,
@@ -407,7 +408,11 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
     let rail = ScriptedRail { bank: Arc::clone(&shared.bank), life: Arc::clone(life) };
     let rails = Rails::new(Arc::new(Unpaid::FREE), [Arc::new(rail) as _]);
     let parts = builtin::Parts { workers: Workers::none(), client: builtin::HttpClient::new() };
-    let tools = builtin::all(&parts).into_iter().chain(Bench::tools(&shared.bench, life));
+    let own = ActionParts { client: parts.client.clone(), profiles: None, network: Network::None };
+    let own = settings.actions.iter().map(|action| action.to_tool(&own).expect("the action can be served"));
+    let tools = builtin::all(&parts).into_iter().chain(Bench::tools(&shared.bench, life)).chain(own);
+    let own_tools = settings.actions.iter().filter(|action| action.is_tool());
+    let own_tools = own_tools.map(|action| action.name().to_owned());
     let witness = Witness {
         key: Arc::new(SigningKey::from_seed(&KEY_SEED)),
         gateway: Gateway { name: "execgate".to_owned(), version: "0.0.0-test".to_owned() },
@@ -418,7 +423,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
     Rooms {
         propose: Propose {
             registry: Registry::new(tools).expect("no two tools have one name"),
-            tools: ToolNames::default().and(Bench::actions()),
+            tools: ToolNames::default().and(Bench::actions()).and(own_tools),
             prices: settings.prices(),
             entropy: shared.entropy.clone(),
         },

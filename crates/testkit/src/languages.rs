@@ -42,7 +42,7 @@ impl Tool for ScriptedLanguage {
     }
 
     fn describe(&self) -> Description {
-        Description { summary: "Does what its code names.", schema: json!({"type": "object"}) }
+        Description { summary: "Does what its code names.".into(), schema: json!({"type": "object"}) }
     }
 
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {

@@ -21,6 +21,7 @@ mod onlooker;
 mod rail;
 mod tools;
 mod turns;
+mod upstream;
 mod world;
 
 pub use ask::{Ask, ask};
@@ -37,5 +38,6 @@ pub use onlooker::Onlooker;
 pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};
 pub use tools::Bench;
 pub use turns::{Turns, until_idle};
+pub use upstream::Upstream;
 pub(crate) use world::Shared;
 pub use world::{ScriptedIam, Settings, World, WorldBuilder, temporary_folder};

@@ -130,7 +130,7 @@ impl Tool for ScriptedTool {
     }
 
     fn describe(&self) -> Description {
-        Description { summary: "Does what its name says.", schema: json!({"type": "object"}) }
+        Description { summary: "Does what its name says.".into(), schema: json!({"type": "object"}) }
     }
 
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {

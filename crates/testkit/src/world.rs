@@ -12,6 +12,7 @@ use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture};
 use execgate_policy::{Policy, PolicySet};
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
+use execgate_tool::Action;
 use execgate_web::ToolSurface;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,6 +36,7 @@ pub struct Settings {
     pub(crate) tools: ToolSurface,
     pub(crate) tool_prices: Option<ToolPrices>,
     pub(crate) keeps_trail: bool,
+    pub(crate) actions: Vec<Action>,
 }
 
 impl Settings {
@@ -125,6 +127,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn without_tools(mut self) -> Self {
         self.settings.tools = ToolSurface::Off;
+        self
+    }
+
+    /// With an action of the operator's.
+    #[must_use]
+    pub fn action(mut self, action: Action) -> Self {
+        self.settings.actions.push(action);
         self
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Must never load code at run time, and never decides whether something may run.
 
+mod action;
 mod arguments;
 pub mod builtin;
 mod catalogue;
@@ -9,7 +10,9 @@ pub mod code;
 mod compute;
 mod guest_json;
 mod interpreter;
+mod json_schema;
 mod names;
+mod outbound;
 mod port;
 mod pure;
 mod registry;
@@ -17,9 +20,13 @@ mod registry;
 #[cfg(any(test, fuzzing))]
 pub use interpreter::fuzz;
 
+pub use action::{
+    Action, ActionEffect, ActionParts, ActionSpec, BadAction, BadSecret, CommandSpec, HttpSpec, KindSpec,
+    Secret, Secrets,
+};
 pub use catalogue::{Catalogue, Languages};
 pub use compute::{TOOL_WORKER_ARGUMENT, Workers, tool_worker_main};
-pub use interpreter::{Interpreter, Profiles, file_json, rich_results};
+pub use interpreter::{Interpreter, Profiles, file_json, rich_results, spoken};
 pub use names::{BLOCKED, Behind, Blocked, TOOLS, ToolNames};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError};

@@ -1,5 +1,6 @@
 //! Which names are tools, and which of them are blocked (PRODUCT A, CONTRACTS 4). Data only: the approve room refuses.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use execgate_model::Namespace;
@@ -76,19 +77,19 @@ impl Blocked {
 
 /// The names that are tools of one gateway.
 #[derive(Debug, Clone)]
-pub struct ToolNames(BTreeSet<&'static str>);
+pub struct ToolNames(BTreeSet<Cow<'static, str>>);
 
 impl Default for ToolNames {
     fn default() -> Self {
-        Self(TOOLS.into())
+        Self(TOOLS.map(Cow::Borrowed).into())
     }
 }
 
 impl ToolNames {
-    /// The same and these, for a gateway of tests.
+    /// The same and these: actions of the operator's that are tools too.
     #[must_use]
-    pub fn and(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
-        self.0.extend(names);
+    pub fn and<N: Into<Cow<'static, str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.0.extend(names.into_iter().map(Into::into));
         self
     }
 

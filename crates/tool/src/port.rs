@@ -1,5 +1,6 @@
 //! The port of a tool: what can be asked of anything that runs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use execgate_model::{BodyPlace, BoxFuture, Effect, Product, RunId, RunOptions, Watcher};
@@ -118,7 +119,7 @@ pub trait Prepared: Send + Sync {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// One sentence.
-    pub summary: &'static str,
+    pub summary: Cow<'static, str>,
     /// The JSON Schema of its payload.
     pub schema: Value,
 }

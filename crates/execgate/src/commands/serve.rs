@@ -18,7 +18,7 @@ use execgate_iam::Unreached;
 use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
-use execgate_tool::Profiles;
+use execgate_tool::{Action, Profiles, spoken};
 use execgate_web::{Office, ServerLimits, router, serve};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,6 +85,7 @@ pub(crate) struct Listeners {
 pub(crate) struct Ready {
     pub(crate) listeners: Listeners,
     pub(crate) profiles: Option<Profiles>,
+    pub(crate) actions: Vec<Action>,
 }
 
 impl Serve {
@@ -115,9 +116,10 @@ pub(crate) fn prepare(
     account: Option<Account>,
 ) -> anyhow::Result<Ready> {
     wire::make_data_dir(data_dir)?;
+    let actions = settings.actions.load()?;
     let jails = match settings.code {
         Switch::Off => Vec::new(),
-        Switch::On => wire::jails(settings)?,
+        Switch::On => wire::jails(settings, &actions)?,
     };
     let (public, address) = bind(settings.listen)?;
     let admin = settings.admin.map(bind).transpose()?;
@@ -131,7 +133,7 @@ pub(crate) fn prepare(
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listeners, profiles })
+    Ok(Ready { listeners, profiles, actions })
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -168,6 +170,12 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     );
     terminal::line(format_args!("  actions   {actions}"));
+    if !ready.actions.is_empty() {
+        let own: Vec<_> =
+            ready.actions.iter().map(|own| format!("{} ({})", own.name(), own.kind())).collect();
+        let own = own.join(", ");
+        terminal::line(format_args!("  own       {own}"));
+    }
     if let Some(path) = &settings.policy {
         terminal::line(format_args!("  policy    {}", path.display()));
     }
@@ -185,7 +193,7 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         None => terminal::line("  code      off"),
         Some(profiles) => {
             for (name, sandbox) in profiles.iter() {
-                let languages: Vec<_> = sandbox.languages().collect();
+                let languages: Vec<_> = spoken(sandbox).collect();
                 let languages = languages.join(", ");
                 terminal::line(format_args!("  code      {name}: {languages}"));
                 terminal::line(format_args!("            {}", enforced_line(&sandbox.enforced())));
@@ -212,7 +220,7 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles)?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions)?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
@@ -236,10 +244,11 @@ impl Gateway {
         settings: &Settings,
         data_dir: &Path,
         profiles: Option<Profiles>,
+        actions: &[Action],
     ) -> anyhow::Result<Self> {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
-        let gate = wire::gate(settings, Arc::clone(&store), key, profiles)?;
+        let gate = wire::gate(settings, Arc::clone(&store), key, profiles, actions)?;
         let witness = Some(gate.recover.witness.clone());
         let office = wire::office(settings, data_dir, &store, gate.house.grants(), witness, Some(&gate));
         Ok(Self {

@@ -1,5 +1,7 @@
 //! The environment names that are kept (PRODUCT A and C). Nothing else in the binary reads the environment.
 
+use zeroize::Zeroizing;
+
 /// What the environment says, as texts; an empty value is as good as none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -34,6 +36,12 @@ impl Environment {
             home: get("HOME"),
             xdg_cache_home: get("XDG_CACHE_HOME"),
         }
+    }
+
+    /// The variable that holds a secret. It is not kept here, where it would be shown.
+    pub(super) fn secret(name: &str) -> Option<Zeroizing<String>> {
+        #[expect(clippy::disallowed_methods, reason = "this is the config that reads it")]
+        std::env::var(name).ok().map(Zeroizing::new)
     }
 
     /// Only what says where the record is: for commands of the operator.

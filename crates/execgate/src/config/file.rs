@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// The embedded, commented default file: the manual of the configuration.
 pub(crate) const DEFAULT: &str = include_str!("default.toml");
@@ -58,6 +59,8 @@ pub(crate) struct File {
     pub(crate) surfaces: Surfaces,
     pub(crate) sandbox: SandboxSection,
     pub(crate) profiles: BTreeMap<String, ProfileSection>,
+    pub(crate) action: Vec<ActionSection>,
+    pub(crate) secrets: BTreeMap<String, SecretSection>,
     pub(crate) log: Log,
 }
 
@@ -165,6 +168,56 @@ pub(crate) struct EgressSection {
 pub(crate) struct ProfileSection {
     pub(crate) image: String,
     pub(crate) slots: Option<usize>,
+}
+
+/// What an action does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ActionKind {
+    Http,
+    Command,
+}
+
+/// Whether an action changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EffectSetting {
+    Read,
+    Write,
+}
+
+/// An action of the operator's, with the fields of every kind; those of another kind are refused later, by name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActionSection {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) kind: ActionKind,
+    pub(crate) effect: EffectSetting,
+    pub(crate) schema: Option<Value>,
+    pub(crate) timeout_s: Option<f64>,
+    pub(crate) tool: Option<bool>,
+    pub(crate) method: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) query: Option<Map<String, Value>>,
+    pub(crate) headers: Option<Map<String, Value>>,
+    pub(crate) body: Option<Value>,
+    pub(crate) allow_private: Option<bool>,
+    pub(crate) max_bytes: Option<usize>,
+    pub(crate) argv: Option<Vec<String>>,
+    pub(crate) profile: Option<String>,
+    /// What cannot be had, so that whoever asks for it is told why.
+    pub(crate) env: Option<Value>,
+    pub(crate) price: Option<Value>,
+    pub(crate) risk: Option<Value>,
+}
+
+/// Where a secret is read from: a file, or a variable.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecretSection {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) env: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

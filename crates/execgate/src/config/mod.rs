@@ -2,6 +2,7 @@
 //!
 //! Only this folder reads the environment.
 
+mod actions;
 mod environment;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -9,8 +10,10 @@ pub(crate) mod fuzz;
 mod identity;
 mod network;
 mod paths;
+mod secrets;
 mod settings;
 
+pub(crate) use actions::Actions;
 pub(crate) use environment::Environment;
 pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch, TierSetting};
 pub(crate) use identity::Guarding;

@@ -9,7 +9,7 @@ use execgate_model::{ActionName, TenantId};
 
 use super::file::{AuditSection, File, LogFormat, ProfileSection};
 use super::network::Outward;
-use super::{Environment, Guarding, Switch, TierSetting, image_cache};
+use super::{Actions, Environment, Guarding, Switch, TierSetting, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -61,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) image_cache: PathBuf,
     pub(crate) outward: Outward,
     pub(crate) profiles: Vec<Profile>,
+    pub(crate) actions: Actions,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -136,6 +137,7 @@ impl Settings {
             )?,
             outward: Outward::of_file(&file.sandbox)?,
             profiles: profiles(&file)?,
+            actions: Actions::declared(&file, flags.config.as_deref()),
             log_file: environment
                 .log_file
                 .clone()

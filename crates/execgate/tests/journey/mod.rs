@@ -1,5 +1,6 @@
 //! One file a journey.
 
+mod actions;
 mod admin;
 mod audit;
 mod bad_input;

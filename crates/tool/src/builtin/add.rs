@@ -18,7 +18,7 @@ impl Tool for Add {
 
     fn describe(&self) -> Description {
         Description {
-            summary: "Adds two numbers.",
+            summary: "Adds two numbers.".into(),
             schema: json!({
                 "type": "object",
                 "required": ["a", "b"],

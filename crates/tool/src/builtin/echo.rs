@@ -14,7 +14,7 @@ impl Tool for Echo {
     }
 
     fn describe(&self) -> Description {
-        Description { summary: "Gives back the payload.", schema: json!({"type": "object"}) }
+        Description { summary: "Gives back the payload.".into(), schema: json!({"type": "object"}) }
     }
 
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {

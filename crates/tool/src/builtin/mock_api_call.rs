@@ -23,7 +23,9 @@ impl Tool for MockApiCall {
 
     fn describe(&self) -> Description {
         Description {
-            summary: "Answers as an API would that gives a certain response. Dry-run only: nothing is ever called.",
+            summary:
+                "Answers as an API would that gives a certain response. Dry-run only: nothing is ever called."
+                    .into(),
             schema: json!({
                 "type": "object",
                 "required": ["url"],

@@ -13,7 +13,7 @@ mod schema_validate;
 mod string_transform;
 mod timestamp_parse;
 
-pub use http_get::HttpClient;
+pub use crate::outbound::HttpClient;
 
 use crate::Tool;
 use crate::compute::{Computation, Computer, Workers};

@@ -1,26 +1,19 @@
 //! `schema_validate`: whether data fits a JSON Schema. The schema is a stranger's: nothing that it refers to is ever
 //! fetched, and what its references and combinations cost cannot be foreseen, so that a worker does it.
 
-use core::error::Error;
-
-use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError};
+use jsonschema::ValidationError;
 use serde_json::{Value, json};
 
 use crate::BadCall;
-use crate::arguments::{Arguments, shown};
+use crate::arguments::Arguments;
 use crate::compute::{Computation, Place, Raised};
+use crate::json_schema::{cut, validator};
 
 const EXAMPLE: &str = r#"{"schema": {"type": "object", "required": ["a"]}, "data": {"a": 1}}"#;
 const NAMES: [&str; 2] = ["schema", "data"];
 
 /// The most errors that are told.
 const ERRORS_MAX: usize = 100;
-
-/// The longest message of an error, in characters; the library's hold the data.
-const MESSAGE_MAX: usize = 300;
-
-/// A compiled pattern of the schema, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// The tool.
 pub(super) const COMPUTATION: Computation = Computation {
@@ -61,25 +54,10 @@ fn check(payload: &Value) -> Result<(), BadCall> {
     }
 }
 
-/// Answers every reference to another document with no.
-struct Nothing;
-
-impl Retrieve for Nothing {
-    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
-        let uri = shown(uri.as_str());
-        Err(format!("`{uri}` is remote; a schema may only refer to itself, and nothing is fetched").into())
-    }
-}
-
 fn compute(payload: &Value) -> Result<Value, Raised> {
     let arguments = Arguments::of(payload, &NAMES, EXAMPLE)?;
     let (schema, data) = (arguments.any("schema")?, arguments.any("data")?);
-    let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
-    let validator = jsonschema::options()
-        .with_retriever(Nothing)
-        .with_pattern_options(patterns)
-        .build(schema)
-        .map_err(|error| Raised::new("BadSchema", bad_schema(&error)))?;
+    let validator = validator(schema).map_err(|wrong| Raised::new("BadSchema", wrong))?;
     let mut found = validator.iter_errors(data);
     let errors: Vec<Value> = found.by_ref().take(ERRORS_MAX).map(|error| error_json(&error)).collect();
     let mut result = json!({"valid": errors.is_empty(), "errors": errors});
@@ -89,37 +67,17 @@ fn compute(payload: &Value) -> Result<Value, Raised> {
     Ok(result)
 }
 
-fn bad_schema(error: &ValidationError<'_>) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
-        }
-        cause = error.source();
-    }
-    let place = error.instance_path().as_str();
-    format!("the schema is wrong at `{}`: {}", shown(place), cut(&told))
-}
-
 fn error_json(error: &ValidationError<'_>) -> Value {
     let path = cut(error.instance_path().as_str());
     json!({"path": path, "message": cut(&error.to_string()), "keyword": error.kind().keyword()})
-}
-
-fn cut(text: &str) -> String {
-    if text.chars().nth(MESSAGE_MAX).is_none() {
-        return text.to_owned();
-    }
-    text.chars().take(MESSAGE_MAX).chain(['…']).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{ERRORS_MAX, MESSAGE_MAX, check, compute};
+    use super::{ERRORS_MAX, check, compute};
+    use crate::json_schema::MESSAGE_MAX;
 
     fn validated(schema: &Value, data: &Value) -> Value {
         compute(&json!({"schema": schema, "data": data})).unwrap()

@@ -13,6 +13,6 @@ mod workers;
 
 pub(crate) use product::{Ended, Raised, timed_out};
 pub(crate) use tool::{Computation, Computer, Place};
-pub(crate) use wall::wall;
+pub(crate) use wall::{WALL_DEFAULT, WALL_MAX, wall};
 pub use worker::{TOOL_WORKER_ARGUMENT, tool_worker_main};
 pub use workers::Workers;

@@ -66,7 +66,7 @@ impl Tool for Computer {
     }
 
     fn describe(&self) -> Description {
-        Description { summary: self.computation.summary, schema: (self.computation.schema)() }
+        Description { summary: self.computation.summary.into(), schema: (self.computation.schema)() }
     }
 
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {

@@ -7,10 +7,10 @@ use execgate_model::RunOptions;
 use crate::BadCall;
 
 /// The deadline of a call that asks for none (CONTRACTS 4).
-const WALL_DEFAULT: Duration = Duration::from_secs(10);
+pub(crate) const WALL_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The longest deadline that may be asked for (CONTRACTS 4).
-const WALL_MAX: Duration = Duration::from_secs(30);
+pub(crate) const WALL_MAX: Duration = Duration::from_secs(30);
 
 /// The deadline of a call.
 pub(crate) fn wall(options: &RunOptions) -> Result<Duration, BadCall> {

@@ -11,6 +11,8 @@ mod rich;
 mod tool;
 
 pub use envelope::file_json;
-pub use profiles::Profiles;
+pub(crate) use product::{ending, enforced};
+pub use profiles::{Profiles, spoken};
 pub use rich::results as rich_results;
 pub use tool::Interpreter;
+pub(crate) use tool::{run_in_jail, take_slot};

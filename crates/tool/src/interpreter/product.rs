@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use execgate_model::{ErrorReport, LimitKind, Product, Verdict};
 use execgate_sandbox::{self as sandbox, Run};
+use serde_json::Value;
 
 use super::envelope::{Envelope, Extras};
 use super::rich;
@@ -19,19 +20,16 @@ pub(super) struct Wanted {
 }
 
 /// Status and money follow only what the supervisor observed; the guest's frames lend the words.
-pub(super) fn product(wanted: &Wanted, run: Run) -> Product {
-    let told = run.exception.map(|told| ErrorReport {
+pub(crate) fn ending(run: &mut Run, wall: Duration, exit_name: &str) -> (Verdict, Option<ErrorReport>) {
+    let told = run.exception.take().map(|told| ErrorReport {
         name: told.name,
         message: told.message,
         traceback: told.traceback,
     });
-    let (verdict, error) = match run.verdict {
+    match run.verdict {
         sandbox::Verdict::Value => (Verdict::Value, None),
         sandbox::Verdict::Exception => (Verdict::Exception, told.or_else(|| Some(report("Exception", "")))),
-        sandbox::Verdict::Exit(code) => {
-            let name = if wanted.language == "bash" { "ExitCode" } else { "SystemExit" };
-            (Verdict::Exit { code }, Some(report(name, &code.to_string())))
-        }
+        sandbox::Verdict::Exit(code) => (Verdict::Exit { code }, Some(report(exit_name, &code.to_string()))),
         sandbox::Verdict::Limit(kind) => {
             let limit = limit(kind);
             (Verdict::Limit { limit }, Some(report(limit.as_str(), limit_message(limit))))
@@ -41,15 +39,27 @@ pub(super) fn product(wanted: &Wanted, run: Run) -> Product {
             (Verdict::Limit { limit: LimitKind::Killed }, Some(report("Killed", "the caller hung up")))
         }
         sandbox::Verdict::Timeout => {
-            let after_ms = u64::try_from(wanted.wall.as_millis()).unwrap_or(u64::MAX);
-            let message = format!("Execution timed out after {}s", seconds(wanted.wall));
+            let after_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+            let message = format!("Execution timed out after {}s", seconds(wall));
             (Verdict::Timeout { after_ms }, Some(report("Timeout", &message)))
         }
-    };
+    }
+}
+
+/// What held a run, for its receipt.
+pub(crate) fn enforced(run: &Run) -> Value {
     let mut enforced = serde_json::to_value(&run.enforced).unwrap_or_default();
     if let (Some(held), Some(report)) = (enforced.as_object_mut(), &run.network) {
         held.insert("egress".to_owned(), serde_json::to_value(report).unwrap_or_default());
     }
+    enforced
+}
+
+/// What a run of code left.
+pub(super) fn product(wanted: &Wanted, mut run: Run) -> Product {
+    let exit_name = if wanted.language == "bash" { "ExitCode" } else { "SystemExit" };
+    let (verdict, error) = ending(&mut run, wanted.wall, exit_name);
+    let enforced = enforced(&run);
     // What nobody asked for is not read.
     let shown = wanted.rich.then(|| rich::results(&run.displays));
     let left_out = shown.as_ref().is_some_and(|(_, left_out)| *left_out);

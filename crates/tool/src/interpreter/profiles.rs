@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use execgate_sandbox::Sandbox;
 
+use crate::code;
+
 /// The profile of a call that names none.
 const DEFAULT: &str = "default";
 
@@ -39,9 +41,14 @@ impl Profiles {
     #[must_use]
     pub fn languages(&self) -> Vec<String> {
         let mut names: Vec<_> =
-            self.0.values().flat_map(|sandbox| sandbox.languages().map(str::to_owned)).collect();
+            self.0.values().flat_map(|sandbox| spoken(sandbox).map(str::to_owned)).collect();
         names.sort_unstable();
         names.dedup();
         names
     }
+}
+
+/// The languages of a sandbox that callers may ask for: what else it starts are programs of the operator's.
+pub fn spoken(sandbox: &Sandbox) -> impl Iterator<Item = &str> {
+    sandbox.languages().filter(|name| code::named(name).is_some())
 }

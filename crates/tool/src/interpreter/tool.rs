@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Effect, Product, Progress, Watcher};
-use execgate_sandbox::{self as sandbox, Network, Request, RunError, Sandbox, Sink, Slot, Stream, Tier};
+use execgate_sandbox::{self as sandbox, Network, Request, Run, RunError, Sandbox, Sink, Slot, Stream, Tier};
 
 use super::bounds::Bounds;
 use super::payload::{self, Asked};
@@ -63,7 +63,7 @@ impl Tool for Interpreter {
 
     fn describe(&self) -> Description {
         Description {
-            summary: "Runs source code in a fresh jail that nothing survives.",
+            summary: "Runs source code in a fresh jail that nothing survives.".into(),
             schema: payload::schema(&Bounds::of(None)),
         }
     }
@@ -97,34 +97,50 @@ struct PreparedRun {
 
 impl Prepared for PreparedRun {
     fn reserve(&mut self) -> Result<(), NotStarted> {
-        self.slot = Some(self.sandbox.reserve().map_err(|error| not_started(&error))?);
+        self.slot = Some(take_slot(&self.sandbox)?);
         Ok(())
     }
 
     fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         Box::pin(async move {
-            let Self { mut request, wanted, sandbox, slot } = *self;
-            // What was asked is in files for the sandbox by now.
-            drop(context.place);
-            let fault = |error: &dyn core::fmt::Display| NotStarted::Fault(error.to_string());
-            let cord = sandbox::Cancel::new().map_err(|error| fault(&error))?;
-            request.cancel = Some(cord.clone());
-            request.sink = context.watcher.map(show);
-            let watch = tokio::spawn(pull_when_cancelled(context.cancel, cord));
-            // The library blocks the thread that it runs on; the slot bounds how many there are.
-            let run = tokio::task::spawn_blocking(move || match slot {
-                Some(slot) => sandbox.run_in(slot, request),
-                None => sandbox.run(request),
-            });
-            let run = run.await;
-            watch.abort();
-            match run {
-                Ok(Ok(run)) => Ok(product(&wanted, run)),
-                Ok(Err(error)) if error.is_lost() => Err(RunFault::Lost(error.to_string())),
-                Ok(Err(error)) => Err(not_started(&error).into()),
-                Err(panic) => Err(RunFault::Lost(panic.to_string())),
-            }
+            let Self { request, wanted, sandbox, slot } = *self;
+            let run = run_in_jail(request, sandbox, slot, context).await?;
+            Ok(product(&wanted, run))
         })
+    }
+}
+
+/// Takes a slot of a sandbox.
+pub(crate) fn take_slot(sandbox: &Sandbox) -> Result<Slot, NotStarted> {
+    sandbox.reserve().map_err(|error| not_started(&error))
+}
+
+/// Runs a request to its end, in the slot that was taken for it.
+pub(crate) async fn run_in_jail(
+    mut request: Request,
+    sandbox: Arc<Sandbox>,
+    slot: Option<Slot>,
+    context: RunContext,
+) -> Result<Run, RunFault> {
+    // What was asked is in files for the sandbox by now.
+    drop(context.place);
+    let fault = |error: &dyn core::fmt::Display| NotStarted::Fault(error.to_string());
+    let cord = sandbox::Cancel::new().map_err(|error| fault(&error))?;
+    request.cancel = Some(cord.clone());
+    request.sink = context.watcher.map(show);
+    let watch = tokio::spawn(pull_when_cancelled(context.cancel, cord));
+    // The library blocks the thread that it runs on; the slot bounds how many there are.
+    let run = tokio::task::spawn_blocking(move || match slot {
+        Some(slot) => sandbox.run_in(slot, request),
+        None => sandbox.run(request),
+    });
+    let run = run.await;
+    watch.abort();
+    match run {
+        Ok(Ok(run)) => Ok(run),
+        Ok(Err(error)) if error.is_lost() => Err(RunFault::Lost(error.to_string())),
+        Ok(Err(error)) => Err(not_started(&error).into()),
+        Err(panic) => Err(RunFault::Lost(panic.to_string())),
     }
 }
 

@@ -109,6 +109,7 @@ impl Run {
             slots: settings.slots,
             residents: 0,
             egress: outward.means,
+            programs: Vec::new(),
         };
         let aside = match (account, &out) {
             (Some(account), None) => account.become_now().map(|()| None)?,

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::guard::{Resolve, judge};
-use super::{HttpClient, HttpGet};
+use super::HttpGet;
+use crate::outbound::{HttpClient, Resolve, judge};
 use crate::{BadCall, Call, Cancel, RunContext, Tool};
 
 /// The only address that the guard of these tests lets through, beside none.

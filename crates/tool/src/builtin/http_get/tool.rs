@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::client::{Fetch, HttpClient};
-use super::target::{Host, Target, URL_BYTES_MAX};
+use super::client::Fetch;
 use crate::arguments::{Arguments, shown};
 use crate::compute::{Ended, wall};
+use crate::outbound::{Host, HttpClient, Target, URL_BYTES_MAX};
 use crate::pure::Computed;
 use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
@@ -51,7 +51,7 @@ impl HttpGet {
         let arguments = Arguments::of(payload, &NAMES, EXAMPLE)?;
         let target = Target::of(arguments.text("url")?).map_err(|rule| arguments.bad("url", &rule))?;
         if let Host::Address(address) = target.host
-            && let Some(why) = (self.client.judge)(address)
+            && let Some(why) = (self.client.judge())(address)
         {
             return Err(arguments.bad("url", &format!("may not be reached: {why}")));
         }
@@ -87,7 +87,7 @@ impl Tool for HttpGet {
 
     fn describe(&self) -> Description {
         Description {
-            summary: "Fetches a URL of the public internet with GET. A dry-run touches no network.",
+            summary: "Fetches a URL of the public internet with GET. A dry-run touches no network.".into(),
             schema: json!({
                 "type": "object",
                 "required": ["url"],
@@ -141,8 +141,7 @@ struct PreparedFetch {
 
 impl Prepared for PreparedFetch {
     fn reserve(&mut self) -> Result<(), NotStarted> {
-        let place = self.client.places.clone().try_acquire_owned();
-        self.place = Some(place.map_err(|_| NotStarted::Full)?);
+        self.place = Some(self.client.reserve()?);
         Ok(())
     }
 
@@ -150,7 +149,7 @@ impl Prepared for PreparedFetch {
         Box::pin(async move {
             let Self { client, fetch, wall, place } = *self;
             let ended = tokio::select! {
-                fetched = timeout(wall, client.fetch(fetch)) => match fetched {
+                fetched = timeout(wall, fetch.by(&client)) => match fetched {
                     Ok(Ok(answer)) => Ended::Value(answer),
                     Ok(Err(raised)) => Ended::Raised(raised),
                     Err(_elapsed) => Ended::Timeout,

@@ -24,7 +24,7 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
 const TRIES_MAX: usize = 4;
 
 /// A stream of bytes to a server.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -38,7 +38,7 @@ static TLS: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
 });
 
 /// Dials the addresses in turn, until one answers.
-pub(super) async fn dial(target: &Target, addresses: &[IpAddr]) -> Result<Box<dyn Stream>, Raised> {
+pub(crate) async fn dial(target: &Target, addresses: &[IpAddr]) -> Result<Box<dyn Stream>, Raised> {
     let mut last = "no address";
     for address in addresses.iter().take(TRIES_MAX) {
         match timeout(CONNECTS_WITHIN, TcpStream::connect((*address, target.port))).await {

@@ -6,25 +6,25 @@ use std::net::IpAddr;
 use url::{Host as UrlHost, Url};
 
 /// The longest URL, in bytes.
-pub(super) const URL_BYTES_MAX: usize = 2048;
+pub(crate) const URL_BYTES_MAX: usize = 2048;
 
 /// Ports of services that speak something else lie below.
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// Who is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Host {
+pub(crate) enum Host {
     Name(String),
     Address(IpAddr),
 }
 
 /// Where a request goes, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) is_tls: bool,
-    pub(super) host: Host,
-    pub(super) port: u16,
-    pub(super) url: Url,
+pub(crate) struct Target {
+    pub(crate) is_tls: bool,
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    pub(crate) url: Url,
 }
 
 impl fmt::Display for Target {
@@ -35,7 +35,7 @@ impl fmt::Display for Target {
 
 impl Target {
     /// The target of a URL, or the rule that it breaks.
-    pub(super) fn of(text: &str) -> Result<Self, String> {
+    pub(crate) fn of(text: &str) -> Result<Self, String> {
         if text.len() > URL_BYTES_MAX {
             return Err(format!("may have {URL_BYTES_MAX} bytes"));
         }
@@ -51,7 +51,7 @@ impl Target {
     }
 
     /// The target of a redirect.
-    pub(super) fn join(&self, location: &str) -> Result<Self, String> {
+    pub(crate) fn join(&self, location: &str) -> Result<Self, String> {
         let url = self.url.join(location).map_err(|error| format!("leads to no URL: {error}"))?;
         if url.as_str().len() > URL_BYTES_MAX {
             return Err("leads to a URL that is too long".to_owned());
@@ -83,19 +83,19 @@ impl Target {
     }
 
     /// Host and port, as the `Host` header has them.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// Path and query, as the request line has them.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let query = self.url.query().map(|query| format!("?{query}"));
         format!("{}{}", self.url.path(), query.unwrap_or_default())
     }
 
     /// Whether another target is of the same origin, so that what is meant for this one may go there.
-    pub(super) fn is_same_origin(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
         (self.is_tls, &self.host, self.port) == (other.is_tls, &other.host, other.port)
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::{Arc, LazyLock};
 
 use execgate_model::BoxFuture;
-use execgate_sandbox::special;
+use execgate_sandbox::{Special, special};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -17,7 +17,7 @@ use crate::compute::Raised;
 const ADDRESSES_MAX: usize = 32;
 
 /// Finds the addresses of a name.
-pub(super) trait Resolve: Send + Sync {
+pub(crate) trait Resolve: Send + Sync {
     /// Every address that the name has.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
@@ -29,7 +29,7 @@ const LOOKUPS_MAX: usize = 16;
 static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
 
 /// The resolver of the host.
-pub(super) struct HostResolver;
+pub(crate) struct HostResolver;
 
 impl Resolve for HostResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
@@ -49,11 +49,21 @@ impl Resolve for HostResolver {
 }
 
 /// Why an address may not be dialled, if so.
-pub(super) type Judge = fn(IpAddr) -> Option<&'static str>;
+pub(crate) type Judge = fn(IpAddr) -> Option<&'static str>;
 
 /// Everything that is not anybody's on the internet is refused, and so is this host itself.
-pub(super) fn judge(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn judge(address: IpAddr) -> Option<&'static str> {
     special(address).map(|special| special.text()).or_else(|| is_own(address))
+}
+
+/// The same for a host that the operator has named and said to be private: private networks and this host may be
+/// reached too. What hands out credentials, and whatever else is nobody's, may not.
+pub(crate) fn judge_private(address: IpAddr) -> Option<&'static str> {
+    match special(address) {
+        None | Some(Special::Private) => None,
+        Some(Special::Reserved) if address.is_loopback() => None,
+        Some(special) => Some(special.text()),
+    }
 }
 
 /// An address is this host's own where a socket can be bound to it.
@@ -67,7 +77,7 @@ fn is_own(address: IpAddr) -> Option<&'static str> {
 }
 
 /// The addresses of a target, each of them judged. One that may not be dialled refuses them all.
-pub(super) async fn checked(
+pub(crate) async fn checked(
     target: &Target,
     resolver: &dyn Resolve,
     judge: Judge,
@@ -93,7 +103,7 @@ pub(super) async fn checked(
 mod tests {
     use std::net::UdpSocket;
 
-    use super::judge;
+    use super::{judge, judge_private};
 
     #[test]
     fn what_is_not_anybodys_on_the_internet_is_refused() {
@@ -135,6 +145,27 @@ mod tests {
         }
         for address in ["8.8.8.8", "93.184.216.34", "2606:4700::1111"] {
             assert_eq!(judge(address.parse().unwrap()), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_calls_private_is_reached_and_what_hands_out_credentials_never() {
+        for address in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "fd12::1", "8.8.8.8"] {
+            assert_eq!(judge_private(address.parse().unwrap()), None, "{address}");
+        }
+        for address in [
+            "169.254.169.254",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "169.254.1.1",
+            "fe80::1",
+            "0.0.0.0",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "224.0.0.1",
+        ] {
+            assert!(judge_private(address.parse().unwrap()).is_some(), "{address}");
         }
     }
 

@@ -1,13 +1,10 @@
 //! What came back, within bounds.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, HeaderMap, SET_COOKIE};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::target::Target;
 use crate::arguments::shown;
 use crate::compute::Raised;
 
@@ -15,7 +12,7 @@ use crate::compute::Raised;
 const CONTROLS_PER: usize = 16;
 
 /// The body of an answer, cut to a bound; true if it was cut.
-pub(super) async fn read(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8>, bool), Raised> {
+pub(crate) async fn read(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8>, bool), Raised> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Raised::new("BadAnswer", "the server broke off its answer"))?;
@@ -30,7 +27,7 @@ pub(super) async fn read(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8
 }
 
 /// An answer in an encoding is refused: none was asked for, and none is undone.
-pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Raised> {
+pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Raised> {
     let encoding = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
     match encoding {
         Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
@@ -43,35 +40,19 @@ pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Raised> {
     }
 }
 
-/// The answer as the caller sees it.
-pub(super) fn show(
-    status: u16,
-    headers: &HeaderMap,
-    target: &Target,
-    (body, is_cut): (Vec<u8>, bool),
-) -> Value {
+/// The headers as a caller sees them; cookies are the gateway's own business.
+pub(crate) fn shown_headers(headers: &HeaderMap) -> Map<String, Value> {
     let mut shown = Map::new();
     for name in headers.keys().filter(|name| **name != SET_COOKIE) {
         let values = headers.get_all(name).iter();
         let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         shown.insert(name.to_string(), values.join(", ").into());
     }
-    let mut answer = json!({"status": status, "headers": shown, "url": target.url.as_str()});
-    match text(&body, is_cut) {
-        Some(text) => answer["body"] = text.into(),
-        None => {
-            answer["body"] = STANDARD.encode(&body).into();
-            answer["body_encoding"] = "base64".into();
-        }
-    }
-    if is_cut {
-        answer["truncated"] = true.into();
-    }
-    answer
+    shown
 }
 
 /// The bytes as text, where they are text; a character that was cut is left out.
-fn text(bytes: &[u8], is_cut: bool) -> Option<&str> {
+pub(crate) fn text(bytes: &[u8], is_cut: bool) -> Option<&str> {
     let text = match str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) if is_cut && error.error_len().is_none() => {
