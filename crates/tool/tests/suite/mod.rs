@@ -1,3 +1,4 @@
-//! The hostile calls.
+//! The hostile calls, and an internet of their own.
 
 mod hostile;
+mod internet;
