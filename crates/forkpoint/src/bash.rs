@@ -7,13 +7,11 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::transmute;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Mode, OFlags, open};
-
-use crate::jail::{Around, Copies, WITH_FRAMES, WITHOUT_FRAMES, is_session, take_request};
+use crate::jail::{Around, Cell, Copies, WITHOUT_FRAMES, hush, is_session, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::sys;
 
@@ -67,10 +65,7 @@ const EXCEPTION: u8 = 3;
 fn end_run() -> io::Result<()> {
     let ended = RUN.lock().ok().and_then(|mut run| run.take());
     let Some([_code, frames]) = ended else { return Ok(()) };
-    let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    for fd in 0..=2 {
-        sys::duplicate_inheritable(&null, fd)?;
-    }
+    hush()?;
     // SAFETY: `int last_command_exit_value`, which nobody writes meanwhile.
     let status = unsafe { ptr::read(sys::own_function(c"last_command_exit_value").cast::<c_int>()) };
     let mut frame = vec![if status == 0 { NO_VALUE } else { EXCEPTION }];
@@ -84,21 +79,11 @@ fn end_run() -> io::Result<()> {
 }
 
 /// Puts the streams of a session's run in their places, and gives the number of its code and the arguments.
-fn begin_run(mut taken: Vec<Vec<u8>>) -> io::Result<Vec<Vec<u8>>> {
-    let arguments = taken.split_off(WITH_FRAMES.min(taken.len()));
-    let code = taken.get(WITH_FRAMES - 2).cloned().unwrap_or_default();
-    let owned = taken.iter().map(|number| {
-        let number = str::from_utf8(number).map_err(io::Error::other)?;
-        sys::take_inherited(number.parse().map_err(io::Error::other)?)
-    });
-    let mut owned = owned.collect::<io::Result<Vec<OwnedFd>>>()?.into_iter();
-    for (target, stream) in (0..=2).zip(owned.by_ref()) {
-        sys::duplicate_inheritable(&stream, target)?;
-    }
-    if let (Ok(mut run), Some(code), Some(frames)) = (RUN.lock(), owned.next(), owned.next()) {
-        *run = Some([code, frames]);
-    }
-    Ok([vec![code], arguments].concat())
+fn begin_run(taken: Vec<Vec<u8>>) -> io::Result<Vec<Vec<u8>>> {
+    let Cell { code, frames, arguments } = Cell::begin(taken)?;
+    let number = code.as_raw_fd().to_string().into();
+    *RUN.lock().unwrap_or_else(PoisonError::into_inner) = Some([code, frames]);
+    Ok([vec![number], arguments].concat())
 }
 
 extern "C" fn wait(_words: *mut c_void) -> c_int {

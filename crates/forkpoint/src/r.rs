@@ -1,18 +1,20 @@
 //! What R loads of this library (`dyn.load`): `execgate_routine` gives the others. `serve` comes back in a resident only,
-//! `take` gives that its run, `tell` writes its frames, because R itself writes to no descriptor by its number, and
-//! `leave` ends it.
+//! `take` gives that its run, `tell` writes its frames, because R itself writes to no descriptor by its number, `leave` ends
+//! it, and `end` ends a run of its session.
 #![expect(unsafe_code, reason = "R passes pointers")]
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
-use std::mem::transmute;
+use std::mem::{self, transmute};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::ptr;
 use std::slice;
+use std::sync::{Mutex, PoisonError};
 
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::jail::{Around, place, take_request};
+use crate::jail::{Around, Cell, Copies, hush, is_session, place, take_request, write_frames};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{self, Hooks, warm_seed};
 use crate::sys;
@@ -35,7 +37,8 @@ pub(crate) extern "C" fn execgate_routine(number: Value) -> Value {
         1 => serve as *mut c_void,
         2 => take as *mut c_void,
         3 => tell as *mut c_void,
-        _ => leave as *mut c_void,
+        4 => leave as *mut c_void,
+        _ => end as *mut c_void,
     };
     // SAFETY: `SEXP Rf_install(const char *)`.
     let symbol: extern "C" fn(*const c_char) -> Value =
@@ -64,33 +67,74 @@ extern "C" fn serve(inherited: *mut c_int) {
 /// R draws the names of its temporary files from the C library, which it seeds at its start. Its own generators it seeds
 /// when they are first used, which no stem does.
 fn reseed() -> io::Result<()> {
-    let mut seed = [0; 4];
-    if getrandom(&mut seed, GetRandomFlags::empty())? != seed.len() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    sys::reseed(u32::from_ne_bytes(seed));
+    sys::reseed(u32::from_ne_bytes(draw()?));
     Ok(())
 }
 
-/// `.C(take, own, length(own), inherited)`: puts the run's arguments after these.
-extern "C" fn take(own: *const *mut c_char, count: *const c_int, inherited: *const c_int) {
-    // SAFETY: R passes an integer vector of the length 1.
-    let count = unsafe { ptr::read(count) };
-    // SAFETY: R passes another.
-    let inherited = unsafe { ptr::read(inherited) };
-    let mut all: Vec<*mut c_char> = Vec::new();
-    for at in 0..usize::try_from(count).unwrap_or(0) {
-        // SAFETY: R passes a character vector of that length.
-        all.push(unsafe { ptr::read(own.wrapping_add(at)) });
+fn draw() -> io::Result<[u8; 4]> {
+    let mut drawn = [0; 4];
+    if getrandom(&mut drawn, GetRandomFlags::empty())? != drawn.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    for argument in take_request(usize::try_from(inherited).unwrap_or(0), &Around::NOTHING) {
-        let Ok(argument) = CString::new(argument) else { sys::exit_now(1) };
-        all.push(argument.into_raw());
-    }
-    // What the code starts has no word in what its run tells.
-    if fcntl_setfd(sys::borrow(place::FRAMES), FdFlags::CLOEXEC).is_err() {
+    Ok(drawn)
+}
+
+/// Code and frames of the run that a session is in.
+static RUN: Mutex<Option<Cell>> = Mutex::new(None);
+
+/// R has one thread, and is copied as it is, but for what is random.
+const AROUND: Around =
+    Around { wait: |wait| wait(), copies: Some(Copies { before: || {}, after: || {}, copied }) };
+
+fn copied() {
+    if reseed().is_err() {
         sys::exit_now(1);
     }
+}
+
+/// `.C(take, own, length(own), state)`: waits for the run, and puts its arguments after these. The state is how many
+/// descriptors it may inherit; it leaves 0 there, or -1 where there is a session instead. In a session it waits for the
+/// next run, and leaves there the number of its code. The second number of the state is made 1 in a copy, the third a seed.
+extern "C" fn take(own: *const *mut c_char, count: *const c_int, state: *mut c_int) {
+    // SAFETY: R passes an integer vector of the length 1.
+    let count = usize::try_from(unsafe { ptr::read(count) }).unwrap_or(0);
+    // SAFETY: R passes a character vector of that length.
+    let own = unsafe { slice::from_raw_parts(own, count) };
+    // SAFETY: R passes an integer vector of the length 3.
+    let state = unsafe { slice::from_raw_parts_mut(state, 3) };
+    let &mut [ref mut number, ref mut is_copy, ref mut seed] = state else { sys::exit_now(1) };
+    drop(RUN.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let pid = rustix::process::getpid();
+    let mut arguments = take_request(usize::try_from(*number).unwrap_or(0), &AROUND);
+    *number = 0;
+    if !is_session() {
+        // What the code starts has no word in what its run tells.
+        if fcntl_setfd(sys::borrow(place::FRAMES), FdFlags::CLOEXEC).is_err() {
+            sys::exit_now(1);
+        }
+    } else if arguments.is_empty() {
+        *number = -1;
+        // For a runner that reads them once before all.
+        arguments = vec![b"-".to_vec()];
+    } else {
+        let Ok(begun) = Cell::begin(mem::take(&mut arguments)) else { sys::exit_now(1) };
+        arguments.clone_from(&begun.arguments);
+        *number = begun.code.as_raw_fd();
+        *RUN.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+        *is_copy = c_int::from(rustix::process::getpid() != pid);
+        let Ok(drawn) = draw() else { sys::exit_now(1) };
+        // R's smallest number is none.
+        *seed = c_int::from_ne_bytes(drawn) & c_int::MAX;
+    }
+    set_arguments(own, arguments);
+}
+
+/// What `commandArgs` gives from here on.
+fn set_arguments(own: &[*mut c_char], arguments: Vec<Vec<u8>>) {
+    let arguments: Result<Vec<CString>, _> = arguments.into_iter().map(CString::new).collect();
+    let Ok(arguments) = arguments else { sys::exit_now(1) };
+    let mut all = own.to_vec();
+    all.extend(arguments.iter().map(|argument| argument.as_ptr().cast_mut()));
     // SAFETY: `void R_set_command_line_arguments(int, char **)`, which copies what it is given.
     let set: extern "C" fn(c_int, *const *mut c_char) =
         unsafe { transmute(sys::own_function(c"R_set_command_line_arguments")) };
@@ -102,20 +146,23 @@ extern "C" fn tell(bytes: *const u8, count: *const c_int, failed: *mut c_int) {
     // SAFETY: R passes an integer vector of the length 1.
     let count = usize::try_from(unsafe { ptr::read(count) }).unwrap_or(0);
     // SAFETY: R passes a raw vector of that length.
-    let mut left = unsafe { slice::from_raw_parts(bytes, count) };
-    // R makes an error of a pipe that nobody reads, and would leave this function by it.
-    let is_told = sys::without_pipe_signal(|| {
-        while !left.is_empty() {
-            match rustix::io::write(sys::borrow(place::FRAMES), left) {
-                Ok(written) => left = left.get(written..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(_) => return false,
-            }
-        }
-        true
-    });
+    let bytes = unsafe { slice::from_raw_parts(bytes, count) };
+    let run = RUN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_told = match run.as_ref() {
+        Some(run) => write_frames(run.frames.as_fd(), bytes),
+        // Between two runs nobody listens.
+        None => !is_session() && write_frames(sys::borrow(place::FRAMES), bytes),
+    };
     // SAFETY: R passes an integer vector of the length 1.
-    unsafe { ptr::write(failed, c_int::from(!matches!(is_told, Ok(true)))) };
+    unsafe { ptr::write(failed, c_int::from(!is_told)) };
+}
+
+/// `.C(end, 0L)`: writes what is left, and from then on it is nowhere. Before a run of a session tells its end.
+extern "C" fn end(_nothing: *mut c_int) {
+    sys::flush_streams();
+    if hush().is_err() {
+        sys::exit_now(1);
+    }
 }
 
 /// `.C(leave, status)`: the end of R, but for the folder of its temporary files, which goes with the jail: R would have a

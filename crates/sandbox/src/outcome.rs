@@ -85,6 +85,8 @@ pub struct Usage {
     /// User and system time of all its processes, as far as the kernel had counted it at the verdict: the last
     /// milliseconds may be missing.
     pub cpu: Option<Duration>,
+    /// The same, of what went on in its session between the run before and this one; `None` for a run of its own.
+    pub cpu_between: Option<Duration>,
     /// The largest amount of memory held at once, in bytes.
     pub memory_peak_bytes: Option<u64>,
 }

@@ -158,7 +158,7 @@ impl fmt::Display for SessionEnd {
 pub struct SessionInfo {
     /// How many runs have come to a verdict.
     pub runs: u64,
-    /// User and system time of all runs; `None` where this tier cannot measure it.
+    /// User and system time of all runs, and of what went on between them, up to the begin of the last; `None` where this tier cannot measure it.
     pub cpu: Option<Duration>,
     /// The largest amount of memory held at once in any of them, in bytes; `None` as above.
     pub memory_peak_bytes: Option<u64>,

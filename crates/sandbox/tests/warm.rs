@@ -27,5 +27,6 @@ mod suite {
     mod residents;
     mod rich;
     mod sessions;
+    mod tongues;
     mod world;
 }

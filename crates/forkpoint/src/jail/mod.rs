@@ -6,6 +6,7 @@
 //!
 //! Sole boundary between guest code and the host. Every change here needs a second reader.
 
+mod cell;
 mod init;
 mod kernel;
 mod landlock;
@@ -16,11 +17,14 @@ mod resident;
 mod session;
 mod step;
 
+pub(crate) use cell::write_frames;
+pub use cell::{Cell, hush};
 pub use init::{Network, Plan, Program, Start, become_init};
 pub use kernel::{Kernel, Real};
 pub use landlock::{TCP_SINCE, Tcp};
 pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
-pub use session::{Around, Copies, is_session};
+pub(crate) use session::socket;
+pub use session::{Around, Copies, is_session, look_for_run};
 pub use step::{At, Step, StepError};
 
 /// Where the init finds what it was handed, after it has arranged its descriptors.

@@ -2,7 +2,7 @@
 //! From its first run on all of this is the guest's own process, and only its helper's distrust holds it.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -31,7 +31,7 @@ pub struct Copies {
     pub before: fn(),
     /// After, in the one that was there.
     pub after: fn(),
-    /// In the copy.
+    /// In the copy, before it waits.
     pub copied: fn(),
 }
 
@@ -43,6 +43,8 @@ impl Around {
 /// The session of this process.
 struct Session {
     socket: OwnedFd,
+    /// Whether this is a copy to go back to: nothing of it goes on but what it is asked for.
+    is_kept: bool,
     /// Copies that went on in this one's place.
     copies: Vec<Copy>,
     /// Once such were made: whether their ends were held back from the interpreter before. It would reap them itself.
@@ -86,7 +88,7 @@ pub(super) fn open(descriptors: Vec<OwnedFd>) -> Result<(), StepError> {
     // Nothing is left at the numbers beyond, the first socket neither.
     streams.and_then(sys::replace).at(Step::ArrangeDescriptors)?;
     send(&socket, &FromResident::Waiting.pack(), &[]).at(Step::TellBegun)?;
-    let session = Session { socket, copies: Vec::new(), were_held: None };
+    let session = Session { socket, is_kept: false, copies: Vec::new(), were_held: None };
     *SESSION.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     Ok(())
 }
@@ -100,30 +102,71 @@ pub(super) fn next_run(around: &Around) -> Option<Vec<Vec<u8>>> {
     loop {
         let mut order = None;
         (around.wait)(&mut || order = Some(session.await_order()));
-        let done = match order {
-            Some(Ok((ToResident::Run, descriptors))) => match session.accept(descriptors) {
-                Ok(Some(run)) => return Some(run),
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            },
-            Some(Ok((ToResident::Checkpoint, descriptors))) => {
-                session.copy(around.copies.as_ref(), descriptors, None)
-            }
-            Some(Ok((ToResident::Restore { number }, descriptors))) => {
-                session.copy(around.copies.as_ref(), descriptors, Some(number))
-            }
-            Some(Ok((ToResident::Open, _)) | Err(_)) | None => sys::exit_now(1),
-        };
-        if done.is_err() {
-            sys::exit_now(1);
+        let Some(order) = order else { sys::exit_now(1) };
+        if let Some(run) = session.obey(order, around.copies.as_ref()) {
+            return Some(run);
         }
     }
 }
 
+/// The number of the session's socket, for an interpreter that looks for its runs while its own loop turns.
+pub(crate) fn socket() -> Option<RawFd> {
+    let session = SESSION.lock().unwrap_or_else(PoisonError::into_inner);
+    session.as_ref().map(|session| session.socket.as_raw_fd())
+}
+
+/// Does what the session is asked for on its socket, if that is anything: gives a run, as [`super::take_request`] does, or
+/// makes a copy. Comes back in a copy that goes on; one to go back to waits in here. Never waits else.
+pub fn look_for_run(copies: Option<&Copies>) -> Option<Vec<Vec<u8>>> {
+    // A second thread of the guest has no business here.
+    let Ok(mut session) = SESSION.try_lock() else { sys::exit_now(1) };
+    let session = session.as_mut()?;
+    let order = session.heard()?;
+    let mut run = session.obey(order, copies);
+    while session.is_kept {
+        let order = session.await_order();
+        run = session.obey(order, copies);
+    }
+    run
+}
+
+/// A message, with its descriptors.
+type Order = io::Result<(ToResident, Vec<OwnedFd>)>;
+
 impl Session {
+    /// The message that is there, if one is. Ends this process where the helper has closed the socket.
+    fn heard(&self) -> Option<Order> {
+        Some(match receive(&self.socket) {
+            Ok(Received::Packet(bytes, descriptors)) => {
+                ToResident::unpack(&bytes).map_err(io::Error::other).map(|order| (order, descriptors))
+            }
+            Ok(Received::Nothing) => return None,
+            Ok(Received::End) => sys::exit_now(0),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Does what a message says; gives the run that it brings.
+    fn obey(&mut self, order: Order, copies: Option<&Copies>) -> Option<Vec<Vec<u8>>> {
+        let done = match order {
+            Ok((ToResident::Run, descriptors)) => match self.accept(descriptors) {
+                Ok(Some(run)) => return Some(run),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            },
+            Ok((ToResident::Checkpoint, descriptors)) => self.copy(copies, descriptors, None),
+            Ok((ToResident::Restore { number }, descriptors)) => self.copy(copies, descriptors, Some(number)),
+            Ok((ToResident::Open, _)) | Err(_) => sys::exit_now(1),
+        };
+        if done.is_err() {
+            sys::exit_now(1);
+        }
+        None
+    }
+
     /// The next message. Tells of copies that end meanwhile. Ends this process, whatever its other threads hold, where the
     /// helper has closed the socket.
-    fn await_order(&mut self) -> io::Result<(ToResident, Vec<OwnedFd>)> {
+    fn await_order(&mut self) -> Order {
         loop {
             let mut ready = vec![PollFd::new(&self.socket, PollFlags::IN)];
             ready.extend(self.copies.iter().map(|copy| PollFd::new(&copy.pidfd, PollFlags::IN)));
@@ -146,13 +189,8 @@ impl Session {
                 };
                 send(&self.socket, &FromResident::Exited { number, status }.pack(), &[])?;
             }
-            match receive(&self.socket)? {
-                Received::Packet(bytes, descriptors) => {
-                    let order = ToResident::unpack(&bytes).map_err(io::Error::other)?;
-                    return Ok((order, descriptors));
-                }
-                Received::Nothing => {}
-                Received::End => sys::exit_now(0),
+            if let Some(order) = self.heard() {
+                return order;
             }
         }
     }
@@ -203,9 +241,9 @@ impl Session {
             (copies.after)();
         }
         match (forked, restored) {
-            (Ok(Cloned::Child), Some(_)) => self.go_on(copies, socket),
+            (Ok(Cloned::Child), Some(_)) => self.become_copy(copies, socket, false),
             (Ok(Cloned::Child), None) => match sys::fork() {
-                Ok(Cloned::Child) => self.go_on(copies, socket),
+                Ok(Cloned::Child) => self.become_copy(copies, socket, true),
                 Ok(Cloned::Parent { .. }) => sys::exit_now(0),
                 Err(error) => sys::exit_now(error.raw_os_error().unwrap_or(libc::EIO)),
             },
@@ -229,9 +267,10 @@ impl Session {
     }
 
     /// In the copy.
-    fn go_on(&mut self, copies: &Copies, socket: OwnedFd) -> io::Result<()> {
+    fn become_copy(&mut self, copies: &Copies, socket: OwnedFd, is_kept: bool) -> io::Result<()> {
         self.copies.clear();
         self.socket = socket;
+        self.is_kept = is_kept;
         if self.were_held.take() == Some(false) {
             sys::hold_children(false)?;
         }

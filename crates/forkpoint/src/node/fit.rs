@@ -13,9 +13,9 @@ use super::workers;
 use crate::sys;
 
 /// The versions whose forks were proved, by running the sandbox's tests with them. No other is forked.
-const PROVED: &[u32] = &[20];
+const PROVED: &[u32] = &[20, 22, 24];
 
-/// How long Node's own threads may take to have nothing to do.
+/// How long Node's own threads may take to have nothing to do, and to end then.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);
 
 /// `napi_node_version`.
@@ -67,7 +67,7 @@ fn end_threads() -> io::Result<()> {
             .iter()
             .all(|sleeps| *sleeps)
         {
-            return sys::end_threads(&threads);
+            return sys::end_threads(&threads, deadline);
         }
         if Instant::now() > deadline {
             return Err(io::ErrorKind::TimedOut.into());

@@ -1,5 +1,5 @@
 //! The module that Node loads (`process.dlopen`), by Node-API, which is the same in every version: `serve`, which comes
-//! back in a resident only, and `take`, which gives it its run.
+//! back in a resident only, and `take`, which gives it its run. One that is a session's has `session`, `next` and `hush`.
 #![expect(unsafe_code, reason = "a module is made of Node's own pointers")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -8,7 +8,8 @@ use std::ptr;
 
 use super::afresh;
 use super::fit;
-use crate::jail::{Around, WITH_FRAMES, take_request};
+use super::waiting;
+use crate::jail::{Around, WITH_FRAMES, hush, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{Hooks, refuse_to_serve, serve, warm_seed};
 use crate::sys;
@@ -37,9 +38,20 @@ extern "C" fn serve_from_node(env: Handle, _info: Handle) -> Handle {
     if made == 0 { value } else { sys::exit_now(1) }
 }
 
-/// `take() -> string[]`: the arguments of the run.
+/// `take() -> string[]`: the arguments of the run; none where there is a session instead.
 extern "C" fn take_from_node(env: Handle, _info: Handle) -> Handle {
     let arguments = take_request(WITH_FRAMES, &Around::NOTHING);
+    // SAFETY: `napi_status napi_add_env_cleanup_hook(napi_env, void (*)(void *), void *)`.
+    let at_end: extern "C" fn(Handle, extern "C" fn(*mut c_void), *mut c_void) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_add_env_cleanup_hook")) };
+    match array_of(env, &arguments).filter(|_| at_end(env, leave, ptr::null_mut()) == 0) {
+        Some(array) => array,
+        None => sys::exit_now(1),
+    }
+}
+
+/// A new array of strings.
+pub(super) fn array_of(env: Handle, texts: &[Vec<u8>]) -> Option<Handle> {
     // SAFETY: `napi_status napi_create_array(napi_env, napi_value *)`.
     let new: extern "C" fn(Handle, *mut Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_create_array")) };
@@ -49,30 +61,58 @@ extern "C" fn take_from_node(env: Handle, _info: Handle) -> Handle {
     // SAFETY: `napi_status napi_set_element(napi_env, napi_value, uint32_t, napi_value)`.
     let put: extern "C" fn(Handle, Handle, u32, Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_set_element")) };
-    // SAFETY: `napi_status napi_add_env_cleanup_hook(napi_env, void (*)(void *), void *)`.
-    let at_end: extern "C" fn(Handle, extern "C" fn(*mut c_void), *mut c_void) -> c_int =
-        unsafe { transmute(sys::own_function(c"napi_add_env_cleanup_hook")) };
     let mut array = ptr::null_mut();
-    let mut failed = at_end(env, leave, ptr::null_mut()) | new(env, &raw mut array);
-    for (at, argument) in (0..).zip(&arguments) {
+    let mut failed = new(env, &raw mut array);
+    for (at, one) in (0..).zip(texts) {
         let mut value = ptr::null_mut();
-        failed |= text(env, argument.as_ptr().cast(), argument.len(), &raw mut value);
+        failed |= text(env, one.as_ptr().cast(), one.len(), &raw mut value);
         failed |= put(env, array, at, value);
     }
-    if failed == 0 { array } else { sys::exit_now(1) }
+    (failed == 0).then_some(array)
+}
+
+/// `session(callback)`: that is called with each run of a session, after `next` was: the numbers of its code and frames,
+/// and its arguments. Its streams are in their places then.
+extern "C" fn session_from_node(env: Handle, info: Handle) -> Handle {
+    match first_argument(env, info).map(|callback| waiting::begin(env, callback)) {
+        Some(Ok(())) => ptr::null_mut(),
+        Some(Err(_)) | None => sys::exit_now(1),
+    }
+}
+
+/// `next()`: waits for the next run while the loop turns.
+extern "C" fn next_from_node(_env: Handle, _info: Handle) -> Handle {
+    if waiting::await_next().is_err() {
+        sys::exit_now(1);
+    }
+    ptr::null_mut()
+}
+
+/// `hush()`: from then on what is written is nowhere.
+extern "C" fn hush_from_node(_env: Handle, _info: Handle) -> Handle {
+    if hush().is_err() {
+        sys::exit_now(1);
+    }
+    ptr::null_mut()
+}
+
+/// What a function was called with.
+fn first_argument(env: Handle, info: Handle) -> Option<Handle> {
+    // SAFETY: `napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **)`.
+    let arguments: extern "C" fn(Handle, Handle, *mut usize, *mut Handle, *mut Handle, *mut Handle) -> c_int =
+        unsafe { transmute(sys::own_function(c"napi_get_cb_info")) };
+    let (mut count, mut given) = (1, ptr::null_mut());
+    let failed = arguments(env, info, &raw mut count, &raw mut given, ptr::null_mut(), ptr::null_mut());
+    (failed == 0).then_some(given)
 }
 
 /// `reallyExit(code)`: ends this process at once. Node's own would wait for threads that a fork has not.
 extern "C" fn exit_from_node(env: Handle, info: Handle) -> Handle {
-    // SAFETY: `napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **)`.
-    let arguments: extern "C" fn(Handle, Handle, *mut usize, *mut Handle, *mut Handle, *mut Handle) -> c_int =
-        unsafe { transmute(sys::own_function(c"napi_get_cb_info")) };
     // SAFETY: `napi_status napi_get_value_int32(napi_env, napi_value, int32_t *)`.
     let number: extern "C" fn(Handle, Handle, *mut i32) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_get_value_int32")) };
-    let (mut count, mut given, mut code) = (1, ptr::null_mut(), 0);
-    let failed = arguments(env, info, &raw mut count, &raw mut given, ptr::null_mut(), ptr::null_mut());
-    if failed == 0 {
+    let mut code = 0;
+    if let Some(given) = first_argument(env, info) {
         // What is no number is 0.
         let _is_none = number(env, given, &raw mut code);
     }
@@ -91,6 +131,9 @@ pub(crate) extern "C" fn napi_register_module_v1(env: Handle, exports: Handle) -
     die_of_panics(Tell::Nobody);
     add(env, exports, c"serve", serve_from_node);
     add(env, exports, c"take", take_from_node);
+    add(env, exports, c"session", session_from_node);
+    add(env, exports, c"next", next_from_node);
+    add(env, exports, c"hush", hush_from_node);
     add(env, exports, c"reallyExit", exit_from_node);
     exports
 }

@@ -2,16 +2,13 @@
 //! Node waits at its end until that is done.
 //!
 //! Node has no call for it, so its list of them is found by what it does: it is the one whose length is how many Node says
-//! there are, and when it is empty Node says that there are none.
-#![expect(
-    unsafe_code,
-    reason = "Node's own functions are called, and its list is shortened, by their addresses"
-)]
+//! there are, and when it is empty Node says that there are none. What is tried on the way is put back; nobody else runs
+//! meanwhile.
+#![expect(unsafe_code, reason = "Node's own functions are called by their addresses")]
 
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem::{size_of, transmute};
-use std::ptr;
 
 use crate::sys;
 
@@ -41,21 +38,17 @@ pub(super) fn forget() -> io::Result<()> {
                 continue;
             }
             let place = inner + (at + 1) * size_of::<usize>();
-            shorten(place, begin);
+            // What cannot be written to is no list.
+            if sys::write_own(place, &begin.to_ne_bytes()).is_err() {
+                continue;
+            }
             if count(platform) == 0 {
                 return Ok(());
             }
-            shorten(place, end);
+            sys::write_own(place, &end.to_ne_bytes())?;
         }
     }
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Writes where a list ends.
-fn shorten(place: usize, end: usize) {
-    let place: *mut usize = ptr::with_exposed_provenance_mut(place);
-    // SAFETY: the kernel has just read this word for us, nobody else runs, and it is put back where it was no list's end.
-    unsafe { ptr::write_volatile(place, end) };
 }
 
 /// The words at an address; none where nothing is.

@@ -21,3 +21,46 @@ pub(crate) fn read_own(address: usize, into: &mut [u8]) -> io::Result<usize> {
     let read = unsafe { libc::process_vm_readv(own, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
+
+/// Writes to an address, by the kernel: where nothing is, or what may not be written to, that is an error.
+pub(crate) fn write_own(address: usize, from: &[u8]) -> io::Result<()> {
+    let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: from.len() };
+    let own = rustix::process::getpid().as_raw_pid();
+    // SAFETY: the kernel reads from `from` alone. What is at the address is what the caller knows to be there.
+    let written = unsafe { libc::process_vm_writev(own, &raw const local, 1, &raw const remote, 1, 0) };
+    match usize::try_from(written) {
+        Ok(length) if length == from.len() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::ptr;
+
+    use super::{read_own, write_own};
+
+    #[test]
+    fn what_may_not_be_written_to_is_an_error_and_no_fault() {
+        let mut word = 1_usize;
+        let place = ptr::from_mut(&mut word).expose_provenance();
+        write_own(place, &7_usize.to_ne_bytes()).unwrap();
+        // SAFETY: the word is alive, and the kernel has written it.
+        assert_eq!(unsafe { ptr::read_volatile(ptr::from_ref(&word)) }, 7);
+        static CONSTANT: [u8; 8] = *b"constant";
+        for place in [CONSTANT.as_ptr().addr(), 8] {
+            let refused = write_own(place, &[0; 8]).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::EFAULT), "{refused}");
+        }
+        let mut read = [0; 8];
+        assert_eq!(read_own(CONSTANT.as_ptr().addr(), &mut read).unwrap(), 8);
+        assert_eq!(&read, b"constant");
+        assert_eq!(
+            read_own(8, &mut read).map_err(|error| error.kind()),
+            Err(io::Error::from_raw_os_error(libc::EFAULT).kind())
+        );
+    }
+}

@@ -18,7 +18,7 @@ pub use descriptor::{
     arrange, borrow, close_below, close_from, close_on_exec_below, duplicate_inheritable, own_again, replace,
     take_inherited,
 };
-pub(crate) use memory::{fork_also, read_own};
+pub(crate) use memory::{fork_also, read_own, write_own};
 pub use mount::{AttrChange, mount_setattr};
 pub use network::raise_loopback;
 pub(crate) use process::before_forks;
@@ -27,6 +27,6 @@ pub use process::{
     fork, hold_children, ignore_children, ignore_requests_to_end, reset_signals, restore_children,
     set_hostname, unshare, wait_any, wait_for_children,
 };
-pub(crate) use process::{exit, without_pipe_signal};
+pub(crate) use process::{exit, flush_streams, without_pipe_signal};
 pub(crate) use symbols::{find_function, keep_library, own_function, reseed};
 pub(crate) use threads::{end_threads, other_threads, sleeps};

@@ -383,6 +383,12 @@ pub(crate) fn exit(status: i32) -> ! {
     unsafe { libc::exit(status) }
 }
 
+/// Writes what the C library has buffered of all streams.
+pub(crate) fn flush_streams() {
+    // SAFETY: a null pointer stands for all streams that are written to. What cannot be written is lost, as at an end.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
 /// Does something that may write to where nobody reads, and is told that by an error alone.
 pub(crate) fn without_pipe_signal<T>(act: impl FnOnce() -> T) -> io::Result<T> {
     let (mut ignored, mut before) =

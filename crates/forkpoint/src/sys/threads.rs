@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::ptr;
+use std::time::Instant;
 
 /// The signal that ends one: the C library's own, which no thread can block, and which it sends only where a program of
 /// several threads changes its user id. Nobody does that while this goes on.
@@ -51,7 +52,10 @@ extern "C" fn end_thread(_signal: i32) {
 }
 
 /// Ends these threads of this process at once, wherever they are. What they hold stays held, for good.
-pub(crate) fn end_threads(threads: &[i32]) -> io::Result<()> {
+///
+/// # Errors
+/// The kernel's, and `TimedOut` where one has not ended by then; the process is not to go on after either.
+pub(crate) fn end_threads(threads: &[i32], deadline: Instant) -> io::Result<()> {
     let handler = (end_thread as extern "C" fn(i32)) as usize;
     let ends = Action { handler, flags: WITH_RESTORER, restorer: handler, mask: 0 };
     let mut before = MaybeUninit::<Action>::zeroed();
@@ -65,6 +69,9 @@ pub(crate) fn end_threads(threads: &[i32]) -> io::Result<()> {
         }
     }
     while !other_threads()?.is_empty() {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         rustix::thread::sched_yield();
     }
     signal_action(before.as_ptr(), ptr::null_mut())

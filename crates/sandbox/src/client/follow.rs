@@ -233,6 +233,7 @@ impl Following<'_> {
         let usage = Usage {
             wall: self.started.map(|at| at.elapsed()).unwrap_or_default(),
             cpu: counters.cpu_us.map(Duration::from_micros),
+            cpu_between: counters.cpu_between_us.map(Duration::from_micros),
             memory_peak_bytes: counters.memory_peak,
         };
         Run {

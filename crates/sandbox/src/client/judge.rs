@@ -67,8 +67,14 @@ mod tests {
     use crate::outcome::{LimitKind, Verdict};
     use crate::wire::{Counters, End};
 
-    const CALM: Counters =
-        Counters { oom_kills: 0, process_limit_hits: 0, disk_full: false, cpu_us: None, memory_peak: None };
+    const CALM: Counters = Counters {
+        oom_kills: 0,
+        process_limit_hits: 0,
+        disk_full: false,
+        cpu_us: None,
+        cpu_between_us: None,
+        memory_peak: None,
+    };
 
     fn exited(code: i32) -> End {
         End::Exited { status: code << 8 }

@@ -39,7 +39,14 @@ pub struct Checkpoint {
 ///
 /// A run that ends with a value or an exception leaves the session as it is, also where code asks python to end
 /// (`sys.exit`: an exception `SystemExit`, or no value for the code 0). Everything else ends the session: a deadline, a
-/// limit, a pulled cord, an interpreter that really exits (`os._exit`). The verdict says which.
+/// limit, a pulled cord, an interpreter that really exits (`os._exit`; `process.exit`, R's `quit`, the shell's `exit`; an
+/// error that R does not survive, as of a full stack). The verdict says which.
+///
+/// A run of javascript has ended when its value is there; a promise is awaited. Timers, servers and requests of it go on
+/// while the session lives: what they throw ends the run that is under way then with that exception, or is nowhere. Names
+/// that are declared at the top of a code may be declared again by a later one, so that `const` is none there. `import`
+/// gives what a module exports in that moment. In R nothing goes on between two runs but what runs in other processes;
+/// devices that were opened for a run end with it, those that the code has opened stay.
 ///
 /// From its first run on the interpreter is as little to be trusted as the code: what a run of a session tells may be what
 /// an earlier one wanted it to tell. What is written to standard output between two runs, by threads and processes that
@@ -158,7 +165,8 @@ impl Session {
         };
         self.idle_since = Instant::now();
         self.runs += 1;
-        self.cpu = self.cpu.zip(run.usage.cpu).map(|(before, now)| before + now);
+        let used = run.usage.cpu.zip(run.usage.cpu_between).map(|(now, between)| now + between);
+        self.cpu = self.cpu.zip(used).map(|(before, now)| before + now);
         self.memory_peak_bytes = self.memory_peak_bytes.max(run.usage.memory_peak_bytes);
         if end != End::Kept {
             let is_late = run.verdict == Verdict::Timeout && self.idle_since >= self.ends_at;
@@ -170,7 +178,7 @@ impl Session {
         Ok(run)
     }
 
-    /// Keeps the interpreter as it is now, to be gone back to: a copy of it that waits, which is one of the session's
+    /// Keeps the interpreter as it is now, to be gone back to (python, bash, R): a copy of it that waits, which is one of the session's
     /// processes and counts against its limits. Threads of the code are not in the copy, and neither are files.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use super::collecting::Collecting;
 use super::house::House;
 use super::live::{Live, Phase};
 use super::scratch;
+use super::session::Session;
 use super::stems::StemId;
 use super::watchdog;
 use crate::cgroup::Cgroups;
@@ -152,6 +153,7 @@ impl House {
             process_limit_hits: counted.process_limit_hits,
             disk_full: scratch::is_full(&live.scratch),
             cpu_us: counted.cpu_us,
+            cpu_between_us: live.session.as_ref().and_then(Session::used_between),
             memory_peak: counted.memory_peak,
         }
     }

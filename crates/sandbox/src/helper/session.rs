@@ -42,6 +42,10 @@ pub(super) struct Session {
     last: u32,
     current: Current,
     question: Option<Question>,
+    /// What had been counted when the last run ended, in microseconds of processor time.
+    counted_us: Option<u64>,
+    /// The same, of what went on between that and the run that is under way.
+    between_us: Option<u64>,
 }
 
 /// A checkpoint.
@@ -81,7 +85,14 @@ impl Session {
             last: 0,
             current: Current::First,
             question: None,
+            counted_us: Some(0),
+            between_us: None,
         }
+    }
+
+    /// The processor time that went by between the run that is under way and the one before, in microseconds.
+    pub(super) fn used_between(&self) -> Option<u64> {
+        self.between_us
     }
 
     /// When it is to be looked at while nothing runs.
@@ -239,6 +250,8 @@ impl House {
         let left = session.ends_at.saturating_duration_since(Instant::now());
         let limits = Limits { wall: wall.min(left), ..opened.limits.clone() };
         let given: Vec<BorrowedFd<'_>> = descriptors.iter().map(OwnedFd::as_fd).collect();
+        let now_us = self.cgroups.read(live.slot).cpu_us;
+        session.between_us = now_us.zip(session.counted_us).map(|(now, before)| now.saturating_sub(before));
         // From here on it is counted.
         let armed = self.cgroups.arm(live.slot, &opened.limits).is_ok();
         let order = ToResident::Run.pack();
@@ -286,6 +299,9 @@ impl House {
         Self::rest(live);
         let Some(live) = self.runs.get(&run) else { return };
         let counters = self.counters(live);
+        if let Some(session) = self.runs.get_mut(&run).and_then(|live| live.session.as_mut()) {
+            session.counted_us = counters.cpu_us;
+        }
         self.answer(run, End::Kept, counters);
     }
 

@@ -147,6 +147,8 @@ pub(crate) struct Counters {
     pub(crate) process_limit_hits: u64,
     pub(crate) disk_full: bool,
     pub(crate) cpu_us: Option<u64>,
+    /// In a session: from the end of the run before to the begin of this one.
+    pub(crate) cpu_between_us: Option<u64>,
     pub(crate) memory_peak: Option<u64>,
 }
 
@@ -377,6 +379,7 @@ impl Message for FromRun {
                 to.u64(counters.process_limit_hits)
                     .u8(u8::from(counters.disk_full))
                     .maybe(counters.cpu_us)
+                    .maybe(counters.cpu_between_us)
                     .maybe(counters.memory_peak)
             }
             Self::NotStarted { step, errno } => Writer::new(3).u8(step.number()).i32(*errno),
@@ -411,6 +414,7 @@ impl Message for FromRun {
                     process_limit_hits: from.u64()?,
                     disk_full: from.flag()?,
                     cpu_us: from.maybe()?,
+                    cpu_between_us: from.maybe()?,
                     memory_peak: from.maybe()?,
                 };
                 Ok(Self::Ended { end, counters })
@@ -472,6 +476,7 @@ mod tests {
             process_limit_hits: 2,
             disk_full: true,
             cpu_us: Some(3),
+            cpu_between_us: Some(u64::MAX),
             memory_peak: None,
         };
         for end in [End::Exited { status: -1 }, End::Killed, End::Lost, End::Kept] {

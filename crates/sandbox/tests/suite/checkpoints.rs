@@ -7,6 +7,7 @@ use execgate_sandbox::{LimitKind, RunError, SessionEnd, Verdict};
 
 use super::census::census;
 use super::sessions::{ended, open, open_with, pythons, run, value};
+use super::tongues::open_in_language;
 use super::world::{sandbox, told};
 
 #[test]
@@ -142,5 +143,46 @@ fn a_checkpoint_that_the_code_kills_is_no_more() {
                 [os.kill(p, signal.SIGKILL) for p in others]\nlen(others)";
     assert_eq!(value(&mut session, code), "1");
     assert!(matches!(session.restore(&kept), Err(RunError::NoCheckpoint)));
+    assert_eq!(value(&mut session, "6 * 7"), "42");
+}
+
+#[test]
+fn an_r_goes_back_to_a_checkpoint_and_shares_no_randomness_with_its_copies() {
+    let sandbox = sandbox();
+    let mut session = open_in_language(&sandbox, "r", |_| ());
+    value(
+        &mut session,
+        "x <- 1; writeLines('then', 'f'); Sys.setenv(A = 'then'); set.seed(7); d <- runif(1)",
+    );
+    let kept = session.checkpoint().unwrap();
+    let look = "cat(x, readLines('f'), Sys.getenv('A'), exists('y'))";
+    let mut drawn = BTreeSet::new();
+    for round in 0..3 {
+        value(&mut session, "x <- x + 1; y <- 1; writeLines('now', 'f'); Sys.setenv(A = 'now')");
+        assert_eq!(run(&mut session, look).stdout, b"2 now now TRUE", "{round}");
+        session.restore(&kept).unwrap();
+        assert_eq!(run(&mut session, look).stdout, b"1 now then FALSE", "{round}");
+        let code = "cat(runif(1), sample(1e9, 1), rnorm(1), tempfile(), sep = '\\n')";
+        let draws = run(&mut session, code).stdout;
+        drawn.extend(String::from_utf8(draws).unwrap().lines().map(str::to_owned));
+    }
+    assert_eq!(drawn.len(), 3 * 4, "{drawn:?}");
+    let forks = "p <- parallel:::mcfork(); if (inherits(p, 'masterProcess')) y <- 1; 'own'";
+    assert_eq!(
+        value(&mut session, forks),
+        "[1] \"own\"",
+        "a fork that comes to the end is none of the session's"
+    );
+    assert_eq!(value(&mut session, "x"), "[1] 1");
+    session.restore(&kept).unwrap();
+    assert_eq!(run(&mut session, "quit(status = 7)").verdict, Verdict::Exit(7));
+    assert_eq!(ended(&mut session), SessionEnd::Run(Verdict::Exit(7)));
+}
+
+#[test]
+fn a_language_without_checkpoints_says_so() {
+    let sandbox = sandbox();
+    let mut session = open_in_language(&sandbox, "javascript", |_| ());
+    assert!(matches!(session.checkpoint(), Err(RunError::NoCheckpoints(name)) if name == "javascript"));
     assert_eq!(value(&mut session, "6 * 7"), "42");
 }

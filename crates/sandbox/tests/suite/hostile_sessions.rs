@@ -7,7 +7,8 @@ use execgate_sandbox::{Cell, Collect, LimitKind, NotCollected, RunError, Session
 
 use super::census::census;
 use super::sessions::{ended, open, open_with, pythons, run, value};
-use super::world::{PATIENCE, comes_true, descendants, sandbox, told, value_in};
+use super::tongues::open_in_language;
+use super::world::{PATIENCE, comes_true, descendants, sandbox, start_as, told, value_in};
 
 #[test]
 fn files_come_back_from_under_a_guest_that_swaps_them() {
@@ -126,4 +127,82 @@ fn a_child_that_steals_the_socket_serves_its_own_session_alone() {
     assert_eq!(value_in(&sandbox, "6 * 7"), "42");
     session.close();
     assert_eq!(census(&sandbox), before);
+}
+
+/// The same in javascript.
+const LINE_OF_NODE: &str = "const fs = require('fs'), look = (fd) => { try { return fs.readlinkSync('/proc/self/fd/' + fd) } catch { return '' } }\n\
+                            const high = fs.readdirSync('/proc/self/fd').map(Number).filter((fd) => fd >= 100)\n\
+                            const line = high.find((fd) => look(fd).startsWith('socket')), frames = high.find((fd) => look(fd).startsWith('pipe'))\n\
+                            const say = (...bytes) => fs.writeSync(line, Buffer.concat([Buffer.from(bytes), Buffer.alloc(128 - bytes.length)]))\n\
+                            const sleep = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60000)\n";
+
+#[test]
+fn a_hostile_node_ends_its_own_session_and_harms_nobody() {
+    let sandbox = start_as(|config| {
+        config.languages.retain(|one| ["javascript", "python"].contains(&one.name.as_str()))
+    });
+    // All that will ever wait at once.
+    drop([(); 3].map(|()| open_in_language(&sandbox, "javascript", |_| ())));
+    let before = census(&sandbox);
+    let killed = Verdict::Limit(LimitKind::Killed);
+    let cases = [
+        ("say(3); sleep()", killed),
+        ("say(1); sleep()", killed),
+        ("say(4, 1); sleep()", killed),
+        ("say(99); sleep()", killed),
+        ("fs.writeSync(line, 'x'); sleep()", killed),
+        ("for (;;) say(3)", Verdict::Exception),
+        ("fs.closeSync(line)", Verdict::Value),
+        ("fs.writeSync(frames, Buffer.from([2])); say(1); sleep()", Verdict::Value),
+        ("for (const fd of high) fs.closeSync(fd)", killed),
+        (
+            "process.reallyExit = 5; fs.writeSync = fs.closeSync = process.emit = null; fs.readFileSync = () => '7'; 6",
+            Verdict::Value,
+        ),
+    ];
+    for (attack, verdict) in cases {
+        let mut session = open_in_language(&sandbox, "javascript", |request| {
+            request.limits.wall = Duration::from_secs(20);
+        });
+        let run = run(&mut session, &format!("{LINE_OF_NODE}{attack}"));
+        assert!(run.verdict == verdict || run.verdict == killed, "{attack}\n{}", told(&run));
+        if attack.ends_with('6') {
+            assert_eq!(value(&mut session, "40 + 2"), "42", "its own functions are not the runner's");
+            session.close();
+        } else {
+            assert!(comes_true(|| session.info().end.is_some()), "{attack}");
+            drop(session);
+        }
+        assert_eq!(census(&sandbox), before, "{attack}");
+        assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+    }
+}
+
+#[test]
+fn an_interpreter_of_any_language_that_takes_no_further_run_meets_its_deadline() {
+    let sandbox = sandbox();
+    let cases = [
+        ("javascript", "fs.writeSync(frames, Buffer.from([2])); for (;;);", Verdict::Value),
+        ("r", "told <- .C(native$tell, as.raw(2L), 1L, 1L); repeat {}", Verdict::Value),
+        ("r", "taken <- .C(native$take, 'x', 1L, integer(3L)); 1", Verdict::Timeout),
+        ("r", ".C(native$serve, 0L)", Verdict::Exit(2)),
+    ];
+    for (language, attack, verdict) in cases {
+        let mut session = open_in_language(&sandbox, language, |request| {
+            request.limits.wall = Duration::from_secs(2);
+        });
+        let line = if language == "r" {
+            "native <- get('native', environment(commandArgs))\n"
+        } else {
+            LINE_OF_NODE
+        };
+        let first = run(&mut session, &format!("{line}{attack}"));
+        assert_eq!(first.verdict, verdict, "{attack}\n{}", told(&first));
+        if first.verdict == Verdict::Value {
+            let second = run(&mut session, "1");
+            assert_eq!(second.verdict, Verdict::Timeout, "{attack}\n{}", told(&second));
+        }
+        assert!(session.info().end.is_some());
+    }
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
 }

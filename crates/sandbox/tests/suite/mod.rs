@@ -23,4 +23,5 @@ mod refusals;
 mod rich;
 mod sessions;
 mod tiers;
+mod tongues;
 mod world;

@@ -7,7 +7,7 @@ use execgate_sandbox::{InterpreterStart, Request, Sandbox, Stdin, Verdict, Warm}
 use rustix::pipe::pipe;
 
 use super::census::open_in;
-use super::world::{PATIENCE, cold, comes_true, descendants, sandbox, start_as, told};
+use super::world::{NODE, PATIENCE, cold, comes_true, descendants, sandbox, start_as, start_cold, told};
 
 /// One in which nothing waits but what runs JavaScript.
 fn nodes() -> Sandbox {
@@ -29,7 +29,7 @@ fn all_have_values(cases: &[(&str, &str)]) {
 }
 
 /// The versions of Node whose forks are proved: by these tests.
-const PROVED: &str = "[20].includes(parseInt(process.versions.node))";
+const PROVED: &str = "[20, 22, 24].includes(parseInt(process.versions.node))";
 
 #[test]
 fn a_node_that_is_proved_is_forked_and_any_other_waits() {
@@ -62,6 +62,28 @@ fn one_that_cannot_be_forked_waits_instead() {
     assert_eq!(run.value.as_deref(), Some("42"), "{}", told(&run));
     let start = if crate::RESIDENTS == 0 { InterpreterStart::Executed } else { InterpreterStart::Waited };
     assert_eq!(run.enforced.interpreter, start);
+}
+
+#[test]
+fn a_fork_whose_layer_fails_is_never_handed_out() {
+    // This stem has drawn already, so that its forks would draw the same.
+    const SABOTAGE: &str = "Math.random(); ";
+    /// Until the stem is there, nobody asks it for a fork.
+    const RUNS: usize = 30;
+    let sandbox = start_cold(|config| {
+        config.languages.retain(|language| language.name == "javascript");
+        for warm in config.languages.iter_mut().flat_map(|language| &mut language.warm) {
+            let Warm::ForkOrWait { fork, .. } = warm else { continue };
+            let script = fork.iter().position(|part| part == "-e").unwrap() + 1;
+            fork[script].insert_str(0, SABOTAGE);
+        }
+    });
+    for _ in 0..RUNS {
+        let run = sandbox.run(javascript("Math.random()")).unwrap();
+        assert_eq!(run.verdict, Verdict::Value, "{}", told(&run));
+        assert_ne!(run.enforced.interpreter, InterpreterStart::Forked);
+    }
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
 }
 
 #[test]
@@ -255,8 +277,8 @@ fn code_that_takes_every_listener_away_ends_all_the_same() {
 
 #[test]
 fn many_runs_in_a_row_leave_what_was_there() {
-    /// Each may be a process of its own, which takes a twentieth of a second.
-    const RUNS: usize = 100;
+    /// Each may be a process of its own, which takes a twentieth of a second. Where a Node is to be proved, it is.
+    const RUNS: usize = if NODE.is_some() && crate::RESIDENTS > 0 { 1000 } else { 100 };
     let sandbox = nodes();
     // Processes, and what they have open.
     let count = || {

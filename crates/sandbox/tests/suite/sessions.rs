@@ -306,6 +306,27 @@ fn what_threads_write_between_two_runs_is_nowhere() {
 }
 
 #[test]
+fn what_goes_on_between_two_runs_is_counted() {
+    let sandbox = sandbox();
+    let mut session = open(&sandbox);
+    let code = "import os, subprocess, threading, time\ndef burn():\n    \
+                while os.readlink('/proc/self/fd/1') != '/dev/null': time.sleep(0.001)\n    \
+                end = time.process_time() + 0.3\n    while time.process_time() < end: pass\n    \
+                subprocess.Popen(['sleep', '601'])\nthreading.Thread(target=burn, daemon=True).start()";
+    run(&mut session, code);
+    let has_burnt =
+        |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x00601\0");
+    assert!(comes_true(|| descendants(sandbox.helper_pid()).into_iter().any(has_burnt)));
+    let second = run(&mut session, "1");
+    let burnt = Duration::from_millis(300);
+    assert!(second.usage.cpu_between.unwrap() >= burnt, "{:?}", second.usage);
+    assert!(second.usage.cpu.unwrap() < burnt, "{:?}", second.usage);
+    assert!(session.info().cpu.unwrap() >= burnt);
+    assert!(run(&mut session, "2").usage.cpu_between.unwrap() < burnt);
+    assert_eq!(sandbox.run(python("1")).unwrap().usage.cpu_between, None);
+}
+
+#[test]
 fn what_holds_a_session_is_what_holds_a_run() {
     let sandbox = sandbox();
     let code = "import os, resource\n[l for l in open('/proc/self/status') if l.split(':')[0] in \

@@ -21,10 +21,18 @@ pub(super) const SLOWNESS: u32 = if option_env!("EXECGATE_TEST_EMULATED").is_som
 /// Longer than anything here takes on a loaded machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20 * SLOWNESS as u64);
 
+/// A folder with another `node` than the host's, where these tests were compiled for one: so are versions of Node proved.
+pub(super) const NODE: Option<&str> = option_env!("EXECGATE_TEST_NODE");
+
 /// The image of this host's packages, built once for all tests.
 pub(super) fn image() -> ImageRoot {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox-images");
-    let image = Image::ensure(&cache, &Recipe::host(), &mut |_| {}).unwrap();
+    let host = Recipe::host();
+    let recipe = match NODE {
+        Some(folder) => host.with_overlay(folder, "usr/local/bin"),
+        None => host,
+    };
+    let image = Image::ensure(&cache, &recipe, &mut |_| {}).unwrap();
     ImageRoot { path: image.root, digest: image.digest }
 }
 
@@ -35,6 +43,13 @@ pub(super) fn start(image: ImageRoot, tier: TierChoice, slots: usize) -> Sandbox
 
 /// A sandbox of the full tier, but for what is changed of it.
 pub(super) fn start_as(change: impl FnOnce(&mut Config)) -> Sandbox {
+    let sandbox = start_cold(change);
+    sandbox.warm_up(PATIENCE).unwrap();
+    sandbox
+}
+
+/// The same, before anything waits in it.
+pub(super) fn start_cold(change: impl FnOnce(&mut Config)) -> Sandbox {
     let helper = spawn_helper_of(Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
     let image = image();
     let mut languages = code::present(&image.path);
@@ -44,9 +59,7 @@ pub(super) fn start_as(change: impl FnOnce(&mut Config)) -> Sandbox {
     let mut config =
         Config { image, languages, slots: 16, tier, residents: crate::RESIDENTS, id_block: 0, egress: None };
     change(&mut config);
-    let sandbox = Sandbox::start(helper, config).unwrap();
-    sandbox.warm_up(PATIENCE).unwrap();
-    sandbox
+    Sandbox::start(helper, config).unwrap()
 }
 
 /// A sandbox of the full tier.

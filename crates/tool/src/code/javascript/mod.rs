@@ -8,7 +8,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     Scripts {
         runner: include_str!("runner.js"),
         warm: "",
-        session: "",
+        session: include_str!("session.js"),
         later: "",
         about: include_str!("about.js"),
     },

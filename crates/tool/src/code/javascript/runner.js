@@ -23,7 +23,7 @@
   // Where its forks will be; Node asks once.
   if (forks) host.chdir(host.env.HOME);
   const codeFd = 3;
-  const framesFd = 4;
+  let framesFd = 4;
   const valueKind = 1;
   const noValueKind = 2;
   const exceptionKind = 3;
@@ -43,8 +43,9 @@
   let waits = false;
   let drained = false;
   let ended = false;
-  // From where V8 sees the code to where the caller wrote it.
+  // From where V8 sees the code to where the caller wrote it; of a session, each of its codes.
   let place = (line, column) => [line, column];
+  const cells = new Map();
 
   const attempt = (make, fallback) => {
     try {
@@ -176,15 +177,16 @@
     const isKnown = excerpt && (isNodes(thrower) || stack.includes(`${thrower}:`, excerpt.length));
     const lines = (isKnown ? stack.slice(excerpt.length) : stack).split('\n');
     const last = lines.findLastIndex((line) => !isFrame(line) || !(isNodes(line) || isBuiltIn(line)));
-    const file = new RegExp(`(?:file://)?${stem.replace(/[^\w/]/g, '\\$&')}\\.m?js(?::(\\d+)(?::(\\d+))?)?`, 'g');
+    const names = `(?:file://)?${stem.replace(/[^\w/]/g, '\\$&')}(-\\d+)?\\.m?js`;
+    const file = new RegExp(`${names}(?::(\\d+)(?::(\\d+))?)?`, 'g');
     return lines
       .filter((line, at) => at <= last && !(isFrame(line) && isInner(line)))
       .join('\n')
       .replace(/^:(?=\d+\n)/, `${stem}.js:`)
-      .replace(file, (found, line, column) => {
-        if (line === undefined) return '<code>';
-        const mine = place(Number(line), Number(column ?? 1));
-        return ['<code>', ...(column === undefined ? mine.slice(0, 1) : mine)].join(':');
+      .replace(file, (found, cell = '', line, column) => {
+        if (line === undefined) return `<code${cell}>`;
+        const mine = (cells.get(cell)?.place ?? place)(Number(line), Number(column ?? 1));
+        return [`<code${cell}>`, ...(column === undefined ? mine.slice(0, 1) : mine)].join(':');
       });
   };
 
@@ -283,6 +285,10 @@
     fail(error);
   }
 
+  function drain() {
+    drained = true;
+  }
+
   const keep = (value) => {
     waits = false;
     // A script of nothing but declarations completes with its directive.
@@ -307,7 +313,7 @@
 
   // TypeScript.
 
-  const strip = (code) => {
+  const strip = (code, cell) => {
     const { stripTypeScriptTypes, SourceMap } = Module;
     if (stripTypeScriptTypes === undefined) {
       const error = new Error(`TypeScript needs Node 22.13 or later, and this is Node ${host.versions.node}`);
@@ -323,10 +329,12 @@
       const made = error.code?.startsWith('ERR_UNSUPPORTED') && attempt(transform);
       if (!made) throw error;
       const map = new SourceMap(fromJson(from(made.slice(made.lastIndexOf(',') + 1), 'base64').toString()));
-      place = (line, column) => {
+      const original = (line, column) => {
         const { originalLine, originalColumn } = map.findEntry(line - 1, column - 1);
         return originalLine === undefined ? [line, column] : [originalLine + 1, originalColumn + 1];
       };
+      if (cell) cell.place = original;
+      else place = original;
       return made;
     }
   };
@@ -335,13 +343,13 @@
 
   // Node's own parser, as source: any other way to it is a flag, and a door that stays open to the code.
   let parser;
-  const parse = (code) => {
+  const parse = (code, options = { sourceType: 'module' }) => {
     if (parser === undefined) {
       parser = {};
       const file = host.binding('natives')['internal/deps/acorn/acorn/dist/acorn'];
       vm.compileFunction(file, ['exports', 'module'])(parser, {});
     }
-    return parser.parse(code, { ecmaVersion: 'latest', sourceType: 'module', locations: true });
+    return parser.parse(code, { ecmaVersion: 'latest', locations: true, ...options });
   };
 
   const has = (node, isWanted, isWithin) => {
@@ -540,11 +548,33 @@
       reallyExit = host.reallyExit = forkpoint.reallyExit;
       if (pid > 0) touch();
     }
-    host.argv.splice(1, 1, ...forkpoint.take());
+    const [, , session] = host.argv;
+    const given = forkpoint.take();
+    host.argv.splice(1, 2, ...given);
+    return given.length > 0 || openSession(forkpoint, session);
+  };
+
+  // Gives nothing: there is no run, but one after the other.
+  const openSession = (forkpoint, script) => {
+    host.argv = [host.argv[0], `${stem}.js`];
+    host.execArgv = [];
+    delete host._eval;
+    host.off('exit', end).off('beforeExit', drain).off('uncaughtExceptionMonitor', uncaught);
+    beFrugal();
+    const fileOf = (cell) => {
+      cells.set(`-${cell.number}`, cell);
+      return `${stem}-${cell.number}.js`;
+    };
+    const speakTo = (fd) => {
+      framesFd = fd;
+    };
+    const own = { attempt, asJson, described, display, displayed, fileOf, forkpoint, has, parse, prepare, quietly };
+    const made = vm.compileFunction(script, ['inner', 'require'], { filename: '[eval]' });
+    made({ ...own, show, speakTo, stemFile: `${stem}.js`, strip, tell }, require);
   };
 
   const receive = () => {
-    if (forks || waitsForRun) wait();
+    if ((forks || waitsForRun) && !wait()) return false;
     source = fs.readFileSync(codeFd, 'utf8');
     fs.closeSync(codeFd);
     const [node, words, ...others] = host.argv;
@@ -553,6 +583,7 @@
     // Both hold this script, and would go on to whatever the code forks.
     host.execArgv = [];
     delete host._eval;
+    return true;
   };
 
   // A pipe takes all at once: nothing is lost when the code leaves in a hurry.
@@ -567,14 +598,11 @@
     Object.defineProperty(host, name, { ...own, get });
   }
   host.on('exit', end);
-  host.on('beforeExit', () => {
-    drained = true;
-  });
+  host.on('beforeExit', drain);
   host.on('uncaughtExceptionMonitor', uncaught);
 
   const start = () => {
-    receive();
-    begin();
+    if (receive()) begin();
   };
   // The loader of modules is made by its first use, and that takes turns of the loop.
   if (forks || waitsForRun) then.call(import('data:text/javascript,0'), () => setImmediate(start));

@@ -8,7 +8,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     Scripts {
         runner: include_str!("runner.R"),
         warm: include_str!("warm.R"),
-        session: "",
+        session: include_str!("session.R"),
         later: include_str!("later.R"),
         about: include_str!("about.R"),
     },

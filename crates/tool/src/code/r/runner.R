@@ -31,6 +31,8 @@ text_bytes_max <- 1048580L
 channel_tries <- 20L
 channel_pause_s <- 0.05
 
+code_path <- "/proc/self/fd/3"
+code_name <- "<code>"
 exprs <- NULL
 at <- 0L
 # How many frames of ours are below the code that runs now.
@@ -199,19 +201,19 @@ unhandled <- function(condition) {
 }
 
 read_code <- function() {
-  channel <- file("/proc/self/fd/3", "rb")
+  channel <- file(code_path, "rb")
   on.exit(close(channel))
   bytes <- raw()
   while (length(more <- readBin(channel, "raw", text_bytes_max))) bytes <- c(bytes, more)
   if (identical(bytes[1:3], as.raw(c(239L, 187L, 191L)))) bytes <- bytes[-(1:3)]
   nul <- match(as.raw(0L), bytes)
   if (!is.na(nul)) {
-    stop(sprintf("<code>:%d: nul character not allowed", sum(bytes[seq_len(nul)] == as.raw(10L)) + 1L), call. = FALSE)
+    stop(sprintf("%s:%d: nul character not allowed", code_name, sum(bytes[seq_len(nul)] == as.raw(10L)) + 1L), call. = FALSE)
   }
   text <- strsplit(rawToChar(bytes), "\r?\n", useBytes = TRUE)[[1L]]
   Encoding(text) <- "UTF-8"
   bad <- match(FALSE, validUTF8(text))
-  if (!is.na(bad)) stop(sprintf("<code>:%d: the line is no valid UTF-8", bad), call. = FALSE)
+  if (!is.na(bad)) stop(sprintf("%s:%d: the line is no valid UTF-8", code_name, bad), call. = FALSE)
   text
 }
 
@@ -219,7 +221,7 @@ read_code <- function() {
 parsed <- function() {
   tryCatch({
     lines <- read_code()
-    parse(text = lines, keep.source = TRUE, srcfile = srcfilecopy("<code>", lines), encoding = "UTF-8")
+    parse(text = lines, keep.source = TRUE, srcfile = srcfilecopy(code_name, lines), encoding = "UTF-8")
   }, error = function(e) {
     message <- conditionMessage(e)
     runner$verdict <- frame(3L, bytes_of("SyntaxError"), bytes_of(message), bytes_of(paste("Error:", message)))
@@ -227,20 +229,22 @@ parsed <- function() {
   })
 }
 
+# What there is to tell of the code; whether it is no error.
+judge <- function() {
+  if (is.null(verdict) && is.null(failure)) runner$verdict <- frame(2L)
+  if (is.null(failure)) return(TRUE)
+  told <- quietly(later("exception")(failure[[1L]], failure[[2L]], failure[[3L]]))
+  if (is.null(told)) told <- c(class(failure[[1L]])[1L], "<no message>", "")
+  runner$verdict <- do.call(frame, c(3L, lapply(told, bytes_of)))
+  if (Sys.getpid() != first_pid) cat(told[3L], "\n", sep = "", file = stderr())
+  FALSE
+}
+
 # The code has come to its end, by itself or by an error: leave as a script does, and tell on the way out.
 finish <- function() {
   .Internal(enableJIT(0L))
   runner$is_leaving <- TRUE
-  status <- 0L
-  if (is.null(verdict) && is.null(failure)) runner$verdict <- frame(2L)
-  if (!is.null(failure)) {
-    status <- 1L
-    told <- quietly(later("exception")(failure[[1L]], failure[[2L]], failure[[3L]]))
-    if (is.null(told)) told <- c(class(failure[[1L]])[1L], "<no message>", "")
-    runner$verdict <- do.call(frame, c(3L, lapply(told, bytes_of)))
-    if (Sys.getpid() != first_pid) cat(told[3L], "\n", sep = "", file = stderr())
-  }
-  if (is.null(exprs)) status <- 1L
+  status <- as.integer(!judge() || is.null(exprs))
   runner$own_status <- status
   # A process that the code has forked leaves its parent's folder for temporary files alone.
   if (Sys.getpid() != first_pid) quietly(getNamespace("parallel")$mcexit(status))
@@ -301,7 +305,15 @@ paragraph <- function() {
   lines
 }
 
+# What R calls when something is drawn and no device is open.
+device_for <- function(...) if (is_rich) later("open_device")(...) else grDevices::pdf(NULL)
+
 install <- function() {
+  install_once()
+  install_input()
+}
+
+install_once <- function() {
   replace("commandArgs", function(trailingOnly = FALSE) {
     if (!trailingOnly) return(kept)
     place <- match("--args", kept, 0L)
@@ -313,6 +325,11 @@ install <- function() {
   }))
   before("quit", leave)
   before("q", leave)
+  options(warn = 1L, device = device_for)
+  globalCallingHandlers(error = unhandled)
+}
+
+install_input <- function() {
   if ("stdin" %in% words) {
     runner$real_file <- file
     before("file", bquote({
@@ -336,9 +353,6 @@ install <- function() {
     replace("readline", function(prompt = "") refuse(no_input))
     before("scan", bquote(if (missing(text) && identical(file, "")) .(as.call(list(refuse, no_input)))))
   }
-  nowhere <- function(...) grDevices::pdf(NULL)
-  options(warn = 1L, device = if (is_rich) function(...) later("open_device")(...) else nowhere)
-  globalCallingHandlers(error = unhandled)
 }
 
 install()

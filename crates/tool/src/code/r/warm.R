@@ -1,11 +1,14 @@
 # An interpreter that is forked for each run. Its arguments are the runner and what that needs in some runs only: both
 # are parsed once, and the functions of the runner are there before the fork. The rest of it is evaluated in each fork,
-# as in an interpreter of its own, in an environment that nobody is attached to.
+# as in an interpreter of its own, in an environment that nobody is attached to. The third serves a session; a dash after it
+# says that this one was started for a session alone.
 
 jit_level <- .Internal(enableJIT(0L))
 arguments <- .Internal(commandArgs())
 place <- match("--args", arguments)
 later <- parse(text = arguments[place + 3L], keep.source = FALSE)
+session <- arguments[place + 4L]
+is_alone <- length(arguments) > place + 4L
 statements <- parse(text = arguments[place + 2L], keep.source = FALSE)
 is_function <- vapply(statements, function(part) {
   is.call(part) && identical(part[[1L]], quote(`<-`)) && is.call(part[[3L]]) &&
@@ -18,7 +21,7 @@ own <- c(arguments[seq_len(place)], "", "")
 
 # R forgets the library, and so does not tell the code of it; it stays where it is.
 dyn.load("/proc/self/fd/4")
-routines <- lapply(c(serve = 1L, take = 2L, tell = 3L, leave = 4L), function(number) .Call("execgate_routine", number))
+routines <- lapply(c(serve = 1L, take = 2L, tell = 3L, leave = 4L, end = 5L), function(number) .Call("execgate_routine", number))
 dyn.unload("/proc/self/fd/4")
 
 make <- function() {
@@ -41,6 +44,9 @@ sample <- c(
   "6 * 7"
 )
 
+# What the runner replaces.
+changed <- c("commandArgs", "quit", "q", "file", "scan", "stdin", "readline")
+
 # Runs the sample as the runner would, into nothing, and leaves everything as it was.
 try_out <- function() {
   trial <- make()
@@ -48,7 +54,6 @@ try_out <- function() {
     if (identical(part, quote(install()))) break
     eval(part, trial)
   }
-  changed <- c("commandArgs", "quit", "q", "file", "scan", "stdin", "readline")
   kept <- mget(changed, baseenv())
   set <- options()
   trial$install()
@@ -66,22 +71,30 @@ try_out <- function() {
 }
 
 made <- make()
-# What is read from disk when it is first used is read once, and here.
-for (time in 1:2) try_out()
-for (time in 1:3) gc()
-# A fork is to allocate in pages that are nobody else's, and not in gaps between what is there: each would be copied for
-# it. So the gaps are filled, those of each size that R has. So many pairs are free after a start; of the rest, fewer.
-gaps <- 2e5
-filled <- list(as.pairlist(vector("list", gaps)), lapply(c(1L, 2L, 4L, 8L, 16L), function(size) {
-  lapply(seq_len(gaps / 20), function(at) double(size))
-}))
-for (time in 1:2) gc()
-inherited <- .C(routines$serve, 0L)[[1L]]
+inherited <- -5L
+if (!is_alone) {
+  # What is read from disk when it is first used is read once, and here.
+  for (time in 1:2) try_out()
+  for (time in 1:3) gc()
+  # A fork is to allocate in pages that are nobody else's, and not in gaps between what is there: each would be copied for
+  # it. So the gaps are filled, those of each size that R has. So many pairs are free after a start; of the rest, fewer.
+  gaps <- 2e5
+  filled <- list(as.pairlist(vector("list", gaps)), lapply(c(1L, 2L, 4L, 8L, 16L), function(size) {
+    lapply(seq_len(gaps / 20), function(at) double(size))
+  }))
+  for (time in 1:2) gc()
+  inherited <- .C(routines$serve, 0L)[[1L]]
+}
 # From here on it is a guest's, whose run may be there already.
 tempdir(check = TRUE)
 # What a run writes to first is copied now, and not then.
 if (inherited > 0L) for (time in 1:2) try_out()
-.C(routines$take, own, length(own), abs(inherited))
+is_session <- .C(routines$take, own, length(own), c(abs(inherited), 0L, 0L))[[3L]][1L] < 0L
 .Internal(enableJIT(jit_level))
+if (is_session) {
+  made$originals <- mget(changed, baseenv())
+  made$own <- own
+}
 for (part in statements) eval(part, made)
+if (is_session) eval(parse(text = session, keep.source = FALSE), made)
 invisible()
