@@ -13,7 +13,7 @@ use super::workers;
 use crate::sys;
 
 /// The versions whose forks were proved, by running the sandbox's tests with them. No other is forked.
-const PROVED: &[u32] = &[20, 22, 24];
+const PROVED: &[u32] = &[20, 22];
 
 /// How long Node's own threads may take to have nothing to do, and to end then.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);

@@ -285,10 +285,6 @@
     fail(error);
   }
 
-  function drain() {
-    drained = true;
-  }
-
   const keep = (value) => {
     waits = false;
     // A script of nothing but declarations completes with its directive.
@@ -551,26 +547,17 @@
     const [, , session] = host.argv;
     const given = forkpoint.take();
     host.argv.splice(1, 2, ...given);
+    // A session has no run, but one after the other.
     return given.length > 0 || openSession(forkpoint, session);
   };
 
-  // Gives nothing: there is no run, but one after the other.
   const openSession = (forkpoint, script) => {
-    host.argv = [host.argv[0], `${stem}.js`];
-    host.execArgv = [];
-    delete host._eval;
-    host.off('exit', end).off('beforeExit', drain).off('uncaughtExceptionMonitor', uncaught);
+    ['exit', 'beforeExit', 'uncaughtExceptionMonitor'].forEach((event) => host.removeAllListeners(event));
     beFrugal();
-    const fileOf = (cell) => {
-      cells.set(`-${cell.number}`, cell);
-      return `${stem}-${cell.number}.js`;
-    };
-    const speakTo = (fd) => {
-      framesFd = fd;
-    };
-    const own = { attempt, asJson, described, display, displayed, fileOf, forkpoint, has, parse, prepare, quietly };
-    const made = vm.compileFunction(script, ['inner', 'require'], { filename: '[eval]' });
-    made({ ...own, show, speakTo, stemFile: `${stem}.js`, strip, tell }, require);
+    const speakTo = (fd) => (framesFd = fd);
+    const own = { attempt, asJson, cells, described, display, displayed, forkpoint, has, parse, prepare, quietly };
+    const inner = { ...own, show, speakTo, stem, strip, tell };
+    vm.compileFunction(script, ['inner', 'require'], { filename: '[eval]' })(inner, require);
   };
 
   const receive = () => {
@@ -598,7 +585,9 @@
     Object.defineProperty(host, name, { ...own, get });
   }
   host.on('exit', end);
-  host.on('beforeExit', drain);
+  host.on('beforeExit', () => {
+    drained = true;
+  });
   host.on('uncaughtExceptionMonitor', uncaught);
 
   const start = () => {

@@ -4,8 +4,8 @@
 // V8 lets no name be declared twice, and `await` stand in no script. So what a code declares at its top is declared
 // before it, once for the session, and becomes an assignment: at its place, so that lines and columns stay.
 'use strict';
-const { attempt, asJson, described, displayed, forkpoint, has, parse, prepare, quietly, show } = inner;
-const { strip, tell } = inner;
+const { attempt, asJson, cells, described, displayed, forkpoint, has, parse, prepare, quietly, show } = inner;
+const { stem, strip, tell } = inner;
 const fs = require('fs');
 const net = require('net');
 const vm = require('vm');
@@ -273,7 +273,8 @@ const begin = ([code, frames, words = '-', ...given]) => {
   const told = words.split(',');
   const [isRich, hasInput, isTyped] = ['rich', 'stdin', 'typescript'].map((word) => told.includes(word));
   const cell = { number, isRich, hasInput, frames: Number(frames), waits: false, place: asItIs };
-  cell.file = inner.fileOf(cell);
+  cell.file = `${stem}-${number}.js`;
+  cells.set(`-${number}`, cell);
   running = cell;
   inner.speakTo(cell.frames);
   host.argv = [host.argv[0], cell.file, ...given];
@@ -286,11 +287,15 @@ const begin = ([code, frames, words = '-', ...given]) => {
   }
 };
 
+host.argv = [host.argv[0], `${stem}.js`];
+// Both hold the runner, and would go on to whatever the code forks.
+host.execArgv = [];
+delete host._eval;
 host.on('beforeExit', drained);
 host.on('uncaughtExceptionMonitor', monitor);
 const { enumerable } = Object.getOwnPropertyDescriptor(host, 'stdin');
 Object.defineProperty(host, 'stdin', { enumerable, configurable: true, get: () => (input ??= openInput()) });
-prepare(inner.stemFile);
+prepare(`${stem}.js`);
 const display = (...values) => {
   if (running?.isRich) inner.display(...values);
 };
