@@ -1,5 +1,6 @@
 //! The composition root: the only file that names concrete types of stores, rails and executors together.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -16,7 +17,7 @@ use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
 use execgate_flow::witness::Witness;
 use execgate_flow::{Corridor, Rooms};
-use execgate_iam::{Guard, GuardParts};
+use execgate_iam::{Guard, GuardParts, TokenIssuers};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey, sha256};
@@ -31,7 +32,7 @@ use execgate_tool::{
 };
 use execgate_web::{
     DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
-    Reading, ReadingKind, RuleDesk, ServiceInfo, ToolSurface,
+    Reading, ReadingKind, Resource, RuleDesk, ServiceInfo, TokenDoor, ToolSurface,
 };
 use rustix::process::geteuid;
 
@@ -234,6 +235,8 @@ pub(crate) struct Gate {
     pub(crate) trail: Trail,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: OpenConnections,
+    /// Whose keys are to be read anew; none where no token is taken.
+    pub(crate) tokens: Option<Arc<TokenIssuers>>,
 }
 
 impl Gate {
@@ -259,6 +262,29 @@ fn iam(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Arc<dyn I
             Arc::new(Guard::new(GuardParts { url, unreached, clock })?)
         }
     })
+}
+
+/// Whose tokens are taken.
+fn tokens(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Option<Arc<TokenIssuers>>> {
+    if settings.issuers.is_empty() {
+        return Ok(None);
+    }
+    let issuers = TokenIssuers::open(settings.issuers.clone(), clock).context("no tokens can be taken")?;
+    Ok(Some(Arc::new(issuers)))
+}
+
+/// How tokens come in.
+fn token_door(settings: &Settings, tokens: Arc<TokenIssuers>) -> TokenDoor {
+    let scopes = settings.issuers.iter().filter_map(|issuer| issuer.roles.as_ref());
+    // A claim of another name holds no scopes (RFC 8693, 4.2).
+    let scopes = scopes.filter(|rule| rule.claim == "scope").flat_map(|rule| rule.words.keys().cloned());
+    let scopes_supported: BTreeSet<String> = scopes.collect();
+    let resource = settings.public_url.as_ref().map(|url| Resource {
+        resource: url.clone(),
+        authorization_servers: settings.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
+        scopes_supported: scopes_supported.into_iter().collect(),
+    });
+    TokenDoor { tokens, resource }
 }
 
 /// What can be run: the tools of this program, the languages of its sandboxes, and the actions of the operator's own.
@@ -302,6 +328,7 @@ pub(crate) fn gate(
     let crash = Arc::new(NoCrash);
     let rails = Rails::new(Arc::new(Unpaid::FREE), []);
     let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
+    let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref())?);
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
@@ -353,6 +380,7 @@ pub(crate) fn gate(
             Switch::On => ToolSurface::On,
             Switch::Off => ToolSurface::Off,
         },
+        tokens: tokens.as_ref().map(|tokens| token_door(settings, Arc::clone(tokens))),
         tenant: settings.tenant.clone(),
         metrics: Arc::clone(&metrics),
         trail: trail.clone(),
@@ -363,7 +391,7 @@ pub(crate) fn gate(
     let recover = Recover { store, witness, settle, render: Arc::new(OwnWords), notice };
     let house = Arc::new(house);
     watch(&metrics, &house, pool);
-    Ok(Gate { house, recover, rules, trail, metrics, connections })
+    Ok(Gate { house, recover, rules, trail, metrics, connections, tokens })
 }
 
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.

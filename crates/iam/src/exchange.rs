@@ -1,4 +1,4 @@
-//! One exchange with the service: a connection of its own, one question, one bounded answer, no redirect.
+//! One exchange with a service: a connection of its own, one question, one bounded answer, no redirect.
 
 use core::convert::Infallible;
 use std::io;
@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::Request;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::http::request::Builder;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,7 +18,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, Error as RustlsError, RootCertStore};
 
-use crate::GuardUrl;
+use crate::ServiceUrl;
 
 /// The longest answer, in bytes. Those of the shape have some hundred.
 pub(crate) const ANSWER_MAX: usize = 64 << 10;
@@ -29,7 +30,7 @@ const HEAD_MAX: usize = 16 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Nothing says whom to believe.
-    #[error("this host has no certificates of authorities, so that no identity service can be told by https")]
+    #[error("this host has no certificates of authorities, so that no service can be told by https")]
     NoRoots,
     /// The TLS library refuses its own configuration.
     #[error("failed to set up TLS")]
@@ -53,21 +54,21 @@ pub(crate) enum ExchangeError {
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What the service has answered.
+/// What a service has answered.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
 }
 
-/// The way to the service.
+/// The way to a service.
 pub(crate) struct Line {
-    url: GuardUrl,
+    url: ServiceUrl,
     tls: Option<TlsConnector>,
 }
 
 impl Line {
     /// The way to a service; where that is TLS, by the authorities that this host believes.
-    pub(crate) fn new(url: GuardUrl) -> Result<Self, TlsError> {
+    pub(crate) fn new(url: ServiceUrl) -> Result<Self, TlsError> {
         let tls = if url.secure { Some(connector()?) } else { None };
         Ok(Self { url, tls })
     }
@@ -78,57 +79,70 @@ impl Line {
         self.url.authority.clone()
     }
 
-    /// Asks. The caller bounds the time.
+    /// Asks by `POST`. The caller bounds the time.
     pub(crate) async fn ask(&self, body: Vec<u8>) -> Result<Reply, ExchangeError> {
+        let request = self.request(Method::POST).header(CONTENT_TYPE, "application/json");
+        self.send(request.body(Full::new(Bytes::from(body))).map_err(ExchangeError::Question)?).await
+    }
+
+    /// Reads by `GET`. The caller bounds the time.
+    pub(crate) async fn read(&self) -> Result<Reply, ExchangeError> {
+        let request = self.request(Method::GET).body(Full::default());
+        self.send(request.map_err(ExchangeError::Question)?).await
+    }
+
+    fn request(&self, method: Method) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(self.url.target.as_str())
+            .header(HOST, self.url.authority.as_str())
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, "execgate")
+            .header(CONNECTION, "close")
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, ExchangeError> {
         let stream = match self.url.address() {
             Some(address) => TcpStream::connect((address, self.url.port)).await,
             None => TcpStream::connect((self.url.host.as_str(), self.url.port)).await,
         };
         let stream = stream.map_err(ExchangeError::Connect)?;
         match &self.tls {
-            None => self.exchange(stream, body).await,
+            None => exchange(stream, request).await,
             Some(tls) => {
                 let name = ServerName::try_from(self.url.host.clone()).map_err(|_| ExchangeError::Name)?;
                 let stream = tls.connect(name, stream).await.map_err(ExchangeError::Tls)?;
-                self.exchange(stream, body).await
+                exchange(stream, request).await
             }
         }
     }
+}
 
-    async fn exchange<S>(&self, stream: S, body: Vec<u8>) -> Result<Reply, ExchangeError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let request = Request::post(self.url.target.as_str())
-            .header(HOST, self.url.authority.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, "execgate")
-            .header(CONNECTION, "close")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(ExchangeError::Question)?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(HEAD_MAX);
-        let (mut sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
-        let answer = async move {
-            let response = sender.send_request(request).await.map_err(ExchangeError::Http)?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_MAX);
-            let body = body.collect().await.map_err(ExchangeError::Answer)?.to_bytes();
-            Ok(Reply { status, body })
-        };
-        // The connection ends with this future, so that no question outlives who asks it.
-        let drive = async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection to the identity service ended badly");
-            }
-            core::future::pending::<Infallible>().await
-        };
-        tokio::select! {
-            answer = answer => answer,
-            never = drive => match never {},
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Reply, ExchangeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_MAX);
+    let (mut sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
+    let answer = async move {
+        let response = sender.send_request(request).await.map_err(ExchangeError::Http)?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_MAX);
+        let body = body.collect().await.map_err(ExchangeError::Answer)?.to_bytes();
+        Ok(Reply { status, body })
+    };
+    // The connection ends with this future, so that no question outlives who asks it.
+    let drive = async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection to a service ended badly");
         }
+        core::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        answer = answer => answer,
+        never = drive => match never {},
     }
 }
 

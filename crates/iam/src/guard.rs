@@ -9,7 +9,7 @@ use execgate_model::{BoxFuture, Clock};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::GuardUrl;
+use crate::ServiceUrl;
 use crate::breaker::Breaker;
 use crate::cache::{self, Cache};
 use crate::exchange::{Line, TlsError};
@@ -34,7 +34,7 @@ pub enum Unreached {
 /// What a client is made of.
 pub struct GuardParts {
     /// Where the service is.
-    pub url: GuardUrl,
+    pub url: ServiceUrl,
     /// What it means that it cannot be reached.
     pub unreached: Unreached,
     /// The time, for what was answered lately.

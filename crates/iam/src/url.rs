@@ -1,27 +1,27 @@
-//! The address of the service, checked once. It may hold a token in its path or query: it is shown without both.
+//! The address of a service, checked once. It may hold a token in its path or query: it is shown without both.
 
 use core::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::Uri;
 
-/// Why a text cannot be the address of the service.
+/// Why a text cannot be the address of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It is no URL.
-    #[error("the address of the identity service is no URL such as https://guard.example/ep/validate")]
+    #[error("the address is no URL such as https://service.example/path")]
     Form,
     /// Questions and answers could be read and changed on the way.
-    #[error("the identity service must be asked by https, or by http on this machine itself")]
+    #[error("the address must be https, or http on this machine itself")]
     Plain,
     /// A password would stand in it.
-    #[error("the address of the identity service must not hold a name and password")]
+    #[error("the address must not hold a name and password")]
     Password,
 }
 
-/// The address of the service.
+/// The address of a service of the operator's.
 #[derive(Clone, PartialEq, Eq)]
-pub struct GuardUrl {
+pub struct ServiceUrl {
     pub(crate) secure: bool,
     /// The name, without the brackets of an IPv6 address.
     pub(crate) host: String,
@@ -32,7 +32,7 @@ pub struct GuardUrl {
     pub(crate) target: String,
 }
 
-impl GuardUrl {
+impl ServiceUrl {
     /// Checks an address: `https://…`, or `http://…` where the host is this machine's loopback.
     ///
     /// # Errors
@@ -69,6 +69,19 @@ impl GuardUrl {
         })
     }
 
+    /// Scheme, name and port, where it has neither path nor query: `https://gate.example`.
+    #[must_use]
+    pub fn origin(&self) -> Option<String> {
+        let scheme = if self.secure { "https" } else { "http" };
+        (self.target == "/").then(|| format!("{scheme}://{}", self.authority.to_ascii_lowercase()))
+    }
+
+    /// The name, without its port and the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Where to dial without asking a name server: an address, or this machine itself.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         loopback(&self.host).or_else(|| self.host.parse().ok())
@@ -83,22 +96,22 @@ fn loopback(host: &str) -> Option<IpAddr> {
     host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback)
 }
 
-impl fmt::Display for GuardUrl {
+impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "https" } else { "http" };
         write!(f, "{scheme}://{}/…", self.authority)
     }
 }
 
-impl fmt::Debug for GuardUrl {
+impl fmt::Debug for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GuardUrl({self})")
+        write!(f, "ServiceUrl({self})")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{GuardUrl, UrlError};
+    use super::{ServiceUrl, UrlError};
 
     #[test]
     fn plain_http_stays_on_this_machine() {
@@ -110,25 +123,25 @@ mod tests {
             "http://[::1]:9/x",
             "http://LOCALHOST:9",
         ] {
-            assert!(GuardUrl::new(good).is_ok(), "{good}");
+            assert!(ServiceUrl::new(good).is_ok(), "{good}");
         }
         for plain in ["http://guard.example", "http://10.0.0.1", "http://localhost.example", "http://0.0.0.0"]
         {
-            assert_eq!(GuardUrl::new(plain), Err(UrlError::Plain), "{plain}");
+            assert_eq!(ServiceUrl::new(plain), Err(UrlError::Plain), "{plain}");
         }
         for bad in ["", "guard.example", "ftp://127.0.0.1", "/ep/validate", "https://", "https://g:99999/"] {
-            assert_eq!(GuardUrl::new(bad), Err(UrlError::Form), "{bad}");
+            assert_eq!(ServiceUrl::new(bad), Err(UrlError::Form), "{bad}");
         }
-        assert_eq!(GuardUrl::new("https://a:b@guard.example"), Err(UrlError::Password));
+        assert_eq!(ServiceUrl::new("https://a:b@guard.example"), Err(UrlError::Password));
     }
 
     #[test]
     fn an_address_is_shown_without_what_could_be_a_token() {
-        let url = GuardUrl::new("https://guard.example:444/secret?token=secret").unwrap();
+        let url = ServiceUrl::new("https://guard.example:444/secret?token=secret").unwrap();
         assert_eq!((url.to_string(), url.port), ("https://guard.example:444/…".to_owned(), 444));
         assert!(!format!("{url:?}").contains("secret"));
         assert_eq!(url.target, "/secret?token=secret");
-        let v6 = GuardUrl::new("http://[::1]").unwrap();
+        let v6 = ServiceUrl::new("http://[::1]").unwrap();
         assert_eq!((v6.host.as_str(), v6.authority.as_str(), v6.port), ("::1", "[::1]", 80));
     }
 }

@@ -41,6 +41,16 @@ pub enum Identity {
         /// The wallet, in the normal form of its chain (CAIP-10).
         account: String,
     },
+    /// The bearer of an access token of an operator's authorization server. It always pays: no token says otherwise.
+    Subject {
+        /// The server, by its own name for itself (`iss`): printable ASCII without a space.
+        issuer: String,
+        /// Whom it has named (`sub`): one line of printable ASCII.
+        subject: String,
+        /// What the operator's configuration takes over of the token. Asked of a living caller alone.
+        #[serde(skip)]
+        labels: Arc<Labels>,
+    },
 }
 
 /// An identified (or anonymous) caller within a tenant.
@@ -52,7 +62,7 @@ pub struct Caller {
     pub identity: Identity,
 }
 
-/// Where a nonce is unique: `(tenant, grant | wallet | session | local)` (CONTRACTS 2).
+/// Where a nonce is unique: `(tenant, grant | wallet | subject | session | local)` (CONTRACTS 2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope(String);
 
@@ -74,6 +84,7 @@ impl Caller {
             Identity::Session { id } => format!("session\n{id}"),
             Identity::Grant { id, .. } => format!("grant\n{id}"),
             Identity::Wallet { account } => format!("wallet\n{account}"),
+            Identity::Subject { issuer, subject, .. } => format!("subject\n{issuer}\n{subject}"),
         };
         Some(Scope(format!("{}\n{who}", self.tenant)))
     }
@@ -84,11 +95,22 @@ impl Caller {
         matches!(self.identity, Identity::Grant { internal: true, .. })
     }
 
+    /// Whether it is known who asks: a session is anybody who has kept a secret of ours.
+    #[must_use]
+    pub const fn is_identified(&self) -> bool {
+        match self.identity {
+            Identity::Local | Identity::Grant { .. } | Identity::Wallet { .. } | Identity::Subject { .. } => {
+                true
+            }
+            Identity::Anonymous | Identity::Session { .. } => false,
+        }
+    }
+
     /// What the operator has called this caller.
     #[must_use]
     pub fn labels(&self) -> &Labels {
         match &self.identity {
-            Identity::Grant { labels, .. } => labels,
+            Identity::Grant { labels, .. } | Identity::Subject { labels, .. } => labels,
             Identity::Local | Identity::Anonymous | Identity::Session { .. } | Identity::Wallet { .. } => {
                 &NO_LABELS
             }
@@ -104,6 +126,7 @@ impl Caller {
             Identity::Session { id } => format!("session:{id}"),
             Identity::Grant { id, .. } => format!("grant:{id}"),
             Identity::Wallet { account } => format!("wallet:{account}"),
+            Identity::Subject { issuer, subject, .. } => format!("subject:{issuer} {subject}"),
         }
     }
 }

@@ -121,9 +121,13 @@ fn caller_fact(caller: &Caller, salt: &[u8; SALT_BYTES]) -> CallerFact {
     let (kind, id) = match &caller.identity {
         Identity::Local => (CallerKind::Local, None),
         Identity::Anonymous => (CallerKind::Anonymous, None),
-        Identity::Session { id } => (CallerKind::Session, Some(id.as_str())),
-        Identity::Grant { id, .. } => (CallerKind::Grant, Some(id.as_str())),
-        Identity::Wallet { account } => (CallerKind::Wallet, Some(account.as_str())),
+        Identity::Session { id } => (CallerKind::Session, Some(id.clone())),
+        Identity::Grant { id, .. } => (CallerKind::Grant, Some(id.to_string())),
+        Identity::Wallet { account } => (CallerKind::Wallet, Some(account.clone())),
+        // No issuer holds a line break.
+        Identity::Subject { issuer, subject, .. } => {
+            (CallerKind::Subject, Some(format!("{issuer}\n{subject}")))
+        }
     };
     CallerFact { kind, tenant: caller.tenant.clone(), id: id.map(|id| salted(salt, id.as_bytes())) }
 }

@@ -152,6 +152,8 @@ pub enum CallerKind {
     Grant,
     /// Whoever proved to hold a wallet's key.
     Wallet,
+    /// The bearer of a token of an operator's authorization server.
+    Subject,
 }
 
 /// Who asked, without a name.
@@ -161,7 +163,7 @@ pub struct CallerFact {
     pub kind: CallerKind,
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
-    /// The commitment to the session, grant or account; null for local and anonymous callers.
+    /// The commitment to the session, grant, account, or issuer and subject; null for local and anonymous callers.
     pub id: Option<Digest>,
 }
 

@@ -37,6 +37,7 @@ use tower::ServiceExt as _;
 use crate::languages::ScriptedLanguages;
 use crate::mortal::MortalStore;
 use crate::rail::ScriptedRail;
+use crate::tokens::token_door;
 use crate::{Bench, Death, Life, Reply, Settings, Shared, Turns};
 
 /// The seed of the receipt key of every world.
@@ -163,6 +164,7 @@ impl Gate {
             policy_pulse: None,
             catalogue: Some(Arc::new(ScriptedLanguages)),
             tools: settings.tools,
+            tokens: settings.issuer_keys.as_ref().map(|keys| token_door(folder, keys, shared.clock.clone())),
             tenant: crate::ask::tenant(),
             metrics: Arc::clone(&metrics),
             trail: trail.clone(),

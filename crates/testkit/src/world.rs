@@ -37,6 +37,7 @@ pub struct Settings {
     pub(crate) tool_prices: Option<ToolPrices>,
     pub(crate) keeps_trail: bool,
     pub(crate) actions: Vec<Action>,
+    pub(crate) issuer_keys: Option<Value>,
 }
 
 impl Settings {
@@ -170,6 +171,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn with_trail(mut self) -> Self {
         self.settings.keeps_trail = true;
+        self
+    }
+
+    /// Tokens of an issuer that publishes these keys are taken.
+    #[must_use]
+    pub fn issued_by(mut self, published: Value) -> Self {
+        self.settings.issuer_keys = Some(published);
         self
     }
 

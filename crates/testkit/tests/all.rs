@@ -30,5 +30,6 @@ mod suite {
     mod shapes;
     mod simulation;
     mod streaming;
+    mod tokens;
     mod witness;
 }

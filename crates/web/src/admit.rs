@@ -15,7 +15,7 @@ use execgate_flow::administer::By;
 use execgate_flow::authorise::Holder;
 use execgate_model::Role;
 
-use crate::caller::{API_KEY, refused, shown};
+use crate::caller::{API_KEY, refused, shown_key};
 use crate::doors::check;
 use crate::office::Office;
 use crate::peer::Peer;
@@ -85,7 +85,7 @@ async fn recognise(
             Ok(Administrator::Operator { uid })
         }
         Some(Peer::Network) => {
-            let key = shown(headers)?.ok_or_else(Problem::grant_required)?;
+            let key = shown_key(headers)?.ok_or_else(Problem::grant_required)?;
             let holder = office.parts.grants.recognise(&key).await.map_err(refused)?;
             if holder.grant().tenant != office.parts.tenant {
                 return Err(Problem::foreign_tenant());

@@ -1,13 +1,15 @@
 //! Who asks, as far as a door can tell.
 //!
-//! Whoever shows the key of a grant is its holder, or is refused: a credential that opens nothing is never taken for
-//! none. Without one, in free mode on loopback everybody is local, and elsewhere an anonymous caller is known by a
+//! Whoever shows the key of a grant is its holder, and whoever shows a token of an operator's authorization server its
+//! bearer, or is refused: a credential that opens nothing is never taken for none. Without one, in free mode on loopback everybody is local, and elsewhere an anonymous caller is known by a
 //! session secret: it presents the one that an earlier answer returned, or is given a new one.
+
+use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 use execgate_flow::Refusal;
-use execgate_flow::authorise::{GrantKey, Holder, KeyError};
+use execgate_flow::authorise::{Bearer, GrantKey, Holder, KeyError, TokenError};
 use execgate_flow::witness::Facts;
 use execgate_model::{Amount, Caller, Digest, Identity, Role};
 use execgate_receipt::sha256;
@@ -25,16 +27,37 @@ pub(crate) const API_KEY: &str = "x-api-key";
 /// A session secret is 32 random bytes in hexadecimal.
 const SECRET_LENGTH: usize = 64;
 
+/// The one credential of a request.
+enum Shown<'a> {
+    Key(GrantKey),
+    Token(&'a str),
+}
+
+/// Somebody who has proved who it is.
+pub(crate) enum Known {
+    Holder(Holder),
+    Bearer(Arc<Bearer>),
+}
+
+impl Known {
+    fn has(&self, role: Role) -> bool {
+        match self {
+            Self::Holder(holder) => holder.has(role),
+            Self::Bearer(bearer) => bearer.roles.contains(&role),
+        }
+    }
+}
+
 /// A caller, and the session secret that the answer must tell it.
 pub(crate) struct Visitor {
     pub(crate) caller: Caller,
-    pub(crate) holder: Option<Holder>,
+    pub(crate) holder: Option<Known>,
     pub(crate) new_session: Option<HeaderValue>,
 }
 
 /// Tells who asks for something to happen.
 ///
-/// A grant without the role `caller` is for other things, and is told so.
+/// A grant, or a token, without the role `caller` is for other things, and is told so.
 pub(crate) async fn identify(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
     let visitor = recognise(house, headers).await?;
     match &visitor.holder {
@@ -45,9 +68,20 @@ pub(crate) async fn identify(house: &House, headers: &HeaderMap) -> Result<Visit
 
 /// Tells who asks, whatever for.
 pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
-    if let Some(key) = shown(headers)? {
-        let holder = house.grants.recognise(&key).await.map_err(refused)?;
-        return Ok(Visitor { caller: holder.caller(), holder: Some(holder), new_session: None });
+    let tokens = house.parts.tokens.as_ref();
+    match shown(headers, tokens.is_some())? {
+        Some(Shown::Key(key)) => {
+            let holder = house.grants.recognise(&key).await.map_err(refused)?;
+            let (caller, holder) = (holder.caller(), Some(Known::Holder(holder)));
+            return Ok(Visitor { caller, holder, new_session: None });
+        }
+        Some(Shown::Token(token)) => {
+            let door = tokens.ok_or_else(|| refused(KeyError::Unknown))?;
+            let bearer = door.tokens.recognise(token).await.map_err(unrecognised)?;
+            let (caller, holder) = (bearer.caller.clone(), Some(Known::Bearer(bearer)));
+            return Ok(Visitor { caller, holder, new_session: None });
+        }
+        None => {}
     }
     if house.parts.doors.require_grant {
         return Err(Problem::grant_required());
@@ -69,20 +103,36 @@ pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visi
     Ok(Visitor { caller: Caller { tenant, identity: Identity::Session { id } }, holder: None, new_session })
 }
 
-/// The key that a request shows. One credential at the most: two could be of two callers.
-pub(crate) fn shown(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem> {
+/// The key that a request shows, where nothing else is taken.
+pub(crate) fn shown_key(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem> {
+    match shown(headers, false)? {
+        Some(Shown::Key(key)) => Ok(Some(key)),
+        Some(Shown::Token(_)) => Err(refused(KeyError::Unknown)),
+        None => Ok(None),
+    }
+}
+
+/// The key or token that a request shows. One credential at the most: two could be of two callers. A token comes by
+/// `Authorization` alone (RFC 6750, 2.1), and is told from a key by its dots.
+fn shown(headers: &HeaderMap, takes_tokens: bool) -> Result<Option<Shown<'_>>, Problem> {
     let mut keys = headers.get_all(API_KEY).iter();
     let mut authorizations = headers.get_all(AUTHORIZATION).iter();
     let text = match (authorizations.next(), keys.next()) {
         (None, None) => return Ok(None),
-        (Some(value), None) if authorizations.next().is_none() => bearer(value)?,
+        (Some(value), None) if authorizations.next().is_none() => {
+            let text = bearer(value)?;
+            if takes_tokens && text.contains('.') {
+                return Ok(Some(Shown::Token(text)));
+            }
+            text
+        }
         (None, Some(value)) if keys.next().is_none() => value.to_str().unwrap_or_default(),
         _ => {
             let detail = "one key at a time: either `Authorization` or `X-API-Key`, once";
             return Err(Problem::unauthorised("several-credentials", detail));
         }
     };
-    GrantKey::parse(text).map(Some).ok_or_else(|| refused(KeyError::Unknown))
+    GrantKey::parse(text).map(|key| Some(Shown::Key(key))).ok_or_else(|| refused(KeyError::Unknown))
 }
 
 /// The token of a Bearer credential (RFC 6750, 2.1).
@@ -92,7 +142,7 @@ fn bearer(value: &HeaderValue) -> Result<&str, Problem> {
     scheme.map(|(_, token)| token.trim()).ok_or_else(|| {
         Problem::unauthorised(
             "unknown-scheme",
-            "the only `Authorization` that is taken here is `Bearer eg_…`",
+            "the only `Authorization` that is taken here is `Bearer`, with a key `eg_…` or a token",
         )
     })
 }
@@ -109,6 +159,26 @@ pub(crate) fn refused(error: KeyError) -> Problem {
         }
         KeyError::Record(error) => Refusal::Store(error).into(),
     }
+}
+
+fn unrecognised(error: TokenError) -> Problem {
+    let rule = match error {
+        TokenError::Form => "token-form",
+        TokenError::Header => "token-header",
+        TokenError::Kind => "token-kind",
+        TokenError::Issuer => "unknown-issuer",
+        TokenError::Algorithm => "token-algorithm",
+        TokenError::Key => "unknown-token-key",
+        TokenError::Signature => "token-signature",
+        TokenError::Audience => "token-audience",
+        TokenError::Expired => "expired-token",
+        TokenError::NotYet => "early-token",
+        TokenError::Bound => "bound-token",
+        TokenError::Claim => "token-claim",
+        TokenError::Tenant => "unknown-tenant",
+        TokenError::Unreachable => return Problem::issuer_unreachable(),
+    };
+    Problem::unauthorised(rule, error.to_string())
 }
 
 fn known_secret(value: &HeaderValue) -> Result<String, Problem> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use execgate_flow::Corridor;
-use execgate_flow::authorise::Grants;
+use execgate_flow::authorise::{Grants, Tokens};
 use execgate_flow::notice::Trail;
 use execgate_model::{Clock, Entropy, TenantId, UnixMs};
 use execgate_store::Store;
@@ -48,6 +48,27 @@ pub struct ServiceInfo {
     pub sandbox: String,
 }
 
+/// How tokens of an operator's authorization servers come in.
+#[derive(Clone)]
+pub struct TokenDoor {
+    /// Who recognises them.
+    pub tokens: Arc<dyn Tokens>,
+    /// What is published of it; none where nobody has said under which URL this gateway is reached.
+    pub resource: Option<Resource>,
+}
+
+/// This gateway as a protected resource (RFC 9728, 2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource {
+    /// The URL under which it is reached, without a path.
+    pub resource: String,
+    /// Whose tokens are taken.
+    pub authorization_servers: Vec<String>,
+    /// The scopes that stand for a role, where scopes do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes_supported: Vec<String>,
+}
+
 /// Whether something that the gateway needs is still there.
 pub type Pulse = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -69,6 +90,8 @@ pub struct HouseParts {
     pub catalogue: Option<Arc<dyn Languages>>,
     /// Whether `/exec/*` is served.
     pub tools: ToolSurface,
+    /// How tokens come in; none where no issuer is configured.
+    pub tokens: Option<TokenDoor>,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// What is counted.

@@ -28,7 +28,7 @@ mod upload;
 
 pub use admin_router::admin_router;
 pub use doors::DoorRules;
-pub use house::{ExecMode, House, HouseParts, Pulse, ServiceInfo, ToolSurface};
+pub use house::{ExecMode, House, HouseParts, Pulse, Resource, ServiceInfo, TokenDoor, ToolSurface};
 pub use metrics::{Metrics, Reading, ReadingKind};
 pub use office::{Office, OfficeParts, RuleDesk, RuleFault, RuleStanding};
 pub use openapi::{admin_document, document as openapi_document};

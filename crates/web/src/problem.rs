@@ -24,11 +24,37 @@ const TYPE_BASE: &str = "https://execgate.dev/problems#";
 /// How long a caller should wait when we are full, in seconds.
 const RETRY_AFTER_S: u64 = 1;
 
-/// What a caller without a key is told (RFC 6750, section 3).
+/// How long a caller should wait where the keys of an issuer cannot be read, in seconds: they are not asked for sooner.
+const ISSUER_RETRY_AFTER_S: u64 = 10;
+
+/// How every challenge begins (RFC 6750, section 3).
 const CHALLENGE: &str = "Bearer realm=\"execgate\"";
 
-/// What a caller is told whose key opens nothing.
-const CHALLENGE_AGAIN: &str = "Bearer realm=\"execgate\", error=\"invalid_token\"";
+/// What is wrong with what a caller showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Challenge {
+    /// It showed nothing.
+    Needed,
+    /// It opens nothing.
+    Invalid,
+    /// It opens other things.
+    Scope,
+}
+
+impl Challenge {
+    /// The challenge with its reason, of the characters that one may hold.
+    fn told(self, detail: &str) -> HeaderValue {
+        let error = match self {
+            Self::Needed => return HeaderValue::from_static(CHALLENGE),
+            Self::Invalid => "invalid_token",
+            Self::Scope => "insufficient_scope",
+        };
+        let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+        let detail: String = detail.chars().filter(|c| plain(*c)).collect();
+        let text = format!("{CHALLENGE}, error=\"{error}\", error_description=\"{detail}\"");
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(CHALLENGE))
+    }
+}
 
 /// The shape in which a surface tells its problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +100,7 @@ pub(crate) struct Problem {
     price: Option<Amount>,
     /// How to come in (RFC 9110, 11.6.1).
     #[serde(skip)]
-    challenge: Option<&'static str>,
+    challenge: Option<Challenge>,
 }
 
 impl Problem {
@@ -113,23 +139,33 @@ impl Problem {
     }
 
     /// The caller showed a credential that cannot be accepted.
-    pub(crate) fn unauthorised(rule: &'static str, detail: &'static str) -> Self {
+    pub(crate) fn unauthorised(rule: &'static str, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::UNAUTHORIZED, "bad-credential", detail).in_room(Room::Propose);
-        Self { rule: Some(rule.to_owned()), challenge: Some(CHALLENGE_AGAIN), ..problem }
+        Self { rule: Some(rule.to_owned()), challenge: Some(Challenge::Invalid), ..problem }
     }
 
-    /// The caller showed no key, and only holders of grants are served.
+    /// The caller showed no key and no token, and only those that do are served.
     pub(crate) fn grant_required() -> Self {
-        let detail = "this needs the key of a grant: `Authorization: Bearer eg_…`, or `X-API-Key: eg_…`";
+        let detail = "this needs the key of a grant: `Authorization: Bearer eg_…`, or `X-API-Key: eg_…`; \
+                      or, where the operator takes them, a token: `Authorization: Bearer <token>`";
         let problem = Self::new(StatusCode::UNAUTHORIZED, "grant-required", detail).in_room(Room::Propose);
-        Self { rule: Some("grant-required".to_owned()), challenge: Some(CHALLENGE), ..problem }
+        Self { rule: Some("grant-required".to_owned()), challenge: Some(Challenge::Needed), ..problem }
     }
 
-    /// The grant is not for this.
+    /// The grant, or the token, is not for this.
     pub(crate) fn role_missing(role: Role) -> Self {
-        let detail = format!("this needs a grant with the role `{}`", role.as_str());
+        let detail = format!("this needs a grant or token with the role `{}`", role.as_str());
         let problem = Self::new(StatusCode::FORBIDDEN, "role-missing", detail).in_room(Room::Authorise);
-        Self { rule: Some(format!("role/{}", role.as_str())), ..problem }
+        let rule = Some(format!("role/{}", role.as_str()));
+        Self { rule, challenge: Some(Challenge::Scope), ..problem }
+    }
+
+    /// Whether a token is good cannot be told now, which is no fault of the token: another one would not help.
+    pub(crate) fn issuer_unreachable() -> Self {
+        let detail = "the keys of the token's issuer cannot be read now; the same token may be good later";
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "issuer-unreachable", detail);
+        let retry_after_s = Some(ISSUER_RETRY_AFTER_S);
+        Self { rule: Some("issuer-unreachable".to_owned()), retry_after_s, ..problem.in_room(Room::Propose) }
     }
 
     /// The door does not let this in.
@@ -279,13 +315,14 @@ impl Problem {
 
     /// The problem as a response in the shape of a surface.
     pub(crate) fn told(self, shape: Shape) -> Response {
-        let (retry_after_s, challenge) = (self.retry_after_s, self.challenge);
+        let retry_after_s = self.retry_after_s;
+        let challenge = self.challenge.map(|challenge| challenge.told(&self.detail));
         let mut response = crate::http::write(self.shaped(shape));
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(challenge) = challenge {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }

@@ -43,6 +43,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/api/stats", handler: || get(catalogue::stats) },
     Route { method: Method::GET, path: "/api/health/services", handler: || get(catalogue::health_services) },
     Route { method: Method::GET, path: "/.well-known/x402.json", handler: || get(catalogue::x402) },
+    Route { method: Method::GET, path: service::METADATA, handler: || get(service::resource) },
     Route { method: Method::GET, path: "/llms.txt", handler: || get(catalogue::llms) },
     Route { method: Method::POST, path: "/ep/validate", handler: || post(ep::validate) },
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },

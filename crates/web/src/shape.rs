@@ -7,12 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::house::House;
+use crate::http::service::METADATA;
 use crate::problem::{Asked, Problem, Shape, Took};
 
 /// The middleware around everything.
@@ -33,11 +34,26 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
         }
         Shape::Problem | Shape::CodeRun => problem.told(shape),
     };
-    match response.extensions_mut().remove::<Problem>() {
+    let response = match response.extensions_mut().remove::<Problem>() {
         Some(problem) if shape != Shape::Problem => reshaped(&response, told(problem)),
         None if is_bare(&response) => told(bad_path()),
         Some(_) | None => response,
+    };
+    with_metadata(response, &house)
+}
+
+/// Tells in a challenge where this gateway says whose tokens it takes (RFC 9728, 5.1): under the operator's URL, and
+/// never under a name that a request brings.
+fn with_metadata(mut response: Response, house: &House) -> Response {
+    let resource = house.parts.tokens.as_ref().and_then(|door| door.resource.as_ref());
+    let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    if let (Some(resource), Some(challenge)) = (resource, challenge) {
+        let told = format!("{challenge}, resource_metadata=\"{}{METADATA}\"", resource.resource);
+        if let Ok(told) = HeaderValue::from_str(&told) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, told);
+        }
     }
+    response
 }
 
 /// The middleware around the administration, which has one shape.

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::Recover;
-use execgate_iam::Unreached;
+use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
 use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
@@ -39,6 +39,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether keys of issuers of tokens are due.
+const TEND_EVERY: Duration = Duration::from_secs(5);
 
 /// How long counters of limits are kept after their window, in milliseconds: clocks of processes differ by less.
 const KEEP_COUNTERS_MS: u64 = 60_000;
@@ -150,7 +153,8 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         ready.listeners.address
     ));
     let whom = match (settings.require_grant, settings.is_local()) {
-        (true, _) => "those that have the key of a grant",
+        (true, _) if settings.issuers.is_empty() => "those that have the key of a grant",
+        (true, _) => "those that have the key of a grant, or a token",
         (false, true) => "this machine only",
         (false, false) => "everybody who can reach it",
     };
@@ -164,6 +168,16 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
             Unreached::Open => "LIVE RUNS GO ON",
         };
         terminal::line(format_args!("  identity  asks {}; unreached, {unreached}", guard.url));
+    }
+    for issuer in &settings.issuers {
+        let keys = match &issuer.keys {
+            KeysPlace::Url(url) => url.to_string(),
+            KeysPlace::File(path) => path.display().to_string(),
+        };
+        terminal::line(format_args!(
+            "  tokens    of {}, for {}, keys {keys}",
+            issuer.issuer, issuer.audience
+        ));
     }
     let actions = settings.allowed_actions.as_ref().map_or_else(
         || "every action (no allow-list is set)".to_owned(),
@@ -280,6 +294,11 @@ impl Gateway {
             keep_answers_ms: u64::from(self.keep_answers_days) * DAY_MS,
             audit: self.audit,
         }));
+        if let Some(tokens) = &self.gate.tokens {
+            // An issuer that cannot be asked is a warning here: its tokens are refused until it can.
+            tokens.tend().await;
+        }
+        let tending = tokio::spawn(tend_forever(self.gate.tokens.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
         let open = self.gate.connections.clone();
         let limits = ServerLimits { connections, open, ..ServerLimits::default() };
@@ -294,6 +313,7 @@ impl Gateway {
         administration.close().await;
         sweeper.abort();
         watcher.abort();
+        tending.abort();
         served.map_err(Into::into)
     }
 
@@ -365,6 +385,17 @@ async fn watch_policy(rules: Arc<RuleBook>) {
         if let Err(error) = tokio::task::spawn_blocking(move || rules.look()).await {
             tracing::error!(%error, "the policy could not be looked at");
         }
+    }
+}
+
+/// Reads the keys of issuers of tokens anew, again and again.
+async fn tend_forever(tokens: Option<Arc<TokenIssuers>>) {
+    let Some(tokens) = tokens else { return };
+    let mut every = interval(TEND_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        tokens.tend().await;
     }
 }
 

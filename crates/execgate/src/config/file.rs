@@ -70,6 +70,7 @@ pub(crate) struct Server {
     pub(crate) listen: Option<String>,
     pub(crate) free: Option<bool>,
     pub(crate) hosts: Vec<String>,
+    pub(crate) public_url: Option<String>,
     pub(crate) connections: Option<usize>,
 }
 
@@ -104,6 +105,27 @@ pub(crate) struct IdentitySection {
     pub(crate) require_grant: Option<bool>,
     pub(crate) guard_url: Option<String>,
     pub(crate) guard_unreachable: Option<UnreachableSetting>,
+    pub(crate) issuer: Vec<IssuerSection>,
+}
+
+/// An authorization server whose tokens are taken.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerSection {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) jwks: String,
+    pub(crate) algorithms: Option<Vec<String>>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) tenant_claim: Option<String>,
+    #[serde(default)]
+    pub(crate) tenants: Vec<String>,
+    pub(crate) roles_claim: Option<String>,
+    #[serde(default)]
+    pub(crate) roles: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) leeway_seconds: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,7 +1,7 @@
 //! Who is asked about callers beside the grants.
 
 use anyhow::Context as _;
-use execgate_iam::{GuardUrl, Unreached};
+use execgate_iam::{ServiceUrl, Unreached};
 
 use super::Environment;
 use super::file::{IdentitySection, UnreachableSetting};
@@ -9,7 +9,7 @@ use super::file::{IdentitySection, UnreachableSetting};
 /// The identity service of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Guarding {
-    pub(crate) url: GuardUrl,
+    pub(crate) url: ServiceUrl,
     pub(crate) unreached: Unreached,
 }
 
@@ -18,7 +18,7 @@ impl Guarding {
     pub(crate) fn of(environment: &Environment, section: &IdentitySection) -> anyhow::Result<Option<Self>> {
         let in_file = section.guard_url.as_ref().filter(|url| !url.is_empty());
         let Some(url) = environment.ep_guard_url.as_ref().or(in_file) else { return Ok(None) };
-        let url = GuardUrl::new(url).context("EP_GUARD_URL (`identity.guard_url`) is wrong")?;
+        let url = ServiceUrl::new(url).context("EP_GUARD_URL (`identity.guard_url`) is wrong")?;
         let unreached = match section.guard_unreachable.unwrap_or_default() {
             UnreachableSetting::Refuse => Unreached::Refuse,
             UnreachableSetting::Open => Unreached::Open,

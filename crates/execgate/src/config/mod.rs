@@ -8,6 +8,7 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod identity;
+mod issuers;
 mod network;
 mod paths;
 mod secrets;

@@ -5,9 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
 
 use super::file::{AuditSection, File, LogFormat, ProfileSection};
+use super::issuers::{issuers, public_url};
 use super::network::Outward;
 use super::{Actions, Environment, Guarding, Switch, TierSetting, image_cache};
 
@@ -50,6 +52,9 @@ pub(crate) struct Settings {
     pub(crate) tenant: TenantId,
     pub(crate) require_grant: bool,
     pub(crate) guard: Option<Guarding>,
+    pub(crate) issuers: Vec<IssuerParts>,
+    /// Scheme, name and port under which others reach this gateway.
+    pub(crate) public_url: Option<String>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) code: Switch,
@@ -101,16 +106,22 @@ impl Settings {
         if !listen.ip().is_loopback() && !free && !require_grant {
             bail!(
                 "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge, \
-                 `identity.require_grant = true` those alone that have the key of a grant"
+                 `identity.require_grant = true` those alone that have the key of a grant, or a token"
             );
         }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let slots = flags.slots.or(file.sandbox.slots).filter(|slots| *slots > 0).unwrap_or(processors * 2);
         let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());
+        let tenant = TenantId::new(file.identity.tenant.as_deref().unwrap_or("default"))?;
+        let public_url = public_url(&file.server)?;
+        let own_host = public_url.as_ref().map(|url| url.host());
+        let hosts = file.server.hosts.iter().map(String::as_str).chain(own_host);
         Ok(Self {
             listen,
             admin: admin(&file, listen)?,
-            hosts: file.server.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            hosts: hosts.map(str::to_ascii_lowercase).collect(),
+            public_url: public_url.as_ref().and_then(ServiceUrl::origin),
+            issuers: issuers(&file.identity.issuer, &tenant)?,
             connections: file.server.connections.unwrap_or(1024).max(1),
             database: flags
                 .database
@@ -119,7 +130,7 @@ impl Settings {
                 .or_else(|| environment.database_url.clone())
                 .or_else(|| file.record.database.clone().filter(|url| !url.is_empty())),
             keep_answers_days: file.record.keep_answers_days.unwrap_or(30),
-            tenant: TenantId::new(file.identity.tenant.as_deref().unwrap_or("default"))?,
+            tenant,
             require_grant,
             guard: Guarding::of(environment, &file.identity)?,
             allowed_actions: allowed_actions(environment, &file)?,

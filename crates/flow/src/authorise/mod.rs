@@ -7,6 +7,7 @@ mod iam;
 mod key;
 mod room;
 mod rules;
+mod tokens;
 mod uses;
 
 pub use grants::{Grants, Holder, KeyError};
@@ -15,4 +16,5 @@ pub use key::GrantKey;
 pub(crate) use room::IAM_RULE;
 pub use room::{Authorise, Authorised};
 pub use rules::Rules;
+pub use tokens::{Bearer, TokenError, Tokens};
 use uses::Uses;

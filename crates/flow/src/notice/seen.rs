@@ -1,8 +1,6 @@
 //! What is told of a walk. Every text in it is bounded, and none of it is a value that a caller has sent.
 
-use execgate_model::{
-    ActionName, Caller, Digest, Effect, Identity, Namespace, Outcome, RunId, Surface, UnixMs,
-};
+use execgate_model::{ActionName, Caller, Digest, Effect, Namespace, Outcome, RunId, Surface, UnixMs};
 use execgate_receipt::salted_digest;
 use execgate_store::{AuditDecision, AuditLine};
 use execgate_tool::NotStarted;
@@ -98,15 +96,6 @@ impl Seen {
             policy: facts.policy,
             laps: Vec::new(),
             total_us: at.0.saturating_sub(facts.started.0).saturating_mul(1_000),
-        }
-    }
-
-    /// Whether it is known who asked: a session is anybody who has kept a secret of ours.
-    #[must_use]
-    pub const fn is_identified(&self) -> bool {
-        match self.caller.identity {
-            Identity::Local | Identity::Grant { .. } | Identity::Wallet { .. } => true,
-            Identity::Anonymous | Identity::Session { .. } => false,
         }
     }
 

@@ -74,7 +74,7 @@ impl Notice for Trail {
     fn seen(&self, walk: &Seen) {
         let is_kept = match walk.weight {
             Weight::Run => true,
-            Weight::Decision => walk.is_identified(),
+            Weight::Decision => walk.caller.is_identified(),
             Weight::Count => false,
         };
         if !is_kept {

@@ -98,12 +98,15 @@ impl Facts {
         })
     }
 
-    /// Whether an identity service said yes, or, where none is configured, the grant by which the caller is known.
+    /// Whether an identity service said yes, or, where none is configured, the grant or the authorization server by
+    /// which the caller is known.
     #[must_use]
     pub fn is_iam_approved(&self) -> bool {
         match self.iam {
             IamWord::Approved => true,
-            IamWord::NotConfigured => matches!(self.caller.identity, Identity::Grant { .. }),
+            IamWord::NotConfigured => {
+                matches!(self.caller.identity, Identity::Grant { .. } | Identity::Subject { .. })
+            }
             IamWord::UnreachableOpen => false,
         }
     }

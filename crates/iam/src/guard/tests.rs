@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{ANSWER_TIME, Guard, GuardParts, QUESTIONS, Unreached};
-use crate::GuardUrl;
+use crate::ServiceUrl;
 use crate::breaker::{FAILURES, OPEN_US};
 use crate::cache::KEEP_US;
 use crate::exchange::ANSWER_MAX;
@@ -81,7 +81,7 @@ impl Service {
             }
         });
         let clock = Arc::new(Hands::default());
-        let url = GuardUrl::new(&format!("http://{address}/ep/validate?key=k")).unwrap();
+        let url = ServiceUrl::new(&format!("http://{address}/ep/validate?key=k")).unwrap();
         let guard = Arc::new(Guard::new(GuardParts { url, unreached, clock: clock.clone() }).unwrap());
         Self { does, asked, last, clock, guard }
     }
@@ -202,7 +202,7 @@ async fn one_that_hangs_is_waited_for_three_seconds_and_no_longer() {
 #[tokio::test]
 async fn nobody_there_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = GuardUrl::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let url = ServiceUrl::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
     let clock = Arc::new(Hands::default());
     let guard = Guard::new(GuardParts { url, unreached: Unreached::Refuse, clock }).unwrap();
@@ -276,7 +276,7 @@ async fn one_question_too_many_is_our_own_overload() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_server_is_no_service_by_https() {
     let service = Service::that(yes()).await;
-    let url = GuardUrl::new(&format!("https://{}", service.guard_address())).unwrap();
+    let url = ServiceUrl::new(&format!("https://{}", service.guard_address())).unwrap();
     let clock = Arc::new(Hands::default());
     // A host without certificates refuses earlier still.
     if let Ok(guard) = Guard::new(GuardParts { url, unreached: Unreached::Open, clock }) {

@@ -51,7 +51,7 @@ impl Window {
 /// Who shares a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitScope {
-    /// Each caller that is known has one: a grant, a wallet, this machine. All others of a tenant share one.
+    /// Each caller that is known has one: a grant, a wallet, a subject, this machine. All others of a tenant share one.
     Grant,
     /// Each session has one, and anybody can begin another; a caller that has none, as by `Grant`.
     Session,
@@ -98,11 +98,9 @@ impl LimitScope {
 /// A caller that somebody knows. Anybody can begin a session with each call, so one alone is as good as no name: all
 /// such callers of a tenant are one.
 fn known(caller: &Caller) -> String {
-    match &caller.identity {
-        Identity::Local => format!("{}\nlocal", caller.tenant),
-        Identity::Anonymous | Identity::Session { .. } => format!("{}\nanonymous", caller.tenant),
-        Identity::Grant { id, .. } => format!("{}\ngrant\n{id}", caller.tenant),
-        Identity::Wallet { account } => format!("{}\nwallet\n{account}", caller.tenant),
+    match caller.scope().filter(|_| caller.is_identified()) {
+        Some(scope) => scope.as_str().to_owned(),
+        None => format!("{}\nanonymous", caller.tenant),
     }
 }
 

@@ -231,7 +231,9 @@ async fn a_forwarded_request_in_free_mode_is_403() {
 #[tokio::test]
 async fn a_credential_that_opens_nothing_is_401_and_says_what_would() {
     let reply = World::free().http(with(execute(&good()), "authorization", "Bearer secret")).await;
-    assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"execgate\", error=\"invalid_token\""));
+    let challenge = "Bearer realm=\"execgate\", error=\"invalid_token\", \
+                     error_description=\"this key is of no grant here, or its grant is revoked\"";
+    assert_eq!(reply.header("www-authenticate"), Some(challenge));
     assert_snapshot!(reply.show(), @r#"
     401 application/problem+json
     {"type":"https://execgate.dev/problems#bad-credential","title":"Unauthorized","status":401,"detail":"this key is of no grant here, or its grant is revoked","code":"bad-credential","room":"propose","rule":"unknown-key"}

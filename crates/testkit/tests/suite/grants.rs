@@ -9,9 +9,11 @@ use execgate_flow::authorise::IamAnswer;
 use execgate_model::{Clock as _, Role, TenantId, UnixMs};
 use execgate_receipt::digest_json;
 use execgate_store::Grant;
+use execgate_testkit::mint::{Mint, but, claims, encoded, published};
 use execgate_testkit::{Reply, World, ask, change, execute, get, holder, post, with};
 use execgate_web::openapi_document;
 use insta::assert_snapshot;
+use ring::hmac;
 use serde_json::{Value, json};
 use tokio::task::yield_now;
 
@@ -240,8 +242,47 @@ async fn no_answer_and_no_record_holds_a_key() {
 }
 
 /// Everybody who can come to a door.
-const KINDS: [&str; 9] =
-    ["local", "session", "nobody", "wrong", "owner", "colleague", "auditor", "foreigner", "internal"];
+const KINDS: [&str; 17] = [
+    "local",
+    "session",
+    "nobody",
+    "wrong",
+    "owner",
+    "colleague",
+    "auditor",
+    "foreigner",
+    "internal",
+    "token",
+    "expired",
+    "audience",
+    "issuer",
+    "unsigned",
+    "confused",
+    "unkeyed",
+    "reader",
+];
+
+/// A token of each kind: two that are good, and between them those that are not.
+fn tokens(mint: &Mint, now_s: u64) -> Vec<String> {
+    let good = |scope: &str| but(claims(scope, now_s), &json!({ "scope": scope }));
+    let wrong = |others: Value| mint.token(&but(good("exec.run"), &others));
+    let headed = |others: Value| mint.with_header(&but(mint.header(), &others), &good("exec.run"));
+    let shared = headed(json!({"alg": "HS256"}));
+    let (message, _) = shared.rsplit_once('.').unwrap();
+    // The public key, taken for a shared secret.
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, &mint.public());
+    let tag = hmac::sign(&secret, message.as_bytes());
+    vec![
+        mint.token(&good("exec.run")),
+        wrong(json!({"exp": now_s})),
+        wrong(json!({"aud": "https://other.example"})),
+        wrong(json!({"iss": "https://other.example"})),
+        headed(json!({"alg": "none"})),
+        format!("{message}.{}", encoded(tag.as_ref())),
+        headed(json!({"kid": "k9"})),
+        mint.token(&good("exec.audit")),
+    ]
+}
 
 /// A request to an endpoint that is in order, with the id of the owner's run where one is asked for.
 fn in_order(method: &str, path: &str, run: &str) -> Request<Body> {
@@ -262,7 +303,9 @@ fn in_order(method: &str, path: &str, run: &str) -> Request<Body> {
 
 async fn statuses(method: &str, path: &str) -> Vec<u16> {
     let (free, public) = (World::free(), World::builder().public().open());
-    let world = World::priced().price("python", "0.02").tools_at_list_prices().require_grant().open();
+    let mint = Mint::p256("k1");
+    let world = World::priced().price("python", "0.02").tools_at_list_prices().require_grant();
+    let world = world.issued_by(published(&[&mint])).open();
     let owner = world.give(Grant { internal: true, ..with_roles("owner", "default", [Role::Caller]) }).await;
     let keys = [
         format!("eg_owner_{}", "0".repeat(64)),
@@ -279,7 +322,7 @@ async fn statuses(method: &str, path: &str) -> Vec<u16> {
         public.http(with(request(), "host", "gate.example")).await.status,
         world.http(request()).await.status,
     ];
-    for key in keys {
+    for key in keys.into_iter().chain(tokens(&mint, world.clock().now().0 / 1_000)) {
         statuses.push(world.http(keyed_by(request(), &key)).await.status);
     }
     statuses
@@ -289,14 +332,14 @@ async fn statuses(method: &str, path: &str) -> Vec<u16> {
 #[tokio::test]
 async fn every_kind_of_caller_at_every_endpoint() {
     let document = openapi_document("0");
-    let mut table = format!("{:<34}", "");
+    let mut table = format!("{:<44}", "");
     for kind in KINDS {
         write!(table, "{kind:>10}").unwrap();
     }
     for (path, verbs) in document["paths"].as_object().unwrap() {
         for verb in verbs.as_object().unwrap().keys() {
             let method = verb.to_uppercase();
-            write!(table, "\n{:<34}", format!("{method} {path}")).unwrap();
+            write!(table, "\n{:<44}", format!("{method} {path}")).unwrap();
             let statuses = statuses(&method, path).await;
             assert_eq!(statuses.len(), KINDS.len());
             for status in statuses {
