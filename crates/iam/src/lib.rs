@@ -9,6 +9,8 @@
 mod breaker;
 mod cache;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod token;
 mod url;

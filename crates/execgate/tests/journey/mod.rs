@@ -19,3 +19,4 @@ mod policy;
 mod profiles;
 mod receipts;
 mod server;
+mod tokens;

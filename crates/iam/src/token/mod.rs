@@ -4,6 +4,8 @@
 //! `claims` judges what a token says once its signature holds, and `tokens` is the whole way of one token.
 
 mod algorithm;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod checks;
 mod claims;
 mod form;
 mod issuer;

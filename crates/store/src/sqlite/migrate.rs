@@ -10,10 +10,11 @@ const STEPS: &[(i32, &str)] = &[
     (4, include_str!("migrations/0004_secureexec.sql")),
     (5, include_str!("migrations/0005_audit.sql")),
     (6, include_str!("migrations/0006_change.sql")),
+    (8, include_str!("migrations/0008_calls.sql")),
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 6;
+const KNOWN: i32 = 8;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

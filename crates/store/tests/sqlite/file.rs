@@ -31,7 +31,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 6);
+    assert_eq!(version, 8);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 
@@ -53,7 +53,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(error.to_string(), "failed to bring the database schema up to date");
     assert_eq!(
         cause(&error),
-        "the database has schema version 99, and this release knows 6: use a newer release"
+        "the database has schema version 99, and this release knows 8: use a newer release"
     );
     let tables: i64 =
         folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
@@ -260,6 +260,7 @@ fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
             (3, "local", Some(call(None, false)), Some("unknown")),
             (4, "local", Some(call(None, false)), None),
             (5, "local", None, Some("value")),
+            (6, "subject:https://a.example u1", Some(call(Some("achilles"), true)), Some("value")),
         ];
         for (number, caller, tool_call, outcome) in claims {
             let claim = Claim { caller: caller.to_owned(), tool_call, ..claim(me, number) };
@@ -285,6 +286,7 @@ fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
         row(1, "2023-11-14T22:13:20.008Z", "claimed:achilles", "1", "completed", "0"),
         row(2, "2023-11-14T22:13:20.009Z", "grant:g-1", "0", "failed", "1"),
         row(3, "2023-11-14T22:13:20.010Z", "local", "1", "failed", "0"),
+        row(6, "2023-11-14T22:13:20.013Z", "subject:https://a.example u1", "0", "completed", "1"),
     ];
     assert_eq!(call_log(&folder), expected);
 }

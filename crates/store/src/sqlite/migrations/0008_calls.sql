@@ -1,0 +1,49 @@
+-- The log of tool calls, with those too that were turned away, as far as the trail has them. A run stands in it once.
+DROP VIEW secureexec_calls;
+
+CREATE VIEW secureexec_calls AS
+SELECT
+    lower(
+        substr(hex(r.run), 1, 8) || '-' || substr(hex(r.run), 9, 4) || '-' || substr(hex(r.run), 13, 4) || '-'
+        || substr(hex(r.run), 17, 4) || '-' || substr(hex(r.run), 21)
+    ) AS id,
+    strftime('%Y-%m-%dT%H:%M:%fZ', e.finished / 1000.0, 'unixepoch') AS timestamp,
+    -- Whom the gateway knows by a grant, a wallet or a token is told so, whatever it calls itself.
+    CASE
+        WHEN r.caller LIKE 'grant:%' OR r.caller LIKE 'wallet:%' OR r.caller LIKE 'subject:%' OR r.agent IS NULL
+        THEN r.caller
+        ELSE 'claimed:' || r.agent
+    END AS caller_agent_id,
+    r.action AS tool_name,
+    r.effect = 'dry-run' AS dry_run,
+    CASE e.outcome WHEN 'value' THEN 'completed' ELSE 'failed' END AS status,
+    r.iam_approved AS iam_approved,
+    '0x' || lower(hex(e.content)) AS proof_hash,
+    max(e.finished - r.created, 0) AS latency_ms,
+    r.rail AS payment_protocol,
+    'v1' AS schema_version
+FROM run r
+JOIN ending e ON e.run = r.id
+WHERE r.iam_approved IS NOT NULL
+UNION ALL
+SELECT
+    'audit-' || a.seq,
+    strftime('%Y-%m-%dT%H:%M:%fZ', a.at / 1000.0, 'unixepoch'),
+    a.caller,
+    a.action,
+    a.effect = 'dry-run',
+    CASE
+        WHEN a.decision <> 'failed' THEN 'refused'
+        WHEN a.effect = 'dry-run' THEN 'stub'
+        ELSE 'failed'
+    END,
+    -- Nobody's yes stands in the record where nothing was claimed.
+    0,
+    NULL,
+    a.total_us / 1000,
+    'free',
+    'v1'
+FROM audit a
+WHERE a.surface IN ('secure-exec', 'simulate')
+    AND a.decision IN ('refused', 'approval-required', 'failed')
+    AND NOT EXISTS (SELECT 1 FROM run r WHERE r.run = a.run);
