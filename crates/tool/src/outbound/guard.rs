@@ -87,15 +87,19 @@ pub(crate) async fn checked(
         Host::Name(name) => resolver.resolve(name).await,
     };
     let addresses = found.unwrap_or_default();
-    if addresses.is_empty() || addresses.len() > ADDRESSES_MAX {
-        return Err(Raised::new(
-            "NameNotFound",
-            format!("the name of `{target}` has no address that can be used"),
-        ));
-    }
-    match addresses.iter().find_map(|address| judge(*address)) {
-        None => Ok(addresses),
-        Some(why) => Err(Raised::new("AddressRefused", format!("`{target}` may not be reached: {why}"))),
+    let usable = (1..=ADDRESSES_MAX).contains(&addresses.len());
+    let why = if usable { addresses.iter().find_map(|address| judge(*address)) } else { Some("not found") };
+    let Some(why) = why else { return Ok(addresses) };
+    match &target.host {
+        Host::Address(_) => {
+            Err(Raised::new("AddressRefused", format!("`{target}` may not be reached: {why}")))
+        }
+        // The same whether the name is not there or leads inside: which names there are inside is nobody's business.
+        Host::Name(_) => {
+            tracing::debug!(%target, why, "a name may not be reached");
+            let told = format!("`{target}` may not be reached: the name has no address that may be dialled");
+            Err(Raised::new("AddressRefused", told))
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Calculator {
         Ok(())
     }
 
-    fn bounded(number: BigRational) -> Calculated {
+    pub(super) fn bounded(number: BigRational) -> Calculated {
         if bits(&number) > BITS_MAX { Err(too_large()) } else { Ok(number) }
     }
 

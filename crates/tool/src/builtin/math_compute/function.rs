@@ -62,7 +62,10 @@ pub(super) fn call(name: &str, arguments: &[BigRational], calculator: &mut Calcu
         ("pow", [a, b]) => calculator.power(a, b),
         ("mod", [a, b]) => calculator.remainder(a, b),
         ("gcd", [a, b]) => whole(a, b, calculator).map(|(a, b)| BigRational::from_integer(a.gcd(&b))),
-        ("lcm", [a, b]) => whole(a, b, calculator).map(|(a, b)| BigRational::from_integer(a.lcm(&b))),
+        ("lcm", [a, b]) => {
+            let (a, b) = whole(a, b, calculator)?;
+            Calculator::bounded(BigRational::from_integer(a.lcm(&b)))
+        }
         ("min", [first, rest @ ..]) => outermost(first, rest, Ordering::Less, calculator),
         ("max", [first, rest @ ..]) => outermost(first, rest, Ordering::Greater, calculator),
         ("sum" | "mean", [_, ..]) => {
