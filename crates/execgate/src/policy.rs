@@ -3,7 +3,7 @@
 //! A file that is wrong never takes effect in part. At the start it stops the gateway; later it leaves the rules as
 //! they are, is told at error level, and `/ready` says no until it is mended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,35 @@ pub(crate) struct RuleBook {
     rules: Arc<Rules>,
     allowed: Option<BTreeSet<ActionName>>,
     file: Option<WatchedFile>,
+    ground: Ground,
+}
+
+/// What there is here that a policy file can name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ground {
+    /// The profiles of the sandbox, with the languages that each has.
+    pub(crate) profiles: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Ground {
+    /// Refuses rules that name a profile that is not there, or that has not the language.
+    fn hold(&self, policy: &Policy) -> anyhow::Result<()> {
+        for (action, profile, rule) in policy.profiles() {
+            let Some(languages) = self.profiles.get(profile) else {
+                let names: Vec<_> = self.profiles.keys().map(String::as_str).collect();
+                bail!(
+                    "the policy names the profile `{profile}` ({rule}), and there are: {}",
+                    names.join(", ")
+                );
+            };
+            if !languages.contains(action) {
+                bail!(
+                    "the policy has `{action}` run in the profile `{profile}` ({rule}), which has no such language"
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -76,9 +105,16 @@ struct WatchedFile {
 }
 
 impl RuleBook {
-    /// The rules of an allow-list and a file, where they are set.
-    pub(crate) fn open(allowed: Option<BTreeSet<ActionName>>, path: Option<&Path>) -> anyhow::Result<Self> {
+    /// The rules of an allow-list and a file, where they are set. `ground` is what the file may name.
+    pub(crate) fn open(
+        allowed: Option<BTreeSet<ActionName>>,
+        path: Option<&Path>,
+        ground: Ground,
+    ) -> anyhow::Result<Self> {
         let loaded = path.map(load).transpose()?;
+        if let Some(loaded) = &loaded {
+            ground.hold(&loaded.policy)?;
+        }
         let seen = loaded.as_ref().map(|loaded| loaded.bytes);
         let rules = Arc::new(Rules::new(rules(allowed.clone(), loaded)?));
         let file = path.map(|path| WatchedFile {
@@ -86,7 +122,7 @@ impl RuleBook {
             seen: Mutex::new(seen),
             fault: Mutex::new(None),
         });
-        Ok(Self { rules, allowed, file })
+        Ok(Self { rules, allowed, file, ground })
     }
 
     /// Where the rules in force hang.
@@ -126,7 +162,10 @@ impl RuleBook {
             return;
         }
         *seen = Some(now);
-        let read = parse(&bytes).and_then(|loaded| rules(self.allowed.clone(), Some(loaded)));
+        let read = parse(&bytes).and_then(|loaded| {
+            self.ground.hold(&loaded.policy)?;
+            rules(self.allowed.clone(), Some(loaded))
+        });
         match read {
             Ok(rules) => {
                 tracing::info!(digest = %rules.digest(), "a new policy is in force");
@@ -201,7 +240,7 @@ mod tests {
 
     use execgate_receipt::{digest_json, parse_strict};
 
-    use super::RuleBook;
+    use super::{Ground, RuleBook};
 
     const OPEN: &str = "{\"version\": \"1\", \"default\": \"allow\"}";
     const CLOSED: &str = "{\"version\": \"1\", \"default\": \"deny\"}";
@@ -215,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.json");
         fs::write(&path, OPEN).unwrap();
-        let book = RuleBook::open(None, Some(&path)).unwrap();
+        let book = RuleBook::open(None, Some(&path), Ground::default()).unwrap();
         let state = || {
             book.look();
             (book.rules().now().digest().to_string(), book.is_sound())
@@ -234,6 +273,29 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_that_is_not_there_is_refused_at_the_start_and_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.json");
+        let file = |action: &str, profile: &str| {
+            let tools = format!("{{\"{action}\": {{\"profile\": \"{profile}\"}}}}");
+            format!("{{\"version\": \"1\", \"default\": \"allow\", \"tools\": {tools}}}")
+        };
+        let languages = ["python".to_owned()].into();
+        let ground = Ground { profiles: [("data".to_owned(), languages)].into() };
+        for (action, profile) in [("python", "date"), ("bash", "data"), ("echo", "data")] {
+            fs::write(&path, file(action, profile)).unwrap();
+            let error = RuleBook::open(None, Some(&path), ground.clone()).unwrap_err().to_string();
+            assert!(error.contains(&format!("(/tools/{action}/profile)")), "{error}");
+        }
+        fs::write(&path, file("python", "data")).unwrap();
+        let book = RuleBook::open(None, Some(&path), ground).unwrap();
+        let before = book.rules().now().digest();
+        fs::write(&path, file("python", "gone")).unwrap();
+        book.look();
+        assert_eq!((book.is_sound(), book.rules().now().digest()), (false, before));
+    }
+
+    #[test]
     fn a_wrong_file_is_told_with_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.json");
@@ -244,11 +306,12 @@ mod tests {
             ("{", "line 1 column 1"),
         ] {
             fs::write(&path, text).unwrap();
-            let error = format!("{:#}", RuleBook::open(None, Some(&path)).unwrap_err());
+            let error = format!("{:#}", RuleBook::open(None, Some(&path), Ground::default()).unwrap_err());
             assert!(error.contains("policy.json is wrong") && error.contains(wanted), "{error}");
         }
-        let missing = RuleBook::open(None, Some(&folder.path().join("none.json"))).unwrap_err();
+        let missing =
+            RuleBook::open(None, Some(&folder.path().join("none.json")), Ground::default()).unwrap_err();
         assert!(missing.to_string().starts_with("failed to read the policy"), "{missing}");
-        assert!(RuleBook::open(None, Some(folder.path())).is_err());
+        assert!(RuleBook::open(None, Some(folder.path()), Ground::default()).is_err());
     }
 }

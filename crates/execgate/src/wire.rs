@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use execgate_flow::approve::{ApprovalMode, Approve};
-use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam};
+use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
@@ -39,7 +39,7 @@ use rustix::process::geteuid;
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
 use crate::log_queue::LogQueue;
-use crate::policy::RuleBook;
+use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
 
@@ -264,6 +264,14 @@ fn iam(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Arc<dyn I
     })
 }
 
+/// The rules, which may name the profiles that there are.
+fn rule_book(settings: &Settings, profiles: Option<&Profiles>) -> anyhow::Result<RuleBook> {
+    let languages = |sandbox: &Sandbox| sandbox.languages().map(str::to_owned).collect();
+    let profiles = profiles.into_iter().flat_map(Profiles::iter);
+    let profiles = profiles.map(|(name, sandbox)| (name.to_owned(), languages(sandbox))).collect();
+    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), Ground { profiles })
+}
+
 /// Whose tokens are taken.
 fn tokens(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Option<Arc<TokenIssuers>>> {
     if settings.issuers.is_empty() {
@@ -310,9 +318,40 @@ fn tools(
     Ok(tools)
 }
 
-/// Whether every sandbox answers.
-fn sandbox_pulse(profiles: Profiles) -> Pulse {
-    Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.is_alive()))
+/// The room that asks who may do what.
+fn authorise(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    clock: &Arc<SystemClock>,
+    rules: &RuleBook,
+) -> anyhow::Result<Authorise> {
+    Ok(Authorise {
+        rules: rules.rules(),
+        grants: Arc::new(Grants::new(Arc::clone(store), clock.clone())),
+        iam: iam(settings, clock.clone())?,
+        simulations: Arc::new(SimulationRate::new(settings.rates, clock.clone())),
+    })
+}
+
+fn doors(settings: &Settings) -> DoorRules {
+    DoorRules {
+        hosts: settings.hosts.clone(),
+        // Behind a proxy nobody can be told from this machine's own; with keys nobody needs to be.
+        free: !settings.require_grant,
+        local_free: settings.is_local(),
+        require_grant: settings.require_grant,
+    }
+}
+
+fn info(settings: &Settings, profiles: Option<&Profiles>) -> ServiceInfo {
+    let allowed = settings.allowed_actions.as_ref();
+    let default = profiles.and_then(|profiles| profiles.find(None));
+    ServiceInfo {
+        version: VERSION,
+        mode: ExecMode::Demo,
+        allow_list: allowed.map(|list| list.iter().map(ToString::to_string).collect()),
+        sandbox: default.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string()),
+    }
 }
 
 /// Puts a gateway together.
@@ -329,13 +368,20 @@ pub(crate) fn gate(
     let rails = Rails::new(Arc::new(Unpaid::FREE), []);
     let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
     let tokens = tokens(settings, clock.clone())?;
-    let rules = Arc::new(RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref())?);
+    let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
     let (trail, metrics) = (Trail::new(Arc::clone(&store), clock.clone()), Arc::new(Metrics::new()));
     let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];
     let notice: Arc<dyn Notice> = Arc::new(Several::new(takers));
     let connections = OpenConnections::default();
+    let execute = Execute {
+        store: Arc::clone(&store),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        crash,
+        alias: settings.alias.as_deref().map(Into::into),
+    };
     let rooms = Rooms {
         propose: Propose {
             registry: Registry::new(tools(settings, profiles.as_ref(), actions)?)?,
@@ -344,35 +390,19 @@ pub(crate) fn gate(
             entropy: entropy.clone(),
         },
         pay: Pay { rails },
-        authorise: Authorise { rules: rules.rules(), iam: iam(settings, clock.clone())? },
+        authorise: authorise(settings, &store, &clock, &rules)?,
         approve: Approve { mode: ApprovalMode::Demo },
-        execute: Execute { store: Arc::clone(&store), clock: clock.clone(), entropy: entropy.clone(), crash },
+        execute,
         witness: witness.clone(),
         settle: settle.clone(),
     };
     let sandbox_pulse = profiles.clone().map(sandbox_pulse);
     let pool = profiles.clone();
-    let default = profiles.as_ref().and_then(|profiles| profiles.find(None));
-    let sandbox = default.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string());
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms, Arc::clone(&notice)),
         store: Arc::clone(&store),
-        doors: DoorRules {
-            hosts: settings.hosts.clone(),
-            // Behind a proxy nobody can be told from this machine's own; with keys nobody needs to be.
-            free: !settings.require_grant,
-            local_free: settings.is_local(),
-            require_grant: settings.require_grant,
-        },
-        info: ServiceInfo {
-            version: VERSION,
-            mode: ExecMode::Demo,
-            allow_list: settings
-                .allowed_actions
-                .as_ref()
-                .map(|list| list.iter().map(ToString::to_string).collect()),
-            sandbox,
-        },
+        doors: doors(settings),
+        info: info(settings, profiles.as_ref()),
         sandbox_pulse,
         policy_pulse: Some(policy_pulse(&rules)),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
@@ -411,6 +441,11 @@ fn pool_readings(profiles: &Profiles) -> Vec<Reading> {
         taken = taken.with([("profile", name.to_owned())], depth.taken);
     }
     vec![slots, taken]
+}
+
+/// Whether every sandbox answers.
+fn sandbox_pulse(profiles: Profiles) -> Pulse {
+    Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.is_alive()))
 }
 
 /// Whether the rules in force are those of the file.

@@ -5,7 +5,7 @@
 //! fingerprint, so that a batch with other content is refused. After a crash a repeated batch answers what is done
 //! and ends at the item whose end is lost; the items behind that one are never started.
 
-use execgate_model::{Digest, Nonce, Proposal, RunId};
+use execgate_model::{Amount, Digest, Nonce, Proposal, RunId};
 use execgate_receipt::digest_json;
 use serde_json::json;
 use tracing::Instrument as _;
@@ -105,13 +105,17 @@ impl Walk {
     /// Walks a batch to the claim, and only then claims and runs its items one by one.
     pub(crate) async fn batch(self, batch: Batch) -> Result<Batched, BatchRefusal> {
         let of = |at: usize| move |refusal| BatchRefusal { item: Some(at), refusal };
+        let mut asked = Vec::with_capacity(batch.items.len());
         for (at, item) in batch.items.iter().enumerate() {
-            if let Err(refusal) = self.precheck(item) {
-                self.sight(item).refuse(&refusal);
-                return Err(of(at)(refusal));
+            match self.precheck(item).await {
+                Ok((price, _)) => asked.push(price),
+                Err(refusal) => {
+                    self.sight(item).refuse(&refusal);
+                    return Err(of(at)(refusal));
+                }
             }
         }
-        self.price(&batch)?;
+        self.price(&batch, &asked)?;
         let digest = batch.digest()?;
         let id = self.name(&batch, digest);
         let after_failure = batch.after_failure;
@@ -157,8 +161,9 @@ impl Walk {
     }
 
     /// A batch is paid as one, and no rail here takes such a payment yet.
-    fn price(&self, batch: &Batch) -> Result<(), BatchRefusal> {
-        let price = self.rooms.propose.prices.of_batch(&batch.items);
+    fn price(&self, batch: &Batch, asked: &[Amount]) -> Result<(), BatchRefusal> {
+        let Some(first) = batch.items.first() else { return Ok(()) };
+        let price = self.rooms.propose.prices.of_batch(&first.caller, asked);
         let price =
             price.ok_or_else(|| Refusal::Undigestible("the batch costs more than there is".to_owned()))?;
         if price.is_zero() { Ok(()) } else { Err(Refusal::PaymentRequired { price }.into()) }

@@ -6,8 +6,9 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use execgate_model::{Digest, Proposal, RuleId, Stage};
+use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
 use execgate_payment::Hold;
+use execgate_policy::Allow;
 use execgate_store::Record;
 use execgate_tool::{Cancel, Description};
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
 use crate::approve::{Approval, Approve};
-use crate::authorise::{Authorise, Authorised};
+use crate::authorise::{Authorise, Authorised, Grants, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
 use crate::notice::{Notice, Sight};
@@ -109,9 +110,9 @@ impl Corridor {
     /// [`Refusal`] names the room and the rule.
     pub async fn walk(&self, proposal: Proposal, render: Arc<dyn Render>) -> Result<Passage, Refusal> {
         let caller = if proposal.nonce.is_none() && proposal.credential.is_none() {
-            Caller::Needed
+            Presence::Needed
         } else {
-            Caller::Dispensable
+            Presence::Dispensable
         };
         self.accompany(caller, render, |walk| walk.rooms(proposal)).await
     }
@@ -121,13 +122,13 @@ impl Corridor {
     /// # Errors
     /// [`BatchRefusal`] names the item. Nothing of the batch has started then.
     pub async fn walk_batch(&self, batch: Batch, render: Arc<dyn Render>) -> Result<Batched, BatchRefusal> {
-        let caller = if batch.nonce.is_none() { Caller::Needed } else { Caller::Dispensable };
+        let caller = if batch.nonce.is_none() { Presence::Needed } else { Presence::Dispensable };
         self.accompany(caller, render, |walk| walk.batch(batch)).await
     }
 
     async fn accompany<T, E, F>(
         &self,
-        caller: Caller,
+        caller: Presence,
         render: Arc<dyn Render>,
         rooms: impl FnOnce(Walk) -> F,
     ) -> Result<T, E>
@@ -150,7 +151,7 @@ impl Corridor {
             cancel: Cancel::default(),
             draining: Arc::clone(&self.draining),
         };
-        let mut hang_up = HangUp((caller == Caller::Needed).then(|| walk.cancel.clone()));
+        let mut hang_up = HangUp((caller == Presence::Needed).then(|| walk.cancel.clone()));
         let walk = rooms(walk);
         let walked = tokio::spawn(async move {
             let walked = walk.await;
@@ -162,11 +163,23 @@ impl Corridor {
         walked.unwrap_or_else(|fault| Err(Refusal::Receipt { detail: fault.to_string() }.into()))
     }
 
-    /// The tools of `/exec/*`, by name.
-    pub fn tools(&self) -> impl Iterator<Item = (&str, Description)> {
-        let rules = self.rooms.authorise.rules.now();
-        let is_hidden = move |name: &str| rules.policy().is_some_and(|policy| policy.hides(name));
-        self.rooms.propose.tools().filter(move |(name, _)| !is_hidden(name))
+    /// The tools of `/exec/*`, by name, but for those that are hidden from this caller.
+    pub fn tools<'c>(&'c self, rules: &'c RulesFor) -> impl Iterator<Item = (&'c str, Description)> {
+        self.rooms.propose.tools().filter(move |(name, _)| !rules.hides(name))
+    }
+
+    /// The rules that hold for a caller now.
+    ///
+    /// # Errors
+    /// As [`Authorise::rules_for`].
+    pub async fn rules_for(&self, caller: &Caller) -> Result<RulesFor, Refusal> {
+        self.rooms.authorise.rules_for(caller).await
+    }
+
+    /// The grants whose holders may come in.
+    #[must_use]
+    pub fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.rooms.authorise.grants)
     }
 
     /// How many requests walk.
@@ -196,19 +209,20 @@ impl Corridor {
     ///
     /// # Errors
     /// [`Refusal`] names the rule that would refuse it.
-    pub fn would(&self, proposal: &Proposal) -> Result<Option<RuleId>, Refusal> {
-        let wanted = self.rooms.authorise.judge(proposal)?;
+    pub fn would(&self, rules: &RulesFor, proposal: &Proposal) -> Result<Option<RuleId>, Refusal> {
+        let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
+        let judged = rules.judge(proposal, price)?;
         self.rooms.approve.precheck(proposal)?;
         match self.rooms.propose.registry.find(proposal.action.as_str()) {
-            Some(_) => Ok(wanted),
+            Some(_) => Ok(judged.demand.map(|demand| demand.rule)),
             None => Err(Refusal::UnknownAction { action: proposal.action.to_string() }),
         }
     }
 
-    /// The rules in force, by their digest.
+    /// Whether the gateway's policy denies what it does not list.
     #[must_use]
-    pub fn policy(&self) -> Digest {
-        self.rooms.authorise.rules.now().digest()
+    pub fn denies_unlisted(&self) -> bool {
+        self.rooms.authorise.rules.now().policy().is_some_and(|policy| !policy.is_open())
     }
 
     /// What is asked for what.
@@ -226,7 +240,7 @@ impl Corridor {
 
 /// Whether a walk goes on when its caller hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Caller {
+enum Presence {
     Needed,
     Dispensable,
 }
@@ -270,18 +284,26 @@ impl Walk {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Whether a proposal is refused whatever its caller pays. Has no effect.
-    pub(crate) fn precheck(&self, proposal: &Proposal) -> Result<(), Refusal> {
-        self.rooms.authorise.precheck(proposal)?;
-        self.rooms.approve.precheck(proposal)
+    /// What is asked for a proposal, and what the rules say to it, whatever its caller pays. Has no effect.
+    pub(crate) async fn precheck(&self, proposal: &Proposal) -> Result<(Amount, Allow), Refusal> {
+        let rules = self.rooms.authorise.rules_for(&proposal.caller).await?;
+        let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
+        let allow = rules.judge(proposal, price)?.allow;
+        self.rooms.approve.precheck(proposal)?;
+        Ok((price, allow))
     }
 
     /// The rooms before the claim: they only compute.
-    pub(crate) async fn approach(&self, proposal: Proposal, sight: &mut Sight) -> Result<Approach, Refusal> {
+    pub(crate) async fn approach(
+        &self,
+        mut proposal: Proposal,
+        sight: &mut Sight,
+    ) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
 
-        self.precheck(&proposal)?;
-        let mut quote = rooms.propose.enter(proposal)?;
+        let (price, allow) = self.precheck(&proposal).await?;
+        proposal.options.profile = allow.profile().map(str::to_owned);
+        let mut quote = rooms.propose.enter(proposal, price)?;
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
@@ -294,7 +316,10 @@ impl Walk {
         };
         sight.lap(Room::Pay);
 
-        let authorised = rooms.authorise.enter(quote.proposal(), quote.args_digest()).await?;
+        if price.is_zero() && quote.proposal().effect == Effect::DryRun {
+            rooms.authorise.simulations.take(&quote.proposal().caller, quote.proposal().peer)?;
+        }
+        let authorised = rooms.authorise.enter(quote.proposal(), price, quote.args_digest()).await?;
         let ticket = ticket.advance::<ticket::Authorised>(&authorised.allow);
         sight.authorised(&authorised);
         sight.lap(Room::Authorise);
@@ -313,7 +338,8 @@ impl Walk {
         let surface = quote.proposal().surface;
 
         // As they are now: an item of a batch may have waited long for those before it.
-        self.precheck(quote.proposal())?;
+        let (_, allow) = self.precheck(quote.proposal()).await?;
+        prepared_under(&allow, quote.proposal())?;
         quote.prepared().reserve()?;
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {
             Claimed::Fresh(claim) => claim,

@@ -2,6 +2,7 @@
 
 use core::any::Any;
 use core::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,10 @@ pub struct RunOptions {
     /// Of which batch it is a part: a digest over all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<Digest>,
+    /// The profile of the sandbox that the rules have it run in. Set by them and never by a caller, and so no part of the
+    /// fingerprint.
+    #[serde(skip)]
+    pub profile: Option<String>,
 }
 
 /// What a caller says of itself and of its reasons. It is recorded, and nothing follows from it.
@@ -201,4 +206,6 @@ pub struct Proposal {
     pub place: BodyPlace,
     /// What the caller says of itself.
     pub hearsay: Hearsay,
+    /// The address that it comes from, where the door knows it: another machine's, or that of a proxy.
+    pub peer: Option<IpAddr>,
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
+use execgate_model::{ActionName, Amount, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
 use execgate_policy::{Policy, PolicySet, Request, Spent, decide};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[expect(clippy::print_stdout, reason = "an example tells what it measured")]
 fn measure(rules: &PolicySet, caller: &Caller, action: &ActionName, arguments: &Value) {
     let (effect, labels) = (Effect::Live, &NO_LABELS);
-    let request = Request { caller, action, effect, arguments, labels };
+    let (price, own) = (Amount::ZERO, None);
+    let request = Request { caller, action, effect, arguments, labels, price, own };
     let spent = Spent::default();
     let word = decide(&request, rules, &spent).word();
     let started = Instant::now();

@@ -172,7 +172,7 @@ const fn holds(yes: bool) -> Finding {
 }
 
 /// The same value: numbers by what they amount to, everything else to the letter. A text is never a number.
-fn same(left: &Value, right: &Value) -> bool {
+pub(crate) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => compare(left, right) == Some(Ordering::Equal),
         _ => left == right,
@@ -185,7 +185,7 @@ fn ordered(value: &Value, bound: &Number, wanted: fn(Ordering) -> bool) -> Findi
 }
 
 /// The order of two numbers, where it can be told exactly.
-fn compare(left: &Number, right: &Number) -> Option<Ordering> {
+pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     match (left.as_i128(), right.as_i128()) {
         (Some(left), Some(right)) => Some(left.cmp(&right)),
         (whole_left, whole_right) => {

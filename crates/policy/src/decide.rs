@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Labels, RuleId};
+use execgate_model::{ActionName, Amount, Caller, Digest, Effect, Labels, RuleId};
 use serde_json::Value;
 
-use crate::weigh::{Watch, weigh};
-use crate::{PolicySet, Window};
+use crate::weigh::{Ground, Watch, weigh};
+use crate::{Policy, PolicySet, Window};
 
 /// What is to be decided.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,19 @@ pub struct Request<'a> {
     pub arguments: &'a Value,
     /// What the operator has called the caller.
     pub labels: &'a Labels,
+    /// What is asked for it.
+    pub price: Amount,
+    /// The rules of the caller's own grant, where it has some. They come beside the gateway's, never instead of them.
+    pub own: Option<Own<'a>>,
+}
+
+/// The rules of a grant.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// What names the gateway's rules and these together.
+    pub digest: Digest,
 }
 
 /// What the caller has used up of its limits, by the keys of [`Reservation`]; what is not in it is unspent.
@@ -73,6 +86,7 @@ pub struct Reservation {
 pub struct Allow {
     pub(crate) rule: String,
     pub(crate) policy: Digest,
+    pub(crate) profile: Option<String>,
     pub(crate) limits: Vec<Reservation>,
 }
 
@@ -87,6 +101,12 @@ impl Allow {
     #[must_use]
     pub fn policy(&self) -> Digest {
         self.policy
+    }
+
+    /// The profile of the sandbox that it has to run in, where a rule says so.
+    #[must_use]
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
 
     /// What is to be reserved with the claim.
@@ -164,7 +184,8 @@ impl Decision {
 
 /// Decides one request under one set of rules.
 ///
-/// An action must pass both the allow-list and the policy file, where there are both. Without either the
+/// An action must pass the allow-list, the policy file and the rules of the caller's own grant, in this order, where there
+/// are these. Without either the
 /// restriction is `open` (`reference: OpenExec health, restriction`), and the rule that allowed says so.
 #[must_use]
 pub fn decide(request: &Request<'_>, rules: &PolicySet, spent: &Spent) -> Decision {
@@ -190,15 +211,14 @@ pub(crate) fn judge(
         None => "open".to_owned(),
     };
     watch.saw(&listed, || "lets it pass".to_owned());
-    match rules.policy() {
-        Some(policy) => weigh(request, policy, rules.digest(), spent, watch),
-        None => Decision::Allow(Allow { rule: listed, policy: rules.digest(), limits: Vec::new() }),
-    }
+    let digest = request.own.map_or_else(|| rules.digest(), |own| own.digest);
+    let files = rules.policy().into_iter().chain(request.own.map(|own| own.policy));
+    weigh(request, files, Ground { listed: &listed, digest }, spent, watch)
 }
 
 #[cfg(test)]
 mod tests {
-    use execgate_model::{ActionName, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
+    use execgate_model::{ActionName, Amount, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
     use serde_json::json;
 
     use super::{Decision, Request, Spent, decide};
@@ -209,7 +229,9 @@ mod tests {
         let caller = Caller { tenant: TenantId::new("default").unwrap(), identity: Identity::Local };
         let (action, arguments) = (ActionName::new(action).unwrap(), json!({}));
         let (effect, labels) = (Effect::Live, &NO_LABELS);
-        let request = Request { caller: &caller, action: &action, effect, arguments: &arguments, labels };
+        let (price, own) = (Amount::ZERO, None);
+        let arguments = &arguments;
+        let request = Request { caller: &caller, action: &action, effect, arguments, labels, price, own };
         decide(&request, &PolicySet::new(list, Digest::from_bytes([1; 32])), &Spent::default())
     }
 

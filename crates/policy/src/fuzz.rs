@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
+use execgate_model::{ActionName, Amount, Caller, Digest, Effect, Identity, NO_LABELS, TenantId};
 use serde_json::{Value, json};
 
 use crate::{Decision, Kept, Policy, PolicySet, Request, Spent, decide, explain};
@@ -21,7 +21,8 @@ pub fn policy(bytes: &[u8]) {
     for action in known.iter().chain(&ActionName::new("unlisted").ok()) {
         for arguments in [&odd, &json!({}), &json!({"code": "x", "amount": 1.5})] {
             let (effect, labels) = (Effect::Live, &NO_LABELS);
-            let request = Request { caller: &caller, action, effect, arguments, labels };
+            let (price, own) = (Amount::ZERO, None);
+            let request = Request { caller: &caller, action, effect, arguments, labels, price, own };
             let decision = decide(&request, &rules, &Spent::default());
             assert_eq!(decision, explain(&request, &rules, &Spent::default()).decision);
             assert!(decision.rule().starts_with('/') || decision.rule().starts_with("shadow:/"));

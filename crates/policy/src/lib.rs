@@ -11,12 +11,13 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod pattern;
+mod schema;
 mod set;
 mod weigh;
 
 pub use decide::{
-    Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Request, Reservation, Spent, decide,
+    Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Own, Request, Reservation, Spent, decide,
 };
 pub use explain::{Explanation, Step, explain};
-pub use file::{Example, LimitScope, Policy, PolicyError, Risk, Window};
+pub use file::{Example, LimitScope, Policy, PolicyError, Risk, Warning, Window};
 pub use set::PolicySet;

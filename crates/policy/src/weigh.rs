@@ -1,12 +1,14 @@
-//! What a policy file says of one request. The order is fixed: hidden, listed, outright, `require`, `deny_if`,
-//! limits, approval; a refusal that is enforced ends it, one in shadow goes on.
+//! What a policy file says of one request. The order is fixed: hidden, listed, outright, `schema`, `require`, `deny_if`,
+//! profile, limits, approval; a refusal that is enforced ends it, one in shadow goes on. Where the caller's grant has
+//! rules of its own they come behind the gateway's, whole: what either refuses is refused.
 //!
 //! Every change here needs a second reader: it is what stands between a call and what the operator forbade.
 
 use execgate_model::{Digest, RuleId};
 
 use crate::condition::{Condition, Finding};
-use crate::file::{Action, ApprovalRule, Entry, Limit, Mode, OtherTools};
+use crate::file::{Action, ApprovalRule, Entry, Limit, Mode, Origin, OtherTools};
+use crate::schema::{Breach, Schema};
 use crate::{
     Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Policy, Request, Reservation, Spent,
 };
@@ -24,19 +26,33 @@ impl Watch for () {
     fn saw(&mut self, _rule: &str, _finding: impl FnOnce() -> String) {}
 }
 
-/// What a file decides on a request.
-pub(crate) fn weigh(
+/// What a decision stands on beside the files.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    /// The rule by which the allow-list lets the action pass.
+    pub(crate) listed: &'a str,
+    /// What names all rules that were asked.
+    pub(crate) digest: Digest,
+}
+
+/// What files decide on a request: each has to let it pass, in this order, and the last names the rule.
+pub(crate) fn weigh<'p>(
     request: &Request<'_>,
-    policy: &Policy,
-    digest: Digest,
+    policies: impl IntoIterator<Item = &'p Policy>,
+    ground: Ground<'p>,
     spent: &Spent,
     watch: &mut impl Watch,
 ) -> Decision {
-    let mut scales = Scales { request, spent, watch, shadow: None, limits: Vec::new(), terms: Vec::new() };
-    match scales.load(policy) {
-        Ok(rule) => scales.decision(rule, digest),
-        Err(denial) => Decision::Deny(denial),
+    let (shadow, profile, limits, terms) = (None, None, Vec::new(), Vec::new());
+    let mut scales = Scales { request, spent, watch, shadow, profile, limits, terms };
+    let mut allowing = ground.listed;
+    for policy in policies {
+        match scales.load(policy) {
+            Ok(rule) => allowing = rule,
+            Err(denial) => return Decision::Deny(denial),
+        }
     }
+    scales.decision(allowing, ground.digest)
 }
 
 struct Scales<'a, W: Watch> {
@@ -45,6 +61,8 @@ struct Scales<'a, W: Watch> {
     watch: &'a mut W,
     /// The first rule that would have refused.
     shadow: Option<String>,
+    /// The sandbox that code has to run in.
+    profile: Option<String>,
     limits: Vec<Reservation>,
     terms: Vec<ApprovalTerms>,
 }
@@ -69,26 +87,30 @@ impl<W: Watch> Scales<'_, W> {
         match (policy.default, allowing) {
             (OtherTools::Deny, None) => {
                 let reason = || format!("`{tool}` is not among the tools that the policy allows");
-                self.refuse(policy.mode, "/default", reason)?;
+                self.refuse(policy.mode, policy.origin.default_rule(), reason)?;
             }
             (OtherTools::Deny | OtherTools::Allow, Some(rule)) => {
                 self.watch.saw(rule, || "lists the tool".to_owned());
             }
             (OtherTools::Allow, None) => {
-                self.watch.saw("/default", || "allows tools that are not listed".to_owned());
+                self.watch
+                    .saw(policy.origin.default_rule(), || "allows tools that are not listed".to_owned());
             }
         }
         for entry in own.chain(&policy.all_tools) {
-            self.entry(entry)?;
+            self.entry(policy.origin, entry)?;
         }
-        Ok(allowing.unwrap_or("/default"))
+        Ok(allowing.unwrap_or(policy.origin.default_rule()))
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), Denial> {
+    fn entry(&mut self, origin: Origin, entry: &Entry) -> Result<(), Denial> {
         let tool = self.request.action;
         if entry.action == Some(Action::Deny) {
             let reason = || entry.reason.clone().unwrap_or_else(|| format!("policy denies `{tool}`"));
             self.refuse(entry.mode, &format!("{}/action", entry.rule), reason)?;
+        }
+        if let Some(schema) = &entry.schema {
+            self.schema(entry, schema)?;
         }
         for condition in &entry.require {
             let finding = self.judge("require", condition);
@@ -102,8 +124,11 @@ impl<W: Watch> Scales<'_, W> {
                 self.refuse(entry.mode, &condition.rule, || reason(entry, condition, "refuses by"))?;
             }
         }
+        if let Some(wanted) = &entry.profile {
+            self.profile(entry, wanted)?;
+        }
         for limit in &entry.limits {
-            self.limit(entry, limit)?;
+            self.limit(origin, entry, limit)?;
         }
         if let Some(rule) = &entry.approval {
             self.approval(entry, rule)?;
@@ -118,19 +143,51 @@ impl<W: Watch> Scales<'_, W> {
         finding
     }
 
+    fn schema(&mut self, entry: &Entry, schema: &Schema) -> Result<(), Denial> {
+        let rule = format!("{}/schema", entry.rule);
+        match schema.judge(self.request.arguments) {
+            Ok(()) => {
+                self.watch.saw(&rule, || "the arguments fit it".to_owned());
+                Ok(())
+            }
+            Err(Breach { pointer, wanted }) => {
+                let reason =
+                    || format!("the arguments break the schema of the policy at `{pointer}`: {wanted}");
+                self.refuse(entry.mode, &rule, reason)
+            }
+        }
+    }
+
+    /// A call that names no profile gets this one; one that names another does not pass.
+    fn profile(&mut self, entry: &Entry, wanted: &str) -> Result<(), Denial> {
+        let rule = format!("{}/profile", entry.rule);
+        let tool = self.request.action;
+        let named = self.request.arguments.get("profile").filter(|named| !named.is_null());
+        let by_rule = self.profile.as_deref().filter(|other| *other != wanted);
+        if named.is_some_and(|named| named != wanted) || by_rule.is_some() {
+            let reason = || format!("`{tool}` runs in the profile `{wanted}` here, and in no other");
+            return self.refuse(entry.mode, &rule, reason);
+        }
+        if entry.mode == Mode::Enforce {
+            self.watch.saw(&rule, || format!("has it run in the profile `{wanted}`"));
+            self.profile = Some(wanted.to_owned());
+        }
+        Ok(())
+    }
+
     /// What can never pass is refused here; how much is left is for the claim to say.
-    fn limit(&mut self, entry: &Entry, limit: &Limit) -> Result<(), Denial> {
+    fn limit(&mut self, origin: Origin, entry: &Entry, limit: &Limit) -> Result<(), Denial> {
         let tool = self.request.action;
         let Some(amount) = limit.amount(self.request) else {
             let reason = || {
                 format!(
-                    "the limit `{}` of `{tool}` counts an argument that is no whole number here",
+                    "the limit `{}` of `{tool}` counts what is no whole number that it can count here",
                     limit.counter
                 )
             };
             return self.refuse(entry.mode, &limit.rule, reason);
         };
-        let key = limit.key(&entry.name, self.request);
+        let key = limit.key(origin, &entry.name, self.request);
         let used = self.spent.of(&key);
         if used.checked_add(amount).is_none_or(|sum| sum > limit.max) {
             let reason = || format!("the limit `{}` of `{tool}` is {} in a window", limit.counter, limit.max);
@@ -185,7 +242,7 @@ impl<W: Watch> Scales<'_, W> {
 
     fn decision(self, rule: &str, policy: Digest) -> Decision {
         let rule = self.shadow.unwrap_or_else(|| rule.to_owned());
-        let allow = Allow { rule, policy, limits: self.limits };
+        let allow = Allow { rule, policy, profile: self.profile, limits: self.limits };
         match self.terms.first().map(|terms| terms.rule.clone()) {
             None => Decision::Allow(allow),
             Some(rule) => Decision::RequireApproval(ApprovalDemand { rule, terms: self.terms, allow }),

@@ -7,6 +7,9 @@ use execgate_model::{Digest, GrantId, Role, TenantId, UnixMs};
 /// Grants that are not revoked, at most: a gateway holds all of them in memory.
 pub const GRANTS_MAX: u32 = 10_000;
 
+/// Bytes of a grant's own rules, at most: all grants are read into memory together.
+pub const GRANT_POLICY_BYTES_MAX: usize = 32 * 1_024;
+
 /// A key that was replaced and is still taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OldKey {
@@ -47,6 +50,8 @@ pub struct Grant {
     pub old_key: Option<OldKey>,
     /// When it was last seen, to the minute.
     pub last_used: Option<UnixMs>,
+    /// Its own rules, the text of a policy file of at most [`GRANT_POLICY_BYTES_MAX`] bytes.
+    pub policy: Option<String>,
 }
 
 /// A new key for a grant.

@@ -14,7 +14,7 @@ pub use audit::{
     AUDIT_PAGE_MAX, AuditDecision, AuditEntry, AuditLine, AuditOrder, AuditPlace, AuditQuery, NoPlace,
 };
 pub use change::{Change, Recorded};
-pub use grant::{Changed, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
+pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};
 pub use record::{

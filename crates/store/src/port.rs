@@ -118,6 +118,9 @@ pub trait Store: Send + Sync {
     /// Gives a grant a new key. The key before is taken for a while; one that was before that, no more.
     fn rotate_grant(&self, id: GrantId, key: NewKey, change: Change) -> Reply<'_, Changed>;
 
+    /// Gives a grant rules of its own, in the place of those that it had; none takes them away.
+    fn set_grant_policy(&self, id: GrantId, policy: Option<String>, change: Change) -> Reply<'_, Changed>;
+
     /// Revokes a grant for ever.
     fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed>;
 

@@ -98,6 +98,8 @@ pub struct LimitReached {
 pub struct ToolCall {
     /// The name that the caller gives itself; nobody has checked it.
     pub agent: Option<String>,
+    /// The same name, where the operator has said that callers of this kind may go by it.
+    pub alias: Option<String>,
     /// Whether an identity service or a grant said yes.
     pub iam_approved: bool,
 }

@@ -31,6 +31,7 @@ pub fn ask(action: &str) -> Ask {
         watcher: None,
         place: BodyPlace::default(),
         hearsay: Hearsay::default(),
+        peer: None,
     })
 }
 

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use execgate_flow::approve::{ApprovalMode, Approve};
-use execgate_flow::authorise::{Authorise, Grants, Rules};
+use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::execute::Execute;
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
@@ -430,13 +430,19 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             entropy: shared.entropy.clone(),
         },
         pay: Pay { rails: rails.clone() },
-        authorise: Authorise { rules: Arc::new(Rules::new(settings.rules())), iam: shared.iam.clone() },
+        authorise: Authorise {
+            rules: Arc::new(Rules::new(settings.rules())),
+            grants: Arc::new(Grants::new(store.clone(), shared.clock.clone())),
+            iam: shared.iam.clone(),
+            simulations: Arc::new(SimulationRate::new(settings.rates, shared.clock.clone())),
+        },
         approve: Approve { mode: ApprovalMode::Demo },
         execute: Execute {
             store: store.clone(),
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),
             crash: life.clone(),
+            alias: settings.alias.as_deref().map(Into::into),
         },
         witness,
         settle: Settle { rails, store: store.clone(), crash: life.clone() },

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use execgate_flow::authorise::GrantKey;
 use execgate_model::{Clock as _, Digest, GrantId, Role, UnixMs};
-use execgate_store::{Change, Grant, Granted, Leaf, LeafKind, NewKey};
+use execgate_store::{Change, Changed, Grant, Granted, Leaf, LeafKind, NewKey};
+use serde_json::Value;
 
 use crate::World;
 
@@ -29,6 +30,7 @@ pub fn holder(id: &str) -> Grant {
         key: Digest::from_bytes([0; 32]),
         old_key: None,
         last_used: None,
+        policy: None,
     }
 }
 
@@ -64,6 +66,18 @@ impl World {
         self.store().rotate_grant(id, new, change()).await.expect("a key can be rotated");
         self.see_grants();
         key.expose()
+    }
+
+    /// Gives a grant rules of its own, or takes them away.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub async fn rule(&self, id: &str, policy: Option<Value>) {
+        let id = GrantId::new(id).expect("the id of a grant");
+        let policy = policy.map(|policy| policy.to_string());
+        let changed = self.store().set_grant_policy(id, policy, change()).await;
+        assert_eq!(changed.expect("rules can be recorded"), Changed::Done);
+        self.see_grants();
     }
 
     /// Turns the clock on until what was changed of grants is seen.

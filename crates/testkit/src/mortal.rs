@@ -176,6 +176,10 @@ impl Store for MortalStore {
         pass_on!(self, rotate_grant(id, key, change))
     }
 
+    fn set_grant_policy(&self, id: GrantId, policy: Option<String>, change: Change) -> Reply<'_, Changed> {
+        pass_on!(self, set_grant_policy(id, policy, change))
+    }
+
     fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed> {
         pass_on!(self, revoke_grant(id, at, change))
     }

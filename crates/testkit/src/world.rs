@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use execgate_flow::authorise::{Iam, IamAnswer, Question};
+use execgate_flow::authorise::{Iam, IamAnswer, Question, Rates};
 use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub(crate) keeps_trail: bool,
     pub(crate) actions: Vec<Action>,
     pub(crate) issuer_keys: Option<Value>,
+    pub(crate) alias: Option<String>,
+    pub(crate) rates: Rates,
 }
 
 impl Settings {
@@ -45,6 +47,9 @@ impl Settings {
         let price = |(action, price): &(String, String)| -> (ActionName, Amount) {
             (action.parse().expect("a name of an action"), price.parse().expect("a price"))
         };
+        if self.prices.is_empty() && self.tool_prices.is_none() {
+            return Prices::free();
+        }
         let prices = Prices::new(self.prices.iter().map(price).collect::<BTreeMap<_, _>>());
         let names = Bench::actions().map(|name| name.parse().expect("a name of an action"));
         match self.tool_prices {
@@ -178,6 +183,20 @@ impl WorldBuilder {
     #[must_use]
     pub fn issued_by(mut self, published: Value) -> Self {
         self.settings.issuer_keys = Some(published);
+        self
+    }
+
+    /// Internal grants may go by this name.
+    #[must_use]
+    pub fn alias(mut self, alias: &str) -> Self {
+        self.settings.alias = Some(alias.to_owned());
+        self
+    }
+
+    /// Free dry-runs at these rates.
+    #[must_use]
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.settings.rates = rates;
         self
     }
 

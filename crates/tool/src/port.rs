@@ -132,6 +132,11 @@ pub trait Tool: Send + Sync {
     /// What it says of itself.
     fn describe(&self) -> Description;
 
+    /// Whether its calls run in a sandbox that can be chosen by a profile.
+    fn has_profiles(&self) -> bool {
+        false
+    }
+
     /// Checks a call, without any effect.
     ///
     /// # Errors

@@ -59,6 +59,12 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
     },
     AdminRoute {
         method: Method::POST,
+        path: "/grants/{id}/policy",
+        roles: ADMIN,
+        handler: || post(admin::set_grant_policy),
+    },
+    AdminRoute {
+        method: Method::POST,
         path: "/grants/{id}/revoke",
         roles: ADMIN,
         handler: || post(admin::revoke_grant),

@@ -84,7 +84,7 @@ async fn recognise(
             }
             Ok(Administrator::Operator { uid })
         }
-        Some(Peer::Network) => {
+        Some(Peer::Network { .. }) => {
             let key = shown_key(headers)?.ok_or_else(Problem::grant_required)?;
             let holder = office.parts.grants.recognise(&key).await.map_err(refused)?;
             if holder.grant().tenant != office.parts.tenant {

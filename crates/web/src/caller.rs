@@ -4,6 +4,7 @@
 //! bearer, or is refused: a credential that opens nothing is never taken for none. Without one, in free mode on loopback everybody is local, and elsewhere an anonymous caller is known by a
 //! session secret: it presents the one that an earlier answer returned, or is given a new one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
@@ -53,6 +54,8 @@ pub(crate) struct Visitor {
     pub(crate) caller: Caller,
     pub(crate) holder: Option<Known>,
     pub(crate) new_session: Option<HeaderValue>,
+    /// Where it comes from, on routes that ask.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// Tells who asks for something to happen.
@@ -68,20 +71,8 @@ pub(crate) async fn identify(house: &House, headers: &HeaderMap) -> Result<Visit
 
 /// Tells who asks, whatever for.
 pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
-    let tokens = house.parts.tokens.as_ref();
-    match shown(headers, tokens.is_some())? {
-        Some(Shown::Key(key)) => {
-            let holder = house.grants.recognise(&key).await.map_err(refused)?;
-            let (caller, holder) = (holder.caller(), Some(Known::Holder(holder)));
-            return Ok(Visitor { caller, holder, new_session: None });
-        }
-        Some(Shown::Token(token)) => {
-            let door = tokens.ok_or_else(|| refused(KeyError::Unknown))?;
-            let bearer = door.tokens.recognise(token).await.map_err(unrecognised)?;
-            let (caller, holder) = (bearer.caller.clone(), Some(Known::Bearer(bearer)));
-            return Ok(Visitor { caller, holder, new_session: None });
-        }
-        None => {}
+    if let Some((caller, holder)) = known(house, headers).await? {
+        return Ok(Visitor { caller, holder: Some(holder), new_session: None, peer: None });
     }
     if house.parts.doors.require_grant {
         return Err(Problem::grant_required());
@@ -89,7 +80,7 @@ pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visi
     let tenant = house.parts.tenant.clone();
     if house.parts.doors.local_free {
         let caller = Caller { tenant, identity: Identity::Local };
-        return Ok(Visitor { caller, holder: None, new_session: None });
+        return Ok(Visitor { caller, holder: None, new_session: None, peer: None });
     }
     let (secret, new_session) = match headers.get(SESSION) {
         Some(value) => (known_secret(value)?, None),
@@ -100,7 +91,25 @@ pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visi
         }
     };
     let id = sha256(format!("execgate session v1\n\n{secret}").as_bytes()).to_hex();
-    Ok(Visitor { caller: Caller { tenant, identity: Identity::Session { id } }, holder: None, new_session })
+    let caller = Caller { tenant, identity: Identity::Session { id } };
+    Ok(Visitor { caller, holder: None, new_session, peer: None })
+}
+
+/// Whoever shows a key or a token; none where none is shown.
+pub(crate) async fn known(house: &House, headers: &HeaderMap) -> Result<Option<(Caller, Known)>, Problem> {
+    let tokens = house.parts.tokens.as_ref();
+    match shown(headers, tokens.is_some())? {
+        Some(Shown::Key(key)) => {
+            let holder = house.grants.recognise(&key).await.map_err(refused)?;
+            Ok(Some((holder.caller(), Known::Holder(holder))))
+        }
+        Some(Shown::Token(token)) => {
+            let door = tokens.ok_or_else(|| refused(KeyError::Unknown))?;
+            let bearer = door.tokens.recognise(token).await.map_err(unrecognised)?;
+            Ok(Some((bearer.caller.clone(), Known::Bearer(bearer))))
+        }
+        None => Ok(None),
+    }
 }
 
 /// The key that a request shows, where nothing else is taken.
@@ -158,6 +167,8 @@ pub(crate) fn refused(error: KeyError) -> Problem {
             Problem::unauthorised("replaced-key", "a newer key has taken the place of this one")
         }
         KeyError::Record(error) => Refusal::Store(error).into(),
+        // Only the rooms ask for the rules of a grant.
+        KeyError::Rules => Problem::fault(),
     }
 }
 

@@ -121,7 +121,7 @@ impl House {
     /// A gateway of these parts.
     #[must_use]
     pub fn new(parts: HouseParts) -> Self {
-        let grants = Arc::new(Grants::new(Arc::clone(&parts.store), Arc::clone(&parts.clock)));
+        let grants = parts.corridor.grants();
         let started = parts.clock.now();
         Self {
             parts,

@@ -98,9 +98,9 @@ impl Door for TcpListener {
     type Stream = TcpStream;
 
     async fn next(&self) -> io::Result<(TcpStream, Peer)> {
-        let (stream, _) = self.accept().await?;
+        let (stream, address) = self.accept().await?;
         without_delay(&stream);
-        Ok((stream, Peer::Network))
+        Ok((stream, Peer::Network { address: address.ip() }))
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
         let (ours, mut theirs) = duplex(1 << 10);
         let router = Router::new().route("/", get(|| async { vec![0; 1 << 20] }));
         theirs.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let ended = timeout(Duration::from_hours(1), connection(ours, Peer::Network, router)).await;
+        let ended = timeout(Duration::from_hours(1), connection(ours, Peer::User { uid: 0 }, router)).await;
         assert!(ended.unwrap().is_err());
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct Environment {
     pub(crate) log_file: Option<String>,
     pub(crate) payment_wallet: Option<String>,
     pub(crate) ep_guard_url: Option<String>,
+    pub(crate) achilles_agent_id: Option<String>,
     pub(crate) home: Option<String>,
     pub(crate) xdg_cache_home: Option<String>,
 }
@@ -33,6 +34,7 @@ impl Environment {
             log_file: get("LOG_FILE"),
             payment_wallet: get("PAYMENT_WALLET"),
             ep_guard_url: get("EP_GUARD_URL"),
+            achilles_agent_id: get("ACHILLES_AGENT_ID"),
             home: get("HOME"),
             xdg_cache_home: get("XDG_CACHE_HOME"),
         }

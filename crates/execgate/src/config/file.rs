@@ -151,6 +151,8 @@ pub(crate) struct ApprovalSection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Surfaces {
+    pub(crate) simulate_per_minute: Option<u32>,
+    pub(crate) simulate_per_minute_local: Option<u32>,
     pub(crate) code: Option<Switch>,
     pub(crate) tools: Option<Switch>,
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use execgate_flow::authorise::Rates;
 use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
 
@@ -51,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) keep_answers_days: u32,
     pub(crate) tenant: TenantId,
     pub(crate) require_grant: bool,
+    pub(crate) alias: Option<String>,
+    pub(crate) rates: Rates,
     pub(crate) guard: Option<Guarding>,
     pub(crate) issuers: Vec<IssuerParts>,
     /// Scheme, name and port under which others reach this gateway.
@@ -132,6 +135,8 @@ impl Settings {
             keep_answers_days: file.record.keep_answers_days.unwrap_or(30),
             tenant,
             require_grant,
+            alias: alias(environment)?,
+            rates: rates(&file)?,
             guard: Guarding::of(environment, &file.identity)?,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
@@ -183,6 +188,37 @@ fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::R
     }
     Ok(())
 }
+
+/// How often something is simulated for nothing.
+fn rates(file: &File) -> anyhow::Result<Rates> {
+    let usual = Rates::default();
+    let each = file.surfaces.simulate_per_minute.unwrap_or(usual.each);
+    let local = file.surfaces.simulate_per_minute_local.unwrap_or(usual.local);
+    if each == 0 || local == 0 {
+        bail!("`surfaces.simulate_per_minute` and `surfaces.simulate_per_minute_local` are at least 1");
+    }
+    Ok(Rates { each, local })
+}
+
+/// The name by which internal grants may go.
+fn alias(environment: &Environment) -> anyhow::Result<Option<String>> {
+    let Some(name) = &environment.achilles_agent_id else { return Ok(None) };
+    // What the log of calls says of others is of this form.
+    let kinds = ["local", "anonymous", "session:", "grant:", "wallet:", "claimed:"];
+    if name.len() > ALIAS_BYTES_MAX
+        || name.chars().any(char::is_control)
+        || kinds.iter().any(|kind| name.starts_with(kind))
+    {
+        bail!(
+            "ACHILLES_AGENT_ID is no name: at most {ALIAS_BYTES_MAX} bytes in one line, and not one of {}",
+            kinds.join(", ")
+        );
+    }
+    Ok(Some(name.clone()))
+}
+
+/// Bytes of the name by which internal grants may go: those of an `agentId`.
+const ALIAS_BYTES_MAX: usize = 128;
 
 /// As many interpreters of a language wait at the most where the operator does not say: each costs some MB.
 const RESIDENTS: usize = 4;

@@ -106,6 +106,39 @@ fn a_running_gateway_sees_a_grant_made_rotated_and_revoked() {
 }
 
 #[test]
+fn a_grant_has_rules_of_its_own_while_the_gateway_runs() {
+    let data = Data::new();
+    let config = configured(&data, "[surfaces]\ncode = \"off\"\n");
+    let server = Server::start_with(&data.path(), &["--config", &config], &[]);
+    let made =
+        told(&grant(&data.path(), &["create", "--name", "ci", "--limit", "calls:day:2:tool", "--json"]));
+    let (id, key) = (made["grant"]["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    until(&server, key, "a", 200);
+    assert_eq!(execute(&server, Some(key), "b").status, 200);
+    let refused = execute(&server, Some(key), "c");
+    assert_eq!((refused.status, &refused.json()["rule"]), (429, &json!("grant:/all_tools/limits/0")));
+    assert_eq!(execute(&server, None, "c").status, 200, "others have no part in it");
+
+    let policy = data.path().with_extension("json");
+    let text = "{\"version\": \"1\",\n \"default\": \"deny\"}";
+    fs::write(&policy, text).unwrap();
+    let file = policy.to_str().unwrap();
+    let set = told(&grant(&data.path(), &["set-policy", id, file, "--json"]));
+    assert_eq!(set["policy"]["text"], text, "kept as it was given");
+    until(&server, key, "d", 403);
+    assert_eq!(execute(&server, Some(key), "d").json()["rule"], "grant:/default");
+
+    fs::write(&policy, "{\"version\": \"1\",\n \"defalt\": \"deny\"}").unwrap();
+    let wrong = grant(&data.path(), &["set-policy", id, file]);
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(said.contains("the field `default` is missing, at line 1 column 1"), "{said}");
+    assert!(grant(&data.path(), &["set-policy", id, "--none"]).status.success());
+    until(&server, key, "d", 200);
+    assert_eq!(told(&grant(&data.path(), &["show", id, "--json"]))["policy"], Value::Null);
+}
+
+#[test]
 fn what_cannot_be_is_told_and_ends_with_two() {
     let data = Data::new();
     let made = Server::start_with(
@@ -124,6 +157,9 @@ fn what_cannot_be_is_told_and_ends_with_two() {
         (&["create", "--name", "x", "--expires", "soon"], "is no end"),
         (&["create", "--name", "x", "--expires", "2020-01-01T00:00:00Z"], "not in the future"),
         (&["create", "--name", "x", "--wallet", "0xab"], "a wallet is"),
+        (&["create", "--name", "x", "--limit", "rate:week:1"], "this must be one of: second"),
+        (&["create", "--name", "x", "--policy", "/nowhere"], "failed to read the policy"),
+        (&["set-policy", "g0", "--none"], "there is no grant g0"),
         (&["rotate", "g0", "--overlap", "1y"], "no length of time"),
     ] {
         let output = grant(&data.path(), args);

@@ -44,6 +44,39 @@ fn init_writes_a_policy_that_the_other_commands_take() {
 }
 
 #[test]
+fn check_warns_and_strictly_refuses_what_is_hardly_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.json");
+    let file = path.to_str().unwrap();
+    let rule = json!({"path": "labels.env", "op": "eq", "value": "ci"});
+    let policy = json!({"version": "1", "default": "deny", "tools": {"echo": {"deny_if": [rule]}}});
+    fs::write(&path, policy.to_string()).unwrap();
+    let (code, checked) = told(&["policy", "check", file, "--json"]);
+    assert_eq!((code, &checked["warnings"][0]["rule"]), (Some(0), &json!("/tools/echo/deny_if/0")));
+    let (code, text) = exit(&["policy", "check", file, "--strict"]);
+    assert!(
+        code == Some(1) && text.contains("warning: /tools/echo/deny_if/0: a caller without a key"),
+        "{text}"
+    );
+}
+
+#[test]
+fn explain_asks_the_rules_of_a_grant_beside_the_gateways() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gateway, own) = (folder.path().join("policy.json"), folder.path().join("own.json"));
+    fs::write(&gateway, json!({"version": "1", "default": "allow"}).to_string()).unwrap();
+    fs::write(&own, json!({"version": "1", "default": "deny", "tools": {"echo": {}}}).to_string()).unwrap();
+    let (file, own) = (gateway.to_str().unwrap(), own.to_str().unwrap());
+    let explain = |tool: &str| {
+        told(&["policy", "explain", file, "--tool", tool, "--grant", "g1", "--grant-policy", own, "--json"])
+    };
+    let (code, allowed) = explain("echo");
+    assert_eq!((code, &allowed["rule"]), (Some(0), &json!("grant:/tools/echo")));
+    let (code, denied) = explain("add");
+    assert_eq!((code, &denied["rule"]), (Some(1), &json!("grant:/default")));
+}
+
+#[test]
 fn explain_says_what_is_decided_by_its_exit_code_and_why() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.json");
@@ -137,15 +170,21 @@ fn a_gateway_obeys_its_file_takes_a_new_one_and_is_not_ready_under_a_wrong_one()
 fn a_gateway_does_not_start_under_a_wrong_file() {
     let data = Data::new();
     let folder = data.path().parent().unwrap().to_owned();
-    let (config, file) = configured(&folder, &json!({"echo": {"price": "0.01"}}));
-    let folder = data.path();
-    let args =
-        ["serve", "--listen", "127.0.0.1:0", "--data-dir", folder.to_str().unwrap(), "--config", &config];
-    let (code, text) = exit(&args);
-    assert_eq!(code, Some(2), "{text}");
+    let told = |tools: &Value| {
+        let (config, file) = configured(&folder, tools);
+        let data = data.path();
+        let args =
+            ["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "--config", &config];
+        let (code, text) = exit(&args);
+        assert_eq!(code, Some(2), "{text}");
+        (file, text)
+    };
+    let (file, text) = told(&json!({"echo": {"schema": {"$ref": "https://example.org/s.json"}}}));
     assert!(text.contains(&format!("the policy {file} is wrong")), "{text}");
     assert!(
-        text.contains("the field `price` cannot be honoured by this version") && text.contains("line 1"),
+        text.contains("the field `$ref` of JSON Schema is not judged") && text.contains("line 1"),
         "{text}"
     );
+    let (_, text) = told(&json!({"python": {"profile": "data"}}));
+    assert!(text.contains("the policy names the profile `data` (/tools/python/profile)"), "{text}");
 }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use execgate_model::{Entropy, GrantId, Role, TenantId, UnixMs};
-use execgate_receipt::Timestamp;
+use execgate_receipt::{Timestamp, sha256};
 use execgate_store::Grant;
 use serde_json::{Value, json};
 
 use super::{AdministerError, By, End, label, text, wallet};
-use crate::authorise::GrantKey;
+use crate::authorise::{GrantKey, OwnRules, OwnRulesError};
 
 /// Labels, wallets, of one grant at the most.
 const LIST_MAX: usize = 16;
@@ -33,6 +33,8 @@ pub struct NewGrant {
     pub wallets: Vec<String>,
     /// When it ends.
     pub expires: Option<End>,
+    /// Rules of its own beside the gateway's, the text of a policy file.
+    pub policy: Option<String>,
 }
 
 impl NewGrant {
@@ -61,6 +63,7 @@ impl NewGrant {
         if let Some(domain) = &self.isolation {
             text(domain).map_err(bad("isolation"))?;
         }
+        rules(self.policy.as_deref())?;
         let expires = self.expires.map(|end| end.moment(now));
         if expires.is_some_and(|expires| expires <= now) {
             return Err(bad("expires")("the end of the grant is not in the future".to_owned()));
@@ -80,8 +83,20 @@ impl NewGrant {
             key: key.digest(),
             old_key: None,
             last_used: None,
+            policy: self.policy,
         })
     }
+}
+
+/// Refuses rules that would be refused when they are asked.
+pub(super) fn rules(text: Option<&str>) -> Result<(), AdministerError> {
+    let bad = |error: OwnRulesError| AdministerError::BadGrant { field: "policy", what: error.to_string() };
+    text.map(OwnRules::read).transpose().map(drop).map_err(bad)
+}
+
+/// What a leaf says of rules: which they are, by their text.
+pub(super) fn about_rules(text: Option<&str>) -> Value {
+    json!(text.map(|text| sha256(text.as_bytes())))
 }
 
 /// Refuses to hand the holder of a key what only the operator gives: a grant that does not pay, or one that approves.
@@ -126,5 +141,6 @@ pub(super) fn about(grant: &Grant) -> Value {
         "wallets": grant.wallets,
         "expires_at": grant.expires.and_then(time),
         "key": grant.key,
+        "policy": about_rules(grant.policy.as_deref()),
     })
 }

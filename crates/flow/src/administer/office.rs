@@ -8,7 +8,7 @@ use execgate_receipt::Timestamp;
 use execgate_store::{Changed, Grant, Granted, NewKey, Record, Store};
 use serde_json::json;
 
-use super::grant::{about, ask_operator, new_id};
+use super::grant::{about, about_rules, ask_operator, new_id, rules};
 use super::said::said;
 use super::{AdministerError, By, End, NewGrant};
 use crate::authorise::{GrantKey, Grants};
@@ -89,6 +89,29 @@ impl Administer {
             Changed::Done => {
                 self.grants.look_again().await;
                 Ok(Keyed { grant: self.grant(&id).await?, key })
+            }
+            Changed::Missing => Err(AdministerError::NoGrant(id)),
+            Changed::Revoked => Err(AdministerError::Revoked(id)),
+        }
+    }
+
+    /// Gives a grant rules of its own, the text of a policy file, or takes them away.
+    ///
+    /// # Errors
+    /// [`AdministerError`] says why it has what it had.
+    pub async fn set_policy(
+        &self,
+        by: &By,
+        id: GrantId,
+        policy: Option<String>,
+    ) -> Result<Grant, AdministerError> {
+        rules(policy.as_deref())?;
+        let told = json!({"grant": id, "policy": about_rules(policy.as_deref())});
+        let change = said(by, "grant-policy-set", &told, self.clock.now(), &*self.entropy)?;
+        match self.store.set_grant_policy(id.clone(), policy, change).await? {
+            Changed::Done => {
+                self.grants.look_again().await;
+                self.grant(&id).await
             }
             Changed::Missing => Err(AdministerError::NoGrant(id)),
             Changed::Revoked => Err(AdministerError::Revoked(id)),

@@ -6,14 +6,14 @@
 //! record cannot be read, nobody is recognised.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use execgate_model::{Caller, Clock, Digest, GrantId, Identity, Role, UnixMs};
 use execgate_store::{Grant, Store, StoreError};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex as Turn;
 
-use super::{GrantKey, Uses};
+use super::{GrantKey, OwnRules, Uses};
 
 /// How long what was read of grants is taken for true, in microseconds.
 const FRESH_US: u64 = 100_000;
@@ -36,6 +36,9 @@ pub enum KeyError {
     /// Nobody can tell.
     #[error("the grants cannot be read")]
     Record(#[source] StoreError),
+    /// The grant has rules of its own that cannot be read, so that nothing may pass.
+    #[error("the rules of this grant cannot be read")]
+    Rules,
 }
 
 /// Somebody who has shown the key of a grant. Only [`Grants`] makes one.
@@ -67,11 +70,41 @@ impl Holder {
     }
 }
 
+/// A grant, and its own rules once somebody has asked for them.
+struct Standing {
+    grant: Arc<Grant>,
+    own: OnceLock<Option<Arc<OwnRules>>>,
+}
+
+impl Standing {
+    /// What was compiled is taken over where the text is the same.
+    fn new(grant: Grant, before: Option<&Self>) -> Self {
+        let same = before.filter(|before| before.grant.policy == grant.policy);
+        let own = same.map(|before| before.own.clone()).unwrap_or_default();
+        Self { grant: Arc::new(grant), own }
+    }
+
+    /// The rules, compiled the first time. The inner none: there is a text, and it cannot be read.
+    fn own(&self) -> Option<Option<Arc<OwnRules>>> {
+        let text = self.grant.policy.as_ref()?;
+        let read = || match OwnRules::read(text) {
+            Ok(rules) => Some(Arc::new(rules)),
+            Err(error) => {
+                tracing::error!(grant = %self.grant.id, %error, "the rules of a grant are wrong: it is refused");
+                None
+            }
+        };
+        Some(self.own.get_or_init(read).clone())
+    }
+}
+
+type Standings = Arc<HashMap<GrantId, Arc<Standing>>>;
+
 /// What was read of the record.
 struct Seen {
     at_us: u64,
     changes: u64,
-    grants: Arc<HashMap<GrantId, Arc<Grant>>>,
+    grants: Standings,
 }
 
 /// The grants of a record, as one process sees them.
@@ -98,7 +131,7 @@ impl Grants {
     pub async fn recognise(&self, key: &GrantKey) -> Result<Holder, KeyError> {
         let shown = key.digest();
         let standing = self.standing().await?;
-        let grant = standing.get(key.id());
+        let grant = standing.get(key.id()).map(|standing| &standing.grant);
         let old = grant.and_then(|grant| grant.old_key);
         let is_new = matches(grant.map(|grant| grant.key), shown);
         let is_old = matches(old.map(|old| old.digest), shown);
@@ -121,7 +154,24 @@ impl Grants {
         *self.lock() = None;
     }
 
-    async fn standing(&self) -> Result<Arc<HashMap<GrantId, Arc<Grant>>>, KeyError> {
+    /// The rules of a caller's own grant, where it has some, as the grant stands now. A caller without a grant has none.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the grant does not stand any more, or its rules cannot be read.
+    pub async fn own_rules(&self, caller: &Caller) -> Result<Option<Arc<OwnRules>>, KeyError> {
+        let Identity::Grant { id, .. } = &caller.identity else { return Ok(None) };
+        let grants = self.standing().await?;
+        let standing = grants.get(id).ok_or(KeyError::Unknown)?;
+        if is_past(standing.grant.expires, self.clock.now()) {
+            return Err(KeyError::Expired);
+        }
+        match standing.own() {
+            None => Ok(None),
+            Some(rules) => rules.map(Some).ok_or(KeyError::Rules),
+        }
+    }
+
+    async fn standing(&self) -> Result<Standings, KeyError> {
         if let Some(grants) = self.fresh() {
             return Ok(grants);
         }
@@ -137,13 +187,18 @@ impl Grants {
             return Ok(Arc::clone(&seen.grants));
         }
         let read = self.store.standing_grants().await.map_err(KeyError::Record)?;
-        let by_id = |grant: Grant| (grant.id.clone(), Arc::new(grant));
-        let grants: Arc<HashMap<_, _>> = Arc::new(read.grants.into_iter().map(by_id).collect());
+        let before = self.lock().as_ref().map(|seen| Arc::clone(&seen.grants)).unwrap_or_default();
+        let by_id = |grant: Grant| {
+            let id = grant.id.clone();
+            let standing = Standing::new(grant, before.get(&id).map(AsRef::as_ref));
+            (id, Arc::new(standing))
+        };
+        let grants: Standings = Arc::new(read.grants.into_iter().map(by_id).collect());
         *self.lock() = Some(Seen { at_us, changes: read.changes, grants: Arc::clone(&grants) });
         Ok(grants)
     }
 
-    fn fresh(&self) -> Option<Arc<HashMap<GrantId, Arc<Grant>>>> {
+    fn fresh(&self) -> Option<Standings> {
         let now_us = self.clock.monotonic_us();
         let seen = self.lock();
         let seen = seen.as_ref().filter(|seen| now_us.saturating_sub(seen.at_us) < FRESH_US);

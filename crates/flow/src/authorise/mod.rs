@@ -5,16 +5,21 @@
 mod grants;
 mod iam;
 mod key;
+mod own;
 mod room;
 mod rules;
+mod simulations;
 mod tokens;
 mod uses;
 
 pub use grants::{Grants, Holder, KeyError};
 pub use iam::{Iam, IamAnswer, IamWord, NoIam, Question};
 pub use key::GrantKey;
+pub use own::{OwnRules, OwnRulesError};
 pub(crate) use room::IAM_RULE;
-pub use room::{Authorise, Authorised};
+pub(crate) use room::prepared_under;
+pub use room::{Authorise, Authorised, Judged, RulesFor};
 pub use rules::Rules;
+pub use simulations::{Rates, SimulationRate};
 pub use tokens::{Bearer, TokenError, Tokens};
 use uses::Uses;

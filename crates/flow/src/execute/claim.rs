@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Clock, CrashPoints, Digest, Entropy, Namespace, RunId, UnixMs};
+use execgate_model::{Caller, Clock, CrashPoints, Digest, Entropy, Namespace, RunId, UnixMs};
 use execgate_payment::Hold;
 use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{salted, sha256};
@@ -29,6 +29,8 @@ pub struct Execute {
     pub entropy: Arc<dyn Entropy>,
     /// Where a test may let the process die.
     pub crash: Arc<dyn CrashPoints>,
+    /// The name by which a holder of an internal grant may go in the log of calls (`ACHILLES_AGENT_ID`).
+    pub alias: Option<Arc<str>>,
 }
 
 /// Proof that the intent of a run is durable. Only this room makes one.
@@ -83,7 +85,11 @@ impl Execute {
         let at = self.clock.now();
         let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
         let claim = Claim { facts, salt: self.entropy.thirty_two() };
-        match self.store.claim(claim.row(quote, hold, &authorised.allow, approval)?).await? {
+        match self
+            .store
+            .claim(claim.row(quote, hold, &authorised.allow, approval, self.alias.as_deref())?)
+            .await?
+        {
             store::Claimed::Fresh => {
                 self.crash.reached("claimed");
                 Ok(Claimed::Fresh(Box::new(claim)))
@@ -109,6 +115,7 @@ impl Claim {
         hold: &Hold,
         allow: &Allow,
         approval: &Approval,
+        alias: Option<&str>,
     ) -> Result<store::Claim, Refusal> {
         let proposal = quote.proposal();
         let intent = self.facts.to_bytes()?;
@@ -139,10 +146,18 @@ impl Claim {
             at: self.facts.started,
             tool_call: (proposal.surface.namespace() == Namespace::Tools).then(|| ToolCall {
                 agent: self.facts.claimed_agent.clone(),
+                alias: known_as(&proposal.caller, self.facts.claimed_agent.as_deref(), alias),
                 iam_approved: self.facts.is_iam_approved(),
             }),
         })
     }
+}
+
+/// The name that a caller gives itself, where it may go by it in the log of calls. From anybody else the same name is a
+/// claim like any other; nothing else follows from either.
+fn known_as(caller: &Caller, claimed: Option<&str>, alias: Option<&str>) -> Option<String> {
+    let alias = alias.filter(|alias| caller.is_internal() && claimed == Some(*alias));
+    alias.map(str::to_owned)
 }
 
 /// A reservation in the window that holds a time. The record keeps a digest of whose counter it is.
@@ -162,4 +177,34 @@ fn limit_claim(limit: &Reservation, at: UnixMs) -> LimitClaim {
 #[must_use]
 pub fn owner(scope: &str) -> Digest {
     sha256(format!("execgate owner v1\n\n{scope}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use execgate_model::{Caller, GrantId, Identity, TenantId};
+
+    use super::known_as;
+
+    #[test]
+    fn only_an_internal_grant_goes_by_the_alias() {
+        let by = |identity| Caller { tenant: TenantId::new("t").unwrap(), identity };
+        let grant = |internal| {
+            let id = GrantId::new("g1").unwrap();
+            by(Identity::Grant { id, internal, labels: Arc::default() })
+        };
+        let known = |caller: &Caller, claimed| known_as(caller, claimed, Some("achilles"));
+        assert_eq!(known(&grant(true), Some("achilles")).as_deref(), Some("achilles"));
+        for (caller, claimed) in [
+            (grant(true), Some("Achilles")),
+            (grant(true), None),
+            (grant(false), Some("achilles")),
+            (by(Identity::Local), Some("achilles")),
+            (by(Identity::Anonymous), Some("achilles")),
+        ] {
+            assert_eq!(known(&caller, claimed), None, "{caller:?} {claimed:?}");
+        }
+        assert_eq!(known_as(&grant(true), Some("achilles"), None), None);
+    }
 }

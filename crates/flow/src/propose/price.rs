@@ -31,6 +31,7 @@ pub struct Prices {
     dry_runs: BTreeMap<ActionName, Amount>,
     by_offer: BTreeMap<Offer, Amount>,
     batch: Amount,
+    charges: bool,
 }
 
 impl Prices {
@@ -43,7 +44,7 @@ impl Prices {
     /// Prices by action; what is not named costs nothing.
     #[must_use]
     pub fn new(by_action: BTreeMap<ActionName, Amount>) -> Self {
-        Self { by_action, ..Self::default() }
+        Self { by_action, charges: true, ..Self::default() }
     }
 
     /// The same, with prices of their own for what is asked for under an offer.
@@ -72,22 +73,42 @@ impl Prices {
         offered.or_else(simulated).or_else(|| self.by_action.get(action)).copied().unwrap_or(Amount::ZERO)
     }
 
-    /// What is asked for a proposal.
+    /// The same where the rules name a price for the action: it takes the place of every other, but a dry-run never costs
+    /// more by it. In free mode nothing costs anything.
     #[must_use]
-    pub fn asked(&self, proposal: &Proposal) -> Amount {
+    pub fn ruled(
+        &self,
+        action: &ActionName,
+        effect: Effect,
+        offer: Option<Offer>,
+        rule: Option<Amount>,
+    ) -> Amount {
+        let listed = self.of(action, effect, offer);
+        match (rule, effect) {
+            (Some(_), _) if !self.charges => Amount::ZERO,
+            (None, _) => listed,
+            (Some(rule), Effect::DryRun) if self.dry_runs.contains_key(action) => rule.min(listed),
+            (Some(rule), Effect::DryRun | Effect::Live) => rule,
+        }
+    }
+
+    /// What is asked for a proposal, where the rules name a price or not.
+    #[must_use]
+    pub fn asked(&self, proposal: &Proposal, rule: Option<Amount>) -> Amount {
         if proposal.surface.is_free() || !pays(&proposal.caller) {
             return Amount::ZERO;
         }
-        self.of(&proposal.action, proposal.effect, proposal.options.offer)
+        self.ruled(&proposal.action, proposal.effect, proposal.options.offer, rule)
     }
 
-    /// The price of a batch of these proposals: their sum, or the least that a batch costs. `None` beyond all money.
+    /// The price of a batch of one caller, of what is asked for each item: their sum, or the least that a batch costs.
+    /// `None` beyond all money.
     #[must_use]
-    pub fn of_batch(&self, items: &[Proposal]) -> Option<Amount> {
-        if !items.iter().any(|item| pays(&item.caller)) {
+    pub fn of_batch(&self, caller: &Caller, asked: &[Amount]) -> Option<Amount> {
+        if !pays(caller) {
             return Some(Amount::ZERO);
         }
-        let sum = items.iter().try_fold(Amount::ZERO, |sum, item| sum.checked_add(self.asked(item)))?;
+        let sum = asked.iter().try_fold(Amount::ZERO, |sum, asked| sum.checked_add(*asked))?;
         Some(sum.max(self.batch))
     }
 

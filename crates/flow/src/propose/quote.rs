@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{BodyPlace, Digest, Entropy, Namespace, Proposal, RunId, Watcher};
+use execgate_model::{Amount, BodyPlace, Digest, Entropy, Namespace, Proposal, RunId, Watcher};
 use execgate_payment::Terms;
 use execgate_receipt::digest_json;
 use execgate_tool::{Call, Description, Prepared, Registry, ToolNames};
@@ -98,13 +98,12 @@ impl Propose {
         tools.map(|tool| (tool.name(), tool.describe()))
     }
 
-    /// Checks a proposal and names its price.
+    /// Checks a proposal at its price.
     ///
     /// # Errors
     /// A priced request without a credential is told the price, whatever its body (clients probe with empty
     /// ones); then an unknown action or a bad payload names the rule that it breaks.
-    pub fn enter(&self, proposal: Proposal) -> Result<Quote, Refusal> {
-        let price = self.prices.asked(&proposal);
+    pub fn enter(&self, proposal: Proposal, price: Amount) -> Result<Quote, Refusal> {
         if !price.is_zero() && proposal.credential.is_none() {
             return Err(Refusal::PaymentRequired { price });
         }
@@ -116,6 +115,10 @@ impl Propose {
             .find(proposal.action.as_str())
             .filter(|tool| self.tools.has(tool.name(), proposal.surface.namespace()))
             .ok_or_else(|| Refusal::UnknownAction { action: proposal.action.to_string() })?;
+        if proposal.options.profile.is_some() && !tool.has_profiles() {
+            let reason = format!("`{}` runs in no sandbox, and the rules name one for it", tool.name());
+            return Err(Refusal::Denied { rule: "profile".to_owned(), reason });
+        }
         let undigestible = |error: execgate_receipt::CanonicalError| Refusal::Undigestible(error.to_string());
         let fingerprint = fingerprint(&proposal).map_err(undigestible)?;
         let args_digest = digest_json(&proposal.payload).map_err(undigestible)?;

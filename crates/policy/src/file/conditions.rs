@@ -4,6 +4,8 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Number, Value};
 
 use super::PolicyError;
+#[cfg(test)]
+use super::place::Origin;
 use super::place::{Object, Place};
 use crate::condition::{Condition, Subject, Test};
 
@@ -37,7 +39,7 @@ const EXAMPLES_MAX: usize = 32;
 /// One condition alone, for tests of what it does.
 #[cfg(test)]
 pub(crate) fn read_condition(text: &str) -> Result<Condition, PolicyError> {
-    condition(&Place::whole(text)?)
+    condition(&Place::whole(text, Origin::Gateway)?)
 }
 
 /// Reads a list of conditions.
@@ -54,7 +56,7 @@ pub(super) fn condition(place: &Place<'_>) -> Result<Condition, PolicyError> {
     let (op, test) = test(&mut fields)?;
     let on_deny = fields.take("on_deny").map(|text| text.text(SENTENCE_BYTES_MAX)).transpose()?;
     let subject = subject(&path).map_err(|what| path_place.wrong(what))?;
-    let condition = Condition { rule: place.pointer().to_owned(), path, op, subject, test, on_deny };
+    let condition = Condition { rule: place.rule(), path, op, subject, test, on_deny };
     if let Some(examples) = fields.take("match") {
         hold_examples(&condition, &examples, true)?;
     }
@@ -148,7 +150,7 @@ fn test(fields: &mut Object<'_>) -> Result<(&'static str, Test), PolicyError> {
     Ok((op, test))
 }
 
-fn scalar(place: &Place<'_>) -> Result<Value, PolicyError> {
+pub(super) fn scalar(place: &Place<'_>) -> Result<Value, PolicyError> {
     if place.is_text() {
         return place.text(VALUE_BYTES_MAX).map(Value::String);
     }
@@ -169,7 +171,7 @@ fn bound(place: &Place<'_>) -> Result<Number, PolicyError> {
     Ok(number)
 }
 
-fn pattern(place: &Place<'_>) -> Result<Regex, PolicyError> {
+pub(super) fn pattern(place: &Place<'_>) -> Result<Regex, PolicyError> {
     let text = place.text(VALUE_BYTES_MAX)?;
     let mut builder = RegexBuilder::new(&text);
     let builder = builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);

@@ -1,11 +1,15 @@
 //! What the file says of a tool, of tools that begin alike, or of all of them.
 
+use execgate_model::{Amount, AmountError};
+
 use super::PolicyError;
 use super::conditions::{SENTENCE_BYTES_MAX, conditions};
 use super::limits::{Limit, limits};
 use super::place::{Object, Place};
+use super::schema::schema;
 use crate::condition::Condition;
 use crate::pattern::Pattern;
+use crate::schema::Schema;
 
 /// Names that one entry gives as examples of what it means.
 const NAMES_MAX: usize = 64;
@@ -20,8 +24,11 @@ const TTL_SECONDS_MAX: u64 = 30 * 86_400;
 /// How long it is waited for where the file does not say.
 const TTL_SECONDS: u64 = 300;
 
-/// Why fields are refused that are known and cannot be honoured.
-const NOT_HONOURED: &str = "cannot be honoured by this version: leave it out";
+/// Bytes of the name of a profile: those of the configuration are shorter.
+const PROFILE_BYTES_MAX: usize = 64;
+
+/// Bytes of a price.
+const PRICE_BYTES_MAX: usize = 32;
 
 /// What an entry says outright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +119,12 @@ pub(crate) struct Entry {
     pub(crate) risk: Option<Risk>,
     pub(crate) action: Option<Action>,
     pub(crate) reason: Option<String>,
+    /// The form that arguments have to have.
+    pub(crate) schema: Option<Schema>,
+    /// The sandbox that code has to run in.
+    pub(crate) profile: Option<String>,
+    /// What a call costs, where anything costs something.
+    pub(crate) price: Option<Amount>,
     pub(crate) hide: bool,
     pub(crate) require: Vec<Condition>,
     pub(crate) deny_if: Vec<Condition>,
@@ -139,10 +152,11 @@ impl Entry {
         }
     }
 
-    /// Conditions and limits that this entry has.
+    /// Conditions, limits and schemas that this entry has.
     pub(crate) fn conditions(&self) -> usize {
         let when = self.approval.as_ref().map_or(0, |approval| approval.when.len());
-        self.require.len() + self.deny_if.len() + self.limits.len() + when
+        let schema = self.schema.as_ref().map_or(0, Schema::size);
+        self.require.len() + self.deny_if.len() + self.limits.len() + when + schema
     }
 }
 
@@ -150,9 +164,9 @@ impl Entry {
 pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
     let pattern = Pattern::read(key).map_err(|what| place.wrong_key(what))?;
     let mut fields = place.object()?;
-    for field in ["price", "sandbox", "profile", "schema"] {
-        fields.refuse(field, NOT_HONOURED)?;
-    }
+    let profile = profile(&pattern, fields.take("profile"), fields.take("sandbox"))?;
+    let price = fields.take("price").map(|place| price(&place)).transpose()?;
+    let schema = fields.take("schema").map(|place| schema(&place)).transpose()?;
     if let Some(names) = fields.take("match") {
         hold_names(&pattern, key, &names, true)?;
     }
@@ -163,6 +177,9 @@ pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, Po
     let risk = fields.take("risk").map(|risk| risk.word(&Risk::WORDS)).transpose()?;
     let mut entry = shared(place, key.to_owned(), pattern, mode, &mut fields)?;
     entry.risk = risk;
+    entry.profile = profile;
+    entry.price = price;
+    entry.schema = schema;
     entry.hide = fields.take("hide").map_or(Ok(false), |hide| hide.switch())?;
     entry.reason = fields.take("reason").map(|reason| reason.text(SENTENCE_BYTES_MAX)).transpose()?;
     if let Some(action) = action {
@@ -181,7 +198,7 @@ fn set_action(entry: &mut Entry, place: &Place<'_>) -> Result<(), PolicyError> {
     }
     if action == Action::RequireApproval && entry.approval.is_none() {
         let (min, ttl_s) = (1, TTL_SECONDS);
-        let (rule, when, approvers) = (place.pointer().to_owned(), Vec::new(), Vec::new());
+        let (rule, when, approvers) = (place.rule(), Vec::new(), Vec::new());
         entry.approval = Some(ApprovalRule { rule, when, approvers, min, ttl_s });
     }
     entry.action = Some(action);
@@ -205,18 +222,69 @@ fn shared(
 ) -> Result<Entry, PolicyError> {
     Ok(Entry {
         name,
-        rule: place.pointer().to_owned(),
+        rule: place.rule(),
         pattern,
         mode: fields.take("mode").map_or(Ok(mode), |own| own.word(&Mode::WORDS))?,
         risk: None,
         action: None,
         reason: None,
+        schema: None,
+        profile: None,
+        price: None,
         hide: false,
         require: conditions(fields.take("require"))?,
         deny_if: conditions(fields.take("deny_if"))?,
         limits: limits(fields.take("limits"), fields.take("rate_limit"))?,
         approval: fields.take("require_approval").map(|place| approval(&place)).transpose()?,
     })
+}
+
+/// `"profile": NAME`, or `"sandbox": {"profile": NAME}`.
+fn profile(
+    pattern: &Pattern,
+    short: Option<Place<'_>>,
+    long: Option<Place<'_>>,
+) -> Result<Option<String>, PolicyError> {
+    let place = match (short, long) {
+        (None, None) => return Ok(None),
+        (Some(place), None) => place,
+        (None, Some(sandbox)) => {
+            let mut fields = sandbox.object()?;
+            let place = fields.need("profile")?;
+            fields.finish()?;
+            place
+        }
+        (Some(_), Some(sandbox)) => {
+            return Err(sandbox.wrong_key("`profile` and `sandbox` say the same: one of them"));
+        }
+    };
+    // With a star it would be about actions that run in no sandbox, too.
+    if !matches!(pattern, Pattern::Exact(_)) {
+        return Err(place.wrong("a profile stands with the name of one action, not with a `*`"));
+    }
+    let name = place.text(PROFILE_BYTES_MAX)?;
+    if name.is_empty() {
+        return Err(place.wrong("a profile has a name"));
+    }
+    Ok(Some(name))
+}
+
+/// `"0.02"`, or `{"amount": "20000", "asset": "USDC"}` in millionths.
+fn price(place: &Place<'_>) -> Result<Amount, PolicyError> {
+    if place.is_text() {
+        let text = place.text(PRICE_BYTES_MAX)?;
+        return text.parse().map_err(|error: AmountError| place.wrong(error.to_string()));
+    }
+    let mut fields = place.object()?;
+    let amount = fields.need("amount")?;
+    fields.take("asset").map(|asset| asset.word(&[("USDC", ()), ("USD", ())])).transpose()?;
+    fields.finish()?;
+    let text = amount.text(PRICE_BYTES_MAX)?;
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let micros = plain.then(|| text.parse().ok()).flatten();
+    micros
+        .map(Amount::from_micros)
+        .ok_or_else(|| amount.wrong("this must be millionths, as a text of digits"))
 }
 
 fn approval(place: &Place<'_>) -> Result<ApprovalRule, PolicyError> {
@@ -236,7 +304,7 @@ fn approval(place: &Place<'_>) -> Result<ApprovalRule, PolicyError> {
     let ttl_s = fields.take("ttl_s").map_or(Ok(TTL_SECONDS), |ttl| ttl.number(1, TTL_SECONDS_MAX))?;
     let when = conditions(fields.take("when"))?;
     fields.finish()?;
-    Ok(ApprovalRule { rule: place.pointer().to_owned(), when, approvers, min: count, ttl_s })
+    Ok(ApprovalRule { rule: place.rule(), when, approvers, min: count, ttl_s })
 }
 
 fn hold_names(pattern: &Pattern, key: &str, names: &Place<'_>, fits: bool) -> Result<(), PolicyError> {

@@ -1,12 +1,12 @@
 //! Calls that the file gives as examples, with what must be decided for each. The file is refused where one is
 //! decided otherwise: a rule that no longer does what its author believed is found at the door.
 
-use execgate_model::{ActionName, Caller, Digest, Effect, Identity, Labels, TenantId};
+use execgate_model::{ActionName, Amount, Caller, Digest, Effect, Identity, Labels, TenantId};
 use serde_json::{Map, Value};
 
 use super::PolicyError;
 use super::place::Place;
-use crate::weigh::weigh;
+use crate::weigh::{Ground, weigh};
 use crate::{Policy, Request, Spent};
 
 /// Examples of one file.
@@ -50,10 +50,14 @@ impl Example {
             effect: Effect::Live,
             arguments: &self.arguments,
             labels: &self.labels,
+            price: Amount::ZERO,
+            own: None,
         };
-        let decision = weigh(&request, policy, NO_DIGEST, &Spent::default(), &mut ());
-        let (word, rule) = (decision.word(), decision.rule());
-        let as_wanted = word == self.decision && self.rule.as_deref().is_none_or(|wanted| wanted == rule);
+        let ground = Ground { listed: NO_RULE, digest: NO_DIGEST };
+        let decision = weigh(&request, [policy], ground, &Spent::default(), &mut ());
+        // The file is the same whoever's it is, and so are its examples.
+        let (word, rule) = (decision.word(), decision.rule().replacen(policy.origin.prefix(), "", 1));
+        let as_wanted = word == self.decision && self.rule.as_ref().is_none_or(|wanted| *wanted == rule);
         (!as_wanted).then(|| {
             let by = self.rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
             format!(
@@ -68,6 +72,9 @@ impl Example {
         self.broken(policy).map_or(Ok(()), |what| Err(PolicyError { what, line, column, pointer }))
     }
 }
+
+/// No allow-list is asked for an example.
+const NO_RULE: &str = "open";
 
 /// The digest under which examples are decided: nothing is recorded of them.
 const NO_DIGEST: Digest = Digest::from_bytes([0; 32]);

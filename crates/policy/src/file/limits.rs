@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::PolicyError;
 use super::conditions::argument_path;
-use super::place::Place;
+use super::place::{Origin, Place};
 use crate::{Request, condition};
 
 /// Limits of one entry.
@@ -109,6 +109,8 @@ fn known(caller: &Caller) -> String {
 enum Increment {
     By(u64),
     Argument(Vec<String>),
+    /// What is asked for it, in millionths.
+    Price,
 }
 
 /// A limit, compiled.
@@ -123,16 +125,23 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// What names the counter for this call, among those of the entry `name`.
-    pub(crate) fn key(&self, name: &str, request: &Request<'_>) -> String {
+    /// What names the counter for this call, among those of the entry `name`. The counters of a grant's own file are
+    /// its own, whatever their scope; no entry's name begins like theirs.
+    pub(crate) fn key(&self, origin: Origin, name: &str, request: &Request<'_>) -> String {
         let (scope, window) = (self.scope.as_str(), self.window.length_ms);
-        format!("{name}\n{}\n{scope}\n{window}\n{}", self.counter, self.scope.holder(request))
+        let holder = self.scope.holder(request);
+        let key = format!("{name}\n{}\n{scope}\n{window}\n{holder}", self.counter);
+        match origin {
+            Origin::Gateway => key,
+            Origin::Grant => format!("/grant\n{}\n{key}", known(request.caller)),
+        }
     }
 
     /// By how much this call counts; none where its argument is no whole number from 0 on.
     pub(crate) fn amount(&self, request: &Request<'_>) -> Option<u64> {
         match &self.increment {
             Increment::By(amount) => Some(*amount),
+            Increment::Price => Some(request.price.micros()).filter(|amount| *amount <= COUNT_MAX),
             Increment::Argument(path) => {
                 let amount = condition::at(request.arguments, path).and_then(Value::as_u64);
                 amount.filter(|amount| *amount <= COUNT_MAX)
@@ -175,16 +184,14 @@ fn limit(place: &Place<'_>) -> Result<Limit, PolicyError> {
     let increment = match (fixed, fields.take("increment_from")) {
         (None, None) => Increment::By(1),
         (Some(fixed), None) => Increment::By(fixed.number(1, COUNT_MAX)?),
-        (None, Some(from)) if from.value()? == "price" => {
-            return Err(from.wrong("`increment_from` is `price`, and this version takes no payments"));
-        }
+        (None, Some(from)) if from.value()? == "price" => Increment::Price,
         (None, Some(from)) => Increment::Argument(argument_path(&from)?),
         (Some(_), Some(from)) => {
             return Err(from.wrong_key("`increment` and `increment_from` exclude each other"));
         }
     };
     fields.finish()?;
-    Ok(Limit { rule: place.pointer().to_owned(), counter, scope, window, max, increment })
+    Ok(Limit { rule: place.rule(), counter, scope, window, max, increment })
 }
 
 /// `{max, window}`: so many calls of each grant.
@@ -193,7 +200,7 @@ fn rate_limit(place: &Place<'_>) -> Result<Limit, PolicyError> {
     let max = fields.need("max")?.number(0, COUNT_MAX)?;
     let window = window(&fields.need("window")?)?;
     fields.finish()?;
-    let rule = place.pointer().to_owned();
+    let rule = place.rule();
     // The name of a counter in a list never starts with `_`.
     let counter = "_rate".to_owned();
     Ok(Limit { rule, counter, scope: LimitScope::Grant, window, max, increment: Increment::By(1) })

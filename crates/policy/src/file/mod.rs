@@ -9,6 +9,8 @@ mod examples;
 mod limits;
 mod place;
 mod policy;
+mod schema;
+mod warnings;
 
 pub use entry::Risk;
 pub(crate) use entry::{Action, ApprovalRule, Entry, Mode};
@@ -16,8 +18,10 @@ pub use error::PolicyError;
 pub use examples::Example;
 pub(crate) use limits::Limit;
 pub use limits::{LimitScope, Window};
+pub(crate) use place::Origin;
 pub(crate) use policy::Default as OtherTools;
 pub use policy::Policy;
+pub use warnings::Warning;
 
 #[cfg(test)]
 pub(crate) use conditions::read_condition;

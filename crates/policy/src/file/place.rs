@@ -13,29 +13,57 @@ use super::PolicyError;
 /// How much of a wrong word an error repeats, in characters.
 const SHOWN_CHARS: usize = 64;
 
+/// Whose rules a file holds. Their names say it, so that no rule of the one is taken for one of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The gateway's: they hold for every call.
+    Gateway,
+    /// A grant's own: they hold for its holder, beside the gateway's.
+    Grant,
+}
+
+impl Origin {
+    /// What the names of its rules begin with.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Gateway => "",
+            Self::Grant => "grant:",
+        }
+    }
+
+    /// The rule for what a file does not list.
+    pub(crate) const fn default_rule(self) -> &'static str {
+        match self {
+            Self::Gateway => "/default",
+            Self::Grant => "grant:/default",
+        }
+    }
+}
+
 /// One value of the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Place<'t> {
     text: &'t str,
     raw: &'t str,
     pointer: String,
+    origin: Origin,
 }
 
 impl<'t> Place<'t> {
     /// The whole file.
-    pub(crate) fn whole(text: &'t str) -> Result<Self, PolicyError> {
+    pub(crate) fn whole(text: &'t str, origin: Origin) -> Result<Self, PolicyError> {
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| PolicyError {
             what: "the file is not JSON".to_owned(),
             line: error.line(),
             column: error.column(),
             pointer: String::new(),
         })?;
-        Ok(Self { text, raw: raw.get(), pointer: String::new() })
+        Ok(Self { text, raw: raw.get(), pointer: String::new(), origin })
     }
 
-    /// The JSON pointer to this value: the stable name of the rule that it is.
-    pub(crate) fn pointer(&self) -> &str {
-        &self.pointer
+    /// The stable name of the rule that this is: whose it is, and a JSON pointer to it.
+    pub(crate) fn rule(&self) -> String {
+        format!("{}{}", self.origin.prefix(), self.pointer)
     }
 
     /// What is wrong with this value.
@@ -72,7 +100,8 @@ impl<'t> Place<'t> {
 
     fn inner(&self, raw: &'t RawValue, segment: &str) -> Self {
         let segment = segment.replace('~', "~0").replace('/', "~1");
-        Self { text: self.text, raw: raw.get(), pointer: format!("{}/{segment}", self.pointer) }
+        let pointer = format!("{}/{segment}", self.pointer);
+        Self { text: self.text, raw: raw.get(), pointer, origin: self.origin }
     }
 
     /// The value, in full.

@@ -2,10 +2,12 @@
 
 use core::str;
 
+use execgate_model::Amount;
+
 use super::conditions::SENTENCE_BYTES_MAX;
 use super::entry::{Action, Entry, Mode, all_tools, tool};
 use super::examples::{Example, examples};
-use super::place::Place;
+use super::place::{Origin, Place};
 use super::{PolicyError, Risk};
 use crate::pattern::{Index, Pattern};
 
@@ -15,7 +17,7 @@ const FILE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// Entries of `tools`, and of `hide`.
 const ENTRIES_MAX: usize = 16_384;
 
-/// Conditions and limits of one file: compiled patterns are the largest thing in memory.
+/// Conditions, limits and schemas of one file: compiled patterns are the largest thing in memory.
 const CONDITIONS_MAX: usize = 16_384;
 
 /// What becomes of a tool that the file does not list.
@@ -28,6 +30,7 @@ pub(crate) enum Default {
 /// A policy file, compiled. Nothing in it can be wrong any more.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    pub(crate) origin: Origin,
     pub(crate) mode: Mode,
     pub(crate) default: Default,
     pub(crate) hidden: Index,
@@ -44,6 +47,18 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] says what is wrong, and where: line, column and JSON pointer.
     pub fn read(bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::read_of(bytes, Origin::Gateway)
+    }
+
+    /// The same for the rules of a grant: they are named `grant:/tools/…`, and their counters are the grant's own.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_for_grant(bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::read_of(bytes, Origin::Grant)
+    }
+
+    fn read_of(bytes: &[u8], origin: Origin) -> Result<Self, PolicyError> {
         let wrong = |what: String, line| PolicyError { what, line, column: 1, pointer: String::new() };
         if bytes.len() > FILE_BYTES_MAX {
             return Err(wrong(format!("the file is longer than {FILE_BYTES_MAX} bytes"), 1));
@@ -52,12 +67,12 @@ impl Policy {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
             wrong("the file is not UTF-8".to_owned(), good.iter().filter(|b| **b == b'\n').count() + 1)
         })?;
-        let policy = Self::of_place(&Place::whole(text)?)?;
+        let policy = Self::of_place(&Place::whole(text, origin)?, origin)?;
         policy.examples.iter().try_for_each(|example| example.hold(&policy))?;
         Ok(policy)
     }
 
-    fn of_place(place: &Place<'_>) -> Result<Self, PolicyError> {
+    fn of_place(place: &Place<'_>, origin: Origin) -> Result<Self, PolicyError> {
         let mut fields = place.object()?;
         fields.need("version")?.word(&[("1", ())])?;
         fields.take("description").map(|text| text.text(8 * SENTENCE_BYTES_MAX)).transpose()?;
@@ -71,9 +86,11 @@ impl Policy {
         fields.finish()?;
         let conditions: usize = entries.iter().chain(&all_tools).map(Entry::conditions).sum();
         if conditions > CONDITIONS_MAX {
-            return Err(place.wrong(format!("there are more than {CONDITIONS_MAX} conditions and limits")));
+            return Err(
+                place.wrong(format!("there are more than {CONDITIONS_MAX} conditions, limits and schemas"))
+            );
         }
-        Ok(Self { mode, default, hidden, hide, all_tools, entries, index, examples })
+        Ok(Self { origin, mode, default, hidden, hide, all_tools, entries, index, examples })
     }
 
     /// The examples of the file, all of which hold.
@@ -85,6 +102,27 @@ impl Policy {
     /// The names and patterns of `tools`, in the order of the file, with their risk where it is given.
     pub fn tools(&self) -> impl Iterator<Item = (&str, Option<Risk>)> {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.risk))
+    }
+
+    /// What a call of a tool costs by these rules, where they say; the narrowest entry that does is taken.
+    #[must_use]
+    pub fn price(&self, tool: &str) -> Option<Amount> {
+        let entries = self.index.find(tool).filter_map(|number| self.entries.get(number));
+        entries.filter(|entry| entry.mode == Mode::Enforce).find_map(|entry| entry.price)
+    }
+
+    /// The actions that have to run in a sandbox of a certain profile, each with it and the name of the rule.
+    pub fn profiles(&self) -> impl Iterator<Item = (&str, &str, String)> {
+        self.entries.iter().filter_map(|entry| {
+            let profile = entry.profile.as_deref()?;
+            Some((entry.name.as_str(), profile, format!("{}/profile", entry.rule)))
+        })
+    }
+
+    /// Whether a tool that the file does not list may be called.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.default == Default::Allow || self.mode == Mode::Shadow
     }
 
     /// Whether nothing that this policy refuses is refused.
@@ -135,7 +173,7 @@ fn hide(list: Option<Place<'_>>) -> Result<(Index, Vec<String>), PolicyError> {
     for (number, place) in list.items(ENTRIES_MAX)?.into_iter().enumerate() {
         let pattern = Pattern::read(&place.text(SENTENCE_BYTES_MAX)?).map_err(|what| place.wrong(what))?;
         index.add(&pattern, number);
-        rules.push(place.pointer().to_owned());
+        rules.push(place.rule());
     }
     Ok((index, rules))
 }

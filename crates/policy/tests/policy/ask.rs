@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use execgate_model::{ActionName, Caller, Digest, Effect, GrantId, Identity, Labels, NO_LABELS, TenantId};
-use execgate_policy::{Decision, Policy, PolicySet, Request, Spent, decide};
+use execgate_model::{
+    ActionName, Amount, Caller, Digest, Effect, GrantId, Identity, Labels, NO_LABELS, TenantId,
+};
+use execgate_policy::{Decision, Own, Policy, PolicySet, Request, Spent, decide};
 use serde_json::Value;
 
 /// The digest of every set here.
@@ -28,7 +30,33 @@ pub(crate) fn as_caller(
     labels: &Labels,
 ) -> Decision {
     let action = ActionName::new(tool).unwrap();
-    let request = Request { caller, action: &action, effect: Effect::Live, arguments, labels };
+    let (effect, price, own) = (Effect::Live, Amount::ZERO, None);
+    let request = Request { caller, action: &action, effect, arguments, labels, price, own };
+    decide(&request, rules, &Spent::default())
+}
+
+/// The rules of a grant.
+#[track_caller]
+pub(crate) fn own(file: &Value) -> Policy {
+    Policy::read_for_grant(file.to_string().as_bytes()).unwrap()
+}
+
+/// The digest of a gateway's rules and a grant's together.
+pub(crate) const BOTH: Digest = Digest::from_bytes([4; 32]);
+
+/// Asks for the holder of a grant with rules of its own, at a price.
+pub(crate) fn as_holder(
+    rules: &PolicySet,
+    own: &Policy,
+    grant: &str,
+    tool: &str,
+    arguments: &Value,
+    price: Amount,
+) -> Decision {
+    let (action, caller) = (ActionName::new(tool).unwrap(), caller(grant));
+    let (effect, labels) = (Effect::Live, &NO_LABELS);
+    let own = Some(Own { policy: own, digest: BOTH });
+    let request = Request { caller: &caller, action: &action, effect, arguments, labels, price, own };
     decide(&request, rules, &Spent::default())
 }
 

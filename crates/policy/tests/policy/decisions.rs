@@ -58,6 +58,24 @@ fn every_kind_of_rule_decides_under_its_own_name() {
 }
 
 #[test]
+fn arguments_of_another_form_are_refused_before_conditions_are_asked() {
+    let schema = json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}});
+    let entry = json!({"schema": schema, "deny_if": [{"path": "args.a", "op": "eq", "value": "x"}]});
+    let rules = policy(&json!({"version": "1", "default": "deny", "tools": {"t": entry}}));
+    all(
+        &rules,
+        &[
+            ("t", json!({"a": "y"}), "allow", "/tools/t"),
+            ("t", json!({"a": "x"}), "deny", "/tools/t/deny_if/0"),
+            ("t", json!({"a": 7}), "deny", "/tools/t/schema"),
+            ("t", json!({}), "deny", "/tools/t/schema"),
+        ],
+    );
+    let Decision::Deny(denial) = ask(&rules, "t", &json!({"a": 7})) else { panic!("not denied") };
+    assert_eq!(denial.reason, "the arguments break the schema of the policy at `/a`: must be of type string");
+}
+
+#[test]
 fn a_star_adds_rules_and_lists_tools_only_by_its_own_action() {
     all(
         &code(),

@@ -1,6 +1,6 @@
 //! What a call counts for, and whose counter it is.
 
-use execgate_model::{ActionName, Caller, Effect, Identity, NO_LABELS, TenantId};
+use execgate_model::{ActionName, Amount, Caller, Effect, Identity, NO_LABELS, TenantId};
 use execgate_policy::{Decision, Kept, PolicySet, Request, Reservation, Spent, decide};
 use serde_json::{Value, json};
 
@@ -101,7 +101,8 @@ fn what_was_spent_refuses_early() {
     let key = one(&rules, &caller, "t", &json!({})).key;
     let arguments = json!({});
     let (effect, labels) = (Effect::Live, &NO_LABELS);
-    let request = Request { caller: &caller, action: &action, effect, arguments: &arguments, labels };
+    let (price, own, arguments) = (Amount::ZERO, None, &arguments);
+    let request = Request { caller: &caller, action: &action, effect, arguments, labels, price, own };
     let word = |used| decide(&request, &rules, &Spent::default().with(key.clone(), used)).word();
     assert_eq!([word(0), word(1), word(2), word(u64::MAX)], ["allow", "allow", "deny", "deny"]);
 }

@@ -28,14 +28,38 @@ fn an_unknown_field_is_told_with_line_column_and_pointer() {
 }
 
 #[test]
-fn what_cannot_be_honoured_is_refused_by_name() {
-    for field in ["price", "sandbox", "profile", "schema"] {
-        let found = tool(&format!("{{\"{field}\": {{}}}}"));
-        let wanted = format!("the field `{field}` cannot be honoured by this version: leave it out");
-        assert!(found.starts_with(&wanted) && found.contains(&format!("(/tools/t/{field})")), "{found}");
+fn what_a_schema_cannot_say_here_is_refused_by_name_and_place() {
+    let found = tool("{\"schema\": {\"properties\": {\"a\": {\"$ref\": \"http://x/\"}}}}");
+    let wanted = "the field `$ref` of JSON Schema is not judged by policies: leave it out";
+    assert!(found.starts_with(wanted) && found.contains("(/tools/t/schema/properties/a/$ref)"), "{found}");
+}
+
+#[test]
+fn a_profile_and_a_price_are_said_in_one_way_each() {
+    for good in [
+        r#"{"profile": "data"}"#,
+        r#"{"sandbox": {"profile": "data"}}"#,
+        r#"{"price": "0.02"}"#,
+        r#"{"price": {"amount": "20000", "asset": "USDC"}}"#,
+        r#"{"limits": [{"counter": "c", "window": "day", "max": 1, "increment_from": "price"}]}"#,
+    ] {
+        assert_eq!(tool(good), "", "{good}");
     }
-    let limit = r#"{"limits": [{"counter": "c", "window": "day", "max": 1, "increment_from": "price"}]}"#;
-    assert!(tool(limit).contains("takes no payments"), "{}", tool(limit));
+    let starred = error(r#"{"version":"1","default":"deny","tools":{"py*":{"profile":"data"}}}"#);
+    let cases = [
+        (starred, "a profile stands with the name of one action"),
+        (tool(r#"{"profile": ""}"#), "a profile has a name"),
+        (tool(r#"{"profile": "a", "sandbox": {"profile": "a"}}"#), "`profile` and `sandbox` say the same"),
+        (tool(r#"{"sandbox": {"memory_mb": 256}}"#), "the field `profile` is missing"),
+        (tool(r#"{"sandbox": {"profile": "a", "network": "none"}}"#), "unknown field `network`"),
+        (tool(r#"{"price": "2 cents"}"#), "an amount is digits"),
+        (tool(r#"{"price": 0.02}"#), "this must be an object"),
+        (tool(r#"{"price": {"amount": "1.5"}}"#), "this must be millionths"),
+        (tool(r#"{"price": {"amount": "1", "asset": "EUR"}}"#), "this must be one of: USDC, USD"),
+    ];
+    for (found, wanted) in cases {
+        assert!(found.starts_with(wanted), "{wanted}: {found}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod ask;
 mod decisions;
+mod grants;
 mod limits;
 mod loading;
 mod properties;

@@ -1,11 +1,12 @@
 //! What holds of every policy and every call.
 
+use execgate_model::Amount;
 use execgate_policy::{Decision, PolicySet};
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::Config;
 use serde_json::{Value, json};
 
-use super::ask::{ask, policy};
+use super::ask::{as_holder, ask, own, policy};
 
 /// Cases of a property: what is rare among them has been seen with a thousand, and not with a quarter of it.
 const CASES: u32 = 4_096;
@@ -95,6 +96,7 @@ fn with_denial(mut file: Value, kind: u8, key: &str, condition: Value) -> Value 
         5 if has => file["tools"][key]["deny_if"] = add(&file["tools"][key]["deny_if"], condition),
         6 if has => file["tools"][key]["require"] = add(&file["tools"][key]["require"], condition),
         7 => file["all_tools"] = json!({"require_approval": {}}),
+        9 if has => file["tools"][key]["schema"] = json!({"properties": {"x": {"type": "string"}}}),
         _ if !has => file["tools"][key] = json!({"action": "deny"}),
         _ => {}
     }
@@ -125,7 +127,7 @@ proptest! {
 
     #[test]
     fn a_denial_added_never_allows_more(
-        file in file(), kind in 0_u8..9, key in prop::sample::select(&KEYS[..]),
+        file in file(), kind in 0_u8..10, key in prop::sample::select(&KEYS[..]),
         condition in condition(), arguments in arguments(),
     ) {
         let before = decided(&policy(&file), &arguments);
@@ -133,6 +135,20 @@ proptest! {
         for (before, after) in before.iter().zip(&after) {
             prop_assert!(freedom(after) <= freedom(before), "{before:?} became {after:?}");
         }
+    }
+
+    #[test]
+    fn a_grants_own_rules_never_allow_more_and_neither_does_a_denial_added_to_them(
+        gateway in file(), mine in file(), kind in 0_u8..10, key in prop::sample::select(&KEYS[..]),
+        condition in condition(), arguments in arguments(), tool in tools(),
+    ) {
+        let rules = policy(&gateway);
+        let alone = ask(&rules, tool, &arguments);
+        let held = |mine: &Value| as_holder(&rules, &own(mine), "g1", tool, &arguments, Amount::ZERO);
+        let before = held(&mine);
+        let after = held(&with_denial(mine, kind, key, condition));
+        prop_assert!(freedom(&before) <= freedom(&alone), "{alone:?} became {before:?}");
+        prop_assert!(freedom(&after) <= freedom(&before), "{before:?} became {after:?}");
     }
 
     #[test]

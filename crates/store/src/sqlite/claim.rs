@@ -9,8 +9,9 @@ use super::{limits, rows};
 use crate::{Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
 
 const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, approval_key, payment, fingerprint, owner, \
-    action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved, \
+    alias) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 
 /// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
 pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -64,6 +65,7 @@ fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result
         reserved,
         call.map(|call| &call.agent),
         call.map(|call| call.iam_approved),
+        call.map(|call| &call.alias),
     ];
     rows::change(conn, INSERT_RUN, "store a claim", params)?;
     rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))

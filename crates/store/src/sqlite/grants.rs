@@ -15,7 +15,7 @@ macro_rules! select_grant {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, tenant, labels, roles, internal, isolation, wallets, expires, created, revoked, ",
-            "key, old_key, old_key_expires, last_used FROM caller_grant ",
+            "key, old_key, old_key_expires, last_used, policy FROM caller_grant ",
             $rest
         )
     };
@@ -30,8 +30,8 @@ pub(super) fn add(conn: &Connection, grant: &Grant) -> Result<Granted, StoreErro
         return Ok(Granted::Full);
     }
     let sql = "INSERT INTO caller_grant (id, name, tenant, labels, roles, internal, isolation, wallets, expires, \
-        created, revoked, key, old_key, old_key_expires, last_used) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id) DO NOTHING";
+        created, revoked, key, old_key, old_key_expires, last_used, policy) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT (id) DO NOTHING";
     let time = |at: Option<UnixMs>| at.map(|at| rows::stored(at.0, doing)).transpose();
     let text = |value: Result<String, serde_json::Error>| value.map_err(|error| backend(doing, error));
     let roles: Vec<&str> = grant.roles.iter().map(|role| role.as_str()).collect();
@@ -51,6 +51,7 @@ pub(super) fn add(conn: &Connection, grant: &Grant) -> Result<Granted, StoreErro
         grant.old_key.map(|old| *old.digest.as_bytes()),
         time(grant.old_key.map(|old| old.expires))?,
         time(grant.last_used)?,
+        grant.policy,
     ];
     Ok(if rows::change(conn, sql, doing, params)? == 0 { Granted::Taken } else { Granted::Made })
 }
@@ -88,6 +89,18 @@ pub(super) fn rotate(conn: &Connection, id: &GrantId, key: &NewKey) -> Result<Ch
         WHERE id = ?1 AND revoked IS NULL";
     let params = (id.as_str(), key.digest.as_bytes(), rows::stored(key.old_expires.0, doing)?);
     let changed = rows::change(conn, sql, doing, params)?;
+    what_changed(conn, id, changed)
+}
+
+/// Gives a grant rules of its own, or takes them away.
+pub(super) fn set_policy(
+    conn: &Connection,
+    id: &GrantId,
+    policy: Option<&str>,
+) -> Result<Changed, StoreError> {
+    let doing = "set the rules of a grant";
+    let sql = "UPDATE caller_grant SET policy = ?2 WHERE id = ?1 AND revoked IS NULL";
+    let changed = rows::change(conn, sql, doing, (id.as_str(), policy))?;
     what_changed(conn, id, changed)
 }
 
@@ -144,6 +157,7 @@ fn grant(row: &Row<'_>) -> Result<Grant, StoreError> {
             .zip(old_expires)
             .map(|(digest, expires)| OldKey { digest: Digest::from_bytes(digest), expires }),
         last_used: time(row, 14, "last_used")?,
+        policy: rows::value(row, 15, "policy")?,
     })
 }
 

@@ -10,6 +10,7 @@ const STEPS: &[(i32, &str)] = &[
     (4, include_str!("migrations/0004_secureexec.sql")),
     (5, include_str!("migrations/0005_audit.sql")),
     (6, include_str!("migrations/0006_change.sql")),
+    (7, include_str!("migrations/0007_grant_policy.sql")),
     (8, include_str!("migrations/0008_calls.sql")),
 ];
 

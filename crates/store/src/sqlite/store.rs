@@ -162,6 +162,15 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::End, work))
     }
 
+    fn set_grant_policy(&self, id: GrantId, policy: Option<String>, change: Change) -> Reply<'_, Changed> {
+        let work = move |conn: &Connection| {
+            let changed = grants::set_policy(conn, &id, policy.as_deref())?;
+            changes::record_if(conn, changed == Changed::Done, &change)?;
+            Ok(changed)
+        };
+        Box::pin(self.writer.write(Entry::End, work))
+    }
+
     fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed> {
         let work = move |conn: &Connection| {
             let changed = grants::revoke(conn, &id, at)?;

@@ -27,6 +27,7 @@ fn grant(number: u16) -> Grant {
         key: digest(9, number),
         old_key: None,
         last_used: None,
+        policy: Some("{ \"version\": \"1\" }\n".to_owned()),
     }
 }
 
@@ -37,6 +38,7 @@ fn bare(number: u16) -> Grant {
         isolation: None,
         wallets: Vec::new(),
         expires: None,
+        policy: None,
         ..grant(number)
     }
 }
@@ -78,6 +80,21 @@ pub(crate) async fn a_new_key_keeps_the_one_before_and_no_other(backend: &impl B
     assert_eq!(store.grant(id(1)).await.unwrap(), Some(expected));
 }
 
+pub(crate) async fn rules_of_a_grant_are_kept_as_given_and_taken_away(backend: &impl Backend) {
+    let store = backend.open();
+    store.add_grant(bare(1), change(1)).await.unwrap();
+    for policy in [Some("{\n}".to_owned()), Some("\u{fc}".to_owned()), None] {
+        assert_eq!(store.set_grant_policy(id(1), policy.clone(), change(2)).await.unwrap(), Changed::Done);
+        assert_eq!(store.grant(id(1)).await.unwrap(), Some(Grant { policy, ..bare(1) }));
+    }
+    store.revoke_grant(id(1), UnixMs(3), change(3)).await.unwrap();
+    assert_eq!(
+        store.set_grant_policy(id(1), Some(String::new()), change(4)).await.unwrap(),
+        Changed::Revoked
+    );
+    assert_eq!(store.set_grant_policy(id(2), None, change(4)).await.unwrap(), Changed::Missing);
+}
+
 pub(crate) async fn what_is_revoked_or_missing_is_not_changed(backend: &impl Backend) {
     let store = backend.open();
     store.add_grant(grant(1), change(1)).await.unwrap();
@@ -94,11 +111,12 @@ pub(crate) async fn every_change_is_counted_and_no_use_is(backend: &impl Backend
     let (one, two) = (backend.open(), backend.open());
     let mut seen = two.grant_changes().await.unwrap();
     let key = NewKey { digest: digest(9, 20), old_expires: UnixMs(9) };
-    for step in 0..3 {
+    for step in 0..4 {
         match step {
             0 => assert_eq!(one.add_grant(grant(1), change(1)).await.unwrap(), Granted::Made),
             1 => assert_eq!(one.rotate_grant(id(1), key, change(2)).await.unwrap(), Changed::Done),
-            _ => assert_eq!(one.revoke_grant(id(1), UnixMs(3), change(3)).await.unwrap(), Changed::Done),
+            2 => assert_eq!(one.set_grant_policy(id(1), None, change(3)).await.unwrap(), Changed::Done),
+            _ => assert_eq!(one.revoke_grant(id(1), UnixMs(3), change(4)).await.unwrap(), Changed::Done),
         }
         let now = two.grant_changes().await.unwrap();
         assert!(now > seen, "step {step}");

@@ -30,6 +30,7 @@ macro_rules! every_promise {
                 an_unpaid_run_is_nobodys_orphan_until_somebody_has_paid_and_died;
             grants: a_grant_reads_back_whole, an_id_is_given_once_even_after_it_was_revoked,
                 a_new_key_keeps_the_one_before_and_no_other, what_is_revoked_or_missing_is_not_changed,
+                rules_of_a_grant_are_kept_as_given_and_taken_away,
                 every_change_is_counted_and_no_use_is,
                 what_is_said_is_recorded_with_what_changed_and_never_without;
             audit: a_line_of_the_trail_reads_back_whole, every_order_shows_every_line_once,

@@ -236,6 +236,28 @@ fn a_record_of_an_earlier_release_is_migrated_and_keeps_its_runs() {
     assert_eq!(calls, 0, "what came in by another surface is no call of a tool");
 }
 
+#[test]
+fn grants_of_an_earlier_release_are_migrated_and_have_no_rules_of_their_own() {
+    let folder = Folder::new();
+    for step in [
+        include_str!("../../src/sqlite/migrations/0001_runs.sql"),
+        include_str!("../../src/sqlite/migrations/0002_limits.sql"),
+        include_str!("../../src/sqlite/migrations/0003_grants.sql"),
+        include_str!("../../src/sqlite/migrations/0004_secureexec.sql"),
+    ] {
+        folder.raw().execute_batch(step).unwrap();
+    }
+    folder.raw().pragma_update(None, "user_version", 4).unwrap();
+    let before = "INSERT INTO caller_grant (id, name, tenant, labels, roles, internal, wallets, created, key) \
+        VALUES ('g1', 'one', 'acme', '{}', 'caller', 0, '[]', 5, zeroblob(32))";
+    folder.raw().execute(before, []).unwrap();
+    block_on(async {
+        let store = folder.open();
+        let grant = store.standing_grants().await.unwrap().grants.remove(0);
+        assert_eq!((grant.id.as_str(), grant.policy), ("g1", None));
+    });
+}
+
 /// A row of the log of tool calls, as text.
 fn call_log(folder: &Folder) -> Vec<Vec<String>> {
     let raw = folder.raw();
@@ -250,7 +272,10 @@ fn call_log(folder: &Folder) -> Vec<Vec<String>> {
 #[test]
 fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
     let folder = Folder::new();
-    let call = |agent: Option<&str>, iam_approved| ToolCall { agent: agent.map(str::to_owned), iam_approved };
+    let call = |agent: Option<&str>, iam_approved| {
+        let alias = agent.filter(|agent| *agent == "ours").map(str::to_owned);
+        ToolCall { agent: agent.map(str::to_owned), alias, iam_approved }
+    };
     block_on(async {
         let store = folder.open();
         let me = store.instance();
@@ -261,6 +286,7 @@ fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
             (4, "local", Some(call(None, false)), None),
             (5, "local", None, Some("value")),
             (6, "subject:https://a.example u1", Some(call(Some("achilles"), true)), Some("value")),
+            (7, "grant:g-2", Some(call(Some("ours"), true)), Some("value")),
         ];
         for (number, caller, tool_call, outcome) in claims {
             let claim = Claim { caller: caller.to_owned(), tool_call, ..claim(me, number) };
@@ -287,6 +313,7 @@ fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
         row(2, "2023-11-14T22:13:20.009Z", "grant:g-1", "0", "failed", "1"),
         row(3, "2023-11-14T22:13:20.010Z", "local", "1", "failed", "0"),
         row(6, "2023-11-14T22:13:20.013Z", "subject:https://a.example u1", "0", "completed", "1"),
+        row(7, "2023-11-14T22:13:20.015Z", "ours", "0", "completed", "1"),
     ];
     assert_eq!(call_log(&folder), expected);
 }
@@ -317,7 +344,7 @@ fn the_log_of_tool_calls_has_those_too_that_were_turned_away_and_each_run_once()
     };
     block_on(async {
         let store = folder.open();
-        let tool_call = Some(ToolCall { agent: None, iam_approved: false });
+        let tool_call = Some(ToolCall { agent: None, alias: None, iam_approved: false });
         store.claim(Claim { tool_call, ..claim(store.instance(), 1) }).await.unwrap();
         let lines = vec![
             line(AuditDecision::Refused, "secure-exec", Effect::Live, None),

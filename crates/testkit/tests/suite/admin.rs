@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::Body;
 use axum::http::Request;
@@ -12,6 +13,9 @@ use execgate_testkit::{OPERATOR_UID, Reply, World, ask, execute, get, holder, po
 use execgate_web::{Peer, admin_document};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
+
+/// Somebody at the listener.
+const NETWORK: Peer = Peer::Network { address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
 
 const OPERATOR: Peer = Peer::User { uid: OPERATOR_UID };
 const ROOT: Peer = Peer::User { uid: 0 };
@@ -76,7 +80,7 @@ async fn every_change_leaves_a_leaf_that_commits_to_what_was_said_and_tells_no_k
     let admin = world.give(with_role("boss", "default", Role::Admin)).await;
     let (id, key) = made(&world, json!({"name": "ci", "labels": {"team": "red"}})).await;
     world.admin(OPERATOR, post(&format!("/grants/{id}/rotate"), "{}")).await;
-    world.admin(Peer::Network, keyed(post(&format!("/grants/{id}/revoke"), "{}"), &admin)).await;
+    world.admin(NETWORK, keyed(post(&format!("/grants/{id}/revoke"), "{}"), &admin)).await;
     world.admin(OPERATOR, post(&format!("/grants/{id}/revoke"), "{}")).await;
     for path in ["/pause", "/pause", "/resume"] {
         assert_eq!(world.admin(ROOT, post(path, "{}")).await.status, 200);
@@ -115,7 +119,7 @@ async fn a_key_of_the_administration_does_not_give_what_only_the_operator_gives(
     let world = World::free();
     let admin = world.give(with_role("boss", "default", Role::Admin)).await;
     let by_key = async |path: &str, body: Value| {
-        rule(&world.admin(Peer::Network, keyed(post(path, body.to_string()), &admin)).await)
+        rule(&world.admin(NETWORK, keyed(post(path, body.to_string()), &admin)).await)
     };
     let internal = json!({"name": "x", "internal": true});
     let approver = json!({"name": "x", "roles": ["caller", "approver"]});
@@ -190,10 +194,10 @@ async fn the_socket_asks_for_no_key_and_the_listener_for_one() {
     let admin = world.give(with_role("boss", "default", Role::Admin)).await;
     let on_socket = world.admin(OPERATOR, keyed(get("/health"), &admin)).await;
     assert_eq!(rule(&on_socket), (401, "key-on-socket".to_owned()));
-    assert_eq!(rule(&world.admin(Peer::Network, get("/health")).await), (401, "grant-required".to_owned()));
+    assert_eq!(rule(&world.admin(NETWORK, get("/health")).await), (401, "grant-required".to_owned()));
     assert_eq!(rule(&world.admin(STRANGER, get("/health")).await), (403, "peer".to_owned()));
     for (name, value, status) in [("host", "evil.example", 421), ("origin", "http://evil.example", 403)] {
-        for peer in [OPERATOR, Peer::Network] {
+        for peer in [OPERATOR, NETWORK] {
             assert_eq!(world.admin(peer, with(get("/health"), name, value)).await.status, status);
         }
     }
@@ -235,15 +239,15 @@ async fn statuses(method: &str, path: &str) -> Vec<u16> {
             0 => world.admin(OPERATOR, request).await,
             1 => world.admin(ROOT, request).await,
             2 => world.admin(STRANGER, request).await,
-            3 => world.admin(Peer::Network, request).await,
-            4 => world.admin(Peer::Network, keyed(request, &format!("eg_subject_{}", "0".repeat(64)))).await,
+            3 => world.admin(NETWORK, request).await,
+            4 => world.admin(NETWORK, keyed(request, &format!("eg_subject_{}", "0".repeat(64)))).await,
             _ => {
                 let (tenant, role) = match roles.get(kind - 5) {
                     Some(role) => ("default", *role),
                     None => ("other", Role::Admin),
                 };
                 let key = world.give(with_role("asks", tenant, role)).await;
-                world.admin(Peer::Network, keyed(request, &key)).await
+                world.admin(NETWORK, keyed(request, &key)).await
             }
         };
         statuses.push(reply.status);

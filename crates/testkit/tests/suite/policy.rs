@@ -77,6 +77,17 @@ async fn what_is_off_the_allow_list_or_against_the_file_is_refused_by_either() {
 }
 
 #[tokio::test]
+async fn health_says_restricted_where_a_file_denies_what_it_does_not_list() {
+    let restriction = async |file: Value| {
+        let world = World::builder().policy(file).open();
+        world.http(get("/health")).await.json()["restriction"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(restriction(json!({"version": "1", "default": "deny"})).await, "restricted");
+    assert_eq!(restriction(open_but(&json!({}))).await, "open");
+    assert_eq!(restriction(json!({"version": "1", "default": "deny", "mode": "shadow"})).await, "open");
+}
+
+#[tokio::test]
 async fn a_rule_that_wants_an_approval_is_not_satisfied_by_the_mode() {
     let when = json!([{"path": "args.mark", "op": "eq", "value": "risky"}]);
     let world =

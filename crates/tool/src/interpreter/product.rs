@@ -16,6 +16,8 @@ pub(super) struct Wanted {
     pub(super) wall: Duration,
     pub(super) output_max: usize,
     pub(super) rich: bool,
+    /// The profile that was asked for, by the caller or by the rules.
+    pub(super) profile: Option<String>,
     pub(super) files: bool,
 }
 
@@ -59,7 +61,10 @@ pub(crate) fn enforced(run: &Run) -> Value {
 pub(super) fn product(wanted: &Wanted, mut run: Run) -> Product {
     let exit_name = if wanted.language == "bash" { "ExitCode" } else { "SystemExit" };
     let (verdict, error) = ending(&mut run, wanted.wall, exit_name);
-    let enforced = enforced(&run);
+    let mut enforced = enforced(&run);
+    if let (Some(held), Some(profile)) = (enforced.as_object_mut(), &wanted.profile) {
+        held.insert("profile".to_owned(), profile.clone().into());
+    }
     // What nobody asked for is not read.
     let shown = wanted.rich.then(|| rich::results(&run.displays));
     let left_out = shown.as_ref().is_some_and(|(_, left_out)| *left_out);

@@ -68,12 +68,20 @@ impl Tool for Interpreter {
         }
     }
 
+    fn has_profiles(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
         if call.effect == Effect::DryRun {
             return Err(BadCall::at("", format!("`{}` cannot be simulated", self.language)));
         }
         let bounds = Bounds::of(call.options.offer);
-        let asked = payload::read(&self.language, call.payload, &bounds, call.options.timeout_ms)?;
+        let mut asked = payload::read(&self.language, call.payload, &bounds, call.options.timeout_ms)?;
+        // A call that names another was refused by the rules.
+        if let Some(wanted) = &call.options.profile {
+            asked.profile = Some(wanted.clone());
+        }
         let sandbox = Arc::clone(self.sandbox(&asked)?);
         let request = Request { network: self.network.clone(), ..asked.request };
         let wanted = Wanted {
@@ -81,6 +89,7 @@ impl Tool for Interpreter {
             wall: request.limits.wall,
             output_max: bounds.output_max,
             rich: request.rich,
+            profile: asked.profile,
             files: request.collect.is_some(),
         };
         Ok(Box::new(PreparedRun { request, wanted, sandbox, slot: None }))

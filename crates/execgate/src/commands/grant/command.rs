@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::change::{Revoke, Rotate};
 use super::create::Create;
 use super::look::{List, Show};
+use super::rules::SetPolicy;
 use crate::commands::cli::{Common, DataDir};
 
 /// Says who may ask, by which key.
@@ -20,6 +21,8 @@ pub(crate) enum GrantCommand {
     Show(Show),
     /// Give a grant a new key, and print it; the old one is taken for a while
     Rotate(Rotate),
+    /// Give a grant rules of its own, or take them away
+    SetPolicy(SetPolicy),
     /// Revoke a grant for ever
     Revoke(Revoke),
 }
@@ -43,6 +46,7 @@ impl GrantCommand {
             Self::List(list) => list.execute(),
             Self::Show(show) => show.execute(),
             Self::Rotate(rotate) => rotate.execute(),
+            Self::SetPolicy(set) => set.execute(),
             Self::Revoke(revoke) => revoke.execute(),
         }
     }

@@ -9,6 +9,7 @@ use execgate_model::{Role, TenantId};
 use serde_json::json;
 
 use super::command::Place;
+use super::rules::OwnArgs;
 use super::words;
 use crate::office::{Signs, with_desk};
 use crate::wire;
@@ -40,6 +41,8 @@ pub(crate) struct Create {
     #[arg(long, value_name = "END", value_parser = words::end_text)]
     expires: Option<String>,
     #[command(flatten)]
+    own: OwnArgs,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -60,6 +63,7 @@ impl Create {
             "isolation": self.isolation,
             "wallets": self.wallets,
             "expires": self.expires,
+            "policy": self.own.text()?,
         });
         with_desk(&self.place.data, &self.place.common, Signs::Nothing, async |desk| {
             let keyed = desk.post("/grants", &body).await?.json()?;

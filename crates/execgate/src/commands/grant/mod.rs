@@ -4,6 +4,7 @@ mod change;
 mod command;
 mod create;
 mod look;
+mod rules;
 mod words;
 
 pub(crate) use command::GrantCommand;

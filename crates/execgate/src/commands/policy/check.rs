@@ -11,11 +11,15 @@ use super::command::judge;
 use crate::policy::Loaded;
 use crate::terminal;
 
-/// Exit codes: 0 the policy is good, 1 it is not, 2 it could not be read.
+/// Exit codes: 0 the policy is good, 1 it is not (with --strict, or something in it is worth a second look), 2 it could not be
+/// read.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The policy file
     file: PathBuf,
+    /// Warnings are errors
+    #[arg(long)]
+    strict: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,6 +35,8 @@ impl Check {
 
     fn tell_good(&self, loaded: &Loaded) -> anyhow::Result<ExitCode> {
         let policy = &loaded.policy;
+        let warnings = policy.warnings();
+        let ended = ExitCode::from(u8::from(self.strict && !warnings.is_empty()));
         if self.json {
             let tool = |(name, risk): (&str, Option<execgate_policy::Risk>)| {
                 json!({"tool": name, "risk": risk.map(|risk| risk.as_str()),
@@ -38,8 +44,8 @@ impl Check {
             };
             let tools: Vec<_> = policy.tools().map(tool).collect();
             terminal::json(&json!({"valid": true, "digest": loaded.digest, "shadow": policy.is_shadow(),
-                "tools": tools, "examples": policy.examples().len()}))?;
-            return Ok(ExitCode::SUCCESS);
+                "tools": tools, "examples": policy.examples().len(), "warnings": warnings}))?;
+            return Ok(ended);
         }
         for (name, risk) in policy.tools() {
             let risk = risk.map_or_else(|| "-".to_owned(), |r| format!("{} ({})", r.as_str(), r.severity()));
@@ -55,7 +61,10 @@ impl Check {
             "the policy is good; {examples} examples hold; digest {}",
             loaded.digest
         ));
-        Ok(ExitCode::SUCCESS)
+        for warning in &warnings {
+            terminal::line(format_args!("warning: {}: {}", warning.rule, warning.what));
+        }
+        Ok(ended)
     }
 }
 

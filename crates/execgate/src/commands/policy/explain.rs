@@ -1,18 +1,20 @@
 //! `execgate policy explain`: what a file decides on one call, and how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use execgate_model::{ActionName, Caller, Effect, GrantId, Identity, Labels, TenantId};
-use execgate_policy::{Decision, Explanation, PolicySet, Request, Spent, explain};
+use execgate_flow::authorise::OwnRules;
+use execgate_model::{ActionName, Amount, Caller, Effect, GrantId, Identity, Labels, TenantId};
+use execgate_policy::{Decision, Explanation, Own, PolicySet, Request, Spent, explain};
 use execgate_receipt::parse_strict;
 use serde_json::{Value, json};
 
 use super::check::tell_wrong;
 use super::command::judge;
+use crate::policy::read;
 use crate::terminal;
 
 /// The exit code of a call that a person has to approve.
@@ -35,9 +37,18 @@ pub(crate) struct Explain {
     /// The grant of the caller [default: a caller on this machine]
     #[arg(long, value_name = "ID")]
     grant: Option<String>,
+    /// The rules of the caller's own grant, which have to let the call pass too
+    #[arg(long, value_name = "FILE")]
+    grant_policy: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The rules of a grant, from a file.
+fn own_rules(path: &Path) -> anyhow::Result<OwnRules> {
+    let text = String::from_utf8(read(path)?).context("the policy of the grant is not UTF-8")?;
+    OwnRules::read(&text).with_context(|| format!("the policy {} is wrong", path.display()))
 }
 
 impl Explain {
@@ -54,8 +65,14 @@ impl Explain {
         let caller = self.caller()?;
         let labels = self.labels()?;
         let effect = Effect::Live;
+        let own = self.grant_policy.as_deref().map(own_rules).transpose()?;
+        let own = match &own {
+            Some(own) => Some(Own { policy: own.policy(), digest: own.beside(loaded.digest)? }),
+            None => None,
+        };
+        let (price, arguments) = (Amount::ZERO, &arguments);
         let request =
-            Request { caller: &caller, action: &action, effect, arguments: &arguments, labels: &labels };
+            Request { caller: &caller, action: &action, effect, arguments, labels: &labels, price, own };
         let rules = PolicySet::new(None, loaded.digest).with_policy(loaded.policy);
         let explanation = explain(&request, &rules, &Spent::default());
         self.tell(&explanation)?;

@@ -8,8 +8,9 @@ SELECT
         || substr(hex(r.run), 17, 4) || '-' || substr(hex(r.run), 21)
     ) AS id,
     strftime('%Y-%m-%dT%H:%M:%fZ', e.finished / 1000.0, 'unixepoch') AS timestamp,
-    -- Whom the gateway knows by a grant, a wallet or a token is told so, whatever it calls itself.
+    -- Whom the gateway knows by a grant, a wallet or a token is told so, whatever it calls itself, but for the alias.
     CASE
+        WHEN r.alias IS NOT NULL THEN r.alias
         WHEN r.caller LIKE 'grant:%' OR r.caller LIKE 'wallet:%' OR r.caller LIKE 'subject:%' OR r.agent IS NULL
         THEN r.caller
         ELSE 'claimed:' || r.agent

@@ -9,6 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use execgate_flow::administer::{AdministerError, End, Keyed, NewGrant, length, role};
+use execgate_flow::authorise::OwnRules;
 use execgate_model::{GrantId, Role, TenantId, UnixMs};
 use execgate_receipt::Timestamp;
 use execgate_store::Grant;
@@ -88,6 +89,29 @@ pub(crate) async fn rotate(
     .await
 }
 
+/// `POST /grants/{id}/policy`: rules of its own by `policy`, or none by `"none": true`.
+pub(crate) async fn set_policy(
+    State(office): State<Arc<Office>>,
+    Extension(administrator): Extension<Administrator>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(async {
+        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
+        let mut fields = Fields::new(fields);
+        let (policy, none) = (optional(&mut fields, "policy")?, fields.switch("none")?);
+        fields.finish()?;
+        // What takes rules away is said, and not left out.
+        if policy.is_some() == none {
+            return Err(Problem::bad_field("/policy", "either `policy`, a text, or `none`, true"));
+        }
+        let grant = office.administer.set_policy(&administrator.by(), named(id)?, policy).await?;
+        Ok(http::json(StatusCode::OK, &describe(&grant, office.parts.clock.now())))
+    })
+    .await
+}
+
 /// `POST /grants/{id}/revoke`.
 pub(crate) async fn revoke(
     State(office): State<Arc<Office>>,
@@ -140,6 +164,7 @@ fn read(mut fields: Fields) -> Result<NewGrant, Problem> {
         expires: optional(&mut fields, "expires")?
             .map(|text| End::read(&text).map_err(bad("/expires".to_owned())))
             .transpose()?,
+        policy: optional(&mut fields, "policy")?,
     };
     fields.finish()?;
     Ok(new)
@@ -202,5 +227,14 @@ fn describe(grant: &Grant, now: UnixMs) -> Value {
         "revoked_at": grant.revoked.and_then(time),
         "old_key_until": grant.old_key.filter(|old| old.expires > now).and_then(|old| time(old.expires)),
         "last_used_at": grant.last_used.and_then(time),
+        "policy": grant.policy.as_deref().map(rules),
     })
+}
+
+/// A grant's own rules, as they were given. The record may be of another release.
+fn rules(text: &str) -> Value {
+    match OwnRules::read(text) {
+        Ok(rules) => json!({"digest": rules.digest(), "text": text}),
+        Err(error) => json!({"wrong": error.to_string(), "text": text}),
+    }
 }

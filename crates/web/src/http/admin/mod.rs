@@ -2,21 +2,23 @@
 
 mod about;
 mod answer;
+mod audit;
 mod changes;
 mod grants;
+mod metrics;
 mod policy;
 mod runs;
 mod switch;
+
 pub(crate) use about::{health, openapi};
 use answer::answer;
+pub(crate) use audit::audit;
 pub(crate) use changes::list as changes;
 pub(crate) use grants::{
-    create as create_grant, list as grants, revoke as revoke_grant, rotate as rotate_grant, show as grant,
+    create as create_grant, list as grants, revoke as revoke_grant, rotate as rotate_grant,
+    set_policy as set_grant_policy, show as grant,
 };
+pub(crate) use metrics::metrics;
 pub(crate) use policy::{reload as reload_policy, show as policy};
 pub(crate) use runs::{list as runs, receipt, resolve, show as run};
 pub(crate) use switch::{pause, resume};
-mod audit;
-mod metrics;
-pub(crate) use audit::audit;
-pub(crate) use metrics::metrics;

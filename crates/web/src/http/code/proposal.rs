@@ -45,6 +45,7 @@ pub(crate) fn read(
         watcher: None,
         place: BodyPlace::default(),
         hearsay: Hearsay::default(),
+        peer: None,
     })
 }
 

@@ -52,7 +52,8 @@ async fn judge(house: &House, headers: &HeaderMap, body: Body) -> Result<Value, 
     let (fields, place) = house.bodies.json_object(headers, body).await?;
     let plan = read(fields, place, visitor.caller)?;
     let corridor = &house.parts.corridor;
-    let (violations, approval) = match corridor.would(&plan.proposal) {
+    let rules = corridor.rules_for(&plan.proposal.caller).await?;
+    let (violations, approval) = match corridor.would(&rules, &plan.proposal) {
         // No approval can be verified yet: what needs one is refused.
         Ok(approval) => (approval.iter().map(|rule| format!("approval-missing: {rule}")).collect(), approval),
         Err(refusal) => (vec![format!("{}: {refusal}", refusal.rule())], None),
@@ -69,7 +70,7 @@ async fn judge(house: &House, headers: &HeaderMap, body: Body) -> Result<Value, 
         "action": plan.proposal.action,
         "args_digest": digest_json(&plan.proposal.payload).map_err(inexact)?,
         "dry_run": dry_run,
-        "policy_set_id": corridor.policy(),
+        "policy_set_id": rules.digest(),
         "chain": plan.chain,
         "timestamp": Timestamp::new(house.parts.clock.now()).ok(),
     });
@@ -118,6 +119,7 @@ fn read(fields: Map<String, Value>, place: BodyPlace, caller: Caller) -> Result<
         watcher: None,
         place,
         hearsay: Hearsay { agent: Some(agent_id.clone()), context: None },
+        peer: None,
     };
     Ok(Plan { agent_id, proposal_id, chain, proposal })
 }

@@ -63,6 +63,7 @@ pub(crate) fn proposal(
         watcher: None,
         place,
         hearsay: Hearsay::default(),
+        peer: None,
     };
     fields.finish()?;
     Ok(proposal)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::{AfterFailure, Batch, BatchRefusal, Batched, Passage, Refusal};
@@ -16,13 +16,19 @@ use crate::figures::{Note, Service};
 use crate::headers::or_the_price;
 use crate::house::{House, ToolSurface};
 use crate::http;
+use crate::peer::Peer;
 use crate::problem::{Asked, Problem, SCHEMA_VERSION, Took, seal};
 use crate::render::ExecWords;
 
 /// `POST /exec/batch`.
-pub(crate) async fn batch(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn batch(
+    State(house): State<Arc<House>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let visitor = match identify(&house, &headers).await {
-        Ok(visitor) => visitor,
+        Ok(visitor) => Visitor { peer: peer.and_then(|Extension(peer)| peer.address()), ..visitor },
         Err(problem) => return problem.into_response(),
     };
     let note = Note::new(Arc::clone(&house), Service::Batch);

@@ -136,6 +136,7 @@ fn item(
         watcher: None,
         place: BodyPlace::default(),
         hearsay: Hearsay { agent: common.agent.clone(), context: inner.or(outer) },
+        peer: None,
     })
 }
 

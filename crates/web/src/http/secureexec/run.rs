@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use execgate_flow::Passage;
@@ -16,22 +16,39 @@ use crate::figures::{Note, Service};
 use crate::headers::or_the_price;
 use crate::house::{House, ToolSurface};
 use crate::http;
+use crate::peer::Peer;
 use crate::problem::{Asked, Problem};
 use crate::render::ExecWords;
 
 /// `POST /exec/tool`.
-pub(crate) async fn tool(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
-    answer(house, Surface::SecureExec, headers, body).await
+pub(crate) async fn tool(
+    State(house): State<Arc<House>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(house, Surface::SecureExec, peer, headers, body).await
 }
 
 /// `POST /exec/simulate`.
-pub(crate) async fn simulate(State(house): State<Arc<House>>, headers: HeaderMap, body: Body) -> Response {
-    answer(house, Surface::Simulate, headers, body).await
+pub(crate) async fn simulate(
+    State(house): State<Arc<House>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(house, Surface::Simulate, peer, headers, body).await
 }
 
-async fn answer(house: Arc<House>, surface: Surface, headers: HeaderMap, body: Body) -> Response {
+async fn answer(
+    house: Arc<House>,
+    surface: Surface,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let visitor = match identify(&house, &headers).await {
-        Ok(visitor) => visitor,
+        Ok(visitor) => Visitor { peer: peer.and_then(|Extension(peer)| peer.address()), ..visitor },
         Err(problem) => return problem.into_response(),
     };
     let service = if surface == Surface::Simulate { Service::Simulate } else { Service::Tool };
@@ -77,7 +94,7 @@ async fn read(
     *asked = seems(&fields, surface);
     let caller = visitor.caller.clone();
     let proposal = read_call(fields, |fields| Common::read(fields, headers, surface, caller))?;
-    Ok(Proposal { place, ..proposal })
+    Ok(Proposal { place, peer: visitor.peer, ..proposal })
 }
 
 /// What the cheapest call of the route costs.

@@ -23,17 +23,20 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
     let verification = match info.mode {
         ExecMode::Demo => "disabled",
     };
+    // A policy that denies what it does not list restricts as an allow-list does.
+    let closed = house.parts.corridor.denies_unlisted();
     let mut body = json!({
         "status": "ok",
         "service": "execgate",
         "version": info.version,
         "exec_mode": info.mode,
         "signature_verification": verification,
-        "restriction": if info.allow_list.is_some() { "restricted" } else { "open" },
+        "restriction": if info.allow_list.is_some() || closed { "restricted" } else { "open" },
         "sandbox": info.sandbox,
     });
     match &info.allow_list {
         Some(list) => body["allow_list"] = json!(list),
+        None if closed => {}
         None => body["warning"] = json!("No execution allow-list configured"),
     }
     http::json(StatusCode::OK, &body)
