@@ -313,7 +313,7 @@ fn the_log_of_tool_calls_has_every_call_that_was_answered_and_no_other() {
         row(2, "2023-11-14T22:13:20.009Z", "grant:g-1", "0", "failed", "1"),
         row(3, "2023-11-14T22:13:20.010Z", "local", "1", "failed", "0"),
         row(6, "2023-11-14T22:13:20.013Z", "subject:https://a.example u1", "0", "completed", "1"),
-        row(7, "2023-11-14T22:13:20.015Z", "ours", "0", "completed", "1"),
+        row(7, "2023-11-14T22:13:20.014Z", "ours", "1", "completed", "1"),
     ];
     assert_eq!(call_log(&folder), expected);
 }
