@@ -311,13 +311,14 @@ fn what_goes_on_between_two_runs_is_counted() {
     let mut session = open(&sandbox);
     let code = "import os, subprocess, threading, time\ndef burn():\n    \
                 while os.readlink('/proc/self/fd/1') != '/dev/null': time.sleep(0.001)\n    \
-                end = time.process_time() + 0.3\n    while time.process_time() < end: pass\n    \
+                end = time.process_time() + 0.5\n    while time.process_time() < end: pass\n    \
                 subprocess.Popen(['sleep', '601'])\nthreading.Thread(target=burn, daemon=True).start()";
     run(&mut session, code);
     let has_burnt =
         |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x00601\0");
     assert!(comes_true(|| descendants(sandbox.helper_pid()).into_iter().any(has_burnt)));
     let second = run(&mut session, "1");
+    // Less than all of it: what is burnt before the end of the first run is read is the first run's.
     let burnt = Duration::from_millis(300);
     assert!(second.usage.cpu_between.unwrap() >= burnt, "{:?}", second.usage);
     assert!(second.usage.cpu.unwrap() < burnt, "{:?}", second.usage);
