@@ -310,7 +310,12 @@ fn tools(
             tools.push(Box::new(interpreter.with_network(network.clone())));
         }
     }
-    let parts = ActionParts { client: parts.client, profiles: profiles.cloned(), network: network.clone() };
+    let parts = ActionParts {
+        // Of their own: fetches of callers must not take the places of what the operator has declared.
+        client: builtin::HttpClient::new(),
+        profiles: profiles.cloned(),
+        network: network.clone(),
+    };
     for action in actions {
         let what = || format!("the action `{}` cannot be served", action.name());
         tools.push(action.to_tool(&parts).with_context(what)?);

@@ -107,10 +107,14 @@ impl Walk {
         let of = |at: usize| move |refusal| BatchRefusal { item: Some(at), refusal };
         let mut asked = Vec::with_capacity(batch.items.len());
         for (at, item) in batch.items.iter().enumerate() {
-            match self.precheck(item).await {
-                Ok((price, _)) => asked.push(price),
+            let mut sight = self.sight(item);
+            match self.precheck(item, &mut sight).await {
+                Ok((price, _)) => {
+                    asked.push(price);
+                    sight.look_away();
+                }
                 Err(refusal) => {
-                    self.sight(item).refuse(&refusal);
+                    sight.refuse(&refusal);
                     return Err(of(at)(refusal));
                 }
             }

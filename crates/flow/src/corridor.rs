@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
 use execgate_payment::Hold;
-use execgate_policy::Allow;
 use execgate_store::Record;
 use execgate_tool::{Cancel, Description};
 use tokio::sync::watch;
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
 use crate::approve::{Approval, Approve};
-use crate::authorise::{Authorise, Authorised, Grants, RulesFor, prepared_under};
+use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
 use crate::notice::{Notice, Sight};
@@ -285,12 +284,17 @@ impl Walk {
     }
 
     /// What is asked for a proposal, and what the rules say to it, whatever its caller pays. Has no effect.
-    pub(crate) async fn precheck(&self, proposal: &Proposal) -> Result<(Amount, Allow), Refusal> {
+    pub(crate) async fn precheck(
+        &self,
+        proposal: &Proposal,
+        sight: &mut Sight,
+    ) -> Result<(Amount, Judged), Refusal> {
         let rules = self.rooms.authorise.rules_for(&proposal.caller).await?;
+        sight.ruled(rules.digest());
         let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
-        let allow = rules.judge(proposal, price)?.allow;
+        let judged = rules.judge(proposal, price)?;
         self.rooms.approve.precheck(proposal)?;
-        Ok((price, allow))
+        Ok((price, judged))
     }
 
     /// The rooms before the claim: they only compute.
@@ -301,7 +305,7 @@ impl Walk {
     ) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
 
-        let (price, allow) = self.precheck(&proposal).await?;
+        let (price, Judged { allow, .. }) = self.precheck(&proposal, sight).await?;
         proposal.options.profile = allow.profile().map(str::to_owned);
         let mut quote = rooms.propose.enter(proposal, price)?;
         let ticket = Ticket::issue(&quote);
@@ -334,12 +338,18 @@ impl Walk {
     /// The claim, and the rooms behind it.
     pub(crate) async fn pass(&self, approved: Approved, sight: &mut Sight) -> Result<Passage, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-        let Approved { mut quote, hold, authorised, approval, ticket, _first } = approved;
+        let Approved { mut quote, hold, mut authorised, mut approval, ticket, _first } = approved;
         let surface = quote.proposal().surface;
 
-        // As they are now: an item of a batch may have waited long for those before it.
-        let (_, allow) = self.precheck(quote.proposal()).await?;
-        prepared_under(&allow, quote.proposal())?;
+        // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
+        // at the claim: their limits, and whether they want an approval.
+        let (_, now) = self.precheck(quote.proposal(), sight).await?;
+        prepared_under(&now.allow, quote.proposal())?;
+        if now.allow.policy() != authorised.allow.policy() {
+            authorised.rejudge(now);
+            approval = rooms.approve.enter(quote.proposal(), &authorised)?;
+            sight.authorised(&authorised);
+        }
         quote.prepared().reserve()?;
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {
             Claimed::Fresh(claim) => claim,

@@ -8,7 +8,7 @@ use execgate_model::{Digest, GrantId, Role, TenantId, UnixMs};
 pub const GRANTS_MAX: u32 = 10_000;
 
 /// Bytes of a grant's own rules, at most: all grants are read into memory together.
-pub const GRANT_POLICY_BYTES_MAX: usize = 32 * 1_024;
+pub const GRANT_POLICY_BYTES_MAX: usize = 8 * 1_024;
 
 /// A key that was replaced and is still taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use execgate_flow::authorise::Grants;
 use execgate_flow::witness::Witness;
 use execgate_model::{Clock, Digest, Entropy, TenantId};
 use execgate_store::Store;
+use tokio::sync::Semaphore;
 
 use crate::body::Bodies;
 use crate::doors::DoorRules;
@@ -78,6 +79,8 @@ pub struct Office {
     pub(crate) administer: Administer,
     pub(crate) doors: DoorRules,
     pub(crate) bodies: Bodies,
+    /// Whoever reads the audit trail: one at a time.
+    pub(crate) audit_turn: Arc<Semaphore>,
 }
 
 impl Office {
@@ -93,6 +96,6 @@ impl Office {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         };
-        Self { parts, administer, doors, bodies: Bodies::default() }
+        Self { parts, administer, doors, bodies: Bodies::default(), audit_turn: Arc::new(Semaphore::new(1)) }
     }
 }

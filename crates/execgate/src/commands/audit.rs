@@ -168,7 +168,8 @@ impl Audit {
 
 /// A line for people.
 fn row(entry: &Value) -> String {
-    let text = |name: &str| entry[name].as_str().unwrap_or("-");
+    // What a caller may have chosen is one word of the line, whatever it holds.
+    let text = |name: &str| entry[name].as_str().unwrap_or("-").replace(char::is_whitespace, "\u{b7}");
     let (at, decision, caller, rule) = (text("at"), text("decision"), text("caller"), text("rule"));
     if decision == AuditDecision::Omitted.as_str() {
         return format!("{at}  {decision:<17} {} lines of {caller} ({rule})", entry["omitted"]);

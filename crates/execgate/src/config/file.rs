@@ -269,12 +269,25 @@ impl File {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = fs::read_to_string(path)
             .with_context(|| format!("failed to read the configuration {}", path.display()))?;
-        // The library's own words quote the line, which may hold a secret.
+        // The library quotes the line, and its words the value: either may be a secret.
         toml::from_str(&text).map_err(|error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let (path, line) = (path.display(), before.lines().count().max(1));
-            anyhow::anyhow!("the configuration {path} is wrong at line {line}: {}", error.message())
+            anyhow::anyhow!(
+                "the configuration {path} is wrong at line {line}: {}",
+                without_values(error.message())
+            )
         })
+    }
+}
+
+/// A message without what it quotes as a text.
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}…{}", &message[..first], &message[last + 1..])
+        }
+        _ => message.to_owned(),
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn read(sections: &BTreeMap<String, SecretSection>) -> anyhow::Result
         let text = match (&section.file, &section.env) {
             (Some(path), None) => of_file(path).with_context(what)?,
             (None, Some(variable)) => Environment::secret(variable)
-                .with_context(|| format!("the variable {variable} is not set, or is no text"))
+                // Its name is not told: it may be the secret itself, in the wrong place.
+                .context("the variable that `env` names is not set, or is no text")
                 .with_context(what)?,
             (Some(_), Some(_)) | (None, None) => bail!("{}: it has either `file` or `env`", what()),
         };

@@ -204,7 +204,7 @@ fn rates(file: &File) -> anyhow::Result<Rates> {
 fn alias(environment: &Environment) -> anyhow::Result<Option<String>> {
     let Some(name) = &environment.achilles_agent_id else { return Ok(None) };
     // What the log of calls says of others is of this form.
-    let kinds = ["local", "anonymous", "session:", "grant:", "wallet:", "claimed:"];
+    let kinds = ["local", "anonymous", "session:", "grant:", "wallet:", "subject:", "claimed:"];
     if name.len() > ALIAS_BYTES_MAX
         || name.chars().any(char::is_control)
         || kinds.iter().any(|kind| name.starts_with(kind))

@@ -94,6 +94,21 @@ pub(super) fn rules(text: Option<&str>) -> Result<(), AdministerError> {
     text.map(OwnRules::read).transpose().map(drop).map_err(bad)
 }
 
+/// Refuses to let a key change rules that ask for an approval or set a price, or give such: nobody frees itself of either
+/// through a key of the administration.
+pub(super) fn ask_operator_of_rules(by: &By, rules: Option<&str>) -> Result<(), AdministerError> {
+    let By::Grant(_) = by else { return Ok(()) };
+    // What cannot be read may say anything.
+    let frees_nobody = |text| OwnRules::read(text).is_ok_and(|rules| !rules.policy().asks_or_prices());
+    if rules.is_none_or(frees_nobody) {
+        return Ok(());
+    }
+    Err(AdministerError::OperatorOnly {
+        rule: "operator-only/rules",
+        what: "a grant's rules about approvals and prices",
+    })
+}
+
 /// What a leaf says of rules: which they are, by their text.
 pub(super) fn about_rules(text: Option<&str>) -> Value {
     json!(text.map(|text| sha256(text.as_bytes())))

@@ -8,7 +8,7 @@ use execgate_receipt::Timestamp;
 use execgate_store::{Changed, Grant, Granted, NewKey, Record, Store};
 use serde_json::json;
 
-use super::grant::{about, about_rules, ask_operator, new_id, rules};
+use super::grant::{about, about_rules, ask_operator, ask_operator_of_rules, new_id, rules};
 use super::said::said;
 use super::{AdministerError, By, End, NewGrant};
 use crate::authorise::{GrantKey, Grants};
@@ -58,6 +58,7 @@ impl Administer {
         let key = GrantKey::mint(new_id(&*self.entropy)?, &*self.entropy);
         let grant = new.into_grant(&key, &self.tenant, now)?;
         ask_operator(by, &grant)?;
+        ask_operator_of_rules(by, grant.policy.as_deref())?;
         let change = said(by, "grant-created", &about(&grant), now, &*self.entropy)?;
         match self.store.add_grant(grant.clone(), change).await? {
             Granted::Made => {
@@ -106,6 +107,10 @@ impl Administer {
         policy: Option<String>,
     ) -> Result<Grant, AdministerError> {
         rules(policy.as_deref())?;
+        let before = self.grant(&id).await?;
+        ask_operator(by, &before)?;
+        ask_operator_of_rules(by, before.policy.as_deref())?;
+        ask_operator_of_rules(by, policy.as_deref())?;
         let told = json!({"grant": id, "policy": about_rules(policy.as_deref())});
         let change = said(by, "grant-policy-set", &told, self.clock.now(), &*self.entropy)?;
         match self.store.set_grant_policy(id.clone(), policy, change).await? {

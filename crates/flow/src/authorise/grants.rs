@@ -103,6 +103,8 @@ type Standings = Arc<HashMap<GrantId, Arc<Standing>>>;
 /// What was read of the record.
 struct Seen {
     at_us: u64,
+    /// Whether it is not to be taken for true any more, however fresh.
+    is_stale: bool,
     changes: u64,
     grants: Standings,
 }
@@ -151,7 +153,9 @@ impl Grants {
     pub async fn look_again(&self) {
         // Whoever reads now may have read what was before.
         let _turn = self.reading.lock().await;
-        *self.lock() = None;
+        if let Some(seen) = self.lock().as_mut() {
+            seen.is_stale = true;
+        }
     }
 
     /// The rules of a caller's own grant, where it has some, as the grant stands now. A caller without a grant has none.
@@ -183,7 +187,7 @@ impl Grants {
         let at_us = self.clock.monotonic_us();
         let changes = self.store.grant_changes().await.map_err(KeyError::Record)?;
         if let Some(seen) = self.lock().as_mut().filter(|seen| seen.changes == changes) {
-            seen.at_us = at_us;
+            (seen.at_us, seen.is_stale) = (at_us, false);
             return Ok(Arc::clone(&seen.grants));
         }
         let read = self.store.standing_grants().await.map_err(KeyError::Record)?;
@@ -194,14 +198,16 @@ impl Grants {
             (id, Arc::new(standing))
         };
         let grants: Standings = Arc::new(read.grants.into_iter().map(by_id).collect());
-        *self.lock() = Some(Seen { at_us, changes: read.changes, grants: Arc::clone(&grants) });
+        *self.lock() =
+            Some(Seen { at_us, is_stale: false, changes: read.changes, grants: Arc::clone(&grants) });
         Ok(grants)
     }
 
     fn fresh(&self) -> Option<Standings> {
         let now_us = self.clock.monotonic_us();
         let seen = self.lock();
-        let seen = seen.as_ref().filter(|seen| now_us.saturating_sub(seen.at_us) < FRESH_US);
+        let seen =
+            seen.as_ref().filter(|seen| !seen.is_stale && now_us.saturating_sub(seen.at_us) < FRESH_US);
         seen.map(|seen| Arc::clone(&seen.grants))
     }
 

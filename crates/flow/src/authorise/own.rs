@@ -84,7 +84,7 @@ mod tests {
         let error = |text: &str| OwnRules::read(text).err().map_or_else(String::new, |e| e.to_string());
         assert_eq!(error(OPEN), "");
         assert_eq!(error(&format!("{OPEN:<0$}", GRANT_POLICY_BYTES_MAX)), "");
-        assert!(error(&format!("{OPEN:<0$}", GRANT_POLICY_BYTES_MAX + 1)).contains("at most 32768 bytes"));
+        assert!(error(&format!("{OPEN:<0$}", GRANT_POLICY_BYTES_MAX + 1)).contains("at most 8192 bytes"));
         assert!(error("{\"version\": \"1\",\n \"defalt\": \"deny\"}").contains("line 1 column 1"));
         assert!(error("{\"version\": \"1\", \"version\": \"1\"}").contains("twice"));
     }

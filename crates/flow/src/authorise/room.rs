@@ -35,6 +35,14 @@ pub struct Authorised {
     pub iam: IamWord,
 }
 
+impl Authorised {
+    /// Under the rules as they are at the claim.
+    pub(crate) fn rejudge(&mut self, now: Judged) {
+        let Judged { allow, demand } = now;
+        (self.allow, self.demand) = (allow, demand);
+    }
+}
+
 impl Authorise {
     /// The rules that hold for a caller now: the gateway's, and those of its grant.
     ///

@@ -91,6 +91,18 @@ impl Sight {
         self.laps.clone()
     }
 
+    /// These rules are asked.
+    pub(crate) fn ruled(&mut self, policy: Digest) {
+        if let Some(seen) = &mut self.seen {
+            seen.policy = policy;
+        }
+    }
+
+    /// Nothing has ended: the walk proper is still to come, and is seen then.
+    pub(crate) fn look_away(mut self) {
+        self.seen = None;
+    }
+
     /// The rules have allowed it.
     pub(crate) fn authorised(&mut self, authorised: &Authorised) {
         if let Some(seen) = &mut self.seen {
@@ -168,7 +180,7 @@ impl Sight {
         seen.laps = self.laps.clone().into_laps();
         let _inside = self.span.enter();
         tracing::info!(
-            caller = %seen.caller.label(),
+            caller = ?seen.caller.label(),
             decision = seen.decision.as_str(),
             room = seen.room.as_str(),
             rule = seen.rule,

@@ -83,7 +83,7 @@ impl Notice for Trail {
         let line = walk.line();
         let mut state = self.0.lock();
         if walk.weight == Weight::Decision
-            && !state.quota.takes((line.tenant.clone(), line.caller.clone()), walk.at)
+            && !state.quota.takes((line.tenant.clone(), share(walk, &line.caller)), walk.at)
         {
             state.counts.over_quota += 1;
             return;
@@ -91,6 +91,12 @@ impl Notice for Trail {
         state.push(line);
         self.wake(&mut state);
     }
+}
+
+/// Whose share of the trail a line takes. Replays have one of their own: they cost nothing, and must not be a way to keep
+/// refusals out.
+fn share(walk: &Seen, caller: &str) -> String {
+    if walk.decision == AuditDecision::Replayed { format!("{caller} (replays)") } else { caller.to_owned() }
 }
 
 impl Trail {

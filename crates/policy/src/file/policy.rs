@@ -119,6 +119,15 @@ impl Policy {
         })
     }
 
+    /// Whether some entry asks for an approval, or sets a price.
+    #[must_use]
+    pub fn asks_or_prices(&self) -> bool {
+        let mut entries = self.entries.iter().chain(&self.all_tools);
+        entries.any(|entry| {
+            entry.approval.is_some() || entry.price.is_some() || entry.action == Some(Action::RequireApproval)
+        })
+    }
+
     /// Whether a tool that the file does not list may be called.
     #[must_use]
     pub fn is_open(&self) -> bool {

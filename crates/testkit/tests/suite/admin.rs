@@ -130,6 +130,26 @@ async fn a_key_of_the_administration_does_not_give_what_only_the_operator_gives(
     let rotate = |id: &str| format!("/grants/{id}/rotate");
     assert_eq!(by_key(&rotate(&id), json!({})).await, (403, "operator-only/internal".to_owned()));
     assert_eq!(by_key(&rotate(&other), json!({})).await, (403, "operator-only/approver".to_owned()));
+    let rules =
+        |entry: Value| json!({"version": "1", "default": "allow", "tools": {"echo": entry}}).to_string();
+    let mine = (403, "operator-only/rules".to_owned());
+    for entry in [json!({"action": "require_approval"}), json!({"price": "0"})] {
+        let new = json!({"name": "x", "policy": rules(entry.clone())});
+        assert_eq!(by_key("/grants", new.clone()).await, mine);
+        let (ruled, _) = made(&world, new).await;
+        let path = format!("/grants/{ruled}/policy");
+        assert_eq!(by_key(&path, json!({"none": true})).await, mine);
+        assert_eq!(by_key(&path, json!({"policy": rules(json!({"action": "deny"}))})).await, mine);
+    }
+    let free = json!({"none": true});
+    assert_eq!(
+        by_key(&format!("/grants/{id}/policy"), free).await,
+        (403, "operator-only/internal".to_owned())
+    );
+    let (plain, _) = made(&world, json!({"name": "x"})).await;
+    let path = format!("/grants/{plain}/policy");
+    assert_eq!(by_key(&path, json!({"policy": rules(json!({"action": "deny"}))})).await.0, 200);
+    assert_eq!(by_key(&path, json!({"policy": rules(json!({"price": "0"}))})).await, mine);
     // Taking away is another thing.
     assert_eq!(by_key(&format!("/grants/{id}/revoke"), json!({})).await.0, 200);
     assert_eq!(by_key("/grants", json!({"name": "x"})).await.0, 201);

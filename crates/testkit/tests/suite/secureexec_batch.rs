@@ -152,3 +152,29 @@ async fn a_process_that_dies_between_two_calls_lets_a_repeated_batch_go_on() {
     assert_eq!(words(&told), ["completed", "completed"]);
     assert_eq!(world.journal().starts(), 2);
 }
+
+#[tokio::test]
+async fn what_the_rules_come_to_say_while_a_batch_runs_holds_for_the_calls_that_wait() {
+    let rules = |gives: Value| json!({"version": "1", "default": "allow", "tools": {"gives": gives}});
+    let cases = [
+        (json!({"action": "deny"}), 403, "/tools/gives/action"),
+        (json!({"action": "require_approval"}), 403, "/tools/gives/action"),
+        (json!({"rate_limit": {"max": 1, "window": "day"}}), 429, "/tools/gives/rate_limit"),
+    ];
+    for (gives, status, rule) in cases {
+        let world = World::builder().policy(rules(json!({}))).open();
+        let (gate, sent) = (world.gate(), request(&calls(&["blocks", "gives", "gives"])));
+        let asked = tokio::spawn(async move { gate.http(sent).await });
+        world.journal().until_started(1).await;
+        world.obey(rules(gives));
+        world.bench().let_go();
+        let last = asked.await.unwrap().json()["results"][2].clone();
+        assert_eq!(
+            (&last["error"]["status"], &last["error"]["rule"]),
+            (&json!(status), &json!(rule)),
+            "{last}"
+        );
+        let allowed = usize::from(status == 429);
+        assert_eq!(world.journal().starts(), 1 + allowed, "{rule}");
+    }
+}

@@ -29,9 +29,9 @@ pub enum BadAction {
         /// The rule.
         rule: String,
     },
-    /// A secret is named that is not there.
-    #[error("there is no secret `{0}`; a section [secrets.{0}] would make it")]
-    NoSecret(String),
+    /// A secret is named that is not there. The name is not told: it may be the secret itself, in the wrong place.
+    #[error("it names a secret that no section [secrets.NAME] makes")]
+    NoSecret,
     /// A command needs a jail, and there is none.
     #[error("a command runs in the jail, and code is off")]
     NoJail,

@@ -41,7 +41,7 @@ impl SecretText {
             let rule = "refers to a secret by `{ secret = \"NAME\" }`, and `prefix` beside it";
             return Err(BadAction::field(field, rule));
         };
-        let secret = secrets.find(&name).cloned().ok_or(BadAction::NoSecret(name))?;
+        let secret = secrets.find(&name).cloned().ok_or(BadAction::NoSecret)?;
         Ok(Some(Self { prefix, secret }))
     }
 

@@ -24,7 +24,8 @@ use super::url::UrlTemplate;
 use crate::compute::{Ended, Raised};
 use crate::guest_json::{Numbers, value};
 use crate::outbound::{
-    Exchange, HttpClient, Outgoing, Target, judge_private, read, refuse_encoded, shown_headers, text,
+    Exchange, HttpClient, Outgoing, Target, judge_private, judge_within, read, refuse_encoded, shown_headers,
+    text,
 };
 use crate::pure::Computed;
 use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
@@ -74,6 +75,7 @@ pub(super) struct HttpRequest {
     headers: Vec<(HeaderName, HeaderText)>,
     body: Body,
     allow_private: bool,
+    has_secrets: bool,
     bytes_max: usize,
     redactor: Redactor,
 }
@@ -110,13 +112,17 @@ impl HttpRequest {
             return Err(bad("url", rule.to_owned()));
         }
         let redactor = Redactor::of(used.iter().map(|used| &used.secret));
-        let allow_private = spec.allow_private;
-        Ok(Self { method, url, headers, body, allow_private, bytes_max, redactor })
+        let (allow_private, has_secrets) = (spec.allow_private, !used.is_empty());
+        Ok(Self { method, url, headers, body, allow_private, has_secrets, bytes_max, redactor })
     }
 
     /// The tool that this request is.
     pub(super) fn tool(request: &Arc<Self>, common: Arc<Common>, client: &HttpClient) -> impl Tool + 'static {
-        let client = if request.allow_private { client.judged_by(judge_private) } else { client.clone() };
+        let client = match (request.allow_private, request.url.is_tls() || !request.has_secrets) {
+            (true, true) => client.judged_by(judge_private),
+            (true, false) => client.judged_by(judge_within),
+            (false, _) => client.clone(),
+        };
         HttpAction { common, request: Arc::clone(request), client }
     }
 

@@ -129,7 +129,13 @@ impl Trace {
     /// Where it ends, if it stands here in any mixture of escapes.
     fn end(&self, bytes: &[u8], at: usize) -> Option<usize> {
         let (mut ends, mut next) = (vec![at], Vec::new());
-        for wanted in self.bytes.iter() {
+        for (number, wanted) in self.bytes.iter().enumerate() {
+            if number > 0 && self.spelling == Spelling::Base64 {
+                // Mail breaks it into lines.
+                let behind = |end: &usize| bytes.get(*end..).and_then(line_end).map(|length| end + length);
+                let more: Vec<usize> = ends.iter().filter_map(behind).collect();
+                ends.extend(more);
+            }
             for end in &ends {
                 self.spelling.after(bytes.get(*end..).unwrap_or_default(), *wanted, |length| {
                     if !next.contains(&(end + length)) {
@@ -156,7 +162,18 @@ impl Spelling {
         }
         match first {
             b'+' if wanted == b' ' => call(1),
-            b'%' if hex(text.get(1..3)).is_some_and(|byte| self.is(byte, wanted)) => call(3),
+            b'%' => {
+                // A URL within a URL escapes the escapes: `%252F`, `%25252F`.
+                for again in 0..=NESTED_MAX {
+                    let skipped = 1 + 2 * again;
+                    if text.get(1..skipped).is_none_or(|digits| digits.chunks(2).any(|two| two != b"25")) {
+                        break;
+                    }
+                    if hex(text.get(skipped..skipped + 2)).is_some_and(|byte| self.is(byte, wanted)) {
+                        call(skipped + 2);
+                    }
+                }
+            }
             b'\\' => {
                 // JSON within JSON escapes the escapes.
                 let most = text.iter().take(ESCAPES_MAX).take_while(|byte| **byte == b'\\').count();
@@ -175,16 +192,32 @@ impl Spelling {
                 }
             }
             b'&' => {
-                let length = text.iter().take(ESCAPE_MAX).position(|byte| *byte == b';');
-                let entity = length.and_then(|end| Some((entity(text.get(1..end)?)?, end + 1)));
-                if let Some((byte, length)) = entity.filter(|(byte, _)| self.is(*byte, wanted)) {
-                    debug_assert!(byte.is_ascii());
-                    call(length);
+                // HTML within HTML likewise: `&amp;quot;`.
+                for again in 0..=NESTED_MAX {
+                    let skipped = 1 + AGAIN.len() * again;
+                    let inner = text.get(skipped..).unwrap_or_default();
+                    if text
+                        .get(1..skipped)
+                        .is_none_or(|names| names.chunks(AGAIN.len()).any(|name| name != AGAIN))
+                    {
+                        break;
+                    }
+                    let length = inner.iter().take(ESCAPE_MAX).position(|byte| *byte == b';');
+                    let entity = length.and_then(|end| Some((entity(inner.get(..end)?)?, end + 1)));
+                    if let Some((_, length)) = entity.filter(|(byte, _)| self.is(*byte, wanted)) {
+                        call(skipped + length);
+                    }
                 }
             }
             _ => {}
         }
     }
+}
+
+/// How long the end of a line is that a text begins with, written as it is or as JSON does.
+fn line_end(text: &[u8]) -> Option<usize> {
+    let ends: [&[u8]; 5] = [b"\r\n", b"\n", b"\r", b"\\r\\n", b"\\n"];
+    ends.into_iter().find(|end| text.starts_with(end)).map(<[u8]>::len)
 }
 
 fn hex(digits: Option<&[u8]>) -> Option<u8> {
@@ -214,6 +247,12 @@ fn entity(name: &[u8]) -> Option<u8> {
 fn is_base64(letter: u8) -> bool {
     letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/' | b'-' | b'_')
 }
+
+/// How often an escape may itself be escaped, beside once.
+const NESTED_MAX: usize = 3;
+
+/// What `&` becomes behind itself where HTML is escaped again.
+const AGAIN: &[u8] = b"amp;";
 
 /// Every spelling that a secret is looked for in.
 fn traces(secret: &Secret) -> Vec<Trace> {
@@ -285,6 +324,32 @@ mod tests {
         assert_eq!(cleaned(&TEXT.to_ascii_uppercase()), "[secret K]");
         let hex: String = TEXT.bytes().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(cleaned(&hex), "[secret K]");
+    }
+
+    #[test]
+    fn a_secret_is_found_where_its_escapes_are_escaped() {
+        let percent: String = TEXT.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let html =
+            TEXT.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        let (mut url, mut page) = (percent, html);
+        for _ in 0..3 {
+            (url, page) = (url.replace('%', "%25"), page.replace('&', "&amp;"));
+            assert_eq!(cleaned(&format!("/login?next={url}")), "/login?next=[secret K]", "{url}");
+            assert_eq!(cleaned(&format!("<p>{page}</p>")), "<p>[secret K]</p>", "{page}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_in_base64_that_is_broken_into_lines() {
+        let encoded = STANDARD.encode(format!("user:{TEXT}"));
+        for end in ["\r\n", "\n", "\\n"] {
+            for width in [5, 16, 20] {
+                let lines: Vec<&str> =
+                    encoded.as_bytes().chunks(width).map(|line| str::from_utf8(line).unwrap()).collect();
+                let cleaned = cleaned(&lines.join(end));
+                assert!(cleaned.contains("[secret K]"), "{cleaned}");
+            }
+        }
     }
 
     #[test]

@@ -149,7 +149,10 @@ impl Cost<'_> {
                             return None;
                         }
                         // These hold schemas by names of the operator's, which may be any of those below.
-                        ("properties" | "patternProperties" | "dependentSchemas", Value::Object(named)) => {
+                        (
+                            "properties" | "patternProperties" | "dependentSchemas" | "dependencies",
+                            Value::Object(named),
+                        ) => {
                             named.values().try_fold(0_u64, |sum, schema| sum.checked_add(self.of(schema)?))?
                         }
                         ("$defs" | "definitions" | "examples" | "enum" | "const" | "default", _) => 0,
@@ -169,7 +172,9 @@ impl Cost<'_> {
         }
         let place = to
             .strip_prefix('#')
-            .filter(|place| place.starts_with("/$defs/") || place.starts_with("/definitions/"))?;
+            .filter(|place| place.starts_with("/$defs/") || place.starts_with("/definitions/"))
+            // Which would be undone elsewhere, and name another place.
+            .filter(|place| !place.contains('%'))?;
         let node = self.root.pointer(place)?;
         self.done.insert(to.to_owned(), None);
         let cost = self.of(node)?;

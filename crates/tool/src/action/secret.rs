@@ -33,7 +33,7 @@ pub enum BadSecret {
     #[error("a secret has {BYTES_MIN} to {BYTES_MAX} bytes")]
     Length,
     /// What it holds.
-    #[error("a secret is one line of printable ASCII")]
+    #[error("a secret is one line of printable ASCII, without a blank at an end")]
     Characters,
 }
 
@@ -51,7 +51,8 @@ impl Secret {
         if !(BYTES_MIN..=BYTES_MAX).contains(&line.len()) {
             return Err(BadSecret::Length);
         }
-        if !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        // A blank at an end is lost on the way, and what comes back without it would not be found.
+        if !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || line.trim() != line {
             return Err(BadSecret::Characters);
         }
         Ok(Self { name: name.into(), text: Arc::new(Zeroizing::new(line.to_owned())) })
@@ -124,6 +125,7 @@ mod tests {
             ("a", "short\n", BadSecret::Length),
             ("a", &long, BadSecret::Length),
             ("a", "two lines\nof text", BadSecret::Characters),
+            ("a", "with a blank \n", BadSecret::Characters),
             ("a", "not so ascii é", BadSecret::Characters),
         ] {
             assert_eq!(secret(name, text).err(), Some(why), "{name}");

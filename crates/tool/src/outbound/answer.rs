@@ -2,7 +2,7 @@
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, HeaderMap, SET_COOKIE};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, SET_COOKIE, TRANSFER_ENCODING};
 use serde_json::{Map, Value};
 
 use crate::arguments::shown;
@@ -28,16 +28,18 @@ pub(crate) async fn read(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8
 
 /// An answer in an encoding is refused: none was asked for, and none is undone.
 pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Raised> {
-    let encoding = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    match encoding {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
+    let contents = headers.get_all(CONTENT_ENCODING).iter().map(|value| (value, "identity"));
+    let transfers = headers.get_all(TRANSFER_ENCODING).iter().map(|value| (value, "chunked"));
+    for (value, plain) in contents.chain(transfers) {
+        let encoding = String::from_utf8_lossy(value.as_bytes());
+        if !encoding.eq_ignore_ascii_case(plain) {
             let encoding = shown(&encoding);
             let message =
                 format!("the server answered in the encoding `{encoding}`, which was not asked for");
-            Err(Raised::new("BadAnswer", message))
+            return Err(Raised::new("BadAnswer", message));
         }
-        Some(_) | None => Ok(()),
     }
+    Ok(())
 }
 
 /// The headers as a caller sees them; cookies are the gateway's own business.

@@ -69,7 +69,7 @@ impl HttpClient {
     /// A client that asks the host's resolver, and reaches what is anybody's on the internet.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Arc::new(HostResolver), judge)
+        Self::with(Arc::new(HostResolver::new()), judge)
     }
 
     pub(crate) fn with(resolver: Arc<dyn Resolve>, judge: Judge) -> Self {

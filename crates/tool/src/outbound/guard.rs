@@ -3,7 +3,7 @@
 use core::future::ready;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use execgate_model::BoxFuture;
 use execgate_sandbox::{Special, special};
@@ -26,15 +26,19 @@ pub(crate) trait Resolve: Send + Sync {
 /// threads too.
 const LOOKUPS_MAX: usize = 16;
 
-static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
+/// The resolver of the host, with places of its own.
+pub(crate) struct HostResolver(Arc<Semaphore>);
 
-/// The resolver of the host.
-pub(crate) struct HostResolver;
+impl HostResolver {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(LOOKUPS_MAX)))
+    }
+}
 
 impl Resolve for HostResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            let place = Arc::clone(&LOOKUPS).acquire_owned().await.map_err(io::Error::other)?;
+            let place = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
             let name = name.to_owned();
             let looked_up = spawn_blocking(move || {
                 let found: io::Result<Vec<IpAddr>> =
@@ -63,6 +67,14 @@ pub(crate) fn judge_private(address: IpAddr) -> Option<&'static str> {
         None | Some(Special::Private) => None,
         Some(Special::Reserved) if address.is_loopback() => None,
         Some(special) => Some(special.text()),
+    }
+}
+
+/// The same where nothing may leave the private network: a secret that is not sent by TLS.
+pub(crate) fn judge_within(address: IpAddr) -> Option<&'static str> {
+    match special(address) {
+        None => Some("the address is of the internet, where no secret goes in the clear"),
+        Some(_) => judge_private(address),
     }
 }
 

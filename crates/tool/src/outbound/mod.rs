@@ -15,7 +15,7 @@ mod target;
 pub(crate) use answer::{read, refuse_encoded, shown_headers, text};
 pub use client::HttpClient;
 pub(crate) use client::{Exchange, Outgoing, bad_answer};
-pub(crate) use guard::judge_private;
 #[cfg(test)]
 pub(crate) use guard::{Resolve, judge};
+pub(crate) use guard::{judge_private, judge_within};
 pub(crate) use target::{Host, Target, URL_BYTES_MAX};

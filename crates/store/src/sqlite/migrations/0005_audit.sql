@@ -1,7 +1,8 @@
 -- The audit trail: a row for each decision. Written beside the answers, bounded by age and by number.
 
 CREATE TABLE audit (
-    seq         INTEGER PRIMARY KEY,
+    -- Never given twice, so that whoever follows the trail misses nothing once it was empty.
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     at          INTEGER NOT NULL,
     tenant      TEXT    NOT NULL,
     caller      TEXT    NOT NULL,

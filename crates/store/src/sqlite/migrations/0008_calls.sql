@@ -47,4 +47,5 @@ SELECT
 FROM audit a
 WHERE a.surface IN ('secure-exec', 'simulate')
     AND a.decision IN ('refused', 'approval-required', 'failed')
-    AND NOT EXISTS (SELECT 1 FROM run r WHERE r.run = a.run);
+    -- That rule names the run that has the nonce, and not one of its own.
+    AND (a.rule = 'nonce-reused' OR NOT EXISTS (SELECT 1 FROM run r WHERE r.run = a.run));

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
@@ -13,9 +14,10 @@ use execgate_flow::Refusal;
 use execgate_flow::notice::told;
 use execgate_model::UnixMs;
 use execgate_receipt::Timestamp;
-use execgate_store::{AUDIT_PAGE_MAX, AuditDecision, AuditEntry, AuditOrder, AuditQuery, Store, StoreError};
+use execgate_store::{AUDIT_PAGE_MAX, AuditDecision, AuditEntry, AuditOrder, AuditQuery};
 use http_body_util::channel::{Channel, Sender};
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::time::timeout;
 
 use crate::http;
 use crate::office::Office;
@@ -27,6 +29,9 @@ const USUAL_LINES: u32 = 100;
 
 /// How a moment is written.
 const MOMENT: &str = "a moment such as 2027-01-31T00:00:00Z";
+
+/// How long a page may wait for those before it.
+const TURN_TIME: Duration = Duration::from_secs(10);
 
 /// The media type of an export (ndjson-spec 1.0).
 const LINES: &str = "application/x-ndjson";
@@ -41,14 +46,9 @@ pub(crate) async fn audit(
         Ok(asked) => asked,
         Err(problem) => return problem.into_response(),
     };
-    let store = Arc::clone(&office.parts.store);
-    if wants_lines(&headers) {
-        return export(store, asked);
-    }
-    match page(store.as_ref(), asked).await {
-        Ok(page) => http::json(StatusCode::OK, &page),
-        Err(error) => Problem::from(Refusal::Store(error)).into_response(),
-    }
+    let answered =
+        if wants_lines(&headers) { export(office, asked).await } else { page(&office, asked).await };
+    answered.unwrap_or_else(|problem| problem.into_response())
 }
 
 /// What is asked for.
@@ -95,47 +95,70 @@ fn wants_lines(headers: &HeaderMap) -> bool {
     ranges.any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(LINES))
 }
 
-async fn page(store: &dyn Store, asked: Asked) -> Result<Value, StoreError> {
+/// Reads a page, one at a time for everybody: those who come in with keys are read for by the same threads.
+async fn read(office: &Office, query: AuditQuery) -> Result<Vec<AuditEntry>, Problem> {
+    let busy = || {
+        let reason = "the audit trail is being read by others; try again shortly";
+        Problem::from(Refusal::Busy { rule: "audit-busy", reason })
+    };
+    let turn = timeout(TURN_TIME, Arc::clone(&office.audit_turn).acquire_owned()).await;
+    let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
+    let store = Arc::clone(&office.parts.store);
+    // The reading has the turn, and not whoever asked: a reading goes on when they hang up.
+    let reading = tokio::spawn(async move {
+        let page = store.audit(query).await;
+        drop(turn);
+        page
+    });
+    reading.await.map_err(|_| Problem::fault())?.map_err(|error| Refusal::Store(error).into())
+}
+
+async fn page(office: &Office, asked: Asked) -> Result<Response, Problem> {
     let limit = asked.limit.unwrap_or(USUAL_LINES).min(AUDIT_PAGE_MAX);
-    let entries = store.audit(AuditQuery { limit, ..asked.query }).await?;
+    let entries = read(office, AuditQuery { limit, ..asked.query }).await?;
     let is_full = u32::try_from(entries.len()).is_ok_and(|lines| lines == limit);
     let next = entries.last().filter(|_| is_full).map(|entry| entry.place.to_string());
-    Ok(json!({"entries": entries.iter().map(told).collect::<Vec<_>>(), "next": next}))
+    let page = json!({"entries": entries.iter().map(told).collect::<Vec<_>>(), "next": next});
+    Ok(http::json(StatusCode::OK, &page))
 }
 
-/// All that is asked for, a page at a time: the next one is read once the one before is on its way.
-fn export(store: Arc<dyn Store>, asked: Asked) -> Response {
+/// All that is asked for, a page at a time: the next one is read once the one before is on its way, the first one
+/// before there is an answer.
+async fn export(office: Arc<Office>, asked: Asked) -> Result<Response, Problem> {
+    let (mut query, left) = (asked.query, asked.limit.unwrap_or(u32::MAX));
+    query.limit = left.min(AUDIT_PAGE_MAX);
+    let first = read(&office, query.clone()).await?;
     let (sender, body) = Channel::new(1);
-    tokio::spawn(send(store, asked, sender));
+    tokio::spawn(send(office, query, left, first, sender));
     let mut response = Response::new(Body::new(body));
     seal_headers(&mut response, LINES);
-    response
+    Ok(response)
 }
 
-async fn send(store: Arc<dyn Store>, asked: Asked, mut sender: Sender<Bytes, io::Error>) {
-    let mut query = asked.query;
-    let mut left = asked.limit.unwrap_or(u32::MAX);
-    while left > 0 {
-        query.limit = left.min(AUDIT_PAGE_MAX);
-        let page = match store.audit(query.clone()).await {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "an export of the audit trail broke off"
-                );
-                // Nobody may take the part for the whole.
-                sender.abort(io::Error::other(error));
-                return;
-            }
-        };
-        let Some(last) = page.last() else { return };
+async fn send(
+    office: Arc<Office>,
+    mut query: AuditQuery,
+    mut left: u32,
+    mut page: Vec<AuditEntry>,
+    mut sender: Sender<Bytes, io::Error>,
+) {
+    while let Some(last) = page.last() {
         query.after = Some(last.place);
         left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
         // Whoever hangs up wants no more.
-        if sender.send_data(lines(&page)).await.is_err() {
+        if sender.send_data(lines(&page)).await.is_err() || left == 0 {
             return;
         }
+        query.limit = left.min(AUDIT_PAGE_MAX);
+        page = match read(&office, query.clone()).await {
+            Ok(page) => page,
+            Err(problem) => {
+                tracing::warn!(code = problem.code(), "an export of the audit trail broke off");
+                // Nobody may take the part for the whole.
+                sender.abort(io::Error::other("the audit trail cannot be read"));
+                return;
+            }
+        };
     }
 }
 
