@@ -173,7 +173,7 @@ mod tests {
             (format!("{WEATHER}{CITY}timeout_s = -1\n"), "timeout_s"),
             (
                 format!("{WEATHER}{CITY}headers = {{ authorization = {{ secret = \"K\" }} }}\n"),
-                "no secret `K`",
+                "names a secret",
             ),
             (format!("{COUNT}env = {{ TOKEN = {{ secret = \"K\" }} }}\n"), "no secret ever reaches"),
             (format!("{COUNT}url = \"https://a.example/\"\n"), "kind http"),

@@ -216,7 +216,7 @@ mod tests {
             (json!("pay"), "\"payload\""),
             (json!({"a": "x{to}"}), "whole value"),
             (json!({"a": "{other}"}), "does not name"),
-            (json!({"a": {"secret": "L"}}), "no secret `L`"),
+            (json!({"a": {"secret": "L"}}), "names a secret"),
             (json!({"a": {"secret": "K", "suffix": "x"}}), "refers to a secret"),
             (json!({"a": {"secret": 7}}), "refers to a secret"),
             (deep, "levels deep"),
