@@ -85,7 +85,7 @@ pub trait Store: Send + Sync {
     fn orphans(&self) -> Reply<'_, Vec<Record>>;
 
     /// Says what became of an unknown run. False if the run is not unknown or is resolved already.
-    fn resolve(&self, resolution: Resolution) -> Reply<'_, bool>;
+    fn resolve(&self, resolution: Resolution, change: Change) -> Reply<'_, bool>;
 
     /// Pauses or resumes all claims. False, and nothing is recorded, where that is so already.
     fn set_paused(&self, paused: bool, change: Change) -> Reply<'_, bool>;

@@ -323,7 +323,7 @@ impl Gate {
     pub async fn resolve(&self, run: RunId, note: &str) -> bool {
         let record = self.record(run).await;
         let resolution = self.recover.witness.resolve(&record, note).expect("a resolution can be signed");
-        self.store.resolve(resolution).await.expect("a resolution can be recorded")
+        self.store.resolve(resolution, crate::grants::change()).await.expect("a resolution can be recorded")
     }
 
     /// Lets this process die the next time that it comes to the point.

@@ -132,8 +132,8 @@ impl Store for MortalStore {
         pass_on!(self, orphans())
     }
 
-    fn resolve(&self, resolution: Resolution) -> Reply<'_, bool> {
-        pass_on!(self, resolve(resolution))
+    fn resolve(&self, resolution: Resolution, change: Change) -> Reply<'_, bool> {
+        pass_on!(self, resolve(resolution, change))
     }
 
     fn set_paused(&self, paused: bool, change: Change) -> Reply<'_, bool> {

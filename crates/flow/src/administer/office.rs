@@ -157,18 +157,19 @@ impl Administer {
         Ok(self.store.set_paused(paused, change).await?)
     }
 
-    /// Says what became of a run whose end is unknown. Its leaf is that of the signed statement.
+    /// Says what became of a run whose end is unknown. Beside the leaf of the signed statement one says who said it.
     ///
     /// # Errors
     /// [`AdministerError`] says why nothing is to be said of it.
-    pub async fn resolve(&self, run: RunId, note: &str) -> Result<Record, AdministerError> {
+    pub async fn resolve(&self, by: &By, run: RunId, note: &str) -> Result<Record, AdministerError> {
         let record = self.run(run).await?;
         if record.stage != Stage::Unknown {
             return Err(AdministerError::Known { run, stage: record.stage.as_str() });
         }
         let witness = self.witness.as_ref().ok_or(AdministerError::NoKey)?;
         let resolution = witness.resolve(&record, note).map_err(AdministerError::Statement)?;
-        if !self.store.resolve(resolution).await? {
+        let change = said(by, "run-resolved", &json!({"run": run}), self.clock.now(), &*self.entropy)?;
+        if !self.store.resolve(resolution, change).await? {
             return Err(AdministerError::Resolved(run));
         }
         self.run(run).await

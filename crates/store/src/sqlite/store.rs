@@ -82,8 +82,13 @@ impl Store for SqliteStore {
         Box::pin(self.readers.long(move |conn| list::orphans(conn, &instances)))
     }
 
-    fn resolve(&self, resolution: Resolution) -> Reply<'_, bool> {
-        Box::pin(self.writer.write(Entry::End, move |conn| finish::resolve(conn, &resolution)))
+    fn resolve(&self, resolution: Resolution, change: Change) -> Reply<'_, bool> {
+        let work = move |conn: &Connection| {
+            let changed = finish::resolve(conn, &resolution)?;
+            changes::record_if(conn, changed, &change)?;
+            Ok(changed)
+        };
+        Box::pin(self.writer.write(Entry::End, work))
     }
 
     fn set_paused(&self, paused: bool, change: Change) -> Reply<'_, bool> {

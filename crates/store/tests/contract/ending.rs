@@ -3,7 +3,7 @@
 use execgate_model::{InstanceId, Stage, UnixMs};
 use execgate_store::{Claimed, Finish, Finished, Leaf, LeafKind, Resolution, StoreError};
 
-use super::runs::{Backend, claim, digest, finish, held, recorded, run_id};
+use super::runs::{Backend, change, claim, digest, finish, held, recorded, run_id};
 
 pub(crate) async fn an_outcome_reads_back_whole(backend: &impl Backend) {
     let store = backend.open();
@@ -63,10 +63,10 @@ pub(crate) async fn an_unknown_run_is_resolved_once(backend: &impl Backend) {
         at: UnixMs(1_800_000_000_000),
     };
     store.claim(start.clone()).await.unwrap();
-    assert!(!store.resolve(word("too early")).await.unwrap());
+    assert!(!store.resolve(word("too early"), change(9)).await.unwrap());
     store.finish(end.clone()).await.unwrap();
-    assert!(store.resolve(word("it never ran")).await.unwrap());
-    assert!(!store.resolve(word("it did run")).await.unwrap());
+    assert!(store.resolve(word("it never ran"), change(9)).await.unwrap());
+    assert!(!store.resolve(word("it did run"), change(9)).await.unwrap());
 
     let mut expected = recorded(held(&start), &end);
     expected.resolution = Some("it never ran".to_owned());

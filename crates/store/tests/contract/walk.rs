@@ -129,7 +129,7 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
                 at: UnixMs(1_800_000_000_000),
             };
             let expected = model.resolve(&resolution);
-            assert_eq!(store.resolve(resolution).await.unwrap(), expected);
+            assert_eq!(store.resolve(resolution, change(9)).await.unwrap(), expected);
         }
         Step::Pause { paused } => {
             model.paused = *paused;

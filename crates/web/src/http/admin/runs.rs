@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -12,6 +13,7 @@ use execgate_receipt::Timestamp;
 use execgate_store::{Answer, Page, Record};
 use serde_json::{Value, json};
 
+use crate::admit::Administrator;
 use crate::body::Fields;
 use crate::http;
 use crate::http::admin::answer;
@@ -67,6 +69,7 @@ pub(crate) async fn receipt(State(office): State<Arc<Office>>, Path(id): Path<St
 /// `POST /runs/{id}/resolve`.
 pub(crate) async fn resolve(
     State(office): State<Arc<Office>>,
+    Extension(administrator): Extension<Administrator>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -80,7 +83,7 @@ pub(crate) async fn resolve(
             let detail = format!("`note` must say what became of the run, in 1 to {NOTE_MAX} bytes");
             return Err(Problem::bad_field("/note", detail));
         }
-        let record = office.administer.resolve(named(&id)?, &note).await?;
+        let record = office.administer.resolve(&administrator.by(), named(&id)?, &note).await?;
         Ok(http::json(StatusCode::OK, &describe(&record)))
     })
     .await
