@@ -136,7 +136,8 @@ pub trait Store: Send + Sync {
     /// A page of the audit trail.
     fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>>;
 
-    /// Forgets lines of the audit trail from before then, and of the others all but the newest `keep`. Returns how many.
+    /// Forgets lines of the audit trail from before then, and of the others all but `keep`: of those that were written first,
+    /// the lines of runs before all others. Returns how many.
     fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64>;
 
     /// How many writes wait for their turn.

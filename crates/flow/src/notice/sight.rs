@@ -180,7 +180,8 @@ impl Sight {
         seen.laps = self.laps.clone().into_laps();
         let _inside = self.span.enter();
         tracing::info!(
-            caller = ?seen.caller.label(),
+            // One word, whatever a token has its subject say.
+            caller = %seen.caller.label().replace(char::is_whitespace, "%20"),
             decision = seen.decision.as_str(),
             room = seen.room.as_str(),
             rule = seen.rule,

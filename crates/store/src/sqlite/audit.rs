@@ -119,13 +119,24 @@ pub(super) fn forget_batch(conn: &Connection, before: UnixMs) -> Result<u32, Sto
     Ok(u32::try_from(forgotten).unwrap_or(LINES_PER_BATCH))
 }
 
-/// Forgets one batch of the lines that were written first, while there are more than so many; says how many.
-pub(super) fn trim_batch(conn: &Connection, keep: u64) -> Result<u32, StoreError> {
-    // Lines go from the front only, so that the numbers have no gap that counts.
-    let sql = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit \
-        WHERE seq <= (SELECT max(seq) FROM audit) - ?1 ORDER BY seq LIMIT ?2)";
-    let forgotten = rows::change(conn, sql, "trim the audit trail", (number(keep), LINES_PER_BATCH))?;
-    Ok(u32::try_from(forgotten).unwrap_or(LINES_PER_BATCH))
+/// By how many lines there are more than so many.
+pub(super) fn beyond(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
+    let count = |row: &Row<'_>| rows::unsigned(row, 0, "count");
+    let lines = rows::first(conn, "SELECT count(*) FROM audit", "count the audit trail", [], count)?;
+    Ok(lines.unwrap_or_default().saturating_sub(keep))
+}
+
+/// Forgets one batch of at most so many lines: of those that were written first, the lines of runs, which are in the record
+/// themselves, before all others. Nobody pushes a refusal out by running something often.
+pub(super) fn trim_batch(conn: &Connection, most: u64) -> Result<u32, StoreError> {
+    let most = u32::try_from(most).unwrap_or(u32::MAX).min(LINES_PER_BATCH);
+    let runs = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit INDEXED BY audit_of_runs \
+        WHERE decision = 'allowed' ORDER BY seq LIMIT ?1)";
+    let doing = "trim the audit trail";
+    let forgotten = u32::try_from(rows::change(conn, runs, doing, [most])?).unwrap_or(most);
+    let others = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?1)";
+    let more = rows::change(conn, others, doing, [most.saturating_sub(forgotten)])?;
+    Ok(forgotten.saturating_add(u32::try_from(more).unwrap_or(most)))
 }
 
 /// A time beyond what SQLite stores is later than any stored one.

@@ -205,15 +205,22 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let mut forgotten = 0;
             loop {
-                let work = move |conn: &Connection| {
-                    Ok(audit::forget_batch(conn, before)? + audit::trim_batch(conn, keep)?)
-                };
+                let work = move |conn: &Connection| audit::forget_batch(conn, before);
                 let batch = self.writer.write(Entry::Start, work).await?;
                 forgotten += u64::from(batch);
                 if batch < audit::LINES_PER_BATCH {
-                    return Ok(forgotten);
+                    break;
                 }
             }
+            // Counted where it holds up no claim.
+            let mut beyond = self.readers.long(move |conn| audit::beyond(conn, keep)).await?;
+            while beyond > 0 {
+                let work = move |conn: &Connection| audit::trim_batch(conn, beyond);
+                let batch = u64::from(self.writer.write(Entry::Start, work).await?);
+                forgotten += batch;
+                beyond = if batch == 0 { 0 } else { beyond.saturating_sub(batch) };
+            }
+            Ok(forgotten)
         })
     }
 

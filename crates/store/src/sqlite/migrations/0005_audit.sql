@@ -28,3 +28,6 @@ CREATE TABLE audit (
 ) STRICT;
 
 CREATE INDEX audit_by_at ON audit (at, seq);
+
+-- Runs are in the record themselves, so that their lines are the first to go.
+CREATE INDEX audit_of_runs ON audit (seq) WHERE decision = 'allowed';
