@@ -1,5 +1,5 @@
-//! The examples of docs/CODE.md, run as they stand: each `sh` block by bash, in one folder, against a gateway of the
-//! test, and held against the block that follows it.
+//! The examples of docs/CODE.md and docs/TOOLS.md, run as they stand: each `sh` block by bash, in one folder, against a
+//! gateway of the test, and held against the block that follows it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -100,9 +100,19 @@ fn run(script: &str, folder: &Path) -> String {
 
 #[test]
 fn every_example_of_the_page_on_code_prints_what_it_says() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CODE.md")).unwrap();
-    let examples = examples(&page);
-    assert!(examples.len() >= 15, "{} examples", examples.len());
+    prints_what_it_says("CODE.md", 15);
+}
+
+#[test]
+fn every_example_of_the_page_on_tools_prints_what_it_says() {
+    prints_what_it_says("TOOLS.md", 4);
+}
+
+/// Runs the examples of a page, of which there are so many at the least.
+fn prints_what_it_says(page: &str, least: usize) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let examples = examples(&fs::read_to_string(docs.join(page)).unwrap());
+    assert!(examples.len() >= least, "{} examples", examples.len());
     let data = Data::new();
     let server = Server::start(&data.path());
     let folder = tempfile::tempdir().unwrap();
