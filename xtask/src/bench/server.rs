@@ -67,6 +67,10 @@ impl Server {
             .tempdir_in(scratch)
             .context("failed to make a folder for the server's data")?;
         let written = home.path().join("execgate.toml");
+        // A line for each decision is written, as by default; but nobody has to read it meanwhile.
+        let log = home.path().join("log");
+        fs::write(&log, "").and_then(|()| fs::set_permissions(&log, Permissions::from_mode(0o666)))?;
+        let configuration = format!("{configuration}\n[log]\nfile = {log:?}\n");
         fs::write(&written, configuration).context("failed to write the server's configuration")?;
         let start = Instant::now();
         let mut child = Command::new(binary)
