@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::admit::Administrator;
 use crate::body::Fields;
 use crate::http;
-use crate::http::admin::answer;
+use crate::http::admin::{answer, asked};
 use crate::office::Office;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -67,8 +67,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
-        let new = read(Fields::new(fields))?;
+        let new = asked(&office, &headers, body, read).await?;
         let keyed = office.administer.create(&administrator.by(), new).await?;
         Ok(tell(&office, StatusCode::CREATED, &keyed))
     })
@@ -84,11 +83,9 @@ pub(crate) async fn rotate(
     body: Body,
 ) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
-        let mut fields = Fields::new(fields);
-        let overlap = optional(&mut fields, "overlap")?.unwrap_or_else(|| OVERLAP.to_owned());
-        fields.finish()?;
-        let overlap = length(&overlap).map_err(|what| Problem::bad_field("/overlap", what))?;
+        let overlap = asked(&office, &headers, body, |fields| optional(fields, "overlap")).await?;
+        let overlap = length(overlap.as_deref().unwrap_or(OVERLAP))
+            .map_err(|what| Problem::bad_field("/overlap", what))?;
         let keyed = office.administer.rotate(&administrator.by(), named(id)?, overlap).await?;
         Ok(tell(&office, StatusCode::OK, &keyed))
     })
@@ -104,10 +101,8 @@ pub(crate) async fn set_policy(
     body: Body,
 ) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
-        let mut fields = Fields::new(fields);
-        let (policy, none) = (optional(&mut fields, "policy")?, fields.switch("none")?);
-        fields.finish()?;
+        let read = |fields: &mut Fields| Ok((optional(fields, "policy")?, fields.switch("none")?));
+        let (policy, none) = asked(&office, &headers, body, read).await?;
         // What takes rules away is said, and not left out.
         if policy.is_some() == none {
             return Err(Problem::bad_field("/policy", "either `policy`, a text, or `none`, true"));
@@ -127,8 +122,7 @@ pub(crate) async fn revoke(
     body: Body,
 ) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
-        Fields::new(fields).finish()?;
+        asked(&office, &headers, body, |_| Ok(())).await?;
         let revoked = office.administer.revoke(&administrator.by(), named(id)?).await?;
         let mut response = http::json(StatusCode::OK, &describe(&revoked.grant, office.parts.clock.now()));
         let changed = if revoked.now { "true" } else { "false" };
@@ -148,32 +142,30 @@ fn tell(office: &Office, status: StatusCode, keyed: &Keyed) -> Response {
 }
 
 /// What a grant is to be. Texts are judged where it is made.
-fn read(mut fields: Fields) -> Result<NewGrant, Problem> {
+fn read(fields: &mut Fields) -> Result<NewGrant, Problem> {
     let bad = |pointer: String| move |what: String| Problem::bad_field(pointer, what);
     let name = fields.text("name")?;
-    let tenant = optional(&mut fields, "tenant")?.map(TenantId::new).transpose();
-    let roles = match list_of(&mut fields, "roles")? {
+    let tenant = optional(fields, "tenant")?.map(TenantId::new).transpose();
+    let roles = match list_of(fields, "roles")? {
         None => BTreeSet::from([Role::Caller]),
         Some(words) => {
             let read = |(at, word): (usize, &String)| role(word).map_err(bad(format!("/roles/{at}")));
             words.iter().enumerate().map(read).collect::<Result<_, _>>()?
         }
     };
-    let new = NewGrant {
+    Ok(NewGrant {
         name,
         tenant: tenant.map_err(|error| Problem::bad_field("/tenant", error.to_string()))?,
         roles,
         labels: labels(fields.any("labels"))?,
         internal: fields.switch("internal")?,
-        isolation: optional(&mut fields, "isolation")?,
-        wallets: list_of(&mut fields, "wallets")?.unwrap_or_default(),
-        expires: optional(&mut fields, "expires")?
+        isolation: optional(fields, "isolation")?,
+        wallets: list_of(fields, "wallets")?.unwrap_or_default(),
+        expires: optional(fields, "expires")?
             .map(|text| End::read(&text).map_err(bad("/expires".to_owned())))
             .transpose()?,
-        policy: optional(&mut fields, "policy")?,
-    };
-    fields.finish()?;
-    Ok(new)
+        policy: optional(fields, "policy")?,
+    })
 }
 
 fn optional(fields: &mut Fields, name: &str) -> Result<Option<String>, Problem> {

@@ -11,7 +11,7 @@ mod runs;
 mod switch;
 
 pub(crate) use about::{health, openapi};
-use answer::answer;
+use answer::{answer, asked};
 pub(crate) use audit::audit;
 pub(crate) use changes::list as changes;
 pub(crate) use grants::{

@@ -8,9 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::body::Fields;
 use crate::http;
-use crate::http::admin::answer;
+use crate::http::admin::{answer, asked};
 use crate::office::{Office, RuleDesk, RuleFault};
 use crate::problem::Problem;
 
@@ -22,8 +21,7 @@ pub(crate) async fn show(State(office): State<Arc<Office>>) -> Response {
 /// `POST /policy/reload`: looks at the file now, which happens by itself every few seconds.
 pub(crate) async fn reload(State(office): State<Arc<Office>>, headers: HeaderMap, body: Body) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
-        Fields::new(fields).finish()?;
+        asked(&office, &headers, body, |_| Ok(())).await?;
         let desk = Arc::clone(desk(&office)?);
         // On a thread that may wait for a disk.
         let looked = tokio::task::spawn_blocking(move || {

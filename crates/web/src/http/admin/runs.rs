@@ -14,9 +14,8 @@ use execgate_store::{Answer, Page, Record};
 use serde_json::{Value, json};
 
 use crate::admit::Administrator;
-use crate::body::Fields;
 use crate::http;
-use crate::http::admin::answer;
+use crate::http::admin::{answer, asked};
 use crate::office::Office;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -75,10 +74,7 @@ pub(crate) async fn resolve(
     body: Body,
 ) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(&headers, body).await?;
-        let mut fields = Fields::new(fields);
-        let note = fields.text("note")?;
-        fields.finish()?;
+        let note = asked(&office, &headers, body, |fields| fields.text("note")).await?;
         if note.trim().is_empty() || note.len() > NOTE_MAX {
             let detail = format!("`note` must say what became of the run, in 1 to {NOTE_MAX} bytes");
             return Err(Problem::bad_field("/note", detail));

@@ -10,9 +10,8 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::admit::Administrator;
-use crate::body::Fields;
 use crate::http;
-use crate::http::admin::answer;
+use crate::http::admin::{answer, asked};
 use crate::office::Office;
 
 /// `POST /pause`: no new run is claimed.
@@ -43,8 +42,7 @@ async fn switch(
     body: Body,
 ) -> Response {
     answer(async {
-        let (fields, _place) = office.bodies.json_object(headers, body).await?;
-        Fields::new(fields).finish()?;
+        asked(office, headers, body, |_| Ok(())).await?;
         let changed = office.administer.pause(&administrator.by(), paused).await?;
         Ok(http::json(StatusCode::OK, &json!({"paused": paused, "changed": changed})))
     })
