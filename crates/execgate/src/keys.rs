@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use execgate_model::{Entropy, InstanceId};
@@ -52,6 +53,12 @@ pub(crate) fn public_key(path: &Path) -> anyhow::Result<VerifyingKey> {
         .with_context(|| format!("failed to read the public key {}", path.display()))?;
     VerifyingKey::from_spki_pem(&pem)
         .with_context(|| format!("{} is not an Ed25519 public key", path.display()))
+}
+
+/// The keys under which the receipts of a data directory are published; none where it has no key yet.
+pub(crate) fn published(data_dir: &Path) -> anyhow::Result<Arc<[VerifyingKey]>> {
+    let path = public_path(data_dir);
+    if path.exists() { Ok([public_key(&path)?].into()) } else { Ok([].into()) }
 }
 
 /// Writes a file whole under a name that nobody has, or leaves the one that is there.

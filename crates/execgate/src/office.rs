@@ -31,6 +31,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes: every grant that there can be.
 const ANSWER_MAX: usize = 64 << 20;
 
+/// The longest line of an answer that comes line by line, in bytes, and the largest refusal of one.
+const LINE_MAX: usize = 1 << 20;
+
 /// Bytes on their way within this process.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -113,7 +116,8 @@ async fn alone<T>(
     };
     let witness = key.map(|key| wire::witness(key, Arc::clone(&store)));
     let grants = Arc::new(Grants::new(Arc::clone(&store), Arc::new(SystemClock::new())));
-    let office = wire::office(settings, folder, &store, grants, witness, None);
+    let published = keys::published(folder)?;
+    let office = wire::office(settings, folder, &store, grants, witness, published, None);
     let (ours, theirs) = duplex(PIPE_BYTES);
     let peer = Peer::User { uid: geteuid().as_raw() };
     tokio::spawn(serve_one(theirs, peer, admin_router(Arc::new(office))));
@@ -139,6 +143,39 @@ impl Desk {
     /// `GET`.
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
         self.ask(Method::GET, path, None).await
+    }
+
+    /// `GET` of an answer that comes line by line. None of them is kept; each may take as long as an answer.
+    pub(crate) async fn lines(
+        &mut self,
+        path: &str,
+        mut take: impl FnMut(Value) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let whom = self.whom.clone();
+        let request = Request::builder().uri(path).header(HOST, "localhost").body(Full::default());
+        let request = request.context("failed to write the request")?;
+        let asked = async {
+            self.sender.ready().await.context("it hung up")?;
+            self.sender.send_request(request).await.context("it did not answer")
+        };
+        let silent = || format!("{whom} did not answer within {:?}", self.patience);
+        let response = timeout(self.patience, asked).await.with_context(silent)?;
+        let response = response.with_context(|| format!("failed to ask {whom}"))?;
+        let is_success = response.status().is_success();
+        let mut body = response.into_body();
+        let mut begun = Vec::new();
+        while let Some(frame) = timeout(self.patience, body.frame()).await.with_context(silent)? {
+            let frame = frame.with_context(|| format!("the answer of {whom} broke off"))?;
+            begun.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+            if begun.len() > LINE_MAX {
+                bail!("{whom} answered something other than lines");
+            }
+            while is_success && let Some(end) = begun.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = begun.drain(..=end).collect();
+                take(serde_json::from_slice(&line).context("a line of the answer is no JSON")?)?;
+            }
+        }
+        if is_success { Ok(()) } else { Err(refusal(&begun)) }
     }
 
     /// `POST` of JSON.

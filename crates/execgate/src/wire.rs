@@ -20,7 +20,7 @@ use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
 use execgate_payment::{Rails, Unpaid};
-use execgate_receipt::{Gateway, SigningKey, sha256};
+use execgate_receipt::{Gateway, SigningKey, VerifyingKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Language, Sandbox, Tier, TierChoice,
@@ -209,9 +209,11 @@ pub(crate) fn office(
     store: &Arc<dyn Store>,
     grants: Arc<Grants>,
     witness: Option<Witness>,
+    published: Arc<[VerifyingKey]>,
     gate: Option<&Gate>,
 ) -> Office {
     Office::new(OfficeParts {
+        published,
         version: VERSION,
         store: Arc::clone(store),
         record: sha256(settings.database_url(data_dir).as_bytes()),

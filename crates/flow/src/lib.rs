@@ -16,6 +16,7 @@
 //! | [`recover`] | "we died in this room": one answer per stage | |
 //!
 //! [`administer`] is no room: what it changes is who may come in, and whether anybody may.
+//! Nor is [`examine`], which reads the whole record and says what does not hold.
 //!
 //! [`Corridor`] alone knows their order; [`ticket::Ticket`] makes a skipped room a compile error.
 
@@ -25,6 +26,7 @@ pub mod authorise;
 mod batch;
 mod corridor;
 mod crash;
+pub mod examine;
 pub mod execute;
 mod laps;
 pub mod notice;

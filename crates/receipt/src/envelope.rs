@@ -80,6 +80,11 @@ impl Envelope {
         }
     }
 
+    /// The payload, whoever signed it.
+    pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.payload).ok()
+    }
+
     /// The payload, and the trusted key that signed it.
     ///
     /// One good signature of a trusted key is enough; signatures of other keys beside it are not looked at.

@@ -10,7 +10,7 @@ use execgate_model::{Digest, RunId};
 use serde_json::{Map, Value, json};
 
 use crate::canonical::MAX_CANONICAL_NESTING;
-use crate::digest::SALT_BYTES;
+use crate::digest::{SALT_BYTES, salted};
 use crate::envelope::Envelope;
 use crate::strict::{StrictError, parse_bounded};
 
@@ -107,6 +107,13 @@ impl ReceiptFile {
             Some((field, _)) => Err(FileError::Unknown { field }),
             None => Ok(file),
         }
+    }
+
+    /// The leaf that the log must hold of it: SHA-256(salt ‖ payload). Says nothing of who signed; none where the
+    /// payload is no base64.
+    #[must_use]
+    pub fn leaf(&self) -> Option<Digest> {
+        self.envelope.bytes().map(|payload| salted(&self.salt, &payload))
     }
 
     /// Writes the file as indented JSON with a line break at its end.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod change;
+mod examine;
 mod grant;
 mod open;
 mod port;
@@ -14,6 +15,7 @@ pub use audit::{
     AUDIT_PAGE_MAX, AuditDecision, AuditEntry, AuditLine, AuditOrder, AuditPlace, AuditQuery, NoPlace,
 };
 pub use change::{Change, Recorded};
+pub use examine::{ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LimitDrift};
 pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};

@@ -1,10 +1,13 @@
 //! The port: what the rooms ask of a store, and what it promises.
 
+use std::sync::Arc;
+
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
+    Granted, Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing,
+    Undone,
 };
 
 /// Why the record could not be read or written.
@@ -139,6 +142,9 @@ pub trait Store: Send + Sync {
     /// Forgets lines of the audit trail from before then, and of the others all but `keep`: of those that were written first,
     /// the lines of runs before all others. Returns how many.
     fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64>;
+
+    /// All of it, for whoever checks it.
+    fn examiner(&self) -> Arc<dyn Examiner>;
 
     /// How many writes wait for their turn.
     fn waiting(&self) -> usize;

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::Request;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
+use execgate_flow::examine::{Examination, Finding, Report, Told};
 use execgate_flow::execute::Execute;
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
@@ -32,6 +33,7 @@ use execgate_web::{
     OwnWords, Peer, RuleDesk, RuleStanding, ServiceInfo, admin_router, router,
 };
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use crate::languages::ScriptedLanguages;
@@ -326,6 +328,28 @@ impl Gate {
         self.store.resolve(resolution, crate::grants::change()).await.expect("a resolution can be recorded")
     }
 
+    /// What `execgate fsck` finds.
+    ///
+    /// # Panics
+    /// If the record cannot be read.
+    pub async fn fsck(&self) -> (Vec<Finding>, Report) {
+        let (told, mut lines) = mpsc::channel(1);
+        let (store, keys) = (self.store(), [self.recover.witness.key.verifying_key()].into());
+        let check = async move { Examination::run(store.as_ref(), keys, told).await };
+        let listen = async {
+            let mut findings = Vec::new();
+            while let Some(told) = lines.recv().await {
+                match told {
+                    Told::Found(finding) => findings.push(finding),
+                    Told::At { .. } => {}
+                }
+            }
+            findings
+        };
+        let (report, findings) = tokio::join!(check, listen);
+        (findings, report.expect("the record can be read"))
+    }
+
     /// Lets this process die the next time that it comes to the point.
     pub fn die_at(&self, point: &'static str, death: Death) {
         self.life.arm(point, death);
@@ -400,6 +424,7 @@ fn office(
         operator_uid: OPERATOR_UID,
         hosts: settings.hosts.clone(),
         witness: Some(witness.clone()),
+        published: [witness.key.verifying_key()].into(),
         rules: Some(Arc::new(StandingRules(Arc::clone(rules)))),
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),

@@ -49,6 +49,8 @@ impl History {
             faults.extend(end(record, world));
         }
         faults.extend(self.answers(&records));
+        let (findings, _) = world.fsck().await;
+        faults.extend(findings.iter().map(|finding| format!("fsck: {finding}")));
         faults
     }
 

@@ -9,9 +9,9 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use execgate_store::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing,
-    Store, StoreError, Undone,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
+    Granted, Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord,
+    Standing, Store, StoreError, Undone,
 };
 use tokio::task::unconstrained;
 
@@ -202,6 +202,10 @@ impl Store for MortalStore {
 
     fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64> {
         pass_on!(self, forget_audit(before, keep))
+    }
+
+    fn examiner(&self) -> Arc<dyn Examiner> {
+        self.handle().expect("the process lives").examiner()
     }
 
     fn waiting(&self) -> usize {

@@ -6,6 +6,7 @@ use execgate_flow::administer::Administer;
 use execgate_flow::authorise::Grants;
 use execgate_flow::witness::Witness;
 use execgate_model::{Clock, Digest, Entropy, TenantId};
+use execgate_receipt::VerifyingKey;
 use execgate_store::Store;
 use tokio::sync::Semaphore;
 
@@ -65,6 +66,8 @@ pub struct OfficeParts {
     pub hosts: Vec<String>,
     /// Who signs what became of a run; none where the receipt key is not at hand.
     pub witness: Option<Witness>,
+    /// The keys under which receipts of this record are published.
+    pub published: Arc<[VerifyingKey]>,
     /// The operator's rules; none where no gateway runs.
     pub rules: Option<Arc<dyn RuleDesk>>,
     /// The time.
@@ -81,6 +84,8 @@ pub struct Office {
     pub(crate) bodies: Bodies,
     /// Whoever reads the audit trail: one at a time.
     pub(crate) audit_turn: Arc<Semaphore>,
+    /// Whoever checks the record: one at a time.
+    pub(crate) fsck_turn: Arc<Semaphore>,
 }
 
 impl Office {
@@ -96,6 +101,8 @@ impl Office {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         };
-        Self { parts, administer, doors, bodies: Bodies::default(), audit_turn: Arc::new(Semaphore::new(1)) }
+        let turn = || Arc::new(Semaphore::new(1));
+        let (audit_turn, fsck_turn) = (turn(), turn());
+        Self { parts, administer, doors, bodies: Bodies::default(), audit_turn, fsck_turn }
     }
 }

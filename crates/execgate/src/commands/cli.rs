@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, grant, image, openapi, pause, policy, run, runs, serve, verify};
+use super::{audit, demo, doctor, fsck, grant, image, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -38,6 +38,8 @@ enum Command {
     Runs(runs::Runs),
     /// Read the audit trail: what was decided, for whom, by which rule
     Audit(audit::Audit),
+    /// Check the whole record: receipts, leaves, limits, money
+    Fsck(fsck::Fsck),
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
@@ -119,6 +121,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(verify) => verify.execute(),
         Command::Runs(runs) => runs.execute(),
         Command::Audit(audit) => audit.execute(),
+        Command::Fsck(fsck) => fsck.execute(),
         Command::Grant(grant) => grant.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),

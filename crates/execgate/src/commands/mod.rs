@@ -4,6 +4,7 @@ mod audit;
 pub(crate) mod cli;
 mod demo;
 mod doctor;
+mod fsck;
 mod grant;
 pub(crate) mod helper;
 mod image;

@@ -261,10 +261,12 @@ impl Gateway {
         actions: &[Action],
     ) -> anyhow::Result<Self> {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
+        let published = keys::published(data_dir)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let gate = wire::gate(settings, Arc::clone(&store), key, profiles, actions)?;
         let witness = Some(gate.recover.witness.clone());
-        let office = wire::office(settings, data_dir, &store, gate.house.grants(), witness, Some(&gate));
+        let office =
+            wire::office(settings, data_dir, &store, gate.house.grants(), witness, published, Some(&gate));
         Ok(Self {
             store,
             gate,

@@ -9,6 +9,7 @@ mod command_line;
 mod crash;
 mod docs;
 mod framing;
+mod fsck;
 mod gate;
 mod grants;
 mod help;

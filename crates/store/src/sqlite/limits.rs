@@ -3,7 +3,7 @@
 //! Must never count a claim that is not made, nor give back more than was taken. There is one writer at a time, so
 //! that what is read here is still so when it is written.
 
-use execgate_model::{Digest, RunId, UnixMs};
+use execgate_model::{RunId, UnixMs};
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
@@ -17,7 +17,7 @@ pub(super) const COUNTERS_PER_BATCH: u32 = 256;
 const RESERVATION_BYTES: usize = 48;
 
 /// What SQLite can hold. Only a limit in shadow gets there.
-const USED_MAX: u64 = i64::MAX.unsigned_abs();
+pub(super) const USED_MAX: u64 = i64::MAX.unsigned_abs();
 
 const READ: &str = "SELECT starts, ends, used FROM spent WHERE key = ?1";
 
@@ -112,22 +112,28 @@ fn write(conn: &Connection, fit: &Fitting<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives back what a run has reserved, where its window still counts.
-pub(super) fn give_back(conn: &Connection, reserved: &[u8]) -> Result<(), StoreError> {
-    let doing = "give back of a limit";
+/// What the row of a run keeps of its reservations: key, start of the window, amount.
+pub(super) fn reservations(kept: &[u8]) -> Result<Vec<([u8; 32], u64, u64)>, StoreError> {
     let unreadable = || StoreError::Unreadable { column: "reserved" };
-    let (reservations, rest) = reserved.as_chunks::<RESERVATION_BYTES>();
+    let (reservations, rest) = kept.as_chunks::<RESERVATION_BYTES>();
     if !rest.is_empty() {
         return Err(unreadable());
     }
-    for reservation in reservations {
-        let (key, numbers) = reservation.split_first_chunk::<32>().ok_or_else(unreadable)?;
-        let (starts, amount) = numbers.split_first_chunk::<8>().ok_or_else(unreadable)?;
-        let amount = amount.first_chunk::<8>().ok_or_else(unreadable)?;
-        let starts = rows::stored(u64::from_be_bytes(*starts), doing)?;
-        let amount = rows::stored(u64::from_be_bytes(*amount), doing)?;
+    let read = |reservation: &[u8; RESERVATION_BYTES]| {
+        let (key, numbers) = reservation.split_first_chunk::<32>()?;
+        let (starts, amount) = numbers.split_first_chunk::<8>()?;
+        Some((*key, u64::from_be_bytes(*starts), u64::from_be_bytes(*amount.first_chunk()?)))
+    };
+    reservations.iter().map(|reservation| read(reservation).ok_or_else(unreadable)).collect()
+}
+
+/// Gives back what a run has reserved, where its window still counts.
+pub(super) fn give_back(conn: &Connection, reserved: &[u8]) -> Result<(), StoreError> {
+    let doing = "give back of a limit";
+    for (key, starts, amount) in reservations(reserved)? {
+        let (starts, amount) = (rows::stored(starts, doing)?, rows::stored(amount, doing)?);
         let sql = "UPDATE spent SET used = max(used - ?3, 0) WHERE key = ?1 AND starts = ?2";
-        rows::change(conn, sql, doing, (Digest::from_bytes(*key).as_bytes(), starts, amount))?;
+        rows::change(conn, sql, doing, (key, starts, amount))?;
     }
     Ok(())
 }

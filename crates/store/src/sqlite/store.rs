@@ -5,6 +5,7 @@ use std::sync::Arc;
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use rusqlite::Connection;
 
+use super::examine::SqliteExaminer;
 use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
@@ -12,22 +13,22 @@ use super::writer::{Entry, Writer};
 use super::{audit, changes, claim, finish, forget, grants, limits, list, settle};
 use crate::port::Reply;
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store,
-    Undone,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
+    Granted, Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing,
+    Store, Undone,
 };
 
 /// The record in one SQLite file.
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     writer: Writer,
-    readers: Readers,
+    readers: Arc<Readers>,
     instances: Arc<Instances>,
 }
 
 impl SqliteStore {
-    pub(super) const fn new(writer: Writer, readers: Readers, instances: Arc<Instances>) -> Self {
-        Self { writer, readers, instances }
+    pub(super) fn new(writer: Writer, readers: Readers, instances: Arc<Instances>) -> Self {
+        Self { writer, readers: Arc::new(readers), instances }
     }
 }
 
@@ -222,6 +223,10 @@ impl Store for SqliteStore {
             }
             Ok(forgotten)
         })
+    }
+
+    fn examiner(&self) -> Arc<dyn Examiner> {
+        Arc::new(SqliteExaminer(Arc::clone(&self.readers)))
     }
 
     fn waiting(&self) -> usize {

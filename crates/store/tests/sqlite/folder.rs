@@ -73,20 +73,8 @@ impl Backend for Folder {
         let mut leaves = raw.prepare("SELECT kind, digest FROM leaf WHERE run = ?1 ORDER BY seq").unwrap();
         let found = leaves.query_map([run.as_bytes()], |row| {
             let (kind, digest): (String, [u8; 32]) = (row.get(0)?, row.get(1)?);
-            Ok(Leaf { kind: kind_of(&kind), digest: Digest::from_bytes(digest) })
+            Ok(Leaf { kind: LeafKind::from_word(&kind).unwrap(), digest: Digest::from_bytes(digest) })
         });
         found.unwrap().map(Result::unwrap).collect()
     }
-}
-
-fn kind_of(word: &str) -> LeafKind {
-    let kinds = [
-        LeafKind::Intent,
-        LeafKind::Final,
-        LeafKind::Late,
-        LeafKind::Settlement,
-        LeafKind::Resolve,
-        LeafKind::Change,
-    ];
-    kinds.into_iter().find(|kind| kind.as_str() == word).unwrap()
 }

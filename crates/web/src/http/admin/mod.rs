@@ -4,6 +4,7 @@ mod about;
 mod answer;
 mod audit;
 mod changes;
+mod fsck;
 mod grants;
 mod metrics;
 mod policy;
@@ -14,6 +15,7 @@ pub(crate) use about::{health, openapi};
 use answer::{answer, asked};
 pub(crate) use audit::audit;
 pub(crate) use changes::list as changes;
+pub(crate) use fsck::fsck;
 pub(crate) use grants::{
     create as create_grant, list as grants, revoke as revoke_grant, rotate as rotate_grant,
     set_policy as set_grant_policy, show as grant,

@@ -1,0 +1,129 @@
+//! Leaves: each is the digest of what stands behind it, and every run has those that it must have.
+
+use execgate_model::{Digest, RunId, Stage};
+use execgate_receipt::{ReceiptFile, salted};
+use execgate_store::{ExaminedLeaf, ExaminedRun, LeafKind};
+
+use super::marks::Marks;
+use super::{Finding, Rule};
+
+/// What the runs must have in the log, and what they have.
+#[derive(Debug, Default)]
+pub(super) struct Leaves {
+    intents: Kept,
+    finals: Kept,
+    resolutions: Kept,
+    /// The place of the last leaf.
+    pub(super) last: u64,
+    /// Intents that are no standing run's.
+    pub(super) undone: u64,
+    /// Leaves so far.
+    pub(super) count: u64,
+}
+
+/// What must be there of one kind, and what is.
+#[derive(Debug, Default)]
+struct Kept {
+    expected: Marks,
+    seen: Marks,
+}
+
+impl Leaves {
+    /// Takes note of what a run must have.
+    pub(super) fn expect(&mut self, run: &ExaminedRun) {
+        self.intents.expected.set(run.place);
+        let Ok(record) = &run.record else { return };
+        match record.stage {
+            Stage::Parked | Stage::Execute => {}
+            Stage::Witness | Stage::Settled | Stage::Unknown => drop(self.finals.expected.set(run.place)),
+        }
+        if record.resolution.is_some() {
+            self.resolutions.expected.set(run.place);
+        }
+    }
+
+    /// Judges the next leaf.
+    pub(super) fn judge(&mut self, leaf: &ExaminedLeaf) -> Option<Finding> {
+        let before = core::mem::replace(&mut self.last, leaf.seq);
+        self.count += 1;
+        if leaf.seq != before + 1 {
+            let what = format!("{} leaves before it are gone", leaf.seq - before - 1);
+            return Some(Finding::at(Rule::LeafGap, leaf.seq, leaf.run, what));
+        }
+        let found = |rule, what: &str| Some(Finding::at(rule, leaf.seq, leaf.run, what));
+        let Some(digest) = leaf.digest else { return found(Rule::LeafDiffers, "it is no digest") };
+        let kind = match &leaf.kind {
+            Ok(kind) => *kind,
+            Err(word) => return found(Rule::LeafStray, &format!("no leaf is of the kind `{word}`")),
+        };
+        let is_right = behind(kind, leaf) == Some(digest);
+        let kept = match kind {
+            // An intent that is not that of its run is one of a claim that was taken back, and claimed anew.
+            LeafKind::Intent if !is_right => {
+                self.undone += 1;
+                return None;
+            }
+            LeafKind::Intent => &mut self.intents,
+            LeafKind::Final => &mut self.finals,
+            LeafKind::Resolve => &mut self.resolutions,
+            LeafKind::Change => {
+                let wrong = || found(Rule::LeafDiffers, "it is not that of its change");
+                return if is_right { None } else { wrong() };
+            }
+            // What it commits to is its owner's: nothing stands behind it here.
+            LeafKind::Late | LeafKind::Settlement => {
+                let stray = || found(Rule::LeafStray, "there is no such run");
+                return if leaf.place.is_some() { None } else { stray() };
+            }
+        };
+        let Some(place) = leaf.place else { return found(Rule::LeafStray, "there is no such run") };
+        let is_first = kept.seen.set(place);
+        match (is_right, is_first) {
+            (true, true) => None,
+            (false, _) => found(Rule::LeafDiffers, "it is not that of the receipt"),
+            (true, false) => found(Rule::LeafTwice, &format!("a second leaf `{}` of one run", kind.as_str())),
+        }
+    }
+
+    /// Places of runs that lack a leaf so far.
+    pub(super) fn lacking(&self) -> Vec<u64> {
+        let mut places: Vec<_> = self.all().into_iter().flat_map(|(_, kept)| kept.lacking()).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
+    /// What a run that is still there lacks.
+    pub(super) fn lacks(&self, place: u64, run: RunId) -> Vec<Finding> {
+        let lacks =
+            self.all().into_iter().filter(|(_, kept)| kept.expected.has(place) && !kept.seen.has(place));
+        let tell = |kind: LeafKind| format!("it has no leaf `{}` of its digest", kind.as_str());
+        lacks.map(|(kind, _)| Finding::of(Rule::LeafMissing, run, tell(kind))).collect()
+    }
+
+    fn all(&self) -> [(LeafKind, &Kept); 3] {
+        [
+            (LeafKind::Intent, &self.intents),
+            (LeafKind::Final, &self.finals),
+            (LeafKind::Resolve, &self.resolutions),
+        ]
+    }
+}
+
+impl Kept {
+    fn lacking(&self) -> impl Iterator<Item = u64> {
+        self.expected.without(&self.seen)
+    }
+}
+
+/// What a leaf must be: SHA-256(salt ‖ what stands behind it).
+fn behind(kind: LeafKind, leaf: &ExaminedLeaf) -> Option<Digest> {
+    let bytes = leaf.behind.as_deref()?;
+    match kind {
+        LeafKind::Intent | LeafKind::Change => Some(salted(&leaf.salt?, bytes)),
+        LeafKind::Final | LeafKind::Resolve => {
+            ReceiptFile::from_json(bytes).ok().filter(|file| Some(file.salt) == leaf.salt)?.leaf()
+        }
+        LeafKind::Late | LeafKind::Settlement => None,
+    }
+}

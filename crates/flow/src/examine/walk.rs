@@ -1,0 +1,218 @@
+//! The walk through a whole record. [`Examination::run`] is the list of what is checked; a new part is a line there.
+
+use std::sync::Arc;
+
+use execgate_model::Stage;
+use execgate_receipt::VerifyingKey;
+use execgate_store::{ExaminedRun, Examiner, Extent, SettlementWord, Store, StoreError};
+use tokio::sync::mpsc::Sender;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::leaves::Leaves;
+use super::run::{Judged, judge};
+use super::{Finding, Report, Rule, Step, Told};
+
+/// Why a record could not be checked to its end. What was told until then stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamineError {
+    /// The record failed.
+    #[error("the record cannot be read")]
+    Store(#[from] StoreError),
+    /// Our own fault.
+    #[error("the check broke off")]
+    Fault(#[from] JoinError),
+    /// Nobody listens any more.
+    #[error("nobody wants to know any more")]
+    Unheard,
+}
+
+/// A record under examination.
+pub struct Examination {
+    record: Arc<dyn Examiner>,
+    keys: Arc<[VerifyingKey]>,
+    told: Sender<Told>,
+    extent: Extent,
+    leaves: Leaves,
+    report: Report,
+}
+
+impl Examination {
+    /// Checks a record: its receipts under these keys. What is found is told as it is found.
+    ///
+    /// # Errors
+    /// [`ExamineError`] where it did not come to the end.
+    pub async fn run(
+        store: &dyn Store,
+        keys: Arc<[VerifyingKey]>,
+        told: Sender<Told>,
+    ) -> Result<Report, ExamineError> {
+        let record = store.examiner();
+        let extent = record.extent().await?;
+        let mut walk =
+            Self { record, keys, told, extent, leaves: Leaves::default(), report: Report::default() };
+        walk.file().await?;
+        // Runs before leaves: a leaf is written with what it stands for, so that every end that is seen has its leaf then.
+        walk.runs().await?;
+        walk.leaves().await?;
+        walk.changes().await?;
+        walk.payments().await?;
+        walk.limits().await?;
+        // The log joins here: stored hashes, roots and checkpoints, computed anew from the same leaves.
+        Ok(walk.report)
+    }
+
+    async fn tell(&self, told: Told) -> Result<(), ExamineError> {
+        self.told.send(told).await.map_err(|_| ExamineError::Unheard)
+    }
+
+    async fn at(&self, step: Step, done: u64, of: u64) -> Result<(), ExamineError> {
+        self.tell(Told::At { step, done, of }).await
+    }
+
+    async fn found(&mut self, finding: Finding) -> Result<(), ExamineError> {
+        self.report.findings += 1;
+        self.tell(Told::Found(finding)).await
+    }
+
+    async fn file(&mut self) -> Result<(), ExamineError> {
+        self.at(Step::File, 0, 1).await?;
+        for what in self.record.file().await? {
+            self.found(Finding::plain(Rule::File, what)).await?;
+        }
+        self.at(Step::File, 1, 1).await
+    }
+
+    async fn runs(&mut self) -> Result<(), ExamineError> {
+        let of = self.extent.runs;
+        let mut after = 0;
+        self.at(Step::Runs, after, of).await?;
+        loop {
+            let page = self.record.runs(after).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.place;
+            for (run, judged) in self.judged(page).await? {
+                self.count(&run, &judged);
+                self.leaves.expect(&run);
+                for finding in judged.findings {
+                    self.found(finding).await?;
+                }
+            }
+            self.at(Step::Runs, after, of.max(after)).await?;
+        }
+    }
+
+    /// Signatures are verified where they hold up nobody.
+    async fn judged(&self, page: Vec<ExaminedRun>) -> Result<Vec<(ExaminedRun, Judged)>, JoinError> {
+        let keys = Arc::clone(&self.keys);
+        let judged = move |run: ExaminedRun| {
+            let judged = judge(&run, &keys);
+            (run, judged)
+        };
+        spawn_blocking(|| page.into_iter().map(judged).collect()).await
+    }
+
+    fn count(&mut self, run: &ExaminedRun, judged: &Judged) {
+        let counts = &mut self.report.counts;
+        counts.runs += 1;
+        counts.receipts += u64::from(judged.has_receipt);
+        let Ok(record) = &run.record else { return };
+        counts.answers += u64::from(record.answer.is_some());
+        match record.stage {
+            Stage::Parked | Stage::Execute => counts.open += 1,
+            Stage::Unknown => counts.unknown += 1,
+            Stage::Witness | Stage::Settled => {}
+        }
+        match record.settlement {
+            SettlementWord::Free => {}
+            SettlementWord::Captured => counts.captured += 1,
+            SettlementWord::Released => counts.released += 1,
+            SettlementWord::Held | SettlementWord::Unpaid | SettlementWord::Pending => counts.held += 1,
+        }
+    }
+
+    async fn leaves(&mut self) -> Result<(), ExamineError> {
+        self.at(Step::Leaves, 0, self.extent.leaves).await?;
+        self.more_leaves().await?;
+        let lacking = self.leaves.lacking();
+        if !lacking.is_empty() {
+            // Claims that were taken back since, and ends that came since: both are looked at once more.
+            let mut standing = Vec::new();
+            for place in lacking {
+                standing.extend(self.record.run(place).await?.map(|run| (place, run.run)));
+            }
+            self.more_leaves().await?;
+            for (place, run) in standing {
+                for finding in self.leaves.lacks(place, run) {
+                    self.found(finding).await?;
+                }
+            }
+        }
+        self.report.counts.leaves = self.leaves.count;
+        self.report.counts.undone = self.leaves.undone;
+        Ok(())
+    }
+
+    /// Judges leaves up to the newest.
+    async fn more_leaves(&mut self) -> Result<(), ExamineError> {
+        loop {
+            let page = self.record.leaves(self.leaves.last).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for leaf in page {
+                if let Some(finding) = self.leaves.judge(&leaf) {
+                    self.found(finding).await?;
+                }
+            }
+            self.at(Step::Leaves, self.leaves.last, self.extent.leaves.max(self.leaves.last)).await?;
+        }
+    }
+
+    async fn changes(&mut self) -> Result<(), ExamineError> {
+        self.at(Step::Changes, 0, 1).await?;
+        for leaf in self.record.bare_changes().await? {
+            let what = "a change stands in the record, and no leaf stands for it";
+            self.found(Finding::at(Rule::Change, leaf, None, what)).await?;
+        }
+        self.at(Step::Changes, 1, 1).await
+    }
+
+    /// Holds = captures + releases + open + replaced: every payment is that of a run, and every run's is there.
+    async fn payments(&mut self) -> Result<(), ExamineError> {
+        let of = self.extent.payments;
+        let mut after = 0;
+        loop {
+            let page = self.record.payments(after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.place;
+            for payment in page {
+                self.report.counts.payments += 1;
+                let wrong = |what: &str| Finding::of(Rule::Money, payment.run, what);
+                match payment.price {
+                    None => self.found(wrong("a payment has bought a run that is not there")).await?,
+                    Some(price) if price != payment.amount => {
+                        self.found(wrong("a payment is not what the run costs")).await?;
+                    }
+                    Some(_) => {}
+                }
+                match payment.newest {
+                    Some(newest) if newest > payment.place => self.report.counts.replaced += 1,
+                    Some(newest) if newest == payment.place => {}
+                    Some(_) | None => self.found(wrong("a payment is not its run's newest")).await?,
+                }
+            }
+            self.at(Step::Payments, after, of.max(after)).await?;
+        }
+        Ok(())
+    }
+
+    async fn limits(&mut self) -> Result<(), ExamineError> {
+        self.at(Step::Limits, 0, 1).await?;
+        for drift in self.record.limits().await? {
+            let (key, used, reserved) = (drift.key, drift.used, drift.reserved);
+            let what = format!("the counter {key} says {used}, and its runs have reserved {reserved}");
+            self.found(Finding::plain(Rule::Limit, what)).await?;
+        }
+        self.at(Step::Limits, 1, 1).await
+    }
+}

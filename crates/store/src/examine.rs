@@ -1,0 +1,109 @@
+//! What the record shows to whoever checks it: all of it, page by page, in the order in which it came to be.
+//!
+//! Nothing here judges. Two pages are two looks: what changes between them is for the one who reads to bear in mind. What
+//! this version cannot read is shown as that, so that one damaged row hides no other.
+
+use execgate_model::{Amount, Digest, RunId};
+
+use crate::port::Reply;
+use crate::{LeafKind, Record};
+
+/// A run, with what a listing does not show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExaminedRun {
+    /// Its place in the order of claims, from 1. That of an undone claim may be given again.
+    pub place: u64,
+    /// Its name.
+    pub run: RunId,
+    /// The run itself, or the column that cannot be read.
+    pub record: Result<Record, &'static str>,
+    /// SHA-256 over scope and nonce.
+    pub nonce_key: Option<Digest>,
+    /// Its newest payment, by its place.
+    pub payment: Option<u64>,
+    /// The receipt file of its resolution.
+    pub resolution: Option<Vec<u8>>,
+}
+
+/// A leaf, and what it should be the digest of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExaminedLeaf {
+    /// Its place in the log, from 1.
+    pub seq: u64,
+    /// The run that it names; none for a change, or where the name is no run's.
+    pub run: Option<RunId>,
+    /// What it stands for, or a word that is not known here.
+    pub kind: Result<LeafKind, String>,
+    /// The digest; none where it has another length.
+    pub digest: Option<Digest>,
+    /// The place of the run, where there is one.
+    pub place: Option<u64>,
+    /// The salt of the run, or of the change.
+    pub salt: Option<[u8; 32]>,
+    /// The intent, the receipt file or the statement that stands behind a leaf of its kind.
+    pub behind: Option<Vec<u8>>,
+}
+
+/// A payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExaminedPayment {
+    /// Its place in the order of payments.
+    pub place: u64,
+    /// The run that it has bought.
+    pub run: RunId,
+    /// How much.
+    pub amount: Amount,
+    /// The price of that run; none where there is no such run.
+    pub price: Option<Amount>,
+    /// The newest payment of that run, by its place.
+    pub newest: Option<u64>,
+}
+
+/// A counter of a limit that is not the sum of what its runs have reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitDrift {
+    /// What names the counter.
+    pub key: Digest,
+    /// What it says.
+    pub used: u64,
+    /// What runs have reserved in its window.
+    pub reserved: u64,
+}
+
+/// How much there is to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// The place of the newest run.
+    pub runs: u64,
+    /// The place of the newest leaf.
+    pub leaves: u64,
+    /// The place of the newest payment.
+    pub payments: u64,
+}
+
+/// The record, for whoever checks it.
+pub trait Examiner: Send + Sync {
+    /// How much there is.
+    fn extent(&self) -> Reply<'_, Extent>;
+
+    /// What is wrong with the file itself, in the back end's words; empty where nothing is. Reads all of it.
+    fn file(&self) -> Reply<'_, Vec<String>>;
+
+    /// Runs behind a place.
+    fn runs(&self, after: u64) -> Reply<'_, Vec<ExaminedRun>>;
+
+    /// The run at a place.
+    fn run(&self, place: u64) -> Reply<'_, Option<ExaminedRun>>;
+
+    /// Leaves behind a place.
+    fn leaves(&self, after: u64) -> Reply<'_, Vec<ExaminedLeaf>>;
+
+    /// The first changes, by their place in the log, that no leaf stands for.
+    fn bare_changes(&self) -> Reply<'_, Vec<u64>>;
+
+    /// Payments behind a place.
+    fn payments(&self, after: u64) -> Reply<'_, Vec<ExaminedPayment>>;
+
+    /// Counters of limits that are not what their runs have reserved, as of one moment.
+    fn limits(&self) -> Reply<'_, Vec<LimitDrift>>;
+}

@@ -1,0 +1,221 @@
+//! The record for whoever checks it. Reads in pages, so that a writer is never kept from copying its WAL for long; what
+//! has to be one look says so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use execgate_model::{Amount, Digest, RunId};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, Row};
+
+use super::fault::failed_to;
+use super::readers::Readers;
+use super::{limits, rows};
+use crate::port::Reply;
+use crate::{ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LeafKind, LimitDrift, StoreError};
+
+/// Rows of one page: few enough to hold with their receipts, and to be judged in some milliseconds.
+const PAGE: u32 = 128;
+
+/// Faults of the file that are told; the first ones say where to look.
+const FILE_FAULTS: u32 = 20;
+
+/// Changes without a leaf, and counters that drifted, that are told.
+const TOLD_MAX: u16 = 1_000;
+
+/// Counters that are summed up at once: 56 bytes each.
+const COUNTERS_AT_ONCE: u32 = 100_000;
+
+/// The examiner of one store.
+pub(super) struct SqliteExaminer(pub(super) Arc<Readers>);
+
+impl Examiner for SqliteExaminer {
+    fn extent(&self) -> Reply<'_, Extent> {
+        Box::pin(self.0.long(extent))
+    }
+
+    fn file(&self) -> Reply<'_, Vec<String>> {
+        Box::pin(self.0.long(file))
+    }
+
+    fn runs(&self, after: u64) -> Reply<'_, Vec<ExaminedRun>> {
+        Box::pin(self.0.long(move |conn| runs(conn, after, PAGE)))
+    }
+
+    fn run(&self, place: u64) -> Reply<'_, Option<ExaminedRun>> {
+        Box::pin(self.0.long(move |conn| {
+            let found = runs(conn, place.saturating_sub(1), 1)?;
+            Ok(found.into_iter().find(|run| run.place == place))
+        }))
+    }
+
+    fn leaves(&self, after: u64) -> Reply<'_, Vec<ExaminedLeaf>> {
+        Box::pin(self.0.long(move |conn| leaves(conn, after)))
+    }
+
+    fn bare_changes(&self) -> Reply<'_, Vec<u64>> {
+        Box::pin(self.0.long(bare_changes))
+    }
+
+    fn payments(&self, after: u64) -> Reply<'_, Vec<ExaminedPayment>> {
+        Box::pin(self.0.long(move |conn| payments(conn, after)))
+    }
+
+    fn limits(&self) -> Reply<'_, Vec<LimitDrift>> {
+        Box::pin(self.0.long(drifted))
+    }
+}
+
+/// A place as SQLite knows it. Beyond its numbers there is nothing.
+fn place(after: u64) -> i64 {
+    i64::try_from(after).unwrap_or(i64::MAX)
+}
+
+fn extent(conn: &Connection) -> Result<Extent, StoreError> {
+    let sql = "SELECT coalesce((SELECT max(id) FROM run), 0), coalesce((SELECT max(seq) FROM leaf), 0), \
+        coalesce((SELECT max(id) FROM payment), 0)";
+    let read = |row: &Row<'_>| {
+        Ok(Extent {
+            runs: rows::unsigned(row, 0, "id")?,
+            leaves: rows::unsigned(row, 1, "seq")?,
+            payments: rows::unsigned(row, 2, "id")?,
+        })
+    };
+    Ok(rows::first(conn, sql, "measure the record", [], read)?.unwrap_or_default())
+}
+
+fn file(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let sql = format!("PRAGMA integrity_check({FILE_FAULTS})");
+    let mut said = rows::all(conn, &sql, "check the file", [], |row| rows::value(row, 0, "file"))?;
+    said.retain(|line: &String| line != "ok");
+    Ok(said)
+}
+
+fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, StoreError> {
+    // One look, so that a run and its money are of one moment.
+    let look = conn.unchecked_transaction().map_err(failed_to("begin to read runs"))?;
+    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt FROM run r \
+        LEFT JOIN resolution n ON n.run = r.id WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
+    let read = |row: &Row<'_>| {
+        let run = RunId::from_stored(rows::value(row, 1, "run")?);
+        let record = match rows::run(&look, run) {
+            Ok(Some(record)) => Ok(record),
+            // The index does not lead to the row that it was made for.
+            Ok(None) => Err("run"),
+            Err(StoreError::Unreadable { column }) => Err(column),
+            Err(other) => return Err(other),
+        };
+        Ok(ExaminedRun {
+            place: rows::unsigned(row, 0, "id")?,
+            run,
+            record,
+            nonce_key: rows::value::<Option<_>>(row, 2, "nonce_key")?.map(Digest::from_bytes),
+            payment: optional_place(row, 3, "payment")?,
+            resolution: rows::value(row, 4, "receipt")?,
+        })
+    };
+    rows::all(&look, sql, "read runs to check them", (place(after), limit), read)
+}
+
+fn optional_place(row: &Row<'_>, index: usize, column: &'static str) -> Result<Option<u64>, StoreError> {
+    let found = rows::value::<Option<i64>>(row, index, column)?;
+    found.map(u64::try_from).transpose().map_err(|_| StoreError::Unreadable { column })
+}
+
+const LEAVES: &str = "SELECT l.seq, l.run, l.kind, l.digest, r.id, coalesce(r.salt, c.salt), CASE l.kind \
+    WHEN 'intent' THEN r.intent WHEN 'final' THEN (SELECT receipt FROM ending e WHERE e.run = r.id) \
+    WHEN 'resolve' THEN (SELECT receipt FROM resolution n WHERE n.run = r.id) WHEN 'change' THEN c.statement END \
+    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind = 'change' \
+    WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2";
+
+fn leaves(conn: &Connection, after: u64) -> Result<Vec<ExaminedLeaf>, StoreError> {
+    rows::all(conn, LEAVES, "read leaves to check them", (place(after), PAGE), |row| {
+        let word: String = rows::value(row, 2, "kind")?;
+        Ok(ExaminedLeaf {
+            seq: rows::unsigned(row, 0, "seq")?,
+            run: fitting(row, 1).map(RunId::from_stored),
+            kind: LeafKind::from_word(&word).ok_or(word),
+            digest: fitting(row, 3).map(Digest::from_bytes),
+            place: optional_place(row, 4, "id")?,
+            salt: fitting(row, 5),
+            behind: rows::value(row, 6, "statement")?,
+        })
+    })
+}
+
+/// A value of the right length; none else.
+fn fitting<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
+    row.get(index).ok()
+}
+
+fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
+    let sql = "SELECT leaf FROM change c WHERE NOT EXISTS \
+        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind = 'change') ORDER BY leaf LIMIT ?1";
+    rows::all(conn, sql, "look for changes without a leaf", [TOLD_MAX], |row| rows::unsigned(row, 0, "leaf"))
+}
+
+fn payments(conn: &Connection, after: u64) -> Result<Vec<ExaminedPayment>, StoreError> {
+    let sql = "SELECT p.id, p.run, p.amount, r.price, r.payment FROM payment p LEFT JOIN run r ON r.run = p.run \
+        WHERE p.id > ?1 ORDER BY p.id LIMIT ?2";
+    rows::all(conn, sql, "read payments to check them", (place(after), PAGE), |row| {
+        Ok(ExaminedPayment {
+            place: rows::unsigned(row, 0, "id")?,
+            run: RunId::from_stored(rows::value(row, 1, "run")?),
+            amount: Amount::from_micros(rows::unsigned(row, 2, "amount")?),
+            price: optional_place(row, 3, "price")?.map(Amount::from_micros),
+            newest: optional_place(row, 4, "payment")?,
+        })
+    })
+}
+
+/// A counter in its window: what it says, and what was found.
+type Counters = HashMap<([u8; 32], u64), (u64, u64)>;
+
+fn drifted(conn: &Connection) -> Result<Vec<LimitDrift>, StoreError> {
+    // One look: counters and reservations change together.
+    let look = conn.unchecked_transaction().map_err(failed_to("begin to read limits"))?;
+    let mut found = Vec::new();
+    let mut after = Vec::new();
+    loop {
+        let (mut counters, last) = counters(&look, &after)?;
+        let Some(last) = last else { return Ok(found) };
+        sum_up(&look, &mut counters)?;
+        let drifted = counters.into_iter().filter(|(_, (used, reserved))| used != reserved);
+        found.extend(drifted.map(|((key, _), (used, reserved))| {
+            let key = Digest::from_bytes(key);
+            LimitDrift { key, used, reserved }
+        }));
+        found.sort_by_key(|drift| drift.key);
+        found.truncate(usize::from(TOLD_MAX));
+        after = last;
+    }
+}
+
+/// The next counters, and the key of the last.
+fn counters(conn: &Connection, after: &[u8]) -> Result<(Counters, Option<Vec<u8>>), StoreError> {
+    let sql = "SELECT key, starts, used FROM spent WHERE key > ?1 ORDER BY key LIMIT ?2";
+    let read = |row: &Row<'_>| {
+        let (starts, used) = (rows::unsigned(row, 1, "starts")?, rows::unsigned(row, 2, "used")?);
+        Ok(((rows::value::<[u8; 32]>(row, 0, "key")?, starts), (used, 0)))
+    };
+    let page = rows::all(conn, sql, "read limits to check them", (after, COUNTERS_AT_ONCE), read)?;
+    let last = page.last().map(|((key, _), _)| key.to_vec());
+    Ok((page.into_iter().collect(), last))
+}
+
+fn sum_up(conn: &Connection, counters: &mut Counters) -> Result<(), StoreError> {
+    let failed = failed_to("read reservations to check them");
+    let mut statement =
+        conn.prepare("SELECT reserved FROM run WHERE reserved IS NOT NULL").map_err(failed)?;
+    let mut runs = statement.query([]).map_err(failed)?;
+    while let Some(row) = runs.next().map_err(failed)? {
+        let kept: Vec<u8> = rows::value(row, 0, "reserved")?;
+        for (key, starts, amount) in limits::reservations(&kept)? {
+            if let Some((_, reserved)) = counters.get_mut(&(key, starts)) {
+                // As the counter itself: what is in shadow only ends at what SQLite can hold.
+                *reserved = reserved.saturating_add(amount).min(limits::USED_MAX);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! What shows that a record does not hold together: every kind of damage is named, with its run, and nothing else is.
+
+use std::collections::BTreeSet;
+
+use execgate_flow::examine::Rule;
+use execgate_testkit::{Death, OPERATOR_UID, World, ask, get, temporary_folder};
+use execgate_web::Peer;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const OPERATOR: Peer = Peer::User { uid: OPERATOR_UID };
+
+/// A world that has seen everything that leaves something in the record, and the folder of it.
+async fn lived() -> (World, TempDir) {
+    let folder = temporary_folder();
+    let limits = json!([{"counter": "calls", "window": "hour", "max": 90, "scope": "global"}]);
+    let rules = json!({"version": "1", "default": "allow", "all_tools": {"limits": limits}});
+    let mut world = World::priced().policy(rules).in_folder(folder.path()).open();
+    world.walk(ask("gives").nonce("value").pays("p1")).await.passage();
+    world.walk(ask("gives").pays("p2")).await.passage();
+    world.walk(ask("raises").nonce("exception").pays("p3")).await.passage();
+    assert_eq!(world.walk(ask("unstartable").nonce("undone").pays("p4")).await.rule(), "not-started");
+    world.die_at("claimed", Death::Simulated);
+    assert!(world.walk(ask("gives").nonce("lost").pays("p5")).await.died());
+    world.restart().await;
+    let unknown = world.runs().await.into_iter().find(|run| run.outcome.as_deref() == Some("unknown"));
+    let resolved = json!({"note": "it had done nothing"}).to_string();
+    let path = format!("/runs/{}/resolve", unknown.unwrap().run);
+    assert_eq!(world.admin(OPERATOR, execgate_testkit::post(&path, resolved)).await.status, 200);
+    (world, folder)
+}
+
+#[tokio::test]
+async fn a_record_that_has_seen_everything_is_sound() {
+    let (world, _folder) = lived().await;
+    let (findings, report) = world.fsck().await;
+    assert_eq!(findings, []);
+    let counts = report.counts;
+    assert_eq!((counts.runs, counts.open, counts.unknown, counts.receipts, counts.answers), (4, 0, 1, 4, 4));
+    // Four intents and finals, an intent that was taken back, a resolution, and the change that says who resolved it.
+    assert_eq!((counts.leaves, counts.undone), (11, 1));
+    assert_eq!((counts.payments, counts.captured, counts.released, counts.held), (4, 3, 1, 0));
+}
+
+#[tokio::test]
+async fn a_run_under_way_is_no_finding() {
+    let world = World::free();
+    let gate = world.gate();
+    let running = tokio::spawn(async move { gate.walk(ask("blocks").nonce("n")).await.passage() });
+    world.journal().until_started(1).await;
+    let (findings, report) = world.fsck().await;
+    assert_eq!((findings, report.counts.open), (vec![], 1));
+    world.bench().let_go();
+    running.await.unwrap();
+    assert_eq!(world.fsck().await.0, []);
+}
+
+/// Damages by what they do to a record, and what is found.
+const DAMAGES: &[(&str, &[Rule])] = &[
+    ("DELETE FROM leaf WHERE seq = 2", &[Rule::LeafGap, Rule::LeafMissing]),
+    ("DELETE FROM leaf WHERE seq = 11", &[Rule::Change]),
+    ("DELETE FROM leaf WHERE seq = 1", &[Rule::LeafGap, Rule::LeafMissing]),
+    ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 1", &[Rule::LeafMissing]),
+    ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 2", &[Rule::LeafDiffers]),
+    ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'resolve'", &[Rule::LeafDiffers]),
+    ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'change'", &[Rule::LeafDiffers]),
+    ("UPDATE leaf SET digest = x'00' WHERE seq = 2", &[Rule::LeafDiffers, Rule::LeafMissing]),
+    ("UPDATE leaf SET kind = 'late' WHERE seq = 2", &[Rule::LeafMissing]),
+    ("UPDATE leaf SET kind = 'none' WHERE seq = 2", &[Rule::LeafStray, Rule::LeafMissing]),
+    (
+        "INSERT INTO leaf (run, kind, digest) SELECT run, kind, digest FROM leaf WHERE seq = 2",
+        &[Rule::LeafTwice],
+    ),
+    (
+        "INSERT INTO leaf (run, kind, digest) SELECT run, kind, digest FROM leaf WHERE seq = 1",
+        &[Rule::LeafTwice],
+    ),
+    ("INSERT INTO leaf (run, kind, digest) VALUES (zeroblob(16), 'final', zeroblob(32))", &[Rule::LeafStray]),
+    ("DELETE FROM ending WHERE run = 1", &[Rule::Stage, Rule::LeafDiffers]),
+    ("DELETE FROM run WHERE id = 2", &[Rule::LeafStray, Rule::Money, Rule::Limit]),
+    (
+        "UPDATE ending SET receipt = (SELECT receipt FROM ending WHERE run = 2) WHERE run = 1",
+        &[Rule::ReceiptDiffers, Rule::LeafDiffers],
+    ),
+    (
+        "UPDATE ending SET receipt = CAST(replace(CAST(receipt AS TEXT), '\"sig\": \"', '\"sig\": \"AAAA') AS BLOB) WHERE run = 1",
+        &[Rule::ReceiptInvalid],
+    ),
+    ("UPDATE ending SET receipt = x'00' WHERE run = 1", &[Rule::ReceiptInvalid, Rule::LeafDiffers]),
+    ("UPDATE ending SET content = zeroblob(32) WHERE run = 1", &[Rule::ReceiptDiffers, Rule::Answer]),
+    ("UPDATE ending SET outcome = 'timeout' WHERE run = 1", &[Rule::ReceiptDiffers, Rule::Answer]),
+    ("UPDATE ending SET outcome = 'unknown' WHERE run = 1", &[Rule::Stage, Rule::ReceiptDiffers]),
+    (
+        "UPDATE ending SET body = CAST(replace(CAST(body AS TEXT), '\"result\":', '\"result\":1,\"other\":') AS BLOB) WHERE run = 1",
+        &[Rule::Answer],
+    ),
+    (
+        "UPDATE run SET salt = zeroblob(32) WHERE id = 1",
+        &[Rule::ReceiptDiffers, Rule::LeafMissing, Rule::LeafDiffers],
+    ),
+    (
+        "UPDATE run SET intent = (SELECT intent FROM run WHERE id = 2) WHERE id = 1",
+        &[Rule::Claim, Rule::Name, Rule::ReceiptDiffers, Rule::LeafMissing, Rule::Answer],
+    ),
+    ("UPDATE run SET intent = x'00' WHERE id = 1", &[Rule::Unreadable, Rule::LeafMissing]),
+    ("UPDATE run SET caller = 'grant:x' WHERE id = 1", &[Rule::Claim]),
+    ("UPDATE run SET action = 'echo' WHERE id = 1", &[Rule::Claim, Rule::ReceiptDiffers]),
+    ("UPDATE run SET created = created + 1 WHERE id = 1", &[Rule::Claim]),
+    ("UPDATE run SET nonce_key = NULL WHERE id = 1", &[Rule::Name]),
+    ("UPDATE run SET nonce_key = zeroblob(32) WHERE id = 1", &[Rule::Name]),
+    ("UPDATE run SET nonce_key = NULL WHERE id = 2", &[Rule::Name]),
+    ("UPDATE run SET fingerprint = zeroblob(32) WHERE id = 1", &[Rule::Name]),
+    ("UPDATE run SET stage = 'lost' WHERE id = 1", &[Rule::Unreadable]),
+    ("UPDATE run SET stage = 'execute' WHERE id = 1", &[Rule::Stage, Rule::Money]),
+    ("UPDATE run SET stage = 'unknown' WHERE id = 1", &[Rule::Stage, Rule::Money]),
+    ("UPDATE run SET settlement = 'released' WHERE id = 1", &[Rule::ReceiptDiffers]),
+    ("UPDATE run SET settlement = 'held' WHERE id = 1", &[Rule::Money]),
+    ("UPDATE run SET settlement = 'free' WHERE id = 1", &[Rule::Money]),
+    ("UPDATE run SET settlement = 'captured' WHERE stage = 'unknown'", &[Rule::Money, Rule::ReceiptDiffers]),
+    ("DELETE FROM payment WHERE id = 1", &[Rule::Money]),
+    ("UPDATE payment SET amount = 1 WHERE id = 1", &[Rule::Money]),
+    ("UPDATE payment SET run = zeroblob(16) WHERE id = 1", &[Rule::Money]),
+    ("UPDATE resolution SET note = 'it had done it all'", &[Rule::Resolution]),
+    ("DELETE FROM resolution", &[Rule::LeafDiffers]),
+    ("UPDATE change SET statement = x'7b7d'", &[Rule::LeafDiffers]),
+    ("DELETE FROM change", &[Rule::LeafDiffers]),
+    ("UPDATE spent SET used = used - 1", &[Rule::Limit]),
+    ("UPDATE run SET reserved = NULL WHERE id = 1", &[Rule::Limit]),
+];
+
+#[tokio::test]
+async fn every_damage_is_found_and_named() {
+    let (world, folder) = lived().await;
+    world.store().close().await;
+    world.kill().await;
+    let file = folder.path().join("record.db");
+    let sound = std::fs::read(&file).unwrap();
+    let mut wrong = Vec::new();
+    for (damage, expected) in DAMAGES {
+        for side in ["record.db-wal", "record.db-shm"] {
+            std::fs::remove_file(folder.path().join(side)).ok();
+        }
+        std::fs::write(&file, &sound).unwrap();
+        let raw = Connection::open(&file).unwrap();
+        raw.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        raw.execute_batch(damage).unwrap();
+        drop(raw);
+        let gate = world.another_gate();
+        let (findings, report) = gate.fsck().await;
+        let rules: BTreeSet<Rule> = findings.iter().map(|finding| finding.rule).collect();
+        if rules != expected.iter().copied().collect() {
+            wrong.push((damage, findings.iter().map(ToString::to_string).collect::<Vec<_>>()));
+        }
+        assert_eq!(report.findings, u64::try_from(findings.len()).unwrap());
+        gate.store().close().await;
+        gate.kill().await;
+    }
+    assert_eq!(wrong, []);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_a_finding() {
+    let (world, folder) = lived().await;
+    world.store().close().await;
+    world.kill().await;
+    let file = folder.path().join("record.db");
+    let raw = Connection::open(&file).unwrap();
+    // Where the index of nonces is rooted: of what it leads to nothing is left.
+    let root: u32 = raw
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'run_by_created'", [], |row| row.get(0))
+        .unwrap();
+    let size: u32 = raw.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    drop(raw);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let start = usize::try_from((root - 1) * size).unwrap();
+    // An empty leaf page of an index (SQLite file format, 1.6).
+    let content = u16::try_from(size).unwrap().to_be_bytes();
+    bytes[start..start + 8].copy_from_slice(&[0x0a, 0, 0, 0, 0, content[0], content[1], 0]);
+    std::fs::write(&file, bytes).unwrap();
+    let (findings, _) = world.another_gate().fsck().await;
+    assert!(
+        findings.iter().all(|finding| finding.rule == Rule::File) && !findings.is_empty(),
+        "{findings:#?}"
+    );
+}
+
+#[tokio::test]
+async fn the_door_tells_progress_findings_and_an_end() {
+    let (world, folder) = lived().await;
+    let lines = |body: &[u8]| -> Vec<Value> {
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let reply = world.admin(OPERATOR, get("/fsck")).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/x-ndjson")));
+    let told = lines(&reply.body);
+    assert_eq!(told[0], json!({"progress": {"step": "file", "done": 0, "of": 1}}));
+    assert_eq!(told.last().unwrap()["end"]["sound"], true);
+
+    let raw = Connection::open(folder.path().join("record.db")).unwrap();
+    raw.execute_batch("UPDATE run SET caller = 'grant:x' WHERE id = 1").unwrap();
+    let told = lines(&world.admin(OPERATOR, get("/fsck")).await.body);
+    let findings: Vec<_> = told.iter().filter(|line| line["finding"].is_object()).collect();
+    assert_eq!(findings.len(), 1);
+    let run = world.runs().await.into_iter().find(|run| run.caller == "grant:x").unwrap().run;
+    assert_eq!(
+        (&findings[0]["finding"]["rule"], &findings[0]["finding"]["run"]),
+        (&json!("claim"), &json!(run))
+    );
+    let end = &told.last().unwrap()["end"];
+    assert_eq!((&end["sound"], &end["findings"]), (&json!(false), &json!(1)));
+}
