@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand as _;
 
-use crate::soak::{attack, fuzz, leaks, vm};
+use crate::soak::{attack, fuzz, kills, leaks, vm};
 
 /// `cargo xtask soak`
 #[derive(clap::Args)]
@@ -23,6 +23,8 @@ enum Soak {
     Leaks(leaks::Args),
     /// Let stress-ng and trinity loose in the jail, and look at the host
     Attack(attack::Args),
+    /// Kill gateways at random moments, a thousand times, and hold what is left against what was heard
+    Kills(kills::Args),
 }
 
 /// Runs a soak; `true` if it found nothing.
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         Some(Soak::Vm(args)) => return vm::run(args),
         Some(Soak::Leaks(args)) => return leaks::run(args),
         Some(Soak::Attack(args)) => return attack::run(args),
+        Some(Soak::Kills(args)) => return kills::run(args),
     }
     Ok(true)
 }
@@ -58,7 +61,8 @@ mod tests {
             "cargo xtask soak fuzz     Feed every parser of outside bytes what coverage leads to, each in its turn\n\
              cargo xtask soak vm       Boot other kernels and userlands, and run the tests of the sandbox there\n\
              cargo xtask soak leaks    Run code ten thousand times, and then many at a time, and count what is left\n\
-             cargo xtask soak attack   Let stress-ng and trinity loose in the jail, and look at the host"
+             cargo xtask soak attack   Let stress-ng and trinity loose in the jail, and look at the host\n\
+             cargo xtask soak kills    Kill gateways at random moments, a thousand times, and hold what is left against what was heard"
         );
     }
 }

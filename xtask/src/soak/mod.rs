@@ -8,6 +8,7 @@ mod census;
 mod command;
 mod fuzz;
 mod kernel_log;
+mod kills;
 mod leaks;
 mod plan;
 mod told;

@@ -13,6 +13,7 @@ mod fsck;
 mod gate;
 mod grants;
 mod help;
+mod kills;
 mod network;
 mod outcomes;
 mod packages;
