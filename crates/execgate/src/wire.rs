@@ -23,7 +23,8 @@ use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey, VerifyingKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
-    Config as SandboxConfig, EgressMeans, HelperLink, ImageRoot, Language, Sandbox, Tier, TierChoice,
+    Config as SandboxConfig, EgressMeans, HelperLink, ImageChecks, ImageRoot, Language, Sandbox, Tier,
+    TierChoice,
 };
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{
@@ -119,6 +120,7 @@ impl Jail {
             tier,
             id_block,
             egress: self.egress,
+            image_checks: ImageChecks::default(),
         };
         let sandbox = Sandbox::start(self.helper, config).context("the sandbox could not be started")?;
         Ok(Arc::new(sandbox))
@@ -403,7 +405,8 @@ pub(crate) fn gate(
         witness: witness.clone(),
         settle: settle.clone(),
     };
-    let sandbox_pulse = profiles.clone().map(sandbox_pulse);
+    let (sandbox_pulse, image_pulse) =
+        (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms, Arc::clone(&notice)),
@@ -411,6 +414,7 @@ pub(crate) fn gate(
         doors: doors(settings),
         info: info(settings, profiles.as_ref()),
         sandbox_pulse,
+        image_pulse,
         policy_pulse: Some(policy_pulse(&rules)),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
         tools: match settings.tools {
@@ -450,9 +454,16 @@ fn pool_readings(profiles: &Profiles) -> Vec<Reading> {
     vec![slots, taken]
 }
 
-/// Whether every sandbox answers.
+/// Whether every sandbox answers, and runs what it is asked to.
 fn sandbox_pulse(profiles: Profiles) -> Pulse {
-    Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.is_alive()))
+    Arc::new(move || {
+        profiles.iter().all(|(_, sandbox)| sandbox.is_alive() && sandbox.image_change().is_none())
+    })
+}
+
+/// Whether every sandbox has the image that it was started with.
+fn image_pulse(profiles: Profiles) -> Pulse {
+    Arc::new(move || profiles.iter().all(|(_, sandbox)| sandbox.image_change().is_none()))
 }
 
 /// Whether the rules in force are those of the file.

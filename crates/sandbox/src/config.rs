@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,28 @@ pub struct Config {
     /// Which block of user ids the guests have; two sandboxes that live at the same time need two.
     #[serde(default)]
     pub id_block: u8,
+    /// When the image is read anew.
+    #[serde(default)]
+    pub image_checks: ImageChecks,
+}
+
+/// When an image is read anew, all of it, while runs go on: only where something has run from it since the last time, and
+/// beside that before an interpreter that forks is replaced by another. Nothing waits for it but the replacing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageChecks {
+    /// How long after the start for the first time.
+    pub first: Duration,
+    /// How long after each time the next is.
+    pub every: Duration,
+}
+
+impl Default for ImageChecks {
+    /// The first after five seconds, which what starts a sandbox for one run does not come to; then every ten minutes, as
+    /// often as interpreters are replaced.
+    fn default() -> Self {
+        Self { first: Duration::from_secs(5), every: Duration::from_secs(600) }
+    }
 }
 
 /// What egress needs of the host, beside its network.

@@ -97,6 +97,13 @@ pub enum RunError {
     /// The helper is gone.
     #[error("the helper is gone")]
     HelperGone,
+    /// The image has changed on this host since it was made: what it holds is not what its digest names. Nothing runs
+    /// from it any more; only a new sandbox on a sound image mends that.
+    #[error("the image is not what its digest names, and nothing runs from it any more")]
+    ImageChanged {
+        /// Whether the run had begun.
+        has_begun: bool,
+    },
     /// The language has no sessions.
     #[error("the language `{0}` has no sessions")]
     NoSession(String),
@@ -134,6 +141,6 @@ impl RunError {
     /// code was ever looked at.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Follow(_) | Self::HelperGone)
+        matches!(self, Self::Follow(_) | Self::HelperGone | Self::ImageChanged { has_begun: true })
     }
 }

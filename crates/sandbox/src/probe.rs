@@ -7,7 +7,7 @@ use execgate_forkpoint::sys;
 use serde::Serialize;
 
 use crate::client::{Sandbox, spawn_helper};
-use crate::config::{Config, EgressMeans, ImageRoot, Tier, TierChoice};
+use crate::config::{Config, EgressMeans, ImageChecks, ImageRoot, Tier, TierChoice};
 use crate::enforced::Enforced;
 use crate::error::SandboxError;
 
@@ -87,7 +87,16 @@ fn skeleton(scratch: &Path) -> std::io::Result<PathBuf> {
 fn build(tier: Tier, root: PathBuf, egress: Option<EgressMeans>) -> Result<Enforced, String> {
     let image = ImageRoot { path: root, digest: String::new() };
     let tier = TierChoice::Exactly(tier);
-    let config = Config { image, languages: Vec::new(), slots: 1, tier, residents: 0, id_block: 0, egress };
+    let config = Config {
+        image,
+        languages: Vec::new(),
+        slots: 1,
+        tier,
+        residents: 0,
+        id_block: 0,
+        egress,
+        image_checks: ImageChecks::default(),
+    };
     let started = spawn_helper().and_then(|link| Sandbox::start(link, config));
     match started {
         Ok(sandbox) => Ok(sandbox.enforced()),

@@ -136,6 +136,8 @@ pub enum SessionEnd {
     Run(Verdict),
     /// Its interpreter ended between two runs, or behaved as none does.
     Died,
+    /// The image has changed on this host, and nothing runs from it any more.
+    ImageChanged,
     /// The helper is gone.
     HelperGone,
 }
@@ -148,6 +150,7 @@ impl fmt::Display for SessionEnd {
             Self::Expired => f.write_str("its time is over"),
             Self::Run(verdict) => write!(f, "a run of it ended with {verdict:?}"),
             Self::Died => f.write_str("its interpreter died between two runs"),
+            Self::ImageChanged => f.write_str("its image is not what its digest names"),
             Self::HelperGone => f.write_str("the helper is gone"),
         }
     }
@@ -158,8 +161,11 @@ impl fmt::Display for SessionEnd {
 pub struct SessionInfo {
     /// How many runs have come to a verdict.
     pub runs: u64,
-    /// User and system time of all runs, and of what went on between them, up to the begin of the last; `None` where this tier cannot measure it.
+    /// User and system time of all runs, and of what went on between them; of what went on after the last when the session
+    /// has ended. `None` where this tier cannot measure it.
     pub cpu: Option<Duration>,
+    /// User and system time between the last run and the end; `None` before the end, and as above.
+    pub cpu_after: Option<Duration>,
     /// The largest amount of memory held at once in any of them, in bytes; `None` as above.
     pub memory_peak_bytes: Option<u64>,
     /// How many checkpoints can be gone back to.

@@ -14,6 +14,7 @@ mod suite {
     mod escape;
     mod files;
     mod hostile_sessions;
+    mod image_checks;
     mod internet;
     mod isolation;
     mod javascript;

@@ -163,6 +163,7 @@ impl Gate {
                 sandbox: "off".to_owned(),
             },
             sandbox_pulse: None,
+            image_pulse: None,
             policy_pulse: None,
             catalogue: Some(Arc::new(ScriptedLanguages)),
             tools: settings.tools,

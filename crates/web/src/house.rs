@@ -82,8 +82,10 @@ pub struct HouseParts {
     pub doors: DoorRules,
     /// What the gateway says of itself.
     pub info: ServiceInfo,
-    /// Whether the sandbox still answers; none where code is off.
+    /// Whether the sandbox still answers, and runs what it is asked to; none where code is off.
     pub sandbox_pulse: Option<Pulse>,
+    /// Whether what runs come from is what its digest names; none where code is off.
+    pub image_pulse: Option<Pulse>,
     /// Whether the rules are those of the operator's file as it is; none where there is no file.
     pub policy_pulse: Option<Pulse>,
     /// The languages that are served; none where code is off.

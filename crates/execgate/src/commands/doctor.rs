@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use execgate_sandbox::image::{Image, Recipe, advice};
+use execgate_sandbox::image::{Image, ImageError, Reads, Recipe, Verification, advice};
 use execgate_sandbox::{Report, probe};
 use rustix::process::geteuid;
 use serde_json::json;
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::config::{Environment, image_cache};
 use crate::terminal;
 
-/// What this host can enforce. Exit code 1 if the default tier, `jail`, cannot be had.
+/// What this host can enforce. Exit code 1 if the default tier, `jail`, cannot be had, or the image was altered.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Print JSON
@@ -39,13 +39,19 @@ impl Doctor {
         let set = self.image_cache.as_ref().map(|path| path.display().to_string());
         let cache = image_cache(set.as_deref(), geteuid().is_root(), &Environment::read())?;
         let image = Image::find(&cache, &Recipe::host());
+        // As its guests see it, which is what a gateway looks at when it replaces interpreters.
+        let found = image.as_ref().ok().and_then(Option::as_ref).map(|image| image.verify(Reads::Seen));
+        let is_altered = found.as_ref().is_some_and(|found| !matches!(found, Ok(found) if found.is_intact()));
         if self.json {
             let image = image.ok().flatten().map(|image| image.digest);
-            terminal::json(&json!({"report": report, "image": image, "missing": advice()}))?;
+            let image_check = found.map(|found| found.map_err(|error| error.to_string()));
+            terminal::json(
+                &json!({"report": report, "image": image, "image_check": image_check, "missing": advice()}),
+            )?;
         } else {
             tell(&report);
             match image {
-                Ok(Some(image)) => terminal::line(format_args!("image      {:.12}", image.digest)),
+                Ok(Some(image)) => tell_image(&image, found),
                 Ok(None) => terminal::line(
                     "image      none yet; it is made on first use, or by: execgate image build",
                 ),
@@ -55,7 +61,30 @@ impl Doctor {
                 terminal::line(format_args!("missing    {}; to add: {}", advice.what, advice.command));
             }
         }
-        Ok(ExitCode::from(u8::from(!report.has_jail())))
+        Ok(ExitCode::from(u8::from(!report.has_jail() || is_altered)))
+    }
+}
+
+/// How many places are shown at which an image was altered.
+const DIFFERENCES_MAX: usize = 5;
+
+fn tell_image(image: &Image, found: Option<Result<Verification, ImageError>>) {
+    let digest = &image.digest;
+    match found {
+        Some(Ok(found)) if !found.is_intact() => {
+            let count = found.differences.len();
+            terminal::line(format_args!("image      --  {digest:.12} was altered in {count} places"));
+            for difference in found.differences.iter().take(DIFFERENCES_MAX) {
+                terminal::line(format_args!("               {difference}"));
+            }
+            terminal::line(format_args!(
+                "               to mend it: execgate image build; then start the gateway again"
+            ));
+        }
+        Some(Err(error)) => {
+            terminal::line(format_args!("image      --  {digest:.12} cannot be read: {error}"))
+        }
+        Some(Ok(_)) | None => terminal::line(format_args!("image      {digest:.12}")),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The gate of a real process: replays, changed replays, draining, the kill switch, doors.
 
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use execgate_sandbox::image::{Base, Image, PackageRecipe, Recipe};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -106,6 +109,36 @@ fn a_gateway_without_its_sandbox_says_that_it_is_not_ready() {
     let refused = server.execute("python", json!({"code": "1"}), "n");
     assert_eq!(refused.status, 503, "{}", refused.json());
     assert_eq!(server.execute("echo", json!({}), "m").status, 200);
+}
+
+#[test]
+fn a_gateway_whose_image_was_altered_runs_nothing_of_it_and_says_so() {
+    let wanted = ["base-files", "bash", "coreutils", "libc-bin"].map(str::to_owned).to_vec();
+    let base = Base::Packages(PackageRecipe { wanted, ..PackageRecipe::default() });
+    let cache = tempfile::tempdir().unwrap();
+    fs::set_permissions(cache.path(), Permissions::from_mode(0o755)).unwrap();
+    let image = Image::ensure(cache.path(), &Recipe::of(base), &mut |_| {}).unwrap();
+    let data = Data::new();
+    let folder = cache.path().to_str().unwrap();
+    let server = Server::start_with(&data.path(), &["--image", &image.digest], &[("EXECGATE_IMAGE_CACHE", folder)]);
+    assert_eq!(server.execute("bash", json!({"code": "echo 1"}), "n").status, 200);
+    // Before it is read for the first time, which is soon after something has run.
+    let program = image.root.join("usr/bin/sha512sum");
+    let modified = fs::metadata(&program).unwrap().modified().unwrap();
+    let file = File::options().write(true).open(&program).unwrap();
+    file.write_all_at(b"altered", 4096).unwrap();
+    file.set_modified(modified).unwrap();
+    let start = Instant::now();
+    while server.get("/ready").status == 200 {
+        assert!(start.elapsed() < Duration::from_secs(60), "it was not noticed");
+    }
+    assert_eq!(server.get("/ready").json(), json!({"ready": false, "reason": "image"}));
+    let refused = server.execute("bash", json!({"code": "echo 2"}), "m");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("not-started")));
+    assert_eq!(server.execute("echo", json!({}), "o").status, 200);
+    let shown = run(&["image", "show", &image.digest, "--verify", "--image-cache", folder], "");
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("Content: usr/bin/sha512sum"));
 }
 
 #[test]

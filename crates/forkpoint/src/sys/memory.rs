@@ -1,7 +1,9 @@
-//! The calling process's own memory as the kernel sees it. Never decides what may be read or forked.
+//! The calling process's own memory, and the kernel's of files. Never decides what may be read or forked.
 #![expect(unsafe_code, reason = "addresses are plain numbers here")]
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::ptr;
 
 /// Lets a fork have these pages, although somebody has asked that none has.
@@ -10,6 +12,28 @@ pub(crate) fn fork_also(start: usize, length: usize) -> io::Result<()> {
     // SAFETY: changes nothing in this process; only whether its children have the pages too.
     let result = unsafe { libc::madvise(address, length, libc::MADV_DOFORK) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Which pages of a part of a file are in the kernel's cache, in their order; none is brought there by this. The part
+/// begins at a page. To whoever may not write to the file the kernel says that all of them are.
+pub fn cached_pages(file: &File, start: u64, length: usize) -> io::Result<Vec<bool>> {
+    let offset = libc::off_t::try_from(start).map_err(io::Error::other)?;
+    let mut pages = vec![0_u8; length.div_ceil(rustix::param::page_size())];
+    let fd = file.as_raw_fd();
+    // SAFETY: a new mapping, of which nothing here reads a byte.
+    let mapped =
+        unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, offset) };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping is of this length, and there is a byte for each of its pages.
+    let told = match unsafe { libc::mincore(mapped, length, pages.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: the mapping of above, which nobody else knows.
+    unsafe { libc::munmap(mapped, length) };
+    told.map(|()| pages.iter().map(|page| page & 1 == 1).collect())
 }
 
 /// Copies what is at an address, by the kernel: where nothing is, that is an error.

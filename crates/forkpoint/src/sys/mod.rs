@@ -18,6 +18,7 @@ pub use descriptor::{
     arrange, borrow, close_below, close_from, close_on_exec_below, duplicate_inheritable, own_again, replace,
     take_inherited,
 };
+pub use memory::cached_pages;
 pub(crate) use memory::{fork_also, read_own, write_own};
 pub use mount::{AttrChange, mount_setattr};
 pub use network::raise_loopback;

@@ -218,6 +218,7 @@ impl Following<'_> {
             FromRun::Withdrawn if self.because == Some(Because::Cancelled) => Err(RunError::Cancelled),
             FromRun::Withdrawn => Err(RunError::NotHandedOut),
             FromRun::StemGone => Err(RunError::StemGone),
+            FromRun::ImageChanged { has_begun } => Err(RunError::ImageChanged { has_begun }),
         }
     }
 

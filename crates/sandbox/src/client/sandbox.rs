@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use execgate_forkpoint::sys;
@@ -55,6 +55,8 @@ pub struct Sandbox {
     sessions: Sessions,
     guarded: Guarded,
     has_egress: bool,
+    /// In what the image has changed.
+    changed: OnceLock<String>,
 }
 
 impl Sandbox {
@@ -88,7 +90,8 @@ impl Sandbox {
         let has_egress = config.egress.is_some();
         let languages = config.languages.into_iter().map(Spoken::from).collect();
         let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
-        Ok(Self { link, languages, slots, sessions, guarded, has_egress })
+        let changed = OnceLock::new();
+        Ok(Self { link, languages, slots, sessions, guarded, has_egress, changed })
     }
 
     /// What holds a run of this sandbox that has no network, as the helper has built it. What held a certain run is in
@@ -145,7 +148,9 @@ impl Sandbox {
             match (receive(&ours).map_err(RunError::Follow)?, answered) {
                 (Received::Packet(bytes, _), None) => match FromHelper::unpack(&bytes) {
                     Ok(FromHelper::Capacity { quarantined, .. }) => answered = Some(quarantined),
-                    Ok(FromHelper::Ready | FromHelper::Refused) | Err(_) => return Err(RunError::HelperGone),
+                    Ok(FromHelper::Ready | FromHelper::Refused | FromHelper::ImageChanged) | Err(_) => {
+                        return Err(RunError::HelperGone);
+                    }
                 },
                 // Closed by the helper: it holds nothing of this question any more.
                 (Received::End, Some(quarantined)) => return Ok(quarantined),
@@ -162,19 +167,30 @@ impl Sandbox {
         self.link.is_open()
     }
 
+    /// In what the image is not what its digest names, where that was found. Once it was, no run starts any more; only a
+    /// new sandbox on a sound image mends that.
+    #[must_use]
+    pub fn image_change(&self) -> Option<&str> {
+        self.hear_helper();
+        self.changed.get().map(String::as_str)
+    }
+
     /// How full it is.
     #[must_use]
     pub fn depth(&self) -> Depth {
-        self.hear_capacity();
+        self.hear_helper();
         self.slots.depth()
     }
 
     /// Takes a place for a run, before anything is claimed for it.
     ///
     /// # Errors
-    /// [`RunError::Full`].
+    /// [`RunError::Full`], [`RunError::ImageChanged`].
     pub fn reserve(&self) -> Result<Slot, RunError> {
-        self.hear_capacity();
+        self.hear_helper();
+        if self.changed.get().is_some() {
+            return Err(RunError::ImageChanged { has_begun: false });
+        }
         Slots::take(&self.slots).or_else(|full| {
             // One that has ended without its owner's knowledge needs no place any more.
             if self.sessions.let_go_of_ended() { Slots::take(&self.slots) } else { Err(full) }
@@ -239,12 +255,24 @@ impl Sandbox {
         Ok(session)
     }
 
-    /// Reads what the helper has said of its capacity since the last time.
-    fn hear_capacity(&self) {
+    /// Reads what the helper has said of its capacity, and of the image, since the last time.
+    fn hear_helper(&self) {
         let Ok(control) = self.link.control() else { return };
-        while let Ok(Received::Packet(bytes, _)) = receive(control) {
-            if let Ok(FromHelper::Capacity { usable, .. }) = FromHelper::unpack(&bytes) {
-                self.slots.set_usable(usize::try_from(usable).unwrap_or(usize::MAX));
+        while let Ok(Received::Packet(bytes, fds)) = receive(control) {
+            match FromHelper::unpack(&bytes) {
+                Ok(FromHelper::Capacity { usable, .. }) => {
+                    self.slots.set_usable(usize::try_from(usable).unwrap_or(usize::MAX));
+                }
+                Ok(FromHelper::ImageChanged) => {
+                    let told = fds.first().and_then(|text| text_of(text).ok()).unwrap_or_default();
+                    let told = self.changed.get_or_init(|| String::from_utf8_lossy(&told).into_owned());
+                    tracing::error!(
+                        image = self.guarded.enforced.image,
+                        found = told,
+                        "the image is not what its digest names: nothing runs from it any more"
+                    );
+                }
+                Ok(FromHelper::Ready | FromHelper::Refused) | Err(_) => {}
             }
         }
     }
@@ -273,7 +301,7 @@ fn answer(link: &HelperLink) -> Result<Guarded, SandboxError> {
             Ok(FromHelper::Refused) => {
                 Err(SandboxError::Refused(String::from_utf8_lossy(&text).into_owned()))
             }
-            Ok(FromHelper::Capacity { .. }) | Err(_) => {
+            Ok(FromHelper::Capacity { .. } | FromHelper::ImageChanged) | Err(_) => {
                 Err(SandboxError::Answer(io::ErrorKind::InvalidData.into()))
             }
         };

@@ -72,6 +72,8 @@ pub struct Session {
 struct Line {
     socket: OwnedFd,
     end: OnceLock<SessionEnd>,
+    /// The processor time between its last run and its end, where the helper has told it.
+    after: OnceLock<Option<Duration>>,
     slot: Mutex<Option<Slot>>,
 }
 
@@ -121,13 +123,13 @@ impl Session {
         send(control, &message.pack(), &[theirs.as_fd(), sheet.as_fd()]).map_err(RunError::Send)?;
         drop((theirs, sheet));
         await_opened(&socket)?;
-        let now = Instant::now();
+        let (now, slot) = (Instant::now(), Mutex::new(Some(slot)));
         Ok(Self {
             id: SESSIONS.fetch_add(1, Ordering::Relaxed),
             language: language.clone(),
             limits,
             enforced,
-            line: Arc::new(Line { socket, end: OnceLock::new(), slot: Mutex::new(Some(slot)) }),
+            line: Arc::new(Line { socket, end: OnceLock::new(), after: OnceLock::new(), slot }),
             idle,
             idle_since: now,
             ends_at: now + absolute,
@@ -156,6 +158,10 @@ impl Session {
         }
         let (run, end) = match handing.follow(Afterwards::Keep, self.enforced.clone()) {
             Ok(ended) => ended,
+            Err(error @ RunError::ImageChanged { .. }) => {
+                self.over(SessionEnd::ImageChanged);
+                return Err(error);
+            }
             Err(error) => {
                 // The end of the session came before the run: then it was not handed on.
                 let end = self.end().filter(|end| *end != SessionEnd::HelperGone);
@@ -244,25 +250,33 @@ impl Session {
         }
     }
 
-    /// Ends the session, and waits until the helper says so. One that has ended is left as it is.
-    pub fn close(mut self) {
+    /// Ends the session, and waits until the helper says so; tells how it stood then, with what it has used since its last
+    /// run. One that has ended is left as it is.
+    pub fn close(mut self) -> SessionInfo {
         if self.end().is_none() {
             self.ask_to_close();
         }
+        self.info()
     }
 
     /// How the session stands.
     #[must_use]
     pub fn info(&self) -> SessionInfo {
         let now = Instant::now();
+        let end = self.end();
+        let cpu_after = self.line.after.get().copied();
         SessionInfo {
             runs: self.runs,
-            cpu: self.cpu,
+            cpu: match cpu_after {
+                Some(after) => self.cpu.zip(after).map(|(before, after)| before + after),
+                None => self.cpu,
+            },
+            cpu_after: cpu_after.flatten(),
             memory_peak_bytes: self.memory_peak_bytes,
             checkpoints: self.checkpoints.len(),
             idle_left: (self.idle_since + self.idle).min(self.ends_at).saturating_duration_since(now),
             absolute_left: self.ends_at.saturating_duration_since(now),
-            end: self.end(),
+            end,
         }
     }
 
@@ -272,8 +286,8 @@ impl Session {
             match receive(&self.line.socket) {
                 Ok(Received::Nothing) => return None,
                 Ok(Received::Packet(bytes, _)) => {
-                    if let Ok(FromSession::Ended { over }) = FromSession::unpack(&bytes) {
-                        self.over(end_of(over));
+                    if let Ok(FromSession::Ended { over, cpu_us }) = FromSession::unpack(&bytes) {
+                        self.has_ended(over, cpu_us);
                     }
                 }
                 Ok(Received::End) | Err(_) => self.over(SessionEnd::HelperGone),
@@ -284,6 +298,14 @@ impl Session {
 
     fn is_open(&self) -> Result<(), RunError> {
         self.end().map_or(Ok(()), |end| Err(RunError::SessionEnded { end }))
+    }
+
+    /// The helper says that it has ended.
+    fn has_ended(&self, over: Over, cpu_us: Option<u64>) -> SessionEnd {
+        self.line.after.get_or_init(|| cpu_us.map(Duration::from_micros));
+        let end = end_of(over);
+        self.over(end);
+        end
     }
 
     /// Notes why it has ended. The first reason stands.
@@ -323,10 +345,8 @@ impl Session {
             };
             self.idle_since = Instant::now();
             return match answer {
-                Ok(FromSession::Ended { over }) => {
-                    let end = end_of(over);
-                    self.over(end);
-                    Err(RunError::SessionEnded { end })
+                Ok(FromSession::Ended { over, cpu_us }) => {
+                    Err(RunError::SessionEnded { end: self.has_ended(over, cpu_us) })
                 }
                 Ok(answer) => Ok(answer),
                 Err(_) => Err(self.broken()),
@@ -340,6 +360,7 @@ fn end_of(over: Over) -> SessionEnd {
         Over::Closed => SessionEnd::Closed,
         Over::Idle => SessionEnd::Idle,
         Over::Expired => SessionEnd::Expired,
+        Over::ImageChanged => SessionEnd::ImageChanged,
         // Whoever waits for the run knows more.
         Over::Run | Over::Died => SessionEnd::Died,
     }
@@ -366,6 +387,7 @@ fn await_opened(socket: &OwnedFd) -> Result<(), RunError> {
             }
             FromRun::StemGone => Err(RunError::StemGone),
             FromRun::Withdrawn => Err(RunError::NotHandedOut),
+            FromRun::ImageChanged { has_begun } => Err(RunError::ImageChanged { has_begun }),
             FromRun::Ended { .. } => Err(RunError::StemGone),
         };
     }

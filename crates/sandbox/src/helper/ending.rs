@@ -142,7 +142,8 @@ impl House {
         let peak = usage.map(|(_, peak_kib)| peak_kib.saturating_mul(1024));
         counters.memory_peak = counters.memory_peak.or(peak);
         self.answer(run, end, counters);
-        self.tell_over(run, Over::Run);
+        // What it has used was all its run's.
+        self.tell_over(run, Over::Run, Some(0));
     }
 
     /// What was counted for a run until now.

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::bounds::{bounded, bounded_time};
 use super::broker::Broker;
 use super::ids::IdMap;
+use super::inspection::Inspection;
 use super::live::{Asked, Live, Phase};
 use super::pool::Pool;
 use super::session::Terms;
@@ -64,6 +65,7 @@ pub(super) struct House {
     pub(super) queue: VecDeque<Asked>,
     pub(super) runs: BTreeMap<u64, Live>,
     pub(super) last_run: u64,
+    pub(super) inspection: Inspection,
     questions: Vec<(Question, OwnedFd)>,
 }
 
@@ -74,6 +76,7 @@ enum Source {
     Stem(StemId),
     Broker,
     Waiting,
+    Inspector,
     Client(u64),
     Report(u64),
     Resident(u64),
@@ -104,6 +107,7 @@ impl House {
         stems.insert(stem, None);
         let (library, pools, sessions) = warm;
         let waiting: usize = pools.iter().map(Pool::ceiling).sum();
+        let inspection = Inspection::new(&config);
         Self {
             image: config.image.path,
             configured: config.slots,
@@ -124,6 +128,7 @@ impl House {
             queue: VecDeque::new(),
             runs: BTreeMap::new(),
             last_run: 0,
+            inspection,
             questions: Vec::new(),
         }
     }
@@ -142,6 +147,7 @@ impl House {
             }
             looked_at = Instant::now();
             self.look_at_clocks();
+            self.inspect(control);
             self.collect_files();
             if self.recycle() {
                 self.tell_capacity(control);
@@ -163,6 +169,10 @@ impl House {
         if let Some(broker) = &self.broker {
             sources.push(Source::Broker);
             fds.push(PollFd::new(&broker.control, PollFlags::IN));
+        }
+        if let Some(inspector) = self.inspection.inspector() {
+            sources.push(Source::Inspector);
+            fds.push(PollFd::new(inspector, PollFlags::IN));
         }
         for asked in &self.queue {
             sources.push(Source::Waiting);
@@ -198,7 +208,8 @@ impl House {
             Phase::Idle => None,
         };
         let pools = self.pools.iter().filter_map(|pool| pool.next_clock(looked_at));
-        self.runs.values().filter_map(next).chain(pools).chain(self.stems.next_clock()).min()
+        let others = self.stems.next_clock().into_iter().chain(self.inspection.next_clock());
+        self.runs.values().filter_map(next).chain(pools).chain(others).min()
     }
 
     fn handle(&mut self, source: Source, control: &OwnedFd) -> Next {
@@ -206,8 +217,8 @@ impl House {
             Source::Control => return self.hear_control(control),
             Source::Stem(id) => self.hear_stem(id),
             Source::Broker => self.hear_broker(),
-            // Looked at when slots are handed out, or files are collected.
-            Source::Waiting => {}
+            // Looked at when slots are handed out, files are collected, or the image is.
+            Source::Waiting | Source::Inspector => {}
             Source::Client(run) => self.hear_client(run),
             Source::Report(run) => self.hear_report(run),
             Source::Resident(run) => self.hear_resident(run),
@@ -293,6 +304,7 @@ impl House {
 
     /// Queues a run. More runs than there are slots wait only where a client does not keep to its own.
     fn take_in(&mut self, asked: Asked) {
+        self.inspection.use_it();
         if self.queue.len() < self.total {
             self.queue.push_back(asked);
         } else {
@@ -323,8 +335,9 @@ impl House {
         if self.questions.is_empty() {
             return;
         }
-        let is_quiet =
-            self.queue.is_empty() && !self.runs.values().any(|run| !run.quarantined && !Self::is_spare(run));
+        let is_quiet = self.queue.is_empty()
+            && self.inspection.inspector().is_none()
+            && !self.runs.values().any(|run| !run.quarantined && !Self::is_spare(run));
         let is_warm = self.is_warm();
         let (due, open) =
             std::mem::take(&mut self.questions).into_iter().partition(|(question, _)| match question {

@@ -14,6 +14,7 @@ mod ending;
 mod entry;
 mod house;
 mod ids;
+mod inspection;
 mod live;
 mod pool;
 mod proxies;

@@ -260,6 +260,9 @@ impl House {
 
     /// Makes as many wait as are wanted, and ends those that nobody will want. Slots for runs to come are left alone.
     pub(super) fn refill(&mut self) {
+        if !self.inspection.is_sound() {
+            return;
+        }
         let now = Instant::now();
         for at in 0..self.pools.len() {
             self.pools[at].shrink(now);
@@ -318,10 +321,11 @@ impl House {
 
     /// Whether as many wait as are wanted.
     pub(super) fn is_warm(&self) -> bool {
-        self.pools.iter().enumerate().all(|(at, pool)| {
-            let waits = |live: &&Live| live.phase == Phase::Idle && live.pool == Some(at);
-            self.runs.values().filter(waits).count() >= pool.depth
-        })
+        !self.inspection.is_sound()
+            || self.pools.iter().enumerate().all(|(at, pool)| {
+                let waits = |live: &&Live| live.phase == Phase::Idle && live.pool == Some(at);
+                self.runs.values().filter(waits).count() >= pool.depth
+            })
     }
 
     /// Gives up one that waits, so that a run gets its slot.

@@ -198,13 +198,17 @@ impl House {
             return self.end(run, End::Lost, None);
         }
         self.kill(run);
-        self.tell_over(run, over);
+        let Some(live) = self.runs.get(&run) else { return };
+        let before_us = live.session.as_ref().and_then(|session| session.counted_us);
+        let now_us = self.cgroups.read(live.slot).cpu_us;
+        let after_us = now_us.zip(before_us).map(|(now, before)| now.saturating_sub(before));
+        self.tell_over(run, over, after_us);
     }
 
-    /// Tells the client of a session that it is over.
-    pub(super) fn tell_over(&mut self, run: u64, over: Over) {
+    /// Tells the client of a session that it is over, and what it has used since its last run.
+    pub(super) fn tell_over(&mut self, run: u64, over: Over, cpu_us: Option<u64>) {
         let Some(live) = self.runs.get(&run).filter(|live| live.session.is_some()) else { return };
-        live.tell_session(FromSession::Ended { over });
+        live.tell_session(FromSession::Ended { over, cpu_us });
     }
 
     /// The client of a session wants something. It asks for nothing before it has the last answer.

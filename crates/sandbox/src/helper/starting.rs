@@ -41,6 +41,9 @@ struct Order {
 impl House {
     /// Gives residents and free slots to the runs that wait.
     pub(super) fn hand_out(&mut self) {
+        if !self.inspection.is_sound() {
+            return self.refuse_all();
+        }
         self.queue.retain(Asked::is_wanted);
         while let Some(asked) = self.queue.pop_front() {
             let pool = self.pool_of(&asked);

@@ -103,6 +103,9 @@ impl Stems {
 impl House {
     /// Starts, replaces and lets go of interpreters, as their age has it.
     pub(super) fn renew_stems(&mut self) {
+        if !self.inspection.is_sound() {
+            return;
+        }
         let now = Instant::now();
         for pool in 0..self.pools.len() {
             let forks = self.pools[pool].interpreter().is_some();
@@ -123,7 +126,11 @@ impl House {
                 stem.state = State::Retired;
             }
             let is_old = match self.stems.ready(Some(pool)).and_then(|id| self.stems.get(id)) {
-                Some(stem) => stem.forks >= FORKS_MAX || now >= stem.born + AGE_MAX,
+                // The old one serves until the image was looked at.
+                Some(stem) => {
+                    (stem.forks >= FORKS_MAX || now >= stem.born + AGE_MAX)
+                        && self.inspection.allows_renewal(now)
+                }
                 None => true,
             };
             if is_old && forks && self.pools[pool].may_start(now) {

@@ -4,11 +4,15 @@
 //! no link; must never mend what it finds.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use execgate_forkpoint::sys;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::Serialize;
@@ -25,6 +29,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Alignment that direct reads need on every common disk.
 const BLOCK_BYTES: usize = 4096;
 
+/// How many bytes a second [`Reads::Seen`] takes from the disk at most, so that whoever waits for the disk does not notice.
+const DISK_BYTES_PER_S: u64 = 64 << 20;
+
 /// Labels that the host's own security modules put on every file.
 const HOST_LABELS: &[&[u8]] = &[b"security.selinux", b"security.ima", b"security.evm", b"security.SMACK64"];
 
@@ -35,6 +42,9 @@ pub enum Reads {
     Cached,
     /// From the disk, past the page cache: what a write into the cache alone does not change.
     Direct,
+    /// What a guest sees, without bringing anything into the page cache: what is there is read from it, everything else
+    /// from the disk, and slowly.
+    Seen,
 }
 
 /// What a check found.
@@ -94,6 +104,25 @@ pub enum DifferenceKind {
     Target,
 }
 
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let differs = match self.kind {
+            DifferenceKind::Missing => "is missing",
+            DifferenceKind::Unexpected => "does not belong there",
+            DifferenceKind::Kind => "is of another kind",
+            DifferenceKind::Mode => "has another mode",
+            DifferenceKind::Owner => "has another owner",
+            DifferenceKind::SecondName => "has a second name",
+            DifferenceKind::Attributes => "has attributes",
+            DifferenceKind::Size => "has another size",
+            DifferenceKind::Content => "has another content",
+            DifferenceKind::Modified => "has another time",
+            DifferenceKind::Target => "leads elsewhere",
+        };
+        write!(f, "/{} {differs}", self.path)
+    }
+}
+
 /// A check under way.
 struct Check<'a> {
     tree: &'a SourceTree,
@@ -101,6 +130,8 @@ struct Check<'a> {
     owner: u32,
     chunk: Vec<u8>,
     found: Verification,
+    began: Instant,
+    from_disk: u64,
 }
 
 /// Compares the tree below `root` with a manifest.
@@ -110,7 +141,8 @@ pub(super) fn verify(root: &Path, manifest: &Manifest, reads: Reads) -> Result<V
     let top = tree.top().metadata().map_err(unread)?;
     let found = Verification { digest: manifest.digest.clone(), files: 0, bytes: 0, differences: Vec::new() };
     let chunk = vec![0; CHUNK_BYTES + BLOCK_BYTES];
-    let mut check = Check { tree: &tree, reads, owner: top.uid(), chunk, found };
+    let (owner, began) = (top.uid(), Instant::now());
+    let mut check = Check { tree: &tree, reads, owner, chunk, found, began, from_disk: 0 };
     let known: BTreeSet<&str> = manifest.entries.iter().map(|entry| &*entry.path).collect();
     if top.mode() & 0o7777 != OPEN_MODE {
         check.differs("", DifferenceKind::Mode);
@@ -182,7 +214,11 @@ impl Check<'_> {
             self.differs(path, DifferenceKind::Size);
             return Ok(());
         }
-        if entry.sha256.as_deref() != Some(&*self.hash(&mut file, entry.size)?) {
+        let hash = match self.reads {
+            Reads::Cached | Reads::Direct => self.hash(&mut file, entry.size)?,
+            Reads::Seen => self.hash_seen(&file, path, entry.size)?,
+        };
+        if entry.sha256.as_deref() != Some(&*hash) {
             self.differs(path, DifferenceKind::Content);
         }
         self.found.files += 1;
@@ -202,11 +238,15 @@ impl Check<'_> {
         }
     }
 
-    /// The hash of exactly `size` bytes, read into a place that is aligned as direct reads need it.
-    fn hash(&mut self, file: &mut File, size: u64) -> io::Result<String> {
+    /// A place that is aligned as direct reads need it.
+    fn aligned(&mut self) -> &mut [u8] {
         let start = self.chunk.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-        let (_, aligned) = self.chunk.split_at_mut(start);
-        let (aligned, _) = aligned.split_at_mut(CHUNK_BYTES);
+        self.chunk.split_at_mut(start).1.split_at_mut(CHUNK_BYTES).0
+    }
+
+    /// The hash of exactly `size` bytes.
+    fn hash(&mut self, file: &mut File, size: u64) -> io::Result<String> {
+        let aligned = self.aligned();
         let mut hash = Sha256::new();
         let mut left = size;
         // never asks past the end: a direct read that starts between blocks is an error there and not an end
@@ -221,6 +261,69 @@ impl Check<'_> {
             left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
         }
         Ok(hex(&hash.finalize()))
+    }
+
+    /// The same of what a guest sees: each page from the page cache if it is there, else from the disk.
+    fn hash_seen(&mut self, file: &File, path: &str, size: u64) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        let mut disk = None;
+        let page = rustix::param::page_size();
+        let mut start = 0;
+        while start < size {
+            let left = usize::try_from(size - start).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+            let mut done = 0;
+            for pages in sys::cached_pages(file, start, left)?.chunk_by(|one, other| one == other) {
+                let length = (pages.len() * page).min(left - done);
+                let at = start + u64::try_from(done).map_err(io::Error::other)?;
+                if pages.first() == Some(&true) {
+                    self.read_exactly(file, at, length, length)?;
+                } else {
+                    if disk.is_none() {
+                        disk = Some(self.open_past_the_cache(path)?);
+                    }
+                    let disk = disk.as_ref().and_then(Option::as_ref).unwrap_or(file);
+                    // Only whole blocks can be asked for.
+                    self.read_exactly(disk, at, length, length.next_multiple_of(BLOCK_BYTES))?;
+                    self.rest(length);
+                }
+                hash.update(self.aligned().split_at(length).0);
+                done += length;
+            }
+            start += u64::try_from(left).map_err(io::Error::other)?;
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    /// A file to be read from the disk; none where its file system knows no such reads.
+    fn open_past_the_cache(&self, path: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::DIRECT;
+        match self.tree.open_at(path, flags) {
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Reads `length` bytes of a file, of which so many are asked for.
+    fn read_exactly(&mut self, file: &File, at: u64, length: usize, asked: usize) -> io::Result<()> {
+        let to = self.aligned();
+        let mut read = 0;
+        while read < length {
+            let from = at + u64::try_from(read).map_err(io::Error::other)?;
+            match file.read_at(to.get_mut(read..asked).unwrap_or_default(), from) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(more) => read += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until so much more may have come from the disk.
+    fn rest(&mut self, length: usize) {
+        self.from_disk = self.from_disk.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        let least = Duration::from_millis(self.from_disk.saturating_mul(1000) / DISK_BYTES_PER_S);
+        thread::sleep(least.saturating_sub(self.began.elapsed()));
     }
 
     fn differs(&mut self, path: &str, kind: DifferenceKind) {

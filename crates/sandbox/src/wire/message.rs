@@ -33,6 +33,8 @@ pub(crate) enum FromHelper {
     Refused,
     /// How many slots are usable now.
     Capacity { usable: u32, quarantined: u32 },
+    /// With a memory file that says in what. Nothing runs from it any more.
+    ImageChanged,
 }
 
 /// Client to helper, on a run's socket.
@@ -72,6 +74,8 @@ pub(crate) enum FromSession {
     /// Everything in it is being killed.
     Ended {
         over: Over,
+        /// Processor time since its last run had ended, in microseconds.
+        cpu_us: Option<u64>,
     },
 }
 
@@ -88,6 +92,8 @@ pub(crate) enum Over {
     Run,
     /// Its interpreter ended between two runs, or said what none says.
     Died,
+    /// The image has.
+    ImageChanged,
 }
 
 /// Helper to client, on a run's socket, and on a session's until that is opened.
@@ -103,6 +109,8 @@ pub(crate) enum FromRun {
     StemGone,
     /// It was given up before it had a slot.
     Withdrawn,
+    /// The image is not what its digest names. What has begun is lost.
+    ImageChanged { has_begun: bool },
 }
 
 /// Helper to broker.
@@ -231,6 +239,7 @@ impl Message for FromHelper {
             Self::Ready => Writer::new(1),
             Self::Refused => Writer::new(2),
             Self::Capacity { usable, quarantined } => Writer::new(3).u32(*usable).u32(*quarantined),
+            Self::ImageChanged => Writer::new(4),
         }
         .finish()
     }
@@ -241,6 +250,7 @@ impl Message for FromHelper {
             1 => Ok(Self::Ready),
             2 => Ok(Self::Refused),
             3 => Ok(Self::Capacity { usable: from.u32()?, quarantined: from.u32()? }),
+            4 => Ok(Self::ImageChanged),
             _ => Err(Malformed),
         }
     }
@@ -295,12 +305,13 @@ impl Message for FromSession {
             Self::Checkpointed { checkpoint } => Writer::new(1).u32(*checkpoint),
             Self::Done => Writer::new(2),
             Self::Refused { errno } => Writer::new(3).i32(*errno),
-            Self::Ended { over } => Writer::new(4).u8(match over {
+            Self::Ended { over, cpu_us } => Writer::new(4).maybe(*cpu_us).u8(match over {
                 Over::Closed => 1,
                 Over::Idle => 2,
                 Over::Expired => 3,
                 Over::Run => 4,
                 Over::Died => 5,
+                Over::ImageChanged => 6,
             }),
         }
         .finish()
@@ -313,12 +324,14 @@ impl Message for FromSession {
             2 => Ok(Self::Done),
             3 => Ok(Self::Refused { errno: from.i32()? }),
             4 => Ok(Self::Ended {
+                cpu_us: from.maybe()?,
                 over: match from.u8()? {
                     1 => Over::Closed,
                     2 => Over::Idle,
                     3 => Over::Expired,
                     4 => Over::Run,
                     5 => Over::Died,
+                    6 => Over::ImageChanged,
                     _ => return Err(Malformed),
                 },
             }),
@@ -385,6 +398,7 @@ impl Message for FromRun {
             Self::NotStarted { step, errno } => Writer::new(3).u8(step.number()).i32(*errno),
             Self::StemGone => Writer::new(4),
             Self::Withdrawn => Writer::new(5),
+            Self::ImageChanged { has_begun } => Writer::new(6).u8(u8::from(*has_begun)),
         }
         .finish()
     }
@@ -422,6 +436,7 @@ impl Message for FromRun {
             3 => Ok(Self::NotStarted { step: take_step(&mut from)?, errno: from.i32()? }),
             4 => Ok(Self::StemGone),
             5 => Ok(Self::Withdrawn),
+            6 => Ok(Self::ImageChanged { has_begun: from.flag()? }),
             _ => Err(Malformed),
         }
     }
@@ -468,8 +483,10 @@ mod tests {
         comes_back(FromSession::Checkpointed { checkpoint: 4 });
         comes_back(FromSession::Done);
         comes_back(FromSession::Refused { errno: 5 });
-        for over in [Over::Closed, Over::Idle, Over::Expired, Over::Run, Over::Died] {
-            comes_back(FromSession::Ended { over });
+        for over in [Over::Closed, Over::Idle, Over::Expired, Over::Run, Over::Died, Over::ImageChanged] {
+            for cpu_us in [None, Some(u64::MAX)] {
+                comes_back(FromSession::Ended { over, cpu_us });
+            }
         }
         let counters = Counters {
             oom_kills: u64::MAX,
@@ -487,6 +504,9 @@ mod tests {
         }
         comes_back(FromRun::StemGone);
         comes_back(FromRun::Withdrawn);
+        comes_back(FromRun::ImageChanged { has_begun: true });
+        comes_back(FromRun::ImageChanged { has_begun: false });
+        comes_back(FromHelper::ImageChanged);
         comes_back(FromRun::NotStarted { step: Step::Landlock, errno: 1 });
         comes_back(ToStem::Spawn(Spawn {
             run: 1,

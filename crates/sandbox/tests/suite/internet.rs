@@ -12,7 +12,7 @@ use execgate_sandbox::{
 };
 use execgate_tool::code;
 
-use super::world::{PATIENCE, image, python, told};
+use super::world::{NO_CHECKS, PATIENCE, image, python, told};
 
 /// What every guest here asks with.
 const ASK: &str = "import socket, ssl, urllib.request, urllib.error\n\
@@ -95,6 +95,7 @@ impl Internet {
                 private_cidrs: private_cidrs.iter().map(|text| (*text).to_owned()).collect(),
                 denied_cidrs: Vec::new(),
             }),
+            image_checks: NO_CHECKS,
         };
         let sandbox = Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config).unwrap();
         sandbox.warm_up(PATIENCE).unwrap();

@@ -7,6 +7,7 @@ mod egress;
 mod escape;
 mod files;
 mod hostile_sessions;
+mod image_checks;
 mod internet;
 mod isolation;
 mod javascript;

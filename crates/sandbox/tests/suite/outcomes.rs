@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use execgate_sandbox::{Cancel, LimitKind, Request, RunError, Stdin, Stream, Verdict};
 
-use super::world::{bash, python, sandbox, told, value_in, value_of, without_marks};
+use super::world::{NO_CHECKS, bash, python, sandbox, told, value_in, value_of, without_marks};
 
 #[test]
 fn a_value_is_the_repr_of_the_last_expression() {
@@ -171,7 +171,16 @@ fn an_interpreter_that_is_not_there_never_starts() {
     let absent = languages.iter_mut().find(|language| language.name == "python").unwrap();
     absent.argv[0] = "/usr/bin/no-such-interpreter".to_owned();
     let tier = TierChoice::Exactly(Tier::Jail);
-    let config = Config { image, languages, slots: 1, tier, residents: 0, id_block: 0, egress: None };
+    let config = Config {
+        image,
+        languages,
+        slots: 1,
+        tier,
+        residents: 0,
+        id_block: 0,
+        egress: None,
+        image_checks: NO_CHECKS,
+    };
     let helper = spawn_helper_of(std::path::Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
     let sandbox = Sandbox::start(helper, config).unwrap();
     let refused = sandbox.run(python("1"));

@@ -328,6 +328,32 @@ fn what_goes_on_between_two_runs_is_counted() {
 }
 
 #[test]
+fn what_goes_on_after_the_last_run_is_told_at_the_end() {
+    let sandbox = sandbox();
+    let mut session = open(&sandbox);
+    let code = "import os, subprocess, threading, time\ndef burn():\n    \
+                while os.readlink('/proc/self/fd/1') != '/dev/null': time.sleep(0.001)\n    \
+                end = time.process_time() + 0.5\n    while time.process_time() < end: pass\n    \
+                subprocess.Popen(['sleep', '602'])\nthreading.Thread(target=burn, daemon=True).start()";
+    run(&mut session, code);
+    let before = session.info();
+    assert_eq!(before.cpu_after, None);
+    let has_burnt =
+        |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x00602\0");
+    assert!(comes_true(|| descendants(sandbox.helper_pid()).into_iter().any(has_burnt)));
+    let closed = session.close();
+    assert!(closed.cpu_after.unwrap() >= Duration::from_millis(300), "{closed:?}");
+    assert_eq!(closed.cpu, before.cpu.zip(closed.cpu_after).map(|(before, after)| before + after));
+
+    let session = open_with(&sandbox, |request| request.idle = Duration::from_millis(50));
+    assert!(comes_true(|| session.info().end == Some(SessionEnd::Idle)));
+    assert!(session.info().cpu_after.is_some(), "it is told however it ends");
+    let mut session = open(&sandbox);
+    assert_eq!(run(&mut session, "import os; os._exit(3)").verdict, Verdict::Exit(3));
+    assert!(session.close().cpu_after.is_none_or(|after| after.is_zero()), "all of it was the run's");
+}
+
+#[test]
 fn what_holds_a_session_is_what_holds_a_run() {
     let sandbox = sandbox();
     let code = "import os, resource\n[l for l in open('/proc/self/status') if l.split(':')[0] in \

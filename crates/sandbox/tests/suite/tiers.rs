@@ -13,7 +13,9 @@ use execgate_tool::code;
 
 use super::attack::list::{ALL, is_held};
 use super::parts::{PART, plays, stem_of};
-use super::world::{PATIENCE, bash, descendants, image, python, start, told, value_in, with_limits};
+use super::world::{
+    NO_CHECKS, PATIENCE, bash, descendants, image, python, start, told, value_in, with_limits,
+};
 
 const REFUSED: &str = "import ctypes, socket\nlibc = ctypes.CDLL(None, use_errno=True)\n\
                        def made():\n    try: socket.socket(socket.AF_INET); return True\n    except OSError: return False\n\
@@ -67,7 +69,16 @@ fn a_tier_that_cannot_be_had_is_refused_and_never_weakened() {
     let begin = |tier| {
         let image = image();
         let languages = code::present(&image.path);
-        let config = Config { image, languages, slots: 1, tier, residents: 0, id_block: 0, egress: None };
+        let config = Config {
+            image,
+            languages,
+            slots: 1,
+            tier,
+            residents: 0,
+            id_block: 0,
+            egress: None,
+            image_checks: NO_CHECKS,
+        };
         Sandbox::start(spawn_helper_of(&helper).unwrap(), config)
     };
     match begin(TierChoice::Exactly(Tier::Jail)) {
@@ -135,6 +146,7 @@ fn told_of() -> impl Fn(TierChoice) -> Result<Sandbox, SandboxError> {
             residents: 0,
             id_block: 0,
             egress: None,
+            image_checks: NO_CHECKS,
         };
         Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
     }

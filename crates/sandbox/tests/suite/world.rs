@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
-    Config, ImageRoot, Limits, Request, Run, Sandbox, Tier, TierChoice, Verdict, spawn_helper_of,
+    Config, ImageChecks, ImageRoot, Limits, Request, Run, Sandbox, Tier, TierChoice, Verdict, spawn_helper_of,
 };
 use execgate_tool::code;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,6 +23,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20 * SLOWNESS as u64);
 
 /// A folder with another `node` than the host's, where these tests were compiled for one: so are versions of Node proved.
 pub(super) const NODE: Option<&str> = option_env!("EXECGATE_TEST_NODE");
+
+/// None while a test lasts: whoever counts processes counts no reader of the image, and none of them reads all of it.
+pub(super) const NO_CHECKS: ImageChecks =
+    ImageChecks { first: Duration::from_secs(86_400), every: Duration::from_secs(86_400) };
 
 /// The image of this host's packages, built once for all tests.
 pub(super) fn image() -> ImageRoot {
@@ -56,8 +60,16 @@ pub(super) fn start_cold(change: impl FnOnce(&mut Config)) -> Sandbox {
     // One interpreter for each is enough for most of what is asked here.
     languages.iter_mut().for_each(|language| language.warm.truncate(1));
     let tier = TierChoice::Exactly(Tier::Jail);
-    let mut config =
-        Config { image, languages, slots: 16, tier, residents: crate::RESIDENTS, id_block: 0, egress: None };
+    let mut config = Config {
+        image,
+        languages,
+        slots: 16,
+        tier,
+        residents: crate::RESIDENTS,
+        id_block: 0,
+        egress: None,
+        image_checks: NO_CHECKS,
+    };
     change(&mut config);
     Sandbox::start(helper, config).unwrap()
 }

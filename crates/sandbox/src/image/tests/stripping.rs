@@ -1,10 +1,11 @@
 //! What must not be in an image, whatever the source tree holds.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
-use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev};
+use execgate_forkpoint::sys;
+use rustix::fs::{Advice, CWD, FileType, Mode, XattrFlags, fadvise, makedev};
 
 use super::super::{Base, Difference, DifferenceKind, EntryKind, Image, ImageError, Reads, Recipe};
 use super::system::{System, at};
@@ -197,6 +198,38 @@ fn a_flipped_byte_a_stranger_and_a_changed_mode_are_found() {
             differs("usr/lib/python3/os.py", DifferenceKind::Content),
         ]
     );
+}
+
+#[test]
+fn what_a_guest_sees_is_read_and_nothing_is_brought_into_the_cache_by_that() {
+    let system = System::new();
+    let page = rustix::param::page_size();
+    // Longer than what is read at once, and no multiple of a page.
+    let content = "0123456789abcdef".repeat(45_000) + "end";
+    system.file("usr/bin/mawk", &content);
+    let image = system.ensure();
+    let path = image.root.join("usr/bin/mawk");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let file = fs::File::options().read(true).write(true).open(&path).unwrap();
+    file.sync_all().unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    let cached = || sys::cached_pages(&file, 0, content.len()).unwrap();
+    assert!(cached().iter().all(|is_there| !is_there), "a file system whose files are in memory");
+    assert!(image.verify(Reads::Seen).unwrap().is_intact());
+    assert!(cached().iter().all(|is_there| !is_there));
+
+    // Some of it, and some of it not; and then what a guest would see and the disk does not have.
+    fadvise(&file, 0, None, Advice::Random).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, u64::try_from(70 * page).unwrap()).unwrap();
+    let before = cached();
+    assert!(before[70] && before.contains(&false));
+    assert!(image.verify(Reads::Seen).unwrap().is_intact());
+    assert_eq!(cached(), before);
+    file.write_all_at(b"X", u64::try_from(70 * page + 1).unwrap()).unwrap();
+    file.set_modified(modified).unwrap();
+    let altered = Difference { path: "usr/bin/mawk".to_owned(), kind: DifferenceKind::Content };
+    assert_eq!(image.verify(Reads::Seen).unwrap().differences, [altered]);
 }
 
 #[test]

@@ -42,11 +42,13 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
     http::json(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: false while it drains or is paused, while its policy file is wrong, and once its sandbox or record
-/// is gone.
+/// `GET /ready`: false while it drains or is paused, while its policy file is wrong, once an image of its sandbox
+/// was altered, and once its sandbox or record is gone.
 pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
     let reason = if house.parts.corridor.is_draining() {
         Some("draining")
+    } else if house.parts.image_pulse.as_ref().is_some_and(|sound| !sound()) {
+        Some("image")
     } else if house.parts.sandbox_pulse.as_ref().is_some_and(|alive| !alive()) {
         Some("sandbox")
     } else if house.parts.policy_pulse.as_ref().is_some_and(|sound| !sound()) {
