@@ -41,8 +41,9 @@ pub use file::{FILE_VERSION, FileError, ReceiptFile};
 pub use key::{KeyError, KeyId, SecretText, SigningKey, VerifyingKey};
 pub use seal::{Seal, SealError, seal};
 pub use statement::{
-    ApprovalBasis, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE, PREDICATE_TYPE, PolicyFact,
-    Predicate, STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject, SubjectDigest, subject_name,
+    ApprovalBasis, ApprovalFact, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE,
+    PREDICATE_TYPE, PolicyFact, Predicate, STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject,
+    SubjectDigest, subject_name,
 };
 pub use strict::{MAX_NESTING, StrictError, parse_strict};
 pub use time::{TimeError, Timestamp};

@@ -12,7 +12,7 @@ use crate::approval::naive_time::naive_utc;
 use crate::approval::python_json::action_hash;
 use crate::canonical::CanonicalError;
 use crate::digest::sha256;
-use crate::key::VerifyingKey;
+use crate::key::{KeyId, VerifyingKey};
 
 /// The longest field of an artifact, in bytes: a tenant's name is the only one without a length of its own.
 pub const MAX_FIELD_BYTES: usize = 512;
@@ -86,6 +86,8 @@ pub struct ClawShield {
 pub struct Cleared {
     approval_id: String,
     tenant: String,
+    digest: Digest,
+    key_id: KeyId,
     used: [Digest; 2],
 }
 
@@ -100,6 +102,18 @@ impl Cleared {
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.tenant
+    }
+
+    /// The SHA-256 of the signed text.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub const fn key_id(&self) -> KeyId {
+        self.key_id
     }
 
     /// What a run uses up: the signed text, and the id. If either is used, the artifact is.
@@ -139,7 +153,7 @@ impl ClawShield {
         let found = artifact.tenant_id.clone().unwrap_or_default();
         match self.tenant.as_ref().filter(|wanted| **wanted != found) {
             Some(wanted) => Err(ClawShieldError::Tenant { wanted: wanted.clone(), found }),
-            None => Ok(artifact.cleared(&signed, found)),
+            None => Ok(artifact.cleared(&signed, found, key.key_id())),
         }
     }
 }
@@ -152,13 +166,13 @@ impl ClawShieldArtifact {
         fields.into_iter().map(Option::as_deref).collect()
     }
 
-    fn cleared(&self, signed: &str, tenant: String) -> Cleared {
+    fn cleared(&self, signed: &str, tenant: String, key_id: KeyId) -> Cleared {
         let approval_id = self.approval_id.clone().unwrap_or_default();
         let used = [
             sha256(format!("{TEXT_DOMAIN}\n{signed}").as_bytes()),
             sha256(format!("{ID_DOMAIN}\n{}\n{tenant}\n{approval_id}", tenant.len()).as_bytes()),
         ];
-        Cleared { approval_id, tenant, used }
+        Cleared { approval_id, tenant, digest: sha256(signed.as_bytes()), key_id, used }
     }
 }
 

@@ -87,6 +87,8 @@ fn kind_of(word: &str) -> LeafKind {
         LeafKind::Settlement,
         LeafKind::Resolve,
         LeafKind::Change,
+        LeafKind::Approval,
+        LeafKind::Refusal,
     ];
     kinds.into_iter().find(|kind| kind.as_str() == word).unwrap()
 }
