@@ -28,8 +28,8 @@ use execgate_sandbox::{
 };
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{
-    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Workers,
-    builtin, code,
+    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Unlocked,
+    Workers, builtin, code,
 };
 use execgate_web::{
     DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
@@ -313,6 +313,13 @@ fn tools(
             let interpreter = Interpreter::new(language, profiles.clone());
             tools.push(Box::new(interpreter.with_network(network.clone())));
         }
+        let behind = |language: &str| {
+            let is_there = profiles.languages().iter().any(|name| name == language);
+            is_there.then(|| Interpreter::new(language, profiles.clone()).with_network(network.clone()))
+        };
+        let unlocked =
+            [behind("bash").and_then(Unlocked::shell), behind("python").and_then(Unlocked::python)];
+        tools.extend(unlocked.into_iter().flatten().map(|tool| Box::new(tool) as Box<dyn Tool>));
     }
     let parts = ActionParts {
         // Of their own: fetches of callers must not take the places of what the operator has declared.
@@ -357,7 +364,11 @@ fn info(settings: &Settings, profiles: Option<&Profiles>) -> ServiceInfo {
     let default = profiles.and_then(|profiles| profiles.find(None));
     ServiceInfo {
         version: VERSION,
-        mode: ExecMode::Demo,
+        mode: match settings.approvals.mode {
+            ApprovalMode::Demo => ExecMode::Demo,
+            ApprovalMode::Strict => ExecMode::Clawshield,
+        },
+        verifies: settings.approvals.can_verify(),
         allow_list: allowed.map(|list| list.iter().map(ToString::to_string).collect()),
         sandbox: default.map_or_else(|| "off".to_owned(), |sandbox| sandbox.enforced().tier.to_string()),
     }
@@ -400,7 +411,12 @@ pub(crate) fn gate(
         },
         pay: Pay { rails },
         authorise: authorise(settings, &store, &clock, &rules)?,
-        approve: Approve { mode: ApprovalMode::Demo },
+        approve: Approve {
+            mode: settings.approvals.mode,
+            shield: settings.approvals.shield.clone(),
+            people: Arc::new(settings.approvals.people.clone()),
+            clock: clock.clone(),
+        },
         execute,
         witness: witness.clone(),
         settle: settle.clone(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
 use execgate_payment::Hold;
 use execgate_store::Record;
-use execgate_tool::{Cancel, Description};
+use execgate_tool::{Blocked, Cancel, Description};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
@@ -49,6 +49,18 @@ pub struct Rooms {
     pub witness: Witness,
     /// Moves the money.
     pub settle: Settle,
+}
+
+impl Rooms {
+    /// What no approval can let pass is refused before anybody is asked to pay for it.
+    fn precheck(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        let name = proposal.action.as_str();
+        let blocked = Blocked::find(name, proposal.surface.namespace());
+        if blocked.is_some_and(|blocked| !self.propose.has_handler(blocked)) {
+            return Err(Refusal::no_handler(name));
+        }
+        self.approve.precheck(proposal)
+    }
 }
 
 /// The corridor of one process.
@@ -167,6 +179,12 @@ impl Corridor {
         self.rooms.propose.tools().filter(move |(name, _)| !rules.hides(name))
     }
 
+    /// Whether an approval unlocks a blocked tool here.
+    #[must_use]
+    pub fn can_unlock(&self, blocked: Blocked) -> bool {
+        self.rooms.propose.has_handler(blocked)
+    }
+
     /// The rules that hold for a caller now.
     ///
     /// # Errors
@@ -211,7 +229,7 @@ impl Corridor {
     pub fn would(&self, rules: &RulesFor, proposal: &Proposal) -> Result<Option<RuleId>, Refusal> {
         let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
         let judged = rules.judge(proposal, price)?;
-        self.rooms.approve.precheck(proposal)?;
+        self.rooms.precheck(proposal)?;
         match self.rooms.propose.registry.find(proposal.action.as_str()) {
             Some(_) => Ok(judged.demand.map(|demand| demand.rule)),
             None => Err(Refusal::UnknownAction { action: proposal.action.to_string() }),
@@ -293,7 +311,7 @@ impl Walk {
         sight.ruled(rules.digest());
         let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
         let judged = rules.judge(proposal, price)?;
-        self.rooms.approve.precheck(proposal)?;
+        self.rooms.precheck(proposal)?;
         Ok((price, judged))
     }
 
@@ -328,7 +346,7 @@ impl Walk {
         sight.authorised(&authorised);
         sight.lap(Room::Authorise);
 
-        let approval = rooms.approve.enter(quote.proposal(), &authorised)?;
+        let approval = rooms.approve.enter(&quote, &authorised)?;
         let ticket = ticket.advance::<ticket::Approved>(&approval);
         sight.lap(Room::Approve);
         let approved = Approved { quote, hold, authorised, approval, ticket, _first: first };
@@ -345,10 +363,14 @@ impl Walk {
         // at the claim: their limits, and whether they want an approval.
         let (_, now) = self.precheck(quote.proposal(), sight).await?;
         prepared_under(&now.allow, quote.proposal())?;
-        if now.allow.policy() != authorised.allow.policy() {
+        let has_changed = now.allow.policy() != authorised.allow.policy();
+        if has_changed {
             authorised.rejudge(now);
-            approval = rooms.approve.enter(quote.proposal(), &authorised)?;
             sight.authorised(&authorised);
+        }
+        // An approval ends, too.
+        if has_changed || approval.approved().is_some() {
+            approval = rooms.approve.enter(&quote, &authorised)?;
         }
         quote.prepared().reserve()?;
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {

@@ -1,8 +1,11 @@
 //! What comes out of the corridor: a passage, or a refusal that names its room and rule.
 
-use execgate_model::{Amount, Digest, IdError, RunId};
+use execgate_model::{Amount, ApproverName, Digest, IdError, RunId};
+use execgate_receipt::approval::{ApprovalError, ClawShieldError};
 use execgate_store::{Answer, StoreError};
 use execgate_tool::{BadCall, NotStarted};
+
+use crate::approve::BLOCKED;
 
 /// A room, by the word that answers, logs and the console use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,6 +143,24 @@ pub enum Refusal {
         /// One sentence.
         reason: String,
     },
+    /// What came as an approval is none.
+    #[error("{detail}")]
+    ArtifactUnreadable {
+        /// Why, for the caller.
+        detail: String,
+    },
+    /// A `ClawShield` artifact does not approve this.
+    #[error("the approval artifact is not good for this request")]
+    ClawShield(#[source] ClawShieldError),
+    /// What an approver has signed does not approve this.
+    #[error("the approval is not good for this request")]
+    ApprovalInvalid(#[source] Box<ApprovalError>),
+    /// Somebody approves what they ask for themselves.
+    #[error("`{approver}` asks for this, and nobody approves their own request")]
+    OwnApproval {
+        /// Who.
+        approver: ApproverName,
+    },
     /// The approval was used for another run.
     #[error("this approval was used for another run")]
     ApprovalReused,
@@ -202,7 +223,51 @@ pub enum Refusal {
     },
 }
 
+/// The check of a `ClawShield` artifact that fails, by its stable name.
+const fn clawshield_rule(error: &ClawShieldError) -> &'static str {
+    match error {
+        ClawShieldError::HashMismatch | ClawShieldError::Payload(_) => "approval-other-request",
+        ClawShieldError::NoExpiry | ClawShieldError::BadExpiry => "approval-expiry",
+        ClawShieldError::Expired => "approval-expired",
+        ClawShieldError::NoKey => "approval-no-key",
+        ClawShieldError::Signature => "approval-signature",
+        ClawShieldError::Tenant { .. } => "approval-tenant",
+    }
+}
+
+/// The check of an approver's statement that fails, by its stable name.
+const fn approval_rule(error: &ApprovalError) -> &'static str {
+    match error {
+        ApprovalError::Envelope(_) | ApprovalError::Signatures => "approval-signature",
+        ApprovalError::TooLong { .. }
+        | ApprovalError::Json(_)
+        | ApprovalError::Fields(_)
+        | ApprovalError::Type
+        | ApprovalError::NotCanonical
+        | ApprovalError::Write(_)
+        | ApprovalError::Canonical(_) => "approval-form",
+        ApprovalError::ForeignKey { .. } => "approval-foreign-key",
+        ApprovalError::ApproverTenant { .. } => "approval-approver-tenant",
+        ApprovalError::Tenant { .. } => "approval-tenant",
+        ApprovalError::Scope => "approval-scope",
+        ApprovalError::Action { .. } => "approval-action",
+        ApprovalError::ActionDigest { .. } => "approval-other-request",
+        ApprovalError::Policy => "approval-policy",
+        ApprovalError::Price { .. } => "approval-price",
+        ApprovalError::NotYet { .. } => "approval-not-yet",
+        ApprovalError::Expired { .. } => "approval-expired",
+        ApprovalError::Lifetime => "approval-expiry",
+        ApprovalError::Denied { .. } => "approval-denied",
+    }
+}
+
 impl Refusal {
+    /// A blocked tool that no approval can unlock here.
+    pub(crate) fn no_handler(name: &str) -> Self {
+        let reason = format!("`{name}` is blocked and has no handler here: no approval unlocks it");
+        Self::ApprovalMissing { rule: BLOCKED.to_owned(), reason }
+    }
+
     /// The earlier run that the refusal is about.
     #[must_use]
     pub const fn run(&self) -> Option<RunId> {
@@ -225,6 +290,10 @@ impl Refusal {
             | Self::LimitReached { .. }
             | Self::IamUnreachable
             | Self::ApprovalMissing { .. }
+            | Self::ArtifactUnreadable { .. }
+            | Self::ClawShield(_)
+            | Self::ApprovalInvalid(_)
+            | Self::OwnApproval { .. }
             | Self::ApprovalReused
             | Self::Busy { .. }
             | Self::NoSlot(_)
@@ -250,7 +319,12 @@ impl Refusal {
             | Self::RailUnavailable { .. }
             | Self::PaymentReused => Room::Pay,
             Self::Denied { .. } | Self::LimitReached { .. } | Self::IamUnreachable => Room::Authorise,
-            Self::ApprovalMissing { .. } | Self::ApprovalReused => Room::Approve,
+            Self::ApprovalMissing { .. }
+            | Self::ArtifactUnreadable { .. }
+            | Self::ClawShield(_)
+            | Self::ApprovalInvalid(_)
+            | Self::OwnApproval { .. }
+            | Self::ApprovalReused => Room::Approve,
             Self::StillRunning { .. }
             | Self::Busy { .. }
             | Self::NoSlot(_)
@@ -278,6 +352,10 @@ impl Refusal {
             | Self::LimitReached { rule, .. }
             | Self::ApprovalMissing { rule, .. } => rule,
             Self::IamUnreachable => "iam-unreachable",
+            Self::ArtifactUnreadable { .. } => "approval-unreadable",
+            Self::ClawShield(error) => clawshield_rule(error),
+            Self::ApprovalInvalid(error) => approval_rule(error),
+            Self::OwnApproval { .. } => "approval-own-request",
             Self::ApprovalReused => "approval-reused",
             Self::NonceReused { .. } => "nonce-reused",
             Self::AnswerExpired { .. } => "answer-expired",

@@ -122,6 +122,10 @@ text_id!(
     GrantId, "a grant", max 64, "letters, digits and `_ . : -`", in_name
 );
 text_id!(
+    /// Somebody who may approve, by the name in the operator's configuration.
+    ApproverName, "an approver", max 64, "letters, digits and `_ . : -`", in_name
+);
+text_id!(
     /// The stable name of a rule by which something was allowed or refused.
     RuleId, "a rule", max 256, "characters that are not control characters", |c| !c.is_control()
 );
@@ -172,9 +176,19 @@ uuid_id!(
     RunId, "an exec_id"
 );
 uuid_id!(
+    /// What is used up by a run that it approved. Of a parked run it is the run's own id.
+    ApprovalId, "an approval_id"
+);
+uuid_id!(
     /// One process that runs things.
     InstanceId, "an instance"
 );
+
+impl From<RunId> for ApprovalId {
+    fn from(run: RunId) -> Self {
+        Self(run.0)
+    }
+}
 
 impl ActionName {
     /// The characters that a name may hold, in words for an error text.

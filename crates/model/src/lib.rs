@@ -18,7 +18,9 @@ mod watcher;
 
 pub use caller::{Caller, Identity, Labels, NO_LABELS, Scope};
 pub use digest::{Digest, DigestError};
-pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId};
+pub use id::{
+    ActionName, ApprovalId, ApproverName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId,
+};
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};

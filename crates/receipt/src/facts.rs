@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 
 use crate::content::Content;
 use crate::digest::{SALT_BYTES, salted, salted_digest};
+use crate::key::KeyId;
 use crate::statement::{
-    ApprovalBasis, CallerFact, CallerKind, Charged, Gateway, Kind, PREDICATE_TYPE, PolicyFact, Predicate,
-    STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject, SubjectDigest, subject_name,
+    ApprovalBasis, ApprovalFact, CallerFact, CallerKind, Charged, Gateway, Kind, PREDICATE_TYPE, PolicyFact,
+    Predicate, STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject, SubjectDigest, subject_name,
 };
 use crate::time::{TimeError, Timestamp};
 
@@ -47,6 +48,8 @@ pub struct RunFacts<'a> {
     pub iam: &'a str,
     /// By which artifact the run was approved, or by which rule none was needed.
     pub approval: ApprovalBasis,
+    /// The SHA-256 of what was signed to approve it, and the keys.
+    pub approvals: Vec<(Digest, KeyId)>,
     /// For real, or simulated.
     pub effect: Effect,
     /// [`crate::digest_json`] of the caller's context.
@@ -99,6 +102,7 @@ impl RunFacts<'_> {
             policy: PolicyFact { digest: self.policy_digest, rule: self.rule.clone() },
             iam: self.iam.to_owned(),
             approval: self.approval,
+            approvals: self.approvals.iter().map(|approval| approval_fact(approval, salt)).collect(),
             effect: self.effect,
             context_digest: self.context_digest.map(|digest| salted_digest(salt, digest)),
             enforced: self.enforced,
@@ -115,6 +119,10 @@ impl RunFacts<'_> {
             predicate,
         })
     }
+}
+
+fn approval_fact(&(digest, key_id): &(Digest, KeyId), salt: &[u8; SALT_BYTES]) -> ApprovalFact {
+    ApprovalFact { digest: salted_digest(salt, digest), key_id }
 }
 
 fn caller_fact(caller: &Caller, salt: &[u8; SALT_BYTES]) -> CallerFact {

@@ -4,6 +4,7 @@ use core::str;
 
 use serde_json::Value;
 
+use crate::approval::{Approver, Approvers, Artifact, python_json};
 use crate::canonical::canonical;
 use crate::envelope::Envelope;
 use crate::file::ReceiptFile;
@@ -25,6 +26,9 @@ const SIGNED_PAYLOAD: &[u8] = b"hello world";
 const SIGNED_LEAF: &str = "388ab2a843f1d1fd4f52bc98bd6adeb4124d5856ec6cffa9768a5a559367205e";
 /// The content receipt.
 const SIGNED_RECEIPT: &str = "834ad83bee3dd0f1e523aec805994e33260470aa5256f5f7262ed772ba18e49d";
+
+/// The statement in the seed of the approvals.
+const SIGNED_APPROVAL: &str = "3295bba435abac8f852a560da40ec3bd0702a5a87bbe10c575411262f9832f18";
 
 /// A key under which `serde_json` reads raw JSON text instead of an object, unlike every other reader.
 const PRIVATE_KEY: &[u8] = b"$serde_json::private";
@@ -71,6 +75,22 @@ pub fn dsse_envelope(bytes: &[u8]) {
     }
 }
 
+/// An approval artifact is read within its bounds, and nobody but the key's owner makes one that opens.
+pub fn approval_artifact(bytes: &[u8]) {
+    let Ok(value) = parse_strict(bytes) else { return };
+    assert!(python_json(&value).is_ok_and(|text| text.is_ascii()));
+    let Ok(Artifact::Statements(envelopes)) = Artifact::read(&value) else { return };
+    let Ok(name) = "alice".parse() else { return };
+    let keys = vec![SigningKey::from_seed(&TRUSTED_SEED).verifying_key()];
+    let alice = Approver { name, person: String::new(), tenant: None, keys };
+    let Ok(approvers) = Approvers::new(vec![alice]) else { return };
+    for envelope in envelopes {
+        if let Ok(verified) = approvers.open(&envelope) {
+            assert_eq!(verified.digest().to_hex(), SIGNED_APPROVAL);
+        }
+    }
+}
+
 /// A key that is read is the same key when it was written and read again; a key id has one spelling.
 pub fn keys(bytes: &[u8]) {
     if let Ok(id) = serde_json::from_slice::<KeyId>(bytes) {
@@ -103,7 +123,7 @@ mod near;
 
 #[cfg(test)]
 mod tests {
-    use super::{dsse_envelope, instants, keys, near, receipt_file, strict_json};
+    use super::{approval_artifact, dsse_envelope, instants, keys, near, receipt_file, strict_json};
 
     #[test]
     fn strict_json_is_what_every_reader_reads_and_has_one_form() {
@@ -118,6 +138,11 @@ mod tests {
     #[test]
     fn an_envelope_reads_back_and_opens_for_its_signer_only() {
         near::holds("dsse_envelope", dsse_envelope);
+    }
+
+    #[test]
+    fn an_approval_artifact_is_bounded_and_opens_for_its_signer_only() {
+        near::holds("approval_artifact", approval_artifact);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ed25519_dalek::pkcs8::spki::der::zeroize::Zeroizing;
 use ed25519_dalek::pkcs8::{
     self, DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
 };
-use ed25519_dalek::{Signature, Signer};
+use ed25519_dalek::{Signature, SignatureError, Signer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::sha256;
@@ -41,6 +41,9 @@ pub enum KeyError {
     /// The text is no SPKI PEM file of an Ed25519 key.
     #[error("the public key is not an Ed25519 key in SPKI PEM form")]
     PublicPem(#[source] pkcs8::spki::Error),
+    /// The bytes are no point of the curve.
+    #[error("the public key is no point of Ed25519's curve")]
+    Raw(#[source] SignatureError),
     /// The point has a small order, so that a signature can be made without a secret (RFC 8032, section 8.9).
     #[error("the public key is weak")]
     Weak,
@@ -158,6 +161,18 @@ impl VerifyingKey {
     pub fn from_spki_pem(pem: &str) -> Result<Self, KeyError> {
         let public =
             ed25519_dalek::VerifyingKey::from_public_key_pem(pem.trim()).map_err(KeyError::PublicPem)?;
+        if public.is_weak() {
+            return Err(KeyError::Weak);
+        }
+        Ok(Self { public, key_id: key_id(&public) })
+    }
+
+    /// The key of 32 raw bytes (RFC 8032, section 5.1.5).
+    ///
+    /// # Errors
+    /// [`KeyError::Raw`] and [`KeyError::Weak`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        let public = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(KeyError::Raw)?;
         if public.is_weak() {
             return Err(KeyError::Weak);
         }

@@ -5,6 +5,8 @@
 //! which rule and for how much, and is signed ([`seal()`]). The *receipt file* ([`ReceiptFile`]) is what the owner
 //! keeps, and what [`verify()`] judges without asking anybody.
 //!
+//! What people sign before a run is in [`approval`]: statements of the operator's approvers, and `ClawShield`'s artifacts.
+//!
 //! This crate must never do IO, read a clock, make randomness, or depend on a sibling other than `model`: it is
 //! published alone and verifies alone. All JSON of outsiders comes in through [`parse_strict`].
 //!
@@ -13,6 +15,7 @@
 //! the README below, which does the same with `openssl`.
 #![doc = include_str!("../README.md")]
 
+pub mod approval;
 mod canonical;
 mod content;
 mod digest;
@@ -38,8 +41,9 @@ pub use file::{FILE_VERSION, FileError, ReceiptFile};
 pub use key::{KeyError, KeyId, SecretText, SigningKey, VerifyingKey};
 pub use seal::{Seal, SealError, seal};
 pub use statement::{
-    ApprovalBasis, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE, PREDICATE_TYPE, PolicyFact,
-    Predicate, STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject, SubjectDigest, subject_name,
+    ApprovalBasis, ApprovalFact, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE,
+    PREDICATE_TYPE, PolicyFact, Predicate, STATEMENT_TYPE, STATEMENT_VERSION, Statement, Subject,
+    SubjectDigest, subject_name,
 };
 pub use strict::{MAX_NESTING, StrictError, parse_strict};
 pub use time::{TimeError, Timestamp};

@@ -9,6 +9,7 @@ use execgate_model::{ActionName, Amount, Digest, Effect, InstanceId, RuleId, Run
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::key::KeyId;
 use crate::strict;
 use crate::time::Timestamp;
 
@@ -110,6 +111,9 @@ pub struct Predicate {
     pub iam: String,
     /// By which artifact it was approved, or by which rule none was needed.
     pub approval: ApprovalBasis,
+    /// What was signed to approve it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalFact>,
     /// For real, or simulated.
     pub effect: Effect,
     /// The commitment to the digest of the caller's context; null where there was none.
@@ -184,6 +188,15 @@ pub enum ApprovalBasis {
     Rule(RuleId),
     /// The id of the artifact that approved it.
     Artifact(String),
+}
+
+/// One signature that approved a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalFact {
+    /// The commitment to the digest of what was signed.
+    pub digest: Digest,
+    /// The key that signed it.
+    pub key_id: KeyId,
 }
 
 /// The program that signed.

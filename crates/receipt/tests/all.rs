@@ -4,7 +4,9 @@
 
 #[cfg(test)]
 mod suite {
+    mod approval;
     mod canonical;
+    mod clawshield;
     mod fixture;
     mod golden;
     mod openssl;

@@ -2,6 +2,8 @@
 
 use execgate_model::{ActionName, Amount, Digest, Effect, InstanceId, RunId, Stage, UnixMs};
 
+use crate::Change;
+
 /// What kind of event a leaf of the log stands for (CONTRACTS 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LeafKind {
@@ -17,6 +19,10 @@ pub enum LeafKind {
     Resolve,
     /// Something was administered: a grant, a key, the kill switch.
     Change,
+    /// An approval was used up by a run.
+    Approval,
+    /// Somebody who is known was refused by a rule, or for want of an approval.
+    Refusal,
 }
 
 impl LeafKind {
@@ -40,7 +46,15 @@ impl LeafKind {
             Self::Settlement => "settlement",
             Self::Resolve => "resolve",
             Self::Change => "change",
+            Self::Approval => "approval",
+            Self::Refusal => "refusal",
         }
+    }
+
+    /// Reads back the word of a leaf that has a statement of its own behind it.
+    #[must_use]
+    pub fn said_by(word: &str) -> Option<Self> {
+        [Self::Change, Self::Approval, Self::Refusal].into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -69,10 +83,12 @@ pub struct NewPayment {
 }
 
 /// An approval that is used up together with a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalClaim {
-    /// What makes the approval unique.
-    pub key: Digest,
+    /// What makes the approval unique, none of them twice: if one is used up, the approval is.
+    pub keys: Vec<Digest>,
+    /// What is said of it.
+    pub change: Change,
 }
 
 /// What a claim uses up of a limit, within a fixed window.

@@ -1,8 +1,11 @@
 //! Proposals, written as a test thinks of them.
 
+use std::sync::Arc;
+
+use execgate_flow::propose::fingerprint;
 use execgate_model::{
-    ActionName, BodyPlace, Caller, Credential, Effect, Hearsay, Identity, Nonce, Proposal, RunOptions,
-    Surface, TenantId,
+    ActionName, BodyPlace, Caller, Credential, Digest, Effect, Hearsay, Identity, Nonce, Proposal,
+    RunOptions, Surface, TenantId,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +78,40 @@ impl Ask {
     pub fn pays_by(mut self, rail: &str, credential: &str) -> Self {
         self.0.credential = Some(Credential { rail: rail.to_owned(), bytes: credential.as_bytes().to_vec() });
         self
+    }
+
+    /// With what came as its approval.
+    #[must_use]
+    pub fn approved_by(mut self, artifact: &Value) -> Self {
+        self.0.approval = Some(artifact.to_string());
+        self
+    }
+
+    /// By the holder of a grant.
+    ///
+    /// # Panics
+    /// If no grant can have such an id.
+    #[must_use]
+    pub fn by_grant(mut self, id: &str) -> Self {
+        let (id, internal) = (id.parse().expect("an id of a grant"), false);
+        self.0.caller.identity = Identity::Grant { id, internal, labels: Arc::default() };
+        self
+    }
+
+    /// A tool of `/exec/*`.
+    #[must_use]
+    pub fn as_tool(mut self) -> Self {
+        self.0.surface = Surface::SecureExec;
+        self
+    }
+
+    /// What an approver is asked to sign: this request, by its digest.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        fingerprint(&self.0).expect("a request with a digest")
     }
 
     /// Simulated.

@@ -95,6 +95,15 @@ impl Walked {
         refusal.rule().to_owned()
     }
 
+    /// The rule that refused, where one did.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.rule()),
+            Self::Passed(_) | Self::Died => None,
+        }
+    }
+
     /// Whether the process died first.
     #[must_use]
     pub const fn died(&self) -> bool {
@@ -158,7 +167,11 @@ impl Gate {
             },
             info: ServiceInfo {
                 version: "0.0.0-test",
-                mode: ExecMode::Demo,
+                mode: match settings.approval_mode {
+                    ApprovalMode::Demo => ExecMode::Demo,
+                    ApprovalMode::Strict => ExecMode::Clawshield,
+                },
+                verifies: settings.shield.key.is_some() || !settings.people.approvers().is_empty(),
                 allow_list: settings.allow_list.clone(),
                 sandbox: "off".to_owned(),
             },
@@ -462,7 +475,12 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             iam: shared.iam.clone(),
             simulations: Arc::new(SimulationRate::new(settings.rates, shared.clock.clone())),
         },
-        approve: Approve { mode: ApprovalMode::Demo },
+        approve: Approve {
+            mode: settings.approval_mode,
+            shield: settings.shield.clone(),
+            people: Arc::new(settings.people.clone()),
+            clock: shared.clock.clone(),
+        },
         execute: Execute {
             store: store.clone(),
             clock: shared.clock.clone(),

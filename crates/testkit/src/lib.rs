@@ -7,6 +7,7 @@
 //!
 //! Doubles say `expect` where a test could do no better than stop.
 
+pub mod approval;
 mod ask;
 mod clock;
 mod gate;

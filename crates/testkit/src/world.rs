@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use execgate_flow::approve::{ApprovalMode, People, Person};
 use execgate_flow::authorise::{Iam, IamAnswer, Question, Rates};
 use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture};
 use execgate_policy::{Policy, PolicySet};
+use execgate_receipt::approval::ClawShield;
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
 use execgate_tool::Action;
 use execgate_web::ToolSurface;
@@ -40,6 +42,9 @@ pub struct Settings {
     pub(crate) issuer_keys: Option<Value>,
     pub(crate) alias: Option<String>,
     pub(crate) rates: Rates,
+    pub(crate) approval_mode: ApprovalMode,
+    pub(crate) shield: ClawShield,
+    pub(crate) people: People,
 }
 
 impl Settings {
@@ -197,6 +202,30 @@ impl WorldBuilder {
     #[must_use]
     pub fn rates(mut self, rates: Rates) -> Self {
         self.settings.rates = rates;
+        self
+    }
+
+    /// Every run needs an approval artifact.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.settings.approval_mode = ApprovalMode::Strict;
+        self
+    }
+
+    /// These artifacts of `ClawShield` count.
+    #[must_use]
+    pub fn shield(mut self, shield: ClawShield) -> Self {
+        self.settings.shield = shield;
+        self
+    }
+
+    /// These people may approve.
+    ///
+    /// # Panics
+    /// If they are no list of approvers.
+    #[must_use]
+    pub fn approvers(mut self, people: impl IntoIterator<Item = Person>) -> Self {
+        self.settings.people = People::new(people).expect("approvers");
         self
     }
 

@@ -16,6 +16,7 @@ mod outbound;
 mod port;
 mod pure;
 mod registry;
+mod unlocked;
 
 #[cfg(any(test, fuzzing))]
 pub use interpreter::fuzz;
@@ -30,3 +31,4 @@ pub use interpreter::{Interpreter, Profiles, file_json, rich_results, spoken};
 pub use names::{BLOCKED, Behind, Blocked, TOOLS, ToolNames};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError};
+pub use unlocked::Unlocked;

@@ -60,6 +60,16 @@ impl Blocked {
         BLOCKED.into_iter().find(|blocked| blocked.name == name && !is_language)
     }
 
+    /// The name under which its handler is registered: `bash` is a language, and the handler of the tool another's.
+    #[must_use]
+    pub fn handler(self) -> Option<&'static str> {
+        match self.behind {
+            Behind::Handler(_) if self.name == "bash" => Some("shell_exec"),
+            Behind::Handler(_) => Some(self.name),
+            Behind::Nothing => None,
+        }
+    }
+
     /// The JSON Schema of its arguments.
     #[must_use]
     pub fn schema(self) -> Value {

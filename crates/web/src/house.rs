@@ -23,6 +23,8 @@ use crate::server::OpenConnections;
 pub enum ExecMode {
     /// No artifact is needed.
     Demo,
+    /// Every run needs one.
+    Clawshield,
 }
 
 /// Whether the tools of `/exec/*` are served (`surfaces.tools`).
@@ -42,6 +44,8 @@ pub struct ServiceInfo {
     pub version: &'static str,
     /// The mode of `/execute`.
     pub mode: ExecMode,
+    /// Whether there is a key to verify artifacts with.
+    pub verifies: bool,
     /// The allow-list, where there is one.
     pub allow_list: Option<Vec<String>>,
     /// The sandbox tier that code runs in, or why there is none.

@@ -6,12 +6,15 @@
 mod admin;
 mod exec;
 
+use std::error::Error as _;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::{Refusal, Room};
 use execgate_model::{Amount, Digest, Role, RunId};
 use execgate_receipt::StrictError;
+use execgate_receipt::approval::ClawShieldError;
 use execgate_store::Answer;
 use execgate_tool::NotStarted;
 use serde::Serialize;
@@ -415,7 +418,33 @@ fn outside_text(refusal: &Refusal) -> String {
     if let Refusal::NoSlot(NotStarted::Fault(_)) = refusal {
         return "this action cannot start now; nothing is charged, try again".to_owned();
     }
+    if let Refusal::ClawShield(error) = refusal {
+        return clawshield_text(error);
+    }
+    // What is wrong is about the caller's own bytes, and stands in the source.
+    if let Refusal::ApprovalInvalid(error) = refusal {
+        let why = error.source().map(|why| format!(": {why}")).unwrap_or_default();
+        return format!("{error}{why}");
+    }
     refusal.to_string()
+}
+
+/// OpenExec's own words.
+fn clawshield_text(error: &ClawShieldError) -> String {
+    let text = match error {
+        ClawShieldError::HashMismatch | ClawShieldError::Payload(_) => {
+            "Action hash mismatch: approval does not match this request"
+        }
+        ClawShieldError::NoExpiry => "Missing expires_at in approval artifact",
+        ClawShieldError::BadExpiry => "Invalid expires_at timestamp",
+        ClawShieldError::Expired => "Approval artifact expired",
+        ClawShieldError::NoKey => "CLAWSHIELD_PUBLIC_KEY not configured",
+        ClawShieldError::Signature => "Invalid signature: approval artifact is not authentic",
+        ClawShieldError::Tenant { wanted, found } => {
+            return format!("Tenant mismatch: expected {wanted}, got {found}");
+        }
+    };
+    text.to_owned()
 }
 
 /// Status and stable code of a refusal. Exhaustive on purpose: a new refusal has to be given both here.
@@ -434,6 +463,10 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::LimitReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "limit-reached"),
         Refusal::IamUnreachable => (StatusCode::SERVICE_UNAVAILABLE, "iam-unreachable"),
         Refusal::ApprovalMissing { .. } => (StatusCode::FORBIDDEN, "approval-missing"),
+        Refusal::ArtifactUnreadable { .. } => (StatusCode::BAD_REQUEST, "bad-approval-artifact"),
+        Refusal::ClawShield(_) | Refusal::ApprovalInvalid(_) | Refusal::OwnApproval { .. } => {
+            (StatusCode::FORBIDDEN, "approval-invalid")
+        }
         Refusal::ApprovalReused => (StatusCode::FORBIDDEN, "approval-reused"),
         Refusal::NonceReused { .. } => (StatusCode::CONFLICT, "nonce-reused"),
         Refusal::AnswerExpired { .. } => (StatusCode::GONE, "answer-expired"),

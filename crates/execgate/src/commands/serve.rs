@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use execgate_flow::approve::ApprovalMode;
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::Recover;
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
@@ -146,6 +147,17 @@ fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
+/// The mode in words, and where it lets nothing pass.
+fn mode(settings: &Settings) -> &'static str {
+    match (settings.approvals.mode, settings.approvals.can_verify()) {
+        (ApprovalMode::Demo, _) => "demo (no approval needed)",
+        (ApprovalMode::Strict, true) => "clawshield (every run needs an approval)",
+        (ApprovalMode::Strict, false) => {
+            "clawshield, WITHOUT A KEY: every run is refused until CLAWSHIELD_PUBLIC_KEY or an [[approver]] is set"
+        }
+    }
+}
+
 fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
     terminal::line(format_args!(
         "execgate {} listening on http://{}",
@@ -158,7 +170,7 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         (false, true) => "this machine only",
         (false, false) => "everybody who can reach it",
     };
-    terminal::line(format_args!("  mode      demo (no approval needed), free, for {whom}"));
+    terminal::line(format_args!("  mode      {}, free, for {whom}", mode(settings)));
     if let Some((_, address)) = &ready.listeners.admin {
         terminal::line(format_args!("  admin     http://{address}, for keys with a role"));
     }

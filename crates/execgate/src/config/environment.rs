@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 pub(crate) struct Environment {
     pub(crate) port: Option<String>,
     pub(crate) openexec_mode: Option<String>,
+    pub(crate) clawshield_public_key: Option<String>,
+    pub(crate) clawshield_tenant_id: Option<String>,
     pub(crate) allowed_actions: Option<String>,
     pub(crate) openexec_db_url: Option<String>,
     pub(crate) database_url: Option<String>,
@@ -28,6 +30,8 @@ impl Environment {
         Self {
             port: get("PORT"),
             openexec_mode: get("OPENEXEC_MODE"),
+            clawshield_public_key: get("CLAWSHIELD_PUBLIC_KEY"),
+            clawshield_tenant_id: get("CLAWSHIELD_TENANT_ID"),
             allowed_actions: get("OPENEXEC_ALLOWED_ACTIONS"),
             openexec_db_url: get("OPENEXEC_DB_URL"),
             database_url: get("DATABASE_URL"),

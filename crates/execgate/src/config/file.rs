@@ -56,6 +56,7 @@ pub(crate) struct File {
     pub(crate) policy: PolicySection,
     pub(crate) audit: AuditSection,
     pub(crate) approval: ApprovalSection,
+    pub(crate) approver: Vec<ApproverSection>,
     pub(crate) surfaces: Surfaces,
     pub(crate) sandbox: SandboxSection,
     pub(crate) profiles: BTreeMap<String, ProfileSection>,
@@ -146,6 +147,33 @@ pub(crate) struct AuditSection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ApprovalSection {
     pub(crate) mode: Option<String>,
+    pub(crate) clawshield_public_key: Option<String>,
+    pub(crate) clawshield_tenant: Option<String>,
+}
+
+/// Somebody who may approve.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApproverSection {
+    pub(crate) name: String,
+    pub(crate) person: Option<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) keys: Vec<String>,
+    /// As whom the same person asks for runs.
+    #[serde(default)]
+    pub(crate) grants: Vec<String>,
+    #[serde(default)]
+    pub(crate) subjects: Vec<SubjectSection>,
+    #[serde(default)]
+    pub(crate) wallets: Vec<String>,
+}
+
+/// Whom an authorization server has named.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubjectSection {
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -3,6 +3,7 @@
 //! Only this folder reads the environment.
 
 mod actions;
+mod approvals;
 mod environment;
 mod file;
 #[cfg(any(test, fuzzing))]

@@ -9,6 +9,7 @@ use execgate_flow::authorise::Rates;
 use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
 
+use super::approvals::Approvals;
 use super::file::{AuditSection, File, LogFormat, ProfileSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
@@ -60,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<String>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
     pub(crate) policy: Option<PathBuf>,
+    pub(crate) approvals: Approvals,
     pub(crate) code: Switch,
     pub(crate) tools: Switch,
     pub(crate) tier: TierSetting,
@@ -102,7 +104,7 @@ impl Settings {
     /// its operator believes it closed.
     pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
         let file = File::read(flags.config.as_deref())?;
-        refuse_what_is_not_there(environment, &file)?;
+        refuse_what_is_not_there(environment)?;
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         let require_grant = file.identity.require_grant.unwrap_or(false);
@@ -140,6 +142,7 @@ impl Settings {
             guard: Guarding::of(environment, &file.identity)?,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
+            approvals: Approvals::resolve(environment, &file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),
             tools: file.surfaces.tools.unwrap_or(Switch::On),
             tier: flags.tier.or(file.sandbox.tier).unwrap_or(TierSetting::Auto),
@@ -176,15 +179,9 @@ impl Settings {
     }
 }
 
-fn refuse_what_is_not_there(environment: &Environment, file: &File) -> anyhow::Result<()> {
+fn refuse_what_is_not_there(environment: &Environment) -> anyhow::Result<()> {
     if environment.payment_wallet.is_some() {
         bail!("PAYMENT_WALLET is set, and this version takes no payments; unset it to serve free of charge");
-    }
-    let mode = environment.openexec_mode.as_deref().or(file.approval.mode.as_deref()).unwrap_or("demo");
-    if mode != "demo" {
-        bail!(
-            "the mode `{mode}` needs approval artifacts, which this version cannot verify; only `demo` is served"
-        );
     }
     Ok(())
 }
@@ -359,7 +356,7 @@ mod tests {
     fn what_is_asked_for_and_not_there_is_refused() {
         let cases = [
             Environment { payment_wallet: Some("0x0".into()), ..Environment::default() },
-            Environment { openexec_mode: Some("clawshield".into()), ..Environment::default() },
+            Environment { openexec_mode: Some("open".into()), ..Environment::default() },
             Environment { ep_guard_url: Some("http://guard".into()), ..Environment::default() },
             Environment { ep_guard_url: Some("guard.example".into()), ..Environment::default() },
         ];

@@ -85,9 +85,10 @@ impl Execute {
         let at = self.clock.now();
         let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
         let claim = Claim { facts, salt: self.entropy.thirty_two() };
+        let used = approval.claim(claim.run(), at, self.entropy.as_ref())?;
         match self
             .store
-            .claim(claim.row(quote, hold, &authorised.allow, approval, self.alias.as_deref())?)
+            .claim(claim.row(quote, hold, &authorised.allow, used, self.alias.as_deref())?)
             .await?
         {
             store::Claimed::Fresh => {
@@ -114,7 +115,7 @@ impl Claim {
         quote: &Quote,
         hold: &Hold,
         allow: &Allow,
-        approval: &Approval,
+        approval: Option<ApprovalClaim>,
         alias: Option<&str>,
     ) -> Result<store::Claim, Refusal> {
         let proposal = quote.proposal();
@@ -138,7 +139,7 @@ impl Claim {
             rail: hold.rail().to_owned(),
             price: hold.amount(),
             payment,
-            approval: approval.artifact().map(|key| ApprovalClaim { key }),
+            approval,
             limits: allow.limits().iter().map(|limit| limit_claim(limit, self.facts.started)).collect(),
             salt: self.salt,
             leaf: Leaf { kind: LeafKind::Intent, digest: salted(&self.salt, &intent) },

@@ -174,6 +174,10 @@ pub(super) fn decision(refusal: &Refusal) -> AuditDecision {
         | Refusal::LimitReached { .. }
         | Refusal::IamUnreachable
         | Refusal::ApprovalMissing { .. }
+        | Refusal::ArtifactUnreadable { .. }
+        | Refusal::ClawShield(_)
+        | Refusal::ApprovalInvalid(_)
+        | Refusal::OwnApproval { .. }
         | Refusal::ApprovalReused
         | Refusal::NonceReused { .. }
         | Refusal::AnswerExpired { .. }
@@ -192,6 +196,9 @@ pub(super) fn weight(refusal: &Refusal, effect: Effect, namespace: Namespace) ->
         | Refusal::LimitReached { .. }
         | Refusal::IamUnreachable
         | Refusal::ApprovalMissing { .. }
+        | Refusal::ClawShield(_)
+        | Refusal::ApprovalInvalid(_)
+        | Refusal::OwnApproval { .. }
         | Refusal::ApprovalReused
         | Refusal::NonceReused { .. }
         | Refusal::PaymentReused
@@ -204,6 +211,7 @@ pub(super) fn weight(refusal: &Refusal, effect: Effect, namespace: Namespace) ->
         | Refusal::BadCall(_)
         | Refusal::Undigestible(_)
         | Refusal::BadId(_)
+        | Refusal::ArtifactUnreadable { .. }
         | Refusal::PaymentRequired { .. }
         | Refusal::PaymentRefused { .. }
         | Refusal::WatchedUnpaid

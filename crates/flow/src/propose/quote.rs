@@ -5,7 +5,7 @@ use std::sync::Arc;
 use execgate_model::{Amount, BodyPlace, Digest, Entropy, Namespace, Proposal, RunId, Watcher};
 use execgate_payment::Terms;
 use execgate_receipt::digest_json;
-use execgate_tool::{Call, Description, Prepared, Registry, ToolNames};
+use execgate_tool::{Blocked, Call, Description, Prepared, Registry, Tool, ToolNames};
 
 use super::{NonceKey, Prices, fingerprint};
 use crate::Refusal;
@@ -98,6 +98,25 @@ impl Propose {
         tools.map(|tool| (tool.name(), tool.describe()))
     }
 
+    /// Whether a blocked tool has a handler in this gateway.
+    #[must_use]
+    pub fn has_handler(&self, blocked: Blocked) -> bool {
+        blocked.handler().is_some_and(|handler| self.registry.find(handler).is_some())
+    }
+
+    /// What a proposal would run. A blocked tool is here, too: whether it may is for the approve room.
+    fn tool(&self, proposal: &Proposal) -> Result<&dyn Tool, Refusal> {
+        let (name, namespace) = (proposal.action.as_str(), proposal.surface.namespace());
+        if let Some(blocked) = Blocked::find(name, namespace) {
+            let handler = blocked.handler().and_then(|handler| self.registry.find(handler));
+            return handler.ok_or_else(|| Refusal::no_handler(name));
+        }
+        self.registry
+            .find(name)
+            .filter(|tool| self.tools.has(tool.name(), namespace))
+            .ok_or_else(|| Refusal::UnknownAction { action: name.to_owned() })
+    }
+
     /// Checks a proposal at its price.
     ///
     /// # Errors
@@ -110,11 +129,7 @@ impl Propose {
         if !price.is_zero() && proposal.watcher.is_some() {
             return Err(Refusal::WatchedUnpaid);
         }
-        let tool = self
-            .registry
-            .find(proposal.action.as_str())
-            .filter(|tool| self.tools.has(tool.name(), proposal.surface.namespace()))
-            .ok_or_else(|| Refusal::UnknownAction { action: proposal.action.to_string() })?;
+        let tool = self.tool(&proposal)?;
         if proposal.options.profile.is_some() && !tool.has_profiles() {
             let reason = format!("`{}` runs in no sandbox, and the rules name one for it", tool.name());
             return Err(Refusal::Denied { rule: "profile".to_owned(), reason });

@@ -10,7 +10,7 @@ use execgate_receipt::Content;
 use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
-use crate::approve::Approval;
+use crate::approve::{Approval, Approved};
 use crate::authorise::{Authorised, IamWord};
 use crate::propose::Quote;
 
@@ -53,6 +53,9 @@ pub struct Facts {
     pub payment: Option<String>,
     /// When it was claimed.
     pub started: UnixMs,
+    /// By what it is approved, where that is an artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
     /// The name that the caller gives itself; nobody has checked it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_agent: Option<String>,
@@ -93,6 +96,7 @@ impl Facts {
             price: hold.amount(),
             payment: hold.paid().claim.as_ref().map(|claim| claim.key.to_hex()),
             started,
+            approved: approval.approved().cloned(),
             claimed_agent: proposal.hearsay.agent.clone(),
             context: proposal.hearsay.context,
         })

@@ -50,7 +50,16 @@ impl Witness {
             policy_digest: facts.policy,
             rule: &facts.rule,
             iam: facts.iam.as_str(),
-            approval: ApprovalBasis::Rule(facts.approval.clone()),
+            approval: match &facts.approved {
+                Some(approved) => ApprovalBasis::Artifact(approved.id.clone()),
+                None => ApprovalBasis::Rule(facts.approval.clone()),
+            },
+            approvals: facts
+                .approved
+                .iter()
+                .flat_map(|approved| &approved.by)
+                .map(|by| (by.digest, by.key_id))
+                .collect(),
             effect: facts.effect,
             context_digest: said.context_digest,
             enforced: said.enforced,

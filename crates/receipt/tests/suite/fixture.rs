@@ -82,6 +82,7 @@ impl Run {
             rule,
             iam: "none",
             approval: ApprovalBasis::Rule(RuleId::new("approval.not-required").unwrap()),
+            approvals: Vec::new(),
             effect: Effect::Live,
             context_digest: None,
             enforced,

@@ -5,13 +5,13 @@
 use execgate_model::{InstanceId, RunId};
 use rusqlite::{Connection, Row, params};
 
-use super::{limits, rows};
-use crate::{Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
+use super::{changes, limits, rows};
+use crate::{ApprovalClaim, Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
 
-const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, approval_key, payment, fingerprint, owner, \
+const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, payment, fingerprint, owner, \
     action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved, \
     alias) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'execute', ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'execute', ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 /// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
 pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -28,10 +28,10 @@ pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreEr
     {
         return Ok(Claimed::PaymentSpent(run));
     }
-    if let Some(approval) = &claim.approval
-        && let Some(run) = rows::by_approval(conn, approval.key)?
-    {
-        return Ok(Claimed::ApprovalSpent(run));
+    for key in claim.approval.iter().flat_map(|approval| &approval.keys) {
+        if let Some(run) = rows::by_approval(conn, *key)? {
+            return Ok(Claimed::ApprovalSpent(run));
+        }
     }
     // Last, since it writes: whatever else stands in the way has been found.
     match limits::reserve(conn, claim.run, &claim.limits)? {
@@ -49,7 +49,6 @@ fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result
         claim.run.as_bytes(),
         claim.instance.as_bytes(),
         claim.nonce_key.as_ref().map(|key| key.as_bytes()),
-        claim.approval.as_ref().map(|approval| approval.key.as_bytes()),
         payment,
         claim.fingerprint.as_bytes(),
         claim.owner.as_ref().map(|owner| owner.as_bytes()),
@@ -68,7 +67,17 @@ fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result
         call.map(|call| &call.alias),
     ];
     rows::change(conn, INSERT_RUN, "store a claim", params)?;
+    claim.approval.as_ref().map_or(Ok(()), |approval| use_up(conn, claim.run, approval))?;
     rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))
+}
+
+/// Writes down what a run uses up, and says so in the log before its intent.
+fn use_up(conn: &Connection, run: RunId, approval: &ApprovalClaim) -> Result<(), StoreError> {
+    for key in &approval.keys {
+        let sql = "INSERT INTO approval_use (key, run) VALUES (?1, ?2)";
+        rows::change(conn, sql, "use up an approval", (key.as_bytes(), run.as_bytes()))?;
+    }
+    changes::record(conn, run.as_bytes(), &approval.change)
 }
 
 /// Inserts a payment and gives the key of its row.
@@ -81,7 +90,7 @@ pub(super) fn insert_payment(conn: &Connection, run: RunId, payment: &NewPayment
     Ok(conn.last_insert_rowid())
 }
 
-/// Takes a claim back: the row with its nonce and approval, the payment, and what it used up of limits. Its intent leaf stays.
+/// Takes a claim back: the row with its nonce, the payment, the approval, and what it used up of limits. Its leaves stay.
 pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Result<Undone, StoreError> {
     let doing = "undo a claim";
     let sql = "DELETE FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 \
@@ -97,6 +106,7 @@ pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Resul
     if let Some(payment) = payment {
         rows::change(conn, "DELETE FROM payment WHERE id = ?1", doing, [payment])?;
     }
+    rows::change(conn, "DELETE FROM approval_use WHERE run = ?1", doing, [run.as_bytes()])?;
     reserved.map_or(Ok(()), |reserved| limits::give_back(conn, &reserved))?;
     Ok(Undone::Undone)
 }

@@ -162,7 +162,7 @@ pub(super) fn by_payment(conn: &Connection, payment_key: Digest) -> Result<Optio
 
 /// The run that an approval was used for.
 pub(super) fn by_approval(conn: &Connection, approval_key: Digest) -> Result<Option<RunId>, StoreError> {
-    let sql = "SELECT run FROM run WHERE approval_key = ?1";
+    let sql = "SELECT run FROM approval_use WHERE key = ?1";
     first(conn, sql, "read a run by its approval", [approval_key.as_bytes()], run_id)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use execgate_model::{Amount, InstanceId, Stage};
-use execgate_store::{Claim, Claimed, Finished, Leaf, LeafKind, Store, StoreError, Undone};
+use execgate_store::{ApprovalClaim, Claim, Claimed, Finished, Leaf, LeafKind, Store, StoreError, Undone};
 use tokio::task::JoinSet;
 
 use super::runs::{Backend, approval, change, claim, digest, finish, held, payment, recorded, run_id};
@@ -40,7 +40,8 @@ pub(crate) async fn a_claim_reads_back_whole(backend: &impl Backend) {
     assert_eq!(store.run(run_id(2)).await.unwrap(), Some(held(&bare)));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(held(&paid)));
     assert_eq!(store.by_payment(digest(5, 1)).await.unwrap(), Some(run_id(1)));
-    assert_eq!(backend.leaves(run_id(1)), [Leaf { kind: LeafKind::Intent, digest: digest(4, 1) }]);
+    let intent = Leaf { kind: LeafKind::Intent, digest: digest(4, 1) };
+    assert_eq!(backend.leaves(run_id(1)), [approval(1).change.leaf, intent]);
 }
 
 pub(crate) async fn a_nonce_is_claimed_once_among_two_hundred(backend: &impl Backend) {
@@ -93,6 +94,29 @@ pub(crate) async fn an_approval_is_used_once_among_fifty_nonces(backend: &impl B
         assert_eq!(*claimed, Claimed::ApprovalSpent(winner.run));
         assert_eq!(store.by_payment(loser.payment.as_ref().unwrap().key).await.unwrap(), None);
     }
+}
+
+pub(crate) async fn approvals_are_used_together_or_not_at_all(backend: &impl Backend) {
+    let store = backend.open();
+    let keys = |numbers: &[u16]| {
+        let keys = numbers.iter().map(|number| digest(6, *number)).collect();
+        Some(ApprovalClaim { keys, ..approval(numbers[0]) })
+    };
+    let with = |number, numbers: &[u16]| Claim { approval: keys(numbers), ..claim(store.instance(), number) };
+    assert_eq!(store.claim(with(1, &[1, 2])).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.claim(with(2, &[3, 2])).await.unwrap(), Claimed::ApprovalSpent(run_id(1)));
+    assert_eq!(store.claim(with(3, &[3])).await.unwrap(), Claimed::Fresh);
+    // What is behind the leaf of an approval is told with the administrative changes.
+    let said = store.changes(None, 10).await.unwrap();
+    assert_eq!(
+        said.iter().map(|said| said.change.clone()).collect::<Vec<_>>(),
+        [approval(3).change, approval(1).change]
+    );
+    let kinds: Vec<_> = backend.leaves(run_id(1)).iter().map(|leaf| leaf.kind).collect();
+    assert_eq!(kinds, [LeafKind::Approval, LeafKind::Intent]);
+
+    assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Undone);
+    assert_eq!(store.claim(with(4, &[2, 1])).await.unwrap(), Claimed::Fresh);
 }
 
 pub(crate) async fn a_replay_is_told_of_the_finished_run(backend: &impl Backend) {
@@ -149,7 +173,7 @@ pub(crate) async fn an_undo_frees_nonce_payment_and_approval(backend: &impl Back
     assert_eq!(store.by_payment(digest(5, 1)).await.unwrap(), None);
     assert_eq!(store.run(run_id(2)).await.unwrap(), Some(held(&bystander)));
     assert_eq!(store.by_payment(digest(5, 2)).await.unwrap(), Some(run_id(2)));
-    assert_eq!(backend.leaves(run_id(1)).len(), 1);
+    assert_eq!(backend.leaves(run_id(1)).len(), 2);
 
     assert_eq!(store.claim(whole).await.unwrap(), Claimed::Fresh);
 }

@@ -15,4 +15,4 @@ mod runs;
 pub(crate) mod walk;
 
 pub(crate) use promises::every_promise;
-pub(crate) use runs::{Backend, block_on, claim, created, digest, finish, held, run_id};
+pub(crate) use runs::{Backend, approval, block_on, claim, created, digest, finish, held, run_id};

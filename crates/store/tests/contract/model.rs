@@ -15,7 +15,7 @@ use super::runs::{held, recorded};
 struct Run {
     record: Record,
     nonce: Option<Digest>,
-    approval: Option<Digest>,
+    approval: Vec<Digest>,
 }
 
 /// The record, in memory.
@@ -35,14 +35,19 @@ impl Model {
         if self.paused {
             return Claimed::Paused;
         }
-        let approval = claim.approval.map(|approval| approval.key);
+        let approval: Vec<_> = claim.approval.iter().flat_map(|approval| approval.keys.clone()).collect();
         if let Some(run) = claim.payment.as_ref().and_then(|payment| self.payments.get(&payment.key)) {
             return Claimed::PaymentSpent(*run);
         }
-        if let Some(run) = self.runs.values().find(|run| approval.is_some() && run.approval == approval) {
+        if let Some(run) =
+            self.runs.values().find(|run| run.approval.iter().any(|key| approval.contains(key)))
+        {
             return Claimed::ApprovalSpent(run.record.run);
         }
         self.payments.extend(claim.payment.as_ref().map(|payment| (payment.key, claim.run)));
+        if let Some(approval) = &claim.approval {
+            self.leaf(claim.run, approval.change.leaf);
+        }
         self.leaf(claim.run, claim.leaf);
         let run = Run { record: held(claim), nonce: claim.nonce_key, approval };
         assert!(self.runs.insert(claim.run, run).is_none());

@@ -7,6 +7,7 @@ macro_rules! every_promise {
             claiming: a_claim_reads_back_whole, a_nonce_is_claimed_once_among_two_hundred,
                 two_instances_do_not_both_claim_a_nonce, a_payment_buys_one_run_among_fifty_nonces,
                 an_approval_is_used_once_among_fifty_nonces, a_replay_is_told_of_the_finished_run,
+                approvals_are_used_together_or_not_at_all,
                 a_pause_turns_new_runs_away_and_replays_not, a_payment_is_looked_at_before_an_approval,
                 an_undo_frees_nonce_payment_and_approval,
                 an_undo_comes_too_late_for_a_run_that_ended_or_is_another_s,

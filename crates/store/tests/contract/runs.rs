@@ -86,7 +86,12 @@ pub(crate) fn payment(number: u16) -> NewPayment {
 
 /// Approval `number`.
 pub(crate) fn approval(number: u16) -> ApprovalClaim {
-    ApprovalClaim { key: digest(6, number) }
+    let leaf = Leaf { kind: LeafKind::Approval, digest: digest(14, number) };
+    let statement = format!("approval {number}").into_bytes();
+    ApprovalClaim {
+        keys: vec![digest(6, number)],
+        change: Change { statement, salt: [9; 32], leaf, at: created(number) },
+    }
 }
 
 /// The end of run `number`.

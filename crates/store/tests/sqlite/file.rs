@@ -12,7 +12,7 @@ use execgate_store::{
 };
 
 use super::folder::{Folder, instance, open};
-use crate::contract::{Backend, block_on, claim, created, digest, finish, held, run_id};
+use crate::contract::{Backend, approval, block_on, claim, created, digest, finish, held, run_id};
 
 fn cause(error: &OpenError) -> String {
     error.source().unwrap().to_string()
@@ -31,7 +31,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 8);
+    assert_eq!(version, 9);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 
@@ -53,7 +53,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(error.to_string(), "failed to bring the database schema up to date");
     assert_eq!(
         cause(&error),
-        "the database has schema version 99, and this release knows 8: use a newer release"
+        "the database has schema version 99, and this release knows 9: use a newer release"
     );
     let tables: i64 =
         folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
@@ -225,10 +225,14 @@ fn a_record_of_an_earlier_release_is_migrated_and_keeps_its_runs() {
         'settled', 'free', 'free', 0, zeroblob(32), 5, x'7b7d')";
     let nonce = digest(1, 1);
     folder.raw().execute(before, (run_id(1).as_bytes(), nonce.as_bytes())).unwrap();
+    let used = approval(1);
+    folder.raw().execute("UPDATE run SET approval_key = ?1", [used.keys[0].as_bytes()]).unwrap();
     block_on(async {
         let store = folder.open();
         assert_eq!(store.by_nonce(nonce).await.unwrap().unwrap().run, run_id(1));
         store.claim(claim(store.instance(), 2)).await.unwrap();
+        let again = Claim { approval: Some(used), ..claim(store.instance(), 3) };
+        assert_eq!(store.claim(again).await.unwrap(), Claimed::ApprovalSpent(run_id(1)));
         store.close().await;
     });
     let calls: i64 =

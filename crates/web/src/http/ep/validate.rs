@@ -54,7 +54,7 @@ async fn judge(house: &House, headers: &HeaderMap, body: Body) -> Result<Value, 
     let corridor = &house.parts.corridor;
     let rules = corridor.rules_for(&plan.proposal.caller).await?;
     let (violations, approval) = match corridor.would(&rules, &plan.proposal) {
-        // No approval can be verified yet: what needs one is refused.
+        // None came, and what needs one is refused without.
         Ok(approval) => (approval.iter().map(|rule| format!("approval-missing: {rule}")).collect(), approval),
         Err(refusal) => (vec![format!("{}: {refusal}", refusal.rule())], None),
     };

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_model::{ActionName, Amount, Caller, Effect, Identity};
-use execgate_tool::{BLOCKED, Behind};
+use execgate_tool::BLOCKED;
 use serde_json::{Value, json};
 
 use crate::caller::known;
@@ -51,9 +51,10 @@ async fn list(house: &House, headers: &HeaderMap) -> Result<Value, Problem> {
     let blocked: Vec<Value> = BLOCKED
         .iter()
         .map(|blocked| {
-            let reason = match blocked.behind {
-                Behind::Handler(_) => "needs an approval, which this gateway cannot verify yet",
-                Behind::Nothing => "has no handler: no approval unlocks it",
+            let reason = if corridor.can_unlock(*blocked) {
+                "needs an approval: send one as approval_artifact"
+            } else {
+                "has no handler here: no approval unlocks it"
             };
             json!({"name": blocked.name, "reason": reason, "inputSchema": blocked.schema()})
         })

@@ -21,7 +21,8 @@ pub(crate) async fn index(State(house): State<Arc<House>>) -> Response {
 pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
     let info = &house.parts.info;
     let verification = match info.mode {
-        ExecMode::Demo => "disabled",
+        ExecMode::Clawshield if info.verifies => "enabled",
+        ExecMode::Demo | ExecMode::Clawshield => "disabled",
     };
     // A policy that denies what it does not list restricts as an allow-list does.
     let closed = house.parts.corridor.denies_unlisted();
