@@ -8,6 +8,7 @@ use crate::canonical::canonical;
 use crate::envelope::Envelope;
 use crate::file::ReceiptFile;
 use crate::key::{KeyId, SigningKey, VerifyingKey};
+use crate::note::{NoteAlgorithm, SignedNote, VerifierKey};
 use crate::strict::{MAX_NESTING, parse_strict};
 use crate::time::Timestamp;
 use crate::verify::verify;
@@ -25,6 +26,12 @@ const SIGNED_PAYLOAD: &[u8] = b"hello world";
 const SIGNED_LEAF: &str = "388ab2a843f1d1fd4f52bc98bd6adeb4124d5856ec6cffa9768a5a559367205e";
 /// The content receipt.
 const SIGNED_RECEIPT: &str = "834ad83bee3dd0f1e523aec805994e33260470aa5256f5f7262ed772ba18e49d";
+
+/// The text of the notes that are signed by that key, as a log's, and by the one beside it, as a witness's.
+const SIGNED_TEXT: &str = "example.com/log\n3\nSBNJTRN+FjG7owHVrKtue7eqdM4RhdRWVl71HXN2d7I=\n";
+
+/// The seed of the witness.
+const WITNESS_SEED: [u8; 32] = [43; 32];
 
 /// A key under which `serde_json` reads raw JSON text instead of an object, unlike every other reader.
 const PRIVATE_KEY: &[u8] = b"$serde_json::private";
@@ -88,6 +95,32 @@ pub fn keys(bytes: &[u8]) {
     }
 }
 
+/// A note has one spelling, and nobody but the keys' owners makes one that verifies.
+pub fn note(bytes: &[u8]) {
+    let Ok(note) = SignedNote::parse(bytes) else { return };
+    assert_eq!(note.to_string().as_bytes(), bytes);
+    let known = [("example.com/log", NoteAlgorithm::Ed25519, TRUSTED_SEED)]
+        .into_iter()
+        .chain([("witness.example/w", NoteAlgorithm::CosignatureV1, WITNESS_SEED)])
+        .filter_map(|(name, algorithm, seed)| {
+            let key = SigningKey::from_seed(&seed).verifying_key();
+            Some(VerifierKey::new(name.parse().ok()?, algorithm, key))
+        })
+        .collect::<Vec<_>>();
+    if let Ok((text, attested)) = note.verify(&known) {
+        assert_eq!(text, SIGNED_TEXT);
+        assert!((1..=known.len()).contains(&attested.len()));
+    }
+}
+
+/// A verifier key has one spelling.
+pub fn verifier_key(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(key) = text.parse::<VerifierKey>() {
+        assert_eq!(key.to_string(), text);
+    }
+}
+
 /// An instant has one spelling.
 pub fn instants(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
@@ -103,7 +136,7 @@ mod near;
 
 #[cfg(test)]
 mod tests {
-    use super::{dsse_envelope, instants, keys, near, receipt_file, strict_json};
+    use super::{dsse_envelope, instants, keys, near, note, receipt_file, strict_json, verifier_key};
 
     #[test]
     fn strict_json_is_what_every_reader_reads_and_has_one_form() {
@@ -123,6 +156,16 @@ mod tests {
     #[test]
     fn keys_and_their_ids_read_back() {
         near::holds("keys", keys);
+    }
+
+    #[test]
+    fn a_note_has_one_spelling_and_cannot_be_forged() {
+        near::holds("note", note);
+    }
+
+    #[test]
+    fn a_verifier_key_has_one_spelling() {
+        near::holds("verifier_key", verifier_key);
     }
 
     #[test]

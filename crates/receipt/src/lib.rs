@@ -9,8 +9,8 @@
 //! published alone and verifies alone. All JSON of outsiders comes in through [`parse_strict`].
 //!
 //! Read on in `canonical` and `strict` (which bytes a value has), `digest` and `content` (what is hashed),
-//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), and in
-//! the README below, which does the same with `openssl`.
+//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), `note` (signed
+//! notes, which checkpoints and cosignatures are), and in the README below, which does the same with `openssl`.
 #![doc = include_str!("../README.md")]
 
 mod canonical;
@@ -22,6 +22,7 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod key;
+mod note;
 mod seal;
 mod statement;
 mod strict;
@@ -36,6 +37,10 @@ pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature, MAX_SIGNATURES, p
 pub use facts::RunFacts;
 pub use file::{FILE_VERSION, FileError, ReceiptFile};
 pub use key::{KeyError, KeyId, SecretText, SigningKey, VerifyingKey};
+pub use note::{
+    Attestation, CosignerKey, KeyName, MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, MAX_NOTE_SIGNATURES,
+    NoteAlgorithm, NoteError, NoteKey, NoteKeyId, NoteSignature, SignedNote, VerifierKey, VerifierKeyError,
+};
 pub use seal::{Seal, SealError, seal};
 pub use statement::{
     ApprovalBasis, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE, PREDICATE_TYPE, PolicyFact,
