@@ -11,5 +11,6 @@ mod suite {
     mod seal;
     mod speed;
     mod tamper;
+    mod tlog;
     mod verify;
 }

@@ -3,6 +3,8 @@
 //! One secret key must never serve both, nor two witnesses: a cosignature does not say who made it (C2SP
 //! tlog-cosignature).
 
+use std::sync::Arc;
+
 use super::name::KeyName;
 use super::signature::NoteSignature;
 use super::signed::{NoteError, check_text};
@@ -15,14 +17,15 @@ pub(super) const LATEST_COSIGNATURE_S: u64 = (1 << 63) - 1;
 /// The secret key of a log under the name that its notes bear: its origin.
 #[derive(Debug)]
 pub struct NoteKey {
-    key: SigningKey,
+    key: Arc<SigningKey>,
     verifier: VerifierKey,
 }
 
 impl NoteKey {
-    /// A key under a name.
+    /// A key under a name. A log that takes a new name goes on with the key that it has, so that it may be shared.
     #[must_use]
-    pub fn new(name: KeyName, key: SigningKey) -> Self {
+    pub fn new(name: KeyName, key: impl Into<Arc<SigningKey>>) -> Self {
+        let key = key.into();
         let verifier = VerifierKey::new(name, NoteAlgorithm::Ed25519, key.verifying_key());
         Self { key, verifier }
     }
