@@ -5,6 +5,7 @@
 mod audit;
 mod change;
 mod grant;
+mod log;
 mod open;
 mod port;
 mod record;
@@ -15,6 +16,9 @@ pub use audit::{
 };
 pub use change::{Change, Recorded};
 pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
+pub use log::{
+    LOG_LEAVES_MAX, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore,
+};
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};
 pub use record::{

@@ -20,6 +20,16 @@ pub enum LeafKind {
 }
 
 impl LeafKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Intent, Self::Final, Self::Late, Self::Settlement, Self::Resolve, Self::Change];
+
+    /// Reads back what [`Self::as_str`] gave.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word that is stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
