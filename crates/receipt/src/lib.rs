@@ -36,7 +36,7 @@ pub use content::{Content, RECEIPT_VERSION, result_digest_of_text};
 pub use digest::{SALT_BYTES, digest_json, run_id, salted, salted_digest, sha256};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature, MAX_SIGNATURES, pae};
 pub use facts::RunFacts;
-pub use file::{FILE_VERSION, FileError, ReceiptFile};
+pub use file::{FILE_VERSION, FileError, LOGGED_FILE_VERSION, ReceiptFile};
 pub use key::{KeyError, KeyId, SecretText, SigningKey, VerifyingKey};
 pub use note::{
     Attestation, CosignerKey, KeyName, MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, MAX_NOTE_SIGNATURES,

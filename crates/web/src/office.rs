@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use execgate_flow::administer::Administer;
 use execgate_flow::authorise::Grants;
+use execgate_flow::log::Log;
 use execgate_flow::witness::Witness;
 use execgate_model::{Clock, Digest, Entropy, TenantId};
 use execgate_store::Store;
@@ -65,6 +66,8 @@ pub struct OfficeParts {
     pub hosts: Vec<String>,
     /// Who signs what became of a run; none where the receipt key is not at hand.
     pub witness: Option<Witness>,
+    /// The transparency log; none where its key is not at hand.
+    pub log: Option<Arc<Log>>,
     /// The operator's rules; none where no gateway runs.
     pub rules: Option<Arc<dyn RuleDesk>>,
     /// The time.
@@ -93,6 +96,7 @@ impl Office {
             grants: Arc::clone(&parts.grants),
             tenant: parts.tenant.clone(),
             witness: parts.witness.clone(),
+            log: parts.log.clone(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         };

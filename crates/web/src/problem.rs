@@ -5,6 +5,7 @@
 
 mod admin;
 mod exec;
+mod log;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};

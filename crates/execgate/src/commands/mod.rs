@@ -7,6 +7,7 @@ mod doctor;
 mod grant;
 pub(crate) mod helper;
 mod image;
+mod log;
 mod openapi;
 mod pause;
 mod policy;

@@ -12,7 +12,7 @@ use execgate_model::{ActionName, TenantId};
 use super::file::{AuditSection, File, LogFormat, ProfileSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
-use super::{Actions, Environment, Guarding, Switch, TierSetting, image_cache};
+use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -74,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) audit: AuditKept,
+    pub(crate) transparency: Transparency,
 }
 
 /// How much of the audit trail is kept.
@@ -123,6 +124,10 @@ impl Settings {
             listen,
             admin: admin(&file, listen)?,
             hosts: hosts.map(str::to_ascii_lowercase).collect(),
+            transparency: Transparency::of_file(
+                &file.transparency,
+                public_url.as_ref().and_then(ServiceUrl::origin).as_deref(),
+            )?,
             public_url: public_url.as_ref().and_then(ServiceUrl::origin),
             issuers: issuers(&file.identity.issuer, &tenant)?,
             connections: file.server.connections.unwrap_or(1024).max(1),
