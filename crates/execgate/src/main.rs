@@ -10,6 +10,7 @@ mod keys;
 mod log;
 mod log_queue;
 mod office;
+mod outside;
 mod policy;
 mod ports;
 mod privileges;

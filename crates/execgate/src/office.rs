@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use execgate_flow::authorise::Grants;
+use execgate_flow::log::Log;
 use execgate_receipt::sha256;
+use execgate_store::Store;
 use execgate_web::{Peer, admin_router, serve_one};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -37,11 +39,13 @@ const LINE_MAX: usize = 1 << 20;
 /// Bytes on their way within this process.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// Whether a command signs something, for which the receipt key is read.
+/// Whether a command signs something, for which a key is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signs {
     Nothing,
     Statements,
+    /// Checkpoints of the log.
+    Checkpoints,
 }
 
 /// The administration, as a command sees it.
@@ -111,13 +115,16 @@ async fn alone<T>(
 ) -> anyhow::Result<T> {
     let store = wire::record(folder, settings.database_url(folder))?;
     let key = match signs {
-        Signs::Nothing => None,
+        Signs::Nothing | Signs::Checkpoints => None,
         Signs::Statements => Some(keys::receipt_key(folder, &SystemEntropy)?),
     };
     let witness = key.map(|key| wire::witness(key, Arc::clone(&store)));
     let grants = Arc::new(Grants::new(Arc::clone(&store), Arc::new(SystemClock::new())));
-    let published = keys::published(folder)?;
-    let office = wire::office(settings, folder, &store, grants, witness, published, None);
+    let log = match signs {
+        Signs::Nothing | Signs::Statements => None,
+        Signs::Checkpoints => Some(kept_log(settings, folder, &store).await?),
+    };
+    let office = wire::office(settings, folder, &store, grants, witness, log, None);
     let (ours, theirs) = duplex(PIPE_BYTES);
     let peer = Peer::User { uid: geteuid().as_raw() };
     tokio::spawn(serve_one(theirs, peer, admin_router(Arc::new(office))));
@@ -127,6 +134,16 @@ async fn alone<T>(
     };
     store.close().await;
     result
+}
+
+/// The log of a record that no gateway keeps just now, with everything that was appended to it.
+async fn kept_log(settings: &Settings, folder: &Path, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Log>> {
+    let key = keys::log_key(folder, &SystemEntropy)?;
+    let log = wire::log(settings, folder, store, key)?;
+    log.open().await.context("the log cannot be opened")?;
+    log.sequence().await.context("the log cannot be brought up to date")?;
+    log.keep().await.context("the checkpoint of the log cannot be kept")?;
+    Ok(log)
 }
 
 impl Desk {

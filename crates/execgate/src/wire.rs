@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
+use execgate_flow::log::{Log, LogGate, LogParts};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
@@ -20,7 +21,7 @@ use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
 use execgate_payment::{Rails, Unpaid};
-use execgate_receipt::{Gateway, SigningKey, VerifyingKey, sha256};
+use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageChecks, ImageRoot, Language, Sandbox, Tier,
@@ -39,7 +40,9 @@ use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::keys;
 use crate::log_queue::LogQueue;
+use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
@@ -204,18 +207,41 @@ pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
     }
 }
 
-/// The administration of a record. `gate` is there where a gateway runs, `witness` where the receipt key is at hand.
+/// The transparency log of a record.
+pub(crate) fn log(
+    settings: &Settings,
+    data_dir: &Path,
+    store: &Arc<dyn Store>,
+    key: SigningKey,
+) -> anyhow::Result<Arc<Log>> {
+    let transparency = &settings.transparency;
+    // A name of its own, whatever else is not known of this gateway.
+    let usual = || format!("execgate/{}", key.key_id()).parse::<KeyName>();
+    let origin = transparency.origin.clone().map_or_else(usual, Ok).context("the log has no name")?;
+    let outside = OutsideFiles::new(data_dir, transparency.checkpoint_file.clone(), key.verifying_key());
+    Ok(Arc::new(Log::new(LogParts {
+        store: Arc::clone(store),
+        key: Arc::new(key),
+        origin,
+        outside: Arc::new(outside),
+        clock: Arc::new(SystemClock::new()),
+        gate: LogGate::default(),
+    })))
+}
+
+/// The administration of a record. `gate` is there where a gateway runs, `witness` and `log` where
+/// their keys are at hand.
 pub(crate) fn office(
     settings: &Settings,
     data_dir: &Path,
     store: &Arc<dyn Store>,
     grants: Arc<Grants>,
     witness: Option<Witness>,
-    published: Arc<[VerifyingKey]>,
+    log: Option<Arc<Log>>,
     gate: Option<&Gate>,
 ) -> Office {
     Office::new(OfficeParts {
-        published,
+        published: keys::published(data_dir),
         version: VERSION,
         store: Arc::clone(store),
         record: sha256(settings.database_url(data_dir).as_bytes()),
@@ -225,6 +251,7 @@ pub(crate) fn office(
         operator_uid: geteuid().as_raw(),
         hosts: settings.hosts.clone(),
         witness,
+        log,
         rules: gate.map(|gate| Arc::clone(&gate.rules) as Arc<dyn RuleDesk>),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
@@ -379,6 +406,7 @@ pub(crate) fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
     key: SigningKey,
+    log: &Arc<Log>,
     profiles: Option<Profiles>,
     actions: &[Action],
 ) -> anyhow::Result<Gate> {
@@ -420,6 +448,7 @@ pub(crate) fn gate(
         execute,
         witness: witness.clone(),
         settle: settle.clone(),
+        log: log.gate(),
     };
     let (sandbox_pulse, image_pulse) =
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
@@ -427,6 +456,7 @@ pub(crate) fn gate(
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms, Arc::clone(&notice)),
         store: Arc::clone(&store),
+        log: Some(Arc::clone(log)),
         doors: doors(settings),
         info: info(settings, profiles.as_ref()),
         sandbox_pulse,

@@ -18,6 +18,7 @@ use crate::approve::{Approval, Approve};
 use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
+use crate::log::LogGate;
 use crate::notice::{Notice, Sight};
 use crate::pay::{Duplicates, Earlier, Guard, Pay, Place};
 use crate::propose::{Prices, Propose, Quote};
@@ -49,6 +50,8 @@ pub struct Rooms {
     pub witness: Witness,
     /// Moves the money.
     pub settle: Settle,
+    /// Whether the record is the one that its log was seen with.
+    pub log: LogGate,
 }
 
 impl Rooms {
@@ -312,6 +315,7 @@ impl Walk {
         let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
         let judged = rules.judge(proposal, price)?;
         self.rooms.precheck(proposal)?;
+        self.rooms.log.ask(proposal.effect)?;
         Ok((price, judged))
     }
 

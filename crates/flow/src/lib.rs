@@ -15,8 +15,8 @@
 //! | [`settle`] | captures or releases, closes the run | `payment::Settlement` |
 //! | [`recover`] | "we died in this room": one answer per stage | |
 //!
-//! [`administer`] is no room: what it changes is who may come in, and whether anybody may.
-//! Nor is [`examine`], which reads the whole record and says what does not hold.
+//! [`administer`] is no room: what it changes is who may come in, and whether anybody may. Nor is [`log`]: it makes a
+//! tree of the leaves that the rooms leave. Nor is [`examine`], which reads the whole record and says what does not hold.
 //!
 //! [`Corridor`] alone knows their order; [`ticket::Ticket`] makes a skipped room a compile error.
 
@@ -29,6 +29,7 @@ mod crash;
 pub mod examine;
 pub mod execute;
 mod laps;
+pub mod log;
 pub mod notice;
 mod passage;
 pub mod pay;

@@ -201,7 +201,7 @@ pub enum Refusal {
     /// Every slot is taken, the operator has paused, or the gateway shuts down. Nothing was claimed.
     #[error("{reason}")]
     Busy {
-        /// The stable word: `full`, `paused`, `draining`.
+        /// The stable word: `full`, `paused`, `draining`, `log`.
         rule: &'static str,
         /// One sentence.
         reason: &'static str,

@@ -14,8 +14,11 @@ use crate::digest::{SALT_BYTES, salted};
 use crate::envelope::Envelope;
 use crate::strict::{StrictError, parse_bounded};
 
-/// The `v` of a receipt file.
+/// The `v` of a receipt file that says nothing of a log.
 pub const FILE_VERSION: u32 = 1;
+
+/// The `v` of one that has a proof that its statement is in a log.
+pub const LOGGED_FILE_VERSION: u32 = 2;
 
 /// The file wraps arguments and results, which are as deep as canonical JSON may be, in one more object.
 const MAX_FILE_NESTING: usize = MAX_CANONICAL_NESTING + 1;
@@ -30,7 +33,7 @@ pub enum FileError {
     #[error("the receipt file is not a JSON object")]
     NotAnObject,
     /// The file is of a version that this reader does not know.
-    #[error("the receipt file is not of version 1")]
+    #[error("the receipt file is not of version 1 or 2")]
     Version,
     /// A field is missing.
     #[error("the receipt file has no `{field}`")]
@@ -80,6 +83,10 @@ pub struct ReceiptFile {
     pub nonce: Option<String>,
     /// The public key as an SPKI PEM text, for convenience. A file cannot vouch for itself.
     pub public_key: Option<String>,
+    /// The proof that the statement's leaf is in a log (C2SP tlog-proof), as a text.
+    pub log_proof: Option<String>,
+    /// The verifier key of that log, for convenience. A file cannot vouch for itself.
+    pub log_key: Option<String>,
 }
 
 impl ReceiptFile {
@@ -90,9 +97,17 @@ impl ReceiptFile {
     pub fn from_json(bytes: &[u8]) -> Result<Self, FileError> {
         let value = parse_bounded(bytes, MAX_FILE_NESTING).map_err(FileError::Json)?;
         let Value::Object(mut map) = value else { return Err(FileError::NotAnObject) };
-        if map.remove("v") != Some(json!(FILE_VERSION)) {
+        let version = map.remove("v");
+        let is_logged = version == Some(json!(LOGGED_FILE_VERSION));
+        if !is_logged && version != Some(json!(FILE_VERSION)) {
             return Err(FileError::Version);
         }
+        // In a file of version 1 they are unknown, and stay so.
+        let (log_proof, log_key) = if is_logged {
+            (Some(required_text(&mut map, "log_proof")?), text(&mut map, "log_key")?)
+        } else {
+            (None, None)
+        };
         let file = Self {
             exec_id: exec_id(&required_text(&mut map, "exec_id")?)?,
             receipt: hex(&mut map, "receipt")?,
@@ -102,6 +117,8 @@ impl ReceiptFile {
             result: map.remove("result"),
             nonce: text(&mut map, "nonce")?,
             public_key: text(&mut map, "public_key")?,
+            log_proof,
+            log_key,
         };
         match map.into_iter().next() {
             Some((field, _)) => Err(FileError::Unknown { field }),
@@ -116,19 +133,26 @@ impl ReceiptFile {
         self.envelope.bytes().map(|payload| salted(&self.salt, &payload))
     }
 
-    /// Writes the file as indented JSON with a line break at its end.
+    /// Writes the file as indented JSON with a line break at its end. Without a proof it names no log either.
     ///
     /// # Errors
     /// [`FileError::Write`].
     pub fn to_json(&self) -> Result<String, FileError> {
         let mut map = Map::new();
-        map.insert("v".to_owned(), json!(FILE_VERSION));
+        let log_key = self.log_key.as_ref().filter(|_| self.log_proof.is_some());
+        let version = if self.log_proof.is_some() { LOGGED_FILE_VERSION } else { FILE_VERSION };
+        map.insert("v".to_owned(), json!(version));
         map.insert("exec_id".to_owned(), Value::String(self.exec_id.to_string()));
         map.insert("receipt".to_owned(), Value::String(self.receipt.to_hex()));
         map.insert("salt".to_owned(), Value::String(Digest::from_bytes(self.salt).to_hex()));
         map.insert("envelope".to_owned(), serde_json::to_value(&self.envelope).map_err(FileError::Write)?);
-        let texts = [("nonce", &self.nonce), ("public_key", &self.public_key)]
-            .map(|(field, text)| (field, text.clone().map(Value::String)));
+        let texts = [
+            ("nonce", self.nonce.as_ref()),
+            ("public_key", self.public_key.as_ref()),
+            ("log_proof", self.log_proof.as_ref()),
+            ("log_key", log_key),
+        ]
+        .map(|(field, text)| (field, text.cloned().map(Value::String)));
         let values = [("args", self.args.clone()), ("result", self.result.clone())];
         for (field, value) in texts.into_iter().chain(values) {
             if let Some(value) = value {
@@ -198,6 +222,8 @@ mod tests {
             result: Some(Value::Null),
             nonce: Some("n".to_owned()),
             public_key: None,
+            log_proof: None,
+            log_key: None,
         }
     }
 
@@ -212,6 +238,11 @@ mod tests {
         assert_eq!(ReceiptFile::from_json(file().to_json().unwrap().as_bytes()).unwrap(), file());
         let bare = ReceiptFile { args: None, result: None, nonce: None, ..file() };
         assert_eq!(ReceiptFile::from_json(bare.to_json().unwrap().as_bytes()).unwrap(), bare);
+        let logged =
+            ReceiptFile { log_proof: Some("proof".to_owned()), log_key: Some("key".to_owned()), ..file() };
+        let text = logged.to_json().unwrap();
+        assert!(text.starts_with("{\n  \"v\": 2,"), "{text}");
+        assert_eq!(ReceiptFile::from_json(text.as_bytes()).unwrap(), logged);
     }
 
     #[test]
@@ -223,7 +254,10 @@ mod tests {
 
     #[test]
     fn each_fault_of_a_file_is_named() {
-        assert_eq!(refusal(|v| v["v"] = json!(2)), "the receipt file is not of version 1");
+        assert_eq!(refusal(|v| v["v"] = json!(3)), "the receipt file is not of version 1 or 2");
+        assert_eq!(refusal(|v| v["v"] = json!(2)), "the receipt file has no `log_proof`");
+        let said = "the receipt file has the unknown field `log_proof`";
+        assert_eq!(refusal(|v| v["log_proof"] = json!("x")), said);
         assert_eq!(refusal(|v| *v = json!([])), "the receipt file is not a JSON object");
         assert_eq!(refusal(|v| v["resu1t"] = json!(1)), "the receipt file has the unknown field `resu1t`");
         let upper = "05050505-0505-8505-8505-05050505050A";

@@ -9,6 +9,7 @@ use crate::canonical::canonical;
 use crate::envelope::Envelope;
 use crate::file::ReceiptFile;
 use crate::key::{KeyId, SigningKey, VerifyingKey};
+use crate::note::{NoteAlgorithm, SignedNote, VerifierKey};
 use crate::strict::{MAX_NESTING, parse_strict};
 use crate::time::Timestamp;
 use crate::verify::verify;
@@ -29,6 +30,11 @@ const SIGNED_RECEIPT: &str = "834ad83bee3dd0f1e523aec805994e33260470aa5256f5f726
 
 /// The statement in the seed of the approvals.
 const SIGNED_APPROVAL: &str = "3295bba435abac8f852a560da40ec3bd0702a5a87bbe10c575411262f9832f18";
+/// The text of the notes that are signed by that key, as a log's, and by the one beside it, as a witness's.
+const SIGNED_TEXT: &str = "example.com/log\n3\nSBNJTRN+FjG7owHVrKtue7eqdM4RhdRWVl71HXN2d7I=\n";
+
+/// The seed of the witness.
+const WITNESS_SEED: [u8; 32] = [43; 32];
 
 /// A key under which `serde_json` reads raw JSON text instead of an object, unlike every other reader.
 const PRIVATE_KEY: &[u8] = b"$serde_json::private";
@@ -108,6 +114,32 @@ pub fn keys(bytes: &[u8]) {
     }
 }
 
+/// A note has one spelling, and nobody but the keys' owners makes one that verifies.
+pub fn note(bytes: &[u8]) {
+    let Ok(note) = SignedNote::parse(bytes) else { return };
+    assert_eq!(note.to_string().as_bytes(), bytes);
+    let known = [("example.com/log", NoteAlgorithm::Ed25519, TRUSTED_SEED)]
+        .into_iter()
+        .chain([("witness.example/w", NoteAlgorithm::CosignatureV1, WITNESS_SEED)])
+        .filter_map(|(name, algorithm, seed)| {
+            let key = SigningKey::from_seed(&seed).verifying_key();
+            Some(VerifierKey::new(name.parse().ok()?, algorithm, key))
+        })
+        .collect::<Vec<_>>();
+    if let Ok((text, attested)) = note.verify(&known) {
+        assert_eq!(text, SIGNED_TEXT);
+        assert!((1..=known.len()).contains(&attested.len()));
+    }
+}
+
+/// A verifier key has one spelling.
+pub fn verifier_key(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(key) = text.parse::<VerifierKey>() {
+        assert_eq!(key.to_string(), text);
+    }
+}
+
 /// An instant has one spelling.
 pub fn instants(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
@@ -123,7 +155,9 @@ mod near;
 
 #[cfg(test)]
 mod tests {
-    use super::{approval_artifact, dsse_envelope, instants, keys, near, receipt_file, strict_json};
+    use super::{
+        approval_artifact, dsse_envelope, instants, keys, near, note, receipt_file, strict_json, verifier_key,
+    };
 
     #[test]
     fn strict_json_is_what_every_reader_reads_and_has_one_form() {
@@ -148,6 +182,16 @@ mod tests {
     #[test]
     fn keys_and_their_ids_read_back() {
         near::holds("keys", keys);
+    }
+
+    #[test]
+    fn a_note_has_one_spelling_and_cannot_be_forged() {
+        near::holds("note", note);
+    }
+
+    #[test]
+    fn a_verifier_key_has_one_spelling() {
+        near::holds("verifier_key", verifier_key);
     }
 
     #[test]

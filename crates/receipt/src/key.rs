@@ -10,7 +10,7 @@ use ed25519_dalek::pkcs8::spki::der::zeroize::Zeroizing;
 use ed25519_dalek::pkcs8::{
     self, DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
 };
-use ed25519_dalek::{Signature, SignatureError, Signer};
+use ed25519_dalek::{Signature, Signer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::sha256;
@@ -41,9 +41,9 @@ pub enum KeyError {
     /// The text is no SPKI PEM file of an Ed25519 key.
     #[error("the public key is not an Ed25519 key in SPKI PEM form")]
     PublicPem(#[source] pkcs8::spki::Error),
-    /// The bytes are no point of the curve.
-    #[error("the public key is no point of Ed25519's curve")]
-    Raw(#[source] SignatureError),
+    /// The 32 bytes are no point of the curve.
+    #[error("the public key is not an Ed25519 key")]
+    PublicBytes,
     /// The point has a small order, so that a signature can be made without a secret (RFC 8032, section 8.9).
     #[error("the public key is weak")]
     Weak,
@@ -159,24 +159,17 @@ impl VerifyingKey {
     /// # Errors
     /// [`KeyError::PublicPem`] and [`KeyError::Weak`].
     pub fn from_spki_pem(pem: &str) -> Result<Self, KeyError> {
-        let public =
-            ed25519_dalek::VerifyingKey::from_public_key_pem(pem.trim()).map_err(KeyError::PublicPem)?;
-        if public.is_weak() {
-            return Err(KeyError::Weak);
-        }
-        Ok(Self { public, key_id: key_id(&public) })
+        ed25519_dalek::VerifyingKey::from_public_key_pem(pem.trim())
+            .map_err(KeyError::PublicPem)
+            .and_then(Self::wrap)
     }
 
-    /// The key of 32 raw bytes (RFC 8032, section 5.1.5).
+    /// Reads the 32 raw bytes (RFC 8032, section 5.1.5).
     ///
     /// # Errors
-    /// [`KeyError::Raw`] and [`KeyError::Weak`].
+    /// [`KeyError::PublicBytes`] and [`KeyError::Weak`].
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
-        let public = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(KeyError::Raw)?;
-        if public.is_weak() {
-            return Err(KeyError::Weak);
-        }
-        Ok(Self { public, key_id: key_id(&public) })
+        ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::PublicBytes).and_then(Self::wrap)
     }
 
     /// Writes an SPKI PEM file, byte for byte as `openssl pkey -pubout` does.
@@ -202,6 +195,13 @@ impl VerifyingKey {
     /// True where the signature is this key's, in the one spelling that a signer makes (RFC 8032, section 8.4).
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.public.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
+
+    fn wrap(public: ed25519_dalek::VerifyingKey) -> Result<Self, KeyError> {
+        if public.is_weak() {
+            return Err(KeyError::Weak);
+        }
+        Ok(Self { public, key_id: key_id(&public) })
     }
 }
 

@@ -11,8 +11,8 @@
 //! published alone and verifies alone. All JSON of outsiders comes in through [`parse_strict`].
 //!
 //! Read on in `canonical` and `strict` (which bytes a value has), `digest` and `content` (what is hashed),
-//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), and in
-//! the README below, which does the same with `openssl`.
+//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), `note` (signed
+//! notes, which checkpoints and cosignatures are), and in the README below, which does the same with `openssl`.
 #![doc = include_str!("../README.md")]
 
 pub mod approval;
@@ -25,10 +25,12 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod key;
+mod note;
 mod seal;
 mod statement;
 mod strict;
 mod time;
+mod tlog;
 mod verified;
 mod verify;
 
@@ -37,8 +39,12 @@ pub use content::{Content, RECEIPT_VERSION, result_digest_of_text};
 pub use digest::{SALT_BYTES, digest_json, run_id, salted, salted_digest, sha256};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeSignature, MAX_SIGNATURES, pae};
 pub use facts::RunFacts;
-pub use file::{FILE_VERSION, FileError, ReceiptFile};
+pub use file::{FILE_VERSION, FileError, LOGGED_FILE_VERSION, ReceiptFile};
 pub use key::{KeyError, KeyId, SecretText, SigningKey, VerifyingKey};
+pub use note::{
+    Attestation, CosignerKey, KeyName, MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, MAX_NOTE_SIGNATURES,
+    NoteAlgorithm, NoteError, NoteKey, NoteKeyId, NoteSignature, SignedNote, VerifierKey, VerifierKeyError,
+};
 pub use seal::{Seal, SealError, seal};
 pub use statement::{
     ApprovalBasis, ApprovalFact, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE,
@@ -47,5 +53,10 @@ pub use statement::{
 };
 pub use strict::{MAX_NESTING, StrictError, parse_strict};
 pub use time::{TimeError, Timestamp};
+pub use tlog::{
+    Checkpoint, CheckpointError, Consistency, ConsistencyError, Frontier, LogProof, MAX_EXTENSION_LINES,
+    MAX_PATH, Node, PathError, ProofError, Reading, ReadingError, Tile, TileError, TileKind,
+    check_consistency, check_inclusion, empty_root, entry_bundle, leaf_hash, node_hash,
+};
 pub use verified::{Check, Finding, Verified};
 pub use verify::{VerifyError, verify};

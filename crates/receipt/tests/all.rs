@@ -13,5 +13,6 @@ mod suite {
     mod seal;
     mod speed;
     mod tamper;
+    mod tlog;
     mod verify;
 }

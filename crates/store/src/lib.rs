@@ -6,6 +6,7 @@ mod audit;
 mod change;
 mod examine;
 mod grant;
+mod log;
 mod open;
 mod port;
 mod record;
@@ -17,6 +18,9 @@ pub use audit::{
 pub use change::{Change, Recorded};
 pub use examine::{ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LimitDrift};
 pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
+pub use log::{
+    LOG_LEAVES_MAX, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore,
+};
 pub use open::{OpenError, OpenOptions, open};
 pub use port::{Reply, Store, StoreError};
 pub use record::{

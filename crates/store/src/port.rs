@@ -6,8 +6,8 @@ use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing,
-    Undone,
+    Granted, Leaf, LogStore, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord,
+    Standing, Undone,
 };
 
 /// Why the record could not be read or written.
@@ -44,7 +44,7 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// A write that has been answered is durable (CONTRACTS 5: `synchronous=FULL`, directory synced). Each
 /// method is one transaction; concurrent ones may share one flush. A write whose future is dropped after its
 /// first poll is not taken back.
-pub trait Store: Send + Sync {
+pub trait Store: LogStore {
     /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer, and so is a
     /// limit that has no room. Limits are exact, however many claim at once.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;

@@ -27,8 +27,16 @@ pub enum LeafKind {
 
 impl LeafKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Intent, Self::Final, Self::Late, Self::Settlement, Self::Resolve, Self::Change];
+    pub const ALL: [Self; 8] = [
+        Self::Intent,
+        Self::Final,
+        Self::Late,
+        Self::Settlement,
+        Self::Resolve,
+        Self::Change,
+        Self::Approval,
+        Self::Refusal,
+    ];
 
     /// Reads back what [`Self::as_str`] gave.
     #[must_use]

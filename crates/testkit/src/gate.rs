@@ -13,6 +13,7 @@ use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::examine::{Examination, Finding, Report, Told};
 use execgate_flow::execute::Execute;
+use execgate_flow::log::{Log, LogGate, LogParts};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
@@ -44,6 +45,12 @@ use crate::{Bench, Death, Life, Reply, Settings, Shared, Turns};
 
 /// The seed of the receipt key of every world.
 pub(crate) const KEY_SEED: [u8; 32] = [7; 32];
+
+/// The seed of the log key of every world.
+const LOG_KEY_SEED: [u8; 32] = [8; 32];
+
+/// The name of its log.
+pub const LOG_ORIGIN: &str = "log.example/world";
 
 /// More runs than one world has.
 const RUNS_MAX: u32 = 1_000;
@@ -119,6 +126,7 @@ pub struct Gate {
     store: Arc<MortalStore>,
     corridor: Arc<Corridor>,
     recover: Recover,
+    log: Arc<Log>,
     rules: Arc<Rules>,
     trail: Trail,
     metrics: Arc<Metrics>,
@@ -156,15 +164,12 @@ impl Gate {
             render: Arc::new(OwnWords),
             notice: Arc::clone(&notice),
         };
+        let log = log(shared, &store, rooms.log.clone());
         let house = Arc::new(House::new(HouseParts {
+            log: Some(Arc::clone(&log)),
             corridor: Corridor::new(rooms.clone(), Arc::clone(&notice)),
             store: store.clone(),
-            doors: DoorRules {
-                hosts: settings.hosts.clone(),
-                free: settings.prices.is_empty() && settings.tool_prices.is_none() && !settings.require_grant,
-                local_free: settings.local_free,
-                require_grant: settings.require_grant,
-            },
+            doors: doors(settings),
             info: ServiceInfo {
                 version: "0.0.0-test",
                 mode: match settings.approval_mode {
@@ -188,7 +193,7 @@ impl Gate {
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),
         }));
-        let office = office(shared, settings, house.grants(), &metrics, &recover.witness, &rules);
+        let office = office(shared, settings, &house.grants(), &metrics, &recover.witness, &rules, &log);
         let looked_at = Arc::downgrade(&house);
         metrics.probe(move || looked_at.upgrade().map(|house| house.readings()).unwrap_or_default());
         Self {
@@ -197,6 +202,7 @@ impl Gate {
             store,
             corridor: Arc::new(Corridor::new(rooms, notice)),
             recover,
+            log,
             rules,
             trail,
             metrics,
@@ -210,6 +216,12 @@ impl Gate {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
+    }
+
+    /// The transparency log. Nothing sequences it but a test, once it has opened it.
+    #[must_use]
+    pub fn log(&self) -> Arc<Log> {
+        Arc::clone(&self.log)
     }
 
     /// The record of a run.
@@ -420,25 +432,39 @@ impl Gate {
     }
 }
 
+fn doors(settings: &Settings) -> DoorRules {
+    DoorRules {
+        hosts: settings.hosts.clone(),
+        free: settings.prices.is_empty() && settings.tool_prices.is_none() && !settings.require_grant,
+        local_free: settings.local_free,
+        require_grant: settings.require_grant,
+    }
+}
+
 fn office(
     shared: &Shared,
     settings: &Settings,
-    grants: Arc<Grants>,
+    grants: &Arc<Grants>,
     metrics: &Arc<Metrics>,
     witness: &Witness,
     rules: &Arc<Rules>,
+    log: &Arc<Log>,
 ) -> Office {
     Office::new(OfficeParts {
         version: "0.0.0-test",
         store: witness.store.clone(),
         record: Digest::from_bytes([0; 32]),
-        grants,
+        grants: Arc::clone(grants),
+        log: Some(Arc::clone(log)),
         metrics: Some(Arc::clone(metrics)),
         tenant: crate::ask::tenant(),
         operator_uid: OPERATOR_UID,
         hosts: settings.hosts.clone(),
         witness: Some(witness.clone()),
-        published: [witness.key.verifying_key()].into(),
+        published: {
+            let keys = vec![witness.key.verifying_key()];
+            Arc::new(move || keys.clone())
+        },
         rules: Some(Arc::new(StandingRules(Arc::clone(rules)))),
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
@@ -490,5 +516,17 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
         },
         witness,
         settle: Settle { rails, store: store.clone(), crash: life.clone() },
+        log: LogGate::default(),
     }
+}
+
+fn log(shared: &Shared, store: &Arc<MortalStore>, gate: LogGate) -> Arc<Log> {
+    Arc::new(Log::new(LogParts {
+        store: store.clone(),
+        key: Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)),
+        origin: LOG_ORIGIN.parse().expect("a name of a log"),
+        outside: shared.shelf.clone(),
+        clock: shared.clock.clone(),
+        gate,
+    }))
 }

@@ -20,6 +20,7 @@ mod life;
 pub mod mint;
 mod mortal;
 mod onlooker;
+mod outside;
 mod rail;
 mod tokens;
 mod tools;
@@ -29,7 +30,7 @@ mod world;
 
 pub use ask::{Ask, ask};
 pub use clock::{Dice, ManualClock, SeededEntropy};
-pub use gate::{Gate, OPERATOR_UID, Walked};
+pub use gate::{Gate, LOG_ORIGIN, OPERATOR_UID, Walked};
 pub use grants::{change, holder};
 pub use history::History;
 pub use http::{
@@ -38,6 +39,7 @@ pub use http::{
 pub use journal::{Event, Journal};
 pub use life::{Death, Life};
 pub use onlooker::Onlooker;
+pub use outside::Shelf;
 pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};
 pub use tools::Bench;
 pub use turns::{Turns, until_idle};

@@ -10,8 +10,9 @@ use std::thread::{self, Thread};
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
 use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord,
-    Standing, Store, StoreError, Undone,
+    Granted, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore,
+    NewKey, NewPayment, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store,
+    StoreError, Undone,
 };
 use tokio::task::unconstrained;
 
@@ -83,6 +84,53 @@ macro_rules! pass_on {
             Box::pin(async move { store.$method($($argument),*).await })
         })
     };
+}
+
+impl LogStore for MortalStore {
+    fn log_standing(&self) -> Reply<'_, LogStanding> {
+        pass_on!(self, log_standing())
+    }
+
+    fn log_leaves(&self, from: u64, limit: u32) -> Reply<'_, Vec<LogLeaf>> {
+        pass_on!(self, log_leaves(from, limit))
+    }
+
+    fn log_hashes(&self, nodes: Vec<LogNode>) -> Reply<'_, Vec<Digest>> {
+        pass_on!(self, log_hashes(nodes))
+    }
+
+    fn log_extend(&self, step: LogStep) -> Reply<'_, bool> {
+        pass_on!(self, log_extend(step))
+    }
+
+    fn log_sign(&self, head: LogHead, note: String) -> Reply<'_, bool> {
+        pass_on!(self, log_sign(head, note))
+    }
+
+    fn log_checkpoint(&self) -> Reply<'_, Option<LogCheckpoint>> {
+        pass_on!(self, log_checkpoint())
+    }
+
+    fn log_epochs(&self) -> Reply<'_, Vec<LogEpoch>> {
+        pass_on!(self, log_epochs())
+    }
+
+    fn log_begin(&self, after: u64, origin: String, at: UnixMs, change: Option<Change>) -> Reply<'_, bool> {
+        pass_on!(self, log_begin(after, origin, at, change))
+    }
+
+    fn log_place(&self, run: RunId) -> Reply<'_, Option<u64>> {
+        pass_on!(self, log_place(run))
+    }
+
+    fn log_stirred(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match self.handle() {
+                Some(store) => store.log_stirred().await,
+                None => core::future::pending().await,
+            }
+        })
+    }
 }
 
 impl Store for MortalStore {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gate::KEY_SEED;
-use crate::{Bank, Bench, Gate, Journal, ManualClock, Onlooker, SeededEntropy};
+use crate::{Bank, Bench, Gate, Journal, ManualClock, Onlooker, SeededEntropy, Shelf};
 
 /// Memory that looks like a disk: a simulated death loses no page of either, and tests do not wait for flushes.
 const MEMORY_DISK: &str = "/dev/shm";
@@ -103,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) bench: Arc<Bench>,
     pub(crate) iam: Arc<ScriptedIam>,
     pub(crate) onlooker: Arc<Onlooker>,
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 /// A world to be.
@@ -274,6 +275,7 @@ impl WorldBuilder {
             bench: Arc::new(Bench::new(Arc::clone(&journal))),
             iam: Arc::new(ScriptedIam(Mutex::new(IamAnswer::NotConfigured))),
             onlooker: Arc::default(),
+            shelf: Arc::default(),
             journal,
         };
         let gate = Gate::open(&folder, &shared, &self.settings);
@@ -352,6 +354,12 @@ impl World {
         self.shared.onlooker.take()
     }
 
+    /// Where checkpoints are kept outside of the record.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shared.shelf
+    }
+
     /// The clock.
     #[must_use]
     pub fn clock(&self) -> &ManualClock {
@@ -366,6 +374,12 @@ impl World {
     #[must_use]
     pub fn gate(&self) -> Gate {
         self.gate.clone()
+    }
+
+    /// The file of the record, for a hand that changes it behind the gateway's back.
+    #[must_use]
+    pub fn record_file(&self) -> PathBuf {
+        self.folder.join("record.db")
     }
 
     /// The public half of the receipt key.

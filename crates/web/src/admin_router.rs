@@ -95,6 +95,25 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
     },
     AdminRoute { method: Method::GET, path: "/audit", roles: AUDIT, handler: || get(admin::audit) },
     AdminRoute { method: Method::GET, path: "/fsck", roles: AUDIT, handler: || get(admin::fsck) },
+    AdminRoute { method: Method::GET, path: "/log", roles: AUDIT, handler: || get(admin::log) },
+    AdminRoute {
+        method: Method::GET,
+        path: "/log/checkpoint",
+        roles: AUDIT,
+        handler: || get(admin::log_checkpoint),
+    },
+    AdminRoute {
+        method: Method::GET,
+        path: "/log/tile/{*path}",
+        roles: AUDIT,
+        handler: || get(admin::log_tile),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/log/new-origin",
+        roles: ADMIN,
+        handler: || post(admin::new_origin),
+    },
     AdminRoute { method: Method::GET, path: "/metrics", roles: AUDIT, handler: || get(admin::metrics) },
 ];
 

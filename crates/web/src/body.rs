@@ -144,6 +144,11 @@ impl Fields {
         }
     }
 
+    /// A text that may be there.
+    pub(crate) fn optional_text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        if self.0.get(name).is_none_or(Value::is_null) { Ok(None) } else { self.text(name).map(Some) }
+    }
+
     /// Refuses fields that nobody asked for.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         match self.0.keys().next() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use execgate_flow::Corridor;
 use execgate_flow::authorise::{Grants, Tokens};
+use execgate_flow::log::Log;
 use execgate_flow::notice::Trail;
 use execgate_model::{Clock, Entropy, TenantId, UnixMs};
 use execgate_store::Store;
@@ -82,6 +83,8 @@ pub struct HouseParts {
     pub corridor: Corridor,
     /// The record, for reading.
     pub store: Arc<dyn Store>,
+    /// The transparency log; none where it is not served.
+    pub log: Option<Arc<Log>>,
     /// Who may come in, and how.
     pub doors: DoorRules,
     /// What the gateway says of itself.

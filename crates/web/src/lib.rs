@@ -30,7 +30,7 @@ pub use admin_router::admin_router;
 pub use doors::DoorRules;
 pub use house::{ExecMode, House, HouseParts, Pulse, Resource, ServiceInfo, TokenDoor, ToolSurface};
 pub use metrics::{Metrics, Reading, ReadingKind};
-pub use office::{Office, OfficeParts, RuleDesk, RuleFault, RuleStanding};
+pub use office::{Office, OfficeParts, Published, RuleDesk, RuleFault, RuleStanding};
 pub use openapi::{admin_document, document as openapi_document};
 pub use peer::Peer;
 pub use render::{ExecWords, ExecuteWords, OwnWords};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use execgate_flow::administer::Administer;
 use execgate_flow::authorise::Grants;
+use execgate_flow::log::Log;
 use execgate_flow::witness::Witness;
 use execgate_model::{Clock, Digest, Entropy, TenantId};
 use execgate_receipt::VerifyingKey;
@@ -13,6 +14,9 @@ use tokio::sync::Semaphore;
 use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::metrics::Metrics;
+
+/// The keys under which receipts of the record are published, read anew at each call; none where none can be read.
+pub type Published = Arc<dyn Fn() -> Vec<VerifyingKey> + Send + Sync>;
 
 /// What is wrong with the operator's rules. The file is not quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +70,10 @@ pub struct OfficeParts {
     pub hosts: Vec<String>,
     /// Who signs what became of a run; none where the receipt key is not at hand.
     pub witness: Option<Witness>,
-    /// The keys under which receipts of this record are published.
-    pub published: Arc<[VerifyingKey]>,
+    /// The keys under which receipts of this record are published now.
+    pub published: Published,
+    /// The transparency log; none where its key is not at hand.
+    pub log: Option<Arc<Log>>,
     /// The operator's rules; none where no gateway runs.
     pub rules: Option<Arc<dyn RuleDesk>>,
     /// The time.
@@ -98,6 +104,7 @@ impl Office {
             grants: Arc::clone(&parts.grants),
             tenant: parts.tenant.clone(),
             witness: parts.witness.clone(),
+            log: parts.log.clone(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
         };

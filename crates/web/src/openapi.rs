@@ -46,15 +46,18 @@ mod tests {
         verbs.collect()
     }
 
+    /// A path as descriptions have it: they know no part that spans several elements.
+    fn named(path: &str) -> String {
+        path.replace("{*", "{")
+    }
+
     #[test]
     fn every_route_is_described_and_every_description_has_a_route() {
         let routed: Routes =
-            ROUTES.iter().map(|route| (route.method.as_str().to_owned(), route.path.to_owned())).collect();
+            ROUTES.iter().map(|route| (route.method.as_str().to_owned(), named(route.path))).collect();
         assert_eq!(described(&document("0")), routed);
-        let routed: Routes = ADMIN_ROUTES
-            .iter()
-            .map(|route| (route.method.as_str().to_owned(), route.path.to_owned()))
-            .collect();
+        let routed: Routes =
+            ADMIN_ROUTES.iter().map(|route| (route.method.as_str().to_owned(), named(route.path))).collect();
         assert_eq!(described(&admin_document("0")), routed);
     }
 }

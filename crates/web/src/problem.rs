@@ -5,6 +5,7 @@
 
 mod admin;
 mod exec;
+mod log;
 
 use std::error::Error as _;
 

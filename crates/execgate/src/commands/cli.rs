@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, fsck, grant, image, openapi, pause, policy, run, runs, serve, verify};
+use super::{audit, demo, doctor, fsck, grant, image, log, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -36,6 +36,9 @@ enum Command {
     /// Look at recorded runs
     #[command(subcommand)]
     Runs(runs::Runs),
+    /// Read the transparency log, copy it, or give it a new name
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Read the audit trail: what was decided, for whom, by which rule
     Audit(audit::Audit),
     /// Check the whole record: receipts, leaves, limits, money
@@ -120,6 +123,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => doctor.execute(),
         Command::Verify(verify) => verify.execute(),
         Command::Runs(runs) => runs.execute(),
+        Command::Log(log) => log.execute(),
         Command::Audit(audit) => audit.execute(),
         Command::Fsck(fsck) => fsck.execute(),
         Command::Grant(grant) => grant.execute(),

@@ -8,6 +8,7 @@ mod fsck;
 mod grant;
 pub(crate) mod helper;
 mod image;
+mod log;
 mod openapi;
 mod pause;
 mod policy;

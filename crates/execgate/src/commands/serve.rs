@@ -3,6 +3,7 @@
 //! The order is the security of it: the image and the helper while we may be root, then the listener, then root
 //! is dropped, and only then keys, record and threads.
 
+use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::approve::ApprovalMode;
+use execgate_flow::log::{Log, LogFault};
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::Recover;
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
@@ -259,6 +261,7 @@ async fn live(
 pub(crate) struct Gateway {
     store: Arc<dyn Store>,
     gate: wire::Gate,
+    log: Arc<Log>,
     office: Arc<Office>,
     keep_answers_days: u32,
     audit: AuditKept,
@@ -273,15 +276,18 @@ impl Gateway {
         actions: &[Action],
     ) -> anyhow::Result<Self> {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
-        let published = keys::published(data_dir)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
-        let gate = wire::gate(settings, Arc::clone(&store), key, profiles, actions)?;
+        let log_key = keys::log_key(data_dir, &SystemEntropy)?;
+        let log = wire::log(settings, data_dir, &store, log_key)?;
+        let gate = wire::gate(settings, Arc::clone(&store), key, &log, profiles, actions)?;
         let witness = Some(gate.recover.witness.clone());
+        let kept = Some(Arc::clone(&log));
         let office =
-            wire::office(settings, data_dir, &store, gate.house.grants(), witness, published, Some(&gate));
+            wire::office(settings, data_dir, &store, gate.house.grants(), witness, kept, Some(&gate));
         Ok(Self {
             store,
             gate,
+            log,
             office: Arc::new(office),
             keep_answers_days: settings.keep_answers_days,
             audit: settings.audit,
@@ -300,7 +306,14 @@ impl Gateway {
         let office = Arc::clone(&self.office);
         let administration =
             Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
+        // Before anything runs: a record that was restored must not repeat what it has forgotten.
+        self.log.open().await.context("the log cannot be opened")?;
+        if let Some(fault) = self.log.fault() {
+            tell_fault(&fault);
+        }
         sweep(&self.gate.recover).await;
+        let log = Arc::clone(&self.log);
+        let keeping = tokio::spawn(async move { log.work().await });
         let sweeper = tokio::spawn(sweep_forever(Sweeper {
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
@@ -328,6 +341,7 @@ impl Gateway {
         sweeper.abort();
         watcher.abort();
         tending.abort();
+        keeping.abort();
         served.map_err(Into::into)
     }
 
@@ -336,8 +350,25 @@ impl Gateway {
         if tokio::time::timeout(TRAIL_TIME, self.gate.trail.written()).await.is_err() {
             tracing::error!("the last lines of the audit trail could not be written");
         }
+        let kept = async {
+            self.log.sequence().await?;
+            self.log.keep().await
+        };
+        if let Err(error) = kept.await {
+            tracing::error!(error = &error as &dyn Error, "the last checkpoint of the log was not kept");
+        }
         self.store.close().await;
     }
+}
+
+/// Says on the terminal why nothing runs for real.
+fn tell_fault(fault: &LogFault) {
+    terminal::note(format_args!("LIVE RUNS ARE REFUSED: {fault}"));
+    terminal::note(if fault.is_of_the_outside() {
+        "  once you know why, `execgate log new-origin` goes on from the record as it is"
+    } else {
+        "  the record contradicts itself: put a sound copy in its place"
+    });
 }
 
 async fn sweep(recover: &Recover) {

@@ -63,6 +63,7 @@ pub(crate) struct File {
     pub(crate) action: Vec<ActionSection>,
     pub(crate) secrets: BTreeMap<String, SecretSection>,
     pub(crate) log: Log,
+    pub(crate) transparency: TransparencySection,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -278,6 +279,13 @@ pub(crate) struct Log {
     pub(crate) file: Option<String>,
     pub(crate) level: Option<String>,
     pub(crate) format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TransparencySection {
+    pub(crate) origin: Option<String>,
+    pub(crate) checkpoint_file: Option<String>,
 }
 
 /// The form of the lines of the log.

@@ -13,7 +13,7 @@ use super::approvals::Approvals;
 use super::file::{AuditSection, File, LogFormat, ProfileSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
-use super::{Actions, Environment, Guarding, Switch, TierSetting, image_cache};
+use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -76,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) audit: AuditKept,
+    pub(crate) transparency: Transparency,
 }
 
 /// How much of the audit trail is kept.
@@ -125,6 +126,10 @@ impl Settings {
             listen,
             admin: admin(&file, listen)?,
             hosts: hosts.map(str::to_ascii_lowercase).collect(),
+            transparency: Transparency::of_file(
+                &file.transparency,
+                public_url.as_ref().and_then(ServiceUrl::origin).as_deref(),
+            )?,
             public_url: public_url.as_ref().and_then(ServiceUrl::origin),
             issuers: issuers(&file.identity.issuer, &tenant)?,
             connections: file.server.connections.unwrap_or(1024).max(1),

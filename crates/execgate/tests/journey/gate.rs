@@ -120,7 +120,8 @@ fn a_gateway_whose_image_was_altered_runs_nothing_of_it_and_says_so() {
     let image = Image::ensure(cache.path(), &Recipe::of(base), &mut |_| {}).unwrap();
     let data = Data::new();
     let folder = cache.path().to_str().unwrap();
-    let server = Server::start_with(&data.path(), &["--image", &image.digest], &[("EXECGATE_IMAGE_CACHE", folder)]);
+    let server =
+        Server::start_with(&data.path(), &["--image", &image.digest], &[("EXECGATE_IMAGE_CACHE", folder)]);
     assert_eq!(server.execute("bash", json!({"code": "echo 1"}), "n").status, 200);
     // Before it is read for the first time, which is soon after something has run.
     let program = image.root.join("usr/bin/sha512sum");

@@ -4,6 +4,7 @@ use execgate_model::{GrantId, RunId};
 use execgate_store::{GRANTS_MAX, StoreError};
 
 use crate::Refusal;
+use crate::log::{LogError, LogFault};
 
 /// Why something was not administered. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,21 @@ pub enum AdministerError {
     /// What became of a run is signed, and nobody here can sign.
     #[error("the receipt key is not at hand here")]
     NoKey,
+    /// The log key is not at hand here.
+    #[error("the log is not at hand here")]
+    NoLog,
+    /// The record contradicts itself, and no name mends that.
+    #[error("a new name does not mend this log, only a sound copy of the record does: {0}")]
+    LogDamaged(LogFault),
+    /// The log has, or had, that name already, or somebody else was first to give it another.
+    #[error("the log has had the name `{0}` already, or was given another just now")]
+    LogNamed(String),
+    /// What is to be a name of the log is none.
+    #[error("a name of the log is up to 255 bytes without white space and `+`, such as gateway.example/log")]
+    LogName,
+    /// The log failed.
+    #[error("the log failed")]
+    Log(#[source] LogError),
     /// The statement could not be made.
     #[error("what is said of a change could not be written")]
     Statement(#[source] Refusal),

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use execgate_model::{Clock, Entropy, GrantId, RunId, Stage, TenantId};
-use execgate_receipt::Timestamp;
+use execgate_receipt::{KeyName, Timestamp};
 use execgate_store::{Changed, Grant, Granted, NewKey, Record, Store};
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::grant::{about, about_rules, ask_operator, ask_operator_of_rules, new_
 use super::said::said;
 use super::{AdministerError, By, End, NewGrant};
 use crate::authorise::{GrantKey, Grants};
+use crate::log::Log;
 use crate::witness::Witness;
 
 /// The administration of one record.
@@ -24,6 +25,8 @@ pub struct Administer {
     pub tenant: TenantId,
     /// Who signs what became of a run; none where the receipt key is not at hand.
     pub witness: Option<Witness>,
+    /// The log; none where its key is not at hand.
+    pub log: Option<Arc<Log>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Keys, ids and salts.
@@ -173,6 +176,41 @@ impl Administer {
             return Err(AdministerError::Resolved(run));
         }
         self.run(run).await
+    }
+
+    /// Gives the log a new name, and with it the record as it is a new beginning: what was signed under the names before
+    /// stays true of the record that it was signed for. Returns the name.
+    ///
+    /// # Errors
+    /// [`AdministerError`] says why it keeps the name that it has.
+    pub async fn new_origin(&self, by: &By, origin: Option<String>) -> Result<String, AdministerError> {
+        let By::Operator { .. } = by else {
+            let what = "a new name of the log";
+            return Err(AdministerError::OperatorOnly { rule: "operator-only/log", what });
+        };
+        let log = self.log.as_ref().ok_or(AdministerError::NoLog)?;
+        if let Some(fault) = log.fault().filter(|fault| !fault.is_of_the_outside()) {
+            return Err(AdministerError::LogDamaged(fault));
+        }
+        let now = self.clock.now();
+        let origin = origin.unwrap_or_else(|| log.next_origin(now));
+        let named: KeyName = origin.parse().map_err(|_| AdministerError::LogName)?;
+        let epochs = self.store.log_epochs().await?;
+        if epochs.iter().any(|epoch| epoch.origin == named.as_str()) {
+            return Err(AdministerError::LogNamed(origin));
+        }
+        let told = json!({
+            "origin": origin,
+            "before": epochs.last().map(|epoch| &epoch.origin),
+            "because": log.fault().map(|fault| fault.to_string()),
+        });
+        let change = said(by, "log-new-origin", &told, now, &*self.entropy)?;
+        let after = epochs.last().map_or(0, |epoch| epoch.number);
+        if log.rename(after, &origin, change).await.map_err(AdministerError::Log)? {
+            Ok(origin)
+        } else {
+            Err(AdministerError::LogNamed(origin))
+        }
     }
 
     /// One run.

@@ -66,8 +66,8 @@ impl Leaves {
             LeafKind::Intent => &mut self.intents,
             LeafKind::Final => &mut self.finals,
             LeafKind::Resolve => &mut self.resolutions,
-            LeafKind::Change => {
-                let wrong = || found(Rule::LeafDiffers, "it is not that of its change");
+            LeafKind::Change | LeafKind::Approval | LeafKind::Refusal => {
+                let wrong = || found(Rule::LeafDiffers, "it is not that of what was said");
                 return if is_right { None } else { wrong() };
             }
             // What it commits to is its owner's: nothing stands behind it here.
@@ -120,7 +120,9 @@ impl Kept {
 fn behind(kind: LeafKind, leaf: &ExaminedLeaf) -> Option<Digest> {
     let bytes = leaf.behind.as_deref()?;
     match kind {
-        LeafKind::Intent | LeafKind::Change => Some(salted(&leaf.salt?, bytes)),
+        LeafKind::Intent | LeafKind::Change | LeafKind::Approval | LeafKind::Refusal => {
+            Some(salted(&leaf.salt?, bytes))
+        }
         LeafKind::Final | LeafKind::Resolve => {
             ReceiptFile::from_json(bytes).ok().filter(|file| Some(file.salt) == leaf.salt)?.leaf()
         }

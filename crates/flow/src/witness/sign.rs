@@ -81,6 +81,8 @@ impl Witness {
             result: None,
             nonce: facts.nonce.as_ref().map(ToString::to_string),
             public_key: None,
+            log_proof: None,
+            log_key: None,
         };
         let file = file.to_json().map_err(|error| detail(&error))?.into_bytes();
         Ok(Signed { content, leaf, file })

@@ -113,6 +113,8 @@ impl Run {
             result: self.result.clone(),
             nonce: self.nonce.map(str::to_owned),
             public_key: Some(key().verifying_key().to_spki_pem().unwrap()),
+            log_proof: None,
+            log_key: None,
         }
     }
 }

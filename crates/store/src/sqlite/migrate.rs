@@ -12,7 +12,8 @@ const STEPS: &[(i32, &str)] = &[
     (6, include_str!("migrations/0006_change.sql")),
     (7, include_str!("migrations/0007_grant_policy.sql")),
     (8, include_str!("migrations/0008_calls.sql")),
-    (9, include_str!("migrations/0009_approvals.sql")),
+    (9, include_str!("migrations/0009_log.sql")),
+    (10, include_str!("migrations/0010_approvals.sql")),
 ];
 
 /// The newest version that this release knows.

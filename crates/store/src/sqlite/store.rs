@@ -10,13 +10,16 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{audit, changes, claim, finish, forget, grants, limits, list, settle};
+use super::{audit, changes, claim, finish, forget, grants, limits, list, log, settle};
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, Leaf, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing,
-    Store, Undone,
+    Granted, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore,
+    NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone,
 };
+
+/// Hashes that are read like one: a proof has fewer, a tile more.
+const HASHES_AT_A_POINT: usize = 128;
 
 /// The record in one SQLite file.
 #[derive(Debug)]
@@ -29,6 +32,56 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) fn new(writer: Writer, readers: Readers, instances: Arc<Instances>) -> Self {
         Self { writer, readers: Arc::new(readers), instances }
+    }
+}
+
+impl LogStore for SqliteStore {
+    fn log_standing(&self) -> Reply<'_, LogStanding> {
+        Box::pin(self.readers.point(log::standing))
+    }
+
+    fn log_leaves(&self, from: u64, limit: u32) -> Reply<'_, Vec<LogLeaf>> {
+        Box::pin(self.readers.long(move |conn| log::leaves(conn, from, limit)))
+    }
+
+    fn log_hashes(&self, nodes: Vec<LogNode>) -> Reply<'_, Vec<Digest>> {
+        if nodes.len() > HASHES_AT_A_POINT {
+            return Box::pin(self.readers.long(move |conn| log::hashes(conn, &nodes)));
+        }
+        Box::pin(self.readers.point(move |conn| log::hashes(conn, &nodes)))
+    }
+
+    fn log_extend(&self, step: LogStep) -> Reply<'_, bool> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| log::extend(conn, &step)))
+    }
+
+    fn log_sign(&self, head: LogHead, note: String) -> Reply<'_, bool> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| log::sign(conn, &head, &note)))
+    }
+
+    fn log_checkpoint(&self) -> Reply<'_, Option<LogCheckpoint>> {
+        Box::pin(self.readers.point(log::checkpoint))
+    }
+
+    fn log_epochs(&self) -> Reply<'_, Vec<LogEpoch>> {
+        Box::pin(self.readers.long(log::epochs))
+    }
+
+    fn log_begin(&self, after: u64, origin: String, at: UnixMs, change: Option<Change>) -> Reply<'_, bool> {
+        let work = move |conn: &Connection| {
+            let begun = log::begin(conn, after, &origin, at)?;
+            change.iter().try_for_each(|change| changes::record_if(conn, begun, change))?;
+            Ok(begun)
+        };
+        Box::pin(self.writer.write(Entry::End, work))
+    }
+
+    fn log_place(&self, run: RunId) -> Reply<'_, Option<u64>> {
+        Box::pin(self.readers.point(move |conn| log::place(conn, run)))
+    }
+
+    fn log_stirred(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.writer.stirred())
     }
 }
 

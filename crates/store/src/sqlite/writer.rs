@@ -10,7 +10,7 @@ use std::thread;
 
 use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::checkpoint::Checkpointer;
 use super::fault::{backend, failed_to};
@@ -77,6 +77,7 @@ pub(super) enum Entry {
 pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     ended: watch::Receiver<()>,
+    stirred: Arc<Notify>,
 }
 
 impl Writer {
@@ -89,14 +90,16 @@ impl Writer {
     ) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let (alive, ended) = watch::channel(());
+        let stirred = Arc::new(Notify::new());
+        let stirs = Arc::clone(&stirred);
         thread::Builder::new().name("record-writer".to_owned()).spawn(move || {
-            serve(&conn, jobs, &checkpointer);
+            serve(&conn, jobs, &checkpointer, &stirs);
             checkpointer.end();
             close(conn);
             drop(keep);
             drop(alive);
         })?;
-        Ok(Self { queue: Mutex::new(Some(queue)), ended })
+        Ok(Self { queue: Mutex::new(Some(queue)), ended, stirred })
     }
 
     /// Runs work in the next commit. A future that is dropped after its first poll takes nothing back.
@@ -125,6 +128,11 @@ impl Writer {
         })
     }
 
+    /// Waits until a batch was committed since the last time.
+    pub(super) async fn stirred(&self) {
+        self.stirred.notified().await;
+    }
+
     /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,7 +147,12 @@ impl Writer {
     }
 }
 
-fn serve(conn: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, checkpointer: &Checkpointer) {
+fn serve(
+    conn: &Connection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    checkpointer: &Checkpointer,
+    stirred: &Notify,
+) {
     let mut batch = Vec::with_capacity(BATCH_JOBS);
     while jobs.blocking_recv_many(&mut batch, BATCH_JOBS) > 0 {
         let committed = commit_batch(conn, &mut batch);
@@ -147,6 +160,7 @@ fn serve(conn: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, checkpointer
             job.answer(committed.as_ref().copied().map_err(Failure::to_error));
         }
         checkpointer.committed();
+        stirred.notify_one();
     }
 }
 

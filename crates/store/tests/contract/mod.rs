@@ -7,6 +7,7 @@ pub(crate) mod ending;
 pub(crate) mod grants;
 pub(crate) mod limits;
 pub(crate) mod living;
+pub(crate) mod log;
 mod model;
 pub(crate) mod money;
 pub(crate) mod promises;

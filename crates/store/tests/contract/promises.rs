@@ -34,6 +34,9 @@ macro_rules! every_promise {
                 rules_of_a_grant_are_kept_as_given_and_taken_away,
                 every_change_is_counted_and_no_use_is,
                 what_is_said_is_recorded_with_what_changed_and_never_without;
+            log: leaves_stand_in_the_order_of_their_commits, a_step_is_taken_by_one_process_and_read_by_all,
+                a_head_is_signed_once_and_as_it_was_committed, a_new_name_has_heads_of_its_own,
+                whoever_waits_is_told_of_a_write;
             audit: a_line_of_the_trail_reads_back_whole, every_order_shows_every_line_once,
                 a_query_selects_by_what_it_names, the_trail_is_cut_by_age_and_by_number;
         }

@@ -82,6 +82,21 @@ fn a_record_of_the_first_release_is_taken_over_with_its_runs() {
 }
 
 #[test]
+fn a_leaf_that_was_taken_away_is_missed() {
+    let folder = Folder::new();
+    block_on(async {
+        let store = folder.open();
+        for number in 1..=3 {
+            store.claim(claim(store.instance(), number)).await.unwrap();
+        }
+        assert_eq!(store.log_leaves(0, 9).await.unwrap().len(), 3);
+        folder.raw().execute("DELETE FROM leaf WHERE seq = 2", []).unwrap();
+        let missed = store.log_leaves(0, 9).await;
+        assert!(matches!(missed, Err(StoreError::Unreadable { column: "leaf.seq" })));
+    });
+}
+
+#[test]
 fn what_is_no_database_is_refused() {
     let folder = Folder::new();
     fs::write(folder.file(), b"not a database, and long enough to be looked at by anybody").unwrap();

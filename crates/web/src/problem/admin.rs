@@ -43,6 +43,11 @@ impl From<AdministerError> for Problem {
             AdministerError::Known { .. } => Self::new(StatusCode::CONFLICT, "outcome-known", text),
             AdministerError::Resolved(_) => Self::new(StatusCode::CONFLICT, "resolved-already", text),
             AdministerError::NoKey => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-receipt-key", text),
+            AdministerError::NoLog => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-log", text),
+            AdministerError::LogDamaged(_) => Self::new(StatusCode::CONFLICT, "log-damaged", text),
+            AdministerError::LogNamed(_) => Self::new(StatusCode::CONFLICT, "log-named", text),
+            AdministerError::LogName => Self::bad_field("/origin", text),
+            AdministerError::Log(error) => error.into(),
             AdministerError::Statement(refusal) => refusal.into(),
             AdministerError::Store(error) => Refusal::Store(error).into(),
         }

@@ -37,7 +37,7 @@ pub(crate) async fn fsck(State(office): State<Arc<Office>>) -> Response {
     };
     let (sender, body) = Channel::new(1);
     let (told, lines) = mpsc::channel(WAITING_MAX);
-    let (store, keys) = (Arc::clone(&office.parts.store), Arc::clone(&office.parts.published));
+    let (store, keys) = (Arc::clone(&office.parts.store), (office.parts.published)().into());
     // The check has the turn, and not whoever asked: it ends a moment after they hang up.
     let check = tokio::spawn(async move {
         let ended = Examination::run(store.as_ref(), keys, told).await;

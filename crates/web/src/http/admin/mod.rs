@@ -6,6 +6,7 @@ mod audit;
 mod changes;
 mod fsck;
 mod grants;
+mod log;
 mod metrics;
 mod policy;
 mod runs;
@@ -20,6 +21,7 @@ pub(crate) use grants::{
     create as create_grant, list as grants, revoke as revoke_grant, rotate as rotate_grant,
     set_policy as set_grant_policy, show as grant,
 };
+pub(crate) use log::{checkpoint as log_checkpoint, list as log, new_origin, tile as log_tile};
 pub(crate) use metrics::metrics;
 pub(crate) use policy::{reload as reload_policy, show as policy};
 pub(crate) use runs::{list as runs, receipt, resolve, show as run};

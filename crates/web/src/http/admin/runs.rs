@@ -59,7 +59,7 @@ pub(crate) async fn show(State(office): State<Arc<Office>>, Path(id): Path<Strin
 pub(crate) async fn receipt(State(office): State<Arc<Office>>, Path(id): Path<String>) -> Response {
     answer(async {
         let record = office.administer.run(named(&id)?).await?;
-        let body = record.receipt.ok_or_else(|| Problem::not_found("this run has no receipt yet"))?;
+        let body = http::receipts::receipt(office.parts.log.as_deref(), record).await?;
         Ok(http::write(Answer { status: 200, content_type: "application/json".to_owned(), body }))
     })
     .await

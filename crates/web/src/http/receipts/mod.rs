@@ -3,5 +3,5 @@
 mod show;
 mod verify;
 
-pub(crate) use show::show;
+pub(crate) use show::{receipt, show};
 pub(crate) use verify::verify;

@@ -44,7 +44,7 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
 }
 
 /// `GET /ready`: false while it drains or is paused, while its policy file is wrong, once an image of its sandbox
-/// was altered, and once its sandbox or record is gone.
+/// was altered, and once its sandbox or record is gone, or the record is not the one that its log was seen with.
 pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
     let reason = if house.parts.corridor.is_draining() {
         Some("draining")
@@ -54,6 +54,8 @@ pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
         Some("sandbox")
     } else if house.parts.policy_pulse.as_ref().is_some_and(|sound| !sound()) {
         Some("policy")
+    } else if house.parts.log.as_ref().is_some_and(|log| log.fault().is_some()) {
+        Some("log")
     } else {
         match house.parts.store.paused().await {
             Ok(false) => None,

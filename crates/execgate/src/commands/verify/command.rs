@@ -1,0 +1,159 @@
+//! What is verified, and how it is told.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use execgate_receipt::{ReceiptFile, Verified, verify};
+use serde_json::{Value, json};
+
+use super::super::cli::DataDir;
+use super::checkpoints;
+use super::keys::log_keys;
+use super::place::{self, Asked, Place};
+use crate::{keys, terminal};
+
+/// A receipt, or two checkpoints of a log. Exit codes: 0 it is good, 1 it is not, 2 it could not be checked.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The receipt file (`GET /receipts/{id}`), or - for standard input
+    #[arg(required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
+    receipt: Option<PathBuf>,
+    /// The public key to trust, PEM [default: the one of --data-dir]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The result to check against the receipt: a file that holds the JSON of `result`
+    #[arg(long, value_name = "FILE")]
+    result: Option<PathBuf>,
+    /// The payload to check against the receipt: a file that holds its JSON
+    #[arg(long, value_name = "FILE")]
+    args: Option<PathBuf>,
+    /// The proof that the receipt is in a log (.tlog-proof) [default: the one in the receipt file]
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    log_proof: Option<PathBuf>,
+    /// The verifier key of the log to trust, or a file of such keys; may be given several times. With it a receipt must
+    /// be in the log [default: keys/log.vkey of --data-dir]
+    #[arg(long, value_name = "KEY")]
+    log_key: Vec<String>,
+    /// An older checkpoint of a log, which has to be the beginning of a newer one
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The newer one and the path to it (`GET /log/consistency/{older}`)
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    consistency: Option<PathBuf>,
+    /// A copy of the log that has the newer one (`execgate log export`)
+    #[arg(long, value_name = "DIR", requires = "checkpoint", conflicts_with = "consistency")]
+    log_copy: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataDir,
+}
+
+impl Verify {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        if let Some(older) = &self.checkpoint {
+            let newer = checkpoints::newer(self.consistency.as_ref(), self.log_copy.as_ref())?;
+            let keys = log_keys(&self.log_key, &self.data)?;
+            return match checkpoints::check(older, &newer, &keys)? {
+                Ok(said) => self.tell_good(&[("consistency", said)], "the checkpoints are of one log"),
+                Err(error) => self.tell_bad("the checkpoints", &error),
+            };
+        }
+        match self.receipt()? {
+            Ok(findings) => self.tell_good(&findings, "the receipt is good"),
+            Err(error) => self.tell_bad("the receipt", &error),
+        }
+    }
+
+    /// Checks the receipt. The outer error is of the way, the inner what does not hold.
+    fn receipt(&self) -> anyhow::Result<anyhow::Result<Vec<(&'static str, String)>>> {
+        let key = match &self.key {
+            Some(path) => keys::public_key(path)?,
+            None => {
+                let path = keys::public_path(&self.data.data_dir);
+                if !path.exists() {
+                    bail!("no key to trust: give the gateway's public key by --key FILE, or its --data-dir");
+                }
+                keys::public_key(&path)?
+            }
+        };
+        let mut file = match ReceiptFile::from_json(&self.receipt_bytes()?) {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        file.result = value(self.result.as_ref(), "result")?.or(file.result);
+        file.args = value(self.args.as_ref(), "payload")?.or(file.args);
+        let verified = match verify(&file, &[key]) {
+            Ok(verified) => verified,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let asked = Asked {
+            file: self.log_proof.as_ref(),
+            keys: log_keys(&self.log_key, &self.data)?,
+            must: !self.log_key.is_empty(),
+        };
+        let place = place::check(verified.leaf(), file.log_proof.as_deref(), &asked)?;
+        Ok(place.map(|place| findings(&verified, place)))
+    }
+
+    fn receipt_bytes(&self) -> anyhow::Result<Vec<u8>> {
+        let path = self.receipt.as_ref().context("no receipt is named")?;
+        let mut bytes = Vec::new();
+        if path.as_os_str() == "-" {
+            std::io::stdin().read_to_end(&mut bytes).context("failed to read standard input")?;
+        } else {
+            bytes = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+        }
+        Ok(bytes)
+    }
+
+    fn tell_good(&self, findings: &[(&str, String)], said: &str) -> anyhow::Result<ExitCode> {
+        if self.json {
+            let checks: Vec<_> =
+                findings.iter().map(|(check, finding)| json!({"check": check, "finding": finding})).collect();
+            terminal::json(&json!({"valid": true, "checks": checks}))?;
+        } else {
+            for (check, finding) in findings {
+                terminal::line(format_args!("{check:<19} {finding}"));
+            }
+            terminal::line(said);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn tell_bad(&self, what: &str, error: &anyhow::Error) -> anyhow::Result<ExitCode> {
+        if self.json {
+            terminal::json(&json!({"valid": false, "reason": error.to_string()}))?;
+        } else {
+            terminal::line(format_args!(
+                "{what} {} NOT good: {error}",
+                if self.checkpoint.is_some() { "are" } else { "is" }
+            ));
+        }
+        Ok(ExitCode::from(1))
+    }
+}
+
+/// Every check in words, the place in the log last.
+fn findings(verified: &Verified, place: Place) -> Vec<(&'static str, String)> {
+    let made =
+        verified.findings().iter().map(|(check, finding)| (check.as_str(), finding.as_str().to_owned()));
+    let place = match place {
+        Place::Proved(said) => said,
+        Place::Unproved(why) => why.to_owned(),
+    };
+    made.chain([("place in the log", place)]).collect()
+}
+
+fn value(path: Option<&PathBuf>, what: &str) -> anyhow::Result<Option<Value>> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = fs::read(path).with_context(|| format!("failed to read the {what} {}", path.display()))?;
+    let value = execgate_receipt::parse_strict(&bytes)
+        .with_context(|| format!("the {what} {} is not JSON", path.display()))?;
+    Ok(Some(value))
+}

@@ -1,0 +1,58 @@
+//! The transparency log: its first name, and where its checkpoints are kept beside the data directory.
+
+use std::path::{self, PathBuf};
+
+use anyhow::Context as _;
+use execgate_receipt::KeyName;
+
+use super::file::TransparencySection;
+
+/// What the operator says of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Transparency {
+    /// The name that a new log takes; of no meaning for one that has a name.
+    pub(crate) origin: Option<KeyName>,
+    /// Another place for its checkpoint: on another disk than the record, best of all.
+    pub(crate) checkpoint_file: Option<PathBuf>,
+}
+
+impl Transparency {
+    /// As the file has it. The URL under which others reach the gateway is a name too.
+    pub(super) fn of_file(section: &TransparencySection, public_url: Option<&str>) -> anyhow::Result<Self> {
+        let given = section.origin.as_deref().filter(|origin| !origin.is_empty()).map(str::to_owned);
+        let of_url =
+            || public_url.map(|url| format!("{}/log", url.split_once("://").map_or(url, |(_, name)| name)));
+        let origin = given.or_else(of_url).map(|origin| origin.parse::<KeyName>()).transpose();
+        let file = section.checkpoint_file.as_deref().filter(|path| !path.is_empty());
+        Ok(Self {
+            origin: origin
+                .context("`transparency.origin` is no name: up to 255 bytes without white space and `+`")?,
+            checkpoint_file: file
+                .map(path::absolute)
+                .transpose()
+                .context("`transparency.checkpoint_file` is no path")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Transparency;
+    use crate::config::file::TransparencySection;
+
+    fn origin(given: &str, url: Option<&str>) -> Option<String> {
+        let section =
+            TransparencySection { origin: Some(given.to_owned()), ..TransparencySection::default() };
+        Transparency::of_file(&section, url).unwrap().origin.map(|origin| origin.to_string())
+    }
+
+    #[test]
+    fn a_log_is_named_by_the_operator_or_after_the_url_of_the_gateway() {
+        assert_eq!(origin("", None), None);
+        assert_eq!(origin("", Some("https://gate.example:8443")).as_deref(), Some("gate.example:8443/log"));
+        assert_eq!(origin("log.example", Some("https://gate.example")).as_deref(), Some("log.example"));
+        let section =
+            TransparencySection { origin: Some("two words".to_owned()), ..TransparencySection::default() };
+        assert!(Transparency::of_file(&section, None).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! The start: what was seen outside of the record is compared with it; and the names that a log takes.
+//! Sole judge of restored records: every change here needs a second reader.
+
+use execgate_model::Digest;
+use execgate_receipt::{Checkpoint, CheckpointError, SignedNote, VerifierKey, empty_root};
+use execgate_store::{Change, LogEpoch, LogStanding, StoreError};
+
+use super::keeper::Working;
+use super::sequence::{Stepped, end_gone};
+use super::{Log, LogError, LogFault, Seen, SeenNote};
+
+impl Log {
+    /// Compares the record with what was seen outside of it, and gives the log its first name where it has none. To be
+    /// awaited before anything runs; [`Self::fault`] then says what is wrong.
+    ///
+    /// # Errors
+    /// [`LogError`] where the record or a place outside cannot be used at all.
+    pub async fn open(&self) -> Result<(), LogError> {
+        let mut working = self.working.lock().await;
+        self.compare(&mut working).await
+    }
+
+    /// Gives the log its next name, and goes on under it from the record as it is. `change` is what is said of that.
+    ///
+    /// False where it has another number of names than `after`: somebody else was first.
+    ///
+    /// # Errors
+    /// [`LogError`]: where only the last step failed, the name is new already.
+    pub async fn rename(&self, after: u64, origin: &str, change: Change) -> Result<bool, LogError> {
+        let mut working = self.working.lock().await;
+        let now = self.parts.clock.now();
+        if !self.parts.store.log_begin(after, origin.to_owned(), now, Some(change)).await? {
+            return Ok(false);
+        }
+        *working = Working::default();
+        self.parts.gate.set(None);
+        while self.step(&mut working).await? == Stepped::More {}
+        self.keep_newest(&mut working).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn compare(&self, working: &mut Working) -> Result<(), LogError> {
+        *working = Working::default();
+        let seen = self.parts.outside.read().await;
+        let standing = self.parts.store.log_standing().await?;
+        let fault = self.judge(working, &standing, &seen).await?;
+        working.faulted_in = Some(standing.epoch.as_ref().map_or(0, |epoch| epoch.number));
+        if let Some(fault) = &fault {
+            tracing::error!(%fault, "live runs are refused: the log is not what it was");
+        } else if standing.epoch.is_none() {
+            self.begin(&seen).await?;
+        }
+        self.parts.gate.set(fault);
+        Ok(())
+    }
+
+    /// Takes the first name. Something lies outside before anything lies in the record, so that a record with a log is
+    /// never without.
+    async fn begin(&self, seen: &[Seen]) -> Result<(), LogError> {
+        let origin = self.parts.origin.as_str();
+        if seen.iter().any(|seen| !matches!(seen.note, SeenNote::Text(_))) {
+            let note = self.seal(origin, 0, empty_root())?;
+            let kept = self.parts.outside.keep(note.to_string()).await;
+            kept.map_err(|(place, source)| LogError::Outside { place, source })?;
+        }
+        self.parts.store.log_begin(0, origin.to_owned(), self.parts.clock.now(), None).await?;
+        Ok(())
+    }
+
+    async fn judge(
+        &self,
+        working: &mut Working,
+        standing: &LogStanding,
+        seen: &[Seen],
+    ) -> Result<Option<LogFault>, LogError> {
+        if let Some(fault) = end_gone(standing) {
+            return Ok(Some(fault));
+        }
+        let epochs = self.parts.store.log_epochs().await?;
+        for Seen { place, note } in seen {
+            let fault = match note {
+                SeenNote::Unreadable => Some(LogFault::Unreadable { place: place.clone() }),
+                SeenNote::Nothing { always: true } if !epochs.is_empty() => {
+                    Some(LogFault::Missing { place: place.clone() })
+                }
+                SeenNote::Nothing { .. } => None,
+                SeenNote::Text(text) => self.judge_note(working, standing, &epochs, place, text).await?,
+            };
+            if fault.is_some() {
+                return Ok(fault);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Holds a checkpoint that was seen against the record.
+    async fn judge_note(
+        &self,
+        working: &mut Working,
+        standing: &LogStanding,
+        epochs: &[LogEpoch],
+        place: &str,
+        text: &str,
+    ) -> Result<Option<LogFault>, LogError> {
+        let place = place.to_owned();
+        let Some(head) = self.read_note(text) else { return Ok(Some(LogFault::Unsigned { place })) };
+        let named = epochs.iter().find(|epoch| epoch.origin == head.origin);
+        let is_first_word = epochs.is_empty() && head.size == 0 && head.origin == self.parts.origin.as_str();
+        match (named, &standing.epoch) {
+            (None, _) if is_first_word => return Ok(None),
+            (None, _) => return Ok(Some(LogFault::Foreign { place, origin: head.origin })),
+            // Of a name that was given up: the operator has looked since.
+            (Some(named), Some(newest)) if named.number < newest.number => return Ok(None),
+            (Some(_), _) => {}
+        }
+        if head.size > standing.leaves {
+            return Ok(Some(LogFault::Behind { place, seen: head.size, leaves: standing.leaves }));
+        }
+        match self.root_of(working, head.size).await {
+            Ok(root) if root == head.root => Ok(None),
+            Ok(_) => Ok(Some(LogFault::Forked { place, size: head.size })),
+            Err(LogError::Store(StoreError::Unreadable { column })) => Ok(Some(LogFault::Damaged { column })),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A checkpoint that this log's key has signed, under whatever name.
+    fn read_note(&self, text: &str) -> Option<Checkpoint> {
+        let note = SignedNote::parse(text.as_bytes()).ok()?;
+        let named: Checkpoint = note.unverified_text().parse().ok()?;
+        let key: VerifierKey = self.verifier(&named.origin).ok()?;
+        let opened: Result<_, CheckpointError> = Checkpoint::open(&note, core::slice::from_ref(&key));
+        opened.ok().map(|(head, _)| head)
+    }
+
+    /// The root of the first entries, which are hashed first where a process died before it had.
+    async fn root_of(&self, working: &mut Working, size: u64) -> Result<Digest, LogError> {
+        loop {
+            let standing = self.parts.store.log_standing().await?;
+            let Some(epoch) = standing.epoch.as_ref().filter(|_| standing.hashed < size) else { break };
+            // Committed and not signed: nothing is said of it yet.
+            self.extend(working, &standing, epoch).await?;
+        }
+        self.root(size).await
+    }
+}

@@ -1,0 +1,110 @@
+//! The log of one process, and what it is made of.
+
+use std::sync::Arc;
+
+use execgate_model::{Clock, Digest, UnixMs};
+use execgate_receipt::{
+    Checkpoint, Frontier, KeyName, Node, NoteAlgorithm, NoteError, NoteKey, Reading, SignedNote, SigningKey,
+    Timestamp, VerifierKey, empty_root,
+};
+use execgate_store::{LogHead, LogNode, Store, StoreError};
+use tokio::sync::{Mutex, watch};
+
+use super::{LogError, LogFault, LogGate, Outside};
+
+/// What a log is made of.
+pub struct LogParts {
+    /// The record.
+    pub store: Arc<dyn Store>,
+    /// The key of the log, which signs nothing else.
+    pub key: Arc<SigningKey>,
+    /// The name that it takes when it has none; later ones begin with it.
+    pub origin: KeyName,
+    /// Where its checkpoints are kept outside of the record.
+    pub outside: Arc<dyn Outside>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What tells the corridor that something is wrong.
+    pub gate: LogGate,
+}
+
+/// The log of one record, as one process keeps it.
+pub struct Log {
+    pub(super) parts: LogParts,
+    pub(super) working: Mutex<Working>,
+    /// How many entries the newest head has that this process has seen signed.
+    pub(super) signed: watch::Sender<u64>,
+}
+
+/// What a process remembers from one step to the next.
+#[derive(Default)]
+pub(super) struct Working {
+    /// The right edge of the tree; none where it has to be read.
+    pub(super) frontier: Option<Frontier>,
+    /// What this process has signed last.
+    pub(super) signed: Option<LogHead>,
+    /// How many entries the checkpoint outside has, and under which name.
+    pub(super) kept: Option<LogHead>,
+    /// The name that the log had when a fault was found.
+    pub(super) faulted_in: Option<u64>,
+}
+
+impl Log {
+    /// A log of these parts. Nothing is read before [`Self::open`].
+    #[must_use]
+    pub fn new(parts: LogParts) -> Self {
+        Self { parts, working: Mutex::default(), signed: watch::Sender::new(0) }
+    }
+
+    /// What the corridor asks.
+    #[must_use]
+    pub fn gate(&self) -> LogGate {
+        self.parts.gate.clone()
+    }
+
+    /// What is wrong, where something is.
+    #[must_use]
+    pub fn fault(&self) -> Option<LogFault> {
+        self.parts.gate.fault()
+    }
+
+    /// The name that follows, where nobody has chosen one: the first with the time behind it.
+    #[must_use]
+    pub fn next_origin(&self, now: UnixMs) -> String {
+        let at = Timestamp::new(now).map_or_else(|_| now.0.to_string(), |at| at.to_string());
+        format!("{}/{at}", self.parts.origin)
+    }
+
+    /// The key of a log of such a name.
+    pub(super) fn signer(&self, origin: &str) -> Result<NoteKey, NoteError> {
+        Ok(NoteKey::new(origin.parse()?, Arc::clone(&self.parts.key)))
+    }
+
+    /// What readers of a log of such a name must know.
+    pub(super) fn verifier(&self, origin: &str) -> Result<VerifierKey, NoteError> {
+        Ok(VerifierKey::new(origin.parse()?, NoteAlgorithm::Ed25519, self.parts.key.verifying_key()))
+    }
+
+    /// Signs a head under a name.
+    pub(super) fn seal(&self, origin: &str, size: u64, root: Digest) -> Result<SignedNote, NoteError> {
+        Checkpoint::new(origin.to_owned(), size, root).sign(&self.signer(origin)?)
+    }
+
+    /// The root of the first entries, from the stored hashes.
+    pub(super) async fn root(&self, size: u64) -> Result<Digest, LogError> {
+        let made = self.made(&Reading::root(size)).await?;
+        Ok(made.first().copied().unwrap_or_else(empty_root))
+    }
+
+    /// What a reading makes of the stored hashes.
+    pub(super) async fn made(&self, reading: &Reading) -> Result<Vec<Digest>, LogError> {
+        let hashes = self.hashes(reading.nodes().iter().copied()).await?;
+        Ok(reading.make(&hashes)?)
+    }
+
+    /// Stored hashes.
+    pub(super) async fn hashes(&self, nodes: impl Iterator<Item = Node>) -> Result<Vec<Digest>, StoreError> {
+        let nodes = nodes.map(|Node { level, index }| LogNode { level, index }).collect();
+        self.parts.store.log_hashes(nodes).await
+    }
+}

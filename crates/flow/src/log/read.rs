@@ -1,0 +1,126 @@
+//! What others are shown: checkpoints, tiles, entries and proofs, never beyond the newest signed head.
+
+use core::time::Duration;
+
+use execgate_model::RunId;
+use execgate_receipt::{
+    Consistency, LogProof, Reading, ReadingError, SignedNote, Tile, TileKind, VerifierKey, entry_bundle,
+};
+use execgate_store::{LogCheckpoint, LogLeaf, LogStanding, StoreError};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Log, LogError};
+
+/// How long somebody who asks for a proof waits for it: the 50 ms in which it is promised, and a slow disk.
+const PROOF_WAIT: Duration = Duration::from_millis(500);
+
+impl Log {
+    /// Where the log stands.
+    ///
+    /// # Errors
+    /// A record that failed.
+    pub async fn standing(&self) -> Result<LogStanding, StoreError> {
+        self.parts.store.log_standing().await
+    }
+
+    /// The newest signed checkpoint; none before the first.
+    ///
+    /// # Errors
+    /// A record that failed.
+    pub async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.parts.store.log_checkpoint().await?.and_then(|newest| newest.note))
+    }
+
+    /// What readers must know to verify the newest checkpoint; none before the log has a name.
+    ///
+    /// # Errors
+    /// A record that failed, or a name in it that is none.
+    pub async fn key(&self) -> Result<Option<VerifierKey>, LogError> {
+        let epoch = self.parts.store.log_standing().await?.epoch;
+        Ok(epoch.map(|epoch| self.verifier(&epoch.origin)).transpose()?)
+    }
+
+    /// The bytes of a tile; none where the newest signed head does not have all of it.
+    ///
+    /// # Errors
+    /// A record that failed.
+    pub async fn tile(&self, tile: &Tile) -> Result<Option<Vec<u8>>, StoreError> {
+        let size = self.parts.store.log_checkpoint().await?.map_or(0, |newest| newest.head.size);
+        if !tile.is_within(size) {
+            return Ok(None);
+        }
+        Ok(Some(match tile.kind() {
+            TileKind::Hashes(_) => {
+                let hashes = self.hashes(tile.nodes()).await?;
+                hashes.iter().flat_map(|hash| *hash.as_bytes()).collect()
+            }
+            TileKind::Entries => {
+                let leaves = self.parts.store.log_leaves(tile.start(), tile.width().into()).await?;
+                let entries: Vec<_> = leaves.iter().map(|leaf| leaf.digest).collect();
+                entry_bundle(&entries)
+            }
+        }))
+    }
+
+    /// The proof that the receipt of a run is in the log; none before a signed head has it.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn proof(&self, run: RunId) -> Result<Option<LogProof>, LogError> {
+        let Some(index) = self.parts.store.log_place(run).await? else { return Ok(None) };
+        let Some((size, checkpoint)) = self.newest().await? else { return Ok(None) };
+        if index >= size {
+            return Ok(None);
+        }
+        let path = self.made(&Reading::inclusion(index, size)?).await?;
+        Ok(Some(LogProof { extra: None, index, path, checkpoint }))
+    }
+
+    /// The proof as [`Self::proof`] gives it, once it is there: a run that has just ended is in the log some milliseconds
+    /// later.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn proof_soon(&self, run: RunId) -> Result<Option<LogProof>, LogError> {
+        let mut signed = self.signed.subscribe();
+        let patience = Instant::now() + PROOF_WAIT;
+        loop {
+            signed.mark_unchanged();
+            let proof = self.proof(run).await?;
+            let grows = proof.is_none() && *signed.borrow() > 0 && self.fault().is_none();
+            if !grows || timeout_at(patience, signed.changed()).await.is_err() {
+                return Ok(proof);
+            }
+        }
+    }
+
+    /// The proof that an older size is the beginning of the newest signed head; none before there is one.
+    ///
+    /// # Errors
+    /// [`ReadingError::Beyond`] for a size that the log has not had.
+    pub async fn consistency(&self, older: u64) -> Result<Option<Consistency>, LogError> {
+        let Some((size, newer)) = self.newest().await? else { return Ok(None) };
+        if older > size {
+            return Err(ReadingError::Beyond { wanted: older, size }.into());
+        }
+        let path = self.made(&Reading::consistency(older, size)?).await?;
+        Ok(Some(Consistency { older, path, newer }))
+    }
+
+    /// Entries from an index on, with what they stand for.
+    ///
+    /// # Errors
+    /// A record that failed, or in which one is missing.
+    pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<LogLeaf>, StoreError> {
+        self.parts.store.log_leaves(from, limit).await
+    }
+
+    async fn newest(&self) -> Result<Option<(u64, SignedNote)>, LogError> {
+        let newest: Option<LogCheckpoint> = self.parts.store.log_checkpoint().await?;
+        let Some((head, note)) = newest.and_then(|newest| Some((newest.head, newest.note?))) else {
+            return Ok(None);
+        };
+        Ok(Some((head.size, SignedNote::parse(note.as_bytes())?)))
+    }
+}

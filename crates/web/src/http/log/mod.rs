@@ -1,0 +1,8 @@
+//! The transparency log, for anybody: its entries are salted digests, which say nothing by themselves. Laid out as C2SP
+//! tlog-tiles says, so that clients and mirrors of others read it.
+
+mod public;
+mod write;
+
+pub(crate) use public::{checkpoint, consistency, tile};
+pub(crate) use write::{write_checkpoint, write_consistency, write_tile};

@@ -1,0 +1,25 @@
+//! `GET /log/checkpoint`, `/log/tile/…` and `/log/consistency/{older}`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+
+use super::{write_checkpoint, write_consistency, write_tile};
+use crate::house::House;
+use crate::problem::Problem;
+
+/// `GET /log/checkpoint`: the newest tree head that is signed.
+pub(crate) async fn checkpoint(State(house): State<Arc<House>>) -> Response {
+    write_checkpoint(house.parts.log.as_deref()).await.unwrap_or_else(Problem::into_response)
+}
+
+/// `GET /log/tile/<L>/<N>[.p/<W>]` and `GET /log/tile/entries/<N>[.p/<W>]`.
+pub(crate) async fn tile(State(house): State<Arc<House>>, Path(path): Path<String>) -> Response {
+    write_tile(house.parts.log.as_deref(), &path).await.unwrap_or_else(Problem::into_response)
+}
+
+/// `GET /log/consistency/{older}`: that a log of so many entries is the beginning of the newest signed head.
+pub(crate) async fn consistency(State(house): State<Arc<House>>, Path(older): Path<String>) -> Response {
+    write_consistency(house.parts.log.as_deref(), &older).await.unwrap_or_else(Problem::into_response)
+}

@@ -1,0 +1,66 @@
+//! The resources of the log as answers. What never changes may be kept for ever, and only that.
+
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::Response;
+use execgate_flow::Refusal;
+use execgate_flow::log::Log;
+use execgate_receipt::Tile;
+use execgate_store::{Answer, StoreError};
+
+use crate::http;
+use crate::problem::Problem;
+
+/// What a checkpoint and what is made for the newest one are (C2SP tlog-tiles, "Checkpoints").
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What tiles are (C2SP tlog-tiles, "Merkle Tree").
+const BYTES: &str = "application/octet-stream";
+
+/// A tile is what it is for ever: a year is the longest that caches heed.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// A checkpoint is old after some milliseconds.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// The newest signed checkpoint.
+pub(crate) async fn write_checkpoint(log: Option<&Log>) -> Result<Response, Problem> {
+    let note = served(log)?.checkpoint().await.map_err(unreadable)?;
+    Ok(written(TEXT, note.ok_or_else(empty)?.into_bytes(), ASK_AGAIN))
+}
+
+/// A tile, where the newest signed checkpoint covers all of it.
+pub(crate) async fn write_tile(log: Option<&Log>, path: &str) -> Result<Response, Problem> {
+    let log = served(log)?;
+    let missing = || Problem::not_found("the log has no such tile; see C2SP tlog-tiles for their names");
+    let tile: Tile = path.parse().map_err(|_| missing())?;
+    let bytes = log.tile(&tile).await.map_err(unreadable)?.ok_or_else(missing)?;
+    Ok(written(BYTES, bytes, FOR_EVER))
+}
+
+/// The proof from an older size to the newest signed checkpoint.
+pub(crate) async fn write_consistency(log: Option<&Log>, older: &str) -> Result<Response, Problem> {
+    let log = served(log)?;
+    let bad = || Problem::bad_request("bad-size", "the size of an older checkpoint is a decimal number");
+    let size: u64 = older.parse().map_err(|_| bad())?;
+    let proof = log.consistency(size).await?.ok_or_else(empty)?;
+    Ok(written(TEXT, proof.to_string().into_bytes(), ASK_AGAIN))
+}
+
+fn served(log: Option<&Log>) -> Result<&Log, Problem> {
+    log.ok_or_else(|| Problem::not_found("this gateway serves no log"))
+}
+
+fn empty() -> Problem {
+    Problem::not_found("the log has no signed checkpoint yet")
+}
+
+fn unreadable(error: StoreError) -> Problem {
+    Refusal::Store(error).into()
+}
+
+fn written(content_type: &str, body: Vec<u8>, cache: HeaderValue) -> Response {
+    let mut response = http::write(Answer { status: 200, content_type: content_type.to_owned(), body });
+    response.headers_mut().insert(CACHE_CONTROL, cache);
+    response
+}

@@ -1,0 +1,4 @@
+//! Verifier keys of signed notes. What must hold is in `execgate_receipt::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| execgate_receipt::fuzz::verifier_key(bytes));
