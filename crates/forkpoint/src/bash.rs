@@ -51,8 +51,10 @@ pub(crate) static execgate_wait_struct: Loaded = Loaded(UnsafeCell::new(Builtin 
 const ARRAY: &CStr = c"MAPFILE";
 
 /// A shell has one thread, and knows its forks by their process ids.
-const AROUND: Around =
-    Around { wait: |wait| wait(), copies: Some(Copies { before: || {}, after: || {}, copied: || {} }) };
+const AROUND: Around = Around {
+    wait: |wait| wait(),
+    copies: Some(Copies { before: || Ok(()), after: || {}, copied: |_, _| {} }),
+};
 
 /// Code and frames of the run that the session is in.
 static RUN: Mutex<Option<[OwnedFd; 2]>> = Mutex::new(None);

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "an extension module is made of Python's own pointers")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io;
 use std::mem::transmute;
 use std::ptr;
 
@@ -73,10 +74,13 @@ fn wait(wait: &mut dyn FnMut()) {
     take(thread);
 }
 
-const AROUND: Around = Around {
-    wait,
-    copies: Some(Copies { before: HOOKS.before, after: HOOKS.after, copied: HOOKS.resident }),
-};
+fn before() -> io::Result<()> {
+    (HOOKS.before)();
+    Ok(())
+}
+
+const AROUND: Around =
+    Around { wait, copies: Some(Copies { before, after: HOOKS.after, copied: |_, _| (HOOKS.resident)() }) };
 
 /// A new list with these.
 fn list(items: &[Vec<u8>]) -> Object {

@@ -6,7 +6,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::{self, transmute};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::ptr;
 use std::slice;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::jail::{Around, Cell, Copies, hush, is_session, place, take_request, write_frames};
+use crate::jail::{Around, Cell, Copies, Kind, hush, is_session, place, take_request, write_frames};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{self, Hooks, warm_seed};
 use crate::sys;
@@ -84,9 +84,9 @@ static RUN: Mutex<Option<Cell>> = Mutex::new(None);
 
 /// R has one thread, and is copied as it is, but for what is random.
 const AROUND: Around =
-    Around { wait: |wait| wait(), copies: Some(Copies { before: || {}, after: || {}, copied }) };
+    Around { wait: |wait| wait(), copies: Some(Copies { before: || Ok(()), after: || {}, copied }) };
 
-fn copied() {
+fn copied(_kind: Kind, _socket: RawFd) {
     if reseed().is_err() {
         sys::exit_now(1);
     }

@@ -119,7 +119,7 @@ pub enum RunError {
         /// Why.
         end: SessionEnd,
     },
-    /// The language's sessions have no checkpoints.
+    /// The language's sessions have no checkpoints, or those of this version of it.
     #[error("sessions of the language `{0}` have no checkpoints")]
     NoCheckpoints(String),
     /// A session has as many checkpoints as it may.
@@ -131,6 +131,10 @@ pub enum RunError {
     /// The checkpoint was dropped, has died, or is of another session. The session goes on as it is.
     #[error("there is no such checkpoint")]
     NoCheckpoint,
+    /// The code has something under way that a copy would not have: a worker, a process that it has started, a request.
+    /// The session goes on as it is, and may have a checkpoint once that is over.
+    #[error("the session has a worker, a process or a request under way, which no copy of it would have")]
+    NotQuiet,
     /// The interpreter could not be copied, mostly for a limit of the session. It goes on as it is.
     #[error("failed to copy the interpreter of the session")]
     NotCopied(#[source] io::Error),

@@ -20,6 +20,7 @@ mod suite {
     mod javascript;
     mod limits;
     mod network;
+    mod node_checkpoints;
     mod node_fork;
     mod outcomes;
     mod python;

@@ -119,9 +119,10 @@ fn a_gateway_whose_image_was_altered_runs_nothing_of_it_and_says_so() {
     fs::set_permissions(cache.path(), Permissions::from_mode(0o755)).unwrap();
     let image = Image::ensure(cache.path(), &Recipe::of(base), &mut |_| {}).unwrap();
     let data = Data::new();
-    let folder = cache.path().to_str().unwrap();
-    let server =
-        Server::start_with(&data.path(), &["--image", &image.digest], &[("EXECGATE_IMAGE_CACHE", folder)]);
+    let (folder, config) = (cache.path().to_str().unwrap(), cache.path().join("config.toml"));
+    let text = format!("[sandbox]\nimage = \"{}\"\nimage_cache = \"{folder}\"\n", image.digest);
+    fs::write(&config, text).unwrap();
+    let server = Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[]);
     assert_eq!(server.execute("bash", json!({"code": "echo 1"}), "n").status, 200);
     // Before it is read for the first time, which is soon after something has run.
     let program = image.root.join("usr/bin/sha512sum");
@@ -135,7 +136,7 @@ fn a_gateway_whose_image_was_altered_runs_nothing_of_it_and_says_so() {
     }
     assert_eq!(server.get("/ready").json(), json!({"ready": false, "reason": "image"}));
     let refused = server.execute("bash", json!({"code": "echo 2"}), "m");
-    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("not-started")));
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("no-slot")));
     assert_eq!(server.execute("echo", json!({}), "o").status, 200);
     let shown = run(&["image", "show", &image.digest, "--verify", "--image-cache", folder], "");
     assert_eq!(shown.status.code(), Some(1));

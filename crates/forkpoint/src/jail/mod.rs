@@ -24,7 +24,7 @@ pub use kernel::{Kernel, Real};
 pub use landlock::{TCP_SINCE, Tcp};
 pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
 pub(crate) use session::socket;
-pub use session::{Around, Copies, is_session, look_for_run};
+pub use session::{Around, Copies, Kind, is_session, look_for_run};
 pub use step::{At, Step, StepError};
 
 /// Where the init finds what it was handed, after it has arranged its descriptors.

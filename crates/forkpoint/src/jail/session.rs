@@ -2,6 +2,7 @@
 //! From its first run on all of this is the guest's own process, and only its helper's distrust holds it.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,12 +28,21 @@ pub struct Around {
 /// What an interpreter wants to be told when it is copied by a fork.
 #[derive(Debug, Clone, Copy)]
 pub struct Copies {
-    /// Before.
-    pub before: fn(),
+    /// Before. At an error it is not copied.
+    pub before: fn() -> io::Result<()>,
     /// After, in the one that was there.
     pub after: fn(),
-    /// In the copy, before it waits.
-    pub copied: fn(),
+    /// In the copy, before it waits; with the number of its socket.
+    pub copied: fn(Kind, RawFd),
+}
+
+/// What a copy is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// To be copied again, and for nothing else.
+    Kept,
+    /// To go on.
+    GoesOn,
 }
 
 impl Around {
@@ -44,7 +54,7 @@ impl Around {
 struct Session {
     socket: OwnedFd,
     /// Whether this is a copy to go back to: nothing of it goes on but what it is asked for.
-    is_kept: bool,
+    kind: Kind,
     /// Copies that went on in this one's place.
     copies: Vec<Copy>,
     /// Once such were made: whether their ends were held back from the interpreter before. It would reap them itself.
@@ -88,7 +98,7 @@ pub(super) fn open(descriptors: Vec<OwnedFd>) -> Result<(), StepError> {
     // Nothing is left at the numbers beyond, the first socket neither.
     streams.and_then(sys::replace).at(Step::ArrangeDescriptors)?;
     send(&socket, &FromResident::Waiting.pack(), &[]).at(Step::TellBegun)?;
-    let session = Session { socket, is_kept: false, copies: Vec::new(), were_held: None };
+    let session = Session { socket, kind: Kind::GoesOn, copies: Vec::new(), were_held: None };
     *SESSION.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     Ok(())
 }
@@ -123,7 +133,7 @@ pub fn look_for_run(copies: Option<&Copies>) -> Option<Vec<Vec<u8>>> {
     let session = session.as_mut()?;
     let order = session.heard()?;
     let mut run = session.obey(order, copies);
-    while session.is_kept {
+    while session.kind == Kind::Kept {
         let order = session.await_order();
         run = session.obey(order, copies);
     }
@@ -178,7 +188,7 @@ impl Session {
             drop(ready);
             let mut ended = ended.into_iter();
             let (gone, left) =
-                std::mem::take(&mut self.copies).into_iter().partition(|_| ended.next() == Some(true));
+                mem::take(&mut self.copies).into_iter().partition(|_| ended.next() == Some(true));
             self.copies = left;
             let gone: Vec<Copy> = gone;
             for Copy { number, pid, .. } in gone {
@@ -232,18 +242,20 @@ impl Session {
         };
         let Some(copies) = copies else { return self.not_copied(libc::ENOSYS) };
         let socket = high(socket)?;
+        if let Err(error) = (copies.before)() {
+            return self.not_copied(error.raw_os_error().unwrap_or(libc::EIO));
+        }
         if restored.is_some() && self.were_held.is_none() {
             self.were_held = Some(sys::hold_children(true)?);
         }
-        (copies.before)();
         let forked = sys::fork();
         if !matches!(forked, Ok(Cloned::Child)) {
             (copies.after)();
         }
         match (forked, restored) {
-            (Ok(Cloned::Child), Some(_)) => self.become_copy(copies, socket, false),
+            (Ok(Cloned::Child), Some(_)) => self.become_copy(copies, socket, Kind::GoesOn),
             (Ok(Cloned::Child), None) => match sys::fork() {
-                Ok(Cloned::Child) => self.become_copy(copies, socket, true),
+                Ok(Cloned::Child) => self.become_copy(copies, socket, Kind::Kept),
                 Ok(Cloned::Parent { .. }) => sys::exit_now(0),
                 Err(error) => sys::exit_now(error.raw_os_error().unwrap_or(libc::EIO)),
             },
@@ -267,14 +279,16 @@ impl Session {
     }
 
     /// In the copy.
-    fn become_copy(&mut self, copies: &Copies, socket: OwnedFd, is_kept: bool) -> io::Result<()> {
+    fn become_copy(&mut self, copies: &Copies, socket: OwnedFd, kind: Kind) -> io::Result<()> {
         self.copies.clear();
-        self.socket = socket;
-        self.is_kept = is_kept;
+        self.kind = kind;
+        // The one before is open for as long as somebody may look at it.
+        let before = mem::replace(&mut self.socket, socket);
         if self.were_held.take() == Some(false) {
             sys::hold_children(false)?;
         }
-        (copies.copied)();
+        (copies.copied)(kind, self.socket.as_raw_fd());
+        drop(before);
         send(&self.socket, &FromResident::Waiting.pack(), &[])
     }
 }

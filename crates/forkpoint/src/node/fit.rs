@@ -36,6 +36,11 @@ pub(super) fn is_proved(env: Handle) -> io::Result<()> {
 pub(super) fn make() -> io::Result<()> {
     end_threads()?;
     workers::forget()?;
+    fork_all()
+}
+
+/// Lets forks have all of the heap as it is now.
+pub(super) fn fork_all() -> io::Result<()> {
     let maps = fs::read_to_string("/proc/self/smaps")?;
     withheld(&maps).try_for_each(|(start, length)| sys::fork_also(start, length))
 }
@@ -60,13 +65,7 @@ fn end_threads() -> io::Result<()> {
     loop {
         let threads = sys::other_threads()?;
         // Nobody gives them anything to do while this looks.
-        if threads
-            .iter()
-            .map(|thread| sys::sleeps(*thread))
-            .collect::<io::Result<Vec<_>>>()?
-            .iter()
-            .all(|sleeps| *sleeps)
-        {
+        if sys::all_sleep(&threads)? {
             return sys::end_threads(&threads, deadline);
         }
         if Instant::now() > deadline {

@@ -1,14 +1,14 @@
 //! The module that Node loads (`process.dlopen`), by Node-API, which is the same in every version: `serve`, which comes
-//! back in a resident only, and `take`, which gives it its run. One that is a session's has `session`, `next` and `hush`.
+//! back in a resident only, and `take`, which gives it its run. One that is a session's has `session`, `next`, `hush` and `afresh`.
 #![expect(unsafe_code, reason = "a module is made of Node's own pointers")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute;
 use std::ptr;
 
-use super::afresh;
 use super::fit;
 use super::waiting;
+use super::{afresh, copying};
 use crate::jail::{Around, WITH_FRAMES, hush, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{Hooks, refuse_to_serve, serve, warm_seed};
@@ -71,13 +71,23 @@ pub(super) fn array_of(env: Handle, texts: &[Vec<u8>]) -> Option<Handle> {
     (failed == 0).then_some(array)
 }
 
-/// `session(callback)`: that is called with each run of a session, after `next` was: the numbers of its code and frames,
-/// and its arguments. Its streams are in their places then.
+/// `session(callback, copied)`: the first is called with each run of a session, after `next` was: the numbers of its code
+/// and frames, and its arguments. Its streams are in their places then. The other is called in a copy, with its process id.
 extern "C" fn session_from_node(env: Handle, info: Handle) -> Handle {
-    match first_argument(env, info).map(|callback| waiting::begin(env, callback)) {
+    let begun = arguments(env, info).map(|[callback, copied]| waiting::begin(env, callback, copied));
+    copying::prepare(env);
+    match begun {
         Some(Ok(())) => ptr::null_mut(),
         Some(Err(_)) | None => sys::exit_now(1),
     }
+}
+
+/// `afresh()`: in a copy, before anything else is done there.
+extern "C" fn afresh_from_node(_env: Handle, _info: Handle) -> Handle {
+    if copying::begin().is_err() {
+        sys::exit_now(1);
+    }
+    ptr::null_mut()
 }
 
 /// `next()`: waits for the next run while the loop turns.
@@ -96,13 +106,13 @@ extern "C" fn hush_from_node(_env: Handle, _info: Handle) -> Handle {
     ptr::null_mut()
 }
 
-/// What a function was called with.
-fn first_argument(env: Handle, info: Handle) -> Option<Handle> {
+/// What a function was called with; `undefined` in the place of what it was not.
+fn arguments<const COUNT: usize>(env: Handle, info: Handle) -> Option<[Handle; COUNT]> {
     // SAFETY: `napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **)`.
     let arguments: extern "C" fn(Handle, Handle, *mut usize, *mut Handle, *mut Handle, *mut Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_get_cb_info")) };
-    let (mut count, mut given) = (1, ptr::null_mut());
-    let failed = arguments(env, info, &raw mut count, &raw mut given, ptr::null_mut(), ptr::null_mut());
+    let (mut count, mut given) = (COUNT, [ptr::null_mut(); COUNT]);
+    let failed = arguments(env, info, &raw mut count, given.as_mut_ptr(), ptr::null_mut(), ptr::null_mut());
     (failed == 0).then_some(given)
 }
 
@@ -112,7 +122,7 @@ extern "C" fn exit_from_node(env: Handle, info: Handle) -> Handle {
     let number: extern "C" fn(Handle, Handle, *mut i32) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_get_value_int32")) };
     let mut code = 0;
-    if let Some(given) = first_argument(env, info) {
+    if let Some([given]) = arguments(env, info) {
         // What is no number is 0.
         let _is_none = number(env, given, &raw mut code);
     }
@@ -134,6 +144,7 @@ pub(crate) extern "C" fn napi_register_module_v1(env: Handle, exports: Handle) -
     add(env, exports, c"session", session_from_node);
     add(env, exports, c"next", next_from_node);
     add(env, exports, c"hush", hush_from_node);
+    add(env, exports, c"afresh", afresh_from_node);
     add(env, exports, c"reallyExit", exit_from_node);
     exports
 }

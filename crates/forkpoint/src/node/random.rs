@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::module::Handle;
-use crate::sys;
+use crate::sys::{self, OwnMemory};
 
 /// How far into the isolate to look, in bytes.
 const ISOLATE_BYTES: usize = 128 << 10;
@@ -33,10 +33,19 @@ struct Known {
     poll: extern "C" fn() -> i32,
 }
 
+/// `v8::internal::MathRandom::ResetContext`, as the compilers of the proved versions spell it.
+const RESETS: [&CStr; 2] = [
+    c"_ZN2v88internal10MathRandom12ResetContextENS0_7ContextE",
+    c"_ZN2v88internal10MathRandom12ResetContextENS0_6TaggedINS0_7ContextEEE",
+];
+
 static KNOWN: OnceLock<Known> = OnceLock::new();
 
-/// In the stem.
+/// In the stem, and in what is to be copied.
 pub(super) fn prepare(env: Handle) -> io::Result<()> {
+    if KNOWN.get().is_some() {
+        return Ok(());
+    }
     let found = |name| sys::find_function(name).ok_or(io::ErrorKind::Unsupported);
     // SAFETY: `static v8::Isolate *v8::Isolate::GetCurrent()`.
     let isolate: extern "C" fn() -> *mut c_void =
@@ -69,6 +78,34 @@ pub(super) fn begin() -> io::Result<()> {
         return Err(io::ErrorKind::InvalidData.into());
     }
     if (known.poll)() == 1 { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+}
+
+/// Whether there is what [`begin_again`] needs.
+pub(super) fn can_begin_again() -> bool {
+    RESETS.iter().any(|name| sys::find_function(name).is_some())
+}
+
+/// In a copy of one that has drawn already: what `Math.random` would give next is forgotten, so that it asks for a seed
+/// once more. To be called with the context entered.
+pub(super) fn begin_again() -> io::Result<()> {
+    let found = |name| sys::find_function(name).ok_or(io::ErrorKind::Unsupported);
+    let reset = RESETS.iter().find_map(|name| sys::find_function(name)).ok_or(io::ErrorKind::Unsupported)?;
+    // SAFETY: `static void v8::internal::MathRandom::ResetContext(Tagged<Context>)`: an object that is one address goes
+    // as that.
+    let reset: extern "C" fn(usize) = unsafe { transmute(reset) };
+    // SAFETY: `static v8::Isolate *v8::Isolate::GetCurrent()`.
+    let isolate: extern "C" fn() -> *mut c_void =
+        unsafe { transmute(found(c"_ZN2v87Isolate10GetCurrentEv")?) };
+    // SAFETY: `v8::Local<v8::Context> v8::Isolate::GetCurrentContext()`: where the address of the object is.
+    let context: extern "C" fn(*mut c_void) -> *const usize =
+        unsafe { transmute(found(c"_ZN2v87Isolate17GetCurrentContextEv")?) };
+    let context = context(isolate());
+    if context.is_null() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // SAFETY: V8 has just said where it is.
+    reset(unsafe { ptr::read(context) });
+    begin()
 }
 
 /// What [`find`] has found, as it is now. A guest's filter keeps the kernel from reading it for us.
@@ -111,10 +148,11 @@ fn draw(env: Handle) -> io::Result<()> {
 
 /// Where the generator is that draws.
 fn find(isolate: usize, draw: impl Fn() -> io::Result<()>) -> io::Result<usize> {
-    let candidates = candidates(isolate)?;
+    let memory = OwnMemory::open()?;
+    let candidates = candidates(&memory, isolate)?;
     draw()?;
     let has_drawn = |(at, before): &(usize, Generator)| {
-        read(*at).is_some_and(|after| after[0] == before[0] && is_next(before, &after))
+        read(&memory, *at).is_some_and(|after| after[0] == before[0] && is_next(before, &after))
     };
     let mut found: Vec<(usize, Generator)> = candidates.into_iter().filter(has_drawn).collect();
     found.dedup_by_key(|(at, _)| *at);
@@ -125,20 +163,20 @@ fn find(isolate: usize, draw: impl Fn() -> io::Result<()>) -> io::Result<usize> 
 }
 
 /// What the isolate points to that could be a generator.
-fn candidates(isolate: usize) -> io::Result<Vec<(usize, Generator)>> {
+fn candidates(memory: &OwnMemory, isolate: usize) -> io::Result<Vec<(usize, Generator)>> {
     let mut bytes = vec![0; ISOLATE_BYTES];
-    let length = sys::read_own(isolate, &mut bytes)?;
+    let length = memory.read(isolate, &mut bytes)?;
     let (words, _) = bytes[..length].as_chunks::<{ size_of::<usize>() }>();
     let mut pointers: Vec<usize> = words.iter().map(|word| usize::from_ne_bytes(*word)).collect();
     pointers.sort_unstable();
     pointers.dedup();
     let is_one = |pointer: &usize| *pointer != 0 && pointer.is_multiple_of(size_of::<usize>());
-    Ok(pointers.into_iter().filter(is_one).filter_map(|at| Some((at, read(at)?))).collect())
+    Ok(pointers.into_iter().filter(is_one).filter_map(|at| Some((at, read(memory, at)?))).collect())
 }
 
-fn read(at: usize) -> Option<Generator> {
+fn read(memory: &OwnMemory, at: usize) -> Option<Generator> {
     let mut bytes = [0; size_of::<Generator>()];
-    let length = sys::read_own(at, &mut bytes).ok()?;
+    let length = memory.read(at, &mut bytes).ok()?;
     let (words, _) = bytes.as_chunks::<8>();
     let &[seed, one, other] = words else { return None };
     (length == bytes.len()).then(|| [seed, one, other].map(u64::from_ne_bytes))

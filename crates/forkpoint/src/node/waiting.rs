@@ -9,6 +9,7 @@ use std::os::fd::{IntoRawFd as _, RawFd};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
+use super::copying::copies;
 use super::module::{Handle, array_of};
 use crate::jail::{Cell, look_for_run, socket};
 use crate::sys;
@@ -23,8 +24,9 @@ const READABLE: c_int = 1;
 #[derive(Clone, Copy)]
 struct Waiting {
     env: usize,
-    /// A reference to the function that is called with each run.
+    /// References to the functions that are called with each run, and in a copy.
     callback: usize,
+    copied: usize,
     /// The `uv_poll_t` that looks at the session's socket.
     poll: usize,
 }
@@ -35,20 +37,43 @@ fn waiting() -> Option<Waiting> {
     *WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on the function is called for each run, when [`await_next`] has been.
-pub(super) fn begin(env: Handle, callback: Handle) -> io::Result<()> {
+/// From here on the first function is called for each run, when [`await_next`] has been, and the other in a copy.
+pub(super) fn begin(env: Handle, callback: Handle, copied: Handle) -> io::Result<()> {
+    let socket = socket().ok_or(io::ErrorKind::NotFound)?;
+    let (callback, copied) = (reference(env, callback)?, reference(env, copied)?);
+    let poll = make_poll(env, socket)?;
+    note(Waiting { env: env.expose_provenance(), callback, copied, poll });
+    Ok(())
+}
+
+fn note(waiting: Waiting) {
+    *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+}
+
+/// Keeps a value.
+fn reference(env: Handle, value: Handle) -> io::Result<usize> {
     // SAFETY: `napi_status napi_create_reference(napi_env, napi_value, uint32_t, napi_ref *)`.
     let refer: extern "C" fn(Handle, Handle, u32, *mut Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_create_reference")) };
     let mut reference = ptr::null_mut();
-    if refer(env, callback, 1, &raw mut reference) != 0 {
-        return Err(io::ErrorKind::InvalidInput.into());
+    match refer(env, value, 1, &raw mut reference) {
+        0 => Ok(reference.expose_provenance()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
-    let socket = socket().ok_or(io::ErrorKind::NotFound)?;
-    let poll = make_poll(env, socket)?;
-    let (env, callback) = (env.expose_provenance(), reference.expose_provenance());
-    *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(Waiting { env, callback, poll });
-    Ok(())
+}
+
+/// In a copy whose loop is its own: it waits on the socket that is its own, and the function is called that is for copies.
+pub(super) fn begin_again(socket: RawFd) -> io::Result<()> {
+    // SAFETY: `void uv_close(uv_handle_t *, uv_close_cb)`.
+    let close: extern "C" fn(Handle, *const c_void) = unsafe { transmute(sys::own_function(c"uv_close")) };
+    let Some(known) = waiting() else { return Err(io::ErrorKind::NotFound.into()) };
+    close(ptr::with_exposed_provenance_mut(known.poll), ptr::null());
+    let poll = make_poll(ptr::with_exposed_provenance_mut(known.env), socket)?;
+    let known = Waiting { poll, ..known };
+    note(known);
+    await_next()?;
+    let own = rustix::process::getpid().as_raw_pid().to_string();
+    call(&known, known.copied, &[own.into()])
 }
 
 /// A `uv_poll_t` of the loop, which lives as long as this process.
@@ -93,21 +118,27 @@ fn await_nothing(poll: usize) {
 
 /// What libuv calls when there is something to read, or the helper is gone.
 extern "C" fn look(_handle: Handle, _status: c_int, _events: c_int) {
-    let Some(known) = waiting() else { sys::exit_now(1) };
-    if let Some(run) = look_for_run(None) {
+    if let Some(run) = look_for_run(copies()) {
+        // In a copy another poll looks.
+        let Some(known) = waiting() else { sys::exit_now(1) };
         await_nothing(known.poll);
-        if call(&known, run).is_err() {
+        if begin_run(&known, run).is_err() {
             sys::exit_now(1);
         }
     }
 }
 
 /// Hands a run to the runner: the numbers of its code and of its frames, and its arguments.
-fn call(known: &Waiting, run: Vec<Vec<u8>>) -> io::Result<()> {
+fn begin_run(known: &Waiting, run: Vec<Vec<u8>>) -> io::Result<()> {
     let Cell { code, frames, arguments } = Cell::begin(run)?;
     let mut all: Vec<Vec<u8>> =
         [code, frames].into_iter().map(|fd| fd.into_raw_fd().to_string().into()).collect();
     all.extend(arguments);
+    call(known, known.callback, &all)
+}
+
+/// Calls a function with texts, from where none of the code's is under way.
+fn call(known: &Waiting, function: usize, texts: &[Vec<u8>]) -> io::Result<()> {
     let env: Handle = ptr::with_exposed_provenance_mut(known.env);
     // SAFETY: `napi_status napi_open_handle_scope(napi_env, napi_handle_scope *)`.
     let open: extern "C" fn(Handle, *mut Handle) -> c_int =
@@ -125,12 +156,12 @@ fn call(known: &Waiting, run: Vec<Vec<u8>>) -> io::Result<()> {
     // const napi_value *, napi_value *)`.
     let make: extern "C" fn(Handle, Handle, Handle, Handle, usize, *const Handle, *mut Handle) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_make_callback")) };
-    let (mut scope, mut function, mut receiver) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    let reference = ptr::with_exposed_provenance_mut(known.callback);
-    let mut failed = open(env, &raw mut scope) | value_of(env, reference, &raw mut function);
+    let (mut scope, mut callback, mut receiver) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    let reference = ptr::with_exposed_provenance_mut(function);
+    let mut failed = open(env, &raw mut scope) | value_of(env, reference, &raw mut callback);
     failed |= global(env, &raw mut receiver);
-    let array = array_of(env, &all).ok_or(io::ErrorKind::Other)?;
-    failed |= make(env, ptr::null_mut(), receiver, function, 1, &raw const array, ptr::null_mut());
+    let array = array_of(env, texts).ok_or(io::ErrorKind::Other)?;
+    failed |= make(env, ptr::null_mut(), receiver, callback, 1, &raw const array, ptr::null_mut());
     failed |= close(env, scope);
     if failed == 0 { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
 }

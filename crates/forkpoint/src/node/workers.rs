@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem::{size_of, transmute};
 
-use crate::sys;
+use crate::sys::{self, OwnMemory};
 
 type Pointer = *mut c_void;
 
@@ -27,37 +27,42 @@ pub(super) fn forget() -> io::Result<()> {
         )?)
     };
     let length = usize::try_from(count(platform)).map_err(io::Error::other)?;
-    for inner in words(platform.addr()) {
-        for (at, window) in words(inner).windows(3).enumerate() {
+    // Somebody has been here before.
+    if length == 0 {
+        return Ok(());
+    }
+    let memory = OwnMemory::open()?;
+    for inner in words(&memory, platform.addr()) {
+        for (at, window) in words(&memory, inner).windows(3).enumerate() {
             let &[begin, end, full] = window else { continue };
             let is_list = begin != 0
                 && begin.is_multiple_of(size_of::<usize>())
                 && end.checked_sub(begin) == Some(length * size_of::<usize>())
                 && full >= end;
-            if !is_list || length == 0 {
+            if !is_list {
                 continue;
             }
             let place = inner + (at + 1) * size_of::<usize>();
             // What cannot be written to is no list.
-            if sys::write_own(place, &begin.to_ne_bytes()).is_err() {
+            if memory.write(place, &begin.to_ne_bytes()).is_err() {
                 continue;
             }
             if count(platform) == 0 {
                 return Ok(());
             }
-            sys::write_own(place, &end.to_ne_bytes())?;
+            memory.write(place, &end.to_ne_bytes())?;
         }
     }
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The words at an address; none where nothing is.
-fn words(at: usize) -> Vec<usize> {
+fn words(memory: &OwnMemory, at: usize) -> Vec<usize> {
     let mut bytes = [0; WORDS * size_of::<usize>()];
     if at == 0 || !at.is_multiple_of(size_of::<usize>()) {
         return Vec::new();
     }
-    let length = sys::read_own(at, &mut bytes).unwrap_or(0);
+    let length = memory.read(at, &mut bytes).unwrap_or(0);
     let (words, _) = bytes.get(..length).unwrap_or_default().as_chunks::<{ size_of::<usize>() }>();
     words.iter().map(|word| usize::from_ne_bytes(*word)).collect()
 }

@@ -3,8 +3,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr;
+
+use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Lets a fork have these pages, although somebody has asked that none has.
 pub(crate) fn fork_also(start: usize, length: usize) -> io::Result<()> {
@@ -36,55 +38,132 @@ pub fn cached_pages(file: &File, start: u64, length: usize) -> io::Result<Vec<bo
     told.map(|()| pages.iter().map(|page| page & 1 == 1).collect())
 }
 
-/// Copies what is at an address, by the kernel: where nothing is, that is an error.
-pub(crate) fn read_own(address: usize, into: &mut [u8]) -> io::Result<usize> {
-    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: into.len() };
-    let own = rustix::process::getpid().as_raw_pid();
-    // SAFETY: the kernel writes into `into` alone, and no more than its length.
-    let read = unsafe { libc::process_vm_readv(own, &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+/// A look at this process's own memory by way of a pipe, so that the kernel copies: where nothing is, or what may not be
+/// written to, is an error and no fault. A guest's filter has nothing against it.
+pub(crate) struct OwnMemory {
+    reads: OwnedFd,
+    writes: OwnedFd,
 }
 
-/// Writes to an address, by the kernel: where nothing is, or what may not be written to, that is an error.
-pub(crate) fn write_own(address: usize, from: &[u8]) -> io::Result<()> {
-    let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
-    let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: from.len() };
-    let own = rustix::process::getpid().as_raw_pid();
-    // SAFETY: the kernel reads from `from` alone. What is at the address is what the caller knows to be there.
-    let written = unsafe { libc::process_vm_writev(own, &raw const local, 1, &raw const remote, 1, 0) };
-    match usize::try_from(written) {
-        Ok(length) if length == from.len() => Ok(()),
-        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
-        Err(_) => Err(io::Error::last_os_error()),
+/// So much goes through a pipe at once, in bytes, whatever it is allowed to hold.
+const PIECE: usize = 4096;
+
+impl OwnMemory {
+    pub(crate) fn open() -> io::Result<Self> {
+        let (reads, writes) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { reads, writes })
+    }
+
+    /// Copies what is at an address, up to where nothing is; says how much.
+    ///
+    /// # Errors
+    /// `EFAULT` where there is nothing at all.
+    pub(crate) fn read(&self, address: usize, into: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        for piece in into.chunks_mut(PIECE) {
+            let from = ptr::without_provenance(address.wrapping_add(done));
+            // SAFETY: the kernel reads from there, or says that it cannot; nothing here does.
+            let sent = unsafe { libc::write(self.writes.as_raw_fd(), from, piece.len()) };
+            let Ok(sent) = usize::try_from(sent) else {
+                let error = io::Error::last_os_error();
+                self.empty();
+                return if done == 0 { Err(error) } else { Ok(done) };
+            };
+            let (piece, rest) = piece.split_at_mut(sent.min(piece.len()));
+            if rustix::io::read(&self.reads, &mut *piece)? != piece.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            done += sent;
+            if !rest.is_empty() {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes a few bytes to an address.
+    ///
+    /// # Errors
+    /// `EFAULT` where nothing is, or what may not be written to.
+    pub(crate) fn write(&self, address: usize, from: &[u8]) -> io::Result<()> {
+        if from.len() > PIECE || rustix::io::write(&self.writes, from)? != from.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let to = ptr::without_provenance_mut(address);
+        // SAFETY: the kernel writes there, or says that it cannot. What is at the address is what the caller knows to be
+        // there.
+        let written = unsafe { libc::read(self.reads.as_raw_fd(), to, from.len()) };
+        match usize::try_from(written) {
+            Ok(length) if length == from.len() => Ok(()),
+            Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                self.empty();
+                Err(error)
+            }
+        }
+    }
+
+    /// What could not be copied may be in the pipe still.
+    fn empty(&self) {
+        let mut nowhere = [0; PIECE];
+        while matches!(rustix::io::read(&self.reads, &mut nowhere), Ok(1..)) {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::ptr;
 
-    use super::{read_own, write_own};
+    use super::OwnMemory;
 
     #[test]
     fn what_may_not_be_written_to_is_an_error_and_no_fault() {
+        let memory = OwnMemory::open().unwrap();
         let mut word = 1_usize;
         let place = ptr::from_mut(&mut word).expose_provenance();
-        write_own(place, &7_usize.to_ne_bytes()).unwrap();
+        memory.write(place, &7_usize.to_ne_bytes()).unwrap();
         // SAFETY: the word is alive, and the kernel has written it.
         assert_eq!(unsafe { ptr::read_volatile(ptr::from_ref(&word)) }, 7);
         static CONSTANT: [u8; 8] = *b"constant";
-        for place in [CONSTANT.as_ptr().addr(), 8] {
-            let refused = write_own(place, &[0; 8]).unwrap_err();
+        // More often than a pipe has places.
+        for place in [CONSTANT.as_ptr().addr(), 8].repeat(40) {
+            let refused = memory.write(place, &[0; 8]).unwrap_err();
             assert_eq!(refused.raw_os_error(), Some(libc::EFAULT), "{refused}");
         }
         let mut read = [0; 8];
-        assert_eq!(read_own(CONSTANT.as_ptr().addr(), &mut read).unwrap(), 8);
-        assert_eq!(&read, b"constant");
-        assert_eq!(
-            read_own(8, &mut read).map_err(|error| error.kind()),
-            Err(io::Error::from_raw_os_error(libc::EFAULT).kind())
-        );
+        for _ in 0..40 {
+            let refused = memory.read(8, &mut read).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::EFAULT), "{refused}");
+            assert_eq!(memory.read(CONSTANT.as_ptr().addr(), &mut read).unwrap(), 8);
+            assert_eq!(&read, b"constant");
+        }
+        let long: Vec<u8> = (0..=u8::MAX).cycle().take(100_001).collect();
+        let mut read = vec![0; long.len()];
+        assert_eq!(memory.read(long.as_ptr().expose_provenance(), &mut read).unwrap(), long.len());
+        assert_eq!(read, long);
+    }
+
+    #[test]
+    fn what_ends_is_read_to_its_end() {
+        let page = rustix::param::page_size();
+        // SAFETY: a new mapping.
+        let mapped = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                3 * page,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(mapped, libc::MAP_FAILED);
+        // SAFETY: the last page of it, which nobody uses.
+        assert_eq!(unsafe { libc::munmap(mapped.wrapping_byte_add(2 * page), page) }, 0);
+        let mut read = vec![1; 3 * page];
+        let count = OwnMemory::open().unwrap().read(mapped.addr(), &mut read).unwrap();
+        assert_eq!(count, 2 * page);
+        assert!(read[..count].iter().all(|byte| *byte == 0));
     }
 }

@@ -19,7 +19,7 @@ pub use descriptor::{
     take_inherited,
 };
 pub use memory::cached_pages;
-pub(crate) use memory::{fork_also, read_own, write_own};
+pub(crate) use memory::{OwnMemory, fork_also};
 pub use mount::{AttrChange, mount_setattr};
 pub use network::raise_loopback;
 pub(crate) use process::before_forks;
@@ -30,4 +30,4 @@ pub use process::{
 };
 pub(crate) use process::{exit, flush_streams, without_pipe_signal};
 pub(crate) use symbols::{find_function, keep_library, own_function, reseed};
-pub(crate) use threads::{end_threads, other_threads, sleeps};
+pub(crate) use threads::{all_sleep, end_threads, other_threads};

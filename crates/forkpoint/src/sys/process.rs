@@ -209,7 +209,8 @@ unsafe fn raw_clone_within(args: *mut libc::clone_args, size: usize, act: *mut c
 
 /// Forks by the C library, so that its own at-fork work is done; an interpreter with threads has told of its own before.
 pub fn fork() -> io::Result<Cloned> {
-    // SAFETY: every caller is single-threaded, so the child may use the allocator and take any lock.
+    // SAFETY: every caller is single-threaded, or its other threads sleep where they hold nothing, and the C library sees
+    // to its own: so the child may use the allocator and take any lock.
     match unsafe { libc::fork() } {
         0 => Ok(Cloned::Child),
         pid if pid > 0 => parent_of(pid, None),

@@ -39,11 +39,17 @@ pub(crate) fn other_threads() -> io::Result<Vec<i32>> {
 }
 
 /// Whether a thread sleeps.
-pub(crate) fn sleeps(thread: i32) -> io::Result<bool> {
+fn sleeps(thread: i32) -> io::Result<bool> {
     let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"))?;
     // The name before it may hold anything.
     let state = stat.rsplit_once(") ").ok_or(io::ErrorKind::InvalidData)?.1;
     Ok(state.starts_with('S'))
+}
+
+/// Whether all of them do.
+pub(crate) fn all_sleep(threads: &[i32]) -> io::Result<bool> {
+    let asleep = threads.iter().map(|thread| sleeps(*thread)).collect::<io::Result<Vec<_>>>()?;
+    Ok(asleep.into_iter().all(|sleeps| sleeps))
 }
 
 extern "C" fn end_thread(_signal: i32) {

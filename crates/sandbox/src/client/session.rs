@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send};
@@ -23,6 +24,13 @@ use crate::wire::{End, FromRun, FromSession, Over, ToHelper, ToSession, write_sh
 
 /// How long the helper may take to answer a question between two runs; it ends a session that takes longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long an interpreter may have something under way when it is to be copied: what a run has left to be closed is done
+/// in the next turns of its loop.
+const QUIET_WITHIN: Duration = Duration::from_millis(250);
+
+/// How often it is asked again.
+const QUIET_EVERY: Duration = Duration::from_millis(5);
 
 /// Tells sessions apart, so that a checkpoint of one is none of another.
 static SESSIONS: AtomicU64 = AtomicU64::new(0);
@@ -184,11 +192,13 @@ impl Session {
         Ok(run)
     }
 
-    /// Keeps the interpreter as it is now, to be gone back to (python, bash, R): a copy of it that waits, which is one of the session's
-    /// processes and counts against its limits. Threads of the code are not in the copy, and neither are files.
+    /// Keeps the interpreter as it is now, to be gone back to: a copy of it that waits, which is one of the session's
+    /// processes and counts against its limits. Threads of the code are not in the copy, and neither are files. A
+    /// javascript (Node 20 and 22) with workers, processes or requests under way is not copied; its timers are in the copy,
+    /// and come when it goes on.
     ///
     /// # Errors
-    /// [`RunError::NoCheckpoints`], [`RunError::ManyCheckpoints`], [`RunError::NotCopied`],
+    /// [`RunError::NoCheckpoints`], [`RunError::ManyCheckpoints`], [`RunError::NotQuiet`], [`RunError::NotCopied`],
     /// [`RunError::SessionEnded`], [`RunError::HelperGone`].
     pub fn checkpoint(&mut self) -> Result<Checkpoint, RunError> {
         self.is_open()?;
@@ -199,11 +209,24 @@ impl Session {
         if self.checkpoints.len() >= max {
             return Err(RunError::ManyCheckpoints { max });
         }
-        match self.ask(ToSession::Checkpoint)? {
+        let until = Instant::now() + QUIET_WITHIN;
+        let answer = loop {
+            match self.ask(ToSession::Checkpoint)? {
+                FromSession::Refused { errno: libc::EBUSY } if Instant::now() < until => {
+                    thread::sleep(QUIET_EVERY);
+                }
+                answer => break answer,
+            }
+        };
+        match answer {
             FromSession::Checkpointed { checkpoint: number } => {
                 self.checkpoints.insert(number);
                 Ok(Checkpoint { session: self.id, number })
             }
+            FromSession::Refused { errno: libc::ENOSYS } => {
+                Err(RunError::NoCheckpoints(self.language.name.clone()))
+            }
+            FromSession::Refused { errno: libc::EBUSY } => Err(RunError::NotQuiet),
             FromSession::Refused { errno } => Err(RunError::NotCopied(io::Error::from_raw_os_error(errno))),
             FromSession::Done | FromSession::Ended { .. } => Err(self.broken()),
         }

@@ -178,11 +178,3 @@ fn an_r_goes_back_to_a_checkpoint_and_shares_no_randomness_with_its_copies() {
     assert_eq!(run(&mut session, "quit(status = 7)").verdict, Verdict::Exit(7));
     assert_eq!(ended(&mut session), SessionEnd::Run(Verdict::Exit(7)));
 }
-
-#[test]
-fn a_language_without_checkpoints_says_so() {
-    let sandbox = sandbox();
-    let mut session = open_in_language(&sandbox, "javascript", |_| ());
-    assert!(matches!(session.checkpoint(), Err(RunError::NoCheckpoints(name)) if name == "javascript"));
-    assert_eq!(value(&mut session, "6 * 7"), "42");
-}

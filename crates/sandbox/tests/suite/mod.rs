@@ -15,6 +15,7 @@ mod leaks;
 mod lifetime;
 mod limits;
 mod network;
+mod node_checkpoints;
 mod node_fork;
 mod outcomes;
 mod parts;

@@ -10,7 +10,7 @@ use super::census::open_in;
 use super::world::{NODE, PATIENCE, cold, comes_true, descendants, sandbox, start_as, start_cold, told};
 
 /// One in which nothing waits but what runs JavaScript.
-fn nodes() -> Sandbox {
+pub(super) fn nodes() -> Sandbox {
     start_as(|config| config.languages.retain(|language| language.name == "javascript"))
 }
 
@@ -29,7 +29,7 @@ fn all_have_values(cases: &[(&str, &str)]) {
 }
 
 /// The versions of Node whose forks are proved: by these tests.
-const PROVED: &str = "[20, 22].includes(parseInt(process.versions.node))";
+pub(super) const PROVED: &str = "[20, 22].includes(parseInt(process.versions.node))";
 
 #[test]
 fn a_node_that_is_proved_is_forked_and_any_other_waits() {

@@ -11,10 +11,12 @@ const net = require('net');
 const vm = require('vm');
 const { Readable } = require('stream');
 const { types } = require('util');
+const { randomInt, randomUUID } = require('crypto');
 const host = process;
 // Taken now: the code may alter what it can reach, and does not lose its next run by that.
 const { closeSync, fstatSync, readFileSync } = fs;
-const { hush, next } = forkpoint;
+const { afresh, hush, next } = forkpoint;
+const { defineProperty } = Object;
 const { then } = Promise.prototype;
 const soon = setImmediate;
 
@@ -300,5 +302,16 @@ const display = (...values) => {
   if (running?.isRich) inner.display(...values);
 };
 Object.defineProperty(globalThis, 'display', { value: display, writable: true, configurable: true, enumerable: false });
-forkpoint.session(begin);
+// In a copy of this process, which was kept to be gone back to.
+const copied = ([pid]) => {
+  afresh();
+  defineProperty(host, 'pid', { value: Number(pid) });
+  // Node draws many at once; none of those is left then.
+  for (let drawn = 0; drawn < 128; drawn += 1) randomUUID();
+  for (let drawn = 0; drawn < 1024; drawn += 1) randomInt(2);
+};
+
+// Node's own waits for threads that a copy has not.
+host.reallyExit = forkpoint.reallyExit;
+forkpoint.session(begin, copied);
 next();
