@@ -140,7 +140,7 @@ impl Gate {
         let store = Arc::new(MortalStore::new(Arc::clone(&life), open(&options).expect("the record opens")));
         let rooms = rooms(shared, settings, &life, &store);
         let rules = Arc::clone(&rooms.authorise.rules);
-        let trail = Trail::new(store.clone(), shared.clock.clone());
+        let trail = Trail::new(store.clone(), shared.clock.clone(), shared.entropy.clone());
         let metrics = Arc::new(Metrics::new());
         let mut takers: Vec<Arc<dyn Notice>> = vec![shared.onlooker.clone(), metrics.clone()];
         if settings.keeps_trail {
@@ -163,16 +163,7 @@ impl Gate {
                 local_free: settings.local_free,
                 require_grant: settings.require_grant,
             },
-            info: ServiceInfo {
-                version: "0.0.0-test",
-                mode: match settings.approval_mode {
-                    ApprovalMode::Demo => ExecMode::Demo,
-                    ApprovalMode::Strict => ExecMode::Clawshield,
-                },
-                verifies: settings.shield.key.is_some() || !settings.people.approvers().is_empty(),
-                allow_list: settings.allow_list.clone(),
-                sandbox: "off".to_owned(),
-            },
+            info: info(settings),
             sandbox_pulse: None,
             policy_pulse: None,
             catalogue: Some(Arc::new(ScriptedLanguages)),
@@ -417,6 +408,19 @@ fn office(
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
     })
+}
+
+fn info(settings: &Settings) -> ServiceInfo {
+    ServiceInfo {
+        version: "0.0.0-test",
+        mode: match settings.approval_mode {
+            ApprovalMode::Demo => ExecMode::Demo,
+            ApprovalMode::Strict => ExecMode::Clawshield,
+        },
+        verifies: settings.shield.key.is_some() || !settings.people.approvers().is_empty(),
+        allow_list: settings.allow_list.clone(),
+        sandbox: "off".to_owned(),
+    }
 }
 
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {
