@@ -100,6 +100,12 @@ const PACKAGES: &[Package] = &[
         why: "makes the folder that Schemathesis is installed in, apart from the distribution's own packages",
     },
     Package {
+        name: "python3-cryptography",
+        probe: Probe::Module("cryptography"),
+        needed_by: For::Tests,
+        why: "mints approval artifacts as OpenExec's clients do",
+    },
+    Package {
         name: "nodejs",
         probe: Probe::Program("node"),
         needed_by: For::Tests,

@@ -419,7 +419,8 @@ pub(crate) fn gate(
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
     let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
-    let (trail, metrics) = (Trail::new(Arc::clone(&store), clock.clone()), Arc::new(Metrics::new()));
+    let (trail, metrics) =
+        (Trail::new(Arc::clone(&store), clock.clone(), entropy.clone()), Arc::new(Metrics::new()));
     let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];
     let notice: Arc<dyn Notice> = Arc::new(Several::new(takers));
     let connections = OpenConnections::default();

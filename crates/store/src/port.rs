@@ -133,8 +133,9 @@ pub trait Store: LogStore {
     /// Notes when grants were last used. Turned away first of all when the record is busy.
     fn note_grant_uses(&self, uses: Vec<(GrantId, UnixMs)>) -> Reply<'_, ()>;
 
-    /// Appends to the audit trail. Turned away first of all when the record is busy.
-    fn note_audit(&self, lines: Vec<AuditLine>) -> Reply<'_, ()>;
+    /// Appends to the audit trail, and to the log what is said of refusals. Turned away first of all when the record is
+    /// busy.
+    fn note_audit(&self, lines: Vec<AuditLine>, said: Vec<Change>) -> Reply<'_, ()>;
 
     /// A page of the audit trail.
     fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>>;

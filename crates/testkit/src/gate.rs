@@ -150,7 +150,7 @@ impl Gate {
         let store = Arc::new(MortalStore::new(Arc::clone(&life), open(&options).expect("the record opens")));
         let rooms = rooms(shared, settings, &life, &store);
         let rules = Arc::clone(&rooms.authorise.rules);
-        let trail = Trail::new(store.clone(), shared.clock.clone());
+        let trail = Trail::new(store.clone(), shared.clock.clone(), shared.entropy.clone());
         let metrics = Arc::new(Metrics::new());
         let mut takers: Vec<Arc<dyn Notice>> = vec![shared.onlooker.clone(), metrics.clone()];
         if settings.keeps_trail {
@@ -170,16 +170,7 @@ impl Gate {
             corridor: Corridor::new(rooms.clone(), Arc::clone(&notice)),
             store: store.clone(),
             doors: doors(settings),
-            info: ServiceInfo {
-                version: "0.0.0-test",
-                mode: match settings.approval_mode {
-                    ApprovalMode::Demo => ExecMode::Demo,
-                    ApprovalMode::Strict => ExecMode::Clawshield,
-                },
-                verifies: settings.shield.key.is_some() || !settings.people.approvers().is_empty(),
-                allow_list: settings.allow_list.clone(),
-                sandbox: "off".to_owned(),
-            },
+            info: info(settings),
             sandbox_pulse: None,
             image_pulse: None,
             policy_pulse: None,
@@ -469,6 +460,19 @@ fn office(
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
     })
+}
+
+fn info(settings: &Settings) -> ServiceInfo {
+    ServiceInfo {
+        version: "0.0.0-test",
+        mode: match settings.approval_mode {
+            ApprovalMode::Demo => ExecMode::Demo,
+            ApprovalMode::Strict => ExecMode::Clawshield,
+        },
+        verifies: settings.shield.key.is_some() || !settings.people.approvers().is_empty(),
+        allow_list: settings.allow_list.clone(),
+        sandbox: "off".to_owned(),
+    }
 }
 
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {

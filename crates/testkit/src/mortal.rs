@@ -240,8 +240,8 @@ impl Store for MortalStore {
         pass_on!(self, note_grant_uses(uses))
     }
 
-    fn note_audit(&self, lines: Vec<AuditLine>) -> Reply<'_, ()> {
-        pass_on!(self, note_audit(lines))
+    fn note_audit(&self, lines: Vec<AuditLine>, said: Vec<Change>) -> Reply<'_, ()> {
+        pass_on!(self, note_audit(lines, said))
     }
 
     fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>> {

@@ -2,6 +2,7 @@
 
 mod actions;
 mod admin;
+mod approvals;
 mod audit;
 mod bad_input;
 mod code;

@@ -9,6 +9,7 @@ mod seen;
 mod sight;
 mod told;
 mod trail;
+mod witnessed;
 
 pub use port::{NoNotice, Notice, Several};
 use quota::Quota;

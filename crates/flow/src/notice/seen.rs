@@ -53,6 +53,8 @@ pub struct Seen {
     pub decision: AuditDecision,
     /// Whether it belongs in the trail.
     pub weight: Weight,
+    /// Whether it is a refusal that leaves a leaf, where it is known who asked.
+    pub is_witnessed: bool,
     /// The room that decided.
     pub room: Room,
     /// The rule that decided. `shadow:` and a rule: that one would have refused it.
@@ -87,6 +89,7 @@ impl Seen {
             has_nonce: facts.nonce.is_some(),
             decision: AuditDecision::Allowed,
             weight: Weight::Run,
+            is_witnessed: false,
             room: Room::Authorise,
             rule: facts.rule.to_string(),
             outcome: Some(Outcome::Unknown.word()),

@@ -10,6 +10,7 @@ use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
 
 use super::seen::{argument_keys, decision, weight};
+use super::witnessed::is_witnessed;
 use super::{Notice, Seen, Weight};
 use crate::authorise::{Authorised, IAM_RULE};
 use crate::execute::Claim;
@@ -51,6 +52,7 @@ impl Sight {
             has_nonce: proposal.nonce.is_some(),
             decision: AuditDecision::Failed,
             weight: Weight::Count,
+            is_witnessed: false,
             room: Room::Propose,
             rule: FAULT.to_owned(),
             outcome: None,
@@ -156,6 +158,7 @@ impl Sight {
         // What was not left is where it ended.
         self.laps.rest();
         seen.decision = decision(refusal);
+        seen.is_witnessed = is_witnessed(refusal);
         seen.room = refusal.room();
         refusal.rule().clone_into(&mut seen.rule);
         seen.run = seen.run.or(refusal.run());

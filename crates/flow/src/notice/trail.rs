@@ -8,11 +8,12 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use execgate_model::{Clock, Effect, UnixMs};
-use execgate_store::{AuditDecision, AuditLine, Store, StoreError};
+use execgate_model::{Clock, Effect, Entropy, UnixMs};
+use execgate_store::{AuditDecision, AuditLine, Change, Store, StoreError};
 use tokio::sync::{Notify, watch};
 
 use super::quota::Omitted;
+use super::witnessed::said;
 use super::{Notice, Quota, Seen, Weight};
 
 /// How long lines are gathered. A flush five times a second is nothing to a disk, and nobody reads the trail faster.
@@ -43,9 +44,22 @@ pub struct TrailCounts {
     pub waiting: usize,
 }
 
+/// A line on its way, and what is said of it in the log, where it leaves a leaf.
+#[derive(Clone)]
+struct Noted {
+    line: AuditLine,
+    said: Option<Change>,
+}
+
+impl From<AuditLine> for Noted {
+    fn from(line: AuditLine) -> Self {
+        Self { line, said: None }
+    }
+}
+
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<AuditLine>,
+    waiting: VecDeque<Noted>,
     /// Lost since the last line that said so.
     lost: u64,
     quota: Quota,
@@ -59,6 +73,7 @@ struct State {
 struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     state: Mutex<State>,
     /// Ends a pause early.
     hurry: Notify,
@@ -88,7 +103,9 @@ impl Notice for Trail {
             state.counts.over_quota += 1;
             return;
         }
-        state.push(line);
+        let is_witnessed = walk.is_witnessed && walk.caller.is_identified();
+        let said = is_witnessed.then(|| said(&line, self.0.entropy.as_ref())).flatten();
+        state.push(Noted { line, said });
         self.wake(&mut state);
     }
 }
@@ -102,9 +119,9 @@ fn share(walk: &Seen, caller: &str) -> String {
 impl Trail {
     /// A trail in this record.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let rest = watch::Sender::new(());
-        Self(Arc::new(Inner { store, clock, state: Mutex::default(), hurry: Notify::new(), rest }))
+        Self(Arc::new(Inner { store, clock, entropy, state: Mutex::default(), hurry: Notify::new(), rest }))
     }
 
     /// What became of lines so far.
@@ -158,7 +175,7 @@ impl Inner {
 }
 
 impl State {
-    fn push(&mut self, line: AuditLine) {
+    fn push(&mut self, line: Noted) {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(line);
         } else {
@@ -173,24 +190,25 @@ impl State {
 
     fn push_omitted(&mut self, omitted: Vec<Omitted>, at: UnixMs) {
         for Omitted { who: (tenant, caller), lines } in omitted {
-            self.push(omission(at, tenant, caller, QUOTA, lines));
+            self.push(omission(at, tenant, caller, QUOTA, lines).into());
         }
     }
 
     /// What is to be written next; `None`, and nobody writes any more, where nothing waits.
-    fn next(&mut self, at: UnixMs) -> Option<Vec<AuditLine>> {
+    fn next(&mut self, at: UnixMs) -> Option<Vec<Noted>> {
         let mut lines: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH_LINES)).collect();
         if self.lost > 0 {
-            lines.push(omission(at, String::new(), String::new(), FULL, core::mem::take(&mut self.lost)));
+            let lost = core::mem::take(&mut self.lost);
+            lines.push(omission(at, String::new(), String::new(), FULL, lost).into());
         }
         self.is_writing = !lines.is_empty();
         self.is_writing.then_some(lines)
     }
 
     /// Takes back what was not written, in front of what came meanwhile.
-    fn put_back(&mut self, mut lines: Vec<AuditLine>) {
-        if let Some(last) = lines.pop_if(|line| line.rule == FULL) {
-            self.lost += last.omitted;
+    fn put_back(&mut self, mut lines: Vec<Noted>) {
+        if let Some(last) = lines.pop_if(|noted| noted.line.rule == FULL) {
+            self.lost += last.line.omitted;
         }
         for line in lines.into_iter().rev() {
             self.waiting.push_front(line);
@@ -232,12 +250,14 @@ async fn write(inner: Arc<Inner>) {
         }
         loop {
             let now = inner.clock.now();
-            let Some(lines) = inner.lock().next(now) else {
+            let Some(noted) = inner.lock().next(now) else {
                 inner.rest.send_replace(());
                 return;
             };
-            let kept = lines.clone();
-            match inner.store.note_audit(lines).await {
+            let kept = noted.clone();
+            let (lines, said): (Vec<_>, Vec<_>) =
+                noted.into_iter().map(|noted| (noted.line, noted.said)).unzip();
+            match inner.store.note_audit(lines, said.into_iter().flatten().collect()).await {
                 Ok(()) => {
                     let mut state = inner.lock();
                     state.has_failed = false;
@@ -256,7 +276,7 @@ async fn write(inner: Arc<Inner>) {
 }
 
 /// What is to be done about lines that were not written: true if no later attempt can succeed.
-fn given_up(state: &mut State, lines: Vec<AuditLine>, error: &StoreError) -> bool {
+fn given_up(state: &mut State, lines: Vec<Noted>, error: &StoreError) -> bool {
     state.put_back(lines);
     if matches!(error, StoreError::Closed) {
         let lost = state.waiting.drain(..).count();

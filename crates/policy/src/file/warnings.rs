@@ -28,7 +28,8 @@ const PROBE_REFUSED: &str =
     "an empty call, by which clients find out the price, is refused by this with 403 and not told it";
 const SESSION_SCOPE: &str =
     "anybody can begin a new session with each call: this keeps the honest apart, and nobody out";
-const NO_APPROVAL: &str = "no approval can be given yet: what needs one is refused";
+const NO_APPROVAL: &str =
+    "only the approvers of the configuration can approve; where it has none, what needs one is refused";
 const ALL_SHADOW: &str = "nothing that this file refuses is refused";
 const ALL_OPEN: &str = "tools that are not listed may be called, and there is no rule for all of them";
 

@@ -247,8 +247,11 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::Start, move |conn| grants::note_uses(conn, &uses)))
     }
 
-    fn note_audit(&self, lines: Vec<AuditLine>) -> Reply<'_, ()> {
-        Box::pin(self.writer.write(Entry::Start, move |conn| audit::append(conn, &lines)))
+    fn note_audit(&self, lines: Vec<AuditLine>, said: Vec<Change>) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| {
+            said.iter().try_for_each(|change| changes::record(conn, &[], change))?;
+            audit::append(conn, &lines)
+        }))
     }
 
     fn audit(&self, query: AuditQuery) -> Reply<'_, Vec<AuditEntry>> {

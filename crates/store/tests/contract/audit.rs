@@ -68,7 +68,7 @@ fn lines(entries: Vec<AuditEntry>) -> Vec<AuditLine> {
 
 pub(crate) async fn a_line_of_the_trail_reads_back_whole(backend: &impl Backend) {
     let (one, two) = (backend.open(), backend.open());
-    one.note_audit(vec![line(1), bare(2)]).await.unwrap();
+    one.note_audit(vec![line(1), bare(2)], Vec::new()).await.unwrap();
     let read = two.audit(all(AuditOrder::Written)).await.unwrap();
     assert_eq!(lines(read), [line(1), bare(2)]);
 }
@@ -77,7 +77,7 @@ pub(crate) async fn every_order_shows_every_line_once(backend: &impl Backend) {
     let store = backend.open();
     // Written in another order than that of their times.
     let written: Vec<_> = [0_u16, 20, 10].into_iter().flat_map(|from| (from..from + 10).map(line)).collect();
-    store.note_audit(written.clone()).await.unwrap();
+    store.note_audit(written.clone(), Vec::new()).await.unwrap();
     assert_eq!(lines(pages(store.as_ref(), all(AuditOrder::Written)).await), written);
     let oldest = pages(store.as_ref(), all(AuditOrder::Oldest)).await;
     assert_eq!(oldest.len(), 30);
@@ -90,7 +90,7 @@ pub(crate) async fn every_order_shows_every_line_once(backend: &impl Backend) {
 pub(crate) async fn a_query_selects_by_what_it_names(backend: &impl Backend) {
     let store = backend.open();
     let written: Vec<_> = (0..30).map(line).collect();
-    store.note_audit(written.clone()).await.unwrap();
+    store.note_audit(written.clone(), Vec::new()).await.unwrap();
     let orders = [AuditOrder::Newest, AuditOrder::Oldest, AuditOrder::Written];
     type Selects = fn(&AuditLine) -> bool;
     let cases: [(AuditQuery, Selects); 7] = [
@@ -129,7 +129,7 @@ pub(crate) async fn the_trail_is_cut_by_age_and_by_number(backend: &impl Backend
     let store = backend.open();
     // More than one batch of either.
     let many: Vec<_> = (0..900).map(line).collect();
-    store.note_audit(many.clone()).await.unwrap();
+    store.note_audit(many.clone(), Vec::new()).await.unwrap();
     let left = async |store: &dyn Store| lines(pages(store, all(AuditOrder::Written)).await);
     assert_eq!(store.forget_audit(UnixMs(1_100), 10_000).await.unwrap(), 300);
     assert_eq!(left(store.as_ref()).await, many[300..]);

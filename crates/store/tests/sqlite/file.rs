@@ -373,7 +373,7 @@ fn the_log_of_tool_calls_has_those_too_that_were_turned_away_and_each_run_once()
             line(AuditDecision::Allowed, "secure-exec", Effect::Live, Some(run_id(9))),
             line(AuditDecision::Failed, "secure-exec", Effect::Live, Some(run_id(1))),
         ];
-        store.note_audit(lines).await.unwrap();
+        store.note_audit(lines, Vec::new()).await.unwrap();
     });
     let sql = "SELECT id, timestamp, caller_agent_id, tool_name, dry_run, status, iam_approved, proof_hash IS NULL, \
         latency_ms FROM secureexec_calls ORDER BY id";

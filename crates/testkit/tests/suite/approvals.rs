@@ -6,6 +6,10 @@ use axum::http::Request;
 use execgate_flow::approve::{Holder, Person};
 use execgate_model::{Clock as _, TenantId, UnixMs};
 use execgate_receipt::approval::{ApprovalStatement, ClawShield, Decision};
+use execgate_receipt::{
+    ApprovalBasis, ApprovalFact, ReceiptFile, SigningKey, salted, salted_digest, sha256, verify,
+};
+use execgate_store::LeafKind;
 use execgate_testkit::approval::{Minted, SHIELD_TENANT, approver, shield, signed, yes};
 use execgate_testkit::{Ask, Death, Reply, World, WorldBuilder, ask, execute, get, holder};
 use serde_json::{Value, json};
@@ -314,9 +318,6 @@ async fn a_changed_policy_is_asked_again_and_ends_what_was_approved_under_the_ol
     let store = world.store();
     assert_eq!(store.changes(None, 10).await.unwrap(), []);
     let passage = world.walk(by(&world, &asked, &[("alice", 1), ("bob", 2)])).await.passage();
-    let receipt: Value =
-        serde_json::from_slice(&store.run(passage.run).await.unwrap().unwrap().receipt.unwrap()).unwrap();
-    assert!(receipt.to_string().len() > 100);
     // What was used is kept, with its leaf.
     let [used] = &store.changes(None, 10).await.unwrap()[..] else { panic!("one approval was used") };
     let told: Value = serde_json::from_slice(&used.change.statement).unwrap();
@@ -354,4 +355,57 @@ async fn a_run_that_could_not_start_gives_the_artifact_back() {
     for nonce in ["n", "o"] {
         assert_eq!(world.walk(asked(nonce)).await.rule(), "not-started");
     }
+}
+
+#[tokio::test]
+async fn who_is_known_and_refused_leaves_a_leaf_and_others_do_not() {
+    let file = json!({"version": "1", "default": "allow", "tools": {
+        "raises": {"action": "deny"}, "exits": {"rate_limit": {"max": 1, "window": "hour"}},
+    }});
+    let world = World::builder().strict().shield(shield()).policy(file).with_trail().open();
+    let refused = [
+        ask("raises").nonce("a"),
+        ask("gives").nonce("b"),
+        ask("gives").nonce("c").approved_by(&Minted::of("a1", "echo", &hello(), now(&world)).signed()),
+        ask("raises").nonce("d").anonymously(),
+        ask("nothing").nonce("e"),
+        ask("gives").nonce("f").approved_by(&json!([])),
+    ];
+    for asked in refused {
+        drop(world.walk(asked).await.rule());
+    }
+    for nonce in ["g", "h"] {
+        let minted = Minted::of(nonce, "exits", &json!({}), now(&world)).signed();
+        drop(world.walk(ask("exits").nonce(nonce).approved_by(&minted)).await);
+    }
+    world.gate().trail().written().await;
+    let said = world.store().changes(None, 100).await.unwrap();
+    let rules: Vec<_> = said
+        .iter()
+        .rev()
+        .filter(|said| said.change.leaf.kind == LeafKind::Refusal)
+        .map(|said| {
+            let statement: Value = serde_json::from_slice(&said.change.statement).unwrap();
+            assert_eq!((&statement["caller"], &statement["tenant"]), (&json!("local"), &json!("default")));
+            assert_eq!(said.change.leaf.digest, salted(&said.change.salt, &said.change.statement));
+            statement["refusal"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(rules, ["/tools/raises/action", "clawshield-mode", "approval-other-request"]);
+}
+
+#[tokio::test]
+async fn a_receipt_names_the_artifact_and_the_key_that_signed_it() {
+    let world = strict();
+    let asked = ask("gives").mark("m").nonce("n");
+    let said = yes("alice", 1, &asked, now(&world));
+    let passage = world.walk(asked.approved_by(&signed(&said, 1))).await.passage();
+    let record = world.store().run(passage.run).await.unwrap().unwrap();
+    let file = ReceiptFile::from_json(&record.receipt.unwrap()).unwrap();
+    let verified = verify(&file, &[world.key()]).unwrap();
+    let predicate = &verified.statement().predicate;
+    assert_eq!(predicate.approval, ApprovalBasis::Artifact(said.approval_id.to_string()));
+    let digest = salted_digest(&file.salt, sha256(&said.to_bytes().unwrap()));
+    let key_id = SigningKey::from_seed(&[1; 32]).key_id();
+    assert_eq!(predicate.approvals, [ApprovalFact { digest, key_id }]);
 }

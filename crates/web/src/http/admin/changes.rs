@@ -1,4 +1,4 @@
-//! `GET /changes`: what was administered, and what its leaves commit to.
+//! `GET /changes`: what was administered, which approvals were used and what was refused, and what their leaves commit to.
 
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ fn describe(recorded: &Recorded) -> Value {
     let change = &recorded.change;
     json!({
         "seq": recorded.seq,
+        "kind": change.leaf.kind.as_str(),
         "statement": String::from_utf8_lossy(&change.statement),
         "salt": Digest::from_bytes(change.salt),
         "leaf": change.leaf.digest,
