@@ -38,6 +38,7 @@ use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::disk::DiskWatch;
 use crate::log_queue::LogQueue;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
@@ -368,6 +369,7 @@ pub(crate) fn gate(
     key: SigningKey,
     profiles: Option<Profiles>,
     actions: &[Action],
+    space: &Arc<DiskWatch>,
 ) -> anyhow::Result<Gate> {
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
@@ -387,6 +389,7 @@ pub(crate) fn gate(
         clock: clock.clone(),
         entropy: entropy.clone(),
         crash,
+        space: space.clone(),
         alias: settings.alias.as_deref().map(Into::into),
     };
     let rooms = Rooms {
@@ -412,6 +415,7 @@ pub(crate) fn gate(
         info: info(settings, profiles.as_ref()),
         sandbox_pulse,
         policy_pulse: Some(policy_pulse(&rules)),
+        space: space.clone(),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
         tools: match settings.tools {
             Switch::On => ToolSurface::On,

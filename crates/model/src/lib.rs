@@ -21,7 +21,7 @@ pub use digest::{Digest, DigestError};
 pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId};
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
-pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};
+pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, Space, UnixMs};
 pub use proposal::{BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, RunOptions, Surface};
 pub use role::Role;
 pub use stage::Stage;

@@ -20,4 +20,4 @@ pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch,
 pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
-pub(crate) use settings::{AuditKept, Flags, Settings};
+pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};

@@ -12,10 +12,11 @@ const STEPS: &[(i32, &str)] = &[
     (6, include_str!("migrations/0006_change.sql")),
     (7, include_str!("migrations/0007_grant_policy.sql")),
     (8, include_str!("migrations/0008_calls.sql")),
+    (9, include_str!("migrations/0009_answers.sql")),
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 8;
+const KNOWN: i32 = 9;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -42,8 +42,8 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
     http::json(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: false while it drains or is paused, while its policy file is wrong, and once its sandbox or record
-/// is gone.
+/// `GET /ready`: false while it drains or is paused, while its policy file is wrong or its disk nearly full, and once its
+/// sandbox or record is gone.
 pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
     let reason = if house.parts.corridor.is_draining() {
         Some("draining")
@@ -51,6 +51,8 @@ pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
         Some("sandbox")
     } else if house.parts.policy_pulse.as_ref().is_some_and(|sound| !sound()) {
         Some("policy")
+    } else if house.parts.space.is_low() {
+        Some("disk")
     } else {
         match house.parts.store.paused().await {
             Ok(false) => None,
