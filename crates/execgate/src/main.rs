@@ -6,9 +6,11 @@
 mod administration;
 mod commands;
 mod config;
+mod disk;
 mod keys;
 mod log;
 mod log_queue;
+mod maintenance;
 mod office;
 mod outside;
 mod policy;

@@ -40,6 +40,7 @@ use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::disk::DiskWatch;
 use crate::keys;
 use crate::log_queue::LogQueue;
 use crate::outside::OutsideFiles;
@@ -409,6 +410,7 @@ pub(crate) fn gate(
     log: &Arc<Log>,
     profiles: Option<Profiles>,
     actions: &[Action],
+    space: &Arc<DiskWatch>,
 ) -> anyhow::Result<Gate> {
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
@@ -429,6 +431,7 @@ pub(crate) fn gate(
         clock: clock.clone(),
         entropy: entropy.clone(),
         crash,
+        space: space.clone(),
         alias: settings.alias.as_deref().map(Into::into),
     };
     let rooms = Rooms {
@@ -463,6 +466,7 @@ pub(crate) fn gate(
         sandbox_pulse,
         image_pulse,
         policy_pulse: Some(policy_pulse(&rules)),
+        space: space.clone(),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
         tools: match settings.tools {
             Switch::On => ToolSurface::On,

@@ -23,7 +23,7 @@ pub use id::{
 };
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
-pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};
+pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, Space, UnixMs};
 pub use proposal::{BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, RunOptions, Surface};
 pub use role::Role;
 pub use stage::Stage;

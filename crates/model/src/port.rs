@@ -47,6 +47,12 @@ pub trait CrashPoints: Send + Sync {
     fn reached(&self, point: &'static str);
 }
 
+/// Whether there is space for what a run will leave behind. It is asked before each claim, and must not wait.
+pub trait Space: Send + Sync {
+    /// Whether there is too little.
+    fn is_low(&self) -> bool;
+}
+
 /// The production answer: nobody dies on purpose.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCrash;

@@ -100,6 +100,10 @@ pub trait Store: LogStore {
     /// Many small transactions, so that claims do not wait for it; a second call goes on where a fault stopped it.
     fn forget_answers(&self, before: UnixMs) -> Reply<'_, u64>;
 
+    /// Forgets the oldest answers until those that are kept have no more bytes together; nonces, claims and receipts stay.
+    /// Returns how many. Small transactions, likewise.
+    fn forget_answers_beyond(&self, bytes: u64) -> Reply<'_, u64>;
+
     /// Forgets what was used up of limits in windows that were over before then. Returns how many counters.
     fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64>;
 

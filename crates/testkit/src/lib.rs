@@ -45,4 +45,4 @@ pub use tools::Bench;
 pub use turns::{Turns, until_idle};
 pub use upstream::Upstream;
 pub(crate) use world::Shared;
-pub use world::{ScriptedIam, Settings, World, WorldBuilder, temporary_folder};
+pub use world::{ScriptedIam, ScriptedSpace, Settings, World, WorldBuilder, temporary_folder};

@@ -196,6 +196,10 @@ impl Store for MortalStore {
         pass_on!(self, forget_answers(before))
     }
 
+    fn forget_answers_beyond(&self, bytes: u64) -> Reply<'_, u64> {
+        pass_on!(self, forget_answers_beyond(bytes))
+    }
+
     fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64> {
         pass_on!(self, forget_limits(before))
     }

@@ -1,6 +1,7 @@
 //! A whole gateway in process, over a real SQLite record in a folder of its own, and everything around it.
 
 use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use execgate_flow::authorise::{Iam, IamAnswer, Question, Rates};
 use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
-use execgate_model::{ActionName, Amount, BoxFuture};
+use execgate_model::{ActionName, Amount, BoxFuture, Space};
 use execgate_policy::{Policy, PolicySet};
 use execgate_receipt::approval::ClawShield;
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
@@ -104,6 +105,24 @@ pub(crate) struct Shared {
     pub(crate) iam: Arc<ScriptedIam>,
     pub(crate) onlooker: Arc<Onlooker>,
     pub(crate) shelf: Arc<Shelf>,
+    pub(crate) space: Arc<ScriptedSpace>,
+}
+
+/// A disk that is as full as a test wants.
+#[derive(Debug, Default)]
+pub struct ScriptedSpace(AtomicBool);
+
+impl ScriptedSpace {
+    /// There is too little from now on, or enough.
+    pub fn is(&self, low: bool) {
+        self.0.store(low, Ordering::Relaxed);
+    }
+}
+
+impl Space for ScriptedSpace {
+    fn is_low(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A world to be.
@@ -276,6 +295,7 @@ impl WorldBuilder {
             iam: Arc::new(ScriptedIam(Mutex::new(IamAnswer::NotConfigured))),
             onlooker: Arc::default(),
             shelf: Arc::default(),
+            space: Arc::default(),
             journal,
         };
         let gate = Gate::open(&folder, &shared, &self.settings);
@@ -346,6 +366,12 @@ impl World {
     #[must_use]
     pub fn iam(&self) -> &ScriptedIam {
         &self.shared.iam
+    }
+
+    /// The disk.
+    #[must_use]
+    pub fn space(&self) -> &ScriptedSpace {
+        &self.shared.space
     }
 
     /// Every decision that was told of since this was last asked.

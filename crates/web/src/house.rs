@@ -6,7 +6,7 @@ use execgate_flow::Corridor;
 use execgate_flow::authorise::{Grants, Tokens};
 use execgate_flow::log::Log;
 use execgate_flow::notice::Trail;
-use execgate_model::{Clock, Entropy, TenantId, UnixMs};
+use execgate_model::{Clock, Entropy, Space, TenantId, UnixMs};
 use execgate_store::Store;
 use execgate_tool::Languages;
 use serde::Serialize;
@@ -95,6 +95,8 @@ pub struct HouseParts {
     pub image_pulse: Option<Pulse>,
     /// Whether the rules are those of the operator's file as it is; none where there is no file.
     pub policy_pulse: Option<Pulse>,
+    /// Whether there is space for more runs.
+    pub space: Arc<dyn Space>,
     /// The languages that are served; none where code is off.
     pub catalogue: Option<Arc<dyn Languages>>,
     /// Whether `/exec/*` is served.

@@ -15,10 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::approve::ApprovalMode;
 use execgate_flow::log::{Log, LogFault};
-use execgate_flow::notice::Trail;
-use execgate_flow::recover::Recover;
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
-use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
 use execgate_tool::{Action, Profiles, spoken};
@@ -29,16 +26,15 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{AuditKept, DEFAULT, Environment, Settings, Switch};
+use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Settings, Switch};
+use crate::disk::DiskWatch;
 use crate::log_queue::LogQueue;
+use crate::maintenance::{self, Maintenance};
 use crate::policy::RuleBook;
-use crate::ports::{SystemClock, SystemEntropy};
+use crate::ports::SystemEntropy;
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
 use crate::{keys, log, terminal, wire};
-
-/// How often runs of dead processes and answers past their retention are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -46,13 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often it is looked whether keys of issuers of tokens are due.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
-/// How long counters of limits are kept after their window, in milliseconds: clocks of processes differ by less.
-const KEEP_COUNTERS_MS: u64 = 60_000;
-
 /// How long the last lines of the audit trail may take: the record is idle by then.
 const TRAIL_TIME: Duration = Duration::from_secs(5);
-
-const DAY_MS: u64 = 86_400_000;
 
 /// The gateway.
 #[derive(Debug, Args)]
@@ -263,7 +254,8 @@ pub(crate) struct Gateway {
     gate: wire::Gate,
     log: Arc<Log>,
     office: Arc<Office>,
-    keep_answers_days: u32,
+    space: Arc<DiskWatch>,
+    kept: AnswersKept,
     audit: AuditKept,
 }
 
@@ -279,7 +271,8 @@ impl Gateway {
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let log_key = keys::log_key(data_dir, &SystemEntropy)?;
         let log = wire::log(settings, data_dir, &store, log_key)?;
-        let gate = wire::gate(settings, Arc::clone(&store), key, &log, profiles, actions)?;
+        let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
+        let gate = wire::gate(settings, Arc::clone(&store), key, &log, profiles, actions, &space)?;
         let witness = Some(gate.recover.witness.clone());
         let kept = Some(Arc::clone(&log));
         let office =
@@ -289,7 +282,8 @@ impl Gateway {
             gate,
             log,
             office: Arc::new(office),
-            keep_answers_days: settings.keep_answers_days,
+            space,
+            kept: settings.answers,
             audit: settings.audit,
         })
     }
@@ -311,16 +305,18 @@ impl Gateway {
         if let Some(fault) = self.log.fault() {
             tell_fault(&fault);
         }
-        sweep(&self.gate.recover).await;
+        maintenance::recover(&self.gate.recover).await;
         let log = Arc::clone(&self.log);
         let keeping = tokio::spawn(async move { log.work().await });
-        let sweeper = tokio::spawn(sweep_forever(Sweeper {
+        let upkeep = Maintenance {
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
             trail: self.gate.trail.clone(),
-            keep_answers_ms: u64::from(self.keep_answers_days) * DAY_MS,
+            kept: self.kept,
             audit: self.audit,
-        }));
+        };
+        let sweeper = tokio::spawn(upkeep.forever());
+        let space = tokio::spawn(maintenance::watch_space(Arc::clone(&self.space)));
         if let Some(tokens) = &self.gate.tokens {
             // An issuer that cannot be asked is a warning here: its tokens are refused until it can.
             tokens.tend().await;
@@ -339,6 +335,7 @@ impl Gateway {
         // To the end, so that the operator can look at what it waits for.
         administration.close().await;
         sweeper.abort();
+        space.abort();
         watcher.abort();
         tending.abort();
         keeping.abort();
@@ -369,52 +366,6 @@ fn tell_fault(fault: &LogFault) {
     } else {
         "  the record contradicts itself: put a sound copy in its place"
     });
-}
-
-async fn sweep(recover: &Recover) {
-    match recover.sweep().await {
-        Ok(found) if found == execgate_flow::recover::Recovered::default() => {}
-        Ok(found) => tracing::warn!(
-            unknown = found.unknown,
-            settled = found.settled,
-            left = found.left,
-            "runs of a dead process were recovered"
-        ),
-        Err(error) => tracing::error!(%error, "recovery could not read the record"),
-    }
-}
-
-/// What is looked at again and again.
-struct Sweeper {
-    recover: Recover,
-    store: Arc<dyn Store>,
-    trail: Trail,
-    keep_answers_ms: u64,
-    audit: AuditKept,
-}
-
-async fn sweep_forever(sweeper: Sweeper) {
-    let Sweeper { recover, store, trail, keep_answers_ms, audit } = sweeper;
-    let clock = SystemClock::new();
-    let mut every = interval(SWEEP_EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        sweep(&recover).await;
-        let now = clock.now().0;
-        if let Err(error) = store.forget_limits(UnixMs(now.saturating_sub(KEEP_COUNTERS_MS))).await {
-            tracing::error!(%error, "limits of windows that are over could not be forgotten");
-        }
-        trail.tell_quotas();
-        let old = UnixMs(now.saturating_sub(u64::from(audit.days) * DAY_MS));
-        if let Err(error) = store.forget_audit(old, audit.lines).await {
-            tracing::error!(%error, "the audit trail could not be cut");
-        }
-        let before = UnixMs(now.saturating_sub(keep_answers_ms));
-        if let Err(error) = store.forget_answers(before).await {
-            tracing::error!(%error, "answers past their retention could not be forgotten");
-        }
-    }
 }
 
 /// Looks at the policy file again and again, on a thread that may wait for a disk.

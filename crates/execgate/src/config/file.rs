@@ -87,6 +87,8 @@ pub(crate) struct AdminSection {
 pub(crate) struct RecordSection {
     pub(crate) database: Option<String>,
     pub(crate) keep_answers_days: Option<u32>,
+    pub(crate) keep_answers_mib: Option<u32>,
+    pub(crate) min_free_mib: Option<u32>,
 }
 
 /// What an identity service that cannot be reached means for what is live.

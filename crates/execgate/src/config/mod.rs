@@ -22,5 +22,5 @@ pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch,
 pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
-pub(crate) use settings::{AuditKept, Flags, Settings};
+pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};
 pub(crate) use transparency::Transparency;

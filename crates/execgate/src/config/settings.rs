@@ -10,7 +10,7 @@ use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
 
 use super::approvals::Approvals;
-use super::file::{AuditSection, File, LogFormat, ProfileSection};
+use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
 use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, image_cache};
@@ -50,7 +50,9 @@ pub(crate) struct Settings {
     pub(crate) hosts: Vec<String>,
     pub(crate) connections: usize,
     pub(crate) database: Option<String>,
-    pub(crate) keep_answers_days: u32,
+    pub(crate) answers: AnswersKept,
+    /// Bytes of free space below which no run is claimed.
+    pub(crate) min_free: u64,
     pub(crate) tenant: TenantId,
     pub(crate) require_grant: bool,
     pub(crate) alias: Option<String>,
@@ -77,6 +79,27 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) audit: AuditKept,
     pub(crate) transparency: Transparency,
+}
+
+/// Free space below which no run is claimed, where nobody says otherwise: the WAL and the ends of all that may run.
+const MIN_FREE_MIB: u32 = 256;
+
+const MIB: u64 = 1 << 20;
+
+/// How long and how many answers are kept for replays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AnswersKept {
+    pub(crate) days: u32,
+    pub(crate) bytes: u64,
+}
+
+impl AnswersKept {
+    fn of_file(section: &RecordSection) -> Self {
+        Self {
+            days: section.keep_answers_days.unwrap_or(30),
+            bytes: u64::from(section.keep_answers_mib.unwrap_or(4_096)) * MIB,
+        }
+    }
 }
 
 /// How much of the audit trail is kept.
@@ -139,7 +162,8 @@ impl Settings {
                 .or_else(|| environment.openexec_db_url.clone())
                 .or_else(|| environment.database_url.clone())
                 .or_else(|| file.record.database.clone().filter(|url| !url.is_empty())),
-            keep_answers_days: file.record.keep_answers_days.unwrap_or(30),
+            answers: AnswersKept::of_file(&file.record),
+            min_free: u64::from(file.record.min_free_mib.unwrap_or(MIN_FREE_MIB)) * MIB,
             tenant,
             require_grant,
             alias: alias(environment)?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Caller, Clock, CrashPoints, Digest, Entropy, Namespace, RunId, UnixMs};
+use execgate_model::{Caller, Clock, CrashPoints, Digest, Entropy, Namespace, RunId, Space, UnixMs};
 use execgate_payment::Hold;
 use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{salted, sha256};
@@ -29,6 +29,8 @@ pub struct Execute {
     pub entropy: Arc<dyn Entropy>,
     /// Where a test may let the process die.
     pub crash: Arc<dyn CrashPoints>,
+    /// Whether there is space for what a run leaves behind.
+    pub space: Arc<dyn Space>,
     /// The name by which a holder of an internal grant may go in the log of calls (`ACHILLES_AGENT_ID`).
     pub alias: Option<Arc<str>>,
 }
@@ -73,8 +75,8 @@ impl Execute {
     /// Claims a run: nonce, payment, approval, limits and intent in one transaction.
     ///
     /// # Errors
-    /// A payment or approval that has bought another run, a limit without room, a paused gateway, or a record
-    /// that failed. Nothing is claimed then.
+    /// A payment or approval that has bought another run, a limit without room, a paused gateway, a disk without
+    /// space, or a record that failed. Nothing is claimed then.
     pub async fn claim(
         &self,
         quote: &Quote,
@@ -82,6 +84,12 @@ impl Execute {
         authorised: &Authorised,
         approval: &Approval,
     ) -> Result<Claimed, Refusal> {
+        if self.space.is_low() {
+            return Err(Refusal::Busy {
+                rule: "disk-low",
+                reason: "there is too little space for another run",
+            });
+        }
         let at = self.clock.now();
         let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
         let claim = Claim { facts, salt: self.entropy.thirty_two() };

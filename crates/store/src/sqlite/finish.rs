@@ -10,8 +10,8 @@ use crate::{Finish, Finished, LeafKind, Resolution, StoreError};
 const UPDATE_RUN: &str =
     "UPDATE run SET stage = ?1 WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id";
 
-const INSERT_ENDING: &str = "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const INSERT_ENDING: &str = "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body, kept) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, length(?8))";
 
 /// Records an outcome, if the run is still in `execute` of that instance; else only a `late` leaf.
 pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, StoreError> {

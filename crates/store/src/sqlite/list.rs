@@ -77,7 +77,7 @@ mod tests {
 
     use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_OF, UNRELEASED_OF};
     use crate::sqlite::audit::{NEWEST, OLDEST, WRITTEN};
-    use crate::sqlite::forget::OLDEST_ANSWERS;
+    use crate::sqlite::forget::OLD_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
 
@@ -92,7 +92,7 @@ mod tests {
             UNENDED_OF,
             UNRELEASED_OF,
             UNENDED_INSTANCES,
-            OLDEST_ANSWERS,
+            OLD_ANSWERS,
             NEWEST,
             OLDEST,
             WRITTEN,

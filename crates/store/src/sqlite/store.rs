@@ -173,6 +173,22 @@ impl Store for SqliteStore {
         })
     }
 
+    fn forget_answers_beyond(&self, bytes: u64) -> Reply<'_, u64> {
+        Box::pin(async move {
+            let mut forgotten = 0;
+            // Measured where it holds up no claim.
+            let kept = self.readers.long(forget::kept_bytes).await?;
+            let mut too_many = kept.saturating_sub(bytes);
+            while too_many > 0 {
+                let work = move |conn: &Connection| forget::trim_batch(conn, too_many);
+                let gone = self.writer.write(Entry::Start, work).await?;
+                forgotten += gone.answers;
+                too_many = if gone.answers == 0 { 0 } else { too_many.saturating_sub(gone.bytes) };
+            }
+            Ok(forgotten)
+        })
+    }
+
     fn forget_limits(&self, before: UnixMs) -> Reply<'_, u64> {
         Box::pin(async move {
             let mut forgotten = 0;

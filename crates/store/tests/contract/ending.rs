@@ -95,3 +95,33 @@ pub(crate) async fn forgetting_answers_keeps_nonces_and_receipts(backend: &impl 
         assert_eq!(store.claim(replay).await.unwrap(), Claimed::Taken(Box::new(expected)));
     }
 }
+
+pub(crate) async fn the_oldest_answers_are_forgotten_first_and_no_more_than_are_too_many(
+    backend: &impl Backend,
+) {
+    let store = backend.open();
+    // The later a run was claimed the earlier it ended; each answer has 100 bytes.
+    for number in 1..=600 {
+        store.claim(claim(store.instance(), number)).await.unwrap();
+        let mut end = finish(store.instance(), number, Stage::Settled);
+        end.at = UnixMs(10_000 - u64::from(number));
+        end.answer.body = vec![b'a'; 100];
+        store.finish(end).await.unwrap();
+    }
+    let kept = async || {
+        let mut kept = Vec::new();
+        for number in 1..=600 {
+            kept.extend(store.run(run_id(number)).await.unwrap().unwrap().answer.map(|_| number));
+        }
+        kept
+    };
+    assert_eq!(store.forget_answers_beyond(60_000).await.unwrap(), 0);
+    assert_eq!(store.forget_answers_beyond(59_999).await.unwrap(), 1);
+    assert_eq!(kept().await, (1..=599).collect::<Vec<_>>());
+    assert_eq!(store.forget_answers_beyond(20_050).await.unwrap(), 399);
+    assert_eq!(kept().await, (1..=200).collect::<Vec<_>>());
+    assert_eq!(store.forget_answers_beyond(0).await.unwrap(), 200);
+    assert_eq!(store.forget_answers_beyond(0).await.unwrap(), 0);
+    let replay = store.by_nonce(digest(1, 600)).await.unwrap().unwrap();
+    assert_eq!((replay.answer, replay.receipt), (None, Some(b"receipt 600".to_vec())));
+}

@@ -14,7 +14,8 @@ macro_rules! every_promise {
                 a_claim_that_fails_leaves_nothing_and_its_neighbours_alone;
             ending: an_outcome_reads_back_whole, a_late_outcome_is_only_a_leaf,
                 another_instance_s_outcome_is_only_a_leaf, no_run_ends_in_execute,
-                an_unknown_run_is_resolved_once, forgetting_answers_keeps_nonces_and_receipts;
+                an_unknown_run_is_resolved_once, forgetting_answers_keeps_nonces_and_receipts,
+                the_oldest_answers_are_forgotten_first_and_no_more_than_are_too_many;
             limits: a_limit_is_exact_among_two_hundred_of_two_instances, a_limit_without_room_leaves_nothing,
                 a_replay_finds_its_run_though_the_limit_is_reached,
                 an_undo_gives_back_what_was_reserved_and_an_end_does_not,

@@ -302,3 +302,20 @@ async fn a_gateway_that_drains_ends_its_runs_and_takes_no_more() {
     let Walked::Passed(passage) = first.await.unwrap() else { panic!("the first run has an answer") };
     assert_eq!(passage.answer.status, 200);
 }
+
+#[tokio::test]
+async fn without_space_nothing_is_claimed_and_what_was_answered_is_answered_again() {
+    let world = World::priced().open();
+    let first = world.walk(ask("gives").nonce("a").pays("p")).await.passage();
+    world.space().is(true);
+    assert_eq!(world.walk(ask("gives").nonce("b").pays("q")).await.rule(), "disk-low");
+    let ready = world.http(get("/ready")).await;
+    assert_eq!((ready.status, &ready.json()["reason"]), (503, &json!("disk")));
+    assert_eq!(world.walk(ask("gives").nonce("a").pays("p")).await.passage().answer, first.answer);
+    assert_eq!((world.runs().await.len(), world.journal().starts(), world.journal().captures()), (1, 1, 1));
+
+    world.space().is(false);
+    assert_eq!(world.http(get("/ready")).await.status, 200);
+    assert_eq!(world.walk(ask("gives").nonce("b").pays("q")).await.passage().answer.status, 200);
+    assert_eq!(world.fsck().await.0, []);
+}

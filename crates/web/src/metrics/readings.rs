@@ -28,6 +28,8 @@ impl House {
                 .with([], u64::from(sound(&parts.policy_pulse))),
             Reading::new("sandbox_alive", "1 while the sandbox answers, or code is off", Gauge)
                 .with([], u64::from(sound(&parts.sandbox_pulse))),
+            Reading::new("disk_space_low", "1 while new runs are refused for want of space", Gauge)
+                .with([], u64::from(parts.space.is_low())),
             Reading::new("audit_lines_waiting", "Lines of the audit trail on their way", Gauge)
                 .with([], trail.waiting),
             Reading::new("audit_lines_written", "Lines of the audit trail that were written", Counter)
