@@ -102,14 +102,15 @@ fn openexecs_strict_mode_takes_what_python_mints_and_nothing_else() {
     );
 
     // What other canonical forms write otherwise: a float without fraction, letters beyond ASCII, keys beyond a plane.
-    for payload in [
+    let payloads = [
         json!({"msg": "constitutional"}),
         json!({"a": 1.0, "b": 1e300, "c": -0.5, "d": 9_007_199_254_740_991_i64}),
         json!({"\u{1f600}": "é\u{7f}\n", "\u{ff5e}": [null, true, {}]}),
         json!(null),
-    ] {
-        let ran = server
-            .post("/execute", &call("echo", &payload, &payload.to_string(), &artifact("echo", &payload)));
+    ];
+    for (at, payload) in payloads.iter().enumerate() {
+        let asked = call("echo", payload, &format!("e{at}"), &artifact("echo", payload));
+        let ran = server.post("/execute", &asked);
         assert_eq!((ran.status, &ran.json()["approved"]), (200, &json!(true)), "{payload}");
     }
     let hello = json!({"msg": "hello"});

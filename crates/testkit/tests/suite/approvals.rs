@@ -11,7 +11,7 @@ use execgate_receipt::{
 };
 use execgate_store::LeafKind;
 use execgate_testkit::approval::{Minted, SHIELD_TENANT, approver, shield, signed, yes};
-use execgate_testkit::{Ask, Death, Reply, World, WorldBuilder, ask, execute, get, holder};
+use execgate_testkit::{Ask, Death, Reply, World, WorldBuilder, ask, execute, get, holder, keyed, post};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -408,4 +408,23 @@ async fn a_receipt_names_the_artifact_and_the_key_that_signed_it() {
     let digest = salted_digest(&file.salt, sha256(&said.to_bytes().unwrap()));
     let key_id = SigningKey::from_seed(&[1; 32]).key_id();
     assert_eq!(predicate.approvals, [ApprovalFact { digest, key_id }]);
+}
+
+#[tokio::test]
+async fn an_approval_that_ends_while_its_request_waits_for_another_is_worth_nothing() {
+    let world = strict();
+    let calls = ["blocks", "gives"].map(|name| {
+        let artifact = Minted::of(name, name, &json!({"mark": name}), now(&world)).signed();
+        json!({"tool": {"name": name, "args": {"mark": name}}, "approval_artifact": artifact})
+    });
+    let body = json!({"dryRun": false, "calls": calls}).to_string();
+    let gate = world.gate();
+    let batch = tokio::spawn(async move { gate.http(keyed(post("/exec/batch", body), "b")).await });
+    world.journal().until_started(1).await;
+    world.clock().advance_ms(300_000);
+    world.bench().let_go();
+    let told = batch.await.unwrap().json();
+    assert_eq!(told["results"][0]["status"], json!("completed"), "{told}");
+    assert_eq!(told["results"][1]["error"]["rule"], json!("approval-expired"), "{told}");
+    assert_eq!(world.journal().starts(), 1);
 }

@@ -119,6 +119,8 @@ fn item(
 ) -> Result<Proposal, Problem> {
     let asked = switch(fields, "dryRun")?.map_or(usual, effect);
     let inner = context(fields.any("context"))?;
+    // An artifact fits one request: a call of a batch may have its own.
+    let own = fields.artifact()?;
     let Some(Value::Object(tool)) = fields.any("tool") else {
         return Err(Problem::bad_field("/tool", "`tool` must be an object with the `name` of a tool"));
     };
@@ -131,7 +133,7 @@ fn item(
         options: RunOptions { timeout_ms, ..RunOptions::default() },
         nonce: None,
         caller: common.caller.clone(),
-        approval: common.approval.clone(),
+        approval: own.or_else(|| common.approval.clone()),
         credential: None,
         watcher: None,
         place: BodyPlace::default(),
