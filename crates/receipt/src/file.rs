@@ -234,7 +234,7 @@ mod tests {
         let logged =
             ReceiptFile { log_proof: Some("proof".to_owned()), log_key: Some("key".to_owned()), ..file() };
         let text = logged.to_json().unwrap();
-        assert!(text.starts_with("{\n  \"v\": 2,"), "{text}");
+        assert!(text.ends_with("\"v\": 2\n}\n"), "{text}");
         assert_eq!(ReceiptFile::from_json(text.as_bytes()).unwrap(), logged);
     }
 
