@@ -18,6 +18,7 @@ mod shell;
 mod soak;
 mod test;
 mod tidy;
+mod verifiers;
 
 use std::process::ExitCode;
 

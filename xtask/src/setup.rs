@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{metadata, schemathesis, shell};
+use crate::{metadata, schemathesis, shell, verifiers};
 
 /// `cargo xtask setup`
 #[derive(clap::Args)]
@@ -98,6 +98,12 @@ const PACKAGES: &[Package] = &[
         probe: Probe::Module("ensurepip"),
         needed_by: For::Tests,
         why: "makes the folder that Schemathesis is installed in, apart from the distribution's own packages",
+    },
+    Package {
+        name: "golang-go",
+        probe: Probe::Program("go"),
+        needed_by: For::Tests,
+        why: "brings the checksum database's own verifier of logs, which the recipes of docs/LOG.md are run with",
     },
     Package {
         name: "python3-cryptography",
@@ -302,7 +308,8 @@ fn install(needed_by: For) -> Result<bool> {
         .filter(|package| package.needed_by == needed_by && !is_there(&package.probe))
         .collect();
     let packages_ready = missing.is_empty() || install_packages(&missing)?;
-    let tools_ready = needed_by != For::Tests || (install_cargo_tools()? && schemathesis::install()?);
+    let tools_ready = needed_by != For::Tests
+        || (install_cargo_tools()? && schemathesis::install()? && verifiers::install()?);
     if packages_ready && tools_ready {
         println!("setup: {} is there", needed_by.what());
     }

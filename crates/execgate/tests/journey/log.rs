@@ -1,0 +1,182 @@
+//! The transparency log of a real gateway: its commands, its files, and what happens to a restored copy of the record.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::server::{Data, Server, run};
+
+/// A gateway without a sandbox: it starts at once.
+pub(super) fn quiet_server(data: &Data) -> Server {
+    let config = data.path().with_file_name("quiet.toml");
+    fs::write(&config, "[surfaces]\ncode = \"off\"\n").unwrap();
+    Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[])
+}
+
+/// The checkpoint of a log that has so many entries, once it is there.
+pub(super) fn settled(server: &Server, size: u64) -> String {
+    loop {
+        let note = String::from_utf8(server.get("/log/checkpoint").body).unwrap();
+        if note.lines().nth(1) == Some(&size.to_string()) {
+            return note;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Runs a command on the data directory.
+fn command(data: &Data, args: &[&str]) -> (Option<i32>, String, String) {
+    let folder = data.path();
+    let output = run(&[args, &["--data-dir", folder.to_str().unwrap()]].concat(), "");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn runs(server: &Server, from: u64, to: u64) {
+    for number in from..to {
+        assert_eq!(server.execute("add", json!({"a": number, "b": 1}), &format!("n{number}")).status, 200);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_receipt_is_verified_with_its_place_in_the_log_and_checkpoints_with_each_other() {
+    let data = Data::new();
+    let server = quiet_server(&data);
+    let answer = server.execute("add", json!({"a": 2, "b": 3}), "first").json();
+    let older = settled(&server, 2);
+    runs(&server, 0, 150);
+    settled(&server, 302);
+    let receipt = server.get(&format!("/receipts/{}", answer["id"].as_str().unwrap()));
+    let consistency = server.get("/log/consistency/2");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("receipt.json"), &receipt.body).unwrap();
+    fs::write(path("older"), &older).unwrap();
+    fs::write(path("consistency"), &consistency.body).unwrap();
+
+    let (code, told, _) = command(&data, &["verify", &path("receipt.json")]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("place in the log    holds: entry 1 of 302 in execgate/"), "{told}");
+    let mut bare = receipt.json();
+    for field in ["log_proof", "log_key"] {
+        bare.as_object_mut().unwrap().remove(field);
+    }
+    bare["v"] = json!(1);
+    fs::write(path("bare.json"), bare.to_string()).unwrap();
+    assert_eq!(command(&data, &["verify", &path("bare.json")]).0, Some(0));
+    let key = data.path().join("keys/log.vkey");
+    let must = ["verify", &path("bare.json"), "--log-key", key.to_str().unwrap(), "--json"];
+    let (code, told, _) = command(&data, &must);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (code, &told["reason"]),
+        (Some(1), &json!("the receipt comes without a proof that it is in a log"))
+    );
+    let mut moved = receipt.json();
+    let proof = moved["log_proof"].as_str().unwrap().replace("index 1\n", "index 3\n");
+    moved["log_proof"] = json!(proof);
+    fs::write(path("moved.json"), moved.to_string()).unwrap();
+    let (code, told, _) = command(&data, &["verify", &path("moved.json")]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("the entry is not in this log at this place"), "{told}");
+
+    let copy = data.path().with_file_name("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let copy = copy.to_str().unwrap();
+    assert_eq!(command(&data, &["log", "export", copy]).0, Some(0));
+    let pair =
+        |newer: [&str; 2]| command(&data, &["verify", "--checkpoint", &path("older"), newer[0], newer[1]]);
+    for newer in [["--consistency", &path("consistency")], ["--log-copy", copy]] {
+        let (code, told, _) = pair(newer);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("the 2 entries of the older checkpoint are the first of the 302"), "{told}");
+    }
+    fs::write(path("forked"), older.replace("\n2\n", "\n3\n")).unwrap();
+    let forked = ["verify", "--checkpoint", &path("forked"), "--log-copy", copy];
+    let (code, told, _) = command(&data, &forked);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("does not match the note"), "{told}");
+    // A tile that was changed leads nowhere.
+    let tile = Path::new(copy).join("tile/0/001.p/46");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    let (code, told, _) = pair(["--log-copy", copy]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("the path does not lead to the newer root"), "{told}");
+    assert_eq!(command(&data, &["verify", "--checkpoint", &path("older")]).0, Some(2));
+}
+
+#[test]
+fn a_restored_copy_of_the_record_runs_nothing_until_the_operator_names_its_log_anew() {
+    let data = Data::new();
+    let server = quiet_server(&data);
+    runs(&server, 0, 3);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let backup = data.path().with_file_name("backup");
+    copy_folder(&data.path(), &backup);
+    let server = quiet_server(&data);
+    runs(&server, 3, 6);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    fs::copy(backup.join("execgate.db"), data.path().join("execgate.db")).unwrap();
+
+    let server = quiet_server(&data);
+    let refused = server.execute("add", json!({"a": 4, "b": 1}), "n4");
+    assert_eq!((refused.status, &refused.json()["rule"]), (503, &json!("log")), "it has run once");
+    assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 503);
+    assert_eq!(server.get("/ready").json()["reason"], json!("log"));
+    let (code, told, _) = command(&data, &["log", "tail"]);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("a checkpoint of 12 entries was seen"), "{told}");
+    let (code, told, _) = command(&data, &["log", "new-origin"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 200);
+    assert_eq!(server.get("/ready").status, 200);
+    settled(&server, 9);
+    let keys = fs::read_to_string(data.path().join("keys/log.vkey")).unwrap();
+    assert_eq!(keys.lines().count(), 2, "{keys}");
+    drop(server);
+    // Without a gateway the commands keep the log themselves.
+    let (code, told, _) = command(&data, &["log", "tail", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["fault"], &told["size"]), (Some(0), &json!(null), &json!(9)));
+}
+
+#[test]
+fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
+    let data = Data::new();
+    let config = data.path().with_file_name("kept.toml");
+    let kept = data.path().with_file_name("kept");
+    fs::create_dir(&kept).unwrap();
+    fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let file = kept.join("checkpoint");
+    let text = format!(
+        "[surfaces]\ncode = \"off\"\n[transparency]\norigin = \"log.example\"\ncheckpoint_file = {:?}\n",
+        file.display()
+    );
+    fs::write(&config, text).unwrap();
+    let start = || Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[]);
+    let server = start();
+    runs(&server, 0, 2);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let own = data.path().join("log-checkpoint");
+    assert_eq!(fs::read(&file).unwrap(), fs::read(&own).unwrap());
+    assert!(fs::read_to_string(&file).unwrap().starts_with("log.example\n4\n"));
+    fs::remove_file(&own).unwrap();
+    let server = start();
+    assert_eq!(server.get("/ready").json()["reason"], json!("log"));
+}
