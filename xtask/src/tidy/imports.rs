@@ -32,7 +32,7 @@ const SIBLINGS: [(&str, &str); 2] =
     [("execgate-tool", "execgate-sandbox"), ("execgate-payment-evm", "execgate-payment")];
 
 /// May import anything; nobody imports them.
-const OUTSIDE: [&str; 2] = ["execgate-testkit", "xtask"];
+const OUTSIDE: [&str; 3] = ["execgate-testkit", "execgate-powercut", "xtask"];
 
 /// Crates of asynchronous IO and HTTP.
 const ASYNC: &[&str] =

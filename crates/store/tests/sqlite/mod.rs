@@ -5,4 +5,5 @@ mod contract;
 mod disk;
 mod file;
 mod folder;
+mod power;
 mod processes;
