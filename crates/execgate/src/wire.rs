@@ -7,19 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use execgate_flow::administer::Keyring;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
-use execgate_flow::log::{Log, LogGate, LogParts};
+use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
 use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
-use execgate_flow::witness::Witness;
+use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
-use execgate_iam::{Guard, GuardParts, TokenIssuers};
-use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
+use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
+use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
@@ -39,9 +40,9 @@ use execgate_web::{
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
-use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::config::{Environment, Settings, Switch, TierSetting, WitnessPlace};
 use crate::disk::DiskWatch;
-use crate::keys;
+use crate::keys::{self, KeyFolder};
 use crate::log_queue::LogQueue;
 use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
@@ -198,9 +199,9 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// The witness room of a record.
-pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
+pub(crate) fn witness(key: Arc<InForce<SigningKey>>, store: Arc<dyn Store>) -> Witness {
     Witness {
-        key: Arc::new(key),
+        key,
         gateway: Gateway { name: "execgate".to_owned(), version: VERSION.to_owned() },
         store,
         clock: Arc::new(SystemClock::new()),
@@ -213,16 +214,16 @@ pub(crate) fn log(
     settings: &Settings,
     data_dir: &Path,
     store: &Arc<dyn Store>,
-    key: SigningKey,
+    keys: Arc<LogKeys>,
 ) -> anyhow::Result<Arc<Log>> {
     let transparency = &settings.transparency;
     // A name of its own, whatever else is not known of this gateway.
-    let usual = || format!("execgate/{}", key.key_id()).parse::<KeyName>();
+    let usual = || format!("execgate/{}", keys.now().newest().key_id()).parse::<KeyName>();
     let origin = transparency.origin.clone().map_or_else(usual, Ok).context("the log has no name")?;
-    let outside = OutsideFiles::new(data_dir, transparency.checkpoint_file.clone(), key.verifying_key());
+    let outside = OutsideFiles::new(data_dir, transparency.checkpoint_file.clone(), Arc::clone(&keys));
     Ok(Arc::new(Log::new(LogParts {
         store: Arc::clone(store),
-        key: Arc::new(key),
+        keys,
         origin,
         outside: Arc::new(outside),
         clock: Arc::new(SystemClock::new()),
@@ -230,15 +231,54 @@ pub(crate) fn log(
     })))
 }
 
-/// The administration of a record. `gate` is there where a gateway runs, `witness` and `log` where
-/// their keys are at hand.
+/// The witnesses of a log.
+pub(crate) fn witnesses(settings: &Settings, log: &Arc<Log>) -> anyhow::Result<Arc<Witnesses>> {
+    let mut lines: Vec<Arc<dyn WitnessLine>> = Vec::new();
+    for WitnessPlace { url, key } in &settings.witnesses {
+        let client = WitnessClient::new(url.clone(), key.clone());
+        let client = client.with_context(|| format!("the witness {} cannot be asked", key.name()))?;
+        lines.push(Arc::new(client));
+    }
+    Ok(Arc::new(Witnesses::new(Arc::clone(log), lines)))
+}
+
+/// How the witnesses stand.
+fn witness_readings(witnesses: &Witnesses) -> Vec<Reading> {
+    let UnixMs(now_ms) = SystemClock::new().now();
+    let gauge = |name, help| Reading::new(name, help, ReadingKind::Gauge);
+    let mut size = gauge("log_cosigned_entries", "Entries of the last checkpoint that a witness cosigned");
+    let mut age = gauge("log_cosigned_age_seconds", "How long ago a witness last cosigned");
+    let mut failures = gauge("log_witness_failures", "Times in a row that a witness did not cosign");
+    for standing in witnesses.standing() {
+        let named = || [("witness", standing.name.clone())];
+        if let Some((entries, unix_s)) = standing.cosigned {
+            size = size.with(named(), entries);
+            age = age.with(named(), (now_ms / 1_000).saturating_sub(unix_s));
+        }
+        failures = failures.with(named(), u64::from(standing.failures));
+    }
+    vec![size, age, failures]
+}
+
+/// The gateway's own keys, whose secrets lie in a folder.
+pub(crate) fn keyring(folder: Arc<KeyFolder>, store: Arc<dyn Store>) -> Keyring {
+    Keyring { store, safe: folder, clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+}
+
+/// What signs here, as far as it is at hand.
+pub(crate) struct OwnKeys {
+    pub(crate) witness: Option<Witness>,
+    pub(crate) log: Option<Arc<Log>>,
+    pub(crate) keyring: Keyring,
+}
+
+/// The administration of a record. `gate` is there where a gateway runs.
 pub(crate) fn office(
     settings: &Settings,
     data_dir: &Path,
     store: &Arc<dyn Store>,
     grants: Arc<Grants>,
-    witness: Option<Witness>,
-    log: Option<Arc<Log>>,
+    keys: OwnKeys,
     gate: Option<&Gate>,
 ) -> Office {
     Office::new(OfficeParts {
@@ -251,8 +291,9 @@ pub(crate) fn office(
         tenant: settings.tenant.clone(),
         operator_uid: geteuid().as_raw(),
         hosts: settings.hosts.clone(),
-        witness,
-        log,
+        witness: keys.witness,
+        log: keys.log,
+        keyring: Some(keys.keyring),
         rules: gate.map(|gate| Arc::clone(&gate.rules) as Arc<dyn RuleDesk>),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
@@ -272,6 +313,14 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// Has the metrics tell of the witnesses.
+    pub(crate) fn tell_of_witnesses(&self, witnesses: &Arc<Witnesses>) {
+        if !witnesses.is_empty() {
+            let witnesses = Arc::clone(witnesses);
+            self.metrics.probe(move || witness_readings(&witnesses));
+        }
+    }
+
     /// Has the metrics tell of the log.
     pub(crate) fn tell_of(&self, log: &LogQueue) {
         let log = log.clone();
@@ -406,7 +455,7 @@ fn info(settings: &Settings, profiles: Option<&Profiles>) -> ServiceInfo {
 pub(crate) fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
-    key: SigningKey,
+    key: Arc<InForce<SigningKey>>,
     log: &Arc<Log>,
     profiles: Option<Profiles>,
     actions: &[Action],

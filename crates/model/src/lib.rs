@@ -8,6 +8,7 @@ mod digest;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod id;
+mod key_purpose;
 mod money;
 mod outcome;
 mod port;
@@ -21,6 +22,7 @@ pub use digest::{Digest, DigestError};
 pub use id::{
     ActionName, ApprovalId, ApproverName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId,
 };
+pub use key_purpose::KeyPurpose;
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, Space, UnixMs};

@@ -12,6 +12,7 @@ use crate::key::{KeyId, SigningKey, VerifyingKey};
 use crate::note::{NoteAlgorithm, SignedNote, VerifierKey};
 use crate::strict::{MAX_NESTING, parse_strict};
 use crate::time::Timestamp;
+use crate::tlog::Submission;
 use crate::verify::verify;
 
 /// The seed of the only key that these checks trust. It has signed the receipt and the envelope among the fuzz
@@ -132,6 +133,16 @@ pub fn note(bytes: &[u8]) {
     }
 }
 
+/// A witness cosigns what the log's own key has signed, and nothing else.
+pub fn add_checkpoint(bytes: &[u8]) {
+    let Ok(name) = "example.com/log".parse() else { return };
+    let key = SigningKey::from_seed(&TRUSTED_SEED).verifying_key();
+    let known = [VerifierKey::new(name, NoteAlgorithm::Ed25519, key)];
+    if let Ok(admitted) = Submission::judge(bytes, &known, |_| None) {
+        assert_eq!(admitted.text, SIGNED_TEXT);
+    }
+}
+
 /// A verifier key has one spelling.
 pub fn verifier_key(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
@@ -156,7 +167,8 @@ mod near;
 #[cfg(test)]
 mod tests {
     use super::{
-        approval_artifact, dsse_envelope, instants, keys, near, note, receipt_file, strict_json, verifier_key,
+        add_checkpoint, approval_artifact, dsse_envelope, instants, keys, near, note, receipt_file,
+        strict_json, verifier_key,
     };
 
     #[test]
@@ -187,6 +199,11 @@ mod tests {
     #[test]
     fn a_note_has_one_spelling_and_cannot_be_forged() {
         near::holds("note", note);
+    }
+
+    #[test]
+    fn a_witness_cosigns_what_the_log_has_signed_only() {
+        near::holds("add_checkpoint", add_checkpoint);
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //! published alone and verifies alone. All JSON of outsiders comes in through [`parse_strict`].
 //!
 //! Read on in `canonical` and `strict` (which bytes a value has), `digest` and `content` (what is hashed),
-//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), `note` (signed
-//! notes, which checkpoints and cosignatures are), and in the README below, which does the same with `openssl`.
+//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), `ring`
+//! (which keys count, and how far), `note` (signed notes, which checkpoints and cosignatures are), and in the README below, which does the same with `openssl`.
 #![doc = include_str!("../README.md")]
 
 pub mod approval;
@@ -26,6 +26,7 @@ mod file;
 pub mod fuzz;
 mod key;
 mod note;
+mod ring;
 mod seal;
 mod statement;
 mod strict;
@@ -45,6 +46,7 @@ pub use note::{
     Attestation, CosignerKey, KeyName, MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, MAX_NOTE_SIGNATURES,
     NoteAlgorithm, NoteError, NoteKey, NoteKeyId, NoteSignature, SignedNote, VerifierKey, VerifierKeyError,
 };
+pub use ring::{Included, KeyRing, KeyState, MAX_RING_KEYS, RingError, RingKey};
 pub use seal::{Seal, SealError, seal};
 pub use statement::{
     ApprovalBasis, ApprovalFact, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE,
@@ -55,8 +57,9 @@ pub use strict::{MAX_NESTING, StrictError, parse_strict};
 pub use time::{TimeError, Timestamp};
 pub use tlog::{
     Checkpoint, CheckpointError, Consistency, ConsistencyError, Frontier, LogProof, MAX_EXTENSION_LINES,
-    MAX_PATH, Node, PathError, ProofError, Reading, ReadingError, Tile, TileError, TileKind,
-    check_consistency, check_inclusion, empty_root, entry_bundle, leaf_hash, node_hash,
+    MAX_PATH, Node, PathError, ProofError, Reading, ReadingError, Submission, Tile, TileError, TileKind,
+    WitnessRefusal, check_consistency, check_inclusion, cosignatures, empty_root, entry_bundle, leaf_hash,
+    node_hash,
 };
 pub use verified::{Check, Finding, Verified};
 pub use verify::{VerifyError, verify};

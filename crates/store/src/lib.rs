@@ -8,6 +8,7 @@ mod examine;
 mod grant;
 mod log;
 mod open;
+mod own_key;
 mod port;
 mod record;
 mod sqlite;
@@ -19,9 +20,11 @@ pub use change::{Change, Recorded};
 pub use examine::{ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LimitDrift};
 pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use log::{
-    LOG_LEAVES_MAX, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore,
+    LOG_LEAVES_MAX, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
+    LogStore,
 };
 pub use open::{OpenError, OpenOptions, open};
+pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use port::{Reply, Store, StoreError};
 pub use record::{
     Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,

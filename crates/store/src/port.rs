@@ -1,14 +1,12 @@
 //! The port: what the rooms ask of a store, and what it promises.
 
-use std::sync::Arc;
-
-use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
-
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, Leaf, LogStore, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord,
-    Standing, Undone,
+    Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded,
+    Repaid, Resolution, SettlementWord, Standing, Undone,
 };
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
+use std::sync::Arc;
 
 /// Why the record could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +128,15 @@ pub trait Store: LogStore {
 
     /// Revokes a grant for ever.
     fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed>;
+
+    /// Every key of the gateway's own that there ever was, in the order of their making.
+    fn own_keys(&self) -> Reply<'_, Vec<OwnKey>>;
+
+    /// Records a key of the gateway's own, which signs from then on. One that is there stays as it is.
+    fn add_own_key(&self, key: OwnKey, change: Change) -> Reply<'_, KeyAdded>;
+
+    /// Retires a key of the gateway's own for ever, unless it is the one that signs.
+    fn retire_own_key(&self, purpose: KeyPurpose, public: [u8; 32], change: Change) -> Reply<'_, KeyRetired>;
 
     /// Administrative changes whose leaves stand before one, newest first; a back end caps them at 1,000.
     fn changes(&self, before: Option<u64>, limit: u32) -> Reply<'_, Vec<Recorded>>;

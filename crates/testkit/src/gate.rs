@@ -13,13 +13,13 @@ use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::examine::{Examination, Finding, Report, Told};
 use execgate_flow::execute::Execute;
-use execgate_flow::log::{Log, LogGate, LogParts};
+use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, LogSigners};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_flow::settle::Settle;
-use execgate_flow::witness::Witness;
+use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
@@ -352,7 +352,7 @@ impl Gate {
     /// If the record cannot be read.
     pub async fn fsck(&self) -> (Vec<Finding>, Report) {
         let (told, mut lines) = mpsc::channel(1);
-        let (store, keys) = (self.store(), [self.recover.witness.key.verifying_key()].into());
+        let (store, keys) = (self.store(), [self.recover.witness.key.now().verifying_key()].into());
         let check = async move { Examination::run(store.as_ref(), keys, told).await };
         let listen = async {
             let mut findings = Vec::new();
@@ -454,9 +454,10 @@ fn office(
         hosts: settings.hosts.clone(),
         witness: Some(witness.clone()),
         published: {
-            let keys = vec![witness.key.verifying_key()];
+            let keys = vec![witness.key.now().verifying_key()];
             Arc::new(move || keys.clone())
         },
+        keyring: None,
         rules: Some(Arc::new(StandingRules(Arc::clone(rules)))),
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
@@ -486,7 +487,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
     let own_tools = settings.actions.iter().filter(|action| action.is_tool());
     let own_tools = own_tools.map(|action| action.name().to_owned());
     let witness = Witness {
-        key: Arc::new(SigningKey::from_seed(&KEY_SEED)),
+        key: Arc::new(InForce::new(SigningKey::from_seed(&KEY_SEED))),
         gateway: Gateway { name: "execgate".to_owned(), version: "0.0.0-test".to_owned() },
         store: store.clone(),
         clock: shared.clock.clone(),
@@ -529,7 +530,10 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
 fn log(shared: &Shared, store: &Arc<MortalStore>, gate: LogGate) -> Arc<Log> {
     Arc::new(Log::new(LogParts {
         store: store.clone(),
-        key: Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)),
+        keys: Arc::new(LogKeys::new(LogSigners::new(
+            Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)),
+            Vec::new(),
+        ))),
         origin: LOG_ORIGIN.parse().expect("a name of a log"),
         outside: shared.shelf.clone(),
         clock: shared.clock.clone(),

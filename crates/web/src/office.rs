@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_flow::administer::Administer;
+use execgate_flow::administer::{Administer, Keyring};
 use execgate_flow::authorise::Grants;
 use execgate_flow::log::Log;
 use execgate_flow::witness::Witness;
@@ -72,6 +72,8 @@ pub struct OfficeParts {
     pub witness: Option<Witness>,
     /// The keys under which receipts of this record are published now.
     pub published: Published,
+    /// The gateway's own keys; none where they are not at hand.
+    pub keyring: Option<Keyring>,
     /// The transparency log; none where its key is not at hand.
     pub log: Option<Arc<Log>>,
     /// The operator's rules; none where no gateway runs.
@@ -104,6 +106,7 @@ impl Office {
             grants: Arc::clone(&parts.grants),
             tenant: parts.tenant.clone(),
             witness: parts.witness.clone(),
+            keyring: parts.keyring.clone(),
             log: parts.log.clone(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),

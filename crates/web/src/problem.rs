@@ -6,6 +6,7 @@
 mod admin;
 mod exec;
 mod log;
+mod witness;
 
 use std::error::Error as _;
 

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, fsck, grant, image, log, openapi, pause, policy, run, runs, serve, verify};
+use super::{
+    audit, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, run, runs, serve, verify,
+    witness,
+};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -46,12 +49,17 @@ enum Command {
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
+    /// Look at the gateway's own keys, replace and retire them
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Build or show the image that code runs in
     #[command(subcommand)]
     Image(image::ImageCommand),
     /// Write, check and explain the rules
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
+    Witness(witness::Witness),
     /// Print the OpenAPI description
     Openapi(openapi::Openapi),
     /// Stop claiming new runs on every gateway of a record, until `resume`
@@ -127,8 +135,10 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => audit.execute(),
         Command::Fsck(fsck) => fsck.execute(),
         Command::Grant(grant) => grant.execute(),
+        Command::Keys(keys) => keys.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
+        Command::Witness(witness) => witness.execute(),
         Command::Openapi(openapi) => openapi.execute(),
         Command::Pause(switch) => switch.execute(true),
         Command::Resume(switch) => switch.execute(false),

@@ -8,6 +8,7 @@ mod fsck;
 mod grant;
 pub(crate) mod helper;
 mod image;
+mod keys;
 mod log;
 mod openapi;
 mod pause;
@@ -16,5 +17,6 @@ mod run;
 mod runs;
 pub(crate) mod serve;
 mod verify;
+mod witness;
 
 pub(crate) use cli::{Cli, dispatch};

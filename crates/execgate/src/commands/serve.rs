@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use execgate_flow::administer::{By, Keyring};
 use execgate_flow::approve::ApprovalMode;
-use execgate_flow::log::{Log, LogFault};
+use execgate_flow::log::{Log, LogFault, Witnesses};
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
@@ -22,22 +23,28 @@ use execgate_tool::{Action, Profiles, spoken};
 use execgate_web::{Office, ServerLimits, router, serve};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
 use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Settings, Switch};
 use crate::disk::DiskWatch;
+use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
 use crate::maintenance::{self, Maintenance};
 use crate::policy::RuleBook;
 use crate::ports::SystemEntropy;
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
-use crate::{keys, log, terminal, wire};
+use crate::wire::OwnKeys;
+use crate::{log, terminal, wire};
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it is looked which of the gateway's own keys sign: well within what a key that was replaced is kept for.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether keys of issuers of tokens are due.
 const TEND_EVERY: Duration = Duration::from_secs(5);
@@ -174,16 +181,7 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         };
         terminal::line(format_args!("  identity  asks {}; unreached, {unreached}", guard.url));
     }
-    for issuer in &settings.issuers {
-        let keys = match &issuer.keys {
-            KeysPlace::Url(url) => url.to_string(),
-            KeysPlace::File(path) => path.display().to_string(),
-        };
-        terminal::line(format_args!(
-            "  tokens    of {}, for {}, keys {keys}",
-            issuer.issuer, issuer.audience
-        ));
-    }
+    announce_others(settings);
     let actions = settings.allowed_actions.as_ref().map_or_else(
         || "every action (no allow-list is set)".to_owned(),
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -224,6 +222,23 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
     }
 }
 
+/// Whose word is taken beside this gateway's own.
+fn announce_others(settings: &Settings) {
+    for witness in &settings.witnesses {
+        terminal::line(format_args!("  witness   {}, at {}", witness.key.name(), witness.url.host()));
+    }
+    for issuer in &settings.issuers {
+        let keys = match &issuer.keys {
+            KeysPlace::Url(url) => url.to_string(),
+            KeysPlace::File(path) => path.display().to_string(),
+        };
+        terminal::line(format_args!(
+            "  tokens    of {}, for {}, keys {keys}",
+            issuer.issuer, issuer.audience
+        ));
+    }
+}
+
 /// What holds a run, in one line.
 pub(crate) fn enforced_line(enforced: &Enforced) -> String {
     format!(
@@ -239,7 +254,7 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions)?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions).await?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
@@ -253,6 +268,8 @@ pub(crate) struct Gateway {
     store: Arc<dyn Store>,
     gate: wire::Gate,
     log: Arc<Log>,
+    witnesses: Arc<Witnesses>,
+    keyring: Keyring,
     office: Arc<Office>,
     space: Arc<DiskWatch>,
     kept: AnswersKept,
@@ -261,26 +278,35 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Opens record and keys, and puts the rooms together.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         settings: &Settings,
         data_dir: &Path,
         profiles: Option<Profiles>,
         actions: &[Action],
     ) -> anyhow::Result<Self> {
-        let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
-        let log_key = keys::log_key(data_dir, &SystemEntropy)?;
-        let log = wire::log(settings, data_dir, &store, log_key)?;
+        let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
+        let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
+        let by = By::Operator { uid: geteuid().as_raw() };
+        keyring.open(&by).await.context("the gateway's own keys could not be taken up")?;
+        let log = wire::log(settings, data_dir, &store, keys.log()?)?;
+        let witnesses = wire::witnesses(settings, &log)?;
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let gate = wire::gate(settings, Arc::clone(&store), key, &log, profiles, actions, &space)?;
-        let witness = Some(gate.recover.witness.clone());
-        let kept = Some(Arc::clone(&log));
-        let office =
-            wire::office(settings, data_dir, &store, gate.house.grants(), witness, kept, Some(&gate));
+        let gate =
+            wire::gate(settings, Arc::clone(&store), keys.receipt()?, &log, profiles, actions, &space)?;
+        gate.tell_of_witnesses(&witnesses);
+        let keys = OwnKeys {
+            witness: Some(gate.recover.witness.clone()),
+            log: Some(Arc::clone(&log)),
+            keyring: keyring.clone(),
+        };
+        let office = wire::office(settings, data_dir, &store, gate.house.grants(), keys, Some(&gate));
         Ok(Self {
             store,
             gate,
             log,
+            witnesses,
+            keyring,
             office: Arc::new(office),
             space,
             kept: settings.answers,
@@ -302,12 +328,18 @@ impl Gateway {
             Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
         // Before anything runs: a record that was restored must not repeat what it has forgotten.
         self.log.open().await.context("the log cannot be opened")?;
+        self.witnesses.compare().await.context("the log cannot be compared with its witnesses")?;
         if let Some(fault) = self.log.fault() {
             tell_fault(&fault);
         }
         maintenance::recover(&self.gate.recover).await;
         let log = Arc::clone(&self.log);
         let keeping = tokio::spawn(async move { log.work().await });
+        let mut cosigning = JoinSet::new();
+        for at in 0..self.witnesses.len() {
+            let witnesses = Arc::clone(&self.witnesses);
+            cosigning.spawn(async move { witnesses.tend(at).await });
+        }
         let upkeep = Maintenance {
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
@@ -322,6 +354,7 @@ impl Gateway {
             tokens.tend().await;
         }
         let tending = tokio::spawn(tend_forever(self.gate.tokens.clone()));
+        let key_watcher = tokio::spawn(watch_keys(self.keyring.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
         let open = self.gate.connections.clone();
         let limits = ServerLimits { connections, open, ..ServerLimits::default() };
@@ -337,8 +370,10 @@ impl Gateway {
         sweeper.abort();
         space.abort();
         watcher.abort();
+        key_watcher.abort();
         tending.abort();
         keeping.abort();
+        cosigning.abort_all();
         served.map_err(Into::into)
     }
 
@@ -380,6 +415,18 @@ async fn watch_policy(rules: Arc<RuleBook>) {
         let rules = Arc::clone(&rules);
         if let Err(error) = tokio::task::spawn_blocking(move || rules.look()).await {
             tracing::error!(%error, "the policy could not be looked at");
+        }
+    }
+}
+
+/// Takes up what another process of this record has changed about the gateway's own keys.
+async fn watch_keys(keyring: Keyring) {
+    let mut every = interval(KEYS_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Err(error) = keyring.look().await {
+            tracing::error!(%error, "the gateway's own keys could not be looked at");
         }
     }
 }

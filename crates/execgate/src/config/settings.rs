@@ -13,6 +13,7 @@ use super::approvals::Approvals;
 use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
+use super::witnesses::{WitnessPlace, witnesses};
 use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
@@ -79,6 +80,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) audit: AuditKept,
     pub(crate) transparency: Transparency,
+    pub(crate) witnesses: Vec<WitnessPlace>,
 }
 
 /// Free space below which no run is claimed, where nobody says otherwise: the WAL and the ends of all that may run.
@@ -149,6 +151,7 @@ impl Settings {
             listen,
             admin: admin(&file, listen)?,
             hosts: hosts.map(str::to_ascii_lowercase).collect(),
+            witnesses: witnesses(&file.witness)?,
             transparency: Transparency::of_file(
                 &file.transparency,
                 public_url.as_ref().and_then(ServiceUrl::origin).as_deref(),

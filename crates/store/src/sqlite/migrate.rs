@@ -15,10 +15,11 @@ const STEPS: &[(i32, &str)] = &[
     (9, include_str!("migrations/0009_log.sql")),
     (10, include_str!("migrations/0010_approvals.sql")),
     (11, include_str!("migrations/0011_answers.sql")),
+    (12, include_str!("migrations/0012_own_key.sql")),
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 11;
+const KNOWN: i32 = 12;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,15 @@
 //! The record in one SQLite file, for one machine.
 //!
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
-//! the writes of `claim`, `finish`, `settle`, `grants`, `audit`, `log` and `forget` and flushes many with one commit;
-//! `readers` never wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says which
-//! process is alive, `examine` shows everything to whoever checks it.
+//! the writes of `claim`, `finish`, `settle`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with one
+//! commit; `readers` never wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says
+//! which process is alive, `examine` shows everything to whoever checks it.
 
 mod audit;
 mod changes;
 mod checkpoint;
 mod claim;
+mod cosigned;
 mod examine;
 mod fault;
 mod finish;
@@ -20,6 +21,7 @@ mod list;
 mod log;
 mod migrate;
 mod open;
+mod own_keys;
 mod readers;
 mod rows;
 mod settle;

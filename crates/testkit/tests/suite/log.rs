@@ -372,7 +372,7 @@ async fn a_restored_record_runs_nothing_for_real_until_its_log_has_a_new_name() 
     let now = head(&world).await;
     assert!(now.origin.starts_with(&format!("{LOG_ORIGIN}/")), "{}", now.origin);
     assert!(
-        Checkpoint::open(&note(&world).await, &[known.clone()]).is_err(),
+        Checkpoint::open(&note(&world).await, core::slice::from_ref(&known)).is_err(),
         "under its old name it says nothing"
     );
     assert!(Checkpoint::open(&seen, &[known]).is_ok(), "and what it said is not taken back");
