@@ -4,17 +4,20 @@
 //! first, and never reads the environment or a configuration.
 
 mod administration;
+mod approver_key;
 mod commands;
 mod config;
 mod keys;
 mod log;
 mod log_queue;
 mod office;
+mod plain;
 mod policy;
 mod ports;
 mod privileges;
 mod socket;
 mod terminal;
+mod webhook;
 mod wire;
 
 use std::process::ExitCode;

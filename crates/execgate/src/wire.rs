@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
-use execgate_flow::notice::{Notice, Several, Trail};
+use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
 use execgate_flow::recover::Recover;
@@ -37,11 +37,12 @@ use execgate_web::{
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
-use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::config::{Environment, Settings, Switch, TierSetting, Webhook};
 use crate::log_queue::LogQueue;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
+use crate::webhook::HttpBell;
 
 /// The version of this binary.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -377,6 +378,7 @@ pub(crate) fn gate(
     key: SigningKey,
     profiles: Option<Profiles>,
     actions: &[Action],
+    webhook: Option<Webhook>,
 ) -> anyhow::Result<Gate> {
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
@@ -418,10 +420,14 @@ pub(crate) fn gate(
         witness: witness.clone(),
         settle: settle.clone(),
     };
+    let bell: Arc<dyn Bell> = match webhook {
+        Some(hook) => Arc::new(HttpBell::new(hook, clock.clone())),
+        None => Arc::new(NoBell),
+    };
     let sandbox_pulse = profiles.clone().map(sandbox_pulse);
     let pool = profiles.clone();
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms, Arc::clone(&notice)),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(bell),
         store: Arc::clone(&store),
         doors: doors(settings),
         info: info(settings, profiles.as_ref()),

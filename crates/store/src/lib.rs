@@ -6,6 +6,7 @@ mod audit;
 mod change;
 mod grant;
 mod open;
+mod parking;
 mod port;
 mod record;
 mod sqlite;
@@ -16,6 +17,10 @@ pub use audit::{
 pub use change::{Change, Recorded};
 pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use open::{OpenError, OpenOptions, open};
+pub use parking::{
+    PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_MAX, PARKED_OF_ONE_MAX, Parked, ParkedPage, Parking,
+    VOTES_OF_ONE_MAX, Vote, VoteWord, Voted,
+};
 pub use port::{Reply, Store, StoreError};
 pub use record::{
     Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,

@@ -1,6 +1,6 @@
 //! The one integration-test binary: the corridor as its callers, its operator and its auditor see it.
 //!
-//! One file a room (`policy` is authorise, with what a file says); `approvals` who may say yes and to what, `audit` what is taken note of; `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
+//! One file a room (`policy` is authorise, with what a file says); `approvals` who may say yes and to what, `audit` what is taken note of; `parking` what waits for people, `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
 //! HTTP says, `grants` who may ask, `grant_rules` what the rules of a grant's own add, `admin` who administers, `shapes` and `any_call` what it says to bad input on every surface, `actions` those of the operator's own, `code` and `streaming` what the
 //! surfaces say that sell code, `secureexec` and `secureexec_batch` what those say that call tools, `outcomes` the table of
 //! CONTRACTS 3. A test reads its answers from outside: the bank's
@@ -23,6 +23,7 @@ mod suite {
     mod kill;
     mod once;
     mod outcomes;
+    mod parking;
     mod pay;
     mod policy;
     mod propose;

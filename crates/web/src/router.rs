@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{catalogue, code, ep, openexec, receipts, runs, secureexec, service};
+use crate::http::{approvals, catalogue, code, ep, openexec, receipts, runs, secureexec, service};
 use crate::problem::Problem;
 use crate::shape::shape;
 
@@ -49,6 +49,9 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
     Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
     Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },
+    Route { method: Method::GET, path: "/approvals", handler: || get(approvals::list) },
+    Route { method: Method::GET, path: "/approvals/{id}", handler: || get(approvals::show) },
+    Route { method: Method::POST, path: "/approvals/{id}", handler: || post(approvals::decide) },
 ];
 
 /// The router of one gateway.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, grant, image, openapi, pause, policy, run, runs, serve, verify};
+use super::{approve, audit, demo, doctor, grant, image, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -41,6 +41,13 @@ enum Command {
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
+    /// Look at what waits for an approval
+    Approvals(approve::Approvals),
+    /// Approve or deny what waits, with an approver's key
+    Approve(approve::Approve),
+    /// Make an approver's key
+    #[command(subcommand)]
+    Approver(approve::ApproverCommand),
     /// Build or show the image that code runs in
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -120,6 +127,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Runs(runs) => runs.execute(),
         Command::Audit(audit) => audit.execute(),
         Command::Grant(grant) => grant.execute(),
+        Command::Approvals(approvals) => approvals.execute(),
+        Command::Approve(approve) => approve.execute(),
+        Command::Approver(approver) => approver.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Openapi(openapi) => openapi.execute(),

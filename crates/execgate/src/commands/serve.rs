@@ -20,14 +20,14 @@ use execgate_model::{Clock as _, UnixMs};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
 use execgate_tool::{Action, Profiles, spoken};
-use execgate_web::{Office, ServerLimits, router, serve};
+use execgate_web::{House, Office, ServerLimits, router, serve};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{AuditKept, DEFAULT, Environment, Settings, Switch};
+use crate::config::{AuditKept, DEFAULT, Environment, Settings, Switch, Webhook};
 use crate::log_queue::LogQueue;
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
@@ -90,6 +90,8 @@ pub(crate) struct Ready {
     pub(crate) listeners: Listeners,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
+    /// Who is told of runs that wait for an approval.
+    pub(crate) webhook: Option<Webhook>,
 }
 
 impl Serve {
@@ -121,6 +123,7 @@ pub(crate) fn prepare(
 ) -> anyhow::Result<Ready> {
     wire::make_data_dir(data_dir)?;
     let actions = settings.actions.load()?;
+    let webhook = settings.webhook.as_ref().map(|hook| hook.load(&settings.actions)).transpose()?;
     let jails = match settings.code {
         Switch::Off => Vec::new(),
         Switch::On => wire::jails(settings, &actions)?,
@@ -137,7 +140,7 @@ pub(crate) fn prepare(
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listeners, profiles, actions })
+    Ok(Ready { listeners, profiles, actions, webhook })
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -246,7 +249,7 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions)?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions, ready.webhook)?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
@@ -271,10 +274,11 @@ impl Gateway {
         data_dir: &Path,
         profiles: Option<Profiles>,
         actions: &[Action],
+        webhook: Option<Webhook>,
     ) -> anyhow::Result<Self> {
         let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
-        let gate = wire::gate(settings, Arc::clone(&store), key, profiles, actions)?;
+        let gate = wire::gate(settings, Arc::clone(&store), key, profiles, actions, webhook)?;
         let witness = Some(gate.recover.witness.clone());
         let office = wire::office(settings, data_dir, &store, gate.house.grants(), witness, Some(&gate));
         Ok(Self {
@@ -303,6 +307,7 @@ impl Gateway {
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
             trail: self.gate.trail.clone(),
+            house: Arc::clone(&self.gate.house),
             keep_answers_ms: u64::from(self.keep_answers_days) * DAY_MS,
             audit: self.audit,
         }));
@@ -356,18 +361,22 @@ struct Sweeper {
     recover: Recover,
     store: Arc<dyn Store>,
     trail: Trail,
+    house: Arc<House>,
     keep_answers_ms: u64,
     audit: AuditKept,
 }
 
 async fn sweep_forever(sweeper: Sweeper) {
-    let Sweeper { recover, store, trail, keep_answers_ms, audit } = sweeper;
+    let Sweeper { recover, store, trail, house, keep_answers_ms, audit } = sweeper;
     let clock = SystemClock::new();
     let mut every = interval(SWEEP_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         sweep(&recover).await;
+        if let Err(error) = house.tend_parked().await {
+            tracing::error!(%error, "parked runs could not be looked after");
+        }
         let now = clock.now().0;
         if let Err(error) = store.forget_limits(UnixMs(now.saturating_sub(KEEP_COUNTERS_MS))).await {
             tracing::error!(%error, "limits of windows that are over could not be forgotten");

@@ -14,6 +14,7 @@ mod network;
 mod paths;
 mod secrets;
 mod settings;
+mod webhook;
 
 pub(crate) use actions::Actions;
 pub(crate) use environment::Environment;
@@ -22,3 +23,4 @@ pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use settings::{AuditKept, Flags, Settings};
+pub(crate) use webhook::{Webhook, WebhookSetting};

@@ -1,7 +1,7 @@
 //! The record in one SQLite file, for one machine.
 //!
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
-//! the writes of `claim`, `finish`, `settle`, `grants`, `audit` and `forget` and flushes many with one commit; `readers` never
+//! the writes of `claim`, `finish`, `settle`, `parking`, `grants`, `audit` and `forget` and flushes many with one commit; `readers` never
 //! wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says which process is alive.
 
 mod audit;
@@ -17,6 +17,7 @@ mod limits;
 mod list;
 mod migrate;
 mod open;
+mod parking;
 mod readers;
 mod rows;
 mod settle;

@@ -9,6 +9,7 @@ pub(crate) mod limits;
 pub(crate) mod living;
 mod model;
 pub(crate) mod money;
+pub(crate) mod parking;
 pub(crate) mod promises;
 pub(crate) mod reading;
 mod runs;

@@ -89,6 +89,7 @@ fn kind_of(word: &str) -> LeafKind {
         LeafKind::Change,
         LeafKind::Approval,
         LeafKind::Refusal,
+        LeafKind::Vote,
     ];
     kinds.into_iter().find(|kind| kind.as_str() == word).unwrap()
 }
