@@ -74,7 +74,7 @@ fn key_of(name: &str) -> u8 {
 async fn hand_in(gate: &Gate, run: RunId, said: &ApprovalStatement) -> Reply {
     let artifact = signed(said, key_of(said.approver.as_str()));
     let body = json!({ "artifact": artifact }).to_string();
-    gate.http(post(&format!("/approvals/{run}"), &body)).await
+    gate.http(post(&format!("/approvals/{run}"), body)).await
 }
 
 /// Starts what is approved and ends what is over, and waits until that is done.
@@ -211,7 +211,7 @@ async fn people_count_and_only_those_who_are_asked() {
     assert_eq!(problem(&not_asked), (403, "not-an-approver".to_owned()));
     let forged = signed(&says(&world, run, "anna", Decision::Approve), 9);
     let body = json!({ "artifact": forged }).to_string();
-    let forged = world.http(post(&format!("/approvals/{run}"), &body)).await;
+    let forged = world.http(post(&format!("/approvals/{run}"), body)).await;
     assert_eq!(problem(&forged), (403, "approval-invalid".to_owned()));
     let other = ApprovalStatement {
         approval_id: RunId::from_entropy([8; 16]).into(),
@@ -240,7 +240,7 @@ async fn nobody_approves_their_own_request_and_strangers_see_nothing() {
     let world = builder().require_grant().open();
     let hers = world.give(Grant { id: "hers".parse().unwrap(), ..holder("hers") }).await;
     let stranger = world.give(holder("stranger")).await;
-    let roles = vec![Role::Approver];
+    let roles = [Role::Approver].into();
     let approving = world.give(Grant { roles, ..holder("approving") }).await;
     let bearing = |request, key: &str| with(request, "authorization", &format!("Bearer {key}"));
     let body = json!({"action": "gives", "payload": {"mark": "n"}, "nonce": "n"});
@@ -256,7 +256,7 @@ async fn nobody_approves_their_own_request_and_strangers_see_nothing() {
     assert_eq!(world.http(get(&path)).await.status, 401);
     let handed = |name: &'static str, key: &str| {
         let artifact = signed(&says(&world, run, name, Decision::Approve), key_of(name));
-        bearing(post(&path, &json!({ "artifact": artifact }).to_string()), key)
+        bearing(post(&path, json!({ "artifact": artifact }).to_string()), key)
     };
     assert_eq!(world.http(handed("anna", &stranger)).await.status, 404);
     let own = world.http(handed("carol", &approving)).await;
@@ -445,7 +445,7 @@ async fn each_surface_says_that_it_waits_in_its_own_words_and_a_batch_does_not()
         json!({"version": "1", "default": "allow", "tools": {"*": {"require_approval": {"ttl_s": TTL_S}}}});
     let world = World::builder().policy(file).approvers(people()).open();
     let tool = json!({"tool": {"name": "gives", "args": {"mark": "t"}}, "agentId": "a", "dryRun": false});
-    let told = world.http(post("/exec/tool", &tool.to_string())).await;
+    let told = world.http(post("/exec/tool", tool.to_string())).await;
     let body = told.json();
     assert_eq!(
         (told.status, &body["status"], &body["result"]),
@@ -464,7 +464,7 @@ async fn each_surface_says_that_it_waits_in_its_own_words_and_a_batch_does_not()
 
     let before = world.runs().await.len();
     let batch = json!({"calls": [tool]});
-    let refused = world.http(post("/exec/batch", &batch.to_string())).await;
+    let refused = world.http(post("/exec/batch", batch.to_string())).await;
     assert_eq!(refused.status, 403, "{}", refused.show());
     assert_eq!(world.runs().await.len(), before);
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use execgate_model::ApproverName;
 
@@ -35,15 +37,12 @@ impl Keygen {
         }
         let made = NewKey::make(&self.name, &passphrase, &SystemEntropy)?;
         made.write(&self.out)?;
-        let public = made.key.verifying_key().to_spki_pem()?;
+        let public = STANDARD.encode(made.key.verifying_key().as_bytes());
         terminal::note(format_args!(
             "the key is in {}; for the operator's configuration:\n",
             self.out.display()
         ));
-        terminal::line(format_args!(
-            "[[approver]]\nname = \"{}\"\nkeys = [\"\"\"\n{}\"\"\"]",
-            self.name, public
-        ));
+        terminal::line(format_args!("[[approver]]\nname = \"{}\"\nkeys = [\"{}\"]", self.name, public));
         Ok(ExitCode::SUCCESS)
     }
 }
