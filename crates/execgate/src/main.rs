@@ -4,6 +4,7 @@
 //! first, and never reads the environment or a configuration.
 
 mod administration;
+mod approver_key;
 mod commands;
 mod config;
 mod disk;
@@ -13,11 +14,13 @@ mod log_queue;
 mod maintenance;
 mod office;
 mod outside;
+mod plain;
 mod policy;
 mod ports;
 mod privileges;
 mod socket;
 mod terminal;
+mod webhook;
 mod wire;
 mod witness;
 

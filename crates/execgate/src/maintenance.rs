@@ -1,4 +1,4 @@
-//! What is looked at again and again while a gateway serves: runs of dead processes, and what is past its retention. All of
+//! What is looked at again and again while a gateway serves: runs of dead processes, those that wait for people, and what is past its retention. All of
 //! it in small transactions, one thing after the other, so that claims do not notice.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use execgate_flow::notice::Trail;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_model::{Clock as _, UnixMs};
 use execgate_store::Store;
+use execgate_web::House;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{AnswersKept, AuditKept};
@@ -33,6 +34,7 @@ pub(crate) struct Maintenance {
     pub(crate) recover: Recover,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) trail: Trail,
+    pub(crate) house: Arc<House>,
     pub(crate) kept: AnswersKept,
     pub(crate) audit: AuditKept,
 }
@@ -46,6 +48,9 @@ impl Maintenance {
         for sweep in 0_u32.. {
             every.tick().await;
             recover(&self.recover).await;
+            if let Err(error) = self.house.tend_parked().await {
+                tracing::error!(%error, "parked runs could not be looked after");
+            }
             self.forget(clock.now().0, sweep.is_multiple_of(SWEEPS_A_MEASURE)).await;
         }
     }

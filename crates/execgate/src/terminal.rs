@@ -1,10 +1,13 @@
 //! The only place that writes to the terminal.
 #![expect(clippy::print_stderr, reason = "this is the door to the terminal")]
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// The exit code of a wrong use of the command line, of a configuration that cannot be, and of our own faults.
 pub(crate) const USAGE: u8 = 2;
@@ -64,4 +67,50 @@ pub(crate) fn progress(text: &str) {
 /// Ends a progress line.
 pub(crate) fn progress_end() {
     progress("");
+}
+
+/// The longest line that is read from a person, in bytes.
+const LINE_BYTES_MAX: u64 = 1_024;
+
+/// The terminal of this process, wherever its standard streams lead.
+fn tty() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/tty")
+}
+
+/// Asks the person at the terminal, and waits for a line.
+pub(crate) fn ask(prompt: &str) -> io::Result<String> {
+    let mut tty = tty()?;
+    tty.write_all(prompt.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(tty.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+    Ok(line)
+}
+
+/// Shows again what is typed, however asking ends.
+struct Echo<'t> {
+    tty: &'t File,
+    before: Termios,
+}
+
+impl Drop for Echo<'_> {
+    fn drop(&mut self) {
+        // A terminal that has gone away shows nothing.
+        let _gone = tcsetattr(self.tty, OptionalActions::Flush, &self.before);
+    }
+}
+
+/// The same, without showing what is typed.
+pub(crate) fn ask_hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
+    let mut tty = tty()?;
+    let echo = Echo { tty: &tty.try_clone()?, before: tcgetattr(&tty)? };
+    let mut silent = echo.before.clone();
+    silent.local_modes -= LocalModes::ECHO;
+    tcsetattr(&tty, OptionalActions::Flush, &silent)?;
+    tty.write_all(prompt.as_bytes())?;
+    let mut line = Zeroizing::new(String::with_capacity(1_024));
+    let read = BufReader::new((&tty).take(LINE_BYTES_MAX)).read_line(&mut line);
+    drop(echo);
+    tty.write_all(b"\n")?;
+    read?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
 }

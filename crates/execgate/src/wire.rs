@@ -12,7 +12,7 @@ use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
 use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
-use execgate_flow::notice::{Notice, Several, Trail};
+use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
 use execgate_flow::recover::Recover;
@@ -40,7 +40,7 @@ use execgate_web::{
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
-use crate::config::{Environment, Settings, Switch, TierSetting, WitnessPlace};
+use crate::config::{Environment, Settings, Switch, TierSetting, Webhook, WitnessPlace};
 use crate::disk::DiskWatch;
 use crate::keys::{self, KeyFolder};
 use crate::log_queue::LogQueue;
@@ -48,6 +48,7 @@ use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
+use crate::webhook::HttpBell;
 
 /// The version of this binary.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -451,15 +452,24 @@ fn info(settings: &Settings, profiles: Option<&Profiles>) -> ServiceInfo {
     }
 }
 
+/// What a gateway works beside.
+pub(crate) struct Around<'a> {
+    /// The transparency log of the record.
+    pub(crate) log: &'a Arc<Log>,
+    /// How full the disk is.
+    pub(crate) space: &'a Arc<DiskWatch>,
+    /// Who is told of runs that wait for people.
+    pub(crate) webhook: Option<Webhook>,
+}
+
 /// Puts a gateway together.
 pub(crate) fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
     key: Arc<InForce<SigningKey>>,
-    log: &Arc<Log>,
+    around: Around<'_>,
     profiles: Option<Profiles>,
     actions: &[Action],
-    space: &Arc<DiskWatch>,
 ) -> anyhow::Result<Gate> {
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
@@ -480,7 +490,7 @@ pub(crate) fn gate(
         clock: clock.clone(),
         entropy: entropy.clone(),
         crash,
-        space: space.clone(),
+        space: around.space.clone(),
         alias: settings.alias.as_deref().map(Into::into),
     };
     let rooms = Rooms {
@@ -501,21 +511,25 @@ pub(crate) fn gate(
         execute,
         witness: witness.clone(),
         settle: settle.clone(),
-        log: log.gate(),
+        log: around.log.gate(),
+    };
+    let bell: Arc<dyn Bell> = match around.webhook {
+        Some(hook) => Arc::new(HttpBell::new(hook, clock.clone())),
+        None => Arc::new(NoBell),
     };
     let (sandbox_pulse, image_pulse) =
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms, Arc::clone(&notice)),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(bell),
         store: Arc::clone(&store),
-        log: Some(Arc::clone(log)),
+        log: Some(Arc::clone(around.log)),
         doors: doors(settings),
         info: info(settings, profiles.as_ref()),
         sandbox_pulse,
         image_pulse,
         policy_pulse: Some(policy_pulse(&rules)),
-        space: space.clone(),
+        space: around.space.clone(),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
         tools: match settings.tools {
             Switch::On => ToolSurface::On,

@@ -127,7 +127,12 @@ impl Walk {
         for (at, item) in batch.bound(digest)?.into_iter().enumerate() {
             let mut sight = self.sight(&item);
             let span = sight.span();
-            match self.approach(item, &mut sight).instrument(span).await {
+            match self.approach(item, None, &mut sight).instrument(span).await {
+                Ok(Approach::Unapproved(unapproved)) => {
+                    let refusal = unapproved.refusal();
+                    sight.refuse(&refusal);
+                    return Err(of(at)(refusal));
+                }
                 Ok(approach) => approached.push((approach, sight)),
                 Err(refusal) => {
                     sight.refuse(&refusal);
@@ -142,6 +147,7 @@ impl Walk {
             }
             let ended = match approach {
                 Approach::Answered(passage) => Ok(passage),
+                Approach::Unapproved(unapproved) => Err(unapproved.refusal()),
                 Approach::Approved(approved) => {
                     sight.resume();
                     let span = sight.span();

@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
 use execgate_payment::Hold;
-use execgate_store::Record;
+use execgate_store::{Parked, Record};
 use execgate_tool::{Blocked, Cancel, Description};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
-use crate::approve::{Approval, Approve};
+use crate::approve::{Approval, Approve, Judgement, Wanted};
 use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
-use crate::notice::{Notice, Sight};
+use crate::notice::{Bell, NoBell, Notice, Sight};
+use crate::parking::{Found, Starting};
 use crate::pay::{Duplicates, Earlier, Guard, Pay, Place};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
@@ -70,7 +71,10 @@ impl Rooms {
 pub struct Corridor {
     rooms: Arc<Rooms>,
     notice: Arc<dyn Notice>,
+    bell: Arc<dyn Bell>,
     duplicates: Duplicates,
+    starting: Starting,
+    patient: Arc<()>,
     draining: Arc<AtomicBool>,
     walkers: watch::Sender<()>,
 }
@@ -80,8 +84,9 @@ pub struct Corridor {
 pub(crate) struct Walk {
     pub(crate) rooms: Arc<Rooms>,
     notice: Arc<dyn Notice>,
+    pub(crate) bell: Arc<dyn Bell>,
     duplicates: Duplicates,
-    render: Arc<dyn Render>,
+    pub(crate) render: Arc<dyn Render>,
     pub(crate) cancel: Cancel,
     draining: Arc<AtomicBool>,
 }
@@ -90,6 +95,8 @@ pub(crate) struct Walk {
 pub(crate) enum Approach {
     /// It may be claimed.
     Approved(Box<Approved>),
+    /// People are to be asked first.
+    Unapproved(Box<Unapproved>),
     /// It is answered already.
     Answered(Passage),
 }
@@ -101,7 +108,19 @@ pub(crate) struct Approved {
     authorised: Authorised,
     approval: Approval,
     ticket: Ticket<ticket::Approved>,
+    waits: Option<Box<Parked>>,
     _first: Option<Guard>,
+}
+
+/// A run that is allowed, and wants an approval.
+pub(crate) struct Unapproved {
+    pub(crate) quote: Quote,
+    pub(crate) hold: Hold,
+    pub(crate) authorised: Authorised,
+    pub(crate) wanted: Wanted,
+    /// It is parked already.
+    pub(crate) waits: Option<Box<Parked>>,
+    pub(crate) _first: Option<Guard>,
 }
 
 impl Corridor {
@@ -111,10 +130,19 @@ impl Corridor {
         Self {
             rooms: Arc::new(rooms),
             notice,
+            bell: Arc::new(NoBell),
             duplicates: Duplicates::default(),
+            starting: Starting::default(),
+            patient: Arc::default(),
             draining: Arc::default(),
             walkers: watch::Sender::new(()),
         }
+    }
+
+    /// The same, and who is told of runs that wait for people.
+    #[must_use]
+    pub fn telling(self, bell: Arc<dyn Bell>) -> Self {
+        Self { bell, ..self }
     }
 
     /// Walks a proposal through the rooms. A run with a nonce or a payment goes on when the caller hangs up
@@ -151,20 +179,7 @@ impl Corridor {
         E: From<Refusal> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        // Present before the flag is read: whoever drains either sees this walker or is seen by it.
-        let presence = self.walkers.subscribe();
-        if self.is_draining() {
-            let reason = "this gateway is shutting down";
-            return Err(Refusal::Busy { rule: "draining", reason }.into());
-        }
-        let walk = Walk {
-            rooms: Arc::clone(&self.rooms),
-            notice: Arc::clone(&self.notice),
-            duplicates: self.duplicates.clone(),
-            render,
-            cancel: Cancel::default(),
-            draining: Arc::clone(&self.draining),
-        };
+        let (walk, presence) = self.set_out(render)?;
         let mut hang_up = HangUp((caller == Presence::Needed).then(|| walk.cancel.clone()));
         let walk = rooms(walk);
         let walked = tokio::spawn(async move {
@@ -175,6 +190,43 @@ impl Corridor {
         .await;
         hang_up.0 = None;
         walked.unwrap_or_else(|fault| Err(Refusal::Receipt { detail: fault.to_string() }.into()))
+    }
+
+    /// A walk that begins, and its presence: whoever drains waits until that is dropped.
+    pub(crate) fn set_out(&self, render: Arc<dyn Render>) -> Result<(Walk, watch::Receiver<()>), Refusal> {
+        // Present before the flag is read: whoever drains either sees this walker or is seen by it.
+        let presence = self.walkers.subscribe();
+        if self.is_draining() {
+            let reason = "this gateway is shutting down";
+            return Err(Refusal::Busy { rule: "draining", reason });
+        }
+        let walk = Walk {
+            rooms: Arc::clone(&self.rooms),
+            notice: Arc::clone(&self.notice),
+            bell: Arc::clone(&self.bell),
+            duplicates: self.duplicates.clone(),
+            render,
+            cancel: Cancel::default(),
+            draining: Arc::clone(&self.draining),
+        };
+        Ok((walk, presence))
+    }
+
+    /// The rooms.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// The parked runs that this process is about to start.
+    pub(crate) fn starting(&self) -> &Starting {
+        &self.starting
+    }
+
+    /// A place among those who wait at the door for people, where fewer than so many do.
+    pub(crate) fn be_patient(&self, most: usize) -> Option<Arc<()>> {
+        let place = Arc::clone(&self.patient);
+        // One is the corridor's own.
+        (Arc::strong_count(&place) <= most + 1).then_some(place)
     }
 
     /// The tools of `/exec/*`, by name, but for those that are hidden from this caller.
@@ -281,8 +333,9 @@ impl Walk {
         let mut sight = self.sight(&proposal);
         let span = sight.span();
         let walk = async {
-            match self.approach(proposal, &mut sight).await? {
+            match self.approach(proposal, None, &mut sight).await? {
                 Approach::Approved(approved) => self.pass(*approved, &mut sight).await,
+                Approach::Unapproved(unapproved) => self.park(*unapproved).await,
                 Approach::Answered(passage) => Ok(passage),
             }
         };
@@ -319,25 +372,26 @@ impl Walk {
         Ok((price, judged))
     }
 
-    /// The rooms before the claim: they only compute.
+    /// The rooms before the claim: they only compute. `waits`: it is a parked run that may be taken out.
     pub(crate) async fn approach(
         &self,
         mut proposal: Proposal,
+        waits: Option<Box<Parked>>,
         sight: &mut Sight,
     ) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
 
         let (price, Judged { allow, .. }) = self.precheck(&proposal, sight).await?;
         proposal.options.profile = allow.profile().map(str::to_owned);
-        let mut quote = rooms.propose.enter(proposal, price)?;
+        let mut quote = rooms.propose.enter(proposal, price)?.resume(waits.as_deref())?;
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
         let hold = rooms.pay.enter(&mut quote).await?;
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
         sight.named(quote.run());
-        let first = match self.among_duplicates(&quote, &hold).await? {
-            Among::First(guard) => guard,
+        let (first, waits) = match self.among_duplicates(&quote, &hold, waits).await? {
+            Among::First(guard, waits) => (guard, waits),
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
         sight.lap(Room::Pay);
@@ -350,17 +404,23 @@ impl Walk {
         sight.authorised(&authorised);
         sight.lap(Room::Authorise);
 
-        let approval = rooms.approve.enter(&quote, &authorised)?;
+        let approval = match self.judge(&mut quote, &authorised, waits.as_deref())? {
+            Judgement::Approved(approval) => approval,
+            Judgement::Wanted(wanted) => {
+                let unapproved = Unapproved { quote, hold, authorised, wanted, waits, _first: first };
+                return Ok(Approach::Unapproved(Box::new(unapproved)));
+            }
+        };
         let ticket = ticket.advance::<ticket::Approved>(&approval);
         sight.lap(Room::Approve);
-        let approved = Approved { quote, hold, authorised, approval, ticket, _first: first };
+        let approved = Approved { quote, hold, authorised, approval, ticket, waits, _first: first };
         Ok(Approach::Approved(Box::new(approved)))
     }
 
     /// The claim, and the rooms behind it.
     pub(crate) async fn pass(&self, approved: Approved, sight: &mut Sight) -> Result<Passage, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-        let Approved { mut quote, hold, mut authorised, mut approval, ticket, _first } = approved;
+        let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, _first } = approved;
         let surface = quote.proposal().surface;
 
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
@@ -377,7 +437,8 @@ impl Walk {
             approval = rooms.approve.enter(&quote, &authorised)?;
         }
         quote.prepared().reserve()?;
-        let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval).await? {
+        let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
+        {
             Claimed::Fresh(claim) => claim,
             Claimed::Earlier(record) => return self.earlier(*record, &quote, &hold).await,
         };
@@ -402,8 +463,15 @@ impl Walk {
     }
 
     /// Takes a place among requests of the same nonce, or the answer of an earlier one.
-    async fn among_duplicates(&self, quote: &Quote, hold: &Hold) -> Result<Among, Refusal> {
-        let Some(key) = quote.nonce_key() else { return Ok(Among::First(None)) };
+    async fn among_duplicates(
+        &self,
+        quote: &Quote,
+        hold: &Hold,
+        waits: Option<Box<Parked>>,
+    ) -> Result<Among, Refusal> {
+        let Some(key) = quote.nonce_key() else {
+            return Ok(Among::First(None, waits));
+        };
         let patience = Instant::now() + DUPLICATE_WAIT;
         let guard = loop {
             match self.duplicates.place(key, quote.terms().fingerprint, quote.run()) {
@@ -418,13 +486,26 @@ impl Walk {
             }
         };
         match self.rooms.execute.store.by_nonce(key.digest()).await? {
-            None => Ok(Among::First(Some(guard))),
+            None => Ok(Among::First(Some(guard), None)),
+            Some(record)
+                if record.stage == Stage::Parked && record.fingerprint == quote.terms().fingerprint =>
+            {
+                match self.found(&record, quote.proposal()).await? {
+                    Found::Ended(passage) => Ok(Among::Answered(passage)),
+                    Found::Waiting(waits) => Ok(Among::First(Some(guard), Some(waits))),
+                }
+            }
             Some(record) => self.earlier(record, quote, hold).await.map(Among::Answered),
         }
     }
 
     /// Answers from the record of an earlier run; waits for one that goes on in another process.
-    async fn earlier(&self, mut record: Record, quote: &Quote, hold: &Hold) -> Result<Passage, Refusal> {
+    pub(crate) async fn earlier(
+        &self,
+        mut record: Record,
+        quote: &Quote,
+        hold: &Hold,
+    ) -> Result<Passage, Refusal> {
         let patience = Instant::now() + DUPLICATE_WAIT;
         loop {
             let run = record.run;
@@ -436,6 +517,7 @@ impl Walk {
                     let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));
                     self.rooms.settle.again(&unpaid, hold.rail(), paid).await?;
                 }
+                Earlier::Parked => return Err(self.still_parked(run).await?),
                 Earlier::Running if Instant::now() >= patience => return Err(Refusal::StillRunning { run }),
                 Earlier::Running => sleep(FOREIGN_POLL).await,
             }
@@ -447,8 +529,8 @@ impl Walk {
 
 /// Where a request stands among its duplicates.
 enum Among {
-    /// It goes on; the guard keeps its nonce.
-    First(Option<Guard>),
+    /// It goes on; the guard keeps its nonce. It may be parked already.
+    First(Option<Guard>, Option<Box<Parked>>),
     /// It is answered already.
     Answered(Passage),
 }

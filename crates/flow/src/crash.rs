@@ -12,3 +12,12 @@
 /// | `moved` | the money has moved, and the record does not say so |
 /// | `settled` | all of it is durable, and nobody has been answered |
 pub const CRASH_POINTS: &[&str] = &["claimed", "ran", "sealed", "recorded", "repaid", "moved", "settled"];
+
+/// The points beside them, on the way into `parked` and out of it; a test dies at each of these too.
+///
+/// | point | what is so there |
+/// | --- | --- |
+/// | `parked` | the run waits, and nobody has been told |
+/// | `voted` | what a person said is durable, and nothing follows from it yet |
+/// | `refused` | the run is ended, and nobody has been told |
+pub const PARKING_POINTS: &[&str] = &["parked", "voted", "refused"];

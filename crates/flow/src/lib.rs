@@ -31,6 +31,7 @@ pub mod execute;
 mod laps;
 pub mod log;
 pub mod notice;
+pub mod parking;
 mod passage;
 pub mod pay;
 pub mod propose;
@@ -41,6 +42,6 @@ pub mod witness;
 
 pub use batch::{AfterFailure, BATCH_MAX, Batch, BatchRefusal, Batched};
 pub use corridor::{Corridor, Rooms};
-pub use crash::CRASH_POINTS;
+pub use crash::{CRASH_POINTS, PARKING_POINTS};
 pub(crate) use laps::Laps;
 pub use passage::{Passage, Refusal, Room};

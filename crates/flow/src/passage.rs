@@ -6,6 +6,7 @@ use execgate_store::{Answer, StoreError};
 use execgate_tool::{BadCall, NotStarted};
 
 use crate::approve::BLOCKED;
+use crate::parking::Waiting;
 
 /// A room, by the word that answers, logs and the console use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,6 +162,9 @@ pub enum Refusal {
         /// Who.
         approver: ApproverName,
     },
+    /// It waits for people, and may run when they have said yes. It is claimed: the same nonce finds it again.
+    #[error("this waits for an approval")]
+    Parked(Box<Waiting>),
     /// The approval was used for another run.
     #[error("this approval was used for another run")]
     ApprovalReused,
@@ -277,6 +281,7 @@ impl Refusal {
             | Self::Unpaid { run, .. }
             | Self::SettlementPending { run }
             | Self::StillRunning { run } => Some(*run),
+            Self::Parked(waiting) => Some(waiting.run),
             Self::UnknownAction { .. }
             | Self::BadCall(_)
             | Self::Undigestible(_)
@@ -324,6 +329,7 @@ impl Refusal {
             | Self::ClawShield(_)
             | Self::ApprovalInvalid(_)
             | Self::OwnApproval { .. }
+            | Self::Parked(_)
             | Self::ApprovalReused => Room::Approve,
             Self::StillRunning { .. }
             | Self::Busy { .. }
@@ -351,6 +357,7 @@ impl Refusal {
             Self::Denied { rule, .. }
             | Self::LimitReached { rule, .. }
             | Self::ApprovalMissing { rule, .. } => rule,
+            Self::Parked(waiting) => waiting.rule(),
             Self::IamUnreachable => "iam-unreachable",
             Self::ArtifactUnreadable { .. } => "approval-unreadable",
             Self::ClawShield(error) => clawshield_rule(error),

@@ -113,7 +113,8 @@ impl Offer {
 }
 
 /// What a caller may ask of a run beside its payload. Part of the fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RunOptions {
     /// The wanted deadline in milliseconds; the action's own bound still holds.
     #[serde(skip_serializing_if = "Option::is_none")]

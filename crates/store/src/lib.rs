@@ -9,6 +9,7 @@ mod grant;
 mod log;
 mod open;
 mod own_key;
+mod parking;
 mod port;
 mod record;
 mod sqlite;
@@ -25,6 +26,10 @@ pub use log::{
 };
 pub use open::{OpenError, OpenOptions, open};
 pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
+pub use parking::{
+    PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_MAX, PARKED_OF_ONE_MAX, Parked, ParkedPage, Parking,
+    VOTES_OF_ONE_MAX, Vote, VoteWord, Voted,
+};
 pub use port::{Reply, Store, StoreError};
 pub use record::{
     Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,

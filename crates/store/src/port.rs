@@ -2,8 +2,8 @@
 
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded,
-    Repaid, Resolution, SettlementWord, Standing, Undone,
+    Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage,
+    Parking, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone, Vote, Voted,
 };
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use std::sync::Arc;
@@ -46,6 +46,33 @@ pub trait Store: LogStore {
     /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer, and so is a
     /// limit that has no room. Limits are exact, however many claim at once.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
+
+    /// Claims a run that people have to answer first, as [`Self::claim`] does, and keeps what it needs to run later. No
+    /// leaf is written. Parked runs are bounded, of each owner and in all: one more is `ParkedFull`.
+    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed>;
+
+    /// Claims a parked run to be started now, as of today: `parked → execute`, once, whoever asks. Its nonce, salt and
+    /// time stay; what it had reserved of limits is given back and counted anew. `Taken` where it does not wait any more.
+    fn unpark(&self, claim: Claim) -> Reply<'_, Claimed>;
+
+    /// Records what a person says of a parked run, and what is said of that.
+    fn vote(&self, run: RunId, vote: Vote, change: Change) -> Reply<'_, Voted>;
+
+    /// Ends a parked run that is never to start: `parked → settled`, once. Gives back its limits. False where it does
+    /// not wait any more; nothing is recorded then.
+    fn refuse(&self, finish: Finish, denial: Option<(Vote, Change)>) -> Reply<'_, bool>;
+
+    /// A run that waits.
+    fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>>;
+
+    /// What people have said of a run, whether it waits or not, in the order of the log.
+    fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>>;
+
+    /// A page of runs that wait, newest first, each with its votes. A `before` that is not there gives an empty page.
+    fn parked_page(&self, page: ParkedPage) -> Reply<'_, Vec<Parked>>;
+
+    /// Runs that wait whose time is over by then, or of which somebody has said something.
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>>;
 
     /// Takes a claim back where no handler has started.
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone>;

@@ -23,11 +23,13 @@ pub enum LeafKind {
     Approval,
     /// Somebody who is known was refused by a rule, or for want of an approval.
     Refusal,
+    /// A person has said yes or no to a run that waits.
+    Vote,
 }
 
 impl LeafKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Intent,
         Self::Final,
         Self::Late,
@@ -36,6 +38,7 @@ impl LeafKind {
         Self::Change,
         Self::Approval,
         Self::Refusal,
+        Self::Vote,
     ];
 
     /// Reads back what [`Self::as_str`] gave.
@@ -56,13 +59,16 @@ impl LeafKind {
             Self::Change => "change",
             Self::Approval => "approval",
             Self::Refusal => "refusal",
+            Self::Vote => "vote",
         }
     }
 
     /// Reads back the word of a leaf that has a statement of its own behind it.
     #[must_use]
     pub fn said_by(word: &str) -> Option<Self> {
-        [Self::Change, Self::Approval, Self::Refusal].into_iter().find(|kind| kind.as_str() == word)
+        [Self::Change, Self::Approval, Self::Refusal, Self::Vote]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -194,6 +200,8 @@ pub enum Claimed {
     Paused,
     /// A limit has no room for it.
     LimitReached(LimitReached),
+    /// Too many runs wait for people, of this caller or in all.
+    ParkedFull,
 }
 
 /// The body that was answered, to be answered again byte for byte.
@@ -242,7 +250,8 @@ pub enum Finished {
 /// The answer to an undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undone {
-    /// The claim is gone; nonce, payment and approval are free again, and limits have back what it used up.
+    /// The claim is gone; nonce, payment and approval are free again, and limits have back what it used up. One that
+    /// had waited for people waits again.
     Undone,
     /// The run is no longer this instance's to undo.
     TooLate,

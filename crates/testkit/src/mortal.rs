@@ -11,8 +11,8 @@ use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, 
 use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
     Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Reply,
-    Resolution, SettlementWord, Standing, Store, StoreError, Undone,
+    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
+    Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Vote, Voted,
 };
 use tokio::task::unconstrained;
 
@@ -144,6 +144,38 @@ impl LogStore for MortalStore {
 impl Store for MortalStore {
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed> {
         pass_on!(self, claim(claim))
+    }
+
+    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed> {
+        pass_on!(self, park(claim, parking))
+    }
+
+    fn unpark(&self, claim: Claim) -> Reply<'_, Claimed> {
+        pass_on!(self, unpark(claim))
+    }
+
+    fn vote(&self, run: RunId, vote: Vote, change: Change) -> Reply<'_, Voted> {
+        pass_on!(self, vote(run, vote, change))
+    }
+
+    fn refuse(&self, finish: Finish, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
+        pass_on!(self, refuse(finish, denial))
+    }
+
+    fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>> {
+        pass_on!(self, parked(run))
+    }
+
+    fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>> {
+        pass_on!(self, votes(run))
+    }
+
+    fn parked_page(&self, page: ParkedPage) -> Reply<'_, Vec<Parked>> {
+        pass_on!(self, parked_page(page))
+    }
+
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>> {
+        pass_on!(self, parked_due(now))
     }
 
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {

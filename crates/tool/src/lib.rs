@@ -29,6 +29,7 @@ pub use catalogue::{Catalogue, Languages};
 pub use compute::{TOOL_WORKER_ARGUMENT, Workers, tool_worker_main};
 pub use interpreter::{Interpreter, Profiles, file_json, rich_results, spoken};
 pub use names::{BLOCKED, Behind, Blocked, TOOLS, ToolNames};
+pub use outbound::{Courier, CourierError, Delivery, Message, Reach};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError};
 pub use unlocked::Unlocked;

@@ -113,12 +113,17 @@ impl Fields {
 
     /// An approval artifact, as its JSON text.
     pub(crate) fn artifact(&mut self) -> Result<Option<String>, Problem> {
-        let text = self.any("approval_artifact").map(|artifact| artifact.to_string());
-        if text.as_ref().is_some_and(|text| text.len() > ARTIFACT_MAX) {
+        Ok(self.artifact_named("approval_artifact")?.map(|artifact| artifact.to_string()))
+    }
+
+    /// The same under another name, unread.
+    pub(crate) fn artifact_named(&mut self, name: &str) -> Result<Option<Value>, Problem> {
+        let artifact = self.any(name);
+        if artifact.as_ref().is_some_and(|artifact| artifact.to_string().len() > ARTIFACT_MAX) {
             let detail = format!("an approval artifact is at most {ARTIFACT_MAX} bytes");
-            return Err(Problem::bad_field("/approval_artifact", detail));
+            return Err(Problem::bad_field(format!("/{name}"), detail));
         }
-        Ok(text)
+        Ok(artifact)
     }
 
     /// A switch, which is off where it is absent.

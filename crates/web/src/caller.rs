@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use execgate_flow::Refusal;
 use execgate_flow::authorise::{Bearer, GrantKey, Holder, KeyError, TokenError};
 use execgate_flow::witness::Facts;
-use execgate_model::{Amount, Caller, Digest, Identity, Role};
+use execgate_model::{Amount, Caller, Digest, Identity, Role, TenantId};
 use execgate_receipt::sha256;
 use execgate_store::Record;
 
@@ -212,6 +212,12 @@ impl Visitor {
         if let Some(secret) = self.new_session {
             headers.insert(SESSION, secret);
         }
+    }
+
+    /// Whether it is there to say yes or no, or to look at what others say, in a tenant.
+    pub(crate) fn reviews(&self, tenant: &TenantId) -> bool {
+        let is_for = |holder: &Known| holder.has(Role::Approver) || holder.has(Role::Auditor);
+        self.holder.as_ref().is_some_and(is_for) && self.caller.tenant == *tenant
     }
 
     /// What it is asked for where others are asked for a price.

@@ -1,5 +1,7 @@
 //! What headers carry where a body has no place for it: the nonce of a call, and an approval artifact.
 
+use core::time::Duration;
+
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use base64::Engine as _;
@@ -15,6 +17,9 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// An approval artifact, where the body has no place for one (CONTRACTS 4).
 const APPROVAL: &str = "approval-artifact";
+
+/// The longest that an answer is held for people, in seconds: beyond that a connection is better made anew.
+const WAIT_MAX_S: u64 = 120;
 
 /// Where a payment would stand (x402, versions 1 and 2). No rail here reads one yet.
 const CREDENTIALS: [&str; 2] = ["x-payment", "payment-signature"];
@@ -37,6 +42,19 @@ pub(crate) fn approval(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     })
 }
 
+/// How long the caller would have its answer held where its run waits for people (`Prefer: wait=N`, RFC 7240, 4.3). A
+/// preference that cannot be read is none, and what nobody knows is passed over.
+pub(crate) fn patience(headers: &HeaderMap) -> Duration {
+    let texts = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = texts.flat_map(|text| text.split(',')).filter_map(|preference| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        let (name, value) = preference.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>())
+    });
+    let seconds = preferences.next().and_then(Result::ok).unwrap_or_default();
+    Duration::from_secs(seconds.min(WAIT_MAX_S))
+}
+
 /// A header that may come once.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
@@ -57,4 +75,33 @@ pub(crate) fn or_the_price(problem: Problem, headers: &HeaderMap, price: Amount)
     let probes = problem.is_of_form() || (problem.is_of_type() && !headers.contains_key(CONTENT_TYPE));
     let pays = CREDENTIALS.iter().any(|name| headers.contains_key(*name));
     if !probes || pays || price.is_zero() { problem } else { Refusal::PaymentRequired { price }.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use axum::http::{HeaderMap, HeaderValue};
+
+    use super::{WAIT_MAX_S, patience};
+
+    #[test]
+    fn a_preference_to_wait_is_bounded_and_one_that_cannot_be_read_is_none() {
+        let asked = |texts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for text in texts {
+                headers.append("prefer", HeaderValue::from_static(text));
+            }
+            patience(&headers).as_secs()
+        };
+        assert_eq!(asked(&[]), 0);
+        assert_eq!(asked(&["wait=7"]), 7);
+        assert_eq!(asked(&["respond-async, Wait = \"9\"; x=1"]), 9);
+        // The first one counts (RFC 7240, 2).
+        assert_eq!(asked(&["handling=lenient", "wait=3, wait=8"]), 3);
+        assert_eq!(Duration::from_secs(asked(&["wait=99999999"])), Duration::from_secs(WAIT_MAX_S));
+        for wrong in ["wait", "wait=", "wait=-1", "wait=soon", "waits=5", "wait=99999999999999999999999"] {
+            assert_eq!(asked(&[wrong]), 0, "{wrong}");
+        }
+    }
 }

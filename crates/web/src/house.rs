@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use execgate_flow::Corridor;
+use axum::http::HeaderMap;
 use execgate_flow::authorise::{Grants, Tokens};
 use execgate_flow::log::Log;
 use execgate_flow::notice::Trail;
-use execgate_model::{Clock, Entropy, Space, TenantId, UnixMs};
+use execgate_flow::witness::Render;
+use execgate_flow::{Corridor, Passage, Refusal};
+use execgate_model::{Clock, Entropy, Proposal, Space, TenantId, UnixMs};
 use execgate_store::Store;
 use execgate_tool::Languages;
 use serde::Serialize;
@@ -14,8 +16,9 @@ use serde::Serialize;
 use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::figures::Figures;
+use crate::headers::patience;
 use crate::metrics::Metrics;
-use crate::render::ExecuteWords;
+use crate::render::{ExecuteWords, OwnWords};
 use crate::server::OpenConnections;
 
 /// Whether `/execute` asks for a signed artifact.
@@ -148,6 +151,29 @@ impl House {
     #[must_use]
     pub fn grants(&self) -> Arc<Grants> {
         Arc::clone(&self.grants)
+    }
+
+    /// Walks a proposal. Where it waits for people, for as long as its caller would wait too.
+    pub(crate) async fn walk(
+        &self,
+        headers: &HeaderMap,
+        proposal: Proposal,
+        words: Arc<dyn Render>,
+    ) -> Result<Passage, Refusal> {
+        match self.parts.corridor.walk(proposal, words).await {
+            Err(Refusal::Parked(waiting)) => self.parts.corridor.wait_out(waiting, patience(headers)).await,
+            walked => walked,
+        }
+    }
+
+    /// Looks after the runs that wait for people: ends those whose time is over, and starts those that are approved.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] if the record cannot be read.
+    pub async fn tend_parked(&self) -> Result<(), Refusal> {
+        let words: Arc<dyn Render> = Arc::new(OwnWords);
+        // Each goes on by itself.
+        self.parts.corridor.tend(&words).await.map(drop)
     }
 
     /// Turns new runs away from now on.

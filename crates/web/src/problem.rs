@@ -4,6 +4,7 @@
 //! needs beyond that goes to the log.
 
 mod admin;
+mod approval;
 mod exec;
 mod log;
 mod witness;
@@ -13,6 +14,7 @@ use std::error::Error as _;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use execgate_flow::parking::Waiting;
 use execgate_flow::{Refusal, Room};
 use execgate_model::{Amount, Digest, Role, RunId};
 use execgate_receipt::StrictError;
@@ -106,6 +108,9 @@ pub(crate) struct Problem {
     /// How to come in (RFC 9110, 11.6.1).
     #[serde(skip)]
     challenge: Option<Challenge>,
+    /// What waits for people, where that is all.
+    #[serde(skip)]
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Problem {
@@ -125,6 +130,7 @@ impl Problem {
             retry_after_s: None,
             price: None,
             challenge: None,
+            waiting: None,
         }
     }
 
@@ -305,6 +311,9 @@ impl Problem {
 
     /// The problem as a stored answer.
     pub(crate) fn into_answer(self) -> Answer {
+        if let Some(waiting) = &self.waiting {
+            return approval::parked(waiting);
+        }
         let body = serde_json::to_vec(&self).unwrap_or_default();
         Answer { status: self.status, content_type: "application/problem+json".to_owned(), body }
     }
@@ -338,6 +347,9 @@ impl Problem {
             Shape::Problem => return self.into_answer(),
             Shape::Exec => return self.in_exec(&Asked::default(), Took::default()),
             Shape::CodeRun => {}
+        }
+        if let Some(waiting) = &self.waiting {
+            return approval::parked(waiting);
         }
         let status = self.status_in(shape);
         let error = match self.code {
@@ -387,7 +399,9 @@ impl From<Refusal> for Problem {
             };
         let receipt =
             if let Refusal::AnswerExpired { content, .. } = &refusal { content.map(Box::new) } else { None };
+        let waiting = if let Refusal::Parked(waiting) = &refusal { Some(waiting.clone()) } else { None };
         Self {
+            waiting,
             room: Some(refusal.room().as_str()),
             rule: Some(refusal.rule().to_owned()),
             pointer,
@@ -469,6 +483,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::ClawShield(_) | Refusal::ApprovalInvalid(_) | Refusal::OwnApproval { .. } => {
             (StatusCode::FORBIDDEN, "approval-invalid")
         }
+        Refusal::Parked(_) => (StatusCode::ACCEPTED, "approval-required"),
         Refusal::ApprovalReused => (StatusCode::FORBIDDEN, "approval-reused"),
         Refusal::NonceReused { .. } => (StatusCode::CONFLICT, "nonce-reused"),
         Refusal::AnswerExpired { .. } => (StatusCode::GONE, "answer-expired"),

@@ -1,5 +1,6 @@
 //! The words of the surfaces for the end of a run.
 
+use execgate_flow::parking::Closed;
 use execgate_flow::witness::{Render, Summary};
 use execgate_model::{Effect, Outcome, Product, Surface, Verdict};
 use execgate_store::Answer;
@@ -27,6 +28,10 @@ impl Render for ExecuteWords {
             }
         }
     }
+
+    fn closed(&self, closed: &Closed<'_>) -> Answer {
+        Problem::closed(closed).into_answer()
+    }
 }
 
 /// The words of the code-run surfaces: the envelope itself, and 504 for a timeout.
@@ -53,6 +58,10 @@ impl Render for CodeWords {
                 json_answer(200, &envelope)
             }
         }
+    }
+
+    fn closed(&self, closed: &Closed<'_>) -> Answer {
+        Problem::closed(closed).shaped(Shape::CodeRun)
     }
 }
 
@@ -102,6 +111,17 @@ impl Render for ExecWords {
         body["proofHash"] = format!("0x{}", summary.content).into();
         json_answer(200, &body)
     }
+
+    fn closed(&self, closed: &Closed<'_>) -> Answer {
+        let asked = Asked {
+            tool: Some(closed.action.to_string()),
+            effect: Some(closed.effect),
+            rail: Some(closed.rail.to_owned()),
+            ..Asked::default()
+        };
+        // People took that time, and no run.
+        Problem::closed(closed).in_exec(&asked, Took { at: closed.ended, latency_ms: 0 })
+    }
 }
 
 /// The words of whatever surface a run came in by, for those who find it later.
@@ -114,6 +134,14 @@ impl Render for OwnWords {
             Surface::Execute => ExecuteWords.answer(summary),
             Surface::CodeRun => CodeWords::default().answer(summary),
             Surface::SecureExec | Surface::Simulate => ExecWords.answer(summary),
+        }
+    }
+
+    fn closed(&self, closed: &Closed<'_>) -> Answer {
+        match closed.surface {
+            Surface::Execute => ExecuteWords.closed(closed),
+            Surface::CodeRun => CodeWords::default().closed(closed),
+            Surface::SecureExec | Surface::Simulate => ExecWords.closed(closed),
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{catalogue, code, ep, keys, log, openexec, receipts, runs, secureexec, service};
+use crate::http::{approvals, catalogue, code, ep, keys, log, openexec, receipts, runs, secureexec, service};
 use crate::problem::Problem;
 use crate::shape::shape;
 
@@ -53,6 +53,9 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/log/checkpoint", handler: || get(log::checkpoint) },
     Route { method: Method::GET, path: "/log/tile/{*path}", handler: || get(log::tile) },
     Route { method: Method::GET, path: "/log/consistency/{older}", handler: || get(log::consistency) },
+    Route { method: Method::GET, path: "/approvals", handler: || get(approvals::list) },
+    Route { method: Method::GET, path: "/approvals/{id}", handler: || get(approvals::show) },
+    Route { method: Method::POST, path: "/approvals/{id}", handler: || post(approvals::decide) },
 ];
 
 /// The router of one gateway.

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    audit, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, run, runs, serve, verify,
-    witness,
+    approve, audit, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, run, runs, serve,
+    verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -52,6 +52,13 @@ enum Command {
     /// Look at the gateway's own keys, replace and retire them
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Look at what waits for an approval
+    Approvals(approve::Approvals),
+    /// Approve or deny what waits, with an approver's key
+    Approve(approve::Approve),
+    /// Make an approver's key
+    #[command(subcommand)]
+    Approver(approve::ApproverCommand),
     /// Build or show the image that code runs in
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -136,6 +143,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Fsck(fsck) => fsck.execute(),
         Command::Grant(grant) => grant.execute(),
         Command::Keys(keys) => keys.execute(),
+        Command::Approvals(approvals) => approvals.execute(),
+        Command::Approve(approve) => approve.execute(),
+        Command::Approver(approver) => approver.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Witness(witness) => witness.execute(),

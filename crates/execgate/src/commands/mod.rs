@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod approve;
 mod audit;
 pub(crate) mod cli;
 mod demo;

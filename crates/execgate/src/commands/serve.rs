@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Settings, Switch};
+use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Settings, Switch, Webhook};
 use crate::disk::DiskWatch;
 use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
@@ -37,7 +37,7 @@ use crate::policy::RuleBook;
 use crate::ports::SystemEntropy;
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
-use crate::wire::OwnKeys;
+use crate::wire::{Around, OwnKeys};
 use crate::{log, terminal, wire};
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
@@ -90,6 +90,8 @@ pub(crate) struct Ready {
     pub(crate) listeners: Listeners,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
+    /// Who is told of runs that wait for an approval.
+    pub(crate) webhook: Option<Webhook>,
 }
 
 impl Serve {
@@ -121,6 +123,7 @@ pub(crate) fn prepare(
 ) -> anyhow::Result<Ready> {
     wire::make_data_dir(data_dir)?;
     let actions = settings.actions.load()?;
+    let webhook = settings.webhook.as_ref().map(|hook| hook.load(&settings.actions)).transpose()?;
     let jails = match settings.code {
         Switch::Off => Vec::new(),
         Switch::On => wire::jails(settings, &actions)?,
@@ -137,7 +140,7 @@ pub(crate) fn prepare(
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listeners, profiles, actions })
+    Ok(Ready { listeners, profiles, actions, webhook })
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -254,7 +257,7 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions).await?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions, ready.webhook).await?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
@@ -283,6 +286,7 @@ impl Gateway {
         data_dir: &Path,
         profiles: Option<Profiles>,
         actions: &[Action],
+        webhook: Option<Webhook>,
     ) -> anyhow::Result<Self> {
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
@@ -292,8 +296,8 @@ impl Gateway {
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
         let witnesses = wire::witnesses(settings, &log)?;
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let gate =
-            wire::gate(settings, Arc::clone(&store), keys.receipt()?, &log, profiles, actions, &space)?;
+        let around = Around { log: &log, space: &space, webhook };
+        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
         gate.tell_of_witnesses(&witnesses);
         let keys = OwnKeys {
             witness: Some(gate.recover.witness.clone()),
@@ -344,6 +348,7 @@ impl Gateway {
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
             trail: self.gate.trail.clone(),
+            house: Arc::clone(&self.gate.house),
             kept: self.kept,
             audit: self.audit,
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use execgate_tool::{Action, ActionEffect, ActionSpec, CommandSpec, HttpSpec, KindSpec};
+use execgate_tool::{Action, ActionEffect, ActionSpec, CommandSpec, HttpSpec, KindSpec, Secrets};
 use serde_json::Value;
 
 use super::file::{ActionKind, ActionSection, EffectSetting, File, SecretSection};
@@ -31,6 +31,11 @@ impl Actions {
     pub(super) fn declared(file: &File, path: Option<&Path>) -> Self {
         let folder = path.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
         Self { sections: file.action.clone(), secrets: file.secrets.clone(), folder }
+    }
+
+    /// Reads the secrets alone.
+    pub(super) fn secrets(&self) -> anyhow::Result<Secrets> {
+        secrets::read(&self.secrets)
     }
 
     /// Reads schemas and secrets, with whatever rights this process still has, and checks every action.

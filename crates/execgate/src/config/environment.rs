@@ -45,7 +45,7 @@ impl Environment {
     }
 
     /// The variable that holds a secret. It is not kept here, where it would be shown.
-    pub(super) fn secret(name: &str) -> Option<Zeroizing<String>> {
+    pub(crate) fn secret(name: &str) -> Option<Zeroizing<String>> {
         #[expect(clippy::disallowed_methods, reason = "this is the config that reads it")]
         std::env::var(name).ok().map(Zeroizing::new)
     }

@@ -57,6 +57,7 @@ pub(crate) struct File {
     pub(crate) audit: AuditSection,
     pub(crate) approval: ApprovalSection,
     pub(crate) approver: Vec<ApproverSection>,
+    pub(crate) webhook: Option<WebhookSection>,
     pub(crate) surfaces: Surfaces,
     pub(crate) sandbox: SandboxSection,
     pub(crate) profiles: BTreeMap<String, ProfileSection>,
@@ -178,6 +179,15 @@ pub(crate) struct ApproverSection {
 pub(crate) struct SubjectSection {
     pub(crate) issuer: String,
     pub(crate) subject: String,
+}
+
+/// Who is told of runs that wait for an approval.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookSection {
+    pub(crate) url: String,
+    pub(crate) secret: String,
+    pub(crate) allow_private: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

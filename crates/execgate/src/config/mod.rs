@@ -15,6 +15,7 @@ mod paths;
 mod secrets;
 mod settings;
 mod transparency;
+mod webhook;
 mod witnesses;
 
 pub(crate) use actions::Actions;
@@ -25,4 +26,5 @@ pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};
 pub(crate) use transparency::Transparency;
+pub(crate) use webhook::{Webhook, WebhookSetting};
 pub(crate) use witnesses::WitnessPlace;

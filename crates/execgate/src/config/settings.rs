@@ -14,7 +14,7 @@ use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
 use super::witnesses::{WitnessPlace, witnesses};
-use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, image_cache};
+use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, WebhookSetting, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) outward: Outward,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) actions: Actions,
+    /// Who is told of runs that wait for an approval.
+    pub(crate) webhook: Option<WebhookSetting>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -189,6 +191,7 @@ impl Settings {
             outward: Outward::of_file(&file.sandbox)?,
             profiles: profiles(&file)?,
             actions: Actions::declared(&file, flags.config.as_deref()),
+            webhook: WebhookSetting::of_file(&file)?,
             log_file: environment
                 .log_file
                 .clone()

@@ -3,6 +3,7 @@
 mod actions;
 mod admin;
 mod approvals;
+mod approving;
 mod audit;
 mod bad_input;
 mod code;

@@ -7,6 +7,7 @@
 mod approval;
 mod judge;
 mod people;
+mod standing;
 mod wanted;
 
 pub(crate) use approval::Used;

@@ -39,6 +39,12 @@ impl Wanted {
         self.terms.iter().find(|terms| !matches!(terms.rule.as_str(), BLOCKED | STRICT))
     }
 
+    /// Whether the gateway itself asks for it, whatever the policy: nothing waits then, since what unlocks it comes with the
+    /// request.
+    pub(crate) fn by_gateway(&self) -> bool {
+        self.terms.iter().any(|terms| matches!(terms.rule.as_str(), BLOCKED | STRICT))
+    }
+
     /// Whether these people are enough. People count, and not their names or keys.
     pub(super) fn satisfied_by(&self, approvals: &[Verified<'_>]) -> Result<(), Refusal> {
         for terms in &self.terms {

@@ -175,6 +175,20 @@ impl Grants {
         }
     }
 
+    /// A caller as its grant stands now, with the labels of today; one without a grant is what it was.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the grant does not stand any more.
+    pub async fn as_of_now(&self, caller: &Caller) -> Result<Caller, KeyError> {
+        let Identity::Grant { id, .. } = &caller.identity else { return Ok(caller.clone()) };
+        let grants = self.standing().await?;
+        let grant = &grants.get(id).ok_or(KeyError::Unknown)?.grant;
+        if is_past(grant.expires, self.clock.now()) {
+            return Err(KeyError::Expired);
+        }
+        Ok(Holder(Arc::clone(grant)).caller())
+    }
+
     async fn standing(&self) -> Result<Standings, KeyError> {
         if let Some(grants) = self.fresh() {
             return Ok(grants);

@@ -60,6 +60,14 @@ impl Authorise {
         Ok(RulesFor { gateway, own, digest })
     }
 
+    /// A caller of an earlier day, as it is known now.
+    ///
+    /// # Errors
+    /// A grant that was revoked, or has expired, since.
+    pub(crate) async fn as_of_now(&self, caller: &Caller) -> Result<Caller, Refusal> {
+        self.grants.as_of_now(caller).await.map_err(not_standing)
+    }
+
     /// Asks the rules that hold for the caller now, and nobody else. Has no effect.
     ///
     /// # Errors

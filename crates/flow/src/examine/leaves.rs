@@ -6,6 +6,7 @@ use execgate_store::{ExaminedLeaf, ExaminedRun, LeafKind};
 
 use super::marks::Marks;
 use super::{Finding, Rule};
+use crate::parking::never_started;
 
 /// What the runs must have in the log, and what they have.
 #[derive(Debug, Default)]
@@ -31,8 +32,14 @@ struct Kept {
 impl Leaves {
     /// Takes note of what a run must have.
     pub(super) fn expect(&mut self, run: &ExaminedRun) {
-        self.intents.expected.set(run.place);
-        let Ok(record) = &run.record else { return };
+        let Ok(record) = &run.record else {
+            self.intents.expected.set(run.place);
+            return;
+        };
+        // What waits for people, or ended so, was never started: its intent has no leaf.
+        if record.stage != Stage::Parked && !record.outcome.as_deref().is_some_and(never_started) {
+            self.intents.expected.set(run.place);
+        }
         match record.stage {
             Stage::Parked | Stage::Execute => {}
             Stage::Witness | Stage::Settled | Stage::Unknown => drop(self.finals.expected.set(run.place)),
@@ -66,7 +73,7 @@ impl Leaves {
             LeafKind::Intent => &mut self.intents,
             LeafKind::Final => &mut self.finals,
             LeafKind::Resolve => &mut self.resolutions,
-            LeafKind::Change | LeafKind::Approval | LeafKind::Refusal => {
+            LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
                 let wrong = || found(Rule::LeafDiffers, "it is not that of what was said");
                 return if is_right { None } else { wrong() };
             }
@@ -120,7 +127,7 @@ impl Kept {
 fn behind(kind: LeafKind, leaf: &ExaminedLeaf) -> Option<Digest> {
     let bytes = leaf.behind.as_deref()?;
     match kind {
-        LeafKind::Intent | LeafKind::Change | LeafKind::Approval | LeafKind::Refusal => {
+        LeafKind::Intent | LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
             Some(salted(&leaf.salt?, bytes))
         }
         LeafKind::Final | LeafKind::Resolve => {

@@ -7,11 +7,12 @@ use execgate_payment::Hold;
 use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{salted, sha256};
 use execgate_store::{
-    self as store, ApprovalClaim, Leaf, LeafKind, LimitClaim, NewPayment, Record, Store, ToolCall,
+    self as store, ApprovalClaim, Leaf, LeafKind, LimitClaim, NewPayment, Parked, Parking, Record, Store,
+    ToolCall,
 };
 
 use crate::Refusal;
-use crate::approve::Approval;
+use crate::approve::{Approval, Wanted};
 use crate::authorise::Authorised;
 use crate::propose::{NonceKey, Quote};
 use crate::witness::Facts;
@@ -72,7 +73,8 @@ pub enum Claimed {
 }
 
 impl Execute {
-    /// Claims a run: nonce, payment, approval, limits and intent in one transaction.
+    /// Claims a run: nonce, payment, approval, limits and intent in one transaction. `waits`: it is parked, and leaves
+    /// `parked` by this.
     ///
     /// # Errors
     /// A payment or approval that has bought another run, a limit without room, a paused gateway, a disk without
@@ -83,6 +85,7 @@ impl Execute {
         hold: &Hold,
         authorised: &Authorised,
         approval: &Approval,
+        waits: Option<&Parked>,
     ) -> Result<Claimed, Refusal> {
         if self.space.is_low() {
             return Err(Refusal::Busy {
@@ -91,27 +94,77 @@ impl Execute {
             });
         }
         let at = self.clock.now();
+        if waits.is_some_and(|parked| parked.parking.expires <= at) {
+            let reason = "the time in which this could be approved is over";
+            return Err(Refusal::Busy { rule: "approval-expired", reason });
+        }
         let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
-        let claim = Claim { facts, salt: self.entropy.thirty_two() };
+        // What people have said of a parked run has leaves of its own; its digests keep their salt.
+        let salt = waits.map_or_else(|| self.entropy.thirty_two(), |parked| parked.record.salt);
+        let claim = Claim { facts, salt };
         let used = approval.claim(claim.run(), at, self.entropy.as_ref())?;
-        match self
-            .store
-            .claim(claim.row(quote, hold, &authorised.allow, used, self.alias.as_deref())?)
-            .await?
-        {
+        let row = claim.row(quote, hold, &authorised.allow, used, self.alias.as_deref())?;
+        let claimed = match waits {
+            None => self.store.claim(row).await?,
+            Some(_) => self.store.unpark(row).await?,
+        };
+        match claimed {
             store::Claimed::Fresh => {
                 self.crash.reached("claimed");
                 Ok(Claimed::Fresh(Box::new(claim)))
             }
             store::Claimed::Taken(record) => Ok(Claimed::Earlier(record)),
-            store::Claimed::PaymentSpent(_) => Err(Refusal::PaymentReused),
-            store::Claimed::ApprovalSpent(_) => Err(Refusal::ApprovalReused),
+            obstacle => Err(Self::refusal(obstacle, at)),
+        }
+    }
+
+    /// Claims a run for people to answer: nonce, limits and all that it needs later, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Self::claim`]; and too many that wait already. Nothing is claimed then.
+    pub(crate) async fn park(
+        &self,
+        quote: &Quote,
+        hold: &Hold,
+        authorised: &Authorised,
+        wanted: &Wanted,
+        parking: Parking,
+    ) -> Result<Claimed, Refusal> {
+        let at = self.clock.now();
+        let facts = Facts::waiting(quote, hold, authorised, wanted, self.store.instance(), at)?;
+        let claim = Claim { facts, salt: self.entropy.thirty_two() };
+        let row = claim.row(quote, hold, &authorised.allow, None, self.alias.as_deref())?;
+        // It keeps no credential: those of wallets live for minutes (CONTRACTS 1).
+        let row = store::Claim { payment: None, ..row };
+        match self.store.park(row, parking).await? {
+            store::Claimed::Fresh => {
+                self.crash.reached("parked");
+                Ok(Claimed::Fresh(Box::new(claim)))
+            }
+            store::Claimed::Taken(record) => Ok(Claimed::Earlier(record)),
+            obstacle => Err(Self::refusal(obstacle, at)),
+        }
+    }
+
+    /// What stood in the way of a claim.
+    fn refusal(obstacle: store::Claimed, at: UnixMs) -> Refusal {
+        match obstacle {
+            store::Claimed::PaymentSpent(_) => Refusal::PaymentReused,
+            store::Claimed::ApprovalSpent(_) => Refusal::ApprovalReused,
             store::Claimed::LimitReached(reached) => {
                 let retry_after_s = reached.ends.0.saturating_sub(at.0).div_ceil(SECOND_MS).max(1);
-                Err(Refusal::LimitReached { rule: reached.rule, retry_after_s })
+                Refusal::LimitReached { rule: reached.rule, retry_after_s }
+            }
+            store::Claimed::ParkedFull => {
+                let reason =
+                    "too many calls wait for an approval already; try again when some of them have one";
+                Refusal::Busy { rule: "parked-full", reason }
             }
             store::Claimed::Paused => {
-                Err(Refusal::Busy { rule: "paused", reason: "the operator has paused this gateway" })
+                Refusal::Busy { rule: "paused", reason: "the operator has paused this gateway" }
+            }
+            store::Claimed::Fresh | store::Claimed::Taken(_) => {
+                Refusal::Receipt { detail: "a claim was taken for an obstacle".to_owned() }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! [`Notice`] is the port, [`Seen`] what it is told, [`Trail`] the taker that writes into the record. No taker can hold
 //! up an answer, and none is told a value of an argument, a nonce, a key or a line of code.
 
+mod bell;
 mod port;
 mod quota;
 mod seen;
@@ -11,6 +12,7 @@ mod told;
 mod trail;
 mod witnessed;
 
+pub use bell::{Bell, NoBell};
 pub use port::{NoNotice, Notice, Several};
 use quota::Quota;
 pub use seen::{Seen, Weight};

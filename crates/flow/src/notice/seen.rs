@@ -159,6 +159,7 @@ fn cut(name: &str) -> String {
 pub(super) fn decision(refusal: &Refusal) -> AuditDecision {
     match refusal {
         Refusal::ApprovalMissing { rule, .. } if rule != BLOCKED => AuditDecision::ApprovalRequired,
+        Refusal::Parked(_) => AuditDecision::ApprovalRequired,
         Refusal::NoSlot(NotStarted::Full) | Refusal::NotStarted(NotStarted::Full) => AuditDecision::Refused,
         Refusal::NoSlot(_)
         | Refusal::NotStarted(_)
@@ -202,6 +203,7 @@ pub(super) fn weight(refusal: &Refusal, effect: Effect, namespace: Namespace) ->
         | Refusal::ClawShield(_)
         | Refusal::ApprovalInvalid(_)
         | Refusal::OwnApproval { .. }
+        | Refusal::Parked(_)
         | Refusal::ApprovalReused
         | Refusal::NonceReused { .. }
         | Refusal::PaymentReused

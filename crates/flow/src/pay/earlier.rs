@@ -14,6 +14,8 @@ pub enum Earlier {
     Refused(Refusal),
     /// Wait: it still goes on, here or in another process.
     Running,
+    /// It waits for people.
+    Parked,
     /// Its result is withheld until a payment is captured.
     Unpaid(Box<Record>),
 }
@@ -28,7 +30,8 @@ impl Earlier {
         match (record.stage, record.settlement) {
             // Whatever becomes of its hold: it is never charged.
             (Stage::Unknown, _) => Self::answer(record),
-            (Stage::Parked | Stage::Execute, _) | (Stage::Witness, SettlementWord::Held) => Self::Running,
+            (Stage::Parked, _) => Self::Parked,
+            (Stage::Execute, _) | (Stage::Witness, SettlementWord::Held) => Self::Running,
             (_, SettlementWord::Unpaid) => Self::Unpaid(Box::new(record)),
             (_, SettlementWord::Pending) => Self::Refused(Refusal::SettlementPending { run: record.run }),
             (Stage::Witness | Stage::Settled, _) => Self::answer(record),

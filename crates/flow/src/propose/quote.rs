@@ -1,10 +1,12 @@
 //! The room's work: from a proposal to a [`Quote`], which is all that later rooms need to know of it.
 
+use core::mem;
 use std::sync::Arc;
 
 use execgate_model::{Amount, BodyPlace, Digest, Entropy, Namespace, Proposal, RunId, Watcher};
 use execgate_payment::Terms;
 use execgate_receipt::digest_json;
+use execgate_store::Parked;
 use execgate_tool::{Blocked, Call, Description, Prepared, Registry, Tool, ToolNames};
 
 use super::{NonceKey, Prices, fingerprint};
@@ -59,6 +61,31 @@ impl Quote {
             self.run = NonceKey::payment_run(payment, self.terms.fingerprint);
             self.named_by_payment = true;
         }
+    }
+
+    /// The same request under the name of the parked run that it was: one without a nonce has drawn a new one.
+    pub(crate) fn resume(mut self, parked: Option<&Parked>) -> Result<Self, Refusal> {
+        let Some(Parked { record, .. }) = parked else { return Ok(self) };
+        if record.fingerprint != self.terms.fingerprint {
+            let detail = "what a parked run asks for is not what it was parked for".to_owned();
+            return Err(Refusal::Receipt { detail });
+        }
+        self.run = record.run;
+        Ok(self)
+    }
+
+    /// Puts another approval in the place of what it has brought, which is given back.
+    pub(crate) fn approve_by(
+        &mut self,
+        other: impl FnOnce(Option<&str>) -> Option<String>,
+    ) -> Option<String> {
+        let other = other(self.proposal.approval.as_deref());
+        mem::replace(&mut self.proposal.approval, other)
+    }
+
+    /// Whether nothing but its payment names it.
+    pub(crate) fn is_named_by_payment(&self) -> bool {
+        self.named_by_payment
     }
 
     /// Turns away a request whose name belongs to a run with other content: its nonce, or the payment that

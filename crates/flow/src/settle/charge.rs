@@ -2,6 +2,8 @@
 
 use execgate_model::{Outcome, Surface};
 
+use crate::parking::never_started;
+
 /// Whether a run that ended so is charged.
 #[must_use]
 pub fn is_charged(outcome: &Outcome, surface: Surface) -> bool {
@@ -12,6 +14,7 @@ pub fn is_charged(outcome: &Outcome, surface: Surface) -> bool {
 pub(crate) fn is_charged_word(word: Option<&str>, surface: Surface) -> bool {
     match word {
         None | Some("unknown") => false,
+        Some(word) if never_started(word) => false,
         Some("timeout") => surface.charges_timeouts(),
         Some(_) => true,
     }

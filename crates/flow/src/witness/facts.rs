@@ -10,7 +10,7 @@ use execgate_receipt::Content;
 use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
-use crate::approve::{Approval, Approved};
+use crate::approve::{Approval, Approved, Wanted};
 use crate::authorise::{Authorised, IamWord};
 use crate::propose::Quote;
 
@@ -77,6 +77,34 @@ impl Facts {
         instance: InstanceId,
         started: UnixMs,
     ) -> Result<Self, IdError> {
+        let facts = Self::gather(quote, hold, authorised, RuleId::new(approval.rule())?, instance, started)?;
+        Ok(Self { approved: approval.approved().cloned(), ..facts })
+    }
+
+    /// The same of a run that is parked: the rule is the one that asks people.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn waiting(
+        quote: &Quote,
+        hold: &Hold,
+        authorised: &Authorised,
+        wanted: &Wanted,
+        instance: InstanceId,
+        started: UnixMs,
+    ) -> Result<Self, IdError> {
+        let facts = Self::gather(quote, hold, authorised, RuleId::new(wanted.rule())?, instance, started)?;
+        Ok(Self { payment: None, ..facts })
+    }
+
+    fn gather(
+        quote: &Quote,
+        hold: &Hold,
+        authorised: &Authorised,
+        approval: RuleId,
+        instance: InstanceId,
+        started: UnixMs,
+    ) -> Result<Self, IdError> {
         let proposal = quote.proposal();
         Ok(Self {
             v: VERSION,
@@ -91,12 +119,12 @@ impl Facts {
             policy: authorised.allow.policy(),
             rule: RuleId::new(authorised.allow.rule())?,
             iam: authorised.iam,
-            approval: RuleId::new(approval.rule())?,
+            approval,
             rail: hold.rail().to_owned(),
             price: hold.amount(),
             payment: hold.paid().claim.as_ref().map(|claim| claim.key.to_hex()),
             started,
-            approved: approval.approved().cloned(),
+            approved: None,
             claimed_agent: proposal.hearsay.agent.clone(),
             context: proposal.hearsay.context,
         })

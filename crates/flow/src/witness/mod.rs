@@ -2,6 +2,7 @@
 //!
 //! Outcome, receipt, answer and leaf become durable in one transaction; only then may anything be answered.
 
+mod close;
 mod facts;
 mod in_force;
 mod render;

@@ -4,6 +4,7 @@ use execgate_model::{ActionName, Digest, Effect, Outcome, RunId, Surface, UnixMs
 use execgate_store::Answer;
 
 use crate::authorise::IamWord;
+use crate::parking::Closed;
 
 /// All that a surface may say of a run.
 #[derive(Debug, Clone, Copy)]
@@ -38,4 +39,7 @@ pub struct Summary<'a> {
 pub trait Render: Send + Sync {
     /// The answer, `Outcome::Unknown` included.
     fn answer(&self, summary: &Summary<'_>) -> Answer;
+
+    /// The answer of a run that waited for people and never started.
+    fn closed(&self, closed: &Closed<'_>) -> Answer;
 }

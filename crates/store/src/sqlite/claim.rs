@@ -2,45 +2,67 @@
 //!
 //! The order of the checks is a promise: a replay finds its run even while claims are paused.
 
-use execgate_model::{InstanceId, RunId};
+use execgate_model::{InstanceId, RunId, Stage};
 use rusqlite::{Connection, Row, params};
 
-use super::{changes, limits, rows};
+use super::{changes, limits, parking, rows};
 use crate::{ApprovalClaim, Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
 
 const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, payment, fingerprint, owner, \
     action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved, \
-    alias) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'execute', ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    alias, parked) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
 
 /// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
 pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
-    if let Some(nonce) = claim.nonce_key
-        && let Some(record) = rows::by_nonce(conn, nonce)?
-    {
-        return Ok(Claimed::Taken(Box::new(record)));
-    }
-    if rows::paused(conn)? {
-        return Ok(Claimed::Paused);
-    }
-    if let Some(payment) = &claim.payment
-        && let Some(run) = rows::by_payment(conn, payment.key)?
-    {
-        return Ok(Claimed::PaymentSpent(run));
-    }
-    for key in claim.approval.iter().flat_map(|approval| &approval.keys) {
-        if let Some(run) = rows::by_approval(conn, *key)? {
-            return Ok(Claimed::ApprovalSpent(run));
-        }
+    if let Some(obstacle) = obstacle(conn, claim)? {
+        return Ok(obstacle);
     }
     // Last, since it writes: whatever else stands in the way has been found.
     match limits::reserve(conn, claim.run, &claim.limits)? {
         Err(reached) => Ok(Claimed::LimitReached(reached)),
-        Ok(reserved) => insert(conn, claim, reserved).map(|()| Claimed::Fresh),
+        Ok(reserved) => {
+            insert_run(conn, claim, reserved, Stage::Execute)?;
+            start(conn, claim).map(|()| Claimed::Fresh)
+        }
     }
 }
 
-fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result<(), StoreError> {
+/// What stands in the way of a claim, beside limits.
+pub(super) fn obstacle(conn: &Connection, claim: &Claim) -> Result<Option<Claimed>, StoreError> {
+    if let Some(nonce) = claim.nonce_key
+        && let Some(record) = rows::by_nonce(conn, nonce)?
+    {
+        return Ok(Some(Claimed::Taken(Box::new(record))));
+    }
+    obstacle_but_nonce(conn, claim)
+}
+
+/// The same of a run that has its nonce already.
+pub(super) fn obstacle_but_nonce(conn: &Connection, claim: &Claim) -> Result<Option<Claimed>, StoreError> {
+    if rows::paused(conn)? {
+        return Ok(Some(Claimed::Paused));
+    }
+    if let Some(payment) = &claim.payment
+        && let Some(run) = rows::by_payment(conn, payment.key)?
+    {
+        return Ok(Some(Claimed::PaymentSpent(run)));
+    }
+    for key in claim.approval.iter().flat_map(|approval| &approval.keys) {
+        if let Some(run) = rows::by_approval(conn, *key)? {
+            return Ok(Some(Claimed::ApprovalSpent(run)));
+        }
+    }
+    Ok(None)
+}
+
+/// Inserts the row of a run, and gives its key.
+pub(super) fn insert_run(
+    conn: &Connection,
+    claim: &Claim,
+    reserved: Option<Vec<u8>>,
+    stage: Stage,
+) -> Result<i64, StoreError> {
     let payment =
         claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
     let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
@@ -55,6 +77,7 @@ fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result
         claim.action.as_str(),
         rows::effect_word(claim.effect),
         &claim.caller,
+        stage.as_str(),
         settlement.as_str(),
         &claim.rail,
         rows::stored(claim.price.micros(), "store a price")?,
@@ -65,10 +88,22 @@ fn insert(conn: &Connection, claim: &Claim, reserved: Option<Vec<u8>>) -> Result
         call.map(|call| &call.agent),
         call.map(|call| call.iam_approved),
         call.map(|call| &call.alias),
+        (stage == Stage::Parked).then_some(1),
     ];
     rows::change(conn, INSERT_RUN, "store a claim", params)?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// What a claim leaves that lets its run start: what it uses up of approvals, and its intent in the log.
+pub(super) fn start(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
     claim.approval.as_ref().map_or(Ok(()), |approval| use_up(conn, claim.run, approval))?;
     rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))
+}
+
+/// Gives back what a run has used up of approvals.
+pub(super) fn free_approvals(conn: &Connection, run: RunId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM approval_use WHERE run = ?1";
+    rows::change(conn, sql, "undo a claim", [run.as_bytes()]).map(|_| ())
 }
 
 /// Writes down what a run uses up, and says so in the log before its intent.
@@ -91,7 +126,11 @@ pub(super) fn insert_payment(conn: &Connection, run: RunId, payment: &NewPayment
 }
 
 /// Takes a claim back: the row with its nonce, the payment, the approval, and what it used up of limits. Its leaves stay.
+/// A run that was parked waits again, with what it had reserved.
 pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Result<Undone, StoreError> {
+    if parking::park_again(conn, run, instance.as_bytes())? {
+        return Ok(Undone::Undone);
+    }
     let doing = "undo a claim";
     let sql = "DELETE FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 \
         RETURNING payment, reserved";
@@ -106,7 +145,7 @@ pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Resul
     if let Some(payment) = payment {
         rows::change(conn, "DELETE FROM payment WHERE id = ?1", doing, [payment])?;
     }
-    rows::change(conn, "DELETE FROM approval_use WHERE run = ?1", doing, [run.as_bytes()])?;
+    free_approvals(conn, run)?;
     reserved.map_or(Ok(()), |reserved| limits::give_back(conn, &reserved))?;
     Ok(Undone::Undone)
 }

@@ -1,14 +1,14 @@
 //! The second durable point: outcome, receipt, answer and leaf; and what a person says of an unknown run.
 
 use execgate_model::Stage;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::rows;
+use super::{parking, rows};
 use crate::{Finish, Finished, LeafKind, Resolution, StoreError};
 
 const UPDATE_RUN: &str =
-    "UPDATE run SET stage = ?1 WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id";
+    "UPDATE run SET stage = ?1 WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id, parked";
 
 const INSERT_ENDING: &str = "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body, kept) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, length(?8))";
@@ -23,11 +23,21 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
         }
     }
     let params = (finish.stage.as_str(), finish.run.as_bytes(), finish.instance.as_bytes());
-    let Some(row) = rows::first(conn, UPDATE_RUN, doing, params, |row| rows::value::<i64>(row, 0, "id"))?
-    else {
+    let ended =
+        |row: &Row<'_>| Ok((rows::value(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "parked")?));
+    let Some((row, parked)) = rows::first(conn, UPDATE_RUN, doing, params, ended)? else {
         rows::append_leaf(conn, finish.run, LeafKind::Late, &finish.leaf, Some(finish.at))?;
         return Ok(Finished::Late);
     };
+    if parked.is_some() {
+        parking::forget(conn, row)?;
+    }
+    ending(conn, row, finish)?;
+    Ok(Finished::Recorded)
+}
+
+/// Records how a run has ended: outcome, receipt, answer and leaf.
+pub(super) fn ending(conn: &Connection, row: i64, finish: &Finish) -> Result<(), StoreError> {
     let params = (
         row,
         &finish.outcome,
@@ -38,9 +48,8 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
         &finish.receipt,
         &finish.answer.body,
     );
-    rows::change(conn, INSERT_ENDING, doing, params)?;
-    rows::append_leaf(conn, finish.run, finish.leaf.kind, &finish.leaf, Some(finish.at))?;
-    Ok(Finished::Recorded)
+    rows::change(conn, INSERT_ENDING, "record an outcome", params)?;
+    rows::append_leaf(conn, finish.run, finish.leaf.kind, &finish.leaf, Some(finish.at))
 }
 
 /// Says what became of an unknown run, once.

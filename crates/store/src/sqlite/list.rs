@@ -54,7 +54,8 @@ pub(super) fn list(conn: &Connection, page: Page) -> Result<Vec<Record>, StoreEr
     }
 }
 
-fn place(conn: &Connection, run: RunId) -> Result<Option<(i64, i64)>, StoreError> {
+/// Where a page starts that comes behind a run.
+pub(super) fn place(conn: &Connection, run: RunId) -> Result<Option<(i64, i64)>, StoreError> {
     let sql = "SELECT created, id FROM run WHERE run = ?1";
     let read = |row: &rusqlite::Row<'_>| Ok((rows::value(row, 0, "created")?, rows::value(row, 1, "id")?));
     rows::first(conn, sql, "find the start of a page", [run.as_bytes()], read)
@@ -80,6 +81,7 @@ mod tests {
     use crate::sqlite::forget::OLD_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
+    use crate::sqlite::parking::PAGE;
 
     #[test]
     fn no_listing_scans_or_sorts_history() {
@@ -96,6 +98,7 @@ mod tests {
             NEWEST,
             OLDEST,
             WRITTEN,
+            PAGE,
         ] {
             let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let parameters = plan.parameter_count();

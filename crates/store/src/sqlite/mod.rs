@@ -1,9 +1,9 @@
 //! The record in one SQLite file, for one machine.
 //!
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
-//! the writes of `claim`, `finish`, `settle`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with one
-//! commit; `readers` never wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says
-//! which process is alive, `examine` shows everything to whoever checks it.
+//! the writes of `claim`, `finish`, `settle`, `parking`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with
+//! one commit; `readers` never wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances`
+//! says which process is alive, `examine` shows everything to whoever checks it.
 
 mod audit;
 mod changes;
@@ -22,6 +22,7 @@ mod log;
 mod migrate;
 mod open;
 mod own_keys;
+mod parking;
 mod readers;
 mod rows;
 mod settle;

@@ -10,13 +10,15 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{audit, changes, claim, cosigned, finish, forget, grants, limits, list, log, own_keys, settle};
+use super::{
+    audit, changes, claim, cosigned, finish, forget, grants, limits, list, log, own_keys, parking, settle,
+};
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
     Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Resolution,
-    SettlementWord, Standing, Store, Undone,
+    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
+    Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone, Vote, Voted,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -97,6 +99,39 @@ impl LogStore for SqliteStore {
 impl Store for SqliteStore {
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed> {
         Box::pin(self.writer.write(Entry::Start, move |conn| claim::claim(conn, &claim)))
+    }
+
+    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| parking::park(conn, &claim, &parking)))
+    }
+
+    fn unpark(&self, claim: Claim) -> Reply<'_, Claimed> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| parking::unpark(conn, &claim)))
+    }
+
+    fn vote(&self, run: RunId, vote: Vote, change: Change) -> Reply<'_, Voted> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| parking::vote(conn, run, &vote, &change)))
+    }
+
+    fn refuse(&self, finish: Finish, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
+        let work = move |conn: &Connection| parking::refuse(conn, &finish, denial.as_ref());
+        Box::pin(self.writer.write(Entry::End, work))
+    }
+
+    fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>> {
+        Box::pin(self.readers.point(move |conn| parking::parked(conn, run)))
+    }
+
+    fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>> {
+        Box::pin(self.readers.point(move |conn| parking::votes(conn, run)))
+    }
+
+    fn parked_page(&self, page: ParkedPage) -> Reply<'_, Vec<Parked>> {
+        Box::pin(self.readers.long(move |conn| parking::page(conn, &page)))
+    }
+
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>> {
+        Box::pin(self.readers.long(move |conn| parking::due(conn, now)))
     }
 
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {

@@ -11,6 +11,7 @@ pub(crate) mod log;
 mod model;
 pub(crate) mod money;
 pub(crate) mod own_keys;
+pub(crate) mod parking;
 pub(crate) mod promises;
 pub(crate) mod reading;
 mod runs;

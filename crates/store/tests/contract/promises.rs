@@ -23,6 +23,12 @@ macro_rules! every_promise {
                 counters_of_windows_that_are_over_are_forgotten;
             money: only_an_end_of_the_money_closes_a_run, settling_moves_no_other_stage_than_witness,
                 settling_a_run_that_is_not_there_is_a_fault, an_unpaid_run_takes_one_new_payment;
+            parking: a_parked_run_reads_back_whole_and_leaves_no_leaf, a_parked_run_starts_once_among_two_instances,
+                a_parked_run_that_is_refused_never_starts, a_start_counts_its_limits_anew,
+                an_undone_start_waits_again, parked_runs_are_bounded_by_number_and_bytes,
+                what_a_person_says_is_recorded_once_and_only_while_it_waits,
+                what_is_due_is_over_or_has_been_spoken_of, an_end_forgets_what_was_asked_for,
+                a_page_of_parked_runs_is_of_a_tenant_or_an_owner;
             reading: pages_show_every_run_once_and_the_newest_first, a_page_is_capped,
                 what_was_answered_is_read_at_once_by_every_instance, what_is_not_there_reads_as_none,
                 a_closed_store_says_so_and_has_written_everything;

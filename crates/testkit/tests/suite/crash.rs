@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use execgate_flow::{CRASH_POINTS, Refusal};
+use execgate_flow::{CRASH_POINTS, PARKING_POINTS, Refusal};
 use execgate_model::{Offer, Proposal, RunOptions, Surface};
 use execgate_testkit::{
     Ask, Bank, Death, History, Look, Move, RAIL_POINTS, Walked, World, ask, execute, keyed, post,
@@ -181,7 +181,8 @@ fn points_in(folder: &Path) -> BTreeSet<String> {
 #[test]
 fn every_crash_point_in_the_rooms_is_listed_and_every_listed_one_is_there() {
     let rooms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../flow/src");
-    let listed: BTreeSet<String> = CRASH_POINTS.iter().map(|point| (*point).to_owned()).collect();
-    assert_eq!(listed.len(), CRASH_POINTS.len(), "a point is listed twice");
+    let all = CRASH_POINTS.iter().chain(PARKING_POINTS);
+    let listed: BTreeSet<String> = all.map(|point| (*point).to_owned()).collect();
+    assert_eq!(listed.len(), CRASH_POINTS.len() + PARKING_POINTS.len(), "a point is listed twice");
     assert_eq!(points_in(&rooms), listed);
 }

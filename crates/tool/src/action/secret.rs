@@ -5,6 +5,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ring::hmac;
 use zeroize::Zeroizing;
 
 /// The shortest secret, in bytes: a shorter one cannot be told from the words of an answer, nor is it one.
@@ -69,6 +70,13 @@ impl Secret {
         format!("[secret {}]", self.name)
     }
 
+    /// HMAC-SHA256 (RFC 2104) over a message, under the bytes of this secret.
+    #[must_use]
+    pub fn authenticate(&self, message: &[u8]) -> Vec<u8> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.text.as_bytes());
+        hmac::sign(&key, message).as_ref().to_vec()
+    }
+
     pub(super) fn reveal(&self) -> &str {
         &self.text
     }
@@ -114,6 +122,14 @@ mod tests {
         assert_eq!(made.reveal(), "s3cr3t-of-the-test");
         assert_eq!(format!("{made:?}"), "[secret api-key]");
         assert_eq!(format!("{:?}", Secrets::from_iter([made])), "Secrets({\"api-key\": [secret api-key]})");
+    }
+
+    #[test]
+    fn a_message_is_authenticated_as_openssl_does_it() {
+        let mac =
+            secret("hook", "a key of some length").unwrap().authenticate(b"what do ya want for nothing?");
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "e583a9f26604578ffecf034a8056a9ce4e73182c9bcbaaeb35934dbda64d0919");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod answer;
 mod client;
+mod courier;
 mod dial;
 mod guard;
 mod target;
@@ -15,6 +16,7 @@ mod target;
 pub(crate) use answer::{read, refuse_encoded, shown_headers, text};
 pub use client::HttpClient;
 pub(crate) use client::{Exchange, Outgoing, bad_answer};
+pub use courier::{Courier, CourierError, Delivery, Message, Reach};
 #[cfg(test)]
 pub(crate) use guard::{Resolve, judge};
 pub(crate) use guard::{judge_private, judge_within};

@@ -1,6 +1,7 @@
 //! The HTTP surfaces, one folder each. A handler reads, asks and writes; it decides nothing.
 
 pub(crate) mod admin;
+pub(crate) mod approvals;
 pub(crate) mod catalogue;
 pub(crate) mod code;
 pub(crate) mod ep;

@@ -11,6 +11,7 @@ use execgate_store::Answer;
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::approval::parked_in;
 
 /// The version of the envelope.
 pub(crate) const SCHEMA_VERSION: &str = "v1";
@@ -97,6 +98,9 @@ impl Problem {
             return seal(self.payment_required());
         }
         let mut body = asked.envelope(took);
+        if let Some(waiting) = &self.waiting {
+            return seal(parked_in(body, waiting));
+        }
         body["jobId"] = json!(self.exec_id);
         body["status"] = self.exec_word(asked).into();
         body["result"] = if self.is_stub(asked) {

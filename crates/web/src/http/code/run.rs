@@ -61,7 +61,7 @@ async fn walk(
     if wants_stream(headers) {
         return live::respond(house, proposal, words, note).await;
     }
-    let walked = house.parts.corridor.walk(proposal, words).await.map_err(Problem::from);
+    let walked = house.walk(headers, proposal, words).await.map_err(Problem::from);
     note.take(walked.map_or_else(IntoResponse::into_response, http::passage))
 }
 

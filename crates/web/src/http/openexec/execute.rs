@@ -38,7 +38,7 @@ async fn walk(house: &House, headers: &HeaderMap, body: Body, caller: Caller) ->
     let (fields, place) = house.bodies.json_object(headers, body).await?;
     let proposal = proposal(fields, place, caller)?;
     let words = Arc::clone(&house.execute_words);
-    house.parts.corridor.walk(proposal, words).await.map_err(Problem::from)
+    house.walk(headers, proposal, words).await.map_err(Problem::from)
 }
 
 pub(crate) fn proposal(

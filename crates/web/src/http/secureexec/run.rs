@@ -75,7 +75,7 @@ async fn walk(
     let proposal = read(house, surface, headers, body, visitor, asked).await;
     let price = visitor.owes(base_price(house, surface));
     let proposal = proposal.map_err(|problem| or_the_price(problem, headers, price))?;
-    let walked = house.parts.corridor.walk(proposal, Arc::new(ExecWords)).await;
+    let walked = house.walk(headers, proposal, Arc::new(ExecWords)).await;
     walked.map_err(|refusal| Problem::from(refusal).with_payload_at("/tool/args"))
 }
 

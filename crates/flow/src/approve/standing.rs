@@ -1,0 +1,56 @@
+//! What people have handed in for a run that waits, and which of it still holds.
+
+use execgate_model::{Caller, Scope};
+use execgate_receipt::Envelope;
+use execgate_receipt::approval::{ApprovalError, Demand, Verified};
+use execgate_store::{Vote, VoteWord};
+use serde_json::Value;
+
+use super::Approve;
+use crate::authorise::Authorised;
+use crate::propose::Quote;
+
+impl Approve {
+    /// Opens what an approver has signed.
+    ///
+    /// # Errors
+    /// [`ApprovalError`] names the check that failed.
+    pub(crate) fn open(&self, envelope: &Envelope) -> Result<Verified<'_>, ApprovalError> {
+        self.people.approvers().open(envelope)
+    }
+
+    /// Whether an approver is whoever asks.
+    pub(crate) fn is_own(&self, verified: &Verified<'_>, caller: &Caller) -> bool {
+        self.people.is_caller(verified.approver(), caller)
+    }
+
+    /// Of each person the newest yes that holds for this request now: keys, rules and time may have gone on since it was
+    /// handed in.
+    pub(crate) fn standing(&self, quote: &Quote, authorised: &Authorised, votes: &[Vote]) -> Vec<Value> {
+        let proposal = quote.proposal();
+        let scope = proposal.caller.scope();
+        let demand = Demand {
+            tenant: &proposal.caller.tenant,
+            scope: scope.as_ref().map(Scope::as_str),
+            action: &proposal.action,
+            action_digest: quote.terms().fingerprint,
+            policy_digest: authorised.allow.policy(),
+            price: quote.terms().amount,
+        };
+        let now = self.clock.now();
+        let mut people: Vec<&str> = Vec::new();
+        let mut standing = Vec::new();
+        for vote in votes.iter().rev().filter(|vote| vote.word == VoteWord::Approve) {
+            let Ok(envelope) = serde_json::from_slice::<Envelope>(&vote.artifact) else { continue };
+            let Ok(verified) = self.open(&envelope) else { continue };
+            let person = verified.approver().person.as_str();
+            let holds = verified.approves(&demand, now).is_ok() && !self.is_own(&verified, &proposal.caller);
+            if !holds || people.contains(&person) {
+                continue;
+            }
+            people.push(person);
+            standing.extend(serde_json::to_value(&envelope).ok());
+        }
+        standing
+    }
+}

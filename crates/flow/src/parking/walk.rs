@@ -1,0 +1,319 @@
+//! Into `parked`, and out of it again.
+//!
+//! Every change here needs a second reader: it is what starts a run when nobody stands by.
+
+use core::time::Duration;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use execgate_model::{Proposal, RunId, Stage};
+use execgate_store::{Change, Parked, Parking, Record, Vote};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
+
+use super::request::expiry;
+use super::{Closing, ParkedRequest, Waiting};
+use crate::approve::Judgement;
+use crate::authorise::Authorised;
+use crate::corridor::{Approach, Corridor, Unapproved, Walk};
+use crate::execute::Claimed;
+use crate::pay::Earlier;
+use crate::propose::Quote;
+use crate::witness::Render;
+use crate::{Passage, Refusal};
+
+/// Parked runs that one process starts at the same time; the others follow with the next sweeps.
+const STARTING_MAX: usize = 16;
+
+/// Requests that may wait at the door for people, in one process: each looks at the record now and then.
+const PATIENT_MAX: usize = 256;
+
+/// How often one of them looks. People take longer, and a look takes some 10 µs.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The parked runs that this process is about to start.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Starting(Arc<Mutex<HashSet<RunId>>>);
+
+/// A place among them.
+struct Place {
+    starting: Starting,
+    run: RunId,
+}
+
+impl Starting {
+    fn take(&self, run: RunId) -> Option<Place> {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = runs.len() < STARTING_MAX && runs.insert(run);
+        fresh.then(|| Place { starting: self.clone(), run })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.starting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+    }
+}
+
+impl Corridor {
+    /// Looks at every parked run whose time is over, or of which somebody has said something: ends the one, starts the
+    /// other. What cannot be done now is looked at again in the next sweep.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] if the record cannot be read.
+    pub async fn tend(&self, render: &Arc<dyn Render>) -> Result<Vec<JoinHandle<()>>, Refusal> {
+        let rooms = self.rooms();
+        let due = rooms.execute.store.parked_due(rooms.execute.clock.now()).await?;
+        Ok(due.into_iter().filter_map(|run| self.start(run, render)).collect())
+    }
+
+    /// Walks a parked run through the rooms, beside whoever asked for that. None where it walks already, too many do, or
+    /// this process shuts down.
+    pub(super) fn start(&self, run: RunId, render: &Arc<dyn Render>) -> Option<JoinHandle<()>> {
+        let place = self.starting().take(run)?;
+        let (walk, presence) = self.set_out(Arc::clone(render)).ok()?;
+        Some(tokio::spawn(async move {
+            match walk.unpark(run).await {
+                Ok(passage) => tracing::info!(%run, outcome = passage.outcome, "a parked run has ended"),
+                Err(refusal) => tracing::debug!(%run, rule = refusal.rule(), "a parked run goes on waiting"),
+            }
+            drop((place, presence));
+        }))
+    }
+
+    /// Waits at the door for people, and then for the run: its answer, or that it waits still.
+    ///
+    /// # Errors
+    /// As [`Self::walk`].
+    pub async fn wait_out(&self, waiting: Box<Waiting>, patience: Duration) -> Result<Passage, Refusal> {
+        let until = Instant::now() + patience;
+        let Some(_place) = self.be_patient(PATIENT_MAX) else { return Err(Refusal::Parked(waiting)) };
+        while Instant::now() < until && !self.is_draining() {
+            sleep(LOOK_EVERY).await;
+            let Some(record) = self.rooms().execute.store.run(waiting.run).await? else { break };
+            match record.stage {
+                Stage::Parked | Stage::Execute => {}
+                Stage::Witness | Stage::Settled | Stage::Unknown => {
+                    match Earlier::read(record, waiting.action_digest) {
+                        Earlier::Answered(passage) => return Ok(Passage { replayed: false, ..passage }),
+                        Earlier::Refused(refusal) => return Err(refusal),
+                        Earlier::Running | Earlier::Parked | Earlier::Unpaid(_) => {}
+                    }
+                }
+            }
+        }
+        Err(Refusal::Parked(waiting))
+    }
+}
+
+impl Unapproved {
+    /// What is told where nothing can wait.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let reason = "this action needs an approval: ask for it alone, so that it can wait for one";
+        if self.wanted.by_gateway() {
+            return self.wanted.clone().into();
+        }
+        Refusal::ApprovalMissing { rule: self.wanted.rule().to_owned(), reason: reason.to_owned() }
+    }
+}
+
+impl Walk {
+    /// What the approve room says, to a parked run with what people have said of it. Of that only what still holds counts,
+    /// and what does not is no fault of whoever asks; where it is not enough, it waits on.
+    pub(crate) fn judge(
+        &self,
+        quote: &mut Quote,
+        authorised: &Authorised,
+        waits: Option<&Parked>,
+    ) -> Result<Judgement, Refusal> {
+        let approve = &self.rooms.approve;
+        let Some(parked) = waits else { return approve.judge(quote, authorised) };
+        let standing = approve.standing(quote, authorised, &parked.votes);
+        let brought = quote.approve_by(|brought| one_list(brought, standing));
+        match approve.judge(quote, authorised) {
+            Err(Refusal::ApprovalMissing { .. }) if brought.is_none() => {
+                quote.approve_by(|_| None);
+                approve.judge(quote, authorised)
+            }
+            judgement => judgement,
+        }
+    }
+
+    /// Claims a run for people to answer; the same run again where it waits already.
+    pub(crate) async fn park(&self, unapproved: Unapproved) -> Result<Passage, Refusal> {
+        let Unapproved { quote, hold, authorised, wanted, waits, _first } = unapproved;
+        if let Some(parked) = waits {
+            return Err(Refusal::Parked(Box::new(Waiting::of(&parked)?)));
+        }
+        if wanted.by_gateway() {
+            return Err(wanted.into());
+        }
+        if quote.is_named_by_payment() {
+            let reason = "this action needs an approval before it is paid for: give the call a nonce, so that it can wait";
+            return Err(Refusal::ApprovalMissing {
+                rule: wanted.rule().to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+        let execute = &self.rooms.execute;
+        let request = ParkedRequest::new(&quote, &authorised, &wanted);
+        let expires = expiry(&wanted, execute.clock.now());
+        let tenant = quote.proposal().caller.tenant.clone();
+        let parking = Parking { tenant, request: request.to_bytes()?, expires };
+        match execute.park(&quote, &hold, &authorised, &wanted, parking).await? {
+            Claimed::Earlier(record) => self.earlier(*record, &quote, &hold).await,
+            Claimed::Fresh(_) => {
+                let waiting = Waiting::told(quote.run(), quote.terms().fingerprint, request, expires);
+                self.bell.rings(&waiting);
+                Err(Refusal::Parked(Box::new(waiting)))
+            }
+        }
+    }
+
+    /// The parked run of a nonce, as a request finds it that comes again: it goes on only with what people have said.
+    pub(crate) async fn found(&self, record: &Record, again: &Proposal) -> Result<Found, Refusal> {
+        let parked = self.rooms.execute.store.parked(record.run).await?;
+        let parked = parked.ok_or(Refusal::StillRunning { run: record.run })?;
+        if parked.parking.expires <= self.rooms.execute.clock.now() {
+            return self.close(&parked, Closing::Expired, None).await.map(Found::Ended);
+        }
+        if parked.votes.is_empty() && again.approval.is_none() {
+            return Err(Refusal::Parked(Box::new(Waiting::of(&parked)?)));
+        }
+        Ok(Found::Waiting(Box::new(parked)))
+    }
+
+    /// What is told of a run that was found parked.
+    pub(crate) async fn still_parked(&self, run: RunId) -> Result<Refusal, Refusal> {
+        let parked = self.rooms.execute.store.parked(run).await?.ok_or(Refusal::StillRunning { run })?;
+        Ok(Refusal::Parked(Box::new(Waiting::of(&parked)?)))
+    }
+
+    /// Takes a run out of `parked`, if it may be: through all the rooms, under the rules of today.
+    pub(super) async fn unpark(self, run: RunId) -> Result<Passage, Refusal> {
+        let Some(parked) = self.rooms.execute.store.parked(run).await? else {
+            return Err(Refusal::StillRunning { run });
+        };
+        if parked.parking.expires <= self.rooms.execute.clock.now() {
+            return self.close(&parked, Closing::Expired, None).await;
+        }
+        let request = ParkedRequest::from_bytes(&parked.parking.request)?;
+        let walked = match self.rooms.authorise.as_of_now(&request.caller).await {
+            Ok(caller) => {
+                let proposal = request.into_proposal(caller, None);
+                let mut sight = self.sight(&proposal);
+                let span = sight.span();
+                let walk = async {
+                    match self.approach(proposal, Some(Box::new(parked.clone())), &mut sight).await? {
+                        Approach::Approved(approved) => self.pass(*approved, &mut sight).await,
+                        Approach::Unapproved(unapproved) => self.park(*unapproved).await,
+                        Approach::Answered(passage) => Ok(passage),
+                    }
+                };
+                let walked = walk.instrument(span).await;
+                match &walked {
+                    Err(refusal) if !is_final(refusal) => sight.look_away(),
+                    walked => sight.end(walked),
+                }
+                walked
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match walked {
+            Err(refusal) if is_final(&refusal) => {
+                let why = Closing::Refused { rule: refusal.rule().to_owned(), reason: refusal.to_string() };
+                self.close(&parked, why, None).await
+            }
+            walked => walked,
+        }
+    }
+
+    /// The answer of a run that somebody else has taken out of `parked`.
+    async fn ended_elsewhere(&self, was: &Record) -> Result<Passage, Refusal> {
+        let running = Refusal::StillRunning { run: was.run };
+        let Some(record) = self.rooms.execute.store.run(was.run).await? else { return Err(running) };
+        match Earlier::read(record, was.fingerprint) {
+            Earlier::Answered(passage) => Ok(passage),
+            Earlier::Refused(refusal) => Err(refusal),
+            Earlier::Running | Earlier::Parked | Earlier::Unpaid(_) => Err(running),
+        }
+    }
+
+    /// Ends a parked run that is never to start.
+    pub(super) async fn close(
+        &self,
+        parked: &Parked,
+        why: Closing,
+        denial: Option<(Vote, Change)>,
+    ) -> Result<Passage, Refusal> {
+        let rooms = &self.rooms;
+        let finish = rooms.witness.close(&parked.record, &why, self.render.as_ref())?;
+        let passage = Passage {
+            run: finish.run,
+            content: finish.content,
+            outcome: finish.outcome.clone(),
+            answer: finish.answer.clone(),
+            replayed: false,
+            laps: Vec::new(),
+        };
+        let ended = rooms.execute.store.refuse(finish, denial).await?;
+        rooms.execute.crash.reached("refused");
+        if ended { Ok(passage) } else { self.ended_elsewhere(&parked.record).await }
+    }
+}
+
+/// A parked run, as a request of its nonce finds it.
+pub(crate) enum Found {
+    /// It may go on with what people have said.
+    Waiting(Box<Parked>),
+    /// Its time was over.
+    Ended(Passage),
+}
+
+/// Whether a refusal of an approved run ends it. What time, money or the operator can mend does not: it goes on waiting.
+fn is_final(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::UnknownAction { .. }
+        | Refusal::BadCall(_)
+        | Refusal::Undigestible(_)
+        | Refusal::BadId(_)
+        | Refusal::Denied { .. }
+        | Refusal::ApprovalReused
+        | Refusal::NonceReused { .. } => true,
+        Refusal::Parked(_)
+        | Refusal::PaymentRequired { .. }
+        | Refusal::WatchedUnpaid
+        | Refusal::PaymentRefused { .. }
+        | Refusal::RailUnavailable { .. }
+        | Refusal::PaymentReused
+        | Refusal::LimitReached { .. }
+        | Refusal::IamUnreachable
+        | Refusal::ApprovalMissing { .. }
+        | Refusal::ArtifactUnreadable { .. }
+        | Refusal::ClawShield(_)
+        | Refusal::ApprovalInvalid(_)
+        | Refusal::OwnApproval { .. }
+        | Refusal::AnswerExpired { .. }
+        | Refusal::Unpaid { .. }
+        | Refusal::SettlementPending { .. }
+        | Refusal::StillRunning { .. }
+        | Refusal::Busy { .. }
+        | Refusal::NotStarted(_)
+        | Refusal::NoSlot(_)
+        | Refusal::Store(_)
+        | Refusal::Receipt { .. } => false,
+    }
+}
+
+/// What came with a request, and what people have handed in: one list.
+fn one_list(brought: Option<&str>, votes: Vec<Value>) -> Option<String> {
+    let mut list = votes;
+    match brought.and_then(|text| serde_json::from_str(text).ok()) {
+        Some(Value::Array(more)) => list.extend(more),
+        Some(one) => list.push(one),
+        None => {}
+    }
+    (!list.is_empty()).then(|| Value::Array(list).to_string())
+}

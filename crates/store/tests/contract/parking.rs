@@ -1,0 +1,276 @@
+//! Runs that wait for people: parked whole, started or refused once.
+
+use std::sync::Arc;
+
+use execgate_model::{Stage, TenantId, UnixMs};
+use execgate_store::{
+    Change, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, PARKED_BYTES_OF_ONE_MAX,
+    PARKED_OF_ONE_MAX, Parked, ParkedPage, Parking, Record, Store, StoreError, Undone, VOTES_OF_ONE_MAX,
+    Vote, VoteWord, Voted,
+};
+use tokio::task::JoinSet;
+
+use super::runs::{
+    Backend, approval, change, claim, created, digest, finish, held, payment, recorded, run_id,
+};
+
+/// How long a parked run of these tests waits, in milliseconds.
+const WAIT_MS: u64 = 60_000;
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+fn parking(number: u16) -> Parking {
+    Parking {
+        tenant: tenant("default"),
+        request: format!("request {number}").into_bytes(),
+        expires: UnixMs(created(number).0 + WAIT_MS),
+    }
+}
+
+/// What person `person` says, in artifact `number`.
+fn vote(word: VoteWord, person: &str, number: u16) -> Vote {
+    Vote {
+        approver: format!("{person}-laptop"),
+        person: person.to_owned(),
+        word,
+        artifact: format!("artifact {number}").into_bytes(),
+        at: UnixMs(created(number).0 + 7),
+    }
+}
+
+/// What is said of artifact `number`.
+fn said(number: u16) -> Change {
+    let leaf = Leaf { kind: LeafKind::Vote, digest: digest(20, number) };
+    Change { leaf, ..change(number) }
+}
+
+fn waiting(claim: &Claim) -> Record {
+    Record { stage: Stage::Parked, ..held(claim) }
+}
+
+/// Run `number`, parked.
+async fn parked(store: &Arc<dyn Store>, number: u16) -> Claim {
+    let claim = claim(store.instance(), number);
+    assert_eq!(store.park(claim.clone(), parking(number)).await.unwrap(), Claimed::Fresh);
+    claim
+}
+
+fn intent(number: u16) -> Leaf {
+    Leaf { kind: LeafKind::Intent, digest: digest(4, number) }
+}
+
+pub(crate) async fn a_parked_run_reads_back_whole_and_leaves_no_leaf(backend: &impl Backend) {
+    let store = backend.open();
+    let claim = parked(&store, 1).await;
+    let whole = Parked { record: waiting(&claim), parking: parking(1), votes: Vec::new() };
+    assert_eq!(store.parked(run_id(1)).await.unwrap(), Some(whole));
+    assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(waiting(&claim)));
+    assert_eq!(backend.leaves(run_id(1)), []);
+    // Its nonce is taken, and while claims are paused nothing is parked.
+    let again = Claimed::Taken(Box::new(waiting(&claim)));
+    assert_eq!(store.park(claim.clone(), parking(1)).await.unwrap(), again);
+    assert_eq!(store.claim(claim).await.unwrap(), again);
+    assert!(store.set_paused(true, change(1)).await.unwrap());
+    let other = super::claim(store.instance(), 2);
+    assert_eq!(store.park(other, parking(2)).await.unwrap(), Claimed::Paused);
+    assert_eq!(store.parked(run_id(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn a_parked_run_starts_once_among_two_instances(backend: &impl Backend) {
+    let stores = [backend.open(), backend.open()];
+    for number in 1..=20 {
+        parked(&stores[0], number).await;
+        let mut tasks = JoinSet::new();
+        for turn in 0..8 {
+            let store = Arc::clone(&stores[turn % 2]);
+            tasks.spawn(async move {
+                let start = Claim { approval: Some(approval(number)), ..claim(store.instance(), number) };
+                loop {
+                    match store.unpark(start.clone()).await {
+                        // The other instance commits.
+                        Err(StoreError::Busy) => {}
+                        answer => break (start, answer.unwrap()),
+                    }
+                }
+            });
+        }
+        let answers = tasks.join_all().await;
+        let (fresh, rest): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|(_, claimed)| *claimed == Claimed::Fresh);
+        assert_eq!(fresh.len(), 1);
+        let started = held(&fresh[0].0);
+        assert!(rest.iter().all(|(_, claimed)| *claimed == Claimed::Taken(Box::new(started.clone()))));
+        assert_eq!(stores[1].run(run_id(number)).await.unwrap(), Some(started));
+        assert_eq!(backend.leaves(run_id(number)), [intent(number)]);
+    }
+    // The approval that was used up buys no other run.
+    let other = Claim { approval: Some(approval(1)), ..claim(stores[0].instance(), 30) };
+    assert_eq!(stores[0].claim(other).await.unwrap(), Claimed::ApprovalSpent(run_id(1)));
+}
+
+pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Backend) {
+    let store = backend.open();
+    let claim = parked(&store, 1).await;
+    let end = Finish { outcome: "denied".to_owned(), ..finish(store.instance(), 1, Stage::Settled) };
+    let denial = vote(VoteWord::Deny, "anna", 1);
+    assert!(store.refuse(end.clone(), Some((denial.clone(), said(1)))).await.unwrap());
+    assert!(!store.refuse(end.clone(), None).await.unwrap());
+    let over = recorded(held(&claim), &end);
+    assert_eq!(store.unpark(claim.clone()).await.unwrap(), Claimed::Taken(Box::new(over.clone())));
+    assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(over));
+    assert_eq!(store.votes(run_id(1)).await.unwrap(), [denial.clone()]);
+    assert_eq!(backend.leaves(run_id(1)), [said(1).leaf, end.leaf]);
+    assert_eq!(store.parked(run_id(1)).await.unwrap(), None);
+
+    // Nor is one that runs refused.
+    let running = super::claim(store.instance(), 2);
+    assert_eq!(store.claim(running).await.unwrap(), Claimed::Fresh);
+    assert!(!store.refuse(finish(store.instance(), 2, Stage::Settled), None).await.unwrap());
+}
+
+pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
+    let store = backend.open();
+    let limit = |window: u64, max| LimitClaim {
+        rule: "/limits/0".to_owned(),
+        key: digest(40, 1),
+        starts: UnixMs(window * 1_000),
+        ends: UnixMs((window + 1) * 1_000),
+        amount: 1,
+        max,
+        enforced: true,
+    };
+    let under = |number, limit| Claim { limits: vec![limit], ..claim(store.instance(), number) };
+    let full = |claimed: &Claimed| matches!(claimed, Claimed::LimitReached(_));
+    assert_eq!(store.park(under(1, limit(1, 1)), parking(1)).await.unwrap(), Claimed::Fresh);
+    // It takes up its place while it waits, and what it starts with in the same window takes the place of that.
+    assert!(full(&store.claim(under(2, limit(1, 1))).await.unwrap()));
+    assert_eq!(store.unpark(under(1, limit(1, 1))).await.unwrap(), Claimed::Fresh);
+    assert!(full(&store.claim(under(2, limit(1, 1))).await.unwrap()));
+
+    // In a later window it counts there; where there is no room it goes on waiting.
+    assert_eq!(store.park(under(3, limit(2, 1)), parking(3)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.claim(under(4, limit(3, 1))).await.unwrap(), Claimed::Fresh);
+    assert!(full(&store.unpark(under(3, limit(3, 1))).await.unwrap()));
+    assert_eq!(store.run(run_id(3)).await.unwrap().unwrap().stage, Stage::Parked);
+    assert_eq!(store.unpark(under(3, limit(4, 1))).await.unwrap(), Claimed::Fresh);
+    assert!(full(&store.claim(under(5, limit(4, 1))).await.unwrap()));
+
+    // What is refused gives back what it had reserved.
+    assert_eq!(store.park(under(6, limit(5, 1)), parking(6)).await.unwrap(), Claimed::Fresh);
+    assert!(store.refuse(finish(store.instance(), 6, Stage::Settled), None).await.unwrap());
+    assert_eq!(store.claim(under(7, limit(5, 1))).await.unwrap(), Claimed::Fresh);
+}
+
+pub(crate) async fn an_undone_start_waits_again(backend: &impl Backend) {
+    let store = backend.open();
+    let claim = parked(&store, 1).await;
+    let start = Claim { approval: Some(approval(1)), payment: Some(payment(1)), ..claim.clone() };
+    assert_eq!(store.unpark(start.clone()).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Undone);
+    let again = store.parked(run_id(1)).await.unwrap().unwrap();
+    assert_eq!((again.record, again.parking), (waiting(&claim), parking(1)));
+    assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::TooLate);
+    // Payment and approval are free for it again.
+    assert_eq!(store.unpark(start).await.unwrap(), Claimed::Fresh);
+}
+
+pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl Backend) {
+    let store = backend.open();
+    let of = |owner, number| Claim { owner: Some(digest(3, owner)), ..claim(store.instance(), number) };
+    for number in 1..=u16::try_from(PARKED_OF_ONE_MAX).unwrap() {
+        assert_eq!(store.park(of(1, number), parking(number)).await.unwrap(), Claimed::Fresh);
+    }
+    assert_eq!(store.park(of(1, 900), parking(900)).await.unwrap(), Claimed::ParkedFull);
+    assert_eq!(store.parked(run_id(900)).await.unwrap(), None);
+    // One that has ended makes room.
+    assert!(store.refuse(finish(store.instance(), 1, Stage::Settled), None).await.unwrap());
+    assert_eq!(store.park(of(1, 900), parking(900)).await.unwrap(), Claimed::Fresh);
+    // Others have places of their own, and are bounded by bytes too.
+    let half = usize::try_from(PARKED_BYTES_OF_ONE_MAX / 2).unwrap();
+    let large = |number| Parking { request: vec![0; half], ..parking(number) };
+    assert_eq!(store.park(of(2, 901), large(901)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.park(of(2, 902), large(902)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.park(of(2, 903), parking(903)).await.unwrap(), Claimed::ParkedFull);
+    // Those that belong to nobody share the places of one.
+    let nobodys = Claim { owner: None, ..claim(store.instance(), 904) };
+    assert_eq!(store.park(nobodys, parking(904)).await.unwrap(), Claimed::Fresh);
+}
+
+pub(crate) async fn what_a_person_says_is_recorded_once_and_only_while_it_waits(backend: &impl Backend) {
+    let (store, other) = (backend.open(), backend.open());
+    let claim = parked(&store, 1).await;
+    let yes = |person, number| vote(VoteWord::Approve, person, number);
+    assert_eq!(store.vote(run_id(1), yes("anna", 1), said(1)).await.unwrap(), Voted::Recorded);
+    assert_eq!(other.vote(run_id(1), yes("anna", 1), said(1)).await.unwrap(), Voted::Repeated);
+    assert_eq!(store.vote(run_id(1), yes("bela", 2), said(2)).await.unwrap(), Voted::Recorded);
+    let both = [yes("anna", 1), yes("bela", 2)];
+    assert_eq!(store.parked(run_id(1)).await.unwrap().unwrap().votes, both);
+    for number in 2..=u16::try_from(VOTES_OF_ONE_MAX).unwrap() {
+        assert_eq!(
+            store.vote(run_id(1), yes("anna", 100 + number), said(100 + number)).await.unwrap(),
+            Voted::Recorded
+        );
+    }
+    assert_eq!(store.vote(run_id(1), yes("anna", 200), said(200)).await.unwrap(), Voted::TooMany);
+    assert_eq!(store.unpark(claim).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.vote(run_id(1), yes("cleo", 3), said(3)).await.unwrap(), Voted::NotParked);
+    assert_eq!(store.vote(run_id(9), yes("cleo", 4), said(4)).await.unwrap(), Voted::NotParked);
+    let leaves = backend.leaves(run_id(1));
+    assert_eq!((leaves.len(), leaves[0], leaves.last().copied()), (10, said(1).leaf, Some(intent(1))));
+}
+
+pub(crate) async fn what_is_due_is_over_or_has_been_spoken_of(backend: &impl Backend) {
+    let store = backend.open();
+    for number in 1..=3 {
+        parked(&store, number).await;
+    }
+    let due = async |at| store.parked_due(UnixMs(at)).await.unwrap();
+    assert_eq!(due(parking(1).expires.0 - 1).await, []);
+    assert_eq!(due(parking(1).expires.0).await, [run_id(1)]);
+    assert_eq!(
+        store.vote(run_id(3), vote(VoteWord::Approve, "anna", 1), said(1)).await.unwrap(),
+        Voted::Recorded
+    );
+    assert_eq!(due(0).await, [run_id(3)]);
+    let start = claim(store.instance(), 3);
+    assert_eq!(store.unpark(start).await.unwrap(), Claimed::Fresh);
+    assert_eq!(due(u64::MAX).await, [run_id(1), run_id(2)]);
+}
+
+pub(crate) async fn an_end_forgets_what_was_asked_for(backend: &impl Backend) {
+    let store = backend.open();
+    let claim = parked(&store, 1).await;
+    assert_eq!(store.unpark(claim.clone()).await.unwrap(), Claimed::Fresh);
+    let end = finish(store.instance(), 1, Stage::Settled);
+    assert_eq!(store.finish(end.clone()).await.unwrap(), Finished::Recorded);
+    assert_eq!(store.run(run_id(1)).await.unwrap(), Some(recorded(held(&claim), &end)));
+    // Its place is free.
+    for number in 2..=u16::try_from(PARKED_OF_ONE_MAX + 1).unwrap() {
+        let claim = Claim { owner: claim.owner, ..super::claim(store.instance(), number) };
+        assert_eq!(store.park(claim, parking(number)).await.unwrap(), Claimed::Fresh);
+    }
+}
+
+pub(crate) async fn a_page_of_parked_runs_is_of_a_tenant_or_an_owner(backend: &impl Backend) {
+    let store = backend.open();
+    for number in 1..=6 {
+        let tenant = tenant(if number % 2 == 0 { "even" } else { "odd" });
+        let claim = claim(store.instance(), number);
+        let parking = Parking { tenant, ..parking(number) };
+        assert_eq!(store.park(claim, parking).await.unwrap(), Claimed::Fresh);
+    }
+    let page = async |tenant, owner, before: Option<u16>, limit| {
+        let page = ParkedPage { tenant, owner, before: before.map(run_id), limit };
+        let found = store.parked_page(page).await.unwrap();
+        assert!(found.iter().all(|parked| parked.parking.request.is_empty()));
+        found.into_iter().map(|parked| parked.record.run).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, None, None, 2).await, [run_id(6), run_id(5)]);
+    assert_eq!(page(None, None, Some(5), 9).await, [run_id(4), run_id(3), run_id(2), run_id(1)]);
+    assert_eq!(page(Some(tenant("even")), None, None, 2).await, [run_id(6), run_id(4)]);
+    assert_eq!(page(None, Some(digest(3, 5)), None, 9).await, [run_id(5)]);
+    assert_eq!(page(Some(tenant("even")), Some(digest(3, 5)), None, 9).await, []);
+    assert_eq!(page(None, None, Some(99), 9).await, []);
+}

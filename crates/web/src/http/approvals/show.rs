@@ -1,0 +1,136 @@
+//! `GET /approvals/{id}`: everything that is signed, as it is, so that the digest can be computed from it.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use execgate_flow::execute::owner;
+use execgate_flow::parking::ParkedRequest;
+use execgate_flow::witness::Facts;
+use execgate_flow::{Refusal, parking};
+use execgate_model::{Effect, RunId, Scope, Stage};
+use execgate_receipt::Timestamp;
+use execgate_receipt::approval::ActionDigest;
+use execgate_store::{Parked, Record, StoreError, Vote};
+use serde_json::{Value, json};
+
+use crate::caller::{Visitor, recognise};
+use crate::house::House;
+use crate::http;
+use crate::problem::Problem;
+
+/// What waits, or what became of it.
+pub(crate) async fn show(
+    State(house): State<Arc<House>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response {
+    match find(&house, &headers, &id).await {
+        Ok(body) => http::json(StatusCode::OK, &body),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn find(house: &House, headers: &HeaderMap, id: &str) -> Result<Value, Problem> {
+    let run = visible(house, headers, id).await?;
+    let store = &house.parts.store;
+    match store.parked(run).await.map_err(failed)? {
+        Some(parked) => waiting(house, &parked).await,
+        None => {
+            let record = store.run(run).await.map_err(failed)?.ok_or_else(missing)?;
+            let votes = store.votes(run).await.map_err(failed)?;
+            over(&record, &votes).ok_or_else(missing)
+        }
+    }
+}
+
+/// The id of a run that whoever asks may see: its owner, and approvers and auditors of its tenant. Foreign ones answer like
+/// missing ones.
+pub(super) async fn visible(house: &House, headers: &HeaderMap, id: &str) -> Result<RunId, Problem> {
+    let visitor = recognise(house, headers).await?;
+    let run: RunId = id.parse().map_err(|_| missing())?;
+    let record = house.parts.store.run(run).await.map_err(failed)?.ok_or_else(missing)?;
+    if is_shown(&visitor, &record) { Ok(run) } else { Err(missing()) }
+}
+
+fn is_shown(visitor: &Visitor, record: &Record) -> bool {
+    let owns = |scope: Scope| record.owner == Some(owner(scope.as_str()));
+    visitor.caller.scope().is_some_and(owns)
+        || Facts::from_bytes(&record.intent).is_ok_and(|facts| visitor.reviews(&facts.caller.tenant))
+}
+
+pub(super) fn missing() -> Problem {
+    Problem::not_found("there is no such approval, or it belongs to somebody else")
+}
+
+fn failed(error: StoreError) -> Problem {
+    Refusal::Store(error).into()
+}
+
+async fn waiting(house: &House, parked: &Parked) -> Result<Value, Problem> {
+    let request = ParkedRequest::from_bytes(&parked.parking.request)?;
+    // Those of today: what is signed has to hold when it is handed in.
+    let rules = house.parts.corridor.rules_for(&request.caller).await;
+    let policy = rules.map_or(request.policy, |rules| rules.digest());
+    Ok(json!({
+        "id": parked.record.run,
+        "approval_id": parked.record.run,
+        "status": "pending",
+        // What the digest is over, and nothing else.
+        "request": {
+            "action": request.action,
+            "payload": request.payload,
+            "dryRun": request.effect == Effect::DryRun,
+            "options": request.options,
+        },
+        "action_digest": ActionDigest(parked.record.fingerprint).to_string(),
+        "tenant": request.caller.tenant,
+        "scope": request.caller.scope().map(|scope| scope.as_str().to_owned()),
+        "caller": request.caller.label(),
+        "surface": request.surface.as_str(),
+        "nonce": request.nonce,
+        "price": request.price,
+        "policy_digest": ActionDigest(policy).to_string(),
+        "terms": request.terms,
+        "approvals": parked.votes.iter().map(told).collect::<Vec<_>>(),
+        "created_at": Timestamp::new(parked.record.created).ok(),
+        "expires_at": Timestamp::new(parked.parking.expires).ok(),
+    }))
+}
+
+/// What is left of one that waits no more; none where it never did.
+fn over(record: &Record, votes: &[Vote]) -> Option<Value> {
+    let outcome = record.outcome.as_deref();
+    let never_started = outcome.is_some_and(parking::never_started);
+    if votes.is_empty() && !never_started {
+        return None;
+    }
+    let status = match (record.stage, outcome) {
+        (_, Some(word)) if never_started => word,
+        (Stage::Execute, _) => "running",
+        (Stage::Unknown, _) => "unknown",
+        (Stage::Parked | Stage::Witness | Stage::Settled, _) => "ended",
+    };
+    Some(json!({
+        "id": record.run,
+        "approval_id": record.run,
+        "status": status,
+        "outcome": outcome,
+        "receipt": record.content,
+        "action_digest": ActionDigest(record.fingerprint).to_string(),
+        "approvals": votes.iter().map(told).collect::<Vec<_>>(),
+        "created_at": Timestamp::new(record.created).ok(),
+        "finished_at": record.finished.and_then(|at| Timestamp::new(at).ok()),
+    }))
+}
+
+/// What a person has said, without the signature, which is in its artifact.
+pub(super) fn told(vote: &Vote) -> Value {
+    json!({
+        "approver": vote.approver,
+        "person": vote.person,
+        "decision": vote.word.as_str(),
+        "at": Timestamp::new(vote.at).ok(),
+    })
+}
