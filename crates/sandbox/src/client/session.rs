@@ -195,7 +195,7 @@ impl Session {
     /// Keeps the interpreter as it is now, to be gone back to: a copy of it that waits, which is one of the session's
     /// processes and counts against its limits. Threads of the code are not in the copy, and neither are files. A
     /// javascript (Node 20 and 22) with workers, processes or requests under way is not copied; its timers are in the copy,
-    /// and come when it goes on.
+    /// and come when it goes on. Contexts that the code has made by `vm` keep their own `Math.random`.
     ///
     /// # Errors
     /// [`RunError::NoCheckpoints`], [`RunError::ManyCheckpoints`], [`RunError::NotQuiet`], [`RunError::NotCopied`],
@@ -210,14 +210,11 @@ impl Session {
             return Err(RunError::ManyCheckpoints { max });
         }
         let until = Instant::now() + QUIET_WITHIN;
-        let answer = loop {
-            match self.ask(ToSession::Checkpoint)? {
-                FromSession::Refused { errno: libc::EBUSY } if Instant::now() < until => {
-                    thread::sleep(QUIET_EVERY);
-                }
-                answer => break answer,
-            }
-        };
+        let mut answer = self.ask(ToSession::Checkpoint)?;
+        while answer == (FromSession::Refused { errno: libc::EBUSY }) && Instant::now() < until {
+            thread::sleep(QUIET_EVERY);
+            answer = self.ask(ToSession::Checkpoint)?;
+        }
         match answer {
             FromSession::Checkpointed { checkpoint: number } => {
                 self.checkpoints.insert(number);

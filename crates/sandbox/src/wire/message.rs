@@ -505,7 +505,6 @@ mod tests {
         comes_back(FromRun::StemGone);
         comes_back(FromRun::Withdrawn);
         comes_back(FromRun::ImageChanged { has_begun: true });
-        comes_back(FromRun::ImageChanged { has_begun: false });
         comes_back(FromHelper::ImageChanged);
         comes_back(FromRun::NotStarted { step: Step::Landlock, errno: 1 });
         comes_back(ToStem::Spawn(Spawn {
