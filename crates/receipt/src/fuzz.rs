@@ -12,7 +12,7 @@ use crate::key::{KeyId, SigningKey, VerifyingKey};
 use crate::note::{NoteAlgorithm, SignedNote, VerifierKey};
 use crate::strict::{MAX_NESTING, parse_strict};
 use crate::time::Timestamp;
-use crate::tlog::Submission;
+use crate::tlog::{Checkpoint, Consistency, LogProof, Submission, Tile};
 use crate::verify::verify;
 
 /// The seed of the only key that these checks trust. It has signed the receipt and the envelope among the fuzz
@@ -151,6 +151,26 @@ pub fn verifier_key(bytes: &[u8]) {
     }
 }
 
+/// Whatever is read of a log has one spelling, and no path in it leads anywhere without a signature.
+pub fn log(bytes: &[u8]) {
+    if let Ok(proof) = LogProof::parse(bytes) {
+        assert_eq!(proof.to_string().as_bytes(), bytes);
+        assert!(proof.verify(SIGNED_PAYLOAD, &[]).is_err());
+    }
+    if let Ok(proof) = Consistency::parse(bytes) {
+        assert_eq!(proof.to_string().as_bytes(), bytes);
+        assert!(proof.verify(&proof.newer, &[]).is_err());
+    }
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(head) = text.parse::<Checkpoint>() {
+        assert_eq!(head.to_string(), text);
+    }
+    if let Ok(tile) = text.parse::<Tile>() {
+        assert_eq!(tile.to_string(), text);
+        assert!(!tile.is_within(0) && tile.nodes().count() == usize::from(tile.width()));
+    }
+}
+
 /// An instant has one spelling.
 pub fn instants(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
@@ -167,13 +187,18 @@ mod near;
 #[cfg(test)]
 mod tests {
     use super::{
-        add_checkpoint, approval_artifact, dsse_envelope, instants, keys, near, note, receipt_file,
+        add_checkpoint, approval_artifact, dsse_envelope, instants, keys, log, near, note, receipt_file,
         strict_json, verifier_key,
     };
 
     #[test]
     fn strict_json_is_what_every_reader_reads_and_has_one_form() {
         near::holds("strict_json", strict_json);
+    }
+
+    #[test]
+    fn what_is_read_of_a_log_has_one_spelling() {
+        near::holds("log", log);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The transparency log of a real gateway: its commands, its files, and what happens to a restored copy of the record.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ pub(super) fn settled(server: &Server, size: u64) -> String {
         if note.lines().nth(1) == Some(&size.to_string()) {
             return note;
         }
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -92,7 +94,7 @@ fn a_receipt_is_verified_with_its_place_in_the_log_and_checkpoints_with_each_oth
 
     let copy = data.path().with_file_name("copy");
     fs::create_dir(&copy).unwrap();
-    fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o777)).unwrap();
     let copy = copy.to_str().unwrap();
     assert_eq!(command(&data, &["log", "export", copy]).0, Some(0));
     let pair =
@@ -161,7 +163,7 @@ fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
     let config = data.path().with_file_name("kept.toml");
     let kept = data.path().with_file_name("kept");
     fs::create_dir(&kept).unwrap();
-    fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(&kept, Permissions::from_mode(0o777)).unwrap();
     let file = kept.join("checkpoint");
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[transparency]\norigin = \"log.example\"\ncheckpoint_file = {:?}\n",

@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use execgate_receipt::{ReceiptFile, VerifyingKey, verify};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::log::{quiet_server, settled};
 use super::server::Data;
@@ -33,7 +35,7 @@ fn python() -> PathBuf {
 }
 
 /// A folder with what an owner and an onlooker keep of a gateway that has run something.
-fn kept() -> tempfile::TempDir {
+fn kept() -> TempDir {
     let data = Data::new();
     let server = quiet_server(&data);
     let answer = server.execute("add", json!({"a": 2, "b": 3}), "first").json();
@@ -115,11 +117,10 @@ fn the_verifier_of_go_s_checksum_database_finds_a_receipt_in_the_log_and_one_sto
     assert!(version.status.success());
     let built = tool(Path::new("/bin/sh"), at, &[&recipe("log/build.sh"), "built"]).unwrap();
     assert!(built.status.success(), "{}", text(&built.stderr));
-    let receipt =
-        execgate_receipt::ReceiptFile::from_json(&fs::read(at.join("receipt.json")).unwrap()).unwrap();
+    let receipt = ReceiptFile::from_json(&fs::read(at.join("receipt.json")).unwrap()).unwrap();
     let public = fs::read_to_string(at.join("receipt.pub")).unwrap();
-    let public = execgate_receipt::VerifyingKey::from_spki_pem(&public).unwrap();
-    let leaf = execgate_receipt::verify(&receipt, &[public]).unwrap().leaf().to_hex();
+    let public = VerifyingKey::from_spki_pem(&public).unwrap();
+    let leaf = verify(&receipt, &[public]).unwrap().leaf().to_hex();
     let key = fs::read_to_string(at.join("log.vkey")).unwrap();
     let key = key.trim();
     let run = |args: &[&str]| tool(&at.join("built/verify-log"), at, args).unwrap();

@@ -1,9 +1,9 @@
 //! The log in its tables: hashes, names, heads and places.
 
 use execgate_model::{Digest, RunId, UnixMs};
-use rusqlite::{Connection, Row};
+use rusqlite::{CachedStatement, Connection, Row};
 
-use super::fault::backend;
+use super::fault::{backend, failed_to};
 use super::rows;
 use crate::{
     LOG_LEAVES_MAX, LeafKind, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
@@ -25,7 +25,7 @@ const HASHED: &str = "SELECT coalesce(max(leaf) + 1, 0) FROM log_hash";
 pub(super) fn standing(conn: &Connection) -> Result<LogStanding, StoreError> {
     // One transaction: its parts must be of one moment.
     let doing = "read where the log stands";
-    let transaction = conn.unchecked_transaction().map_err(|error| backend(doing, error))?;
+    let transaction = conn.unchecked_transaction().map_err(failed_to(doing))?;
     let epoch = newest_epoch(&transaction)?;
     let newest = match &epoch {
         Some(epoch) => head(&transaction, epoch.number, Signed::Whether)?,
@@ -111,19 +111,27 @@ pub(super) fn leaves(conn: &Connection, from: u64, limit: u32) -> Result<Vec<Log
 }
 
 pub(super) fn hashes(conn: &Connection, nodes: &[LogNode]) -> Result<Vec<Digest>, StoreError> {
-    nodes.iter().map(|node| hash(conn, *node)).collect()
+    let doing = "read hashes of the log";
+    // One transaction: each statement by itself would take the locks of a read anew, which costs more than the read.
+    let transaction = conn.unchecked_transaction().map_err(failed_to(doing))?;
+    let sql = "SELECT substr(hashes, ?2, 32) FROM log_hash WHERE leaf = ?1";
+    let mut statement = transaction.prepare_cached(sql).map_err(failed_to(doing))?;
+    nodes.iter().map(|node| hash(&mut statement, *node, doing)).collect()
 }
 
-fn hash(conn: &Connection, node: LogNode) -> Result<Digest, StoreError> {
-    let doing = "read a hash of the log";
+fn hash(
+    statement: &mut CachedStatement<'_>,
+    node: LogNode,
+    doing: &'static str,
+) -> Result<Digest, StoreError> {
     let missing = || StoreError::Unreadable { column: "log_hash" };
     let end = node.index.checked_add(1).and_then(|end| end.checked_shl(node.level.into()));
     let end = end.filter(|end| *end > 0 && end >> node.level == node.index + 1).ok_or_else(missing)?;
     let start = u64::from(node.level) * HASH + 1;
-    let sql = "SELECT substr(hashes, ?2, 32) FROM log_hash WHERE leaf = ?1";
     let params = (rows::stored(end - 1, doing)?, rows::stored(start, doing)?);
-    let found = rows::first(conn, sql, doing, params, |row| rows::value(row, 0, "log_hash"))?;
-    found.map(Digest::from_bytes).ok_or_else(missing)
+    let mut found = statement.query(params).map_err(failed_to(doing))?;
+    let row = found.next().map_err(failed_to(doing))?.ok_or_else(missing)?;
+    rows::value(row, 0, "log_hash").map(Digest::from_bytes)
 }
 
 /// Adds hashes and the head behind them, where the log stands as the step believes.

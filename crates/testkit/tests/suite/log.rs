@@ -1,7 +1,9 @@
 //! The log of a gateway: what anybody reads of it, what a hand in the record cannot hide, and what a restored record may
 //! not do.
 
-use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::{fs, slice};
 
 use execgate_flow::log::{Audited, Log, LogFault};
 use execgate_model::{Digest, Role};
@@ -9,7 +11,7 @@ use execgate_receipt::{
     Checkpoint, Consistency, Frontier, LogProof, ReceiptFile, SignedNote, Tile, VerifierKey, entry_bundle,
     leaf_hash, verify,
 };
-use execgate_store::LOG_LEAVES_MAX;
+use execgate_store::{Grant, LOG_LEAVES_MAX};
 use execgate_testkit::{
     Gate, LOG_ORIGIN, OPERATOR_UID, Reply, World, ask, change, execute, get, holder, post, with,
 };
@@ -331,7 +333,7 @@ async fn answers(world: &World, nonce: &str) -> (u16, Value) {
 async fn a_restored_record_runs_nothing_for_real_until_its_log_has_a_new_name() {
     let mut world = eight().await;
     let copy = world.record_file().with_extension("copy");
-    tamper_free_copy(&world, &copy);
+    copy_record(&world, &copy);
     for number in 10..13 {
         run(&world, &format!("n{number}")).await;
     }
@@ -351,13 +353,9 @@ async fn a_restored_record_runs_nothing_for_real_until_its_log_has_a_new_name() 
     let ready = world.http(get("/ready")).await;
     assert_eq!((ready.status, &ready.json()["reason"]), (503, &json!("log")));
 
-    let boss = execgate_store::Grant {
-        roles: [Role::Admin].into(),
-        tenant: "default".parse().unwrap(),
-        ..holder("boss")
-    };
+    let boss = Grant { roles: [Role::Admin].into(), tenant: "default".parse().unwrap(), ..holder("boss") };
     let boss = world.give(boss).await;
-    let network = Peer::Network { address: std::net::Ipv4Addr::LOCALHOST.into() };
+    let network = Peer::Network { address: Ipv4Addr::LOCALHOST.into() };
     let by_key = world.admin(network, with(post("/log/new-origin", "{}"), "x-api-key", &boss)).await;
     assert_eq!((by_key.status, &by_key.json()["rule"]), (403, &json!("operator-only/log")));
     for bad in [json!({"origin": "two words"}), json!({"origin": LOG_ORIGIN})] {
@@ -372,7 +370,7 @@ async fn a_restored_record_runs_nothing_for_real_until_its_log_has_a_new_name() 
     let now = head(&world).await;
     assert!(now.origin.starts_with(&format!("{LOG_ORIGIN}/")), "{}", now.origin);
     assert!(
-        Checkpoint::open(&note(&world).await, core::slice::from_ref(&known)).is_err(),
+        Checkpoint::open(&note(&world).await, slice::from_ref(&known)).is_err(),
         "under its old name it says nothing"
     );
     assert!(Checkpoint::open(&seen, &[known]).is_ok(), "and what it said is not taken back");
@@ -384,7 +382,7 @@ async fn a_restored_record_runs_nothing_for_real_until_its_log_has_a_new_name() 
     assert_eq!(fault_at_start(&mut world).await, None);
 }
 
-fn tamper_free_copy(world: &World, copy: &std::path::Path) {
+fn copy_record(world: &World, copy: &Path) {
     let raw = Connection::open(world.record_file()).unwrap();
     raw.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
 }
