@@ -8,6 +8,7 @@ mod digest;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod id;
+mod key_purpose;
 mod money;
 mod outcome;
 mod port;
@@ -19,6 +20,7 @@ mod watcher;
 pub use caller::{Caller, Identity, Labels, NO_LABELS, Scope};
 pub use digest::{Digest, DigestError};
 pub use id::{ActionName, GrantId, IdError, InstanceId, Nonce, RuleId, RunId, TenantId};
+pub use key_purpose::KeyPurpose;
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, UnixMs};

@@ -9,8 +9,8 @@
 //! published alone and verifies alone. All JSON of outsiders comes in through [`parse_strict`].
 //!
 //! Read on in `canonical` and `strict` (which bytes a value has), `digest` and `content` (what is hashed),
-//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), `note` (signed
-//! notes, which checkpoints and cosignatures are), and in the README below, which does the same with `openssl`.
+//! `statement`, `facts`, `envelope` and `seal` (what is signed), `file` and `verify` (what an owner checks), `ring`
+//! (which keys count, and how far), `note` (signed notes, which checkpoints and cosignatures are), and in the README below, which does the same with `openssl`.
 #![doc = include_str!("../README.md")]
 
 mod canonical;
@@ -23,6 +23,7 @@ mod file;
 pub mod fuzz;
 mod key;
 mod note;
+mod ring;
 mod seal;
 mod statement;
 mod strict;
@@ -42,6 +43,7 @@ pub use note::{
     Attestation, CosignerKey, KeyName, MAX_KEY_NAME_BYTES, MAX_NOTE_BYTES, MAX_NOTE_SIGNATURES,
     NoteAlgorithm, NoteError, NoteKey, NoteKeyId, NoteSignature, SignedNote, VerifierKey, VerifierKeyError,
 };
+pub use ring::{Included, KeyRing, KeyState, MAX_RING_KEYS, RingError, RingKey};
 pub use seal::{Seal, SealError, seal};
 pub use statement::{
     ApprovalBasis, CallerFact, CallerKind, Charged, Gateway, Kind, PAYLOAD_TYPE, PREDICATE_TYPE, PolicyFact,

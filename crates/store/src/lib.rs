@@ -7,6 +7,7 @@ mod change;
 mod grant;
 mod log;
 mod open;
+mod own_key;
 mod port;
 mod record;
 mod sqlite;
@@ -20,6 +21,7 @@ pub use log::{
     LOG_LEAVES_MAX, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore,
 };
 pub use open::{OpenError, OpenOptions, open};
+pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use port::{Reply, Store, StoreError};
 pub use record::{
     Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,

@@ -1,11 +1,11 @@
 //! The port: what the rooms ask of a store, and what it promises.
 
-use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    Leaf, LogStore, NewKey, NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing,
-    Undone,
+    KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid,
+    Resolution, SettlementWord, Standing, Undone,
 };
 
 /// Why the record could not be read or written.
@@ -124,6 +124,15 @@ pub trait Store: LogStore {
 
     /// Revokes a grant for ever.
     fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed>;
+
+    /// Every key of the gateway's own that there ever was, in the order of their making.
+    fn own_keys(&self) -> Reply<'_, Vec<OwnKey>>;
+
+    /// Records a key of the gateway's own, which signs from then on. One that is there stays as it is.
+    fn add_own_key(&self, key: OwnKey, change: Change) -> Reply<'_, KeyAdded>;
+
+    /// Retires a key of the gateway's own for ever, unless it is the one that signs.
+    fn retire_own_key(&self, purpose: KeyPurpose, public: [u8; 32], change: Change) -> Reply<'_, KeyRetired>;
 
     /// Administrative changes whose leaves stand before one, newest first; a back end caps them at 1,000.
     fn changes(&self, before: Option<u64>, limit: u32) -> Reply<'_, Vec<Recorded>>;

@@ -18,7 +18,7 @@ use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_flow::settle::Settle;
-use execgate_flow::witness::Witness;
+use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
@@ -439,7 +439,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
     let own_tools = settings.actions.iter().filter(|action| action.is_tool());
     let own_tools = own_tools.map(|action| action.name().to_owned());
     let witness = Witness {
-        key: Arc::new(SigningKey::from_seed(&KEY_SEED)),
+        key: Arc::new(InForce::new(SigningKey::from_seed(&KEY_SEED))),
         gateway: Gateway { name: "execgate".to_owned(), version: "0.0.0-test".to_owned() },
         store: store.clone(),
         clock: shared.clock.clone(),

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 use std::thread::{self, Thread};
 
-use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, NewKey,
-    NewPayment, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store,
+    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, NewKey,
+    NewPayment, OwnKey, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store,
     StoreError, Undone,
 };
 use tokio::task::unconstrained;
@@ -230,6 +230,18 @@ impl Store for MortalStore {
 
     fn revoke_grant(&self, id: GrantId, at: UnixMs, change: Change) -> Reply<'_, Changed> {
         pass_on!(self, revoke_grant(id, at, change))
+    }
+
+    fn own_keys(&self) -> Reply<'_, Vec<OwnKey>> {
+        pass_on!(self, own_keys())
+    }
+
+    fn add_own_key(&self, key: OwnKey, change: Change) -> Reply<'_, KeyAdded> {
+        pass_on!(self, add_own_key(key, change))
+    }
+
+    fn retire_own_key(&self, purpose: KeyPurpose, public: [u8; 32], change: Change) -> Reply<'_, KeyRetired> {
+        pass_on!(self, retire_own_key(purpose, public, change))
     }
 
     fn changes(&self, before: Option<u64>, limit: u32) -> Reply<'_, Vec<Recorded>> {

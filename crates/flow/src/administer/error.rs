@@ -1,8 +1,10 @@
 //! Why something was not administered.
 
-use execgate_model::{GrantId, RunId};
-use execgate_store::{GRANTS_MAX, StoreError};
+use execgate_model::{GrantId, KeyPurpose, RunId};
+use execgate_receipt::KeyId;
+use execgate_store::{GRANTS_MAX, OWN_KEYS_MAX, StoreError};
 
+use super::SafeError;
 use crate::Refusal;
 use crate::log::{LogError, LogFault};
 
@@ -69,6 +71,41 @@ pub enum AdministerError {
     /// The log failed.
     #[error("the log failed")]
     Log(#[source] LogError),
+    /// There is no such key of the gateway's own.
+    #[error("there is no key {0}; `execgate keys list` shows those that there are")]
+    NoOwnKey(KeyId),
+    /// What signs is not retired.
+    #[error("the key {id} signs; `execgate keys rotate {}` makes one that takes its place", .purpose.as_str())]
+    KeySigns {
+        /// The key.
+        id: KeyId,
+        /// What it signs.
+        purpose: KeyPurpose,
+    },
+    /// Another gateway of this record may still sign with it.
+    #[error(
+        "gateways of this record may still sign with the key {id}, which was replaced just now; try again in {seconds} s"
+    )]
+    KeyTooNew {
+        /// The key.
+        id: KeyId,
+        /// How long to wait.
+        seconds: u64,
+    },
+    /// Nothing takes a retirement back, or makes it earlier.
+    #[error("the key {id} was retired before, at size {size} of the log")]
+    KeyRetired {
+        /// The key.
+        id: KeyId,
+        /// How many leaves the log had.
+        size: u64,
+    },
+    /// There are as many as a record holds.
+    #[error("there have been {} keys already", OWN_KEYS_MAX)]
+    KeysFull,
+    /// The secrets are not at hand, or could not be written.
+    #[error("the gateway's own keys are not to be had")]
+    Safe(#[from] SafeError),
     /// The statement could not be made.
     #[error("what is said of a change could not be written")]
     Statement(#[source] Refusal),

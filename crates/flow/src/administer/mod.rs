@@ -4,12 +4,14 @@
 
 mod error;
 mod grant;
+mod keyring;
 mod office;
 mod said;
 mod words;
 
 pub use error::AdministerError;
 pub use grant::NewGrant;
+pub use keyring::{KeySafe, Keyring, SafeError, ring};
 pub use office::{Administer, Keyed, Revoked};
 pub use said::By;
 pub use words::{End, label, length, role, text, wallet};

@@ -9,7 +9,7 @@ use execgate_store::{Answer, Finish, Finished, Leaf, LeafKind, Store, StoreError
 use tokio::time::sleep;
 
 use super::sign::{Said, enforced};
-use super::{Facts, Render, Summary};
+use super::{Facts, InForce, Render, Summary};
 use crate::execute::Ended;
 use crate::settle::is_charged;
 use crate::ticket::{Settled, Ticket};
@@ -26,7 +26,7 @@ const RECORD_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Witness {
     /// The receipt key.
-    pub key: Arc<SigningKey>,
+    pub key: Arc<InForce<SigningKey>>,
     /// Which gateway speaks.
     pub gateway: Gateway,
     /// The record.

@@ -61,7 +61,7 @@ impl Witness {
         };
         let content = run_facts.receipt();
         let statement = run_facts.into_statement(salt).map_err(|error| detail(&error))?;
-        let seal = seal(&self.key, &statement, salt).map_err(|error| detail(&error))?;
+        let seal = seal(&self.key.now(), &statement, salt).map_err(|error| detail(&error))?;
         let leaf = seal.leaf();
         let file = ReceiptFile {
             exec_id: facts.run,

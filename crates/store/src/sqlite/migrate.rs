@@ -13,10 +13,11 @@ const STEPS: &[(i32, &str)] = &[
     (7, include_str!("migrations/0007_grant_policy.sql")),
     (8, include_str!("migrations/0008_calls.sql")),
     (9, include_str!("migrations/0009_log.sql")),
+    (10, include_str!("migrations/0010_own_key.sql")),
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 9;
+const KNOWN: i32 = 10;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The record in one SQLite file, for one machine.
 //!
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
-//! the writes of `claim`, `finish`, `settle`, `grants`, `audit`, `log` and `forget` and flushes many with one commit; `readers` never
+//! the writes of `claim`, `finish`, `settle`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with one commit; `readers` never
 //! wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances` says which process is alive.
 
 mod audit;
@@ -18,6 +18,7 @@ mod list;
 mod log;
 mod migrate;
 mod open;
+mod own_keys;
 mod readers;
 mod rows;
 mod settle;

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use rusqlite::Connection;
 
 use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{audit, changes, claim, finish, forget, grants, limits, list, log, settle};
+use super::{audit, changes, claim, finish, forget, grants, limits, list, log, own_keys, settle};
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, NewKey,
-    NewPayment, Page, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone,
+    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
+    LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Resolution, SettlementWord,
+    Standing, Store, Undone,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -235,6 +236,19 @@ impl Store for SqliteStore {
             changes::record_if(conn, changed == Changed::Done, &change)?;
             Ok(changed)
         };
+        Box::pin(self.writer.write(Entry::End, work))
+    }
+
+    fn own_keys(&self) -> Reply<'_, Vec<OwnKey>> {
+        Box::pin(self.readers.point(own_keys::all))
+    }
+
+    fn add_own_key(&self, key: OwnKey, change: Change) -> Reply<'_, KeyAdded> {
+        Box::pin(self.writer.write(Entry::End, move |conn| own_keys::add(conn, &key, &change)))
+    }
+
+    fn retire_own_key(&self, purpose: KeyPurpose, public: [u8; 32], change: Change) -> Reply<'_, KeyRetired> {
+        let work = move |conn: &Connection| own_keys::retire(conn, purpose, &public, &change);
         Box::pin(self.writer.write(Entry::End, work))
     }
 

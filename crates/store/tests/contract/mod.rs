@@ -10,6 +10,7 @@ pub(crate) mod living;
 pub(crate) mod log;
 mod model;
 pub(crate) mod money;
+pub(crate) mod own_keys;
 pub(crate) mod promises;
 pub(crate) mod reading;
 mod runs;

@@ -26,7 +26,7 @@ impl From<AdministerError> for Problem {
     fn from(error: AdministerError) -> Self {
         let text = error.to_string();
         match error {
-            AdministerError::NoGrant(_) | AdministerError::NoRun(_) => {
+            AdministerError::NoGrant(_) | AdministerError::NoRun(_) | AdministerError::NoOwnKey(_) => {
                 Self::new(StatusCode::NOT_FOUND, "not-found", text)
             }
             AdministerError::Revoked(_) => Self::new(StatusCode::CONFLICT, "grant-revoked", text),
@@ -42,6 +42,14 @@ impl From<AdministerError> for Problem {
             },
             AdministerError::Known { .. } => Self::new(StatusCode::CONFLICT, "outcome-known", text),
             AdministerError::Resolved(_) => Self::new(StatusCode::CONFLICT, "resolved-already", text),
+            AdministerError::KeySigns { .. } => Self::new(StatusCode::CONFLICT, "key-signs", text),
+            AdministerError::KeyTooNew { .. } => Self::new(StatusCode::CONFLICT, "key-too-new", text),
+            AdministerError::KeyRetired { .. } => Self::new(StatusCode::CONFLICT, "key-retired", text),
+            AdministerError::KeysFull => Self::new(StatusCode::CONFLICT, "keys-full", text),
+            AdministerError::Safe(error) => {
+                tracing::error!(%error, "the gateway's own keys are not to be had");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-own-keys", text)
+            }
             AdministerError::NoKey => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-receipt-key", text),
             AdministerError::NoLog => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-log", text),
             AdministerError::LogDamaged(_) => Self::new(StatusCode::CONFLICT, "log-damaged", text),
