@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
+use execgate_flow::administer::By;
 use execgate_flow::authorise::Grants;
 use execgate_flow::log::Log;
 use execgate_receipt::sha256;
@@ -24,8 +25,10 @@ use tokio::time::timeout;
 
 use crate::commands::cli::{Common, DataDir};
 use crate::config::Settings;
+use crate::keys::KeyFolder;
 use crate::ports::{SystemClock, SystemEntropy};
-use crate::{keys, privileges, socket, wire};
+use crate::wire::OwnKeys;
+use crate::{privileges, socket, wire};
 
 /// How long an answer may take. A record that is busy is waited for; a gateway that hangs is not.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -111,17 +114,22 @@ async fn alone<T>(
     command: impl AsyncFnOnce(&mut Desk) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let store = wire::record(folder, settings.database_url(folder))?;
-    let key = match signs {
+    let keys = Arc::new(KeyFolder::new(folder.to_owned(), Arc::new(SystemEntropy)));
+    let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
+    if signs != Signs::Nothing {
+        keyring.open(&By::Operator { uid: geteuid().as_raw() }).await?;
+    }
+    let witness = match signs {
         Signs::Nothing | Signs::Checkpoints => None,
-        Signs::Statements => Some(keys::receipt_key(folder, &SystemEntropy)?),
+        Signs::Statements => Some(wire::witness(keys.receipt()?, Arc::clone(&store))),
     };
-    let witness = key.map(|key| wire::witness(key, Arc::clone(&store)));
     let grants = Arc::new(Grants::new(Arc::clone(&store), Arc::new(SystemClock::new())));
     let log = match signs {
         Signs::Nothing | Signs::Statements => None,
-        Signs::Checkpoints => Some(kept_log(settings, folder, &store).await?),
+        Signs::Checkpoints => Some(kept_log(settings, folder, &store, &keys).await?),
     };
-    let office = wire::office(settings, folder, &store, grants, witness, log, None);
+    let keys = OwnKeys { witness, log, keyring };
+    let office = wire::office(settings, folder, &store, grants, keys, None);
     let (ours, theirs) = duplex(PIPE_BYTES);
     let peer = Peer::User { uid: geteuid().as_raw() };
     tokio::spawn(serve_one(theirs, peer, admin_router(Arc::new(office))));
@@ -134,9 +142,13 @@ async fn alone<T>(
 }
 
 /// The log of a record that no gateway keeps just now, with everything that was appended to it.
-async fn kept_log(settings: &Settings, folder: &Path, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Log>> {
-    let key = keys::log_key(folder, &SystemEntropy)?;
-    let log = wire::log(settings, folder, store, key)?;
+async fn kept_log(
+    settings: &Settings,
+    folder: &Path,
+    store: &Arc<dyn Store>,
+    keys: &KeyFolder,
+) -> anyhow::Result<Arc<Log>> {
+    let log = wire::log(settings, folder, store, keys.log()?)?;
     log.open().await.context("the log cannot be opened")?;
     log.sequence().await.context("the log cannot be brought up to date")?;
     log.keep().await.context("the checkpoint of the log cannot be kept")?;

@@ -7,23 +7,22 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use execgate_flow::log::{Outside, Seen, SeenNote};
+use execgate_flow::log::{LogKeys, Outside, Seen, SeenNote};
 use execgate_model::BoxFuture;
-use execgate_receipt::{Checkpoint, MAX_NOTE_BYTES, NoteAlgorithm, SignedNote, VerifierKey, VerifyingKey};
+use execgate_receipt::{Checkpoint, MAX_NOTE_BYTES, SignedNote, VerifierKey};
 use tokio::task;
 
 use crate::keys;
 
 /// The files of one gateway's log.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct OutsideFiles(Arc<Files>);
 
-#[derive(Debug)]
 struct Files {
     data_dir: PathBuf,
     /// Where the operator wants it too.
     other: Option<PathBuf>,
-    key: VerifyingKey,
+    keys: Arc<LogKeys>,
 }
 
 /// The file in the data directory.
@@ -32,8 +31,8 @@ fn checkpoint_path(data_dir: &Path) -> PathBuf {
 }
 
 impl OutsideFiles {
-    pub(crate) fn new(data_dir: &Path, other: Option<PathBuf>, key: VerifyingKey) -> Self {
-        Self(Arc::new(Files { data_dir: data_dir.to_owned(), other, key }))
+    pub(crate) fn new(data_dir: &Path, other: Option<PathBuf>, keys: Arc<LogKeys>) -> Self {
+        Self(Arc::new(Files { data_dir: data_dir.to_owned(), other, keys }))
     }
 }
 
@@ -80,18 +79,27 @@ impl Files {
     fn name_key(&self, note: &str) -> io::Result<()> {
         let origin = SignedNote::parse(note.as_bytes()).ok();
         let origin = origin.and_then(|note| note.unverified_text().parse::<Checkpoint>().ok());
-        let name = origin.and_then(|head| head.origin.parse().ok());
-        let Some(name) = name else { return Err(io::Error::from(ErrorKind::InvalidData)) };
-        let line = VerifierKey::new(name, NoteAlgorithm::Ed25519, self.key.clone()).to_string();
+        let keys = self.keys.now();
+        let known = origin.and_then(|head| keys.verifiers(&head.origin).ok());
+        let Some(known) = known else { return Err(io::Error::from(ErrorKind::InvalidData)) };
         let path = keys::log_verifiers_path(&self.data_dir);
         let before = match fs::read_to_string(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             read => read?,
         };
-        if before.lines().any(|known| known == line) {
-            return Ok(());
+        // What a key signed that is retired does not count any more.
+        let signs = |line: &&str| {
+            let key: Option<VerifierKey> = line.parse().ok();
+            key.is_some_and(|key| keys.iter().any(|signer| signer.verifying_key() == *key.key()))
+        };
+        let mut lines: Vec<String> = before.lines().filter(signs).map(str::to_owned).collect();
+        for line in known.iter().map(ToString::to_string) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
         }
-        replace(&path, format!("{before}{line}\n").as_bytes())
+        let text = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
+        if text == before { Ok(()) } else { replace(&path, text.as_bytes()) }
     }
 }
 
@@ -130,8 +138,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
-    use execgate_flow::log::{Outside as _, Seen, SeenNote};
+    use execgate_flow::log::{LogKeys, LogSigners, Outside as _, Seen, SeenNote};
     use execgate_receipt::{Checkpoint, NoteKey, SigningKey, empty_root};
 
     use super::OutsideFiles;
@@ -146,8 +155,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("keys")).unwrap();
         let (own, other) = (folder.path().join("log-checkpoint"), folder.path().join("elsewhere"));
-        let key = SigningKey::from_seed(&[1; 32]).verifying_key();
-        let files = OutsideFiles::new(folder.path(), Some(other.clone()), key);
+        let key = Arc::new(SigningKey::from_seed(&[1; 32]));
+        let keys = Arc::new(LogKeys::new(LogSigners::new(key, Vec::new())));
+        let files = OutsideFiles::new(folder.path(), Some(other.clone()), keys);
         let seen = |path: &std::path::Path, note| Seen { place: path.display().to_string(), note };
         let nothing = |always| SeenNote::Nothing { always };
         assert_eq!(files.read().await, [seen(&own, nothing(true)), seen(&other, nothing(false))]);

@@ -7,16 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use execgate_flow::administer::Keyring;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
-use execgate_flow::log::{Log, LogGate, LogParts};
+use execgate_flow::log::{Log, LogGate, LogKeys, LogParts};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
 use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
-use execgate_flow::witness::Witness;
+use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
@@ -39,6 +40,7 @@ use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
 use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
@@ -194,9 +196,9 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// The witness room of a record.
-pub(crate) fn witness(key: SigningKey, store: Arc<dyn Store>) -> Witness {
+pub(crate) fn witness(key: Arc<InForce<SigningKey>>, store: Arc<dyn Store>) -> Witness {
     Witness {
-        key: Arc::new(key),
+        key,
         gateway: Gateway { name: "execgate".to_owned(), version: VERSION.to_owned() },
         store,
         clock: Arc::new(SystemClock::new()),
@@ -209,16 +211,16 @@ pub(crate) fn log(
     settings: &Settings,
     data_dir: &Path,
     store: &Arc<dyn Store>,
-    key: SigningKey,
+    keys: Arc<LogKeys>,
 ) -> anyhow::Result<Arc<Log>> {
     let transparency = &settings.transparency;
     // A name of its own, whatever else is not known of this gateway.
-    let usual = || format!("execgate/{}", key.key_id()).parse::<KeyName>();
+    let usual = || format!("execgate/{}", keys.now().newest().key_id()).parse::<KeyName>();
     let origin = transparency.origin.clone().map_or_else(usual, Ok).context("the log has no name")?;
-    let outside = OutsideFiles::new(data_dir, transparency.checkpoint_file.clone(), key.verifying_key());
+    let outside = OutsideFiles::new(data_dir, transparency.checkpoint_file.clone(), Arc::clone(&keys));
     Ok(Arc::new(Log::new(LogParts {
         store: Arc::clone(store),
-        key: Arc::new(key),
+        keys,
         origin,
         outside: Arc::new(outside),
         clock: Arc::new(SystemClock::new()),
@@ -226,15 +228,25 @@ pub(crate) fn log(
     })))
 }
 
-/// The administration of a record. `gate` is there where a gateway runs, `witness` and `log` where
-/// their keys are at hand.
+/// The gateway's own keys, whose secrets lie in a folder.
+pub(crate) fn keyring(folder: Arc<KeyFolder>, store: Arc<dyn Store>) -> Keyring {
+    Keyring { store, safe: folder, clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
+}
+
+/// What signs here, as far as it is at hand.
+pub(crate) struct OwnKeys {
+    pub(crate) witness: Option<Witness>,
+    pub(crate) log: Option<Arc<Log>>,
+    pub(crate) keyring: Keyring,
+}
+
+/// The administration of a record. `gate` is there where a gateway runs.
 pub(crate) fn office(
     settings: &Settings,
     data_dir: &Path,
     store: &Arc<dyn Store>,
     grants: Arc<Grants>,
-    witness: Option<Witness>,
-    log: Option<Arc<Log>>,
+    keys: OwnKeys,
     gate: Option<&Gate>,
 ) -> Office {
     Office::new(OfficeParts {
@@ -246,8 +258,9 @@ pub(crate) fn office(
         tenant: settings.tenant.clone(),
         operator_uid: geteuid().as_raw(),
         hosts: settings.hosts.clone(),
-        witness,
-        log,
+        witness: keys.witness,
+        log: keys.log,
+        keyring: Some(keys.keyring),
         rules: gate.map(|gate| Arc::clone(&gate.rules) as Arc<dyn RuleDesk>),
         clock: Arc::new(SystemClock::new()),
         entropy: Arc::new(SystemEntropy),
@@ -390,7 +403,7 @@ fn info(settings: &Settings, profiles: Option<&Profiles>) -> ServiceInfo {
 pub(crate) fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
-    key: SigningKey,
+    key: Arc<InForce<SigningKey>>,
     log: &Arc<Log>,
     profiles: Option<Profiles>,
     actions: &[Action],

@@ -115,7 +115,8 @@ pub struct RingKey {
     pub purpose: KeyPurpose,
     /// The public half.
     pub key: VerifyingKey,
-    /// The key as readers of notes know it: with the log's origin. None for a receipt key.
+    /// The key as readers of notes know it: with the name of the log. None for a receipt key, and before the log has
+    /// a name.
     pub verifier: Option<VerifierKey>,
     /// How far it counts.
     pub state: KeyState,
@@ -158,25 +159,49 @@ impl KeyRing {
     /// # Errors
     /// [`RingError`] says why the receipt does not count.
     pub fn verify(&self, file: &ReceiptFile, included: Option<Included>) -> Result<Verified, RingError> {
-        let receipt_keys = || self.keys.iter().filter(|key| key.purpose == KeyPurpose::Receipt);
-        let trusted: Vec<VerifyingKey> = receipt_keys().map(|key| key.key.clone()).collect();
-        let verified = verify(file, &trusted)?;
+        let verified = verify(file, &self.receipt_keys())?;
+        self.judge(&verified, included)?;
+        Ok(verified)
+    }
+
+    /// The receipt keys, whether they count or not: what they say of a receipt is to be judged.
+    #[must_use]
+    pub fn receipt_keys(&self) -> Vec<VerifyingKey> {
+        self.of_receipts().map(|key| key.key.clone()).collect()
+    }
+
+    /// The keys of the log that count.
+    #[must_use]
+    pub fn log_keys(&self) -> Vec<VerifierKey> {
+        let counts = |key: &&RingKey| !matches!(key.state, KeyState::Retired { .. });
+        self.keys.iter().filter(counts).filter_map(|key| key.verifier.clone()).collect()
+    }
+
+    /// Says whether a receipt counts that was verified under [`KeyRing::receipt_keys`].
+    ///
+    /// # Errors
+    /// [`RingError::OtherLeaf`], [`RingError::Unproven`] and [`RingError::Retired`].
+    pub fn judge(&self, verified: &Verified, included: Option<Included>) -> Result<(), RingError> {
         if included.is_some_and(|included| included.leaf != verified.leaf()) {
             return Err(RingError::OtherLeaf);
         }
         let key_id = verified.key_id();
         // Two keys may share an id by somebody's labour; the one that is retired decides.
         let retired =
-            receipt_keys().filter(|key| key.key.key_id() == key_id).find_map(|key| match key.state {
+            self.of_receipts().filter(|key| key.key.key_id() == key_id).find_map(|key| match key.state {
                 KeyState::Retired { size, .. } => Some(size),
                 KeyState::Active | KeyState::Accepted => None,
             });
         match (retired, included) {
-            (None, _) => Ok(verified),
-            (Some(size), Some(Included { index, .. })) if index < size => Ok(verified),
+            (None, _) => Ok(()),
+            (Some(size), Some(Included { index, .. })) if index < size => Ok(()),
             (Some(size), Some(Included { index, .. })) => Err(RingError::Retired { key_id, size, index }),
             (Some(size), None) => Err(RingError::Unproven { key_id, size }),
         }
+    }
+
+    fn of_receipts(&self) -> impl Iterator<Item = &RingKey> {
+        self.keys.iter().filter(|key| key.purpose == KeyPurpose::Receipt)
     }
 
     /// Reads a published ring.
@@ -251,7 +276,7 @@ impl WireKey {
         let same = verifier
             .as_ref()
             .is_none_or(|verifier| *verifier.key() == key && verifier.algorithm() == NoteAlgorithm::Ed25519);
-        if key.key_id() != self.key_id || !same || verifier.is_some() != (self.purpose == KeyPurpose::Log) {
+        if key.key_id() != self.key_id || !same || (verifier.is_some() && self.purpose != KeyPurpose::Log) {
             return Err(contradiction);
         }
         let state = match (self.state.as_str(), self.retired_at, self.retired_size) {
@@ -352,9 +377,7 @@ mod tests {
             ("/keys/0/key_id", json!("0000000000000000")),
             ("/keys/0/public_key", log["public_key"].clone()),
             ("/keys/0/verifier_key", log["verifier_key"].clone()),
-            ("/keys/0/purpose", json!("log")),
             ("/keys/1/purpose", json!("receipt")),
-            ("/keys/1/verifier_key", Value::Null),
         ] {
             let refused = with(pointer, value.clone());
             assert!(

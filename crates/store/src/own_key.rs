@@ -9,8 +9,6 @@ pub struct OwnKey {
     pub purpose: KeyPurpose,
     /// The 32 bytes of the public key (RFC 8032).
     pub public: [u8; 32],
-    /// The origin of the log that it signs for; none for a receipt key.
-    pub origin: Option<String>,
     /// When it was recorded.
     pub added: UnixMs,
     /// Since when it does not count any more, where it does not.

@@ -12,7 +12,7 @@ use axum::http::Request;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::execute::Execute;
-use execgate_flow::log::{Log, LogGate, LogParts};
+use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, LogSigners};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
@@ -423,6 +423,7 @@ fn office(
         operator_uid: OPERATOR_UID,
         hosts: settings.hosts.clone(),
         witness: Some(witness.clone()),
+        keyring: None,
         rules: Some(Arc::new(StandingRules(Arc::clone(rules)))),
         clock: shared.clock.clone(),
         entropy: shared.entropy.clone(),
@@ -476,7 +477,10 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
 fn log(shared: &Shared, store: &Arc<MortalStore>, gate: LogGate) -> Arc<Log> {
     Arc::new(Log::new(LogParts {
         store: store.clone(),
-        key: Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)),
+        keys: Arc::new(LogKeys::new(LogSigners::new(
+            Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)),
+            Vec::new(),
+        ))),
         origin: LOG_ORIGIN.parse().expect("a name of a log"),
         outside: shared.shelf.clone(),
         clock: shared.clock.clone(),

@@ -10,9 +10,9 @@ use std::thread::{self, Thread};
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, NewKey,
-    NewPayment, OwnKey, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store,
-    StoreError, Undone,
+    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
+    LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord,
+    Standing, Store, StoreError, Undone,
 };
 use tokio::task::unconstrained;
 

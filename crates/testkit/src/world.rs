@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use execgate_flow::administer::{KeySafe, Keyring};
 use execgate_flow::authorise::{Iam, IamAnswer, Question, Rates};
 use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
@@ -351,6 +352,13 @@ impl World {
     #[must_use]
     pub fn record_file(&self) -> PathBuf {
         self.folder.join("record.db")
+    }
+
+    /// The keys of the record, with secrets that are kept elsewhere.
+    #[must_use]
+    pub fn keyring(&self, safe: Arc<dyn KeySafe>) -> Keyring {
+        let Shared { clock, entropy, .. } = &self.shared;
+        Keyring { store: self.store(), safe, clock: clock.clone(), entropy: entropy.clone() }
     }
 
     /// The public half of the receipt key.

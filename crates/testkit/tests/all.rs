@@ -1,7 +1,7 @@
 //! The one integration-test binary: the corridor as its callers, its operator and its auditor see it.
 //!
 //! One file a room (`policy` is authorise, with what a file says); `audit` what is taken note of; `once`, `crash`, `kill` and `simulation` hold the promises that cross all of them, `doors` what
-//! HTTP says, `grants` who may ask, `grant_rules` what the rules of a grant's own add, `admin` who administers, `log` what anybody reads of the transparency log and what it finds, `shapes` and `any_call` what it says to bad input on every surface, `actions` those of the operator's own, `code` and `streaming` what the
+//! HTTP says, `grants` who may ask, `grant_rules` what the rules of a grant's own add, `admin` who administers, `own_keys` what the gateway signs with, `log` what anybody reads of the transparency log and what it finds, `shapes` and `any_call` what it says to bad input on every surface, `actions` those of the operator's own, `code` and `streaming` what the
 //! surfaces say that sell code, `secureexec` and `secureexec_batch` what those say that call tools, `outcomes` the table of
 //! CONTRACTS 3. A test reads its answers from outside: the bank's
 //! books, the starts of handlers, the record, the receipt.
@@ -23,6 +23,7 @@ mod suite {
     mod log;
     mod once;
     mod outcomes;
+    mod own_keys;
     mod pay;
     mod policy;
     mod propose;

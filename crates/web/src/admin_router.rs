@@ -86,6 +86,14 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
     AdminRoute { method: Method::GET, path: "/changes", roles: AUDIT, handler: || get(admin::changes) },
     AdminRoute { method: Method::POST, path: "/pause", roles: ADMIN, handler: || post(admin::pause) },
     AdminRoute { method: Method::POST, path: "/resume", roles: ADMIN, handler: || post(admin::resume) },
+    AdminRoute { method: Method::GET, path: "/keys", roles: READERS, handler: || get(admin::keys) },
+    AdminRoute { method: Method::POST, path: "/keys", roles: ADMIN, handler: || post(admin::rotate_key) },
+    AdminRoute {
+        method: Method::POST,
+        path: "/keys/{id}/retire",
+        roles: ADMIN,
+        handler: || post(admin::retire_key),
+    },
     AdminRoute { method: Method::GET, path: "/policy", roles: READERS, handler: || get(admin::policy) },
     AdminRoute {
         method: Method::POST,

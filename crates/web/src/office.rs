@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_flow::administer::Administer;
+use execgate_flow::administer::{Administer, Keyring};
 use execgate_flow::authorise::Grants;
 use execgate_flow::log::Log;
 use execgate_flow::witness::Witness;
@@ -66,6 +66,8 @@ pub struct OfficeParts {
     pub hosts: Vec<String>,
     /// Who signs what became of a run; none where the receipt key is not at hand.
     pub witness: Option<Witness>,
+    /// The gateway's own keys; none where they are not at hand.
+    pub keyring: Option<Keyring>,
     /// The transparency log; none where its key is not at hand.
     pub log: Option<Arc<Log>>,
     /// The operator's rules; none where no gateway runs.
@@ -96,6 +98,7 @@ impl Office {
             grants: Arc::clone(&parts.grants),
             tenant: parts.tenant.clone(),
             witness: parts.witness.clone(),
+            keyring: parts.keyring.clone(),
             log: parts.log.clone(),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),

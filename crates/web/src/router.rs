@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{catalogue, code, ep, log, openexec, receipts, runs, secureexec, service};
+use crate::http::{catalogue, code, ep, keys, log, openexec, receipts, runs, secureexec, service};
 use crate::problem::Problem;
 use crate::shape::shape;
 
@@ -43,6 +43,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/api/stats", handler: || get(catalogue::stats) },
     Route { method: Method::GET, path: "/api/health/services", handler: || get(catalogue::health_services) },
     Route { method: Method::GET, path: "/.well-known/x402.json", handler: || get(catalogue::x402) },
+    Route { method: Method::GET, path: keys::KEYS, handler: || get(keys::published) },
     Route { method: Method::GET, path: service::METADATA, handler: || get(service::resource) },
     Route { method: Method::GET, path: "/llms.txt", handler: || get(catalogue::llms) },
     Route { method: Method::POST, path: "/ep/validate", handler: || post(ep::validate) },

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, grant, image, log, openapi, pause, policy, run, runs, serve, verify};
+use super::{audit, demo, doctor, grant, image, keys, log, openapi, pause, policy, run, runs, serve, verify};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -44,6 +44,9 @@ enum Command {
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
+    /// Look at the gateway's own keys, replace and retire them
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Build or show the image that code runs in
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -124,6 +127,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Log(log) => log.execute(),
         Command::Audit(audit) => audit.execute(),
         Command::Grant(grant) => grant.execute(),
+        Command::Keys(keys) => keys.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Openapi(openapi) => openapi.execute(),

@@ -7,6 +7,7 @@ mod doctor;
 mod grant;
 pub(crate) mod helper;
 mod image;
+mod keys;
 mod log;
 mod openapi;
 mod pause;

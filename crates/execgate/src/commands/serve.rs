@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use execgate_flow::administer::{By, Keyring};
 use execgate_flow::log::{Log, LogFault};
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::Recover;
@@ -29,18 +30,23 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
 use crate::config::{AuditKept, DEFAULT, Environment, Settings, Switch};
+use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
 use crate::policy::RuleBook;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
-use crate::{keys, log, terminal, wire};
+use crate::wire::OwnKeys;
+use crate::{log, terminal, wire};
 
 /// How often runs of dead processes and answers past their retention are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it is looked which of the gateway's own keys sign: well within what a key that was replaced is kept for.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether keys of issuers of tokens are due.
 const TEND_EVERY: Duration = Duration::from_secs(5);
@@ -236,7 +242,7 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions)?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions).await?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
@@ -250,6 +256,7 @@ pub(crate) struct Gateway {
     store: Arc<dyn Store>,
     gate: wire::Gate,
     log: Arc<Log>,
+    keyring: Keyring,
     office: Arc<Office>,
     keep_answers_days: u32,
     audit: AuditKept,
@@ -257,25 +264,30 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Opens record and keys, and puts the rooms together.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         settings: &Settings,
         data_dir: &Path,
         profiles: Option<Profiles>,
         actions: &[Action],
     ) -> anyhow::Result<Self> {
-        let key = keys::receipt_key(data_dir, &SystemEntropy)?;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
-        let log_key = keys::log_key(data_dir, &SystemEntropy)?;
-        let log = wire::log(settings, data_dir, &store, log_key)?;
-        let gate = wire::gate(settings, Arc::clone(&store), key, &log, profiles, actions)?;
-        let witness = Some(gate.recover.witness.clone());
-        let kept = Some(Arc::clone(&log));
-        let office =
-            wire::office(settings, data_dir, &store, gate.house.grants(), witness, kept, Some(&gate));
+        let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
+        let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
+        let by = By::Operator { uid: geteuid().as_raw() };
+        keyring.open(&by).await.context("the gateway's own keys could not be taken up")?;
+        let log = wire::log(settings, data_dir, &store, keys.log()?)?;
+        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, &log, profiles, actions)?;
+        let keys = OwnKeys {
+            witness: Some(gate.recover.witness.clone()),
+            log: Some(Arc::clone(&log)),
+            keyring: keyring.clone(),
+        };
+        let office = wire::office(settings, data_dir, &store, gate.house.grants(), keys, Some(&gate));
         Ok(Self {
             store,
             gate,
             log,
+            keyring,
             office: Arc::new(office),
             keep_answers_days: settings.keep_answers_days,
             audit: settings.audit,
@@ -314,6 +326,7 @@ impl Gateway {
             tokens.tend().await;
         }
         let tending = tokio::spawn(tend_forever(self.gate.tokens.clone()));
+        let key_watcher = tokio::spawn(watch_keys(self.keyring.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
         let open = self.gate.connections.clone();
         let limits = ServerLimits { connections, open, ..ServerLimits::default() };
@@ -328,6 +341,7 @@ impl Gateway {
         administration.close().await;
         sweeper.abort();
         watcher.abort();
+        key_watcher.abort();
         tending.abort();
         keeping.abort();
         served.map_err(Into::into)
@@ -417,6 +431,18 @@ async fn watch_policy(rules: Arc<RuleBook>) {
         let rules = Arc::clone(&rules);
         if let Err(error) = tokio::task::spawn_blocking(move || rules.look()).await {
             tracing::error!(%error, "the policy could not be looked at");
+        }
+    }
+}
+
+/// Takes up what another process of this record has changed about the gateway's own keys.
+async fn watch_keys(keyring: Keyring) {
+    let mut every = interval(KEYS_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Err(error) = keyring.look().await {
+            tracing::error!(%error, "the gateway's own keys could not be looked at");
         }
     }
 }

@@ -13,6 +13,7 @@ mod gate;
 mod grants;
 mod help;
 mod log;
+mod keys;
 mod network;
 mod outcomes;
 mod packages;

@@ -12,7 +12,7 @@ use execgate_receipt::{
     KeyId, KeyName, KeyRing, KeyState, NoteAlgorithm, RingKey, Timestamp, VerifierKey, VerifyingKey,
 };
 use execgate_store::{Change, KeyAdded, KeyRetired, OwnKey, Retirement, Store};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::said::said;
@@ -20,9 +20,6 @@ use super::{AdministerError, By};
 
 /// How long a key stays that signed before: gateways of the same record sign with the new one by then.
 const TAKEN_UP_MS: u64 = 10_000;
-
-/// What the name of a log begins with where the operator has given none; the id of its first key follows.
-const ORIGIN: &str = "execgate.log";
 
 /// Why the secrets did not do what they were asked for. Paths may stand in the source, and secrets never.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +47,17 @@ pub trait KeySafe: Send + Sync {
     fn mint(&self, purpose: KeyPurpose) -> Result<VerifyingKey, SafeError>;
 
     /// Has the keys of the record that are not retired sign from now on: of the receipt keys the last, of the log keys
-    /// of the last one's origin all.
+    /// all.
     ///
     /// # Errors
     /// [`SafeError`] where the secret of one that must sign is not there.
     fn take_up(&self, keys: &[OwnKey]) -> Result<(), SafeError>;
+
+    /// Puts the ring of all public keys where readers on this machine find it.
+    ///
+    /// # Errors
+    /// [`SafeError`].
+    fn publish(&self, ring: &str) -> Result<(), SafeError>;
 
     /// Destroys the secret of a key that is retired.
     ///
@@ -70,8 +73,6 @@ pub struct Keyring {
     pub store: Arc<dyn Store>,
     /// The secrets.
     pub safe: Arc<dyn KeySafe>,
-    /// What the log is called whose first key is made here; none for a name of its own.
-    pub origin: Option<KeyName>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Salts.
@@ -88,10 +89,10 @@ impl Keyring {
         for purpose in KeyPurpose::ALL {
             if !self.store.own_keys().await?.iter().any(|key| key.purpose == purpose) {
                 let key = self.ask_safe(move |safe| safe.first(purpose)).await?;
-                self.add(by, purpose, &key, self.origin.clone()).await?;
+                self.add(by, purpose, &key).await?;
             }
         }
-        self.look().await
+        self.take_up().await
     }
 
     /// Has those keys sign that the record says.
@@ -104,12 +105,23 @@ impl Keyring {
         self.ask_safe(move |safe| safe.take_up(&keys)).await
     }
 
+    /// Has the right keys sign, and tells readers on this machine of all of them.
+    async fn take_up(&self) -> Result<(), AdministerError> {
+        self.look().await?;
+        let unwritten = |error| SafeError {
+            what: "the key ring could not be written".to_owned(),
+            source: Some(Box::new(error)),
+        };
+        let ring = self.ring().await?.to_json().map_err(unwritten)?;
+        self.ask_safe(move |safe| safe.publish(&ring)).await
+    }
+
     /// Every key, as it is published.
     ///
     /// # Errors
     /// [`AdministerError`] where the record fails.
     pub async fn ring(&self) -> Result<KeyRing, AdministerError> {
-        ring(&self.store.own_keys().await?)
+        ring(&self.store.own_keys().await?, log_name(&*self.store).await?.as_ref())
     }
 
     /// Makes a new key of a purpose, which signs from now on. Those before it still count.
@@ -117,16 +129,14 @@ impl Keyring {
     /// # Errors
     /// [`AdministerError`] says why it does not.
     pub async fn rotate(&self, by: &By, purpose: KeyPurpose) -> Result<RingKey, AdministerError> {
-        let origin = self.origin().await?;
-        self.make(by, purpose, origin).await
-    }
-
-    /// Makes a log key under an origin of its own, with which another log begins.
-    ///
-    /// # Errors
-    /// [`AdministerError`] says why it does not.
-    pub async fn new_origin(&self, by: &By, origin: Option<KeyName>) -> Result<RingKey, AdministerError> {
-        self.make(by, KeyPurpose::Log, origin).await
+        ask_operator(by)?;
+        let key = self.ask_safe(move |safe| safe.mint(purpose)).await?;
+        match self.add(by, purpose, &key).await? {
+            KeyAdded::Done | KeyAdded::Known => {}
+            KeyAdded::Full => return Err(AdministerError::KeysFull),
+        }
+        self.take_up().await?;
+        self.find(purpose, &key).await
     }
 
     /// Retires a key for ever. What it signed counts where it stood in the log before.
@@ -134,13 +144,14 @@ impl Keyring {
     /// # Errors
     /// [`AdministerError`] says why it stands.
     pub async fn retire(&self, by: &By, id: KeyId) -> Result<RingKey, AdministerError> {
+        ask_operator(by)?;
         let ring = self.ring().await?;
         let key = ring.keys().iter().find(|key| key.key.key_id() == id);
         let key = key.ok_or(AdministerError::NoOwnKey(id))?;
         let (purpose, public) = (key.purpose, key.key.clone());
         let now = self.clock.now();
         self.ask_overlap(&ring, key, now)?;
-        let change = self.said(by, "key-retired", key, now)?;
+        let change = self.said(by, "key-retired", purpose, &public, now)?;
         match self.store.retire_own_key(purpose, *public.as_bytes(), change).await? {
             KeyRetired::Done(_) => {}
             KeyRetired::Missing => return Err(AdministerError::NoOwnKey(id)),
@@ -149,7 +160,7 @@ impl Keyring {
                 return Err(AdministerError::KeyRetired { id, size });
             }
         }
-        self.look().await?;
+        self.take_up().await?;
         let secret = public.clone();
         if let Err(error) = self.ask_safe(move |safe| safe.destroy(purpose, &secret)).await {
             // It is retired all the same; what lies there signs nothing that counts.
@@ -158,52 +169,27 @@ impl Keyring {
         self.find(purpose, &public).await
     }
 
-    async fn make(
-        &self,
-        by: &By,
-        purpose: KeyPurpose,
-        origin: Option<KeyName>,
-    ) -> Result<RingKey, AdministerError> {
-        let key = self.ask_safe(move |safe| safe.mint(purpose)).await?;
-        match self.add(by, purpose, &key, origin).await? {
-            KeyAdded::Done | KeyAdded::Known => {}
-            KeyAdded::Full => return Err(AdministerError::KeysFull),
-        }
-        self.look().await?;
-        self.find(purpose, &key).await
-    }
-
     async fn add(
         &self,
         by: &By,
         purpose: KeyPurpose,
         key: &VerifyingKey,
-        origin: Option<KeyName>,
     ) -> Result<KeyAdded, AdministerError> {
-        let origin = match purpose {
-            KeyPurpose::Receipt => None,
-            KeyPurpose::Log => Some(origin.map_or_else(|| named_after(key), Ok)?),
-        };
         let added = self.clock.now();
-        let own = OwnKey {
-            purpose,
-            public: *key.as_bytes(),
-            origin: origin.as_ref().map(ToString::to_string),
-            added,
-            retired: None,
-        };
-        let change = self.said(by, "key-added", &ring_key(&own, KeyState::Active)?, added)?;
+        let own = OwnKey { purpose, public: *key.as_bytes(), added, retired: None };
+        let change = self.said(by, "key-added", purpose, key, added)?;
         Ok(self.store.add_own_key(own, change).await?)
     }
 
-    fn said(&self, by: &By, change: &str, key: &RingKey, at: UnixMs) -> Result<Change, AdministerError> {
-        let verifier = key.verifier.as_ref().map(ToString::to_string);
-        let about: Value = json!({
-            "purpose": key.purpose,
-            "key": key.key.key_id(),
-            "public_key": key.key.to_spki_pem().ok(),
-            "verifier_key": verifier,
-        });
+    fn said(
+        &self,
+        by: &By,
+        change: &str,
+        purpose: KeyPurpose,
+        key: &VerifyingKey,
+        at: UnixMs,
+    ) -> Result<Change, AdministerError> {
+        let about = json!({"purpose": purpose, "key": key.key_id(), "public_key": key.to_spki_pem().ok()});
         said(by, change, &about, at, &*self.entropy)
     }
 
@@ -218,13 +204,6 @@ impl Keyring {
             return Err(AdministerError::KeyTooNew { id: key.key.key_id(), seconds });
         }
         Ok(())
-    }
-
-    /// The origin of the newest log key.
-    async fn origin(&self) -> Result<Option<KeyName>, AdministerError> {
-        let ring = self.ring().await?;
-        let newest = ring.keys().iter().rev().find_map(|key| key.verifier.as_ref());
-        Ok(newest.map(|verifier| verifier.name().clone()))
     }
 
     async fn find(&self, purpose: KeyPurpose, public: &VerifyingKey) -> Result<RingKey, AdministerError> {
@@ -244,11 +223,24 @@ impl Keyring {
     }
 }
 
-/// The ring of the keys of a record.
+/// The name that the log of a record has.
+///
+/// # Errors
+/// [`AdministerError`] where the record fails, or it is none.
+pub async fn log_name(store: &dyn Store) -> Result<Option<KeyName>, AdministerError> {
+    let named = store.log_epochs().await?.pop().map(|epoch| epoch.origin.parse::<KeyName>());
+    let unreadable = |error| SafeError {
+        what: "the name of the log cannot be read".to_owned(),
+        source: Some(Box::new(error)),
+    };
+    Ok(named.transpose().map_err(unreadable)?)
+}
+
+/// The ring of the keys of a record, whose log has a name or not.
 ///
 /// # Errors
 /// [`AdministerError`] where one of them cannot be read.
-pub fn ring(keys: &[OwnKey]) -> Result<KeyRing, AdministerError> {
+pub fn ring(keys: &[OwnKey], origin: Option<&KeyName>) -> Result<KeyRing, AdministerError> {
     let signs = |key: &OwnKey| {
         let newest = keys.iter().rfind(|other| other.purpose == key.purpose && other.retired.is_none());
         newest == Some(key)
@@ -260,14 +252,23 @@ pub fn ring(keys: &[OwnKey]) -> Result<KeyRing, AdministerError> {
         None if signs(key) => Ok(KeyState::Active),
         None => Ok(KeyState::Accepted),
     };
-    let keys = keys.iter().map(|key| ring_key(key, state(key)?)).collect::<Result<_, _>>()?;
+    let keys = keys.iter().map(|key| ring_key(key, state(key)?, origin)).collect::<Result<_, _>>()?;
     Ok(KeyRing::new(keys))
 }
 
-fn ring_key(own: &OwnKey, state: KeyState) -> Result<RingKey, AdministerError> {
+/// What everything that is signed hangs on, no key of a grant may change.
+const fn ask_operator(by: &By) -> Result<(), AdministerError> {
+    match by {
+        By::Operator { .. } => Ok(()),
+        By::Grant(_) => {
+            Err(AdministerError::OperatorOnly { rule: "own-keys", what: "changing the gateway's own keys" })
+        }
+    }
+}
+
+fn ring_key(own: &OwnKey, state: KeyState, origin: Option<&KeyName>) -> Result<RingKey, AdministerError> {
     let key = VerifyingKey::from_bytes(&own.public).map_err(|_| unreadable(own))?;
-    let origin: Option<KeyName> =
-        own.origin.as_deref().map(str::parse).transpose().map_err(|_| unreadable(own))?;
+    let origin = origin.filter(|_| own.purpose == KeyPurpose::Log).cloned();
     let verifier = origin.map(|origin| VerifierKey::new(origin, NoteAlgorithm::Ed25519, key.clone()));
     let added = Timestamp::new(own.added).map_err(|_| unreadable(own))?;
     Ok(RingKey { purpose: own.purpose, key, verifier, state, added })
@@ -276,10 +277,4 @@ fn ring_key(own: &OwnKey, state: KeyState) -> Result<RingKey, AdministerError> {
 fn unreadable(own: &OwnKey) -> AdministerError {
     let what = format!("a {} key of the record cannot be read", own.purpose.as_str());
     SafeError { what, source: None }.into()
-}
-
-fn named_after(key: &VerifyingKey) -> Result<KeyName, AdministerError> {
-    let name = format!("{ORIGIN}/{}", key.key_id());
-    let bad = |error| SafeError { what: "the log has no name".to_owned(), source: Some(Box::new(error)) };
-    Ok(name.parse().map_err(bad)?)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::grant::{about, about_rules, ask_operator, ask_operator_of_rules, new_id, rules};
 use super::said::said;
-use super::{AdministerError, By, End, NewGrant};
+use super::{AdministerError, By, End, Keyring, NewGrant};
 use crate::authorise::{GrantKey, Grants};
 use crate::log::Log;
 use crate::witness::Witness;
@@ -27,6 +27,8 @@ pub struct Administer {
     pub witness: Option<Witness>,
     /// The log; none where its key is not at hand.
     pub log: Option<Arc<Log>>,
+    /// The gateway's own keys; none where they are not at hand.
+    pub keyring: Option<Keyring>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Keys, ids and salts.
@@ -211,6 +213,14 @@ impl Administer {
         } else {
             Err(AdministerError::LogNamed(origin))
         }
+    }
+
+    /// The gateway's own keys.
+    ///
+    /// # Errors
+    /// [`AdministerError::NoKey`] where they are not at hand.
+    pub fn keyring(&self) -> Result<&Keyring, AdministerError> {
+        self.keyring.as_ref().ok_or(AdministerError::NoKey)
     }
 
     /// One run.

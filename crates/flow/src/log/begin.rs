@@ -2,7 +2,7 @@
 //! Sole judge of restored records: every change here needs a second reader.
 
 use execgate_model::Digest;
-use execgate_receipt::{Checkpoint, CheckpointError, SignedNote, VerifierKey, empty_root};
+use execgate_receipt::{Checkpoint, CheckpointError, SignedNote, empty_root};
 use execgate_store::{Change, LogEpoch, LogStanding, StoreError};
 
 use super::keeper::Working;
@@ -128,8 +128,8 @@ impl Log {
     fn read_note(&self, text: &str) -> Option<Checkpoint> {
         let note = SignedNote::parse(text.as_bytes()).ok()?;
         let named: Checkpoint = note.unverified_text().parse().ok()?;
-        let key: VerifierKey = self.verifier(&named.origin).ok()?;
-        let opened: Result<_, CheckpointError> = Checkpoint::open(&note, core::slice::from_ref(&key));
+        let keys = self.verifiers(&named.origin).ok()?;
+        let opened: Result<_, CheckpointError> = Checkpoint::open(&note, &keys);
         opened.ok().map(|(head, _)| head)
     }
 

@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use execgate_model::{Clock, Digest, UnixMs};
 use execgate_receipt::{
-    Checkpoint, Frontier, KeyName, Node, NoteAlgorithm, NoteError, NoteKey, Reading, SignedNote, SigningKey,
-    Timestamp, VerifierKey, empty_root,
+    Frontier, KeyName, Node, NoteError, Reading, SignedNote, Timestamp, VerifierKey, empty_root,
 };
 use execgate_store::{LogHead, LogNode, Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
-use super::{LogError, LogFault, LogGate, Outside};
+use super::{LogError, LogFault, LogGate, LogKeys, Outside};
 
 /// What a log is made of.
 pub struct LogParts {
     /// The record.
     pub store: Arc<dyn Store>,
-    /// The key of the log, which signs nothing else.
-    pub key: Arc<SigningKey>,
+    /// The keys of the log, which sign nothing else.
+    pub keys: Arc<LogKeys>,
     /// The name that it takes when it has none; later ones begin with it.
     pub origin: KeyName,
     /// Where its checkpoints are kept outside of the record.
@@ -75,19 +74,14 @@ impl Log {
         format!("{}/{at}", self.parts.origin)
     }
 
-    /// The key of a log of such a name.
-    pub(super) fn signer(&self, origin: &str) -> Result<NoteKey, NoteError> {
-        Ok(NoteKey::new(origin.parse()?, Arc::clone(&self.parts.key)))
-    }
-
-    /// What readers of a log of such a name must know.
-    pub(super) fn verifier(&self, origin: &str) -> Result<VerifierKey, NoteError> {
-        Ok(VerifierKey::new(origin.parse()?, NoteAlgorithm::Ed25519, self.parts.key.verifying_key()))
+    /// What readers of a log of such a name know, newest first.
+    pub(super) fn verifiers(&self, origin: &str) -> Result<Vec<VerifierKey>, NoteError> {
+        self.parts.keys.now().verifiers(origin)
     }
 
     /// Signs a head under a name.
     pub(super) fn seal(&self, origin: &str, size: u64, root: Digest) -> Result<SignedNote, NoteError> {
-        Checkpoint::new(origin.to_owned(), size, root).sign(&self.signer(origin)?)
+        self.parts.keys.now().seal(origin, size, root)
     }
 
     /// The root of the first entries, from the stored hashes.

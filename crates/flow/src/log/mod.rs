@@ -16,6 +16,7 @@ mod keeper;
 mod outside;
 mod read;
 mod sequence;
+mod signers;
 
 pub use audit::Audited;
 pub use error::LogError;
@@ -23,3 +24,4 @@ pub use fault::LogFault;
 pub use gate::LogGate;
 pub use keeper::{Log, LogParts};
 pub use outside::{Outside, Seen, SeenNote};
+pub use signers::{LogKeys, LogSigners};

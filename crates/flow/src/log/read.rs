@@ -38,7 +38,8 @@ impl Log {
     /// A record that failed, or a name in it that is none.
     pub async fn key(&self) -> Result<Option<VerifierKey>, LogError> {
         let epoch = self.parts.store.log_standing().await?.epoch;
-        Ok(epoch.map(|epoch| self.verifier(&epoch.origin)).transpose()?)
+        let keys = epoch.map(|epoch| self.verifiers(&epoch.origin)).transpose()?;
+        Ok(keys.and_then(|keys| keys.into_iter().next()))
     }
 
     /// The bytes of a tile; none where the newest signed head does not have all of it.

@@ -8,7 +8,7 @@ use crate::{Change, KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement, Stor
 
 /// Every key that there ever was, in the order of their making.
 pub(super) fn all(conn: &Connection) -> Result<Vec<OwnKey>, StoreError> {
-    let sql = "SELECT purpose, public, origin, added, retired, retired_size FROM own_key ORDER BY id";
+    let sql = "SELECT purpose, public, added, retired, retired_size FROM own_key ORDER BY id";
     rows::all(conn, sql, "list keys", [], own_key)
 }
 
@@ -18,10 +18,10 @@ pub(super) fn add(conn: &Connection, key: &OwnKey, change: &Change) -> Result<Ke
     if all(conn)?.len() >= OWN_KEYS_MAX {
         return Ok(KeyAdded::Full);
     }
-    let sql = "INSERT INTO own_key (purpose, public, origin, added) VALUES (?1, ?2, ?3, ?4) \
+    let sql = "INSERT INTO own_key (purpose, public, added) VALUES (?1, ?2, ?3) \
         ON CONFLICT (purpose, public) DO NOTHING";
     let added = rows::stored(key.added.0, doing)?;
-    let added = rows::change(conn, sql, doing, (key.purpose.as_str(), key.public, &key.origin, added))?;
+    let added = rows::change(conn, sql, doing, (key.purpose.as_str(), key.public, added))?;
     changes::record_if(conn, added > 0, change)?;
     Ok(if added > 0 { KeyAdded::Done } else { KeyAdded::Known })
 }
@@ -53,8 +53,8 @@ pub(super) fn retire(
 }
 
 fn own_key(row: &Row<'_>) -> Result<OwnKey, StoreError> {
-    let retired = if rows::value::<Option<i64>>(row, 4, "retired")?.is_some() {
-        let (at, size) = (rows::unsigned(row, 4, "retired")?, rows::unsigned(row, 5, "retired_size")?);
+    let retired = if rows::value::<Option<i64>>(row, 3, "retired")?.is_some() {
+        let (at, size) = (rows::unsigned(row, 3, "retired")?, rows::unsigned(row, 4, "retired_size")?);
         Some(Retirement { at: UnixMs(at), size })
     } else {
         None
@@ -62,8 +62,7 @@ fn own_key(row: &Row<'_>) -> Result<OwnKey, StoreError> {
     Ok(OwnKey {
         purpose: rows::word(row, 0, "purpose", KeyPurpose::from_word)?,
         public: rows::value(row, 1, "public")?,
-        origin: rows::value(row, 2, "origin")?,
-        added: UnixMs(rows::unsigned(row, 3, "added")?),
+        added: UnixMs(rows::unsigned(row, 2, "added")?),
         retired,
     })
 }

@@ -9,14 +9,13 @@ fn key(number: u8) -> OwnKey {
     OwnKey {
         purpose: KeyPurpose::Receipt,
         public: [number; 32],
-        origin: None,
         added: UnixMs(1_000 + u64::from(number)),
         retired: None,
     }
 }
 
 fn log_key(number: u8) -> OwnKey {
-    OwnKey { purpose: KeyPurpose::Log, origin: Some("example.com/log".to_owned()), ..key(number) }
+    OwnKey { purpose: KeyPurpose::Log, ..key(number) }
 }
 
 pub(crate) async fn a_key_reads_back_and_is_added_once(backend: &impl Backend) {

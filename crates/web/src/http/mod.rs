@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod catalogue;
 pub(crate) mod code;
 pub(crate) mod ep;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod openexec;
 pub(crate) mod receipts;

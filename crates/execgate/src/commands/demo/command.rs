@@ -58,7 +58,7 @@ impl Demo {
     ) -> anyhow::Result<bool> {
         let Ready { listeners, profiles, actions } = ready;
         let address = listeners.address;
-        let gateway = Gateway::open(settings, folder, profiles, &actions)?;
+        let gateway = Gateway::open(settings, folder, profiles, &actions).await?;
         let key = keys::public_key(&keys::public_path(folder))?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = gateway.serve(listeners, settings.connections, async {

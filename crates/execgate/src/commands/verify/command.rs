@@ -5,16 +5,17 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use execgate_receipt::{ReceiptFile, Verified, verify};
+use execgate_receipt::{Included, ReceiptFile, Verified, verify};
 use serde_json::{Value, json};
 
 use super::super::cli::DataDir;
 use super::checkpoints;
 use super::keys::log_keys;
 use super::place::{self, Asked, Place};
-use crate::{keys, terminal};
+use crate::keys::Trusted;
+use crate::terminal;
 
 /// A receipt, or two checkpoints of a log. Exit codes: 0 it is good, 1 it is not, 2 it could not be checked.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(crate) struct Verify {
     /// The receipt file (`GET /receipts/{id}`), or - for standard input
     #[arg(required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
     receipt: Option<PathBuf>,
-    /// The public key to trust, PEM [default: the one of --data-dir]
+    /// Whom to trust: a public key (PEM), or a key ring as the gateway publishes it [default: those of --data-dir]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The result to check against the receipt: a file that holds the JSON of `result`
@@ -72,15 +73,9 @@ impl Verify {
 
     /// Checks the receipt. The outer error is of the way, the inner what does not hold.
     fn receipt(&self) -> anyhow::Result<anyhow::Result<Vec<(&'static str, String)>>> {
-        let key = match &self.key {
-            Some(path) => keys::public_key(path)?,
-            None => {
-                let path = keys::public_path(&self.data.data_dir);
-                if !path.exists() {
-                    bail!("no key to trust: give the gateway's public key by --key FILE, or its --data-dir");
-                }
-                keys::public_key(&path)?
-            }
+        let trusted = match &self.key {
+            Some(path) => Trusted::read(path)?,
+            None => Trusted::of_data_dir(&self.data.data_dir)?,
         };
         let mut file = match ReceiptFile::from_json(&self.receipt_bytes()?) {
             Ok(file) => file,
@@ -88,17 +83,31 @@ impl Verify {
         };
         file.result = value(self.result.as_ref(), "result")?.or(file.result);
         file.args = value(self.args.as_ref(), "payload")?.or(file.args);
-        let verified = match verify(&file, &[key]) {
+        let verified = match verify(&file, &trusted.receipt_keys()) {
             Ok(verified) => verified,
             Err(error) => return Ok(Err(error.into())),
         };
         let asked = Asked {
             file: self.log_proof.as_ref(),
-            keys: log_keys(&self.log_key, &self.data)?,
+            keys: match log_keys(&self.log_key, &self.data)? {
+                none if none.is_empty() => trusted.log_keys(),
+                keys => keys,
+            },
             must: !self.log_key.is_empty(),
         };
-        let place = place::check(verified.leaf(), file.log_proof.as_deref(), &asked)?;
-        Ok(place.map(|place| findings(&verified, place)))
+        let place = match place::check(verified.leaf(), file.log_proof.as_deref(), &asked)? {
+            Ok(place) => place,
+            Err(error) => return Ok(Err(error)),
+        };
+        let included = match &place {
+            Place::Proved { index, .. } => Some(Included { leaf: verified.leaf(), index: *index }),
+            Place::Unproved(_) => None,
+        };
+        // A key that was retired vouches for what stood in the log before, and for nothing else.
+        Ok(match trusted.judge(&verified, included) {
+            Ok(()) => Ok(findings(&verified, place)),
+            Err(error) => Err(error.into()),
+        })
     }
 
     fn receipt_bytes(&self) -> anyhow::Result<Vec<u8>> {
@@ -144,7 +153,7 @@ fn findings(verified: &Verified, place: Place) -> Vec<(&'static str, String)> {
     let made =
         verified.findings().iter().map(|(check, finding)| (check.as_str(), finding.as_str().to_owned()));
     let place = match place {
-        Place::Proved(said) => said,
+        Place::Proved { said, .. } => said,
         Place::Unproved(why) => why.to_owned(),
     };
     made.chain([("place in the log", place)]).collect()

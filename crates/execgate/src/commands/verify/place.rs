@@ -9,8 +9,13 @@ use execgate_receipt::{LogProof, VerifierKey};
 
 /// What was found of a receipt's place.
 pub(super) enum Place {
-    /// It is there: the finding in words.
-    Proved(String),
+    /// It is there.
+    Proved {
+        /// The finding in words.
+        said: String,
+        /// Which entry it is, from 0.
+        index: u64,
+    },
     /// It was not looked for, and why.
     Unproved(&'static str),
 }
@@ -49,9 +54,10 @@ pub(super) fn check(
     }
     let verified = LogProof::parse(proof).and_then(|proof| {
         let (head, _) = proof.verify(leaf.as_bytes(), &asked.keys)?;
-        Ok(format!("holds: entry {} of {} in {}", proof.index, head.size, head.origin))
+        let said = format!("holds: entry {} of {} in {}", proof.index, head.size, head.origin);
+        Ok(Place::Proved { said, index: proof.index })
     });
-    Ok(verified.map(Place::Proved).map_err(|error| told(&error)))
+    Ok(verified.map_err(|error| told(&error)))
 }
 
 /// An error with what is behind it, in one line.

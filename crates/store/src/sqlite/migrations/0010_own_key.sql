@@ -4,8 +4,6 @@ CREATE TABLE own_key (
     -- 'receipt' or 'log'.
     purpose      TEXT    NOT NULL,
     public       BLOB    NOT NULL,
-    -- Of the log that it signs for; none for a receipt key.
-    origin       TEXT,
     added        INTEGER NOT NULL,
     retired      INTEGER,
     -- How many leaves there were before that of the retirement.

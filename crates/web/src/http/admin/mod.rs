@@ -5,6 +5,7 @@ mod answer;
 mod audit;
 mod changes;
 mod grants;
+mod keys;
 mod log;
 mod metrics;
 mod policy;
@@ -19,6 +20,7 @@ pub(crate) use grants::{
     create as create_grant, list as grants, revoke as revoke_grant, rotate as rotate_grant,
     set_policy as set_grant_policy, show as grant,
 };
+pub(crate) use keys::{list as keys, retire as retire_key, rotate as rotate_key};
 pub(crate) use log::{checkpoint as log_checkpoint, list as log, new_origin, tile as log_tile};
 pub(crate) use metrics::metrics;
 pub(crate) use policy::{reload as reload_policy, show as policy};

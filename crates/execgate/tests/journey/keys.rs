@@ -1,0 +1,117 @@
+//! The gateway's own keys, replaced while it serves: what it signed before still verifies, and so does what comes after.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use super::admin::quick;
+use super::server::{Data, Server, run};
+
+fn command(data: &Data, args: &[&str]) -> Output {
+    let path = data.path();
+    let mut all = args.to_vec();
+    all.extend(["--data-dir", path.to_str().unwrap()]);
+    run(&all, "")
+}
+
+fn told(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Runs something, and keeps its receipt file.
+fn receipt(data: &Data, server: &Server, nonce: &str) -> PathBuf {
+    let ran = server.execute("echo", json!({"a": nonce}), nonce).json();
+    let id = ran["id"].as_str().unwrap().to_owned();
+    let path = data.path().with_extension(format!("{nonce}.receipt"));
+    fs::write(&path, server.get(&format!("/receipts/{id}")).body).unwrap();
+    path
+}
+
+fn states(ring: &Value) -> Vec<(&str, &str)> {
+    let of = |key: &'_ Value, field: &str| key[field].as_str().unwrap().to_owned();
+    let keys = ring["keys"].as_array().unwrap();
+    keys.iter()
+        .map(|key| {
+            assert_eq!(of(key, "key_id").len(), 16);
+            (key["purpose"].as_str().unwrap(), key["state"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn a_receipt_key_is_replaced_while_the_gateway_serves_and_receipts_of_both_verify() {
+    let data = Data::new();
+    let server = quick(&data);
+    let before = receipt(&data, &server, "before");
+    let first = fs::read_to_string(data.path().join("keys/receipt.pub")).unwrap();
+    let rotated = told(&command(&data, &["keys", "rotate", "receipt", "--json"]));
+    assert_eq!(states(&rotated), [("receipt", "accepted"), ("log", "active"), ("receipt", "active")]);
+    let after = receipt(&data, &server, "after");
+    let published = server.get("/.well-known/execgate-keys.json");
+    assert_eq!((published.status, &published.json()["keys"][2]), (200, &rotated["keys"][2]));
+    assert_ne!(fs::read_to_string(data.path().join("keys/receipt.pub")).unwrap(), first);
+
+    let ring = data.path().with_extension("ring.json");
+    fs::write(&ring, &published.body).unwrap();
+    let old = data.path().with_extension("old.pub");
+    fs::write(&old, &first).unwrap();
+    let verify = |receipt: &PathBuf, args: &[&str]| {
+        let mut all = vec!["verify", receipt.to_str().unwrap()];
+        all.extend(args);
+        run(&all, "").status.code()
+    };
+    let by_ring = ["--key", ring.to_str().unwrap()];
+    let by_old = ["--key", old.to_str().unwrap()];
+    assert_eq!((verify(&before, &by_ring), verify(&after, &by_ring)), (Some(0), Some(0)));
+    assert_eq!((verify(&before, &by_old), verify(&after, &by_old)), (Some(0), Some(1)));
+    let folder = data.path();
+    let by_folder = ["--data-dir", folder.to_str().unwrap()];
+    assert_eq!((verify(&before, &by_folder), verify(&after, &by_folder)), (Some(0), Some(0)));
+
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let again = quick(&data);
+    let later = receipt(&data, &again, "later");
+    assert_eq!(verify(&later, &by_ring), Some(0), "the newest key signs after a restart too");
+    assert_eq!(states(&told(&command(&data, &["keys", "list", "--json"]))), states(&rotated));
+}
+
+#[test]
+fn a_key_that_signs_or_did_just_now_is_not_retired() {
+    let data = Data::new();
+    let server = quick(&data);
+    let ring = server.get("/.well-known/execgate-keys.json").json();
+    let id = ring["keys"][0]["key_id"].as_str().unwrap();
+    let refused = |id: &str| {
+        let output = command(&data, &["keys", "retire", id]);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(id).contains("execgate keys rotate receipt"));
+    assert!(refused("0000000000000000").contains("there is no key"));
+    told(&command(&data, &["keys", "rotate", "receipt", "--json"]));
+    let text = refused(id);
+    assert!(text.contains("may still sign with the key"), "{text}");
+}
+
+#[test]
+fn a_gateway_whose_receipt_key_is_lost_says_so_and_starts_again_with_another() {
+    let data = Data::new();
+    let server = quick(&data);
+    assert_eq!(server.get("/health").status, 200);
+    server.kill();
+    let secret = data.path().join("keys/receipt.key");
+    fs::remove_file(&secret).unwrap();
+    let path = data.path();
+    let started = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", path.to_str().unwrap()], "");
+    let said = String::from_utf8(started.stderr).unwrap();
+    assert_eq!(started.status.code(), Some(2), "{said}");
+    assert!(said.contains("execgate keys rotate receipt"), "{said}");
+    assert!(!secret.exists(), "it makes none in silence");
+    told(&command(&data, &["keys", "rotate", "receipt", "--json"]));
+    let server = quick(&data);
+    assert_eq!(server.execute("echo", json!({}), "n").status, 200);
+}
