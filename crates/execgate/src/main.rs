@@ -17,6 +17,7 @@ mod privileges;
 mod socket;
 mod terminal;
 mod wire;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use crate::key::{KeyId, SigningKey, VerifyingKey};
 use crate::note::{NoteAlgorithm, SignedNote, VerifierKey};
 use crate::strict::{MAX_NESTING, parse_strict};
 use crate::time::Timestamp;
-use crate::tlog::{Checkpoint, Consistency, LogProof, Tile};
+use crate::tlog::{Checkpoint, Consistency, LogProof, Submission, Tile};
 use crate::verify::verify;
 
 /// The seed of the only key that these checks trust. It has signed the receipt and the envelope among the fuzz
@@ -114,6 +114,16 @@ pub fn note(bytes: &[u8]) {
     }
 }
 
+/// A witness cosigns what the log's own key has signed, and nothing else.
+pub fn add_checkpoint(bytes: &[u8]) {
+    let Ok(name) = "example.com/log".parse() else { return };
+    let key = SigningKey::from_seed(&TRUSTED_SEED).verifying_key();
+    let known = [VerifierKey::new(name, NoteAlgorithm::Ed25519, key)];
+    if let Ok(admitted) = Submission::judge(bytes, &known, |_| None) {
+        assert_eq!(admitted.text, SIGNED_TEXT);
+    }
+}
+
 /// A verifier key has one spelling.
 pub fn verifier_key(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
@@ -157,7 +167,10 @@ mod near;
 
 #[cfg(test)]
 mod tests {
-    use super::{dsse_envelope, instants, keys, log, near, note, receipt_file, strict_json, verifier_key};
+    use super::{
+        add_checkpoint, dsse_envelope, instants, keys, log, near, note, receipt_file, strict_json,
+        verifier_key,
+    };
 
     #[test]
     fn strict_json_is_what_every_reader_reads_and_has_one_form() {
@@ -187,6 +200,11 @@ mod tests {
     #[test]
     fn a_note_has_one_spelling_and_cannot_be_forged() {
         near::holds("note", note);
+    }
+
+    #[test]
+    fn a_witness_cosigns_what_the_log_has_signed_only() {
+        near::holds("add_checkpoint", add_checkpoint);
     }
 
     #[test]

@@ -53,8 +53,9 @@ pub use strict::{MAX_NESTING, StrictError, parse_strict};
 pub use time::{TimeError, Timestamp};
 pub use tlog::{
     Checkpoint, CheckpointError, Consistency, ConsistencyError, Frontier, LogProof, MAX_EXTENSION_LINES,
-    MAX_PATH, Node, PathError, ProofError, Reading, ReadingError, Tile, TileError, TileKind,
-    check_consistency, check_inclusion, empty_root, entry_bundle, leaf_hash, node_hash,
+    MAX_PATH, Node, PathError, ProofError, Reading, ReadingError, Submission, Tile, TileError, TileKind,
+    WitnessRefusal, check_consistency, check_inclusion, cosignatures, empty_root, entry_bundle, leaf_hash,
+    node_hash,
 };
 pub use verified::{Check, Finding, Verified};
 pub use verify::{VerifyError, verify};

@@ -25,6 +25,7 @@ mod router;
 mod server;
 mod shape;
 mod upload;
+mod witness;
 
 pub use admin_router::admin_router;
 pub use doors::DoorRules;
@@ -36,3 +37,4 @@ pub use peer::Peer;
 pub use render::{ExecWords, ExecuteWords, OwnWords};
 pub use router::router;
 pub use server::{OpenConnections, ServerError, ServerLimits, serve, serve_admin, serve_one};
+pub use witness::{WitnessDesk, WitnessError, witness_router};

@@ -6,6 +6,7 @@
 mod admin;
 mod exec;
 mod log;
+mod witness;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};

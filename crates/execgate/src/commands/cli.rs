@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, grant, image, keys, log, openapi, pause, policy, run, runs, serve, verify};
+use super::{
+    audit, demo, doctor, grant, image, keys, log, openapi, pause, policy, run, runs, serve, verify, witness,
+};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -53,6 +55,8 @@ enum Command {
     /// Write, check and explain the rules
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
+    Witness(witness::Witness),
     /// Print the OpenAPI description
     Openapi(openapi::Openapi),
     /// Stop claiming new runs on every gateway of a record, until `resume`
@@ -130,6 +134,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(keys) => keys.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
+        Command::Witness(witness) => witness.execute(),
         Command::Openapi(openapi) => openapi.execute(),
         Command::Pause(switch) => switch.execute(true),
         Command::Resume(switch) => switch.execute(false),

@@ -16,5 +16,6 @@ mod run;
 mod runs;
 pub(crate) mod serve;
 mod verify;
+mod witness;
 
 pub(crate) use cli::{Cli, dispatch};

@@ -16,7 +16,7 @@ const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
 /// Makes the folder of keys, which everybody may look into.
-pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
         return Ok(());
     }
@@ -25,7 +25,7 @@ pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// A new secret under a name that nobody has; of two that are written at once the first stays.
-pub(super) fn write_secret(path: &Path, key: &SigningKey, entropy: &dyn Entropy) -> anyhow::Result<()> {
+pub(crate) fn write_secret(path: &Path, key: &SigningKey, entropy: &dyn Entropy) -> anyhow::Result<()> {
     let pem = key.to_pkcs8_pem().context("failed to write a key")?;
     let partial = write_partial(path, pem.expose().as_bytes(), SECRET, entropy)?;
     let linked = fs::hard_link(&partial, path);
@@ -39,7 +39,7 @@ pub(super) fn write_secret(path: &Path, key: &SigningKey, entropy: &dyn Entropy)
 }
 
 /// Reads a secret that nobody else can read.
-pub(super) fn read_secret(path: &Path) -> anyhow::Result<SigningKey> {
+pub(crate) fn read_secret(path: &Path) -> anyhow::Result<SigningKey> {
     let look = || format!("failed to look at the key {}", path.display());
     let mode = fs::metadata(path).with_context(look)?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -51,17 +51,26 @@ pub(super) fn read_secret(path: &Path) -> anyhow::Result<SigningKey> {
 }
 
 /// Puts a public file in the place of the one that is there.
-pub(super) fn replace_public(path: &Path, bytes: &[u8], entropy: &dyn Entropy) -> anyhow::Result<()> {
+pub(crate) fn replace_public(path: &Path, bytes: &[u8], entropy: &dyn Entropy) -> anyhow::Result<()> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let partial = write_partial(path, bytes, PUBLIC, entropy)?;
+    replace(path, bytes, PUBLIC, entropy)
+}
+
+/// Puts a file for the owner alone in the place of the one that is there.
+pub(crate) fn replace_secret(path: &Path, bytes: &[u8], entropy: &dyn Entropy) -> anyhow::Result<()> {
+    replace(path, bytes, SECRET, entropy)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, entropy: &dyn Entropy) -> anyhow::Result<()> {
+    let partial = write_partial(path, bytes, mode, entropy)?;
     fs::rename(&partial, path).with_context(|| format!("failed to write {}", path.display()))?;
     sync_folder(path)
 }
 
 /// Removes a file, which may be gone already.
-pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("failed to remove {}", path.display())),

@@ -1,6 +1,6 @@
 //! The gateway's own keys: files in its data directory, which its owner alone can read.
 
-mod file;
+pub(crate) mod file;
 mod folder;
 mod public;
 

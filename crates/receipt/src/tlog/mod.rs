@@ -6,7 +6,7 @@
 //! root that a trusted key has signed.
 //!
 //! Read on in `tree` (what is stored, and how it grows), `reading` and `check` (proofs made and judged), `tile`,
-//! `checkpoint`, `proof` and `pair` (the forms on the wire).
+//! `checkpoint`, `proof` and `pair` (the forms on the wire), `witness` (what is cosigned).
 
 mod check;
 mod checkpoint;
@@ -16,6 +16,7 @@ mod proof;
 mod reading;
 mod tile;
 mod tree;
+mod witness;
 
 pub use check::{PathError, check_consistency, check_inclusion};
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_EXTENSION_LINES};
@@ -25,6 +26,7 @@ pub use proof::{LogProof, ProofError};
 pub use reading::{Reading, ReadingError};
 pub use tile::{Tile, TileError, TileKind, entry_bundle};
 pub use tree::{Frontier, Node};
+pub use witness::{Submission, WitnessRefusal, cosignatures};
 
 /// How many hashes a path can have at the most: one for each level of the tallest tree.
 pub const MAX_PATH: usize = 64;
