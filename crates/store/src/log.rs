@@ -50,6 +50,17 @@ pub struct LogCheckpoint {
     pub note: Option<String>,
 }
 
+/// A checkpoint that a witness has cosigned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogCosigned {
+    /// The name of the witness.
+    pub witness: String,
+    /// The head.
+    pub head: LogHead,
+    /// The signed note, with the line of this witness.
+    pub note: String,
+}
+
 /// Where the log stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogStanding {
@@ -119,6 +130,12 @@ pub trait LogStore: Send + Sync {
 
     /// The index of the leaf of a run's receipt; none before it has hashes.
     fn log_place(&self, run: RunId) -> Reply<'_, Option<u64>>;
+
+    /// Keeps what a witness has cosigned. False where it has cosigned a larger one under this name.
+    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool>;
+
+    /// The newest checkpoint of each witness under a name of the log, the largest first.
+    fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>>;
 
     /// Waits until something was written since the last time. For one that waits.
     fn log_stirred(&self) -> BoxFuture<'_, ()>;

@@ -8,6 +8,7 @@ mod audit;
 mod changes;
 mod checkpoint;
 mod claim;
+mod cosigned;
 mod fault;
 mod finish;
 mod forget;

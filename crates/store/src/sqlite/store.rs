@@ -9,11 +9,11 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{audit, changes, claim, finish, forget, grants, limits, list, log, own_keys, settle};
+use super::{audit, changes, claim, cosigned, finish, forget, grants, limits, list, log, own_keys, settle};
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
+    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
     LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Resolution, SettlementWord,
     Standing, Store, Undone,
 };
@@ -78,6 +78,14 @@ impl LogStore for SqliteStore {
 
     fn log_place(&self, run: RunId) -> Reply<'_, Option<u64>> {
         Box::pin(self.readers.point(move |conn| log::place(conn, run)))
+    }
+
+    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool> {
+        Box::pin(self.writer.write(Entry::End, move |conn| cosigned::keep(conn, &cosigned)))
+    }
+
+    fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>> {
+        Box::pin(self.readers.point(move |conn| cosigned::all(conn, epoch)))
     }
 
     fn log_stirred(&self) -> BoxFuture<'_, ()> {

@@ -2,7 +2,7 @@
 
 use execgate_model::{Digest, Stage, UnixMs};
 use execgate_store::{
-    LeafKind, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, Store, StoreError,
+    LeafKind, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, Store, StoreError,
 };
 
 use super::runs::{Backend, change, claim, created, digest, finish, run_id};
@@ -115,4 +115,22 @@ pub(crate) async fn whoever_waits_is_told_of_a_write(backend: &impl Backend) {
     let store = backend.open();
     run(&*store, 1).await;
     store.log_stirred().await;
+}
+
+pub(crate) async fn of_each_witness_the_largest_checkpoint_is_kept(backend: &impl Backend) {
+    let (one, two) = (backend.open(), backend.open());
+    let cosigned = |witness: &str, epoch, size| LogCosigned {
+        witness: witness.to_owned(),
+        head: LogHead { epoch, size, root: digest(99, u16::try_from(size).unwrap()) },
+        note: format!("{witness} {size}"),
+    };
+    assert!(one.log_keep_cosigned(cosigned("w1", 1, 3)).await.unwrap());
+    assert!(one.log_keep_cosigned(cosigned("w2", 1, 5)).await.unwrap());
+    assert!(two.log_keep_cosigned(cosigned("w1", 1, 4)).await.unwrap());
+    assert!(two.log_keep_cosigned(cosigned("w1", 1, 4)).await.unwrap(), "the same again, with a newer time");
+    assert!(!two.log_keep_cosigned(cosigned("w2", 1, 4)).await.unwrap());
+    assert!(two.log_keep_cosigned(cosigned("w2", 2, 1)).await.unwrap());
+    assert_eq!(one.log_cosigned(1).await.unwrap(), [cosigned("w2", 1, 5), cosigned("w1", 1, 4)]);
+    assert_eq!(one.log_cosigned(2).await.unwrap(), [cosigned("w2", 2, 1)]);
+    assert_eq!(one.log_cosigned(3).await.unwrap(), []);
 }

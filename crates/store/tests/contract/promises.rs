@@ -35,7 +35,7 @@ macro_rules! every_promise {
                 what_is_said_is_recorded_with_what_changed_and_never_without;
             log: leaves_stand_in_the_order_of_their_commits, a_step_is_taken_by_one_process_and_read_by_all,
                 a_head_is_signed_once_and_as_it_was_committed, a_new_name_has_heads_of_its_own,
-                whoever_waits_is_told_of_a_write;
+                whoever_waits_is_told_of_a_write, of_each_witness_the_largest_checkpoint_is_kept;
             own_keys: a_key_reads_back_and_is_added_once, the_newest_key_signs_and_is_not_retired,
                 a_key_is_retired_once_at_the_size_that_the_log_has_then,
                 keys_of_one_purpose_are_nothing_to_the_other;

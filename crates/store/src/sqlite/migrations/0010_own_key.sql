@@ -12,3 +12,15 @@ CREATE TABLE own_key (
 ) STRICT;
 
 CREATE UNIQUE INDEX own_key_by_public ON own_key (purpose, public);
+
+-- Checkpoints that witnesses have cosigned: of each witness the newest under each name of the log.
+CREATE TABLE log_cosigned (
+    epoch   INTEGER NOT NULL,
+    -- The name of the witness.
+    witness TEXT    NOT NULL,
+    size    INTEGER NOT NULL,
+    root    BLOB    NOT NULL,
+    -- The signed note, with the line of this witness.
+    note    TEXT    NOT NULL,
+    PRIMARY KEY (epoch, witness)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,298 @@
+//! Witnesses: others that see the log grow, and say so (C2SP tlog-witness). Beside the answers: no run waits for one.
+//!
+//! What a witness has cosigned is outside of the record. So one that has seen more than the record, or another story,
+//! stops live runs as a checkpoint beside the data directory does, at the start and at any time later. A witness that
+//! cannot be reached stops nothing: it would be as easy to silence as the record is to restore.
+
+use core::error::Error;
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use execgate_model::BoxFuture;
+use execgate_receipt::{
+    Checkpoint, Consistency, ReadingError, SignedNote, VerifierKey, cosignatures, empty_root,
+};
+use execgate_store::{LogCosigned, LogHead, StoreError};
+use tokio::time::sleep;
+
+use super::{Log, LogError, LogFault};
+
+/// How long a witness is left alone after it has cosigned, and after it first could not be asked.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The longest time between two tries of a witness that cannot be asked.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often one is asked in a row, where another process of the same record is faster.
+const TRIES: u32 = 4;
+
+/// What a witness answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WitnessAnswer {
+    /// Lines of signatures.
+    Cosigned(String),
+    /// It has cosigned so many entries of this log.
+    Stale(u64),
+    /// Something else; 409 and 422 say that the log was forked.
+    Refused(u16),
+}
+
+/// The way to a witness.
+pub trait WitnessLine: Send + Sync {
+    /// Its key, under its name.
+    fn key(&self) -> &VerifierKey;
+
+    /// Sends the request of `add-checkpoint`. It bounds its own time.
+    fn submit(
+        &self,
+        request: String,
+    ) -> BoxFuture<'_, Result<WitnessAnswer, Box<dyn Error + Send + Sync>>>;
+}
+
+/// How one witness stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WitnessStanding {
+    /// Its name.
+    pub name: String,
+    /// How many entries the last checkpoint had that it cosigned, and when, by its own clock in seconds since 1970.
+    pub cosigned: Option<(u64, u64)>,
+    /// How many times in a row it has not cosigned.
+    pub failures: u32,
+}
+
+/// The witnesses of one log.
+pub struct Witnesses {
+    log: Arc<Log>,
+    lines: Vec<Arc<dyn WitnessLine>>,
+    standing: Mutex<Vec<WitnessStanding>>,
+}
+
+/// What came of asking one.
+#[derive(Debug)]
+enum Asked {
+    /// It has cosigned the newest checkpoint.
+    Cosigned,
+    /// There is nothing to cosign yet.
+    Nothing,
+    /// It did not, for a reason that may pass.
+    Not(String),
+    /// It has seen another log.
+    Accuses(LogFault),
+}
+
+impl Witnesses {
+    /// The witnesses of a log.
+    #[must_use]
+    pub fn new(log: Arc<Log>, lines: Vec<Arc<dyn WitnessLine>>) -> Self {
+        let named = |line: &Arc<dyn WitnessLine>| WitnessStanding {
+            name: line.key().name().to_string(),
+            ..WitnessStanding::default()
+        };
+        let standing = Mutex::new(lines.iter().map(named).collect());
+        Self { log, lines, standing }
+    }
+
+    /// How each stands.
+    #[must_use]
+    pub fn standing(&self) -> Vec<WitnessStanding> {
+        self.kept().clone()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Compares the record with what each witness has seen. To be awaited before anything runs, once the log is open.
+    ///
+    /// # Errors
+    /// A record that failed.
+    pub async fn compare(&self) -> Result<(), LogError> {
+        for (at, line) in self.lines.iter().enumerate() {
+            if self.log.fault().is_some() {
+                return Ok(());
+            }
+            let asked = match self.log.empty_request().await? {
+                None => Asked::Nothing,
+                Some(question) => match line.submit(question).await {
+                    Ok(WitnessAnswer::Stale(seen)) => self.ask(line, seen).await?,
+                    Ok(WitnessAnswer::Cosigned(_)) => Asked::Nothing,
+                    Ok(WitnessAnswer::Refused(status)) => refused(status),
+                    Err(error) => Asked::Not(told(&*error)),
+                },
+            };
+            self.take(at, asked).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks one of them for a cosignature whenever the log has grown, for as long as it is awaited.
+    pub async fn tend(&self, at: usize) {
+        let Some(line) = self.lines.get(at) else { return };
+        let mut signed = self.log.signed.subscribe();
+        let mut seen = 0;
+        loop {
+            signed.mark_unchanged();
+            let asked = match self.log.fault() {
+                Some(_) => Ok(Asked::Nothing),
+                None => self.ask_from(line, &mut seen).await,
+            };
+            let cosigned = matches!(asked, Ok(Asked::Cosigned));
+            match asked {
+                Ok(asked) => {
+                    if let Err(error) = self.take(at, asked).await {
+                        tracing::error!(error = &error as &dyn Error, "what a witness said could not be kept");
+                    }
+                }
+                Err(LogError::Store(StoreError::Closed)) => return,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn Error, "a witness could not be asked");
+                }
+            }
+            sleep(self.pause(at)).await;
+            if cosigned && signed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn pause(&self, at: usize) -> Duration {
+        let failures = self.kept().get(at).map_or(0, |standing| standing.failures);
+        EVERY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_PAUSE)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<WitnessStanding>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, line: &Arc<dyn WitnessLine>, mut seen: u64) -> Result<Asked, LogError> {
+        self.ask_from(line, &mut seen).await
+    }
+
+    /// Shows one the newest checkpoint, from what it has seen last.
+    async fn ask_from(&self, line: &Arc<dyn WitnessLine>, seen: &mut u64) -> Result<Asked, LogError> {
+        let place = format!("the witness {}", line.key().name());
+        for _ in 0..TRIES {
+            let leaves = self.log.standing().await?.leaves;
+            if *seen > leaves {
+                return Ok(Asked::Accuses(LogFault::Behind { place, seen: *seen, leaves }));
+            }
+            let request = match self.log.consistency(*seen).await {
+                Ok(Some(request)) => request,
+                // What it has seen is there, and not signed by this process yet.
+                Ok(None) | Err(LogError::Reading(ReadingError::Beyond { .. })) => return Ok(Asked::Nothing),
+                Err(error) => return Err(error),
+            };
+            match line.submit(request.to_string()).await {
+                Ok(WitnessAnswer::Cosigned(lines)) => return self.keep(line, &request, &lines, seen).await,
+                Ok(WitnessAnswer::Stale(size)) if size != *seen => *seen = size,
+                Ok(WitnessAnswer::Stale(_)) => return Ok(Asked::Not("it contradicts itself".to_owned())),
+                Ok(WitnessAnswer::Refused(409 | 422)) => {
+                    return Ok(Asked::Accuses(LogFault::Forked { place, size: *seen }));
+                }
+                Ok(WitnessAnswer::Refused(status)) => return Ok(refused(status)),
+                Err(error) => return Ok(Asked::Not(told(&*error))),
+            }
+        }
+        Ok(Asked::Not("others were faster".to_owned()))
+    }
+
+    /// Keeps a cosignature with its checkpoint, where it is one.
+    async fn keep(
+        &self,
+        line: &Arc<dyn WitnessLine>,
+        request: &Consistency,
+        lines: &str,
+        seen: &mut u64,
+    ) -> Result<Asked, LogError> {
+        let text = request.newer.unverified_text();
+        let Ok(found) = cosignatures(text, lines, core::slice::from_ref(line.key())) else {
+            return Ok(Asked::Not("what it answered is no cosignature of its key".to_owned()));
+        };
+        let head: Checkpoint = text.parse()?;
+        let signatures = request.newer.signatures().iter().cloned().chain(found).collect();
+        let note = SignedNote::new(text.to_owned(), signatures)?;
+        *seen = head.size;
+        let epoch = self.log.standing().await?.epoch.filter(|epoch| epoch.origin == head.origin);
+        let Some(epoch) = epoch else { return Ok(Asked::Nothing) };
+        let cosigned = LogCosigned {
+            witness: line.key().name().to_string(),
+            head: LogHead { epoch: epoch.number, size: head.size, root: head.root },
+            note: note.to_string(),
+        };
+        self.log.parts.store.log_keep_cosigned(cosigned).await?;
+        let known = core::slice::from_ref(line.key());
+        let unix_s = note.verify(known).ok().and_then(|(_, attested)| attested.first()?.unix_s);
+        let mut kept = self.kept();
+        if let Some(standing) = kept.iter_mut().find(|standing| standing.name == line.key().name().as_str()) {
+            standing.cosigned = unix_s.map(|unix_s| (head.size, unix_s));
+        }
+        Ok(Asked::Cosigned)
+    }
+
+    /// Takes note of what came of asking.
+    async fn take(&self, at: usize, asked: Asked) -> Result<(), LogError> {
+        let (name, failures) = {
+            let mut kept = self.kept();
+            let Some(standing) = kept.get_mut(at) else { return Ok(()) };
+            standing.failures = match &asked {
+                Asked::Cosigned | Asked::Nothing => 0,
+                Asked::Not(_) | Asked::Accuses(_) => standing.failures.saturating_add(1),
+            };
+            (standing.name.clone(), standing.failures)
+        };
+        match asked {
+            Asked::Cosigned | Asked::Nothing => {}
+            Asked::Not(why) => {
+                tracing::warn!(witness = name, failures, why, "a witness has not cosigned the log");
+            }
+            Asked::Accuses(fault) => self.log.accuse(fault).await?,
+        }
+        Ok(())
+    }
+}
+
+fn refused(status: u16) -> Asked {
+    Asked::Not(match status {
+        404 => "it was not told of this log: give it the log's verifier key".to_owned(),
+        403 => "it does not know the key that signs this log: give it the new verifier key".to_owned(),
+        _ => format!("it answered with status {status}"),
+    })
+}
+
+/// A fault with its causes, in one line.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Log {
+    /// A request that shows a witness the log without entries, which is the beginning of every log: whoever has seen
+    /// more says how much. None before the log has a name.
+    async fn empty_request(&self) -> Result<Option<String>, LogError> {
+        let Some(epoch) = self.standing().await?.epoch else { return Ok(None) };
+        let newer = self.seal(&epoch.origin, 0, empty_root())?;
+        Ok(Some(Consistency { older: 0, path: Vec::new(), newer }.to_string()))
+    }
+
+    /// Stops live runs for what somebody else has seen.
+    async fn accuse(&self, fault: LogFault) -> Result<(), LogError> {
+        let mut working = self.working.lock().await;
+        if let Some(epoch) = self.standing().await?.epoch {
+            self.stop(&mut working, &epoch, fault);
+        }
+        Ok(())
+    }
+}
