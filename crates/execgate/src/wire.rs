@@ -11,7 +11,7 @@ use execgate_flow::administer::Keyring;
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
-use execgate_flow::log::{Log, LogGate, LogKeys, LogParts};
+use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
 use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
@@ -19,8 +19,8 @@ use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
 use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
-use execgate_iam::{Guard, GuardParts, TokenIssuers};
-use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash};
+use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
+use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
@@ -39,7 +39,7 @@ use execgate_web::{
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
-use crate::config::{Environment, Settings, Switch, TierSetting};
+use crate::config::{Environment, Settings, Switch, TierSetting, WitnessPlace};
 use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
 use crate::outside::OutsideFiles;
@@ -228,6 +228,35 @@ pub(crate) fn log(
     })))
 }
 
+/// The witnesses of a log.
+pub(crate) fn witnesses(settings: &Settings, log: &Arc<Log>) -> anyhow::Result<Arc<Witnesses>> {
+    let mut lines: Vec<Arc<dyn WitnessLine>> = Vec::new();
+    for WitnessPlace { url, key } in &settings.witnesses {
+        let client = WitnessClient::new(url.clone(), key.clone());
+        let client = client.with_context(|| format!("the witness {} cannot be asked", key.name()))?;
+        lines.push(Arc::new(client));
+    }
+    Ok(Arc::new(Witnesses::new(Arc::clone(log), lines)))
+}
+
+/// How the witnesses stand.
+fn witness_readings(witnesses: &Witnesses) -> Vec<Reading> {
+    let UnixMs(now_ms) = SystemClock::new().now();
+    let gauge = |name, help| Reading::new(name, help, ReadingKind::Gauge);
+    let mut size = gauge("log_cosigned_entries", "Entries of the last checkpoint that a witness cosigned");
+    let mut age = gauge("log_cosigned_age_seconds", "How long ago a witness last cosigned");
+    let mut failures = gauge("log_witness_failures", "Times in a row that a witness did not cosign");
+    for standing in witnesses.standing() {
+        let named = || [("witness", standing.name.clone())];
+        if let Some((entries, unix_s)) = standing.cosigned {
+            size = size.with(named(), entries);
+            age = age.with(named(), (now_ms / 1_000).saturating_sub(unix_s));
+        }
+        failures = failures.with(named(), u64::from(standing.failures));
+    }
+    vec![size, age, failures]
+}
+
 /// The gateway's own keys, whose secrets lie in a folder.
 pub(crate) fn keyring(folder: Arc<KeyFolder>, store: Arc<dyn Store>) -> Keyring {
     Keyring { store, safe: folder, clock: Arc::new(SystemClock::new()), entropy: Arc::new(SystemEntropy) }
@@ -280,6 +309,14 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// Has the metrics tell of the witnesses.
+    pub(crate) fn tell_of_witnesses(&self, witnesses: &Arc<Witnesses>) {
+        if !witnesses.is_empty() {
+            let witnesses = Arc::clone(witnesses);
+            self.metrics.probe(move || witness_readings(&witnesses));
+        }
+    }
+
     /// Has the metrics tell of the log.
     pub(crate) fn tell_of(&self, log: &LogQueue) {
         let log = log.clone();

@@ -88,7 +88,8 @@ impl Line {
     /// Asks by `POST` with a text at a path below that of the address. The caller bounds the time.
     pub(crate) async fn submit(&self, path: &str, text: Vec<u8>) -> Result<Reply, ExchangeError> {
         let target = format!("{}/{path}", self.url.target.trim_end_matches('/'));
-        let request = self.request(Method::POST).uri(target).header(CONTENT_TYPE, "text/plain; charset=utf-8");
+        let request =
+            self.request(Method::POST).uri(target).header(CONTENT_TYPE, "text/plain; charset=utf-8");
         self.send(request.body(Full::new(Bytes::from(text))).map_err(ExchangeError::Question)?).await
     }
 

@@ -1,6 +1,6 @@
 //! Who is asked about callers beside the grants: an operator's identity service (`EP_GUARD_URL`), behind the port
 //! [`execgate_flow::authorise::Iam`], and the tokens of its authorization servers, behind
-//! [`execgate_flow::authorise::Tokens`], which `token` is about.
+//! [`execgate_flow::authorise::Tokens`], which `token` is about. And `witness`: the way to those that cosign the log.
 //!
 //! `guard` is the whole way of one question to the service: what was answered lately (`cache`), whether there is a place
 //! and whether asking has a point now (`breaker`), the exchange (`exchange`), and what is asked and understood (`words`).
@@ -14,6 +14,7 @@ pub mod fuzz;
 mod guard;
 mod token;
 mod url;
+mod witness;
 mod words;
 
 pub use exchange::TlsError;
@@ -22,3 +23,4 @@ pub use token::{
     Algorithm, IssuerParts, KeysFault, KeysPlace, OpenError, PartsError, RoleRule, TenantRule, TokenIssuers,
 };
 pub use url::{ServiceUrl, UrlError};
+pub use witness::WitnessClient;

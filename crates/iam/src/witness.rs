@@ -67,10 +67,7 @@ impl WitnessLine for WitnessClient {
         &self.key
     }
 
-    fn submit(
-        &self,
-        request: String,
-    ) -> BoxFuture<'_, Result<WitnessAnswer, Box<dyn Error + Send + Sync>>> {
+    fn submit(&self, request: String) -> BoxFuture<'_, Result<WitnessAnswer, Box<dyn Error + Send + Sync>>> {
         Box::pin(self.exchange(request))
     }
 }

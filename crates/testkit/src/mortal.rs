@@ -10,9 +10,9 @@ use std::thread::{self, Thread};
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
-    LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Reply, Resolution, SettlementWord,
-    Standing, Store, StoreError, Undone,
+    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding,
+    LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Reply, Resolution,
+    SettlementWord, Standing, Store, StoreError, Undone,
 };
 use tokio::task::unconstrained;
 
@@ -113,6 +113,14 @@ impl LogStore for MortalStore {
 
     fn log_epochs(&self) -> Reply<'_, Vec<LogEpoch>> {
         pass_on!(self, log_epochs())
+    }
+
+    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool> {
+        pass_on!(self, log_keep_cosigned(cosigned))
+    }
+
+    fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>> {
+        pass_on!(self, log_cosigned(epoch))
     }
 
     fn log_begin(&self, after: u64, origin: String, at: UnixMs, change: Option<Change>) -> Reply<'_, bool> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use execgate_flow::administer::{By, Keyring};
-use execgate_flow::log::{Log, LogFault};
+use execgate_flow::log::{Log, LogFault, Witnesses};
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::Recover;
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
@@ -25,6 +25,7 @@ use execgate_tool::{Action, Profiles, spoken};
 use execgate_web::{Office, ServerLimits, router, serve};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
@@ -177,16 +178,7 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         };
         terminal::line(format_args!("  identity  asks {}; unreached, {unreached}", guard.url));
     }
-    for issuer in &settings.issuers {
-        let keys = match &issuer.keys {
-            KeysPlace::Url(url) => url.to_string(),
-            KeysPlace::File(path) => path.display().to_string(),
-        };
-        terminal::line(format_args!(
-            "  tokens    of {}, for {}, keys {keys}",
-            issuer.issuer, issuer.audience
-        ));
-    }
+    announce_others(settings);
     let actions = settings.allowed_actions.as_ref().map_or_else(
         || "every action (no allow-list is set)".to_owned(),
         |list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -227,6 +219,23 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
     }
 }
 
+/// Whose word is taken beside this gateway's own.
+fn announce_others(settings: &Settings) {
+    for witness in &settings.witnesses {
+        terminal::line(format_args!("  witness   {}, at {}", witness.key.name(), witness.url.host()));
+    }
+    for issuer in &settings.issuers {
+        let keys = match &issuer.keys {
+            KeysPlace::Url(url) => url.to_string(),
+            KeysPlace::File(path) => path.display().to_string(),
+        };
+        terminal::line(format_args!(
+            "  tokens    of {}, for {}, keys {keys}",
+            issuer.issuer, issuer.audience
+        ));
+    }
+}
+
 /// What holds a run, in one line.
 pub(crate) fn enforced_line(enforced: &Enforced) -> String {
     format!(
@@ -256,6 +265,7 @@ pub(crate) struct Gateway {
     store: Arc<dyn Store>,
     gate: wire::Gate,
     log: Arc<Log>,
+    witnesses: Arc<Witnesses>,
     keyring: Keyring,
     office: Arc<Office>,
     keep_answers_days: u32,
@@ -276,7 +286,9 @@ impl Gateway {
         let by = By::Operator { uid: geteuid().as_raw() };
         keyring.open(&by).await.context("the gateway's own keys could not be taken up")?;
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
+        let witnesses = wire::witnesses(settings, &log)?;
         let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, &log, profiles, actions)?;
+        gate.tell_of_witnesses(&witnesses);
         let keys = OwnKeys {
             witness: Some(gate.recover.witness.clone()),
             log: Some(Arc::clone(&log)),
@@ -287,6 +299,7 @@ impl Gateway {
             store,
             gate,
             log,
+            witnesses,
             keyring,
             office: Arc::new(office),
             keep_answers_days: settings.keep_answers_days,
@@ -308,12 +321,18 @@ impl Gateway {
             Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
         // Before anything runs: a record that was restored must not repeat what it has forgotten.
         self.log.open().await.context("the log cannot be opened")?;
+        self.witnesses.compare().await.context("the log cannot be compared with its witnesses")?;
         if let Some(fault) = self.log.fault() {
             tell_fault(&fault);
         }
         sweep(&self.gate.recover).await;
         let log = Arc::clone(&self.log);
         let keeping = tokio::spawn(async move { log.work().await });
+        let mut cosigning = JoinSet::new();
+        for at in 0..self.witnesses.len() {
+            let witnesses = Arc::clone(&self.witnesses);
+            cosigning.spawn(async move { witnesses.tend(at).await });
+        }
         let sweeper = tokio::spawn(sweep_forever(Sweeper {
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
@@ -344,6 +363,7 @@ impl Gateway {
         key_watcher.abort();
         tending.abort();
         keeping.abort();
+        cosigning.abort_all();
         served.map_err(Into::into)
     }
 

@@ -60,6 +60,7 @@ pub(crate) struct File {
     pub(crate) sandbox: SandboxSection,
     pub(crate) profiles: BTreeMap<String, ProfileSection>,
     pub(crate) action: Vec<ActionSection>,
+    pub(crate) witness: Vec<WitnessSection>,
     pub(crate) secrets: BTreeMap<String, SecretSection>,
     pub(crate) log: Log,
     pub(crate) transparency: TransparencySection,
@@ -251,6 +252,14 @@ pub(crate) struct Log {
     pub(crate) file: Option<String>,
     pub(crate) level: Option<String>,
     pub(crate) format: Option<LogFormat>,
+}
+
+/// One witness of the log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WitnessSection {
+    pub(crate) url: String,
+    pub(crate) vkey: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -14,6 +14,7 @@ mod paths;
 mod secrets;
 mod settings;
 mod transparency;
+mod witnesses;
 
 pub(crate) use actions::Actions;
 pub(crate) use environment::Environment;
@@ -23,3 +24,4 @@ pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use settings::{AuditKept, Flags, Settings};
 pub(crate) use transparency::Transparency;
+pub(crate) use witnesses::WitnessPlace;

@@ -12,6 +12,7 @@ use execgate_model::{ActionName, TenantId};
 use super::file::{AuditSection, File, LogFormat, ProfileSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
+use super::witnesses::{WitnessPlace, witnesses};
 use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, image_cache};
 
 /// The port that is listened on where nothing says otherwise.
@@ -75,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) audit: AuditKept,
     pub(crate) transparency: Transparency,
+    pub(crate) witnesses: Vec<WitnessPlace>,
 }
 
 /// How much of the audit trail is kept.
@@ -124,6 +126,7 @@ impl Settings {
             listen,
             admin: admin(&file, listen)?,
             hosts: hosts.map(str::to_ascii_lowercase).collect(),
+            witnesses: witnesses(&file.witness)?,
             transparency: Transparency::of_file(
                 &file.transparency,
                 public_url.as_ref().and_then(ServiceUrl::origin).as_deref(),

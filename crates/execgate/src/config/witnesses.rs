@@ -10,7 +10,7 @@ use super::file::WitnessSection;
 const WITNESSES_MAX: usize = 16;
 
 /// One witness.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WitnessPlace {
     pub(crate) url: ServiceUrl,
     pub(crate) key: VerifierKey,
@@ -47,10 +47,8 @@ mod tests {
     const LOG: &str = "example.com/log+58490f8b+ARl/ayPhbIUyxqvIOPrNXqeJvgx2spIDNAOb+os9No1h";
 
     fn read(given: &[(&str, &str)]) -> Result<usize, String> {
-        let section = |(url, vkey): &(&str, &str)| WitnessSection {
-            url: (*url).to_owned(),
-            vkey: (*vkey).to_owned(),
-        };
+        let section =
+            |(url, vkey): &(&str, &str)| WitnessSection { url: (*url).to_owned(), vkey: (*vkey).to_owned() };
         let sections: Vec<_> = given.iter().map(section).collect();
         witnesses(&sections).map(|places| places.len()).map_err(|error| format!("{error:#}"))
     }

@@ -23,3 +23,4 @@ mod receipts;
 mod recipes;
 mod server;
 mod tokens;
+mod witness;

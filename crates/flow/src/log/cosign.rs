@@ -43,10 +43,7 @@ pub trait WitnessLine: Send + Sync {
     fn key(&self) -> &VerifierKey;
 
     /// Sends the request of `add-checkpoint`. It bounds its own time.
-    fn submit(
-        &self,
-        request: String,
-    ) -> BoxFuture<'_, Result<WitnessAnswer, Box<dyn Error + Send + Sync>>>;
+    fn submit(&self, request: String) -> BoxFuture<'_, Result<WitnessAnswer, Box<dyn Error + Send + Sync>>>;
 }
 
 /// How one witness stands.
@@ -148,7 +145,10 @@ impl Witnesses {
             match asked {
                 Ok(asked) => {
                     if let Err(error) = self.take(at, asked).await {
-                        tracing::error!(error = &error as &dyn Error, "what a witness said could not be kept");
+                        tracing::error!(
+                            error = &error as &dyn Error,
+                            "what a witness said could not be kept"
+                        );
                     }
                 }
                 Err(LogError::Store(StoreError::Closed)) => return,
@@ -216,7 +216,7 @@ impl Witnesses {
         let Ok(found) = cosignatures(text, lines, core::slice::from_ref(line.key())) else {
             return Ok(Asked::Not("what it answered is no cosignature of its key".to_owned()));
         };
-        let head: Checkpoint = text.parse()?;
+        let Ok(head) = text.parse::<Checkpoint>() else { return Ok(Asked::Nothing) };
         let signatures = request.newer.signatures().iter().cloned().chain(found).collect();
         let note = SignedNote::new(text.to_owned(), signatures)?;
         *seen = head.size;

@@ -4,11 +4,12 @@
 //! a tree beside the answers. A tree head is committed first, and signed only as it was read back; what was seen
 //! outside of the record is compared at the start, and a record that is behind it runs nothing for real.
 //!
-//! Read on in `sequence` (how it grows), `outside` and `fault` (what is compared), `read` (what others are shown) and
+//! Read on in `sequence` (how it grows), `outside` and `fault` (what is compared), `read` (what others are shown), `cosign` (witnesses) and
 //! `audit` (every leaf again).
 
 mod audit;
 mod begin;
+mod cosign;
 mod error;
 mod fault;
 mod gate;
@@ -19,6 +20,7 @@ mod sequence;
 mod signers;
 
 pub use audit::Audited;
+pub use cosign::{WitnessAnswer, WitnessLine, WitnessStanding, Witnesses};
 pub use error::LogError;
 pub use fault::LogFault;
 pub use gate::LogGate;

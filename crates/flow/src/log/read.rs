@@ -24,12 +24,28 @@ impl Log {
         self.parts.store.log_standing().await
     }
 
-    /// The newest signed checkpoint; none before the first.
+    /// The newest signed checkpoint, with the lines of the witnesses that have cosigned it already; none before the
+    /// first.
     ///
     /// # Errors
     /// A record that failed.
     pub async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
-        Ok(self.parts.store.log_checkpoint().await?.and_then(|newest| newest.note))
+        let Some(newest) = self.parts.store.log_checkpoint().await? else { return Ok(None) };
+        let cosigned = self.parts.store.log_cosigned(newest.head.epoch).await?;
+        let of_it = cosigned.into_iter().filter(|cosigned| cosigned.head == newest.head);
+        Ok(newest.note.map(|note| together(note, of_it.map(|cosigned| cosigned.note))))
+    }
+
+    /// The newest checkpoint that a witness has cosigned, with the lines of all that have; none before the first.
+    ///
+    /// # Errors
+    /// A record that failed.
+    pub async fn cosigned(&self) -> Result<Option<String>, StoreError> {
+        let Some(epoch) = self.parts.store.log_standing().await?.epoch else { return Ok(None) };
+        let mut cosigned = self.parts.store.log_cosigned(epoch.number).await?.into_iter();
+        let Some(newest) = cosigned.next() else { return Ok(None) };
+        let others = cosigned.filter(|other| other.head == newest.head).map(|other| other.note);
+        Ok(Some(together(newest.note, others)))
     }
 
     /// What readers must know to verify the newest checkpoint; none before the log has a name.
@@ -124,4 +140,18 @@ impl Log {
         };
         Ok(Some((head.size, SignedNote::parse(note.as_bytes())?)))
     }
+}
+
+/// One note of several over the same text. One that cannot be read is left out.
+fn together(note: String, others: impl Iterator<Item = String>) -> String {
+    let Ok(read) = SignedNote::parse(note.as_bytes()) else { return note };
+    let mut signatures = read.signatures().to_vec();
+    for other in others.filter_map(|other| SignedNote::parse(other.as_bytes()).ok()) {
+        if other.unverified_text() == read.unverified_text() {
+            let new: Vec<_> =
+                other.signatures().iter().filter(|line| !signatures.contains(line)).cloned().collect();
+            signatures.extend(new);
+        }
+    }
+    SignedNote::new(read.unverified_text().to_owned(), signatures).map_or(note, |note| note.to_string())
 }

@@ -20,7 +20,8 @@ pub(super) fn keep(conn: &Connection, cosigned: &LogCosigned) -> Result<bool, St
 /// The newest of each witness under a name of the log, the largest first.
 pub(super) fn all(conn: &Connection, epoch: u64) -> Result<Vec<LogCosigned>, StoreError> {
     let doing = "read cosigned checkpoints";
-    let sql = "SELECT witness, size, root, note FROM log_cosigned WHERE epoch = ?1 ORDER BY size DESC, witness";
+    let sql =
+        "SELECT witness, size, root, note FROM log_cosigned WHERE epoch = ?1 ORDER BY size DESC, witness";
     rows::all(conn, sql, doing, [rows::stored(epoch, doing)?], |row| {
         let root = Digest::from_bytes(rows::value(row, 2, "root")?);
         Ok(LogCosigned {

@@ -13,9 +13,9 @@ use super::{audit, changes, claim, cosigned, finish, forget, grants, limits, lis
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Finish, Finished, Grant, Granted,
-    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
-    LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Resolution, SettlementWord,
-    Standing, Store, Undone,
+    KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding,
+    LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Record, Recorded, Repaid, Resolution,
+    SettlementWord, Standing, Store, Undone,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.

@@ -2,7 +2,8 @@
 
 use execgate_model::{Digest, Stage, UnixMs};
 use execgate_store::{
-    LeafKind, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, Store, StoreError,
+    LeafKind, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep, Store,
+    StoreError,
 };
 
 use super::runs::{Backend, change, claim, created, digest, finish, run_id};

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use execgate_receipt::{Included, ReceiptFile, Verified, verify};
+use execgate_receipt::{Included, ReceiptFile, Verified, VerifierKey, verify};
 use serde_json::{Value, json};
 
 use super::super::cli::DataDir;
-use super::checkpoints;
 use super::keys::log_keys;
 use super::place::{self, Asked, Place};
+use super::{checkpoints, cosigned};
 use crate::keys::Trusted;
 use crate::terminal;
 
@@ -48,6 +48,10 @@ pub(crate) struct Verify {
     /// A copy of the log that has the newer one (`execgate log export`)
     #[arg(long, value_name = "DIR", requires = "checkpoint", conflicts_with = "consistency")]
     log_copy: Option<PathBuf>,
+    /// The verifier key of a witness that must have cosigned the checkpoint; may be given several times. A checkpoint
+    /// needs no newer one then
+    #[arg(long, value_name = "VKEY", requires = "checkpoint")]
+    cosigned_by: Vec<VerifierKey>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -58,8 +62,16 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         if let Some(older) = &self.checkpoint {
-            let newer = checkpoints::newer(self.consistency.as_ref(), self.log_copy.as_ref())?;
             let keys = log_keys(&self.log_key, &self.data)?;
+            if !self.cosigned_by.is_empty() {
+                let alone = self.consistency.is_none() && self.log_copy.is_none();
+                match cosigned::check(older, &keys, &self.cosigned_by)? {
+                    Ok(said) if alone => return self.tell_good(&said, "the checkpoint is cosigned"),
+                    Ok(_) => {}
+                    Err(error) => return self.tell_bad("the checkpoint", &error),
+                }
+            }
+            let newer = checkpoints::newer(self.consistency.as_ref(), self.log_copy.as_ref())?;
             return match checkpoints::check(older, &newer, &keys)? {
                 Ok(said) => self.tell_good(&[("consistency", said)], "the checkpoints are of one log"),
                 Err(error) => self.tell_bad("the checkpoints", &error),
@@ -141,7 +153,7 @@ impl Verify {
         } else {
             terminal::line(format_args!(
                 "{what} {} NOT good: {error}",
-                if self.checkpoint.is_some() { "are" } else { "is" }
+                if what.ends_with('s') { "are" } else { "is" }
             ));
         }
         Ok(ExitCode::from(1))

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod command;
+mod cosigned;
 mod keys;
 mod place;
 

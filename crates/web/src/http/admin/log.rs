@@ -58,7 +58,7 @@ pub(crate) async fn list(State(office): State<Arc<Office>>, RawQuery(query): Raw
 
 /// `GET /log/checkpoint`, as on the public door.
 pub(crate) async fn checkpoint(State(office): State<Arc<Office>>) -> Response {
-    answer(write_checkpoint(office.parts.log.as_deref())).await
+    answer(write_checkpoint(office.parts.log.as_deref(), None)).await
 }
 
 /// `GET /log/tile/…`, as on the public door.

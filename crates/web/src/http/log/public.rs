@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 
 use super::{write_checkpoint, write_consistency, write_tile};
@@ -10,8 +10,10 @@ use crate::house::House;
 use crate::problem::Problem;
 
 /// `GET /log/checkpoint`: the newest tree head that is signed.
-pub(crate) async fn checkpoint(State(house): State<Arc<House>>) -> Response {
-    write_checkpoint(house.parts.log.as_deref()).await.unwrap_or_else(Problem::into_response)
+pub(crate) async fn checkpoint(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Response {
+    write_checkpoint(house.parts.log.as_deref(), query.as_deref())
+        .await
+        .unwrap_or_else(Problem::into_response)
 }
 
 /// `GET /log/tile/<L>/<N>[.p/<W>]` and `GET /log/tile/entries/<N>[.p/<W>]`.

@@ -10,6 +10,7 @@ use execgate_store::{Answer, StoreError};
 
 use crate::http;
 use crate::problem::Problem;
+use crate::query::Query;
 
 /// What a checkpoint and what is made for the newest one are (C2SP tlog-tiles, "Checkpoints").
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -23,10 +24,19 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 /// A checkpoint is old after some milliseconds.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// The newest signed checkpoint.
-pub(crate) async fn write_checkpoint(log: Option<&Log>) -> Result<Response, Problem> {
-    let note = served(log)?.checkpoint().await.map_err(unreadable)?;
-    Ok(written(TEXT, note.ok_or_else(empty)?.into_bytes(), ASK_AGAIN))
+/// The newest signed checkpoint, or with `cosigned=true` the newest that a witness has cosigned.
+pub(crate) async fn write_checkpoint(log: Option<&Log>, query: Option<&str>) -> Result<Response, Problem> {
+    let mut query = Query::new(query);
+    let cosigned = query.read("cosigned", |text| text.parse::<bool>().ok(), "true or false")?;
+    query.finish()?;
+    let log = served(log)?;
+    let note = if cosigned == Some(true) {
+        let missing = || Problem::not_found("no witness has cosigned this log yet");
+        log.cosigned().await.map_err(unreadable)?.ok_or_else(missing)?
+    } else {
+        log.checkpoint().await.map_err(unreadable)?.ok_or_else(empty)?
+    };
+    Ok(written(TEXT, note.into_bytes(), ASK_AGAIN))
 }
 
 /// A tile, where the newest signed checkpoint covers all of it.
