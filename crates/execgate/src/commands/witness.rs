@@ -35,7 +35,7 @@ pub(crate) struct Witness {
     #[arg(long = "log", value_name = "VKEY", value_parser = log_key)]
     logs: Vec<VerifierKey>,
     /// Where to listen; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5092")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5093")]
     listen: SocketAddr,
     /// A host name under which it is reached, beside localhost and addresses; may be given several times
     #[arg(long = "host", value_name = "NAME")]

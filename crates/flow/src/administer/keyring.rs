@@ -261,7 +261,7 @@ const fn ask_operator(by: &By) -> Result<(), AdministerError> {
     match by {
         By::Operator { .. } => Ok(()),
         By::Grant(_) => {
-            Err(AdministerError::OperatorOnly { rule: "own-keys", what: "changing the gateway's own keys" })
+            Err(AdministerError::OperatorOnly { rule: "operator-only/keys", what: "changing the gateway's own keys" })
         }
     }
 }
