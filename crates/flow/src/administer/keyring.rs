@@ -260,9 +260,10 @@ pub fn ring(keys: &[OwnKey], origin: Option<&KeyName>) -> Result<KeyRing, Admini
 const fn ask_operator(by: &By) -> Result<(), AdministerError> {
     match by {
         By::Operator { .. } => Ok(()),
-        By::Grant(_) => {
-            Err(AdministerError::OperatorOnly { rule: "operator-only/keys", what: "changing the gateway's own keys" })
-        }
+        By::Grant(_) => Err(AdministerError::OperatorOnly {
+            rule: "operator-only/keys",
+            what: "changing the gateway's own keys",
+        }),
     }
 }
 

@@ -141,7 +141,10 @@ async fn the_key_of_a_grant_changes_no_key_of_the_gateway() {
     ring.open(&OPERATOR).await.unwrap();
     let by = By::Grant(GrantId::new("boss").unwrap());
     let refused = ring.rotate(&by, KeyPurpose::Receipt).await.unwrap_err();
-    assert!(matches!(refused, AdministerError::OperatorOnly { rule: "operator-only/keys", .. }), "{refused:?}");
+    assert!(
+        matches!(refused, AdministerError::OperatorOnly { rule: "operator-only/keys", .. }),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
