@@ -13,6 +13,7 @@ use execgate_receipt::{
     Checkpoint, Consistency, ReadingError, SignedNote, VerifierKey, cosignatures, empty_root,
 };
 use execgate_store::{LogCosigned, LogHead, StoreError};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{Log, LogError, LogFault};
@@ -111,23 +112,33 @@ impl Witnesses {
     ///
     /// # Errors
     /// A record that failed.
-    pub async fn compare(&self) -> Result<(), LogError> {
-        for (at, line) in self.lines.iter().enumerate() {
-            if self.log.fault().is_some() {
-                return Ok(());
+    pub async fn compare(self: &Arc<Self>) -> Result<(), LogError> {
+        if self.log.fault().is_some() {
+            return Ok(());
+        }
+        // All at once: those that do not answer cost the start one patience together.
+        let mut asking = JoinSet::new();
+        for (at, line) in self.lines.iter().cloned().enumerate() {
+            let witnesses = Arc::clone(self);
+            asking.spawn(async move { (at, witnesses.ask_first(&line).await) });
+        }
+        while let Some(asked) = asking.join_next().await {
+            if let Ok((at, asked)) = asked {
+                self.take(at, asked?).await?;
             }
-            let asked = match self.log.empty_request().await? {
-                None => Asked::Nothing,
-                Some(question) => match line.submit(question).await {
-                    Ok(WitnessAnswer::Stale(seen)) => self.ask(line, seen).await?,
-                    Ok(WitnessAnswer::Cosigned(_)) => Asked::Nothing,
-                    Ok(WitnessAnswer::Refused(status)) => refused(status),
-                    Err(error) => Asked::Not(told(&*error)),
-                },
-            };
-            self.take(at, asked).await?;
         }
         Ok(())
+    }
+
+    /// Asks one what it has seen, and shows it the log from there.
+    async fn ask_first(&self, line: &Arc<dyn WitnessLine>) -> Result<Asked, LogError> {
+        let Some(question) = self.log.empty_request().await? else { return Ok(Asked::Nothing) };
+        Ok(match line.submit(question).await {
+            Ok(WitnessAnswer::Stale(mut seen)) => self.ask_from(line, &mut seen).await?,
+            Ok(WitnessAnswer::Cosigned(_)) => Asked::Nothing,
+            Ok(WitnessAnswer::Refused(status)) => refused(status),
+            Err(error) => Asked::Not(told(&*error)),
+        })
     }
 
     /// Asks one of them for a cosignature whenever the log has grown, for as long as it is awaited.
@@ -172,22 +183,18 @@ impl Witnesses {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, line: &Arc<dyn WitnessLine>, mut seen: u64) -> Result<Asked, LogError> {
-        self.ask_from(line, &mut seen).await
-    }
-
     /// Shows one the newest checkpoint, from what it has seen last.
     async fn ask_from(&self, line: &Arc<dyn WitnessLine>, seen: &mut u64) -> Result<Asked, LogError> {
         let place = format!("the witness {}", line.key().name());
         for _ in 0..TRIES {
-            let leaves = self.log.standing().await?.leaves;
-            if *seen > leaves {
-                return Ok(Asked::Accuses(LogFault::Behind { place, seen: *seen, leaves }));
-            }
             let request = match self.log.consistency(*seen).await {
                 Ok(Some(request)) => request,
-                // What it has seen is there, and not signed by this process yet.
-                Ok(None) | Err(LogError::Reading(ReadingError::Beyond { .. })) => return Ok(Asked::Nothing),
+                Ok(None) if *seen == 0 => return Ok(Asked::Nothing),
+                // What it has seen was signed before it was shown, so that a record without it has lost it.
+                Ok(None) => return Ok(Asked::Accuses(LogFault::Behind { place, seen: *seen, leaves: 0 })),
+                Err(LogError::Reading(ReadingError::Beyond { size, .. })) => {
+                    return Ok(Asked::Accuses(LogFault::Behind { place, seen: *seen, leaves: size }));
+                }
                 Err(error) => return Err(error),
             };
             match line.submit(request.to_string()).await {
