@@ -1,5 +1,6 @@
 //! The port: what the rooms ask of a store, and what it promises.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
@@ -146,6 +147,10 @@ pub trait Store: Send + Sync {
     /// Forgets lines of the audit trail from before then, and of the others all but `keep`: of those that were written first,
     /// the lines of runs before all others. Returns how many.
     fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64>;
+
+    /// Copies all of it, as of one moment, into a file that is not there yet: durable, and for the owner alone. Claims do
+    /// not wait for it.
+    fn copy_to(&self, file: PathBuf) -> Reply<'_, ()>;
 
     /// All of it, for whoever checks it.
     fn examiner(&self) -> Arc<dyn Examiner>;

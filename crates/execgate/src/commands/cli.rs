@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{audit, demo, doctor, fsck, grant, image, openapi, pause, policy, run, runs, serve, verify};
+use super::{
+    audit, backup, demo, doctor, fsck, grant, image, openapi, pause, policy, run, runs, serve, verify,
+};
 use crate::config::{Flags, TierSetting};
 
 /// The boundary between what an AI agent proposes and what happens.
@@ -40,6 +42,8 @@ enum Command {
     Audit(audit::Audit),
     /// Check the whole record: receipts, leaves, limits, money
     Fsck(fsck::Fsck),
+    /// Copy the record, served or not, into a file
+    Backup(backup::Backup),
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
@@ -122,6 +126,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Runs(runs) => runs.execute(),
         Command::Audit(audit) => audit.execute(),
         Command::Fsck(fsck) => fsck.execute(),
+        Command::Backup(backup) => backup.execute(),
         Command::Grant(grant) => grant.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),

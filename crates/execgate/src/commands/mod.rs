@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod audit;
+mod backup;
 pub(crate) mod cli;
 mod demo;
 mod doctor;

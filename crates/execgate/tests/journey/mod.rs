@@ -3,6 +3,7 @@
 mod actions;
 mod admin;
 mod audit;
+mod backup;
 mod bad_input;
 mod code;
 mod command_line;
@@ -10,6 +11,7 @@ mod crash;
 mod docs;
 mod framing;
 mod fsck;
+mod full_disk;
 mod gate;
 mod grants;
 mod help;

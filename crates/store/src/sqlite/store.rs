@@ -1,5 +1,6 @@
 //! The port over the writer and the readers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, RunId, UnixMs};
@@ -10,7 +11,7 @@ use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
-use super::{audit, changes, claim, finish, forget, grants, limits, list, settle};
+use super::{audit, changes, claim, copy, finish, forget, grants, limits, list, settle};
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
@@ -239,6 +240,10 @@ impl Store for SqliteStore {
             }
             Ok(forgotten)
         })
+    }
+
+    fn copy_to(&self, file: PathBuf) -> Reply<'_, ()> {
+        Box::pin(self.readers.long(move |conn| copy::copy_to(conn, &file)))
     }
 
     fn examiner(&self) -> Arc<dyn Examiner> {
