@@ -99,8 +99,10 @@ unsafe extern "C" fn open(
     }
     // SAFETY: a name that is not null ends with a zero, and lives as long as the file is open.
     let path = PathBuf::from(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes()));
-    // SAFETY: a file that was opened has its table, a static of SQLite's.
-    let own: &'static sqlite3_io_methods = unsafe { &*(*file).pMethods };
+    // SAFETY: the file was opened, so that SQLite has filled in its object.
+    let methods = unsafe { (*file).pMethods };
+    // SAFETY: the table of an open file is a static of SQLite's.
+    let own: &'static sqlite3_io_methods = unsafe { &*methods };
     watch.each(|disk| disk.open(&path));
     let kept = Open { path: path.into(), own };
     watch.files.lock().unwrap_or_else(PoisonError::into_inner).insert(file.addr(), kept);

@@ -1,12 +1,15 @@
 //! The port: what the rooms ask of a store, and what it promises.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
+
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
     Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage,
     Parking, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone, Vote, Voted,
 };
-use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
-use std::sync::Arc;
 
 /// Why the record could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +184,10 @@ pub trait Store: LogStore {
     /// Forgets lines of the audit trail from before then, and of the others all but `keep`: of those that were written first,
     /// the lines of runs before all others. Returns how many.
     fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64>;
+
+    /// Copies all of it, as of one moment, into a file that is not there yet: durable, and for the owner alone. Claims do
+    /// not wait for it.
+    fn copy_to(&self, file: PathBuf) -> Reply<'_, ()>;
 
     /// All of it, for whoever checks it.
     fn examiner(&self) -> Arc<dyn Examiner>;

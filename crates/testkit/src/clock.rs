@@ -19,6 +19,11 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
+    /// Turns the hands back.
+    pub fn set_back_ms(&self, by_ms: u64) {
+        self.0.fetch_sub(by_ms, Ordering::Relaxed);
+    }
+
     /// Turns the hands on.
     pub fn advance_ms(&self, by_ms: u64) {
         self.0.fetch_add(by_ms, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 use std::thread::{self, Thread};
@@ -306,6 +307,10 @@ impl Store for MortalStore {
 
     fn forget_audit(&self, before: UnixMs, keep: u64) -> Reply<'_, u64> {
         pass_on!(self, forget_audit(before, keep))
+    }
+
+    fn copy_to(&self, file: PathBuf) -> Reply<'_, ()> {
+        pass_on!(self, copy_to(file))
     }
 
     fn examiner(&self) -> Arc<dyn Examiner> {

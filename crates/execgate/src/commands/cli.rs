@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    approve, audit, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, run, runs, serve,
-    verify, witness,
+    approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, run, runs,
+    serve, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -46,6 +46,8 @@ enum Command {
     Audit(audit::Audit),
     /// Check the whole record: receipts, leaves, limits, money
     Fsck(fsck::Fsck),
+    /// Copy the record, served or not, into a file
+    Backup(backup::Backup),
     /// Say who may ask, by which key
     #[command(subcommand)]
     Grant(grant::GrantCommand),
@@ -141,6 +143,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Log(log) => log.execute(),
         Command::Audit(audit) => audit.execute(),
         Command::Fsck(fsck) => fsck.execute(),
+        Command::Backup(backup) => backup.execute(),
         Command::Grant(grant) => grant.execute(),
         Command::Keys(keys) => keys.execute(),
         Command::Approvals(approvals) => approvals.execute(),

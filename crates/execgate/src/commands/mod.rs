@@ -2,6 +2,7 @@
 
 mod approve;
 mod audit;
+mod backup;
 pub(crate) mod cli;
 mod demo;
 mod doctor;

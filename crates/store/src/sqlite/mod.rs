@@ -3,12 +3,13 @@
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
 //! the writes of `claim`, `finish`, `settle`, `parking`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with
 //! one commit; `readers` never wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances`
-//! says which process is alive, `examine` shows everything to whoever checks it.
+//! says which process is alive, `examine` shows everything to whoever checks it, `copy` makes a copy.
 
 mod audit;
 mod changes;
 mod checkpoint;
 mod claim;
+mod copy;
 mod cosigned;
 mod examine;
 mod fault;

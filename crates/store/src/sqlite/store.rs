@@ -1,5 +1,6 @@
 //! The port over the writer and the readers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
@@ -11,7 +12,8 @@ use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
 use super::{
-    audit, changes, claim, cosigned, finish, forget, grants, limits, list, log, own_keys, parking, settle,
+    audit, changes, claim, copy, cosigned, finish, forget, grants, limits, list, log, own_keys, parking,
+    settle,
 };
 use crate::port::Reply;
 use crate::{
@@ -352,6 +354,10 @@ impl Store for SqliteStore {
             }
             Ok(forgotten)
         })
+    }
+
+    fn copy_to(&self, file: PathBuf) -> Reply<'_, ()> {
+        Box::pin(self.readers.long(move |conn| copy::copy_to(conn, &file)))
     }
 
     fn examiner(&self) -> Arc<dyn Examiner> {

@@ -211,3 +211,23 @@ async fn the_door_tells_progress_findings_and_an_end() {
     let end = &told.last().unwrap()["end"];
     assert_eq!((&end["sound"], &end["findings"]), (&json!(false), &json!(1)));
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_loses_nothing_and_gives_no_limit_back() {
+    let hour_ms = 3_600_000;
+    let limits = json!([{"counter": "calls", "window": "hour", "max": 2, "scope": "global"}]);
+    let rules = json!({"version": "1", "default": "allow", "all_tools": {"limits": limits}});
+    let mut world = World::priced().policy(rules).open();
+    world.clock().advance_ms(10 * hour_ms);
+    let first = world.walk(ask("gives").nonce("a").pays("p1")).await.passage();
+    world.clock().set_back_ms(5 * hour_ms);
+    let second = world.walk(ask("gives").nonce("b").pays("p2")).await.passage();
+    assert_eq!(world.walk(ask("gives").nonce("c").pays("p3")).await.rule(), "/all_tools/limits/0");
+    world.restart().await;
+    assert_eq!(world.walk(ask("gives").nonce("a").pays("p1")).await.passage().answer, first.answer);
+    assert_eq!(world.walk(ask("gives").nonce("b").pays("p2")).await.passage().answer, second.answer);
+    assert_eq!((world.journal().starts(), world.fsck().await.0), (2, vec![]));
+    world.clock().advance_ms(6 * hour_ms);
+    assert_eq!(world.walk(ask("gives").nonce("c").pays("p3")).await.passage().answer.status, 200);
+    assert_eq!(world.fsck().await.0, []);
+}
