@@ -513,15 +513,11 @@ pub(crate) fn gate(
         settle: settle.clone(),
         log: around.log.gate(),
     };
-    let bell: Arc<dyn Bell> = match around.webhook {
-        Some(hook) => Arc::new(HttpBell::new(hook, clock.clone())),
-        None => Arc::new(NoBell),
-    };
     let (sandbox_pulse, image_pulse) =
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(bell),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(bell(around.webhook, &clock)),
         store: Arc::clone(&store),
         log: Some(Arc::clone(around.log)),
         doors: doors(settings),
@@ -547,6 +543,14 @@ pub(crate) fn gate(
     let house = Arc::new(house);
     watch(&metrics, &house, pool);
     Ok(Gate { house, recover, rules, trail, metrics, connections, tokens })
+}
+
+/// Who is told of runs that wait for an approval.
+fn bell(webhook: Option<Webhook>, clock: &Arc<SystemClock>) -> Arc<dyn Bell> {
+    match webhook {
+        Some(hook) => Arc::new(HttpBell::new(hook, clock.clone())),
+        None => Arc::new(NoBell),
+    }
 }
 
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.

@@ -19,7 +19,7 @@ use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_flow::settle::Settle;
-use execgate_flow::witness::{InForce, Witness};
+use execgate_flow::witness::{InForce, Render, Witness};
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
@@ -389,6 +389,26 @@ impl Gate {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.life.is_over()
+    }
+
+    /// Starts what is approved of what waits for people, ends what is over, and waits until that is done, or this process is.
+    ///
+    /// # Panics
+    /// If the record cannot be read.
+    pub async fn tend(&self) {
+        let words: Arc<dyn Render> = Arc::new(OwnWords);
+        let tended = self.while_alive(async {
+            for started in self.corridor.tend(&words).await.expect("the record can be read") {
+                // A walk that comes to an armed point unwinds.
+                drop(started.await);
+            }
+        });
+        tended.await.unwrap_or_default();
+    }
+
+    /// Resolves once this process has died.
+    pub async fn died(&self) {
+        self.life.ended().await;
     }
 
     /// Ends the life of this process, and leaves its lock to [`Self::kill`].

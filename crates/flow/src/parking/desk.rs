@@ -11,7 +11,7 @@ use execgate_receipt::{Envelope, Timestamp, canonical, salted};
 use execgate_store::{Change, Leaf, LeafKind, Parked, StoreError, Vote, VoteWord, Voted};
 use serde_json::{Value, json};
 
-use super::{Closing, ParkedRequest, Term};
+use super::{Closing, ParkedRequest};
 use crate::corridor::Corridor;
 use crate::witness::Render;
 use crate::{Refusal, Rooms};
@@ -197,10 +197,7 @@ impl Corridor {
                 }
             }
         }
-        let asks = |term: &Term| {
-            term.approvers.is_empty() || term.approvers.iter().any(|name| name == said.approver.as_str())
-        };
-        if request.terms.iter().any(asks) {
+        if request.terms.iter().any(|term| term.asks(said.approver.as_str())) {
             Ok(())
         } else {
             Err(DecisionError::NotAsked { approver: said.approver.clone() })

@@ -2,6 +2,7 @@
 //!
 //! It must hold nothing that opens anything: no key, no payment, no artifact.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use execgate_model::{
@@ -9,6 +10,7 @@ use execgate_model::{
     RuleId, RunOptions, Surface, UnixMs,
 };
 use execgate_policy::ApprovalTerms;
+use execgate_store::{Vote, VoteWord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,6 +34,20 @@ pub struct Term {
     pub approvers: Vec<String>,
     /// How many people must.
     pub min: u64,
+}
+
+impl Term {
+    /// Whether it asks this approver.
+    pub(super) fn asks(&self, approver: &str) -> bool {
+        self.approvers.is_empty() || self.approvers.iter().any(|name| name == approver)
+    }
+
+    /// Whether as many people have said yes as it asks for. Whether that still holds is for the approve room.
+    pub(super) fn has_enough(&self, votes: &[Vote]) -> bool {
+        let yes = votes.iter().filter(|vote| vote.word == VoteWord::Approve && self.asks(&vote.approver));
+        let people: BTreeSet<_> = yes.map(|vote| vote.person.as_str()).collect();
+        u64::try_from(people.len()).is_ok_and(|people| people >= self.min)
+    }
 }
 
 /// The request of a parked run.

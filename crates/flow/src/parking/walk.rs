@@ -200,6 +200,10 @@ impl Walk {
             return self.close(&parked, Closing::Expired, None).await;
         }
         let request = ParkedRequest::from_bytes(&parked.parking.request)?;
+        // Nobody else is asked before enough people have spoken.
+        if !request.terms.iter().all(|term| term.has_enough(&parked.votes)) {
+            return Err(Refusal::Parked(Box::new(Waiting::of(&parked)?)));
+        }
         let walked = match self.rooms.authorise.as_of_now(&request.caller).await {
             Ok(caller) => {
                 let proposal = request.into_proposal(caller, None);
@@ -307,13 +311,15 @@ fn is_final(refusal: &Refusal) -> bool {
     }
 }
 
-/// What came with a request, and what people have handed in: one list.
+/// What came with a request, and what people have handed in: one list, where it is statements that came.
 fn one_list(brought: Option<&str>, votes: Vec<Value>) -> Option<String> {
     let mut list = votes;
-    match brought.and_then(|text| serde_json::from_str(text).ok()) {
-        Some(Value::Array(more)) => list.extend(more),
-        Some(one) => list.push(one),
+    match brought.map(serde_json::from_str) {
         None => {}
+        Some(Ok(Value::Array(more))) => list.extend(more),
+        Some(Ok(one)) if one.get("payloadType").is_some() => list.push(one),
+        // Of another kind, or unreadable: for the approve room to say.
+        Some(_) => return brought.map(str::to_owned),
     }
     (!list.is_empty()).then(|| Value::Array(list).to_string())
 }

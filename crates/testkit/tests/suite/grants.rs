@@ -296,6 +296,7 @@ fn in_order(method: &str, path: &str, run: &str) -> Request<Body> {
         "/ep/validate" => json!({"agent_id": "a1", "action": "gives"}),
         "/exec/tool" | "/exec/simulate" => json!({"tool": {"name": "gives"}}),
         "/exec/batch" => json!({"calls": [{"tool": {"name": "gives"}}]}),
+        approval if approval.starts_with("/approvals/") => json!({"artifact": {"payloadType": "text/plain"}}),
         _ => json!({"code": "gives"}),
     };
     post(&path, body.to_string())
@@ -305,7 +306,8 @@ async fn statuses(method: &str, path: &str) -> Vec<u16> {
     let (free, public) = (World::free(), World::builder().public().open());
     let mint = Mint::p256("k1");
     let world = World::priced().price("python", "0.02").tools_at_list_prices().require_grant();
-    let world = world.issued_by(published(&[&mint])).open();
+    let waits = json!({"version": "1", "default": "allow", "tools": {"raises": {"require_approval": {}}}});
+    let world = world.issued_by(published(&[&mint])).policy(waits).open();
     let owner = world.give(Grant { internal: true, ..with_roles("owner", "default", [Role::Caller]) }).await;
     let keys = [
         format!("eg_owner_{}", "0".repeat(64)),
@@ -315,7 +317,12 @@ async fn statuses(method: &str, path: &str) -> Vec<u16> {
         world.give(with_roles("foreigner", "other", [Role::Caller, Role::Auditor])).await,
         world.give(Grant { internal: true, ..with_roles("internal", "default", [Role::Caller]) }).await,
     ];
-    let run = ask_by(&world, &owner, "first").await.header("execgate-run").unwrap().to_owned();
+    let run = if path.starts_with("/approvals") {
+        let asked = execute(&json!({"action": "raises", "nonce": "waits"}));
+        world.http(keyed_by(asked, &owner)).await.json()["id"].as_str().unwrap().to_owned()
+    } else {
+        ask_by(&world, &owner, "first").await.header("execgate-run").unwrap().to_owned()
+    };
     let request = || in_order(method, path, &run);
     let mut statuses = vec![
         free.http(request()).await.status,

@@ -1,9 +1,6 @@
 //! Runs that wait for people: parked once, approved by those who are asked, started once, or never.
 
-use std::sync::Arc;
-
 use execgate_flow::approve::{Holder, Person};
-use execgate_flow::witness::Render;
 use execgate_flow::{PARKING_POINTS, Refusal};
 use execgate_model::{Clock as _, Role, RunId, Stage, UnixMs};
 use execgate_receipt::approval::{ActionDigest, ApprovalStatement, Decision};
@@ -14,7 +11,6 @@ use execgate_testkit::{
     Ask, Death, Gate, History, Reply, Walked, World, WorldBuilder, ask, change, execute, get, holder, keyed,
     post, with,
 };
-use execgate_web::OwnWords;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -75,15 +71,6 @@ async fn hand_in(gate: &Gate, run: RunId, said: &ApprovalStatement) -> Reply {
     let artifact = signed(said, key_of(said.approver.as_str()));
     let body = json!({ "artifact": artifact }).to_string();
     gate.http(post(&format!("/approvals/{run}"), body)).await
-}
-
-/// Starts what is approved and ends what is over, and waits until that is done.
-async fn tend(gate: &Gate) {
-    let words: Arc<dyn Render> = Arc::new(OwnWords);
-    for started in gate.corridor().tend(&words).await.expect("the record can be read") {
-        // A process that dies takes it along.
-        drop(started.await);
-    }
 }
 
 /// The code and rule of a problem.
@@ -190,7 +177,7 @@ async fn what_nobody_approves_in_time_is_over() {
     let word = ApprovalStatement { expires_at: far(&world), ..word };
     assert_eq!(problem(&hand_in(&world, late, &word).await), (410, "approval-expired".to_owned()));
     assert_eq!(world.walk(call("asked")).await.passage().outcome, "expired");
-    tend(&world).await;
+    world.tend().await;
     for (run, nonce) in [(run, "swept"), (asked, "asked"), (late, "late")] {
         assert_eq!(world.record(run).await.outcome.as_deref(), Some("expired"), "{nonce}");
         assert_eq!(world.walk(call(nonce)).await.passage().answer.status, 403, "{nonce}");
@@ -224,7 +211,7 @@ async fn people_count_and_only_those_who_are_asked() {
         let said = says(&world, run, "anna", Decision::Approve);
         assert_eq!(hand_in(&world, run, &said).await.status, 200);
         world.clock().advance_ms(1);
-        tend(&world).await;
+        world.tend().await;
         assert_eq!(world.record(run).await.stage, Stage::Parked);
     }
     let again =
@@ -273,7 +260,7 @@ async fn the_rules_of_the_day_decide_again_when_it_is_approved() {
     let said = says(&world, run, "anna", Decision::Approve);
     world.obey(json!({"version": "1", "default": "allow", "tools": {"gives": {"action": "deny", "reason": "frozen"}}}));
     assert_eq!(hand_in(&world, run, &said).await.status, 200);
-    tend(&world).await;
+    world.tend().await;
     let record = world.record(run).await;
     assert_eq!((record.stage, record.outcome.as_deref()), (Stage::Settled, Some("refused")));
     assert_eq!(world.journal().starts(), 0);
@@ -316,7 +303,7 @@ async fn two_processes_and_many_callers_start_it_once() {
         }
         for gate in [world.gate(), other.clone()] {
             let (again, asked) = (gate.clone(), asked.clone());
-            tasks.spawn(async move { tend(&gate).await });
+            tasks.spawn(async move { gate.tend().await });
             tasks.spawn(async move { drop(again.walk(asked).await) });
         }
         tasks.join_all().await;
@@ -347,15 +334,13 @@ async fn it_survives_every_death_and_starts_at_most_once() {
             let said = says(&world, run, "anna", decision);
             let handed = tokio::spawn(async move { drop(hand_in(&gate, run, &said).await) });
             // Beside the answer that is heard, or with it.
+            world.died().await;
             drop(handed.await);
-            tend(&world).await;
-            until_dead(&world).await;
-            assert!(world.is_dead(), "{point}");
             world.restart().await;
         } else {
             assert_eq!(hand_in(&world, run, &says(&world, run, "anna", Decision::Approve)).await.status, 200);
         }
-        tend(&world).await;
+        world.tend().await;
         let passage = world.walk(call("n")).await.passage();
         history.heard("n", &passage);
         let (outcome, starts) = match *point {
@@ -366,23 +351,10 @@ async fn it_survives_every_death_and_starts_at_most_once() {
         };
         assert_eq!((passage.outcome.as_str(), world.journal().starts()), (outcome, starts), "{point}");
         world.restart().await;
-        tend(&world).await;
+        world.tend().await;
         history.heard("n", &world.walk(call("n")).await.passage());
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{point}");
         assert_eq!(world.runs().await.len(), 1, "{point}");
-    }
-}
-
-/// Waits until nothing walks any more: a death may come beside what was waited for.
-async fn until_dead(world: &World) {
-    while !world.is_dead() && world.corridor().walking() > 0 {
-        tokio::task::yield_now().await;
-    }
-    for _ in 0..200 {
-        if world.is_dead() {
-            return;
-        }
-        tokio::task::yield_now().await;
     }
 }
 
@@ -394,21 +366,24 @@ async fn the_kill_switch_holds_it_and_a_start_that_fails_lets_it_wait_on() {
     let unstartable = parked(world.walk(asked.clone()).await);
     assert!(world.store().set_paused(true, change()).await.unwrap());
     assert_eq!(hand_in(&world, run, &says(&world, run, "anna", Decision::Approve)).await.status, 200);
-    tend(&world).await;
+    world.tend().await;
     assert_eq!((world.record(run).await.stage, world.journal().starts()), (Stage::Parked, 0));
     let busy = world.walk(ask("gives").nonce("other")).await;
     assert_eq!(busy.rule(), "paused");
     assert!(world.store().set_paused(false, change()).await.unwrap());
-    tend(&world).await;
+    world.tend().await;
     assert_eq!(world.walk(call("n")).await.passage().outcome, "value");
 
     let said = said_of(&world, unstartable, "anna", Decision::Approve, &asked);
     assert_eq!(hand_in(&world, unstartable, &said).await.status, 200);
-    tend(&world).await;
-    tend(&world).await;
-    assert_eq!(world.record(unstartable).await.stage, Stage::Parked);
+    world.tend().await;
+    world.tend().await;
+    // The first start goes on beside the answer to what was handed in.
+    while world.record(unstartable).await.stage != Stage::Parked {
+        tokio::task::yield_now().await;
+    }
     world.clock().advance_ms(TTL_S * 1_000);
-    tend(&world).await;
+    world.tend().await;
     assert_eq!(world.walk(asked).await.passage().outcome, "expired");
 }
 
@@ -463,7 +438,7 @@ async fn each_surface_says_that_it_waits_in_its_own_words_and_a_batch_does_not()
     assert_eq!((code.status, &code.json()["status"]), (202, &json!("parked")), "{}", code.show());
 
     let before = world.runs().await.len();
-    let batch = json!({"calls": [tool]});
+    let batch = json!({"calls": [{"tool": tool["tool"]}]});
     let refused = world.http(post("/exec/batch", batch.to_string())).await;
     assert_eq!(refused.status, 403, "{}", refused.show());
     assert_eq!(world.runs().await.len(), before);
