@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
@@ -28,6 +28,11 @@ fn approver(args: &[&str], url: &str) -> Output {
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The folder of the approver's and the operator's files.
+fn beside(data: &Data) -> PathBuf {
+    data.path().parent().unwrap().to_owned()
 }
 
 /// A gateway whose rules want Anna for `echo`, by a key that she has made.
@@ -59,8 +64,7 @@ fn call(server: &Server) -> (u16, Value) {
 #[test]
 fn a_call_waits_for_its_approver_over_a_death_of_the_gateway() {
     let data = Data::new();
-    fs::create_dir_all(data.path()).unwrap();
-    let (key, config) = configured(&data.path(), "");
+    let (key, config) = configured(&beside(&data), "");
     let server = Server::start_with(&data.path(), &["--config", &config], &[]);
     let (status, told) = call(&server);
     assert_eq!((status, &told["status"]), (202, &json!("parked")), "{told}");
@@ -102,8 +106,7 @@ fn statement(receipt: &Value) -> Value {
 #[test]
 fn a_no_is_told_to_the_caller_with_its_reason() {
     let data = Data::new();
-    fs::create_dir_all(data.path()).unwrap();
-    let (key, config) = configured(&data.path(), "");
+    let (key, config) = configured(&beside(&data), "");
     let server = Server::start_with(&data.path(), &["--config", &config], &[]);
     let id = call(&server).1["id"].as_str().unwrap().to_owned();
     let args = ["approve", &id, "--key", &key, "--yes", "--deny", "--reason", "not today"];
@@ -117,8 +120,7 @@ fn a_no_is_told_to_the_caller_with_its_reason() {
 #[test]
 fn openssl_opens_the_key_by_its_passphrase_and_a_wrong_one_opens_nothing() {
     let data = Data::new();
-    fs::create_dir_all(data.path()).unwrap();
-    let (key, config) = configured(&data.path(), "");
+    let (key, config) = configured(&beside(&data), "");
     #[expect(clippy::disallowed_methods, reason = "a cross check needs the other tool")]
     let mut openssl = Command::new("openssl");
     let raw = openssl.args([
@@ -170,13 +172,12 @@ fn take(mut stream: &TcpStream, status: &str) -> String {
 #[test]
 fn the_operators_service_is_told_by_a_signed_message_until_it_takes_it() {
     let data = Data::new();
-    fs::create_dir_all(data.path()).unwrap();
     let (port, taking) = hook();
     let more = format!(
         "[webhook]\nurl = \"http://127.0.0.1:{port}/hook\"\nsecret = \"HOOK\"\nallow_private = true\n\
          [secrets.HOOK]\nenv = \"HOOK\"\n"
     );
-    let (_key, config) = configured(&data.path(), &more);
+    let (_key, config) = configured(&beside(&data), &more);
     let server = Server::start_with(&data.path(), &["--config", &config], &[("HOOK", HOOK)]);
     let told = call(&server).1;
     let messages = taking.join().unwrap();
@@ -190,7 +191,7 @@ fn the_operators_service_is_told_by_a_signed_message_until_it_takes_it() {
         assert_eq!((&said["approval_id"], &said["action_digest"]), (&told["id"], &told["action_digest"]));
         assert!(!body.contains("msg"), "{body}");
         let signed = format!("{}.{}.{body}", header("webhook-id"), header("webhook-timestamp"));
-        assert_eq!(header("webhook-signature"), format!("v1,{}", openssl_mac(&data.path(), &signed)));
+        assert_eq!(header("webhook-signature"), format!("v1,{}", openssl_mac(&beside(&data), &signed)));
     }
 }
 
