@@ -108,13 +108,12 @@ impl Execute {
             None => self.store.claim(row).await?,
             Some(_) => self.store.unpark(row).await?,
         };
-        match claimed {
-            store::Claimed::Fresh => {
+        match taken(claimed, at)? {
+            None => {
                 self.crash.reached("claimed");
                 Ok(Claimed::Fresh(Box::new(claim)))
             }
-            store::Claimed::Taken(record) => Ok(Claimed::Earlier(record)),
-            obstacle => Err(Self::refusal(obstacle, at)),
+            Some(record) => Ok(Claimed::Earlier(record)),
         }
     }
 
@@ -136,36 +135,33 @@ impl Execute {
         let row = claim.row(quote, hold, &authorised.allow, None, self.alias.as_deref())?;
         // It keeps no credential: those of wallets live for minutes (CONTRACTS 1).
         let row = store::Claim { payment: None, ..row };
-        match self.store.park(row, parking).await? {
-            store::Claimed::Fresh => {
+        match taken(self.store.park(row, parking).await?, at)? {
+            None => {
                 self.crash.reached("parked");
                 Ok(Claimed::Fresh(Box::new(claim)))
             }
-            store::Claimed::Taken(record) => Ok(Claimed::Earlier(record)),
-            obstacle => Err(Self::refusal(obstacle, at)),
+            Some(record) => Ok(Claimed::Earlier(record)),
         }
     }
+}
 
-    /// What stood in the way of a claim.
-    fn refusal(obstacle: store::Claimed, at: UnixMs) -> Refusal {
-        match obstacle {
-            store::Claimed::PaymentSpent(_) => Refusal::PaymentReused,
-            store::Claimed::ApprovalSpent(_) => Refusal::ApprovalReused,
-            store::Claimed::LimitReached(reached) => {
-                let retry_after_s = reached.ends.0.saturating_sub(at.0).div_ceil(SECOND_MS).max(1);
-                Refusal::LimitReached { rule: reached.rule, retry_after_s }
-            }
-            store::Claimed::ParkedFull => {
-                let reason =
-                    "too many calls wait for an approval already; try again when some of them have one";
-                Refusal::Busy { rule: "parked-full", reason }
-            }
-            store::Claimed::Paused => {
-                Refusal::Busy { rule: "paused", reason: "the operator has paused this gateway" }
-            }
-            store::Claimed::Fresh | store::Claimed::Taken(_) => {
-                Refusal::Receipt { detail: "a claim was taken for an obstacle".to_owned() }
-            }
+/// The run that has the nonce already, where one has; or what else stood in the way of a claim.
+fn taken(claimed: store::Claimed, at: UnixMs) -> Result<Option<Box<Record>>, Refusal> {
+    match claimed {
+        store::Claimed::Fresh => Ok(None),
+        store::Claimed::Taken(record) => Ok(Some(record)),
+        store::Claimed::PaymentSpent(_) => Err(Refusal::PaymentReused),
+        store::Claimed::ApprovalSpent(_) => Err(Refusal::ApprovalReused),
+        store::Claimed::LimitReached(reached) => {
+            let retry_after_s = reached.ends.0.saturating_sub(at.0).div_ceil(SECOND_MS).max(1);
+            Err(Refusal::LimitReached { rule: reached.rule, retry_after_s })
+        }
+        store::Claimed::ParkedFull => {
+            let reason = "too many calls wait for an approval already; try again when some of them have one";
+            Err(Refusal::Busy { rule: "parked-full", reason })
+        }
+        store::Claimed::Paused => {
+            Err(Refusal::Busy { rule: "paused", reason: "the operator has paused this gateway" })
         }
     }
 }

@@ -73,7 +73,10 @@ fn bytes(length: usize) -> Result<i64, StoreError> {
 }
 
 /// A parked run's row, and what it has reserved.
-fn waiting(conn: &Connection, run: RunId) -> Result<Option<(i64, Option<Vec<u8>>)>, StoreError> {
+type Waiting = (i64, Option<Vec<u8>>);
+
+/// The row of a run that waits.
+fn waiting(conn: &Connection, run: RunId) -> Result<Option<Waiting>, StoreError> {
     let sql = "SELECT id, reserved FROM run WHERE run = ?1 AND stage = 'parked'";
     let read = |row: &Row<'_>| Ok((rows::value(row, 0, "id")?, rows::value(row, 1, "reserved")?));
     rows::first(conn, sql, "find a parked run", [run.as_bytes()], read)

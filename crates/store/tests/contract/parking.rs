@@ -1,5 +1,6 @@
 //! Runs that wait for people: parked whole, started or refused once.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use execgate_model::{Stage, TenantId, UnixMs};
@@ -120,7 +121,7 @@ pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Bac
     let over = recorded(held(&claim), &end);
     assert_eq!(store.unpark(claim.clone()).await.unwrap(), Claimed::Taken(Box::new(over.clone())));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(over));
-    assert_eq!(store.votes(run_id(1)).await.unwrap(), [denial.clone()]);
+    assert_eq!(store.votes(run_id(1)).await.unwrap(), from_ref(&denial));
     assert_eq!(backend.leaves(run_id(1)), [said(1).leaf, end.leaf]);
     assert_eq!(store.parked(run_id(1)).await.unwrap(), None);
 

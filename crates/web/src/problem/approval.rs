@@ -23,10 +23,7 @@ fn facts(waiting: &Waiting) -> Map<String, Value> {
         // Under whatever name this gateway is reached.
         "approve_url": format!("/approvals/{}", waiting.run),
     });
-    match facts {
-        Value::Object(facts) => facts,
-        _ => Map::new(),
-    }
+    if let Value::Object(facts) = facts { facts } else { Map::new() }
 }
 
 /// The 202 of a run that waits, on surfaces without an envelope of their own.
