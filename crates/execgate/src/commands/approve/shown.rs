@@ -61,7 +61,9 @@ impl<'a> Shown<'a> {
         let scope = match &answer["scope"] {
             Value::Null => None,
             Value::String(scope) => Some(scope.clone()),
-            _ => bail!("the gateway's answer has a `scope` that is no text"),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                bail!("the gateway's answer has a `scope` that is no text")
+            }
         };
         let action = request["action"].as_str().context("the action is no text")?.parse()?;
         Ok(Self {
@@ -83,12 +85,12 @@ impl<'a> Shown<'a> {
         let said = |name: &str| match &self.answer[name] {
             Value::String(text) => plain::line(text),
             Value::Null => "-".to_owned(),
-            other => plain::json(other),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                plain::json(other)
+            }
         };
-        let effect = match &self.request["dryRun"] {
-            Value::Bool(true) => "no: a dry-run, nothing outside changes",
-            _ => "yes",
-        };
+        let is_simulated = self.request["dryRun"] == true;
+        let effect = if is_simulated { "no: a dry-run, nothing outside changes" } else { "yes" };
         let lines = [
             ("approval", self.id.to_string()),
             ("action", self.action.to_string()),
