@@ -8,6 +8,7 @@ use execgate_receipt::{
 use execgate_store::{ExaminedRun, Record, SettlementWord};
 
 use super::{Finding, Rule};
+use crate::parking::never_started;
 use crate::propose::NonceKey;
 use crate::settle::is_charged_word;
 use crate::witness::Facts;
@@ -155,7 +156,7 @@ impl Judge<'_> {
     /// The answers of `/execute` have everything in them that the content receipt is made of.
     fn answer(&mut self, record: &Record, facts: &Facts) {
         let (Some(answer), Some(outcome)) = (&record.answer, &record.outcome) else { return };
-        if facts.surface != Surface::Execute || outcome == "unknown" {
+        if facts.surface != Surface::Execute || outcome == "unknown" || never_started(outcome) {
             return;
         }
         let body = parse_strict(&answer.body).ok();
