@@ -230,8 +230,8 @@ fn an_approver_unlocks_what_is_blocked_and_satisfies_a_rule() {
     let sum = json!({"a": 1, "b": 2});
     let refused = server.execute("add", sum.clone(), "n").json();
     assert_eq!(
-        (&refused["code"], &refused["rule"]),
-        (&json!("approval-missing"), &json!("/tools/add/require_approval"))
+        (&refused["status"], &refused["rule"]),
+        (&json!("parked"), &json!("/tools/add/require_approval"))
     );
     let ran = server.post("/execute", &call("add", &sum, "n", &envelope("add", &sum, false)));
     assert_eq!((ran.status, &ran.json()["result"]), (200, &json!({"sum": 3})));

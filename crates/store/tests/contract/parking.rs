@@ -104,7 +104,7 @@ pub(crate) async fn a_parked_run_starts_once_among_two_instances(backend: &impl 
         let started = held(&fresh[0].0);
         assert!(rest.iter().all(|(_, claimed)| *claimed == Claimed::Taken(Box::new(started.clone()))));
         assert_eq!(stores[1].run(run_id(number)).await.unwrap(), Some(started));
-        assert_eq!(backend.leaves(run_id(number)), [intent(number)]);
+        assert_eq!(backend.leaves(run_id(number)), [approval(number).change.leaf, intent(number)]);
     }
     // The approval that was used up buys no other run.
     let other = Claim { approval: Some(approval(1)), ..claim(stores[0].instance(), 30) };
