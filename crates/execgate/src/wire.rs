@@ -427,6 +427,12 @@ fn authorise(
     })
 }
 
+/// The room that asks for approvals.
+fn approve(settings: &Settings, clock: &Arc<SystemClock>) -> Approve {
+    let set = settings.approvals.clone();
+    Approve { mode: set.mode, shield: set.shield, people: Arc::new(set.people), clock: clock.clone() }
+}
+
 fn doors(settings: &Settings) -> DoorRules {
     DoorRules {
         hosts: settings.hosts.clone(),
@@ -502,12 +508,7 @@ pub(crate) fn gate(
         },
         pay: Pay { rails },
         authorise: authorise(settings, &store, &clock, &rules)?,
-        approve: Approve {
-            mode: settings.approvals.mode,
-            shield: settings.approvals.shield.clone(),
-            people: Arc::new(settings.approvals.people.clone()),
-            clock: clock.clone(),
-        },
+        approve: approve(settings, &clock),
         execute,
         witness: witness.clone(),
         settle: settle.clone(),
