@@ -158,7 +158,9 @@ impl KeyFolder {
                 Err(error) => tracing::warn!(%error, "an older key of the log cannot sign beside the newest"),
             }
         }
+        let pem = newest.verifying_key().to_spki_pem().context("failed to write a public key")?;
         put(&self.log, LogSigners::new(newest, beside));
+        file::replace_public(&self.folder().join("log.pub"), pem.as_bytes(), &*self.entropy)?;
         keys.clone_into(&mut asked);
         Ok(())
     }

@@ -26,7 +26,7 @@ fn a_record_is_checked_while_it_is_served_and_after_a_kill() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(
         (&told["runs"], &told["receipts"], &told["leaves"], &told["list"]),
-        (&json!(3), &json!(3), &json!(6), &json!([]))
+        (&json!(3), &json!(3), &json!(8), &json!([]))
     );
     server.kill();
     let (code, text) = fsck(&[]);

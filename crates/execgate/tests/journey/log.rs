@@ -55,11 +55,12 @@ fn a_receipt_is_verified_with_its_place_in_the_log_and_checkpoints_with_each_oth
     let data = Data::new();
     let server = quiet_server(&data);
     let answer = server.execute("add", json!({"a": 2, "b": 3}), "first").json();
-    let older = settled(&server, 2);
+    // The first two leaves are those of the gateway's keys.
+    let older = settled(&server, 4);
     runs(&server, 0, 150);
-    settled(&server, 302);
+    settled(&server, 304);
     let receipt = server.get(&format!("/receipts/{}", answer["id"].as_str().unwrap()));
-    let consistency = server.get("/log/consistency/2");
+    let consistency = server.get("/log/consistency/4");
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("receipt.json"), &receipt.body).unwrap();
@@ -68,7 +69,7 @@ fn a_receipt_is_verified_with_its_place_in_the_log_and_checkpoints_with_each_oth
 
     let (code, told, _) = command(&data, &["verify", &path("receipt.json")]);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("place in the log    holds: entry 1 of 302 in execgate/"), "{told}");
+    assert!(told.contains("place in the log    holds: entry 3 of 304 in execgate/"), "{told}");
     let mut bare = receipt.json();
     for field in ["log_proof", "log_key"] {
         bare.as_object_mut().unwrap().remove(field);
@@ -85,7 +86,7 @@ fn a_receipt_is_verified_with_its_place_in_the_log_and_checkpoints_with_each_oth
         (Some(1), &json!("the receipt comes without a proof that it is in a log"))
     );
     let mut moved = receipt.json();
-    let proof = moved["log_proof"].as_str().unwrap().replace("index 1\n", "index 3\n");
+    let proof = moved["log_proof"].as_str().unwrap().replace("index 3\n", "index 5\n");
     moved["log_proof"] = json!(proof);
     fs::write(path("moved.json"), moved.to_string()).unwrap();
     let (code, told, _) = command(&data, &["verify", &path("moved.json")]);
@@ -102,15 +103,15 @@ fn a_receipt_is_verified_with_its_place_in_the_log_and_checkpoints_with_each_oth
     for newer in [["--consistency", &path("consistency")], ["--log-copy", copy]] {
         let (code, told, _) = pair(newer);
         assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("the 2 entries of the older checkpoint are the first of the 302"), "{told}");
+        assert!(told.contains("the 4 entries of the older checkpoint are the first of the 304"), "{told}");
     }
-    fs::write(path("forked"), older.replace("\n2\n", "\n3\n")).unwrap();
+    fs::write(path("forked"), older.replace("\n4\n", "\n5\n")).unwrap();
     let forked = ["verify", "--checkpoint", &path("forked"), "--log-copy", copy];
     let (code, told, _) = command(&data, &forked);
     assert_eq!(code, Some(1));
     assert!(told.contains("does not match the note"), "{told}");
     // A tile that was changed leads nowhere.
-    let tile = Path::new(copy).join("tile/0/001.p/46");
+    let tile = Path::new(copy).join("tile/0/001.p/48");
     let mut bytes = fs::read(&tile).unwrap();
     bytes[0] ^= 1;
     fs::write(&tile, bytes).unwrap();
@@ -142,19 +143,19 @@ fn a_restored_copy_of_the_record_runs_nothing_until_the_operator_names_its_log_a
     assert_eq!(server.get("/ready").json()["reason"], json!("log"));
     let (code, told, _) = command(&data, &["log", "tail"]);
     assert_eq!(code, Some(0));
-    assert!(told.contains("a checkpoint of 12 entries was seen"), "{told}");
+    assert!(told.contains("a checkpoint of 14 entries was seen"), "{told}");
     let (code, told, _) = command(&data, &["log", "new-origin"]);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 200);
     assert_eq!(server.get("/ready").status, 200);
-    settled(&server, 9);
+    settled(&server, 11);
     let keys = fs::read_to_string(data.path().join("keys/log.vkey")).unwrap();
     assert_eq!(keys.lines().count(), 2, "{keys}");
     drop(server);
     // Without a gateway the commands keep the log themselves.
     let (code, told, _) = command(&data, &["log", "tail", "--json"]);
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((code, &told["fault"], &told["size"]), (Some(0), &json!(null), &json!(9)));
+    assert_eq!((code, &told["fault"], &told["size"]), (Some(0), &json!(null), &json!(11)));
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
     assert_eq!(server.ended(), Some(0));
     let own = data.path().join("log-checkpoint");
     assert_eq!(fs::read(&file).unwrap(), fs::read(&own).unwrap());
-    assert!(fs::read_to_string(&file).unwrap().starts_with("log.example\n4\n"));
+    assert!(fs::read_to_string(&file).unwrap().starts_with("log.example\n6\n"));
     fs::remove_file(&own).unwrap();
     let server = start();
     assert_eq!(server.get("/ready").json()["reason"], json!("log"));

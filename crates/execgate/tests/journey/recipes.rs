@@ -39,13 +39,13 @@ fn kept() -> TempDir {
     let data = Data::new();
     let server = quiet_server(&data);
     let answer = server.execute("add", json!({"a": 2, "b": 3}), "first").json();
-    let older = settled(&server, 2);
+    let older = settled(&server, 4);
     for number in 0..20 {
         server.execute("add", json!({"a": number, "b": 1}), &format!("n{number}"));
     }
-    settled(&server, 42);
+    settled(&server, 44);
     let receipt = server.get(&format!("/receipts/{}", answer["id"].as_str().unwrap()));
-    let consistency = server.get("/log/consistency/2");
+    let consistency = server.get("/log/consistency/4");
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     let proof: Value = receipt.json();
@@ -94,7 +94,7 @@ fn openssl_verifies_the_signature_of_a_checkpoint() {
     // A key id of four bytes comes before the signature, and the algorithm before the key.
     fs::write(folder.path().join("sig"), &blob[4..]).unwrap();
     fs::write(folder.path().join("text"), format!("{text_of_it}\n")).unwrap();
-    fs::write(folder.path().join("other"), format!("{}\n", text_of_it.replace("\n2\n", "\n3\n"))).unwrap();
+    fs::write(folder.path().join("other"), format!("{}\n", text_of_it.replace("\n4\n", "\n5\n"))).unwrap();
     let key = fs::read_to_string(folder.path().join("log.vkey")).unwrap();
     let key = STANDARD.decode(key.trim().splitn(3, '+').nth(2).unwrap()).unwrap();
     // The head of an Ed25519 key as an SPKI file has it (RFC 8410).
@@ -127,14 +127,14 @@ fn the_verifier_of_go_s_checksum_database_finds_a_receipt_in_the_log_and_one_sto
 
     let place = run(&["place", key, "receipt.tlog-proof", &leaf]);
     assert!(place.status.success(), "{}", text(&place.stderr));
-    assert_eq!(text(&place.stdout), "entry 1 of 42");
+    assert_eq!(text(&place.stdout), "entry 3 of 44");
     assert!(!run(&["place", key, "receipt.tlog-proof", &"00".repeat(32)]).status.success());
     let older = run(&["older", key, "older", "consistency"]);
     assert!(older.status.success(), "{}", text(&older.stderr));
-    assert_eq!(text(&older.stdout), "2 are the first of 42");
+    assert_eq!(text(&older.stdout), "4 are the first of 44");
 
     for (name, old, new) in
-        [("receipt.tlog-proof", "index 1\n", "index 2\n"), ("receipt.tlog-proof", "\n42\n", "\n43\n")]
+        [("receipt.tlog-proof", "index 3\n", "index 4\n"), ("receipt.tlog-proof", "\n44\n", "\n45\n")]
     {
         let spoiled = fs::read_to_string(at.join(name)).unwrap().replace(old, new);
         fs::write(at.join("spoiled"), spoiled).unwrap();

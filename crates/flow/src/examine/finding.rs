@@ -43,6 +43,8 @@ pub enum Rule {
     Change,
     /// A counter is not the sum of what runs have reserved.
     Limit,
+    /// The tree is not that of the leaves, or its newest head not that of the tree.
+    Log,
 }
 
 impl Rule {
@@ -68,6 +70,7 @@ impl Rule {
             Self::LeafGap => "leaf-gap",
             Self::Change => "change",
             Self::Limit => "limit",
+            Self::Log => "log",
         }
     }
 }
@@ -127,6 +130,8 @@ pub enum Step {
     Payments,
     /// Limits.
     Limits,
+    /// The tree over the leaves.
+    Log,
 }
 
 impl Step {
@@ -140,6 +145,7 @@ impl Step {
             Self::Changes => "changes",
             Self::Payments => "payments",
             Self::Limits => "limits",
+            Self::Log => "log",
         }
     }
 }

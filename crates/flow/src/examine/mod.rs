@@ -5,7 +5,7 @@
 //! meanwhile is no finding: what changed between two looks is looked at again.
 //!
 //! What is checked, in this order: the file, runs with their receipts (`run`), leaves (`leaves`), changes, payments,
-//! limits. Read on in `walk`, which is that list.
+//! limits, the tree of the log. Read on in `walk`, which is that list.
 
 mod finding;
 mod leaves;

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::leaves::Leaves;
 use super::run::{Judged, judge};
 use super::{Finding, Report, Rule, Step, Told};
+use crate::log::{Audited, audit};
 
 /// Why a record could not be checked to its end. What was told until then stands.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,7 @@ impl Examination {
         walk.changes().await?;
         walk.payments().await?;
         walk.limits().await?;
-        // The log joins here: stored hashes, roots and checkpoints, computed anew from the same leaves.
+        walk.log(store).await?;
         Ok(walk.report)
     }
 
@@ -214,5 +215,19 @@ impl Examination {
             self.found(Finding::plain(Rule::Limit, what)).await?;
         }
         self.at(Step::Limits, 1, 1).await
+    }
+
+    /// Stored hashes and the newest root, computed anew from the leaves.
+    async fn log(&mut self, store: &dyn Store) -> Result<(), ExamineError> {
+        self.at(Step::Log, 0, 1).await?;
+        match audit(store).await? {
+            Audited::Sound { .. } => {}
+            Audited::Changed { index } => {
+                let what = "what is kept of it in the tree is not its hash";
+                self.found(Finding::at(Rule::Log, index + 1, None, what)).await?;
+            }
+            Audited::Faulty(fault) => self.found(Finding::plain(Rule::Log, fault.to_string())).await?,
+        }
+        self.at(Step::Log, 1, 1).await
     }
 }

@@ -1,10 +1,10 @@
 //! Every leaf again: whether the stored hashes are those of the leaves, and the heads those of the hashes.
 
-use execgate_receipt::{Frontier, Node};
-use execgate_store::{LOG_LEAVES_MAX, StoreError};
+use execgate_receipt::Frontier;
+use execgate_store::{LOG_LEAVES_MAX, LogNode, Store, StoreError};
 
 use super::sequence::end_gone;
-use super::{Log, LogError, LogFault};
+use super::{Log, LogFault};
 
 /// What an audit of the log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,50 +24,60 @@ pub enum Audited {
 }
 
 impl Log {
-    /// Hashes every leaf again and compares. Reads the whole log, a bounded part at a time.
+    /// As [`audit`].
     ///
     /// # Errors
     /// A record that cannot be read.
-    pub async fn audit(&self) -> Result<Audited, LogError> {
-        let standing = self.parts.store.log_standing().await?;
-        if let Some(fault) = end_gone(&standing) {
-            return Ok(Audited::Faulty(fault));
-        }
-        let mut frontier = Frontier::EMPTY;
-        while frontier.size() < standing.hashed {
-            let found = match self.audit_part(&mut frontier, standing.hashed).await {
-                Err(LogError::Store(StoreError::Unreadable { column })) => {
-                    Some(Audited::Faulty(LogFault::Damaged { column }))
-                }
-                found => found?,
-            };
-            if let Some(found) = found {
-                return Ok(found);
-            }
-        }
-        match standing.newest {
-            Some(newest) if newest.head.size == standing.hashed && newest.head.root != frontier.root() => {
-                Ok(Audited::Faulty(LogFault::Hashes { size: newest.head.size }))
-            }
-            Some(_) | None => Ok(Audited::Sound { entries: frontier.size() }),
-        }
+    pub async fn audit(&self) -> Result<Audited, StoreError> {
+        audit(self.parts.store.as_ref()).await
     }
+}
 
-    /// The next entries; what does not fit, where something does not.
-    async fn audit_part(&self, frontier: &mut Frontier, size: u64) -> Result<Option<Audited>, LogError> {
-        let start = frontier.size();
-        let limit = u32::try_from(size - start).map_or(LOG_LEAVES_MAX, |left| left.min(LOG_LEAVES_MAX));
-        let leaves = self.parts.store.log_leaves(start, limit).await?;
-        if leaves.is_empty() {
-            return Err(StoreError::Unreadable { column: "leaf.seq" }.into());
-        }
-        for (index, leaf) in (start..).zip(leaves) {
-            let hashes = frontier.append(leaf.digest.as_bytes());
-            let nodes = (0_u8..).zip(&hashes).map(|(level, _)| Node { level, index: index >> level });
-            if self.hashes(nodes).await? != hashes {
-                return Ok(Some(Audited::Changed { index }));
-            }
-        }
-        Ok(None)
+/// Hashes every leaf of a record again and compares. Reads the whole log, a bounded part at a time.
+///
+/// # Errors
+/// A record that cannot be read.
+pub async fn audit(store: &dyn Store) -> Result<Audited, StoreError> {
+    let standing = store.log_standing().await?;
+    if let Some(fault) = end_gone(&standing) {
+        return Ok(Audited::Faulty(fault));
     }
+    let mut frontier = Frontier::EMPTY;
+    while frontier.size() < standing.hashed {
+        let found = match audit_part(store, &mut frontier, standing.hashed).await {
+            Err(StoreError::Unreadable { column }) => Some(Audited::Faulty(LogFault::Damaged { column })),
+            found => found?,
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    match standing.newest {
+        Some(newest) if newest.head.size == standing.hashed && newest.head.root != frontier.root() => {
+            Ok(Audited::Faulty(LogFault::Hashes { size: newest.head.size }))
+        }
+        Some(_) | None => Ok(Audited::Sound { entries: frontier.size() }),
+    }
+}
+
+/// The next entries; what does not fit, where something does not.
+async fn audit_part(
+    store: &dyn Store,
+    frontier: &mut Frontier,
+    size: u64,
+) -> Result<Option<Audited>, StoreError> {
+    let start = frontier.size();
+    let limit = u32::try_from(size - start).map_or(LOG_LEAVES_MAX, |left| left.min(LOG_LEAVES_MAX));
+    let leaves = store.log_leaves(start, limit).await?;
+    if leaves.is_empty() {
+        return Err(StoreError::Unreadable { column: "leaf.seq" });
+    }
+    for (index, leaf) in (start..).zip(leaves) {
+        let hashes = frontier.append(leaf.digest.as_bytes());
+        let nodes = (0_u8..).zip(&hashes).map(|(level, _)| LogNode { level, index: index >> level });
+        if store.log_hashes(nodes.collect()).await? != hashes {
+            return Ok(Some(Audited::Changed { index }));
+        }
+    }
+    Ok(None)
 }

@@ -19,7 +19,7 @@ mod read;
 mod sequence;
 mod signers;
 
-pub use audit::Audited;
+pub use audit::{Audited, audit};
 pub use cosign::{WitnessAnswer, WitnessLine, WitnessStanding, Witnesses};
 pub use error::LogError;
 pub use fault::LogFault;
