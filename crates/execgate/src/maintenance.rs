@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use execgate_flow::log::Log;
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_model::{Clock as _, UnixMs};
@@ -31,6 +32,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// What is maintained.
 pub(crate) struct Maintenance {
+    pub(crate) log: Arc<Log>,
     pub(crate) recover: Recover,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) trail: Trail,
@@ -47,9 +49,12 @@ impl Maintenance {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for sweep in 0_u32.. {
             every.tick().await;
-            recover(&self.recover).await;
-            if let Err(error) = self.house.tend_parked().await {
-                tracing::error!(%error, "parked runs could not be looked after");
+            // A record that is not the one that was seen signs nothing of its runs: they may have ended otherwise.
+            if self.log.fault().is_none() {
+                recover(&self.recover).await;
+                if let Err(error) = self.house.tend_parked().await {
+                    tracing::error!(%error, "parked runs could not be looked after");
+                }
             }
             self.forget(clock.now().0, sweep.is_multiple_of(SWEEPS_A_MEASURE)).await;
         }

@@ -9,14 +9,29 @@ use serde_json::Value;
 /// Letters by their class that show nothing: fillers of Hangul, and vowels of Khmer that are never written.
 const UNSEEN: [char; 6] = ['\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{3164}', '\u{ffa0}'];
 
-/// Whether a character is what it looks like: printable ASCII, and letters and digits of every script.
+/// Whether a character is what it looks like: printable ASCII, and letters and digits of every script that is written from
+/// left to right. The others would have a terminal move their neighbours about.
 fn is_plain(c: char) -> bool {
-    matches!(c, ' '..='~') || (!c.is_ascii() && c.is_alphanumeric() && !UNSEEN.contains(&c))
+    let turns = matches!(
+        c,
+        '\u{590}'..='\u{8ff}'
+            | '\u{fb1d}'..='\u{fdff}'
+            | '\u{fe70}'..='\u{feff}'
+            | '\u{10800}'..='\u{10fff}'
+            | '\u{1e800}'..='\u{1efff}'
+    );
+    matches!(c, ' '..='~') || (!c.is_ascii() && c.is_alphanumeric() && !turns && !UNSEEN.contains(&c))
 }
 
 /// A text in one line. A character that is not shown as it is stands as its UTF-16 escapes, as JSON has them.
 pub(crate) fn line(text: &str) -> String {
-    escaped(text, |_| false)
+    // So that what is escaped here cannot be taken for what was so already.
+    escaped(&text.replace('\\', "\\\\"), |_| false)
+}
+
+/// A text of several lines, for people to read and not to sign.
+pub(crate) fn text(text: &str) -> String {
+    escaped(text, |c| c == '\n')
 }
 
 /// JSON in lines, escaped so that it is still the same JSON.

@@ -9,14 +9,17 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::plain;
+
 /// The exit code of a wrong use of the command line, of a configuration that cannot be, and of our own faults.
 pub(crate) const USAGE: u8 = 2;
 
 /// Says why a command failed, cause by cause.
 pub(crate) fn fault(error: &anyhow::Error) -> ExitCode {
-    eprintln!("execgate: {error}");
+    // Causes may quote what others have sent.
+    eprintln!("execgate: {}", plain::text(&error.to_string()));
     for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+        eprintln!("  because: {}", plain::text(&cause.to_string()));
     }
     ExitCode::from(USAGE)
 }

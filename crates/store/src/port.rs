@@ -63,7 +63,7 @@ pub trait Store: LogStore {
 
     /// Ends a parked run that is never to start: `parked → settled`, once. Gives back its limits. False where it does
     /// not wait any more; nothing is recorded then.
-    fn refuse(&self, finish: Finish, denial: Option<(Vote, Change)>) -> Reply<'_, bool>;
+    fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool>;
 
     /// A run that waits.
     fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>>;

@@ -159,8 +159,8 @@ impl Store for MortalStore {
         pass_on!(self, vote(run, vote, change))
     }
 
-    fn refuse(&self, finish: Finish, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
-        pass_on!(self, refuse(finish, denial))
+    fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
+        pass_on!(self, refuse(finish, spent, denial))
     }
 
     fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>> {

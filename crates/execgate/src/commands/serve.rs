@@ -336,7 +336,9 @@ impl Gateway {
         if let Some(fault) = self.log.fault() {
             tell_fault(&fault);
         }
-        maintenance::recover(&self.gate.recover).await;
+        if self.log.fault().is_none() {
+            maintenance::recover(&self.gate.recover).await;
+        }
         let log = Arc::clone(&self.log);
         let keeping = tokio::spawn(async move { log.work().await });
         let mut cosigning = JoinSet::new();
@@ -345,6 +347,7 @@ impl Gateway {
             cosigning.spawn(async move { witnesses.tend(at).await });
         }
         let upkeep = Maintenance {
+            log: Arc::clone(&self.log),
             recover: self.gate.recover.clone(),
             store: Arc::clone(&self.store),
             trail: self.gate.trail.clone(),

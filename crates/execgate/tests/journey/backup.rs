@@ -36,14 +36,20 @@ fn a_copy_that_was_made_beside_a_gateway_serves_what_was_answered() {
     let target = restored.path();
     fs::create_dir_all(target.join("keys")).unwrap();
     fs::copy(&copy, target.join("execgate.db")).unwrap();
-    for key in ["receipt.key", "receipt.pub"] {
-        fs::copy(folder.join("keys").join(key), target.join("keys").join(key)).unwrap();
+    let owner = Some(fs::metadata(&folder).unwrap().uid());
+    for key in fs::read_dir(folder.join("keys")).unwrap().map(Result::unwrap) {
+        let path = target.join("keys").join(key.file_name());
+        fs::copy(key.path(), &path).unwrap();
+        chown(path, owner, owner).unwrap();
     }
-    let owner = fs::metadata(&folder).unwrap().uid();
-    for path in ["", "execgate.db", "keys", "keys/receipt.key", "keys/receipt.pub"] {
-        chown(target.join(path), Some(owner), Some(owner)).unwrap();
+    for path in ["", "execgate.db", "keys"] {
+        chown(target.join(path), owner, owner).unwrap();
     }
     let server = Server::start(&target);
+    let refused = server.execute("echo", json!({"text": "b"}), "b");
+    assert_eq!((refused.status, &refused.json()["rule"]), (503, &json!("log")), "it has run already");
+    let named = run(&["log", "new-origin", "--data-dir", target.to_str().unwrap()], "");
+    assert!(named.status.success(), "{}", String::from_utf8_lossy(&named.stderr));
     let again = server.execute("echo", json!({"text": "a"}), "a");
     assert_eq!((again.status, &again.body), (200, &first.body));
     assert!(again.head.contains("execgate-replayed: true"), "{}", again.head);

@@ -87,12 +87,7 @@ impl Execute {
         approval: &Approval,
         waits: Option<&Parked>,
     ) -> Result<Claimed, Refusal> {
-        if self.space.is_low() {
-            return Err(Refusal::Busy {
-                rule: "disk-low",
-                reason: "there is too little space for another run",
-            });
-        }
+        self.ask_space()?;
         let at = self.clock.now();
         if waits.is_some_and(|parked| parked.parking.expires <= at) {
             let reason = "the time in which this could be approved is over";
@@ -117,6 +112,12 @@ impl Execute {
         }
     }
 
+    /// Before anything is taken: what runs must find room for its end.
+    fn ask_space(&self) -> Result<(), Refusal> {
+        let reason = "there is too little space for another run";
+        if self.space.is_low() { Err(Refusal::Busy { rule: "disk-low", reason }) } else { Ok(()) }
+    }
+
     /// Claims a run for people to answer: nonce, limits and all that it needs later, in one transaction.
     ///
     /// # Errors
@@ -129,6 +130,7 @@ impl Execute {
         wanted: &Wanted,
         parking: Parking,
     ) -> Result<Claimed, Refusal> {
+        self.ask_space()?;
         let at = self.clock.now();
         let facts = Facts::waiting(quote, hold, authorised, wanted, self.store.instance(), at)?;
         let claim = Claim { facts, salt: self.entropy.thirty_two() };

@@ -72,12 +72,14 @@ async fn audit_part(
     if leaves.is_empty() {
         return Err(StoreError::Unreadable { column: "leaf.seq" });
     }
+    let (mut nodes, mut made) = (Vec::new(), Vec::new());
     for (index, leaf) in (start..).zip(leaves) {
-        let hashes = frontier.append(leaf.digest.as_bytes());
-        let nodes = (0_u8..).zip(&hashes).map(|(level, _)| LogNode { level, index: index >> level });
-        if store.log_hashes(nodes.collect()).await? != hashes {
-            return Ok(Some(Audited::Changed { index }));
+        for (level, hash) in (0_u8..).zip(frontier.append(leaf.digest.as_bytes())) {
+            nodes.push(LogNode { level, index: index >> level });
+            made.push((index, hash));
         }
     }
-    Ok(None)
+    let kept = store.log_hashes(nodes).await?;
+    let changed = made.into_iter().zip(kept).find(|((_, made), kept)| made != kept);
+    Ok(changed.map(|((index, _), _)| Audited::Changed { index }))
 }

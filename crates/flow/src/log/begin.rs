@@ -1,8 +1,10 @@
 //! The start: what was seen outside of the record is compared with it; and the names that a log takes.
 //! Sole judge of restored records: every change here needs a second reader.
 
-use execgate_model::Digest;
-use execgate_receipt::{Checkpoint, CheckpointError, SignedNote, empty_root};
+use execgate_model::{Digest, KeyPurpose};
+use execgate_receipt::{
+    Checkpoint, CheckpointError, KeyName, NoteAlgorithm, SignedNote, VerifierKey, VerifyingKey, empty_root,
+};
 use execgate_store::{Change, LogEpoch, LogStanding, StoreError};
 
 use super::keeper::Working;
@@ -103,7 +105,7 @@ impl Log {
         text: &str,
     ) -> Result<Option<LogFault>, LogError> {
         let place = place.to_owned();
-        let Some(head) = self.read_note(text) else { return Ok(Some(LogFault::Unsigned { place })) };
+        let Some(head) = self.read_note(text).await? else { return Ok(Some(LogFault::Unsigned { place })) };
         let named = epochs.iter().find(|epoch| epoch.origin == head.origin);
         let is_first_word = epochs.is_empty() && head.size == 0 && head.origin == self.parts.origin.as_str();
         match (named, &standing.epoch) {
@@ -124,20 +126,32 @@ impl Log {
         }
     }
 
-    /// A checkpoint that this log's key has signed, under whatever name.
-    fn read_note(&self, text: &str) -> Option<Checkpoint> {
-        let note = SignedNote::parse(text.as_bytes()).ok()?;
-        let named: Checkpoint = note.unverified_text().parse().ok()?;
-        let keys = self.verifiers(&named.origin).ok()?;
+    /// A checkpoint that a key of this log has signed, under whatever name. One that was replaced or retired counts too: what
+    /// it has signed can only speak against the record.
+    async fn read_note(&self, text: &str) -> Result<Option<Checkpoint>, LogError> {
+        let Ok(note) = SignedNote::parse(text.as_bytes()) else { return Ok(None) };
+        let Ok(named) = note.unverified_text().parse::<Checkpoint>() else { return Ok(None) };
+        let Ok(mut keys) = self.verifiers(&named.origin) else { return Ok(None) };
+        let Ok(origin) = named.origin.parse::<KeyName>() else { return Ok(None) };
+        for own in self.parts.store.own_keys().await? {
+            if let (KeyPurpose::Log, Ok(key)) = (own.purpose, VerifyingKey::from_bytes(&own.public)) {
+                keys.push(VerifierKey::new(origin.clone(), NoteAlgorithm::Ed25519, key));
+            }
+        }
         let opened: Result<_, CheckpointError> = Checkpoint::open(&note, &keys);
-        opened.ok().map(|(head, _)| head)
+        Ok(opened.ok().map(|(head, _)| head))
     }
 
     /// The root of the first entries, which are hashed first where a process died before it had.
     async fn root_of(&self, working: &mut Working, size: u64) -> Result<Digest, LogError> {
+        let mut before = None;
         loop {
             let standing = self.parts.store.log_standing().await?;
             let Some(epoch) = standing.epoch.as_ref().filter(|_| standing.hashed < size) else { break };
+            // Another process may have been faster once; what does not grow is told by the reading below.
+            if before.replace(standing.hashed) == Some(standing.hashed) {
+                break;
+            }
             // Committed and not signed: nothing is said of it yet.
             self.extend(working, &standing, epoch).await?;
         }

@@ -206,10 +206,12 @@ impl Log {
     }
 }
 
-/// What a record says of itself that cannot be.
-pub(super) const fn end_gone(standing: &LogStanding) -> Option<LogFault> {
-    if standing.leaves < standing.hashed {
-        return Some(LogFault::EndGone { leaves: standing.leaves, hashed: standing.hashed });
+/// What a record says of itself that cannot be: fewer leaves than were hashed, or fewer hashes than its newest head is over.
+pub(super) fn end_gone(standing: &LogStanding) -> Option<LogFault> {
+    let headed = standing.newest.as_ref().map_or(0, |newest| newest.head.size);
+    let hashed = standing.hashed.max(headed);
+    if standing.leaves < hashed {
+        return Some(LogFault::EndGone { leaves: standing.leaves, hashed });
     }
-    None
+    (standing.hashed < headed).then_some(LogFault::Damaged { column: "log_hash" })
 }

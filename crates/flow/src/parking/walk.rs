@@ -4,9 +4,11 @@
 
 use core::time::Duration;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use execgate_model::{Proposal, RunId, Stage};
+use execgate_model::{ApprovalId, Proposal, RunId, Stage};
+use execgate_receipt::approval::same_artifact;
 use execgate_store::{Change, Parked, Parking, Record, Vote};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -35,7 +37,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The parked runs that this process is about to start.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Starting(Arc<Mutex<HashSet<RunId>>>);
+pub(crate) struct Starting {
+    runs: Arc<Mutex<HashSet<RunId>>>,
+    turns: Arc<AtomicUsize>,
+}
 
 /// A place among them.
 struct Place {
@@ -45,15 +50,20 @@ struct Place {
 
 impl Starting {
     fn take(&self, run: RunId) -> Option<Place> {
-        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = runs.len() < STARTING_MAX && runs.insert(run);
         fresh.then(|| Place { starting: self.clone(), run })
+    }
+
+    /// Where a sweep begins: each begins behind the one before it.
+    fn turn(&self) -> usize {
+        self.turns.fetch_add(STARTING_MAX, Ordering::Relaxed)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.starting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+        self.starting.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
     }
 }
 
@@ -65,7 +75,12 @@ impl Corridor {
     /// [`Refusal::Store`] if the record cannot be read.
     pub async fn tend(&self, render: &Arc<dyn Render>) -> Result<Vec<JoinHandle<()>>, Refusal> {
         let rooms = self.rooms();
-        let due = rooms.execute.store.parked_due(rooms.execute.clock.now()).await?;
+        let mut due = rooms.execute.store.parked_due(rooms.execute.clock.now()).await?;
+        // Those that cannot start yet must not keep the others from their turn.
+        if !due.is_empty() {
+            let first = self.starting().turn() % due.len();
+            due.rotate_left(first);
+        }
         Ok(due.into_iter().filter_map(|run| self.start(run, render)).collect())
     }
 
@@ -262,7 +277,9 @@ impl Walk {
             replayed: false,
             laps: Vec::new(),
         };
-        let ended = rooms.execute.store.refuse(finish, denial).await?;
+        // What people have said yes to is over with it, wherever else their statements lie.
+        let spent = same_artifact(&parked.parking.tenant, ApprovalId::from(parked.record.run));
+        let ended = rooms.execute.store.refuse(finish, spent, denial).await?;
         rooms.execute.crash.reached("refused");
         if ended { Ok(passage) } else { self.ended_elsewhere(&parked.record).await }
     }
@@ -284,8 +301,7 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::Undigestible(_)
         | Refusal::BadId(_)
         | Refusal::Denied { .. }
-        | Refusal::ApprovalReused
-        | Refusal::NonceReused { .. } => true,
+        | Refusal::ApprovalReused => true,
         Refusal::Parked(_)
         | Refusal::PaymentRequired { .. }
         | Refusal::WatchedUnpaid
@@ -299,6 +315,8 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::ClawShield(_)
         | Refusal::ApprovalInvalid(_)
         | Refusal::OwnApproval { .. }
+        // Somebody sends its nonce with other content at this moment; the nonce is its own all the same.
+        | Refusal::NonceReused { .. }
         | Refusal::AnswerExpired { .. }
         | Refusal::Unpaid { .. }
         | Refusal::SettlementPending { .. }

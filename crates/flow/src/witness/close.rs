@@ -21,7 +21,9 @@ impl Witness {
         why: &Closing,
         render: &dyn Render,
     ) -> Result<Finish, Refusal> {
-        let facts = Facts::from_bytes(&record.intent)?;
+        // What a start that failed had taken of approvals and money was given back.
+        let mut facts = Facts::from_bytes(&record.intent)?;
+        (facts.approved, facts.payment) = (None, None);
         let at = self.clock.now();
         let said = Said {
             kind: Kind::Final,

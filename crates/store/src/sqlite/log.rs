@@ -189,6 +189,11 @@ pub(super) fn begin(conn: &Connection, after: u64, origin: &str, at: UnixMs) -> 
     let start = rows::stored(count(conn, LEAVES)?, doing)?;
     let params = (rows::stored(after, doing)? + 1, origin, start, rows::stored(at.0, doing)?);
     rows::change(conn, sql, doing, params)?;
+    if after > 0 {
+        // What waits may have run after this copy of the record was made: people have to be asked anew.
+        let sql = "UPDATE parked SET expires = min(expires, ?1)";
+        rows::change(conn, sql, doing, [rows::stored(at.0, doing)?])?;
+    }
     Ok(true)
 }
 

@@ -169,6 +169,7 @@ pub(super) fn vote(conn: &Connection, run: RunId, vote: &Vote, change: &Change) 
 pub(super) fn refuse(
     conn: &Connection,
     finish: &Finish,
+    spent: Digest,
     denial: Option<&(Vote, Change)>,
 ) -> Result<bool, StoreError> {
     let doing = "refuse a parked run";
@@ -180,6 +181,8 @@ pub(super) fn refuse(
     let sql = "UPDATE run SET stage = 'settled', reserved = NULL WHERE id = ?1";
     rows::change(conn, sql, doing, [row])?;
     forget(conn, row)?;
+    let sql = "INSERT INTO approval_use (key, run) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    rows::change(conn, sql, doing, (spent.as_bytes(), finish.run.as_bytes()))?;
     finish::ending(conn, row, finish)?;
     Ok(true)
 }
@@ -265,7 +268,7 @@ pub(super) fn page(conn: &Connection, page: &ParkedPage) -> Result<Vec<Parked>, 
 pub(super) fn due(conn: &Connection, now: UnixMs) -> Result<Vec<RunId>, StoreError> {
     // Parked runs are few, so looking at all of them is cheap; what they ask for is not read.
     let sql = "SELECT r.run FROM parked p CROSS JOIN run r ON r.id = p.run WHERE r.stage = 'parked' \
-        AND (p.expires <= ?1 OR EXISTS (SELECT 1 FROM vote v INDEXED BY vote_by_run WHERE v.run = r.run))";
+        AND (p.expires <= ?1 OR EXISTS (SELECT 1 FROM vote v INDEXED BY vote_by_run WHERE v.run = r.run)) ORDER BY p.run";
     let now = i64::try_from(now.0).unwrap_or(i64::MAX);
     let read = |row: &Row<'_>| Ok(RunId::from_stored(rows::value(row, 0, "run")?));
     rows::all(conn, sql, "look for parked runs that are due", [now], read)

@@ -115,8 +115,8 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::Start, move |conn| parking::vote(conn, run, &vote, &change)))
     }
 
-    fn refuse(&self, finish: Finish, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
-        let work = move |conn: &Connection| parking::refuse(conn, &finish, denial.as_ref());
+    fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
+        let work = move |conn: &Connection| parking::refuse(conn, &finish, spent, denial.as_ref());
         Box::pin(self.writer.write(Entry::End, work))
     }
 

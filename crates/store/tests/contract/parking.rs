@@ -113,22 +113,25 @@ pub(crate) async fn a_parked_run_starts_once_among_two_instances(backend: &impl 
 
 pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Backend) {
     let store = backend.open();
-    let claim = parked(&store, 1).await;
+    let waits = parked(&store, 1).await;
     let end = Finish { outcome: "denied".to_owned(), ..finish(store.instance(), 1, Stage::Settled) };
     let denial = vote(VoteWord::Deny, "anna", 1);
-    assert!(store.refuse(end.clone(), Some((denial.clone(), said(1)))).await.unwrap());
-    assert!(!store.refuse(end.clone(), None).await.unwrap());
-    let over = recorded(held(&claim), &end);
-    assert_eq!(store.unpark(claim.clone()).await.unwrap(), Claimed::Taken(Box::new(over.clone())));
+    assert!(store.refuse(end.clone(), digest(6, 1), Some((denial.clone(), said(1)))).await.unwrap());
+    assert!(!store.refuse(end.clone(), digest(6, 1), None).await.unwrap());
+    let over = recorded(held(&waits), &end);
+    assert_eq!(store.unpark(waits.clone()).await.unwrap(), Claimed::Taken(Box::new(over.clone())));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(over));
     assert_eq!(store.votes(run_id(1)).await.unwrap(), from_ref(&denial));
+    // What was said yes to buys no other run.
+    let other = Claim { approval: Some(approval(1)), ..claim(store.instance(), 40) };
+    assert_eq!(store.claim(other).await.unwrap(), Claimed::ApprovalSpent(run_id(1)));
     assert_eq!(backend.leaves(run_id(1)), [said(1).leaf, end.leaf]);
     assert_eq!(store.parked(run_id(1)).await.unwrap(), None);
 
     // Nor is one that runs refused.
     let running = super::claim(store.instance(), 2);
     assert_eq!(store.claim(running).await.unwrap(), Claimed::Fresh);
-    assert!(!store.refuse(finish(store.instance(), 2, Stage::Settled), None).await.unwrap());
+    assert!(!store.refuse(finish(store.instance(), 2, Stage::Settled), digest(6, 2), None).await.unwrap());
 }
 
 pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
@@ -160,7 +163,7 @@ pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
 
     // What is refused gives back what it had reserved.
     assert_eq!(store.park(under(6, limit(5, 1)), parking(6)).await.unwrap(), Claimed::Fresh);
-    assert!(store.refuse(finish(store.instance(), 6, Stage::Settled), None).await.unwrap());
+    assert!(store.refuse(finish(store.instance(), 6, Stage::Settled), digest(6, 6), None).await.unwrap());
     assert_eq!(store.claim(under(7, limit(5, 1))).await.unwrap(), Claimed::Fresh);
 }
 
@@ -186,7 +189,7 @@ pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl B
     assert_eq!(store.park(of(1, 900), parking(900)).await.unwrap(), Claimed::ParkedFull);
     assert_eq!(store.parked(run_id(900)).await.unwrap(), None);
     // One that has ended makes room.
-    assert!(store.refuse(finish(store.instance(), 1, Stage::Settled), None).await.unwrap());
+    assert!(store.refuse(finish(store.instance(), 1, Stage::Settled), digest(6, 1), None).await.unwrap());
     assert_eq!(store.park(of(1, 900), parking(900)).await.unwrap(), Claimed::Fresh);
     // Others have places of their own, and are bounded by bytes too.
     let half = usize::try_from(PARKED_BYTES_OF_ONE_MAX / 2).unwrap();
