@@ -37,7 +37,7 @@ fn a_record_is_checked_while_it_is_served_and_after_a_kill() {
     let other = Data::new();
     // It has its key once it answers.
     assert_eq!(Server::start(&other.path()).get("/health").status, 200);
-    fs::copy(other.path().join("keys/receipt.pub"), folder.join("keys/receipt.pub")).unwrap();
+    fs::copy(other.path().join("keys/ring.json"), folder.join("keys/ring.json")).unwrap();
     let (code, text) = fsck(&[]);
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("receipt-invalid  run ")).count(), 3, "{text}");
