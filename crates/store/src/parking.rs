@@ -24,6 +24,8 @@ pub const VOTES_OF_ONE_MAX: usize = 8;
 pub struct Parking {
     /// Whose approvers may read it.
     pub tenant: TenantId,
+    /// Whether it takes a place of its owner's. Whoever has no name but one that can be had for nothing shares those of nobody.
+    pub own_place: bool,
     /// What is needed to run it later: opaque to the store.
     pub request: Vec<u8>,
     /// Until when it waits.

@@ -1,13 +1,15 @@
 //! Who is told of runs that wait for an approval: the operator's URL alone, and never one of a caller's.
 
+use core::fmt;
+
 use anyhow::{Context as _, bail};
 use execgate_tool::{Courier, Reach, Secret};
 
 use super::Actions;
 use super::file::File;
 
-/// As it is configured; the secret is not read yet.
-#[derive(Debug, Clone)]
+/// As it is configured; the secret is not read yet. Its `Debug` shows no URL, which may hold a token.
+#[derive(Clone)]
 pub(crate) struct WebhookSetting {
     url: String,
     secret: String,
@@ -15,11 +17,17 @@ pub(crate) struct WebhookSetting {
 }
 
 /// As it is used.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Webhook {
     pub(crate) url: String,
     pub(crate) secret: Secret,
     pub(crate) reach: Reach,
+}
+
+impl fmt::Debug for WebhookSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSetting").field("reach", &self.reach).finish_non_exhaustive()
+    }
 }
 
 impl WebhookSetting {

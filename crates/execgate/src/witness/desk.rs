@@ -86,8 +86,9 @@ fn tell(store: &mut WitnessStore, body: &[u8], refusal: &WitnessRefusal) {
             }
         }
         WitnessRefusal::Inconsistent(error) => {
-            let Some((origin, note)) = named() else { return };
-            tracing::error!(origin, note, %error, "a checkpoint is not shown to be the log that was cosigned, grown");
+            // Anybody can send a good checkpoint with a bad proof: that says nothing of the log.
+            let Some((origin, _)) = named() else { return };
+            tracing::warn!(origin, %error, "a checkpoint is not shown to be the log that was cosigned, grown");
         }
         WitnessRefusal::Form
         | WitnessRefusal::UnknownLog { .. }

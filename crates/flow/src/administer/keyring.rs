@@ -92,6 +92,11 @@ impl Keyring {
                 self.add(by, purpose, &key).await?;
             }
         }
+        // A crash may have come between the retirement of a key and the end of its secret.
+        for own in self.store.own_keys().await?.into_iter().filter(|own| own.retired.is_some()) {
+            let key = VerifyingKey::from_bytes(&own.public).map_err(|_| unreadable(&own))?;
+            self.ask_safe(move |safe| safe.destroy(own.purpose, &key)).await?;
+        }
         self.take_up().await
     }
 

@@ -5,6 +5,7 @@ use execgate_receipt::{ReceiptFile, salted};
 use execgate_store::{ExaminedLeaf, ExaminedRun, LeafKind};
 
 use super::marks::Marks;
+use super::own_keys::OwnKeys;
 use super::{Finding, Rule};
 use crate::parking::never_started;
 
@@ -20,6 +21,8 @@ pub(super) struct Leaves {
     pub(super) undone: u64,
     /// Leaves so far.
     pub(super) count: u64,
+    /// What changes have said of the gateway's own keys.
+    pub(super) own_keys: OwnKeys,
 }
 
 /// What must be there of one kind, and what is.
@@ -74,6 +77,9 @@ impl Leaves {
             LeafKind::Final => &mut self.finals,
             LeafKind::Resolve => &mut self.resolutions,
             LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
+                if let (LeafKind::Change, true, Some(statement)) = (kind, is_right, &leaf.behind) {
+                    self.own_keys.hear(leaf.seq, statement);
+                }
                 let wrong = || found(Rule::LeafDiffers, "it is not that of what was said");
                 return if is_right { None } else { wrong() };
             }

@@ -55,7 +55,7 @@ impl Examination {
         // Runs before leaves: a leaf is written with what it stands for, so that every end that is seen has its leaf then.
         walk.runs().await?;
         walk.leaves().await?;
-        walk.changes().await?;
+        walk.changes(store).await?;
         walk.payments().await?;
         walk.limits().await?;
         walk.log(store).await?;
@@ -169,11 +169,20 @@ impl Examination {
         }
     }
 
-    async fn changes(&mut self) -> Result<(), ExamineError> {
+    async fn changes(&mut self, store: &dyn Store) -> Result<(), ExamineError> {
         self.at(Step::Changes, 0, 1).await?;
         for leaf in self.record.bare_changes().await? {
             let what = "a change stands in the record, and no leaf stands for it";
             self.found(Finding::at(Rule::Change, leaf, None, what)).await?;
+        }
+        let mut wrong = self.leaves.own_keys.judge(&store.own_keys().await?);
+        if !wrong.is_empty() {
+            // One that has come or gone since the leaves were read.
+            self.more_leaves().await?;
+            wrong = self.leaves.own_keys.judge(&store.own_keys().await?);
+        }
+        for what in wrong {
+            self.found(Finding::plain(Rule::Change, what)).await?;
         }
         self.at(Step::Changes, 1, 1).await
     }

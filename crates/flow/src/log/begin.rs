@@ -31,6 +31,13 @@ impl Log {
     pub async fn rename(&self, after: u64, origin: &str, change: Change) -> Result<bool, LogError> {
         let mut working = self.working.lock().await;
         let now = self.parts.clock.now();
+        // Outside first, so that nothing but this passes over what was seen there: a record that says of itself that it was
+        // named anew is not believed. What dies in between is told as a foreign name, and is named again.
+        let standing = self.parts.store.log_standing().await?;
+        if standing.epoch.as_ref().map_or(0, |epoch| epoch.number) != after {
+            return Ok(false);
+        }
+        self.keep_outside(origin, standing.hashed, self.root(standing.hashed).await?).await?;
         if !self.parts.store.log_begin(after, origin.to_owned(), now, Some(change)).await? {
             return Ok(false);
         }
@@ -61,12 +68,17 @@ impl Log {
     async fn begin(&self, seen: &[Seen]) -> Result<(), LogError> {
         let origin = self.parts.origin.as_str();
         if seen.iter().any(|seen| !matches!(seen.note, SeenNote::Text(_))) {
-            let note = self.seal(origin, 0, empty_root())?;
-            let kept = self.parts.outside.keep(note.to_string()).await;
-            kept.map_err(|(place, source)| LogError::Outside { place, source })?;
+            self.keep_outside(origin, 0, empty_root()).await?;
         }
         self.parts.store.log_begin(0, origin.to_owned(), self.parts.clock.now(), None).await?;
         Ok(())
+    }
+
+    /// Keeps a head outside, under a name that the record may not have yet.
+    async fn keep_outside(&self, origin: &str, size: u64, root: Digest) -> Result<(), LogError> {
+        let note = self.seal(origin, size, root)?;
+        let kept = self.parts.outside.keep(note.to_string()).await;
+        kept.map_err(|(place, source)| LogError::Outside { place, source })
     }
 
     async fn judge(
@@ -108,12 +120,11 @@ impl Log {
         let Some(head) = self.read_note(text).await? else { return Ok(Some(LogFault::Unsigned { place })) };
         let named = epochs.iter().find(|epoch| epoch.origin == head.origin);
         let is_first_word = epochs.is_empty() && head.size == 0 && head.origin == self.parts.origin.as_str();
-        match (named, &standing.epoch) {
-            (None, _) if is_first_word => return Ok(None),
-            (None, _) => return Ok(Some(LogFault::Foreign { place, origin: head.origin })),
-            // Of a name that was given up: the operator has looked since.
-            (Some(named), Some(newest)) if named.number < newest.number => return Ok(None),
-            (Some(_), _) => {}
+        // An older name is held against the record like the newest: to go on from less, the name outside is changed first.
+        match named {
+            None if is_first_word => return Ok(None),
+            None => return Ok(Some(LogFault::Foreign { place, origin: head.origin })),
+            Some(_) => {}
         }
         if head.size > standing.leaves {
             return Ok(Some(LogFault::Behind { place, seen: head.size, leaves: standing.leaves }));

@@ -145,9 +145,15 @@ impl Witnesses {
     pub async fn tend(&self, at: usize) {
         let Some(line) = self.lines.get(at) else { return };
         let mut signed = self.log.signed.subscribe();
-        let mut seen = 0;
+        let (mut seen, mut name) = (0, None);
         loop {
             signed.mark_unchanged();
+            // Under a new name the log begins anew for a witness.
+            let named =
+                self.log.standing().await.ok().and_then(|standing| standing.epoch).map(|epoch| epoch.number);
+            if name.replace(named) != Some(named) {
+                seen = 0;
+            }
             let asked = match self.log.fault() {
                 Some(_) => Ok(Asked::Nothing),
                 None => self.ask_from(line, &mut seen).await,

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use execgate_model::{ApprovalId, Proposal, RunId, Stage};
+use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage};
 use execgate_receipt::approval::same_artifact;
 use execgate_store::{Change, Parked, Parking, Record, Vote};
 use serde_json::Value;
@@ -175,8 +175,9 @@ impl Walk {
         let execute = &self.rooms.execute;
         let request = ParkedRequest::new(&quote, &authorised, &wanted);
         let expires = expiry(&wanted, execute.clock.now());
-        let tenant = quote.proposal().caller.tenant.clone();
-        let parking = Parking { tenant, request: request.to_bytes()?, expires };
+        let caller = &quote.proposal().caller;
+        let (tenant, own_place) = (caller.tenant.clone(), has_own_place(caller));
+        let parking = Parking { tenant, own_place, request: request.to_bytes()?, expires };
         match execute.park(&quote, &hold, &authorised, &wanted, parking).await? {
             Claimed::Earlier(record) => self.earlier(*record, &quote, &hold).await,
             Claimed::Fresh(_) => {
@@ -291,6 +292,14 @@ pub(crate) enum Found {
     Waiting(Box<Parked>),
     /// Its time was over.
     Ended(Passage),
+}
+
+/// Whether a caller's runs wait in places of its own. A session is to be had for nothing, so that all of them share.
+const fn has_own_place(caller: &Caller) -> bool {
+    match caller.identity {
+        Identity::Anonymous | Identity::Session { .. } => false,
+        Identity::Local | Identity::Grant { .. } | Identity::Wallet { .. } | Identity::Subject { .. } => true,
+    }
 }
 
 /// Whether a refusal of an approved run ends it. What time, money or the operator can mend does not: it goes on waiting.

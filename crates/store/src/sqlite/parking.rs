@@ -29,7 +29,8 @@ pub(super) fn park(conn: &Connection, claim: &Claim, parking: &Parking) -> Resul
     if let Some(obstacle) = claim::obstacle(conn, claim)? {
         return Ok(obstacle);
     }
-    if is_full(conn, claim.owner, parking.request.len())? {
+    let place = claim.owner.filter(|_| parking.own_place);
+    if is_full(conn, place, parking.request.len())? {
         return Ok(Claimed::ParkedFull);
     }
     let reserved = match limits::reserve(conn, claim.run, &claim.limits)? {
@@ -39,7 +40,7 @@ pub(super) fn park(conn: &Connection, claim: &Claim, parking: &Parking) -> Resul
     let row = claim::insert_run(conn, claim, reserved, Stage::Parked)?;
     let params = (
         row,
-        claim.owner.as_ref().map(|owner| owner.as_bytes()),
+        place.as_ref().map(|owner| owner.as_bytes()),
         bytes(parking.request.len())?,
         parking.tenant.as_str(),
         rows::stored(parking.expires.0, "store a time")?,
@@ -193,11 +194,11 @@ pub(super) fn forget(conn: &Connection, row: i64) -> Result<(), StoreError> {
 }
 
 /// What a run waits with, as [`parking`] reads it.
-const WITH_REQUEST: &str = "SELECT p.tenant, p.expires, p.request FROM run r INDEXED BY run_by_run \
+const WITH_REQUEST: &str = "SELECT p.tenant, p.expires, p.request, p.owner IS NOT NULL FROM run r INDEXED BY run_by_run \
     JOIN parked p ON p.run = r.id WHERE r.run = ?1";
 
 /// The same where what it asks for is not looked at, so that a listing never reads its pages.
-const WITHOUT_REQUEST: &str = "SELECT p.tenant, p.expires, x'' FROM run r INDEXED BY run_by_run \
+const WITHOUT_REQUEST: &str = "SELECT p.tenant, p.expires, x'', p.owner IS NOT NULL FROM run r INDEXED BY run_by_run \
     JOIN parked p ON p.run = r.id WHERE r.run = ?1";
 
 /// A run that waits, with all that is known of it.
@@ -221,7 +222,8 @@ fn read_parked(conn: &Connection, run: RunId, parking_of: &str) -> Result<Option
 fn parking(row: &Row<'_>) -> Result<Parking, StoreError> {
     let tenant = rows::word(row, 0, "tenant", |text| TenantId::new(text).ok())?;
     let expires = UnixMs(rows::unsigned(row, 1, "expires")?);
-    Ok(Parking { tenant, expires, request: rows::value(row, 2, "request")? })
+    let (request, own_place) = (rows::value(row, 2, "request")?, rows::value(row, 3, "owner")?);
+    Ok(Parking { tenant, own_place, request, expires })
 }
 
 /// What people have said of a run, in the order of the log.

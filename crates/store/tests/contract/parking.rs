@@ -25,6 +25,7 @@ fn tenant(name: &str) -> TenantId {
 fn parking(number: u16) -> Parking {
     Parking {
         tenant: tenant("default"),
+        own_place: true,
         request: format!("request {number}").into_bytes(),
         expires: UnixMs(created(number).0 + WAIT_MS),
     }
@@ -197,7 +198,14 @@ pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl B
     assert_eq!(store.park(of(2, 901), large(901)).await.unwrap(), Claimed::Fresh);
     assert_eq!(store.park(of(2, 902), large(902)).await.unwrap(), Claimed::Fresh);
     assert_eq!(store.park(of(2, 903), parking(903)).await.unwrap(), Claimed::ParkedFull);
-    // Those that belong to nobody share the places of one.
+    // Those that belong to nobody, or to somebody without a name, share the places of one.
+    let nameless = |number| Parking { own_place: false, ..large(number) };
+    assert_eq!(store.park(of(3, 905), nameless(905)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(
+        store.park(of(4, 906), Parking { request: vec![0; half - 1_000], ..nameless(906) }).await.unwrap(),
+        Claimed::Fresh
+    );
+    assert_eq!(store.park(of(5, 907), nameless(907)).await.unwrap(), Claimed::ParkedFull);
     let nobodys = Claim { owner: None, ..claim(store.instance(), 904) };
     assert_eq!(store.park(nobodys, parking(904)).await.unwrap(), Claimed::Fresh);
 }

@@ -61,6 +61,12 @@ const DAMAGES: &[(&str, &[Rule])] = &[
     ("DELETE FROM leaf WHERE seq = 2", &[Rule::LeafGap, Rule::LeafMissing]),
     ("DELETE FROM leaf WHERE seq = 11", &[Rule::Change]),
     ("DELETE FROM leaf WHERE seq = 1", &[Rule::LeafGap, Rule::LeafMissing]),
+    // A signer that nobody has added (the key of RFC 8032, section 7.1, test 1).
+    (
+        "INSERT INTO own_key (purpose, public, added) VALUES \
+         ('receipt', x'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a', 1)",
+        &[Rule::Change],
+    ),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 1", &[Rule::LeafMissing]),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 2", &[Rule::LeafDiffers]),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'resolve'", &[Rule::LeafDiffers]),

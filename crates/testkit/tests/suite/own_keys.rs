@@ -132,6 +132,8 @@ async fn what_is_added_and_retired_leaves_leaves_that_say_which_key() {
             pair("key-retired", "receipt")
         ]
     );
+    // And what checks the record finds each of them.
+    assert_eq!(world.fsck().await.0, []);
 }
 
 #[tokio::test]

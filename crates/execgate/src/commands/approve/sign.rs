@@ -53,7 +53,9 @@ impl Approve {
             bail!("this does not wait for an approval any more: it is {status}");
         }
         let shown = Shown::read(&answer, &self.id)?;
-        terminal::line(shown.text());
+        if !terminal::told(shown.text()) {
+            bail!("not all of it could be shown, so that nothing was signed");
+        }
         let (decision, question) = if self.deny {
             (Decision::Deny, "\nDENY this? Type yes: ")
         } else {
