@@ -152,27 +152,33 @@ impl Approve {
     ) -> Result<Signed, Refusal> {
         let proposal = quote.proposal();
         let scope = proposal.caller.scope();
-        let demand = Demand {
-            tenant: &proposal.caller.tenant,
-            scope: scope.as_ref().map(Scope::as_str),
-            action: &proposal.action,
-            action_digest: quote.terms().fingerprint,
-            policy_digest: authorised.allow.policy(),
-            price: quote.terms().amount,
-        };
+        let demand = demand(quote, scope.as_ref(), authorised);
         let invalid = |error: ApprovalError| Refusal::ApprovalInvalid(Box::new(error));
         let now = self.clock.now();
         let mut approvals = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            let verified = self.people.approvers().open(envelope).map_err(invalid)?;
+            let verified = self.open(envelope).map_err(invalid)?;
             verified.approves(&demand, now).map_err(invalid)?;
-            if self.people.is_caller(verified.approver(), &proposal.caller) {
+            if self.is_own(&verified, &proposal.caller) {
                 return Err(Refusal::OwnApproval { approver: verified.approver().name.clone() });
             }
             approvals.push(verified);
         }
         wanted.satisfied_by(&approvals)?;
         Ok(Signed::by(&approvals))
+    }
+}
+
+/// What a statement of an approver must match. `scope` is that of the caller.
+pub(super) fn demand<'a>(quote: &'a Quote, scope: Option<&'a Scope>, authorised: &Authorised) -> Demand<'a> {
+    let proposal = quote.proposal();
+    Demand {
+        tenant: &proposal.caller.tenant,
+        scope: scope.map(Scope::as_str),
+        action: &proposal.action,
+        action_digest: quote.terms().fingerprint,
+        policy_digest: authorised.allow.policy(),
+        price: quote.terms().amount,
     }
 }
 

@@ -1,12 +1,13 @@
 //! What people have handed in for a run that waits, and which of it still holds.
 
-use execgate_model::{Caller, Scope};
+use execgate_model::Caller;
 use execgate_receipt::Envelope;
-use execgate_receipt::approval::{ApprovalError, Demand, Verified};
+use execgate_receipt::approval::{ApprovalError, Verified};
 use execgate_store::{Vote, VoteWord};
 use serde_json::Value;
 
 use super::Approve;
+use super::judge::demand;
 use crate::authorise::Authorised;
 use crate::propose::Quote;
 
@@ -29,14 +30,7 @@ impl Approve {
     pub(crate) fn standing(&self, quote: &Quote, authorised: &Authorised, votes: &[Vote]) -> Vec<Value> {
         let proposal = quote.proposal();
         let scope = proposal.caller.scope();
-        let demand = Demand {
-            tenant: &proposal.caller.tenant,
-            scope: scope.as_ref().map(Scope::as_str),
-            action: &proposal.action,
-            action_digest: quote.terms().fingerprint,
-            policy_digest: authorised.allow.policy(),
-            price: quote.terms().amount,
-        };
+        let demand = demand(quote, scope.as_ref(), authorised);
         let now = self.clock.now();
         let mut people: Vec<&str> = Vec::new();
         let mut standing = Vec::new();

@@ -3,8 +3,8 @@
 use execgate_receipt::Frontier;
 use execgate_store::{LOG_LEAVES_MAX, LogNode, Store, StoreError};
 
+use super::LogFault;
 use super::sequence::end_gone;
-use super::{Log, LogFault};
 
 /// What an audit of the log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +21,6 @@ pub enum Audited {
     },
     /// Something else is wrong.
     Faulty(LogFault),
-}
-
-impl Log {
-    /// As [`audit`].
-    ///
-    /// # Errors
-    /// A record that cannot be read.
-    pub async fn audit(&self) -> Result<Audited, StoreError> {
-        audit(self.parts.store.as_ref()).await
-    }
 }
 
 /// Hashes every leaf of a record again and compares. Reads the whole log, a bounded part at a time.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::{fs, slice};
 
-use execgate_flow::log::{Audited, Log, LogFault};
+use execgate_flow::log::{Audited, Log, LogFault, audit};
 use execgate_model::{Digest, Role};
 use execgate_receipt::{
     Checkpoint, Consistency, Frontier, LogProof, ReceiptFile, SignedNote, Tile, VerifierKey, entry_bundle,
@@ -60,7 +60,7 @@ fn tamper(world: &World, sql: &str) {
 }
 
 async fn audited(gate: &Gate) -> Audited {
-    gate.log().audit().await.unwrap()
+    audit(&*gate.store()).await.unwrap()
 }
 
 #[tokio::test]
