@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use execgate_sandbox::{LimitKind, RunError, SessionEnd, Verdict};
 
 use super::census::census;
-use super::sessions::{ended, open, open_with, pythons, run, value};
+use super::sessions::{ended, open, open_with, run, value};
 use super::tongues::open_in_language;
-use super::world::{sandbox, told};
+use super::world::{counted, sandbox, told};
 
 #[test]
 fn memory_goes_back_to_a_checkpoint_and_files_do_not() {
@@ -66,7 +66,7 @@ fn how_a_restored_interpreter_ends_is_told() {
 
 #[test]
 fn checkpoints_are_bounded_and_count_against_their_session() {
-    let sandbox = pythons();
+    let sandbox = counted(&["python"]);
     let before = census(&sandbox);
     let mut session = open(&sandbox);
     let mut kept: Vec<_> = (0..8).map(|_| session.checkpoint().unwrap()).collect();

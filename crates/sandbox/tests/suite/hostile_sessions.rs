@@ -6,9 +6,9 @@ use std::time::Duration;
 use execgate_sandbox::{Cell, Collect, LimitKind, NotCollected, RunError, SessionEnd, Verdict};
 
 use super::census::census;
-use super::sessions::{ended, open, open_with, pythons, run, value};
+use super::sessions::{ended, open, open_with, run, value};
 use super::tongues::open_in_language;
-use super::world::{PATIENCE, comes_true, descendants, sandbox, start_as, told, value_in};
+use super::world::{PATIENCE, comes_true, counted, descendants, sandbox, told, value_in};
 
 #[test]
 fn files_come_back_from_under_a_guest_that_swaps_them() {
@@ -58,7 +58,7 @@ const LINE: &str = "import os, socket, time, threading\ndef look(fd):\n    try: 
 
 #[test]
 fn a_hostile_interpreter_ends_its_own_session_and_harms_nobody() {
-    let sandbox = pythons();
+    let sandbox = counted(&["python"]);
     let before = census(&sandbox);
     let killed = Verdict::Limit(LimitKind::Killed);
     let cases = [
@@ -108,7 +108,7 @@ fn an_interpreter_that_forges_its_end_or_does_not_read_meets_its_deadline() {
 
 #[test]
 fn a_child_that_steals_the_socket_serves_its_own_session_alone() {
-    let sandbox = pythons();
+    let sandbox = counted(&["python"]);
     let before = census(&sandbox);
     let mut session = open(&sandbox);
     let steal = "import signal, array\nif os.fork() == 0:\n    parent = os.getppid()\n    \
@@ -138,11 +138,7 @@ const LINE_OF_NODE: &str = "const fs = require('fs'), look = (fd) => { try { ret
 
 #[test]
 fn a_hostile_node_ends_its_own_session_and_harms_nobody() {
-    let sandbox = start_as(|config| {
-        config.languages.retain(|one| ["javascript", "python"].contains(&one.name.as_str()))
-    });
-    // All that will ever wait at once.
-    drop([(); 3].map(|()| open_in_language(&sandbox, "javascript", |_| ())));
+    let sandbox = counted(&["javascript", "python"]);
     let before = census(&sandbox);
     let killed = Verdict::Limit(LimitKind::Killed);
     let cases = [

@@ -7,7 +7,7 @@ use execgate_sandbox::Verdict;
 
 use super::census::{census, groups_of};
 use super::parts::stem_of;
-use super::world::{bash, python, sandbox, start_as, told, value_in};
+use super::world::{bash, counted, python, sandbox, start_as, told, value_in};
 
 /// The groups of a helper that somebody lives in.
 pub(super) fn groups_in_use(helper: i32) -> Vec<PathBuf> {
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 
 #[test]
 fn three_hundred_runs_one_after_the_other_leak_nothing() {
-    let sandbox = sandbox();
+    let sandbox = counted(&["bash"]);
     assert_eq!(sandbox.run(bash("echo x > /tmp/x")).unwrap().verdict, Verdict::Value);
     let before = census(&sandbox);
     for number in 0..300 {
@@ -63,7 +63,7 @@ fn resident_kib(pid: i32) -> u64 {
 
 #[test]
 fn sixty_four_runs_at_once_do_not_mix_and_leak_nothing() {
-    let sandbox = start_as(|config| config.slots = AT_ONCE);
+    let sandbox = start_as(|config| (config.slots, config.residents) = (AT_ONCE, config.residents.min(1)));
     let round = |rounds: usize| {
         std::thread::scope(|scope| {
             for lane in 0..AT_ONCE {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use execgate_sandbox::{Cell, LimitKind, RunError, Sandbox, Session, SessionEnd, SessionRequest, Verdict};
 
 use super::census::census;
-use super::node_fork::{PROVED, nodes};
+use super::node_fork::PROVED;
 use super::sessions::{ended, run, value};
 use super::tongues::open_in_language;
-use super::world::{sandbox, start_as, told};
+use super::world::{counted, sandbox, start_as, told};
 
 /// A session of a Node that is proved; none where this host has another.
 fn open(sandbox: &Sandbox, change: impl FnOnce(&mut SessionRequest)) -> Option<Session> {
@@ -21,13 +21,6 @@ fn sessions(count: usize) -> Option<(Sandbox, Vec<Session>)> {
     let sandbox = sandbox();
     let sessions = (0..count).map(|_| open(&sandbox, |_| ())).collect::<Option<_>>()?;
     Some((sandbox, sessions))
-}
-
-/// One with nothing but JavaScript, whose pool has as many as three sessions want.
-fn nodes_alone() -> Option<Sandbox> {
-    let sandbox = nodes();
-    let _opened: Vec<Session> = (0..3).map(|_| open(&sandbox, |_| ())).collect::<Option<_>>()?;
-    Some(sandbox)
 }
 
 #[test]
@@ -145,7 +138,7 @@ fn a_copy_does_all_that_a_node_does() {
 
 #[test]
 fn what_is_open_is_open_in_a_copy_and_none_is_left_over() {
-    let Some(sandbox) = nodes_alone() else { return };
+    let sandbox = counted(&["javascript"]);
     let before = census(&sandbox);
     let Some(mut session) = open(&sandbox, |_| ()) else { return };
     let code = "const fs = require('fs'), net = require('net'); const fd = fs.openSync('f', 'w+')\n\
@@ -279,7 +272,7 @@ fn how_a_restored_node_ends_is_told() {
 
 #[test]
 fn copies_have_no_more_than_their_sessions_limits() {
-    let Some(sandbox) = nodes_alone() else { return };
+    let sandbox = counted(&["javascript"]);
     let before = census(&sandbox);
     let Some(mut session) = open(&sandbox, |request| request.limits.processes = 8) else { return };
     let mut kept = Vec::new();

@@ -10,7 +10,7 @@ use super::census::open_in;
 use super::world::{NODE, PATIENCE, cold, comes_true, descendants, sandbox, start_as, start_cold, told};
 
 /// One in which nothing waits but what runs JavaScript.
-pub(super) fn nodes() -> Sandbox {
+fn nodes() -> Sandbox {
     start_as(|config| config.languages.retain(|language| language.name == "javascript"))
 }
 

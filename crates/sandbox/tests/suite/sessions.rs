@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::census::{census, open_in};
 use super::world::{
-    PATIENCE, all_end, comes_true, descendants, python, sandbox, start_as, told, value_in, watch,
+    PATIENCE, all_end, comes_true, counted, descendants, python, sandbox, start_as, told, value_in, watch,
 };
 
 pub(super) fn open(sandbox: &Sandbox) -> Session {
@@ -43,13 +43,6 @@ pub(super) fn ended(session: &mut Session) -> SessionEnd {
         Err(RunError::SessionEnded { end }) => end,
         other => panic!("{other:?}"),
     }
-}
-
-/// A sandbox in which only python waits, and as many as ever will, so that its processes can be counted.
-pub(super) fn pythons() -> Sandbox {
-    let sandbox = start_as(|config| config.languages.retain(|language| language.name == "python"));
-    drop([open(&sandbox), open(&sandbox), open(&sandbox)]);
-    sandbox
 }
 
 #[test]
@@ -172,7 +165,7 @@ fn two_sessions_and_the_runs_beside_them_see_nothing_of_each_other() {
 
 #[test]
 fn every_limit_that_a_run_meets_ends_its_session_and_leaves_nothing() {
-    let sandbox = pythons();
+    let sandbox = counted(&["python"]);
     let before = census(&sandbox);
     let cases = [
         ("while True: pass", Verdict::Timeout),
@@ -373,7 +366,7 @@ fn what_holds_a_session_is_what_holds_a_run() {
 
 #[test]
 fn two_hundred_runs_in_one_session_leak_nothing() {
-    let sandbox = pythons();
+    let sandbox = counted(&["python"]);
     let mut session = open(&sandbox);
     let own = "import os; len(os.listdir('/proc/self/fd'))";
     for _ in 0..5 {

@@ -11,7 +11,7 @@ use rustix::process::getpid;
 
 use super::census::{census, open_in};
 use super::sessions::{ended, run, value};
-use super::world::{PATIENCE, SLOWNESS, comes_true, descendants, sandbox, start_as, told};
+use super::world::{PATIENCE, SLOWNESS, comes_true, counted, descendants, sandbox, told};
 
 /// A language, and the programs in it.
 struct Tongue {
@@ -143,13 +143,6 @@ fn open(sandbox: &Sandbox, tongue: &Tongue) -> Session {
     open_in_language(sandbox, tongue.name, |_| ())
 }
 
-/// A sandbox in which nothing waits but this language, and as many as ever will.
-fn only(tongue: &Tongue) -> Sandbox {
-    let sandbox = start_as(|config| config.languages.retain(|language| language.name == tongue.name));
-    drop([open(&sandbox, tongue), open(&sandbox, tongue), open(&sandbox, tongue)]);
-    sandbox
-}
-
 #[test]
 fn what_a_run_leaves_is_there_for_the_next_one_of_any_language() {
     let sandbox = sandbox();
@@ -235,7 +228,7 @@ fn an_interpreter_of_any_language_that_really_ends_takes_its_session_with_it() {
 #[test]
 fn every_limit_that_a_run_of_any_language_meets_ends_its_session() {
     for tongue in &TONGUES {
-        let sandbox = only(tongue);
+        let sandbox = counted(&[tongue.name]);
         let before = census(&sandbox);
         for (code, verdict) in tongue.limits {
             let mut session = open_in_language(&sandbox, tongue.name, |request| {
@@ -258,7 +251,7 @@ fn every_limit_that_a_run_of_any_language_meets_ends_its_session() {
 #[test]
 fn a_hundred_runs_in_one_session_of_any_language_leak_nothing() {
     for tongue in &TONGUES {
-        let sandbox = only(tongue);
+        let sandbox = counted(&[tongue.name]);
         let mut session = open(&sandbox, tongue);
         let counts = |session: &mut Session| {
             let own = value(session, tongue.descriptors);

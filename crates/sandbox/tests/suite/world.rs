@@ -166,11 +166,16 @@ pub(super) fn cold() -> Sandbox {
     start(image(), TierChoice::Exactly(Tier::Jail), 16)
 }
 
-/// A sandbox of the full tier for attacks: one language is enough, and of its interpreters never more than one waits, so
-/// that they can be counted.
-pub(super) fn attacked() -> Sandbox {
+/// A sandbox of the full tier for those who count what there is: of these languages, and of the interpreters of each
+/// never more than one waits. How many more would depends on how fast they were asked for.
+pub(super) fn counted(languages: &[&str]) -> Sandbox {
     start_as(|config| {
-        config.languages.retain(|language| language.name == "python");
+        config.languages.retain(|language| languages.contains(&language.name.as_str()));
         config.residents = config.residents.min(1);
     })
+}
+
+/// A sandbox of the full tier for attacks: one language is enough.
+pub(super) fn attacked() -> Sandbox {
+    counted(&["python"])
 }
