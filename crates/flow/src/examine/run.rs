@@ -83,7 +83,8 @@ impl Judge<'_> {
             (facts.effect == record.effect, "effect"),
             (facts.caller.label() == record.caller, "caller"),
             (facts.price == record.price, "price"),
-            (facts.started == record.created, "created"),
+            // What has waited for people is started later than it came.
+            (facts.started >= record.created, "created"),
         ];
         for (_, column) in pairs.into_iter().filter(|(holds, _)| !holds) {
             self.found(Rule::Claim, format!("`{column}` is not what it was claimed with"));

@@ -101,6 +101,7 @@ async fn a_call_waits_for_a_person_and_then_runs_once_under_its_nonce() {
     let other = json!({"action": "gives", "payload": {"mark": "o"}, "nonce": "n"});
     assert_eq!(problem(&world.http(execute(&other)).await), (409, "nonce-reused".to_owned()));
 
+    world.clock().advance_ms(1_000);
     let taken = hand_in(&world, run, &says(&world, run, "anna", Decision::Approve)).await;
     assert_eq!((taken.status, &taken.json()["status"]), (200, &json!("taken")), "{}", taken.show());
     let answer = world.http(execute(&body)).await;
@@ -116,6 +117,7 @@ async fn a_call_waits_for_a_person_and_then_runs_once_under_its_nonce() {
     assert_eq!(said(&world).await, [LeafKind::Vote, LeafKind::Approval]);
     let late = hand_in(&world, run, &says(&world, run, "bob", Decision::Approve)).await;
     assert_eq!(problem(&late), (409, "approval-settled".to_owned()));
+    assert_eq!(world.fsck().await.0, []);
 }
 
 #[tokio::test]
