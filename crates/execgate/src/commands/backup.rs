@@ -39,10 +39,14 @@ impl Backup {
             let store = wire::record(folder, settings.database_url(folder))?;
             let copied = store.copy_to(self.file.clone()).await;
             store.close().await;
-            copied.with_context(|| format!("no copy was made as {}", self.file.display()))
+            copied.with_context(|| {
+                let file = self.file.display();
+                format!("no copy was made as {file}, which the owner of the data directory has to be allowed to make")
+            })
         })?;
         terminal::note(format_args!(
-            "the record is copied; `execgate fsck --database sqlite://{}` checks it",
+            "the record is copied; `execgate fsck --data-dir {} --database sqlite://{}` checks it",
+            folder.display(),
             self.file.display()
         ));
         Ok(ExitCode::SUCCESS)
