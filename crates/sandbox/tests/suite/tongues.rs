@@ -192,6 +192,22 @@ fn each_run_of_any_language_has_its_own_output_input_arguments_and_files() {
 }
 
 #[test]
+fn what_a_javascript_has_begun_to_read_takes_nothing_of_the_next_ones_input() {
+    let sandbox = sandbox();
+    let mut session = open(&sandbox, &JAVASCRIPT);
+    for number in 0..50 {
+        for (code, line) in [("process.stdin.on('data', () => {}); 1", 100), (JAVASCRIPT.reads, number)] {
+            let mut cell = Cell::new(code);
+            cell.stdin = Stdin::Bytes(format!("line {line}\nmore").into_bytes());
+            cell.files = vec![PlacedFile::new("first.txt", Vec::new()).unwrap()];
+            let run = session.run(cell).unwrap();
+            assert_eq!(run.verdict, Verdict::Value, "{number}: {}", told(&run));
+            assert!(line == 100 || run.stdout == format!("line {line} []\n").as_bytes(), "{}", told(&run));
+        }
+    }
+}
+
+#[test]
 fn an_error_of_any_language_ends_a_run_and_not_its_session() {
     let sandbox = sandbox();
     for tongue in &TONGUES {

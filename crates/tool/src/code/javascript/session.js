@@ -14,7 +14,7 @@ const { types } = require('util');
 const { randomInt, randomUUID } = require('crypto');
 const host = process;
 // Taken now: the code may alter what it can reach, and does not lose its next run by that.
-const { closeSync, fstatSync, readFileSync } = fs;
+const { closeSync, fstatSync, readFileSync, readSync } = fs;
 const { afresh, hush, next } = forkpoint;
 const { defineProperty } = Object;
 const { then } = Promise.prototype;
@@ -211,7 +211,7 @@ const read = (source, cell) => {
 const conclude = (cell, kind, ...texts) => {
   if (running !== cell) return;
   running = undefined;
-  if (input instanceof net.Socket) attempt(() => input.destroy());
+  attempt(() => input?.destroy());
   input = undefined;
   hush();
   attempt(() => tell(kind, texts));
@@ -260,12 +260,25 @@ const drained = () => {
 
 // Its beginning.
 
+const inputPiece = 65536;
+
+// At once: a read among the threads of the pool could come when the next run's input is in the place of this one's.
+function readFile(size) {
+  try {
+    const piece = Buffer.allocUnsafe(size);
+    const count = readSync(0, piece);
+    this.push(count > 0 ? piece.subarray(0, count) : null);
+  } catch (error) {
+    this.destroy(error);
+  }
+}
+
 const openInput = () => {
   const { isFile, isFIFO, isSocket } = attempt(() => {
     const found = fstatSync(0);
     return { isFile: found.isFile(), isFIFO: found.isFIFO(), isSocket: found.isSocket() };
   }, {});
-  if (isFile) return new fs.ReadStream('', { fd: 0, autoClose: false });
+  if (isFile) return Object.assign(new Readable({ highWaterMark: inputPiece, read: readFile }), { fd: 0 });
   if (isFIFO || isSocket) return new net.Socket({ fd: 0, readable: true, writable: false, manualStart: true });
   return new Readable({ read() { this.push(null); } });
 };
