@@ -124,7 +124,9 @@ impl Writer<'_> {
             return Err(ImageError::Changed { path: from.to_owned() });
         }
         let mode = if before.mode() & 0o111 == 0 { PLAIN_MODE } else { OPEN_MODE };
-        let modified = before.modified().map_err(unread)?;
+        // In whole seconds, which is what compiled files are held against, and what every file system and archive keeps.
+        let seconds = u64::try_from(before.mtime()).unwrap_or_default();
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         seal(&file, mode, modified).map_err(unwritten)?;
         self.file_entry(path, &file, &digest).map(Some).map_err(unwritten)
     }

@@ -26,6 +26,9 @@ const PACKAGES: [&str; 12] = [
     "jq",
 ];
 
+/// Installed where its version is one that execgate runs code with.
+const NODE: &str = "nodejs";
+
 /// Where the guest looks for images, as `guest/suite.sh` has it.
 const IMAGES: &str = "/var/cache/execgate";
 
@@ -48,8 +51,9 @@ pub(super) fn fill(release: Release, execgate: &Path, folder: &Path) -> Result<P
     // APT's own user has to find its way.
     open_to_all(scratch.path())?;
     let mut debian = shell::command("mmdebstrap", &["--mode=root", "--variant=minbase", "--skip=check/qemu"]);
+    let packages: Vec<_> = PACKAGES.into_iter().chain(release.has_node.then_some(NODE)).collect();
     debian
-        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg(format!("--include={}", packages.join(",")))
         .arg(release.suite)
         .arg(&tree)
         .args(kernel::sources(release));

@@ -53,7 +53,7 @@ fn times_and_readability_are_kept_and_special_bits_owners_and_attributes_are_not
     let copy = image.root.join("usr/bin/bash");
     let (before, after) = (fs::metadata(&program).unwrap(), fs::metadata(&copy).unwrap());
     assert_eq!(after.mode() & 0o7777, 0o755);
-    assert_eq!((after.mtime(), after.mtime_nsec()), (before.mtime(), before.mtime_nsec()));
+    assert_eq!((after.mtime(), after.mtime_nsec()), (before.mtime(), 0), "as archives keep it");
     assert_eq!(after.uid(), rustix::process::geteuid().as_raw());
     assert_eq!(after.nlink(), 1);
     assert_ne!(after.ino(), before.ino());
