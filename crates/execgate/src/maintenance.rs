@@ -50,7 +50,7 @@ impl Maintenance {
         for sweep in 0_u32.. {
             every.tick().await;
             // A record that is not the one that was seen signs nothing of its runs: they may have ended otherwise.
-            if self.log.fault().is_none() {
+            if !self.log.is_closed() {
                 recover(&self.recover).await;
                 if let Err(error) = self.house.tend_parked().await {
                     tracing::error!(%error, "parked runs could not be looked after");

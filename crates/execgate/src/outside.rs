@@ -48,6 +48,11 @@ impl Outside for OutsideFiles {
         })
     }
 
+    fn names(&self) -> BoxFuture<'_, Vec<(String, String)>> {
+        let files = Arc::clone(&self.0);
+        Box::pin(async move { task::spawn_blocking(move || files.names()).await.unwrap_or_default() })
+    }
+
     fn keep(&self, note: String) -> BoxFuture<'_, Result<(), (String, io::Error)>> {
         let files = Arc::clone(&self.0);
         Box::pin(async move {
@@ -73,6 +78,14 @@ impl Files {
         self.name_key(note).map_err(at(&keys::log_verifiers_path(&self.data_dir)))?;
         replace(&own, note.as_bytes()).map_err(at(&own))?;
         self.other.as_deref().map_or(Ok(()), |path| replace(path, note.as_bytes()).map_err(at(path)))
+    }
+
+    /// The names of the log that readers are told of.
+    fn names(&self) -> Vec<(String, String)> {
+        let path = keys::log_verifiers_path(&self.data_dir);
+        let keys = fs::read_to_string(&path).unwrap_or_default();
+        let keys = keys.lines().filter_map(|line| line.parse::<VerifierKey>().ok());
+        keys.map(|key| (path.display().to_string(), key.name().to_string())).collect()
     }
 
     /// Notes what verifies this note, for readers: a line for each name that the log has had.

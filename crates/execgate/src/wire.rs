@@ -221,6 +221,12 @@ pub(crate) fn log(
     // A name of its own, whatever else is not known of this gateway.
     let usual = || format!("execgate/{}", keys.now().newest().key_id()).parse::<KeyName>();
     let origin = transparency.origin.clone().map_or_else(usual, Ok).context("the log has no name")?;
+    let mut witnesses: Vec<Arc<dyn WitnessLine>> = Vec::new();
+    for WitnessPlace { url, key } in &settings.witnesses {
+        let client = WitnessClient::new(url.clone(), key.clone());
+        let client = client.with_context(|| format!("the witness {} cannot be asked", key.name()))?;
+        witnesses.push(Arc::new(client));
+    }
     let outside = OutsideFiles::new(data_dir, transparency.checkpoint_file.clone(), Arc::clone(&keys));
     Ok(Arc::new(Log::new(LogParts {
         store: Arc::clone(store),
@@ -229,18 +235,9 @@ pub(crate) fn log(
         outside: Arc::new(outside),
         clock: Arc::new(SystemClock::new()),
         gate: LogGate::default(),
+        witnesses,
+        required: transparency.witnesses_required,
     })))
-}
-
-/// The witnesses of a log.
-pub(crate) fn witnesses(settings: &Settings, log: &Arc<Log>) -> anyhow::Result<Arc<Witnesses>> {
-    let mut lines: Vec<Arc<dyn WitnessLine>> = Vec::new();
-    for WitnessPlace { url, key } in &settings.witnesses {
-        let client = WitnessClient::new(url.clone(), key.clone());
-        let client = client.with_context(|| format!("the witness {} cannot be asked", key.name()))?;
-        lines.push(Arc::new(client));
-    }
-    Ok(Arc::new(Witnesses::new(Arc::clone(log), lines)))
 }
 
 /// How the witnesses stand.

@@ -368,7 +368,6 @@ impl Walk {
         let price = self.rooms.propose.prices.asked(proposal, rules.price(proposal.action.as_str()));
         let judged = rules.judge(proposal, price)?;
         self.rooms.precheck(proposal)?;
-        self.rooms.log.ask(proposal.effect)?;
         Ok((price, judged))
     }
 
@@ -382,6 +381,10 @@ impl Walk {
         let rooms = Arc::clone(&self.rooms);
 
         let (price, Judged { allow, .. }) = self.precheck(&proposal, sight).await?;
+        // What can be no replay would only be asked to pay for nothing.
+        if proposal.nonce.is_none() && proposal.credential.is_none() {
+            rooms.log.ask(proposal.effect)?;
+        }
         proposal.options.profile = allow.profile().map(str::to_owned);
         let mut quote = rooms.propose.enter(proposal, price)?.resume(waits.as_deref())?;
         let ticket = Ticket::issue(&quote);
@@ -394,6 +397,7 @@ impl Walk {
             Among::First(guard, waits) => (guard, waits),
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
+        rooms.log.ask(quote.proposal().effect)?;
         sight.lap(Room::Pay);
 
         if price.is_zero() && quote.proposal().effect == Effect::DryRun {
@@ -426,6 +430,7 @@ impl Walk {
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
         // at the claim: their limits, and whether they want an approval.
         let (_, now) = self.precheck(quote.proposal(), sight).await?;
+        rooms.log.ask(quote.proposal().effect)?;
         prepared_under(&now.allow, quote.proposal())?;
         let has_changed = now.allow.policy() != authorised.allow.policy();
         if has_changed {
@@ -490,6 +495,8 @@ impl Walk {
             Some(record)
                 if record.stage == Stage::Parked && record.fingerprint == quote.terms().fingerprint =>
             {
+                // It may have run, or ended, after this copy of the record was made.
+                self.rooms.log.ask(quote.proposal().effect)?;
                 match self.found(&record, quote.proposal()).await? {
                     Found::Ended(passage) => Ok(Among::Answered(passage)),
                     Found::Waiting(waits) => Ok(Among::First(Some(guard), Some(waits))),
@@ -499,7 +506,8 @@ impl Walk {
         }
     }
 
-    /// Answers from the record of an earlier run; waits for one that goes on in another process.
+    /// Answers from the record of an earlier run; waits for one that goes on in another process. What is answered from the
+    /// record starts nothing, whatever is wrong with the log; all else waits until it is mended.
     pub(crate) async fn earlier(
         &self,
         mut record: Record,
@@ -514,12 +522,16 @@ impl Walk {
                 Earlier::Refused(Refusal::NonceReused { run }) => return Err(quote.name_is_taken(run)),
                 Earlier::Refused(refusal) => return Err(refusal),
                 Earlier::Unpaid(unpaid) => {
+                    self.rooms.log.ask(quote.proposal().effect)?;
                     let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));
                     self.rooms.settle.again(&unpaid, hold.rail(), paid).await?;
                 }
                 Earlier::Parked => return Err(self.still_parked(run).await?),
                 Earlier::Running if Instant::now() >= patience => return Err(Refusal::StillRunning { run }),
-                Earlier::Running => sleep(FOREIGN_POLL).await,
+                Earlier::Running => {
+                    self.rooms.log.ask(quote.proposal().effect)?;
+                    sleep(FOREIGN_POLL).await;
+                }
             }
             let now = self.rooms.execute.store.run(run).await?;
             record = now.ok_or(Refusal::StillRunning { run })?;

@@ -118,10 +118,19 @@ pub struct RingKey {
     /// The key as readers of notes know it: with the name of the log. None for a receipt key, and before the log has
     /// a name.
     pub verifier: Option<VerifierKey>,
+    /// The same with the names that the log had before, oldest first: proofs that were made then name them.
+    pub earlier: Vec<VerifierKey>,
     /// How far it counts.
     pub state: KeyState,
     /// Since when there is an entry for it.
     pub added: Timestamp,
+}
+
+impl RingKey {
+    /// The key under every name of the log, the newest first.
+    fn verifiers(&self) -> impl Iterator<Item = &VerifierKey> {
+        self.verifier.iter().chain(&self.earlier)
+    }
 }
 
 /// An inclusion proof that held: this leaf stands there in the log.
@@ -170,11 +179,24 @@ impl KeyRing {
         self.of_receipts().map(|key| key.key.clone()).collect()
     }
 
-    /// The keys of the log that count.
+    /// The keys of the log that count, under every name that it has had.
     #[must_use]
     pub fn log_keys(&self) -> Vec<VerifierKey> {
         let counts = |key: &&RingKey| !matches!(key.state, KeyState::Retired { .. });
-        self.keys.iter().filter(counts).filter_map(|key| key.verifier.clone()).collect()
+        self.keys.iter().filter(counts).flat_map(RingKey::verifiers).cloned().collect()
+    }
+
+    /// The keys of the log that are retired, under every name, each with how many leaves the log had then. Whoever has one
+    /// by now can sign whatever tree they like, also a smaller one: alone it proves nothing.
+    #[must_use]
+    pub fn retired_log_keys(&self) -> Vec<(VerifierKey, u64)> {
+        let mut retired = Vec::new();
+        for key in &self.keys {
+            if let KeyState::Retired { size, .. } = key.state {
+                retired.extend(key.verifiers().map(|verifier| (verifier.clone(), size)));
+            }
+        }
+        retired
     }
 
     /// Says whether a receipt counts that was verified under [`KeyRing::receipt_keys`].
@@ -245,6 +267,8 @@ struct WireKey {
     state: String,
     public_key: String,
     verifier_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier_verifier_keys: Vec<String>,
     added_at: Timestamp,
     retired_at: Option<Timestamp>,
     retired_size: Option<u64>,
@@ -262,6 +286,7 @@ impl WireKey {
             state: key.state.as_str().to_owned(),
             public_key: key.key.to_spki_pem().map_err(RingError::Key)?,
             verifier_key: key.verifier.as_ref().map(ToString::to_string),
+            earlier_verifier_keys: key.earlier.iter().map(ToString::to_string).collect(),
             added_at: key.added,
             retired_at: retired.map(|(at, _)| at),
             retired_size: retired.map(|(_, size)| size),
@@ -270,22 +295,28 @@ impl WireKey {
 
     fn into_key(self) -> Result<RingKey, RingError> {
         let key = VerifyingKey::from_spki_pem(&self.public_key).map_err(RingError::Key)?;
-        let verifier: Option<VerifierKey> =
-            self.verifier_key.map(|text| text.parse()).transpose().map_err(RingError::VerifierKey)?;
         let contradiction = RingError::Contradiction { key_id: self.key_id };
-        let same = verifier
-            .as_ref()
-            .is_none_or(|verifier| *verifier.key() == key && verifier.algorithm() == NoteAlgorithm::Ed25519);
-        if key.key_id() != self.key_id || !same || (verifier.is_some() && self.purpose != KeyPurpose::Log) {
+        if self.earlier_verifier_keys.len() > MAX_RING_KEYS {
+            return Err(RingError::TooMany { max: MAX_RING_KEYS });
+        }
+        let texts = self.verifier_key.iter().chain(&self.earlier_verifier_keys);
+        let mut verifiers: Vec<VerifierKey> =
+            texts.map(|text| text.parse()).collect::<Result<_, _>>().map_err(RingError::VerifierKey)?;
+        let same =
+            |verifier: &VerifierKey| *verifier.key() == key && verifier.algorithm() == NoteAlgorithm::Ed25519;
+        let fits = verifiers.iter().all(same) && (verifiers.is_empty() || self.purpose == KeyPurpose::Log);
+        // There are no earlier names without a newest one.
+        if key.key_id() != self.key_id || !fits || (self.verifier_key.is_none() && !verifiers.is_empty()) {
             return Err(contradiction);
         }
+        let verifier = (!verifiers.is_empty()).then(|| verifiers.remove(0));
         let state = match (self.state.as_str(), self.retired_at, self.retired_size) {
             ("active", None, None) => KeyState::Active,
             ("accepted", None, None) => KeyState::Accepted,
             ("retired", Some(at), Some(size)) => KeyState::Retired { at, size },
             _ => return Err(contradiction),
         };
-        Ok(RingKey { purpose: self.purpose, key, verifier, state, added: self.added_at })
+        Ok(RingKey { purpose: self.purpose, key, verifier, earlier: verifiers, state, added: self.added_at })
     }
 }
 
@@ -298,7 +329,7 @@ mod tests {
     use crate::digest::sha256;
     use crate::file::ReceiptFile;
     use crate::key::{SigningKey, VerifyingKey};
-    use crate::note::NoteKey;
+    use crate::note::{NoteKey, VerifierKey};
     use crate::time::Timestamp;
     use crate::verify::verify;
 
@@ -311,17 +342,21 @@ mod tests {
 
     fn receipt_key(state: KeyState) -> RingKey {
         let key = VerifyingKey::from_spki_pem(PUBLIC).unwrap();
-        RingKey { purpose: KeyPurpose::Receipt, key, verifier: None, state, added: at() }
+        RingKey { purpose: KeyPurpose::Receipt, key, verifier: None, earlier: Vec::new(), state, added: at() }
+    }
+
+    fn named(origin: &str) -> VerifierKey {
+        NoteKey::new(origin.parse().unwrap(), SigningKey::from_seed(&[7; 32])).verifier().clone()
     }
 
     fn log_key() -> RingKey {
-        let log = NoteKey::new("example.com/log".parse().unwrap(), SigningKey::from_seed(&[7; 32]));
-        let verifier = log.verifier().clone();
+        let verifier = named("example.com/log");
         let key = verifier.key().clone();
         RingKey {
             purpose: KeyPurpose::Log,
             key,
             verifier: Some(verifier),
+            earlier: vec![named("example.com/before")],
             state: KeyState::Active,
             added: at(),
         }
@@ -354,6 +389,17 @@ mod tests {
     }
 
     #[test]
+    fn a_log_key_counts_under_every_name_that_the_log_has_had_until_it_is_retired() {
+        let both = vec![named("example.com/log"), named("example.com/before")];
+        let standing = KeyRing::new(vec![receipt_key(KeyState::Active), log_key()]);
+        assert_eq!((standing.log_keys(), standing.retired_log_keys()), (both.clone(), vec![]));
+        let retired = RingKey { state: KeyState::Retired { at: at(), size: 9 }, ..log_key() };
+        let retired = KeyRing::new(vec![retired]);
+        let with_size = both.into_iter().map(|key| (key, 9)).collect();
+        assert_eq!((retired.log_keys(), retired.retired_log_keys()), (vec![], with_size));
+    }
+
+    #[test]
     fn a_log_key_signs_no_receipt() {
         let file = ReceiptFile::from_json(RECEIPT).unwrap();
         let key = RingKey { purpose: KeyPurpose::Log, ..receipt_key(KeyState::Active) };
@@ -378,6 +424,7 @@ mod tests {
             ("/keys/0/public_key", log["public_key"].clone()),
             ("/keys/0/verifier_key", log["verifier_key"].clone()),
             ("/keys/1/purpose", json!("receipt")),
+            ("/keys/1/verifier_key", json!(null)),
         ] {
             let refused = with(pointer, value.clone());
             assert!(

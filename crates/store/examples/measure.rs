@@ -129,6 +129,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
     };
     assert_eq!(store.claim(claim).await.unwrap(), Claimed::Fresh);
     let finish = Finish {
+        signer: [0; 32],
         run,
         instance,
         stage: Stage::Settled,

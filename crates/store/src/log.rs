@@ -137,6 +137,12 @@ pub trait LogStore: Send + Sync {
     /// The newest checkpoint of each witness under a name of the log, the largest first.
     fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>>;
 
+    /// The places outside of the record in which checkpoints of the log have been kept.
+    fn log_places(&self) -> Reply<'_, Vec<String>>;
+
+    /// Notes that a checkpoint of the log lies in a place outside of the record.
+    fn log_note_place(&self, place: String, at: UnixMs) -> Reply<'_, ()>;
+
     /// Waits until something was written since the last time. For one that waits.
     fn log_stirred(&self) -> BoxFuture<'_, ()>;
 }

@@ -29,6 +29,10 @@ pub enum StoreError {
         /// Where.
         column: &'static str,
     },
+    /// The key that signed a receipt was retired meanwhile: nothing is written, and it is to be signed with the one that
+    /// signs now.
+    #[error("the key that signed the receipt has been retired")]
+    KeyRetired,
     /// Too much is waiting to be written.
     #[error("the record is busy")]
     Busy,
@@ -80,7 +84,8 @@ pub trait Store: LogStore {
     /// Takes a claim back where no handler has started.
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone>;
 
-    /// Records an outcome, `WHERE stage = execute AND instance = mine`; a late one leaves a `late` leaf.
+    /// Records an outcome, `WHERE stage = execute AND instance = mine`; a late one leaves a `late` leaf. Here, and wherever
+    /// else a receipt is recorded, one under a retired key is [`StoreError::KeyRetired`].
     fn finish(&self, finish: Finish) -> Reply<'_, Finished>;
 
     /// Records where the money ended, and closes a run in `witness` unless the word is `Held`, `Unpaid` or

@@ -230,6 +230,8 @@ pub struct Finish {
     pub content: Digest,
     /// The receipt file, JSON.
     pub receipt: Vec<u8>,
+    /// The 32 bytes of the public key that signed it.
+    pub signer: [u8; 32],
     /// What is answered, now and on every replay.
     pub answer: Answer,
     /// The leaf of the receipt.
@@ -319,6 +321,8 @@ pub struct Resolution {
     pub note: String,
     /// The signed statement, as a receipt file.
     pub receipt: Vec<u8>,
+    /// The 32 bytes of the public key that signed it.
+    pub signer: [u8; 32],
     /// Its leaf.
     pub leaf: Leaf,
     /// When.

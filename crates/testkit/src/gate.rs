@@ -346,6 +346,12 @@ impl Gate {
         self.store.resolve(resolution, crate::grants::change()).await.expect("a resolution can be recorded")
     }
 
+    /// The receipt key that this process signs with, to be replaced as another process replaces it.
+    #[must_use]
+    pub fn receipt_key(&self) -> Arc<InForce<SigningKey>> {
+        Arc::clone(&self.recover.witness.key)
+    }
+
     /// What `execgate fsck` finds.
     ///
     /// # Panics
@@ -558,5 +564,7 @@ fn log(shared: &Shared, store: &Arc<MortalStore>, gate: LogGate) -> Arc<Log> {
         outside: shared.shelf.clone(),
         clock: shared.clock.clone(),
         gate,
+        witnesses: Vec::new(),
+        required: 0,
     }))
 }

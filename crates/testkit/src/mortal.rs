@@ -132,6 +132,14 @@ impl LogStore for MortalStore {
         pass_on!(self, log_place(run))
     }
 
+    fn log_places(&self) -> Reply<'_, Vec<String>> {
+        pass_on!(self, log_places())
+    }
+
+    fn log_note_place(&self, place: String, at: UnixMs) -> Reply<'_, ()> {
+        pass_on!(self, log_note_place(place, at))
+    }
+
     fn log_stirred(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             match self.handle() {

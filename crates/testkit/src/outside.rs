@@ -29,6 +29,10 @@ impl Outside for Shelf {
         Box::pin(async { vec![Seen { place: "the shelf".to_owned(), note }] })
     }
 
+    fn names(&self) -> BoxFuture<'_, Vec<(String, String)>> {
+        Box::pin(async { Vec::new() })
+    }
+
     fn keep(&self, note: String) -> BoxFuture<'_, Result<(), (String, io::Error)>> {
         self.put(Some(note));
         Box::pin(async { Ok(()) })

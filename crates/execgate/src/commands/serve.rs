@@ -294,7 +294,7 @@ impl Gateway {
         let by = By::Operator { uid: geteuid().as_raw() };
         keyring.open(&by).await.context("the gateway's own keys could not be taken up")?;
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
-        let witnesses = wire::witnesses(settings, &log)?;
+        let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
         let around = Around { log: &log, space: &space, webhook };
         let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
@@ -332,11 +332,17 @@ impl Gateway {
             Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
         // Before anything runs: a record that was restored must not repeat what it has forgotten.
         self.log.open().await.context("the log cannot be opened")?;
+        // The ring of keys names the log, which may have got its first name just now.
+        self.keyring.publish().await.context("the key ring cannot be written")?;
         self.witnesses.compare().await.context("the log cannot be compared with its witnesses")?;
         if let Some(fault) = self.log.fault() {
             tell_fault(&fault);
+        } else if self.log.is_unwitnessed() {
+            terminal::note(
+                "LIVE RUNS ARE REFUSED until enough witnesses agree with the log (`transparency.witnesses_required`)",
+            );
         }
-        if self.log.fault().is_none() {
+        if !self.log.is_closed() {
             maintenance::recover(&self.gate.recover).await;
         }
         let log = Arc::clone(&self.log);

@@ -307,6 +307,7 @@ pub(crate) struct WitnessSection {
 pub(crate) struct TransparencySection {
     pub(crate) origin: Option<String>,
     pub(crate) checkpoint_file: Option<String>,
+    pub(crate) witnesses_required: Option<usize>,
 }
 
 /// The form of the lines of the log.

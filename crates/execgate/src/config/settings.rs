@@ -157,6 +157,7 @@ impl Settings {
             transparency: Transparency::of_file(
                 &file.transparency,
                 public_url.as_ref().and_then(ServiceUrl::origin).as_deref(),
+                file.witness.len(),
             )?,
             public_url: public_url.as_ref().and_then(ServiceUrl::origin),
             issuers: issuers(&file.identity.issuer, &tenant)?,

@@ -2,7 +2,7 @@
 
 use std::path::{self, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use execgate_receipt::KeyName;
 
 use super::file::TransparencySection;
@@ -14,11 +14,23 @@ pub(crate) struct Transparency {
     pub(crate) origin: Option<KeyName>,
     /// Another place for its checkpoint: on another disk than the record, best of all.
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// How many witnesses must agree before anything runs for real, and cosign what proofs of receipts lead to.
+    pub(crate) witnesses_required: usize,
 }
 
 impl Transparency {
     /// As the file has it. The URL under which others reach the gateway is a name too.
-    pub(super) fn of_file(section: &TransparencySection, public_url: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn of_file(
+        section: &TransparencySection,
+        public_url: Option<&str>,
+        witnesses: usize,
+    ) -> anyhow::Result<Self> {
+        let witnesses_required = section.witnesses_required.unwrap_or_default();
+        if witnesses_required > witnesses {
+            bail!(
+                "`transparency.witnesses_required` is {witnesses_required}, and `[[witness]]` names {witnesses}: nothing would ever run"
+            );
+        }
         let given = section.origin.as_deref().filter(|origin| !origin.is_empty()).map(str::to_owned);
         let of_url =
             || public_url.map(|url| format!("{}/log", url.split_once("://").map_or(url, |(_, name)| name)));
@@ -31,6 +43,7 @@ impl Transparency {
                 .map(path::absolute)
                 .transpose()
                 .context("`transparency.checkpoint_file` is no path")?,
+            witnesses_required,
         })
     }
 }
@@ -43,7 +56,7 @@ mod tests {
     fn origin(given: &str, url: Option<&str>) -> Option<String> {
         let section =
             TransparencySection { origin: Some(given.to_owned()), ..TransparencySection::default() };
-        Transparency::of_file(&section, url).unwrap().origin.map(|origin| origin.to_string())
+        Transparency::of_file(&section, url, 0).unwrap().origin.map(|origin| origin.to_string())
     }
 
     #[test]
@@ -53,6 +66,14 @@ mod tests {
         assert_eq!(origin("log.example", Some("https://gate.example")).as_deref(), Some("log.example"));
         let section =
             TransparencySection { origin: Some("two words".to_owned()), ..TransparencySection::default() };
-        assert!(Transparency::of_file(&section, None).is_err());
+        assert!(Transparency::of_file(&section, None, 0).is_err());
+    }
+
+    #[test]
+    fn no_more_witnesses_can_be_required_than_there_are() {
+        let section = TransparencySection { witnesses_required: Some(2), ..TransparencySection::default() };
+        assert_eq!(Transparency::of_file(&section, None, 2).unwrap().witnesses_required, 2);
+        let refused = Transparency::of_file(&section, None, 1).unwrap_err().to_string();
+        assert!(refused.contains("witnesses_required"), "{refused}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use execgate_receipt::{Included, KeyRing, RingError, Verified, VerifierKey, VerifyingKey};
+use execgate_receipt::{Included, KeyRing, RingError, Verified, VerifyingKey};
 use execgate_web::Published;
 
 /// Where the public half of the receipt key lies under a data directory.
@@ -69,11 +69,11 @@ impl Trusted {
         }
     }
 
-    /// The keys of the log that count, as far as they are known.
-    pub(crate) fn log_keys(&self) -> Vec<VerifierKey> {
+    /// The ring, where it is one.
+    pub(crate) const fn ring(&self) -> Option<&KeyRing> {
         match self {
-            Self::Key(_) => Vec::new(),
-            Self::Ring(ring) => ring.log_keys(),
+            Self::Key(_) => None,
+            Self::Ring(ring) => Some(ring),
         }
     }
 

@@ -140,6 +140,8 @@ fn a_restored_copy_of_the_record_runs_nothing_until_the_operator_names_its_log_a
     let refused = server.execute("add", json!({"a": 4, "b": 1}), "n4");
     assert_eq!((refused.status, &refused.json()["rule"]), (503, &json!("log")), "it has run once");
     assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 503);
+    let kept = server.execute("add", json!({"a": 1, "b": 1}), "n1");
+    assert_eq!((kept.status, &kept.json()["result"]["sum"]), (200, &json!(2)), "what is kept starts nothing");
     assert_eq!(server.get("/ready").json()["reason"], json!("log"));
     let (code, told, _) = command(&data, &["log", "tail"]);
     assert_eq!(code, Some(0));
@@ -182,4 +184,66 @@ fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
     fs::remove_file(&own).unwrap();
     let server = start();
     assert_eq!(server.get("/ready").json()["reason"], json!("log"));
+}
+
+#[test]
+fn a_checkpoint_file_that_is_gone_is_missed_and_one_that_is_named_later_is_made_at_the_start() {
+    let data = Data::new();
+    let config = data.path().with_file_name("kept.toml");
+    let kept = data.path().with_file_name("kept");
+    fs::create_dir(&kept).unwrap();
+    fs::set_permissions(&kept, Permissions::from_mode(0o777)).unwrap();
+    let file = kept.join("checkpoint");
+    let text =
+        format!("[surfaces]\ncode = \"off\"\n[transparency]\ncheckpoint_file = {:?}\n", file.display());
+    fs::write(&config, text).unwrap();
+    let start = || Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[]);
+    let server = quiet_server(&data);
+    runs(&server, 0, 2);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let server = start();
+    assert_eq!(server.get("/ready").status, 200);
+    assert!(file.exists(), "it is there before anything runs");
+    server.kill();
+
+    fs::remove_file(&file).unwrap();
+    let server = start();
+    assert_eq!(server.get("/ready").json()["reason"], json!("log"));
+    assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 503);
+    let (_, told, _) = command(&data, &["log", "tail"]);
+    assert!(told.contains("is gone from") && told.contains("kept/checkpoint"), "{told}");
+    assert_eq!(command(&data, &["log", "new-origin"]).0, Some(0));
+    assert!(file.exists());
+    assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 200);
+}
+
+#[test]
+fn a_name_that_somebody_has_seen_is_not_given_again_and_copies_of_two_logs_are_kept_apart() {
+    let data = Data::new();
+    let server = quiet_server(&data);
+    runs(&server, 0, 2);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let copy = data.path().with_file_name("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o777)).unwrap();
+    let copy = copy.to_str().unwrap();
+    assert_eq!(command(&data, &["log", "export", copy]).0, Some(0));
+    let backup = data.path().with_file_name("backup");
+    copy_folder(&data.path(), &backup);
+    let rename = |name| command(&data, &["log", "new-origin", "--origin", name]);
+    assert_eq!(rename("second.example").0, Some(0));
+    assert_eq!(rename("third.example").0, Some(0));
+    // The record has forgotten both names. One lies in the checkpoint, the other among the keys.
+    fs::copy(backup.join("execgate.db"), data.path().join("execgate.db")).unwrap();
+    for (name, place) in [("third.example", "log-checkpoint"), ("second.example", "log.vkey")] {
+        let (code, _, told) = rename(name);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.contains("was used before") && told.contains(place), "{told}");
+    }
+    assert_eq!(rename("fourth.example").0, Some(0));
+    let (code, _, told) = command(&data, &["log", "export", copy]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("holds a copy of the log `execgate/"), "{told}");
 }

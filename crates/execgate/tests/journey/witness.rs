@@ -58,8 +58,13 @@ impl Drop for Witness {
 
 /// A gateway without code, with a witness or none.
 fn gateway(data: &Path, witness: Option<(&SocketAddr, &str)>) -> Server {
+    gateway_with(data, witness, "")
+}
+
+/// The same with more to say of the log.
+fn gateway_with(data: &Path, witness: Option<(&SocketAddr, &str)>, more: &str) -> Server {
     let path = data.with_extension("toml");
-    let mut text = "[surfaces]\ncode = \"off\"\n".to_owned();
+    let mut text = format!("[surfaces]\ncode = \"off\"\n[transparency]\n{more}\n");
     if let Some((address, vkey)) = witness {
         text.push_str(&format!("[[witness]]\nurl = \"http://{address}\"\nvkey = \"{vkey}\"\n"));
     }
@@ -253,4 +258,51 @@ fn a_witness_is_asked_by_its_protocol_and_no_page_of_a_browser_gets_in() {
     assert_eq!((bad.status, &bad.json()["code"]), (400, &json!("bad-submission")));
     let foreign = get("POST /add-checkpoint", "Origin: https://evil.example");
     assert_eq!((foreign.status, &foreign.json()["code"]), (403, &json!("foreign-origin")));
+}
+
+#[test]
+fn a_receipt_comes_with_the_word_of_the_witness_once_it_has_cosigned() {
+    let (_data, gate, folder) = folders();
+    let (log, witness) = watched(&gate, &folder);
+    let server = gateway(&gate, Some((&witness.address, &witness.vkey)));
+    let ran = server.execute("echo", json!({}), "second").json();
+    let path = gate.with_extension("receipt");
+    cosigned(&server, 6);
+    fs::write(&path, server.get(&format!("/receipts/{}", ran["id"].as_str().unwrap())).body).unwrap();
+    // What comes later takes nothing from what is cosigned.
+    assert_eq!(runs(&server, "third"), 200);
+    let verify = |witness: &str| {
+        let args = ["verify", path.to_str().unwrap(), "--log-key", &log, "--cosigned-by", witness];
+        let output = run(&[&args[..], &["--data-dir", gate.to_str().unwrap()]].concat(), "");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = verify(&witness.vkey);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains(", cosigned"), "{told}");
+    let stranger = "witness.example/w+21121a56+BEUIoHqpQXB/PrLblMiJeoCywRl0drbeITrCc999hsT/";
+    let (code, told) = verify(stranger);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("has not cosigned the checkpoint of the proof"), "{told}");
+}
+
+#[test]
+fn a_gateway_that_requires_its_witness_runs_nothing_for_real_before_it_has_agreed() {
+    let (_data, gate, folder) = folders();
+    let (log, witness) = watched(&gate, &folder);
+    let vkey = witness.vkey.clone();
+    let address = witness.kill();
+    let server = gateway_with(&gate, Some((&address, &vkey)), "witnesses_required = 1");
+    let refused = server.execute("echo", json!({}), "alone");
+    assert_eq!((refused.status, &refused.json()["rule"]), (503, &json!("witness")));
+    assert_eq!(server.get("/ready").json()["reason"], json!("witness"));
+    assert_eq!(runs(&server, "first"), 200, "its answer is kept, and nothing runs");
+    let _witness = Witness::start(&folder, &address.to_string(), &log);
+    until("the word of the witness", || (server.get("/ready").status == 200).then_some(()));
+    let ran = server.execute("echo", json!({}), "alone");
+    assert_eq!(ran.status, 200);
+    let proof = until("a proof with the word of the witness", || {
+        let receipt = server.get(&format!("/receipts/{}", ran.json()["id"].as_str().unwrap())).json();
+        receipt["log_proof"].as_str().map(str::to_owned)
+    });
+    assert!(proof.contains(&format!("\u{2014} {NAME} ")), "{proof}");
 }

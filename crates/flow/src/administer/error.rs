@@ -65,6 +65,14 @@ pub enum AdministerError {
     /// The log has, or had, that name already, or somebody else was first to give it another.
     #[error("the log has had the name `{0}` already, or was given another just now")]
     LogNamed(String),
+    /// Somebody outside of the record knows the log by that name.
+    #[error("the name `{origin}` was used before, by what {place} says; take one that nobody has seen")]
+    LogNameSeen {
+        /// The name.
+        origin: String,
+        /// Where it was seen.
+        place: String,
+    },
     /// What is to be a name of the log is none.
     #[error("a name of the log is up to 255 bytes without white space and `+`, such as gateway.example/log")]
     LogName,

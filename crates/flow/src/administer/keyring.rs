@@ -113,6 +113,14 @@ impl Keyring {
     /// Has the right keys sign, and tells readers on this machine of all of them.
     async fn take_up(&self) -> Result<(), AdministerError> {
         self.look().await?;
+        self.publish().await
+    }
+
+    /// Tells readers on this machine of all keys, and of the names of the log: to be done again when it has another.
+    ///
+    /// # Errors
+    /// [`AdministerError`] where the record fails, or the ring cannot be written.
+    pub async fn publish(&self) -> Result<(), AdministerError> {
         let unwritten = |error| SafeError {
             what: "the key ring could not be written".to_owned(),
             source: Some(Box::new(error)),
@@ -126,7 +134,7 @@ impl Keyring {
     /// # Errors
     /// [`AdministerError`] where the record fails.
     pub async fn ring(&self) -> Result<KeyRing, AdministerError> {
-        ring(&self.store.own_keys().await?, log_name(&*self.store).await?.as_ref())
+        ring(&self.store.own_keys().await?, &log_names(&*self.store).await?)
     }
 
     /// Makes a new key of a purpose, which signs from now on. Those before it still count.
@@ -228,24 +236,24 @@ impl Keyring {
     }
 }
 
-/// The name that the log of a record has.
+/// The names that the log of a record has had, oldest first.
 ///
 /// # Errors
-/// [`AdministerError`] where the record fails, or it is none.
-pub async fn log_name(store: &dyn Store) -> Result<Option<KeyName>, AdministerError> {
-    let named = store.log_epochs().await?.pop().map(|epoch| epoch.origin.parse::<KeyName>());
+/// [`AdministerError`] where the record fails, or one of them is none.
+pub async fn log_names(store: &dyn Store) -> Result<Vec<KeyName>, AdministerError> {
+    let names = store.log_epochs().await?.into_iter().map(|epoch| epoch.origin.parse::<KeyName>());
     let unreadable = |error| SafeError {
-        what: "the name of the log cannot be read".to_owned(),
+        what: "a name of the log cannot be read".to_owned(),
         source: Some(Box::new(error)),
     };
-    Ok(named.transpose().map_err(unreadable)?)
+    Ok(names.collect::<Result<_, _>>().map_err(unreadable)?)
 }
 
-/// The ring of the keys of a record, whose log has a name or not.
+/// The ring of the keys of a record, whose log has had these names.
 ///
 /// # Errors
 /// [`AdministerError`] where one of them cannot be read.
-pub fn ring(keys: &[OwnKey], origin: Option<&KeyName>) -> Result<KeyRing, AdministerError> {
+pub fn ring(keys: &[OwnKey], names: &[KeyName]) -> Result<KeyRing, AdministerError> {
     let signs = |key: &OwnKey| {
         let newest = keys.iter().rfind(|other| other.purpose == key.purpose && other.retired.is_none());
         newest == Some(key)
@@ -257,7 +265,7 @@ pub fn ring(keys: &[OwnKey], origin: Option<&KeyName>) -> Result<KeyRing, Admini
         None if signs(key) => Ok(KeyState::Active),
         None => Ok(KeyState::Accepted),
     };
-    let keys = keys.iter().map(|key| ring_key(key, state(key)?, origin)).collect::<Result<_, _>>()?;
+    let keys = keys.iter().map(|key| ring_key(key, state(key)?, names)).collect::<Result<_, _>>()?;
     Ok(KeyRing::new(keys))
 }
 
@@ -272,12 +280,16 @@ const fn ask_operator(by: &By) -> Result<(), AdministerError> {
     }
 }
 
-fn ring_key(own: &OwnKey, state: KeyState, origin: Option<&KeyName>) -> Result<RingKey, AdministerError> {
+fn ring_key(own: &OwnKey, state: KeyState, names: &[KeyName]) -> Result<RingKey, AdministerError> {
     let key = VerifyingKey::from_bytes(&own.public).map_err(|_| unreadable(own))?;
-    let origin = origin.filter(|_| own.purpose == KeyPurpose::Log).cloned();
-    let verifier = origin.map(|origin| VerifierKey::new(origin, NoteAlgorithm::Ed25519, key.clone()));
+    let names = if own.purpose == KeyPurpose::Log { names } else { &[] };
+    let mut earlier: Vec<_> = names
+        .iter()
+        .map(|name| VerifierKey::new(name.clone(), NoteAlgorithm::Ed25519, key.clone()))
+        .collect();
+    let verifier = earlier.pop();
     let added = Timestamp::new(own.added).map_err(|_| unreadable(own))?;
-    Ok(RingKey { purpose: own.purpose, key, verifier, state, added })
+    Ok(RingKey { purpose: own.purpose, key, verifier, earlier, state, added })
 }
 
 fn unreadable(own: &OwnKey) -> AdministerError {

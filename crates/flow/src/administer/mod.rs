@@ -11,7 +11,7 @@ mod words;
 
 pub use error::AdministerError;
 pub use grant::NewGrant;
-pub use keyring::{KeySafe, Keyring, SafeError, log_name, ring};
+pub use keyring::{KeySafe, Keyring, SafeError, log_names, ring};
 pub use office::{Administer, Keyed, Revoked};
 pub use said::By;
 pub use words::{End, label, length, role, text, wallet};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use execgate_model::{Clock, Entropy, GrantId, RunId, Stage, TenantId};
 use execgate_receipt::{KeyName, Timestamp};
-use execgate_store::{Changed, Grant, Granted, NewKey, Record, Store};
+use execgate_store::{Changed, Grant, Granted, NewKey, Record, Store, StoreError};
 use serde_json::json;
 
 use super::grant::{about, about_rules, ask_operator, ask_operator_of_rules, new_id, rules};
@@ -172,12 +172,14 @@ impl Administer {
             return Err(AdministerError::Known { run, stage: record.stage.as_str() });
         }
         let witness = self.witness.as_ref().ok_or(AdministerError::NoKey)?;
-        let resolution = witness.resolve(&record, note).map_err(AdministerError::Statement)?;
         let change = said(by, "run-resolved", &json!({"run": run}), self.clock.now(), &*self.entropy)?;
-        if !self.store.resolve(resolution, change).await? {
-            return Err(AdministerError::Resolved(run));
+        let said = || witness.resolve(&record, note).map_err(AdministerError::Statement);
+        let mut resolved = self.store.resolve(said()?, change.clone()).await;
+        if let (Err(StoreError::KeyRetired), Some(keyring)) = (&resolved, &self.keyring) {
+            keyring.look().await?;
+            resolved = self.store.resolve(said()?, change).await;
         }
-        self.run(run).await
+        if resolved? { self.run(run).await } else { Err(AdministerError::Resolved(run)) }
     }
 
     /// Gives the log a new name, and with it the record as it is a new beginning: what was signed under the names before
@@ -201,6 +203,10 @@ impl Administer {
         if epochs.iter().any(|epoch| epoch.origin == named.as_str()) {
             return Err(AdministerError::LogNamed(origin));
         }
+        // A record that was restored has forgotten names, too.
+        if let Some(place) = log.seen_name(&origin).await.map_err(AdministerError::Log)? {
+            return Err(AdministerError::LogNameSeen { origin, place });
+        }
         let told = json!({
             "origin": origin,
             "before": epochs.last().map(|epoch| &epoch.origin),
@@ -208,11 +214,13 @@ impl Administer {
         });
         let change = said(by, "log-new-origin", &told, now, &*self.entropy)?;
         let after = epochs.last().map_or(0, |epoch| epoch.number);
-        if log.rename(after, &origin, change).await.map_err(AdministerError::Log)? {
-            Ok(origin)
-        } else {
-            Err(AdministerError::LogNamed(origin))
+        if !log.rename(after, &origin, change).await.map_err(AdministerError::Log)? {
+            return Err(AdministerError::LogNamed(origin));
         }
+        if let Some(keyring) = &self.keyring {
+            keyring.publish().await?;
+        }
+        Ok(origin)
     }
 
     /// The gateway's own keys.

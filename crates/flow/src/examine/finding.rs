@@ -21,6 +21,8 @@ pub enum Rule {
     ReceiptMissing,
     /// The receipt does not verify under the published keys.
     ReceiptInvalid,
+    /// The receipt is signed by a key that was retired before its leaf came: it does not count.
+    ReceiptKey,
     /// The receipt is good, and says something other than the record.
     ReceiptDiffers,
     /// The answer that is kept does not make the receipt.
@@ -59,6 +61,7 @@ impl Rule {
             Self::Stage => "stage",
             Self::ReceiptMissing => "receipt-missing",
             Self::ReceiptInvalid => "receipt-invalid",
+            Self::ReceiptKey => "receipt-key",
             Self::ReceiptDiffers => "receipt-differs",
             Self::Answer => "answer",
             Self::Resolution => "resolution",

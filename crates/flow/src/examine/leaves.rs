@@ -1,7 +1,7 @@
 //! Leaves: each is the digest of what stands behind it, and every run has those that it must have.
 
 use execgate_model::{Digest, RunId, Stage};
-use execgate_receipt::{ReceiptFile, salted};
+use execgate_receipt::{KeyId, ReceiptFile, salted};
 use execgate_store::{ExaminedLeaf, ExaminedRun, LeafKind};
 
 use super::marks::Marks;
@@ -23,6 +23,8 @@ pub(super) struct Leaves {
     pub(super) count: u64,
     /// What changes have said of the gateway's own keys.
     pub(super) own_keys: OwnKeys,
+    /// Receipt keys that are retired, each with how many leaves the log had then.
+    pub(super) retired: Vec<(KeyId, u64)>,
 }
 
 /// What must be there of one kind, and what is.
@@ -92,10 +94,22 @@ impl Leaves {
         let Some(place) = leaf.place else { return found(Rule::LeafStray, "there is no such run") };
         let is_first = kept.seen.set(place);
         match (is_right, is_first) {
-            (true, true) => None,
+            (true, true) => self.overdue(leaf),
             (false, _) => found(Rule::LeafDiffers, "it is not that of the receipt"),
             (true, false) => found(Rule::LeafTwice, &format!("a second leaf `{}` of one run", kind.as_str())),
         }
+    }
+
+    /// A receipt counts where it stands before the end of its key (CONTRACTS 5).
+    fn overdue(&self, leaf: &ExaminedLeaf) -> Option<Finding> {
+        let late: Vec<_> = self.retired.iter().filter(|(_, size)| leaf.seq > *size).collect();
+        let bytes = leaf.behind.as_deref().filter(|_| !late.is_empty())?;
+        let file = ReceiptFile::from_json(bytes).ok()?;
+        let signed = |(key, _): &&&(KeyId, u64)| file.envelope.signatures.iter().any(|by| by.keyid == *key);
+        let (key, size) = late.iter().find(signed)?;
+        let what =
+            format!("its receipt is signed by the key {key}, which was retired at size {size} of the log");
+        Some(Finding::at(Rule::ReceiptKey, leaf.seq, leaf.run, what))
     }
 
     /// Places of runs that lack a leaf so far.

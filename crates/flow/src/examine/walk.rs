@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use execgate_model::Stage;
+use execgate_model::{KeyPurpose, Stage};
 use execgate_receipt::VerifyingKey;
 use execgate_store::{ExaminedRun, Examiner, Extent, SettlementWord, Store, StoreError};
 use tokio::sync::mpsc::Sender;
@@ -54,7 +54,7 @@ impl Examination {
         walk.file().await?;
         // Runs before leaves: a leaf is written with what it stands for, so that every end that is seen has its leaf then.
         walk.runs().await?;
-        walk.leaves().await?;
+        walk.leaves(store).await?;
         walk.changes(store).await?;
         walk.payments().await?;
         walk.limits().await?;
@@ -131,8 +131,16 @@ impl Examination {
         }
     }
 
-    async fn leaves(&mut self) -> Result<(), ExamineError> {
+    async fn leaves(&mut self, store: &dyn Store) -> Result<(), ExamineError> {
         self.at(Step::Leaves, 0, self.extent.leaves).await?;
+        // What is retired from now on counts for all that is there by now.
+        let keys = store.own_keys().await?.into_iter().filter(|key| key.purpose == KeyPurpose::Receipt);
+        self.leaves.retired = keys
+            .filter_map(|key| {
+                let id = VerifyingKey::from_bytes(&key.public).ok()?.key_id();
+                Some((id, key.retired?.size))
+            })
+            .collect();
         self.more_leaves().await?;
         let lacking = self.leaves.lacking();
         if !lacking.is_empty() {

@@ -50,16 +50,45 @@ impl Log {
 
     pub(super) async fn compare(&self, working: &mut Working) -> Result<(), LogError> {
         *working = Working::default();
-        let seen = self.parts.outside.read().await;
+        let mut seen = self.parts.outside.read().await;
+        self.recall(&mut seen).await?;
         let standing = self.parts.store.log_standing().await?;
         let fault = self.judge(working, &standing, &seen).await?;
         working.faulted_in = Some(standing.epoch.as_ref().map_or(0, |epoch| epoch.number));
         if let Some(fault) = &fault {
             tracing::error!(%fault, "live runs are refused: the log is not what it was");
-        } else if standing.epoch.is_none() {
-            self.begin(&seen).await?;
+        } else {
+            if standing.epoch.is_none() {
+                self.begin(&seen).await?;
+            }
+            self.fill_places(working, &seen).await?;
         }
         self.parts.gate.set(fault);
+        Ok(())
+    }
+
+    /// What the record knows of places that are empty: one in which a checkpoint lay once must have one always.
+    async fn recall(&self, seen: &mut [Seen]) -> Result<(), LogError> {
+        let places = self.parts.store.log_places().await?;
+        for Seen { place, note } in seen {
+            if let SeenNote::Nothing { always } = note {
+                *always |= places.contains(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a checkpoint in places that the operator has named since, and notes every place in which one lies.
+    async fn fill_places(&self, working: &mut Working, seen: &[Seen]) -> Result<(), LogError> {
+        if seen.iter().any(|seen| matches!(seen.note, SeenNote::Nothing { .. })) {
+            self.keep_newest(working).await?;
+        }
+        let known = self.parts.store.log_places().await?;
+        for Seen { place, note } in self.parts.outside.read().await {
+            if matches!(note, SeenNote::Text(_)) && !known.contains(&place) {
+                self.parts.store.log_note_place(place, self.parts.clock.now()).await?;
+            }
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What a witness has cosigned is outside of the record. So one that has seen more than the record, or another story,
 //! stops live runs as a checkpoint beside the data directory does, at the start and at any time later. A witness that
-//! cannot be reached stops nothing: it would be as easy to silence as the record is to restore.
+//! cannot be reached stops nothing, unless the operator says how many have to agree before anything runs.
 
 use core::error::Error;
 use core::time::Duration;
@@ -16,7 +16,7 @@ use execgate_store::{LogCosigned, LogHead, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Log, LogError, LogFault};
+use super::{Log, LogError, LogFault, Seen, SeenNote};
 
 /// How long a witness is left alone after it has cosigned, and after it first could not be asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +56,8 @@ pub struct WitnessStanding {
     pub cosigned: Option<(u64, u64)>,
     /// How many times in a row it has not cosigned.
     pub failures: u32,
+    /// Whether it has agreed with the record since this process started.
+    pub agrees: bool,
 }
 
 /// The witnesses of one log.
@@ -70,6 +72,8 @@ pub struct Witnesses {
 enum Asked {
     /// It has cosigned the newest checkpoint.
     Cosigned,
+    /// It has seen nothing of this log.
+    Unseen,
     /// There is nothing to cosign yet.
     Nothing,
     /// It did not, for a reason that may pass.
@@ -81,7 +85,8 @@ enum Asked {
 impl Witnesses {
     /// The witnesses of a log.
     #[must_use]
-    pub fn new(log: Arc<Log>, lines: Vec<Arc<dyn WitnessLine>>) -> Self {
+    pub fn new(log: Arc<Log>) -> Self {
+        let lines = log.parts.witnesses.clone();
         let named = |line: &Arc<dyn WitnessLine>| WitnessStanding {
             name: line.key().name().to_string(),
             ..WitnessStanding::default()
@@ -135,7 +140,7 @@ impl Witnesses {
         let Some(question) = self.log.empty_request().await? else { return Ok(Asked::Nothing) };
         Ok(match line.submit(question).await {
             Ok(WitnessAnswer::Stale(mut seen)) => self.ask_from(line, &mut seen).await?,
-            Ok(WitnessAnswer::Cosigned(_)) => Asked::Nothing,
+            Ok(WitnessAnswer::Cosigned(_)) => Asked::Unseen,
             Ok(WitnessAnswer::Refused(status)) => refused(status),
             Err(error) => Asked::Not(told(&*error)),
         })
@@ -256,13 +261,23 @@ impl Witnesses {
             let mut kept = self.kept();
             let Some(standing) = kept.get_mut(at) else { return Ok(()) };
             standing.failures = match &asked {
-                Asked::Cosigned | Asked::Nothing => 0,
+                Asked::Cosigned | Asked::Unseen | Asked::Nothing => 0,
                 Asked::Not(_) | Asked::Accuses(_) => standing.failures.saturating_add(1),
             };
+            match &asked {
+                Asked::Cosigned | Asked::Unseen => standing.agrees = true,
+                Asked::Accuses(_) => standing.agrees = false,
+                Asked::Nothing | Asked::Not(_) => {}
+            }
             (standing.name.clone(), standing.failures)
         };
+        let agree = self.kept().iter().filter(|standing| standing.agrees).count();
+        if self.log.is_unwitnessed() && agree >= self.log.parts.required {
+            tracing::info!(agree, "enough witnesses agree with the log");
+            self.log.parts.gate.await_witnesses(false);
+        }
         match asked {
-            Asked::Cosigned | Asked::Nothing => {}
+            Asked::Cosigned | Asked::Unseen | Asked::Nothing => {}
             Asked::Not(why) => {
                 tracing::warn!(witness = name, failures, why, "a witness has not cosigned the log");
             }
@@ -295,9 +310,42 @@ impl Log {
     /// A request that shows a witness the log without entries, which is the beginning of every log: whoever has seen
     /// more says how much. None before the log has a name.
     async fn empty_request(&self) -> Result<Option<String>, LogError> {
-        let Some(epoch) = self.standing().await?.epoch else { return Ok(None) };
-        let newer = self.seal(&epoch.origin, 0, empty_root())?;
-        Ok(Some(Consistency { older: 0, path: Vec::new(), newer }.to_string()))
+        let epoch = self.standing().await?.epoch;
+        epoch.map(|epoch| self.request_of(&epoch.origin)).transpose()
+    }
+
+    fn request_of(&self, origin: &str) -> Result<String, LogError> {
+        let newer = self.seal(origin, 0, empty_root())?;
+        Ok(Consistency { older: 0, path: Vec::new(), newer }.to_string())
+    }
+
+    /// Where a name of the log was seen that the record does not have: in a checkpoint or among the keys outside of it, or
+    /// by a witness. One that cannot be asked is passed over.
+    ///
+    /// # Errors
+    /// [`LogError::Note`] where it is no name.
+    pub(crate) async fn seen_name(&self, origin: &str) -> Result<Option<String>, LogError> {
+        for Seen { place, note } in self.parts.outside.read().await {
+            let SeenNote::Text(text) = note else { continue };
+            let head = SignedNote::parse(text.as_bytes()).ok();
+            let head = head.and_then(|note| note.unverified_text().parse::<Checkpoint>().ok());
+            if head.is_some_and(|head| head.origin == origin) {
+                return Ok(Some(place));
+            }
+        }
+        if let Some((place, _)) =
+            self.parts.outside.names().await.into_iter().find(|(_, name)| name == origin)
+        {
+            return Ok(Some(place));
+        }
+        for line in &self.parts.witnesses {
+            let told = line.submit(self.request_of(origin)?).await;
+            // What it has not seen it is told of by this, and a log without entries binds nobody.
+            if matches!(told, Ok(WitnessAnswer::Stale(1..) | WitnessAnswer::Refused(409 | 422))) {
+                return Ok(Some(format!("the witness {}", line.key().name())));
+            }
+        }
+        Ok(None)
     }
 
     /// Stops live runs for what somebody else has seen.

@@ -9,7 +9,7 @@ use execgate_receipt::{
 use execgate_store::{LogHead, LogNode, Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
-use super::{LogError, LogFault, LogGate, LogKeys, Outside};
+use super::{LogError, LogFault, LogGate, LogKeys, Outside, WitnessLine};
 
 /// What a log is made of.
 pub struct LogParts {
@@ -25,6 +25,10 @@ pub struct LogParts {
     pub clock: Arc<dyn Clock>,
     /// What tells the corridor that something is wrong.
     pub gate: LogGate,
+    /// Its witnesses.
+    pub witnesses: Vec<Arc<dyn WitnessLine>>,
+    /// How many of them must have agreed before anything runs for real, and must have cosigned what a proof leads to.
+    pub required: usize,
 }
 
 /// The log of one record, as one process keeps it.
@@ -52,6 +56,7 @@ impl Log {
     /// A log of these parts. Nothing is read before [`Self::open`].
     #[must_use]
     pub fn new(parts: LogParts) -> Self {
+        parts.gate.await_witnesses(parts.required > 0);
         Self { parts, working: Mutex::default(), signed: watch::Sender::new(0) }
     }
 
@@ -65,6 +70,18 @@ impl Log {
     #[must_use]
     pub fn fault(&self) -> Option<LogFault> {
         self.parts.gate.fault()
+    }
+
+    /// Whether live runs are refused, be it for what is wrong or for want of witnesses.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.fault().is_some() || self.is_unwitnessed()
+    }
+
+    /// Whether too few witnesses have agreed since this process started.
+    #[must_use]
+    pub fn is_unwitnessed(&self) -> bool {
+        self.parts.gate.is_unwitnessed()
     }
 
     /// The name that follows, where nobody has chosen one: the first with the time behind it.

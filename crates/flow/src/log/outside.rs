@@ -32,6 +32,9 @@ pub trait Outside: Send + Sync {
     /// What is there, place by place.
     fn read(&self) -> BoxFuture<'_, Vec<Seen>>;
 
+    /// Names of the log that are known outside, each with where.
+    fn names(&self) -> BoxFuture<'_, Vec<(String, String)>>;
+
     /// Keeps a signed checkpoint in every place, durably, in the place of the one before.
     fn keep(&self, note: String) -> BoxFuture<'_, Result<(), (String, io::Error)>>;
 }

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use execgate_model::RunId;
 use execgate_receipt::{
-    Consistency, LogProof, Reading, ReadingError, SignedNote, Tile, TileKind, VerifierKey, entry_bundle,
+    Checkpoint, Consistency, LogProof, Reading, ReadingError, SignedNote, Tile, TileKind, VerifierKey,
+    entry_bundle,
 };
 use execgate_store::{LogCheckpoint, LogLeaf, LogStanding, StoreError};
 
@@ -80,16 +81,14 @@ impl Log {
         }))
     }
 
-    /// The proof that the receipt of a run is in the log; none before a signed head has it.
+    /// The proof that the receipt of a run is in the log; none before a signed head has it, and enough witnesses have seen
+    /// that.
     ///
     /// # Errors
     /// [`LogError`].
     pub async fn proof(&self, run: RunId) -> Result<Option<LogProof>, LogError> {
         let Some(index) = self.parts.store.log_place(run).await? else { return Ok(None) };
-        let Some((size, checkpoint)) = self.newest().await? else { return Ok(None) };
-        if index >= size {
-            return Ok(None);
-        }
+        let Some((size, checkpoint)) = self.vouched_for(index).await? else { return Ok(None) };
         let path = self.made(&Reading::inclusion(index, size)?).await?;
         Ok(Some(LogProof { extra: None, index, path, checkpoint }))
     }
@@ -131,6 +130,28 @@ impl Log {
     /// A record that failed, or in which one is missing.
     pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<LogLeaf>, StoreError> {
         self.parts.store.log_leaves(from, limit).await
+    }
+
+    /// The checkpoint that a proof of an entry leads to: the newest that witnesses have cosigned, where one has the entry,
+    /// so that whoever keeps the proof has their word; else the newest.
+    async fn vouched_for(&self, index: u64) -> Result<Option<(u64, SignedNote)>, LogError> {
+        let Some((size, newest)) = self.newest().await? else { return Ok(None) };
+        let Some(epoch) = self.parts.store.log_standing().await?.epoch else { return Ok(None) };
+        let keys = self.verifiers(&epoch.origin)?;
+        let cosigned = self.parts.store.log_cosigned(epoch.number).await?;
+        for found in cosigned.iter().filter(|found| (index + 1..=size).contains(&found.head.size)) {
+            let alike: Vec<_> = cosigned.iter().filter(|other| other.head == found.head).collect();
+            if alike.len() < self.parts.required {
+                continue;
+            }
+            let note = together(found.note.clone(), alike.into_iter().map(|other| other.note.clone()));
+            let note = SignedNote::parse(note.as_bytes())?;
+            // One that a key has signed which is retired by now is nothing to a reader.
+            if Checkpoint::open(&note, &keys).is_ok() {
+                return Ok(Some((found.head.size, note)));
+            }
+        }
+        Ok(Some((size, newest)).filter(|(size, _)| index < *size && self.parts.required == 0))
     }
 
     async fn newest(&self) -> Result<Option<(u64, SignedNote)>, LogError> {

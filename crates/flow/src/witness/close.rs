@@ -54,6 +54,7 @@ impl Witness {
             content: signed.content,
             answer: render.closed(&closed),
             receipt: signed.file,
+            signer: signed.signer,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
             at,
         })

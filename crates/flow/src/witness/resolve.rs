@@ -27,6 +27,13 @@ impl Witness {
         };
         let signed = self.sign(&facts, &record.salt, said)?;
         let leaf = Leaf { kind: LeafKind::Resolve, digest: signed.leaf };
-        Ok(Resolution { run: facts.run, note: note.to_owned(), receipt: signed.file, leaf, at })
+        Ok(Resolution {
+            run: facts.run,
+            note: note.to_owned(),
+            receipt: signed.file,
+            signer: signed.signer,
+            leaf,
+            at,
+        })
     }
 }

@@ -73,9 +73,20 @@ impl Witness {
         render: &dyn Render,
         stage: Stage,
     ) -> Result<Witnessed, Refusal> {
-        let finish = self.finish(facts, salt, ended, render, stage)?;
+        let mut finish = self.finish(facts, salt, ended, render, stage)?;
         self.crash.reached("sealed");
-        let finished = self.write(&finish).await?;
+        let mut finished = self.write(&finish).await;
+        for _ in 1..RECORD_TRIES {
+            if !matches!(finished, Err(StoreError::KeyRetired)) {
+                break;
+            }
+            // This process has slept through the end of its key. It takes up the next one within moments.
+            tracing::warn!(run = %finish.run, "the key of a receipt was retired meanwhile; signing it anew");
+            sleep(RECORD_PAUSE).await;
+            finish = self.finish(facts, salt, ended, render, stage)?;
+            finished = self.write(&finish).await;
+        }
+        let finished = finished?;
         self.crash.reached("recorded");
         match finished {
             Finished::Recorded => {
@@ -91,7 +102,7 @@ impl Witness {
     async fn write(&self, finish: &Finish) -> Result<Finished, StoreError> {
         for _ in 1..RECORD_TRIES {
             match self.store.finish(finish.clone()).await {
-                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error @ (StoreError::Closed | StoreError::KeyRetired)) => return Err(error),
                 Err(error) => {
                     tracing::error!(run = %finish.run, %error, "an outcome could not be written; trying again");
                     sleep(RECORD_PAUSE).await;
@@ -144,6 +155,7 @@ impl Witness {
             stage,
             content: signed.content,
             receipt: signed.file,
+            signer: signed.signer,
             answer,
             outcome: word,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },

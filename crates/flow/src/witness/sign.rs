@@ -26,6 +26,8 @@ pub(super) struct Signed {
     pub(super) content: Digest,
     pub(super) leaf: Digest,
     pub(super) file: Vec<u8>,
+    /// Which key made it.
+    pub(super) signer: [u8; 32],
 }
 
 impl Witness {
@@ -70,7 +72,8 @@ impl Witness {
         };
         let content = run_facts.receipt();
         let statement = run_facts.into_statement(salt).map_err(|error| detail(&error))?;
-        let seal = seal(&self.key.now(), &statement, salt).map_err(|error| detail(&error))?;
+        let key = self.key.now();
+        let seal = seal(&key, &statement, salt).map_err(|error| detail(&error))?;
         let leaf = seal.leaf();
         let file = ReceiptFile {
             exec_id: facts.run,
@@ -85,7 +88,7 @@ impl Witness {
             log_key: None,
         };
         let file = file.to_json().map_err(|error| detail(&error))?.into_bytes();
-        Ok(Signed { content, leaf, file })
+        Ok(Signed { content, leaf, file, signer: *key.verifying_key().as_bytes() })
     }
 }
 

@@ -4,7 +4,7 @@ use execgate_model::Stage;
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{parking, rows};
+use super::{own_keys, parking, rows};
 use crate::{Finish, Finished, LeafKind, Resolution, StoreError};
 
 const UPDATE_RUN: &str =
@@ -38,6 +38,7 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
 
 /// Records how a run has ended: outcome, receipt, answer and leaf.
 pub(super) fn ending(conn: &Connection, row: i64, finish: &Finish) -> Result<(), StoreError> {
+    own_keys::ask_standing(conn, &finish.signer)?;
     let params = (
         row,
         &finish.outcome,
@@ -56,6 +57,7 @@ pub(super) fn ending(conn: &Connection, row: i64, finish: &Finish) -> Result<(),
 pub(super) fn resolve(conn: &Connection, resolution: &Resolution) -> Result<bool, StoreError> {
     let sql = "SELECT id FROM run WHERE run = ?1 AND stage = 'unknown'";
     let Some(row) = rows::row_of(conn, sql, resolution.run)? else { return Ok(false) };
+    own_keys::ask_standing(conn, &resolution.signer)?;
     let sql =
         "INSERT INTO resolution (run, note, receipt, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     let at = rows::stored(resolution.at.0, "store a time")?;

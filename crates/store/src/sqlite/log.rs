@@ -203,3 +203,14 @@ pub(super) fn place(conn: &Connection, run: RunId) -> Result<Option<u64>, StoreE
         WHERE run.run = ?1";
     rows::first(conn, sql, doing, [run.as_bytes()], |row| rows::unsigned(row, 0, "log_place"))
 }
+
+pub(super) fn places(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT place FROM log_outside ORDER BY place";
+    rows::all(conn, sql, "read where checkpoints are kept", [], |row| rows::value(row, 0, "place"))
+}
+
+pub(super) fn note_place(conn: &Connection, place: &str, at: UnixMs) -> Result<(), StoreError> {
+    let doing = "note where a checkpoint is kept";
+    let sql = "INSERT INTO log_outside (place, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    rows::change(conn, sql, doing, (place, rows::stored(at.0, doing)?)).map(|_| ())
+}

@@ -52,6 +52,13 @@ pub(super) fn retire(
     retirement.map(KeyRetired::Done).ok_or(StoreError::Unreadable { column: "retired" })
 }
 
+/// Refuses what a retired receipt key has signed: its leaf would stand behind the retirement, where it does not count.
+pub(super) fn ask_standing(conn: &Connection, signer: &[u8; 32]) -> Result<(), StoreError> {
+    let sql = "SELECT 1 FROM own_key WHERE purpose = 'receipt' AND public = ?1 AND retired IS NOT NULL";
+    let retired = rows::first(conn, sql, "look at the key of a receipt", [signer], |_| Ok(()))?;
+    retired.map_or(Ok(()), |()| Err(StoreError::KeyRetired))
+}
+
 fn own_key(row: &Row<'_>) -> Result<OwnKey, StoreError> {
     let retired = if rows::value::<Option<i64>>(row, 3, "retired")?.is_some() {
         let (at, size) = (rows::unsigned(row, 3, "retired")?, rows::unsigned(row, 4, "retired_size")?);

@@ -93,6 +93,14 @@ impl LogStore for SqliteStore {
         Box::pin(self.readers.point(move |conn| cosigned::all(conn, epoch)))
     }
 
+    fn log_places(&self) -> Reply<'_, Vec<String>> {
+        Box::pin(self.readers.long(log::places))
+    }
+
+    fn log_note_place(&self, place: String, at: UnixMs) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::End, move |conn| log::note_place(conn, &place, at)))
+    }
+
     fn log_stirred(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.writer.stirred())
     }

@@ -56,6 +56,7 @@ pub(crate) async fn an_unknown_run_is_resolved_once(backend: &impl Backend) {
     let store = backend.open();
     let (start, end) = (claim(store.instance(), 1), finish(store.instance(), 1, Stage::Unknown));
     let word = |note: &str| Resolution {
+        signer: [0; 32],
         run: run_id(1),
         note: note.to_owned(),
         receipt: b"signed".to_vec(),

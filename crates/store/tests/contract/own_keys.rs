@@ -1,9 +1,9 @@
 //! The gateway's own keys: added once, retired once, each with its leaf.
 
-use execgate_model::{KeyPurpose, UnixMs};
-use execgate_store::{KeyAdded, KeyRetired, OwnKey, Retirement};
+use execgate_model::{KeyPurpose, Stage, UnixMs};
+use execgate_store::{Claimed, Finish, Finished, KeyAdded, KeyRetired, OwnKey, Retirement, StoreError};
 
-use super::runs::{Backend, change};
+use super::runs::{Backend, change, claim, finish, held};
 
 fn key(number: u8) -> OwnKey {
     OwnKey {
@@ -63,6 +63,22 @@ pub(crate) async fn a_key_is_retired_once_at_the_size_that_the_log_has_then(back
     let retired = |number, retirement| OwnKey { retired: Some(retirement), ..key(number) };
     assert_eq!(store.own_keys().await.unwrap(), [retired(1, first), retired(2, second), key(3)]);
     assert_eq!(store.changes(None, 100).await.unwrap().len(), 5);
+}
+
+pub(crate) async fn a_receipt_under_a_retired_key_is_refused_and_nothing_is_written(backend: &impl Backend) {
+    let store = backend.open();
+    for number in 1..3 {
+        store.add_own_key(key(number), change(number.into())).await.unwrap();
+    }
+    let claimed = claim(store.instance(), 1);
+    assert_eq!(store.claim(claimed.clone()).await.unwrap(), Claimed::Fresh);
+    store.retire_own_key(KeyPurpose::Receipt, [1; 32], change(3)).await.unwrap();
+    let late = Finish { signer: [1; 32], ..finish(store.instance(), 1, Stage::Settled) };
+    let refused = store.finish(late.clone()).await;
+    assert!(matches!(refused, Err(StoreError::KeyRetired)), "{refused:?}");
+    assert_eq!(store.run(claimed.run).await.unwrap(), Some(held(&claimed)));
+    assert_eq!(store.log_standing().await.unwrap().leaves, 4, "two keys, an intent, and the end of a key");
+    assert_eq!(store.finish(Finish { signer: [2; 32], ..late }).await.unwrap(), Finished::Recorded);
 }
 
 pub(crate) async fn keys_of_one_purpose_are_nothing_to_the_other(backend: &impl Backend) {

@@ -44,7 +44,8 @@ macro_rules! every_promise {
             log: leaves_stand_in_the_order_of_their_commits, a_step_is_taken_by_one_process_and_read_by_all,
                 a_head_is_signed_once_and_as_it_was_committed, a_new_name_has_heads_of_its_own,
                 whoever_waits_is_told_of_a_write, of_each_witness_the_largest_checkpoint_is_kept;
-            own_keys: a_key_reads_back_and_is_added_once, the_newest_key_signs_and_is_not_retired,
+            own_keys: a_receipt_under_a_retired_key_is_refused_and_nothing_is_written,
+                a_key_reads_back_and_is_added_once, the_newest_key_signs_and_is_not_retired,
                 a_key_is_retired_once_at_the_size_that_the_log_has_then,
                 keys_of_one_purpose_are_nothing_to_the_other;
             audit: a_line_of_the_trail_reads_back_whole, every_order_shows_every_line_once,

@@ -122,6 +122,7 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
         }
         Step::Resolve { run } => {
             let resolution = Resolution {
+                signer: [0; 32],
                 run: run_id(*run),
                 note: format!("resolved in step {number}"),
                 receipt: b"signed".to_vec(),

@@ -31,7 +31,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 13);
+    assert_eq!(version, 15);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 

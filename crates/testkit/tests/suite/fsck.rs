@@ -67,6 +67,12 @@ const DAMAGES: &[(&str, &[Rule])] = &[
          ('receipt', x'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a', 1)",
         &[Rule::Change],
     ),
+    // The end of the key that signed, before some of what it signed.
+    (
+        "INSERT INTO own_key (purpose, public, added, retired, retired_size) VALUES \
+         ('receipt', x'ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c', 1, 1, 2)",
+        &[Rule::Change, Rule::ReceiptKey],
+    ),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 1", &[Rule::LeafMissing]),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 2", &[Rule::LeafDiffers]),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'resolve'", &[Rule::LeafDiffers]),

@@ -1,12 +1,15 @@
 //! The gateway's own keys: adopted, replaced and retired, each with its leaf; and how far what they signed counts.
 
+use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
 use execgate_flow::administer::{AdministerError, By, KeySafe, SafeError};
 use execgate_model::{GrantId, KeyPurpose};
-use execgate_receipt::{KeyRing, KeyState, SigningKey, VerifyingKey, parse_strict, salted};
+use execgate_receipt::{
+    KeyId, KeyRing, KeyState, ReceiptFile, SigningKey, VerifyingKey, parse_strict, salted,
+};
 use execgate_store::OwnKey;
-use execgate_testkit::{OPERATOR_UID, World, get};
+use execgate_testkit::{OPERATOR_UID, World, ask, get, temporary_folder, until_idle};
 
 const OPERATOR: By = By::Operator { uid: OPERATOR_UID };
 
@@ -16,6 +19,8 @@ struct Pocket {
     secrets: Mutex<Vec<(KeyPurpose, VerifyingKey)>>,
     signing: Mutex<Vec<VerifyingKey>>,
     published: Mutex<String>,
+    /// The receipt key that is there already.
+    found: Option<VerifyingKey>,
 }
 
 impl Pocket {
@@ -34,7 +39,8 @@ impl Pocket {
 
 impl KeySafe for Pocket {
     fn first(&self, purpose: KeyPurpose) -> Result<VerifyingKey, SafeError> {
-        Ok(self.make(purpose))
+        let found = self.found.clone().filter(|_| purpose == KeyPurpose::Receipt);
+        Ok(found.unwrap_or_else(|| self.make(purpose)))
     }
 
     fn mint(&self, purpose: KeyPurpose) -> Result<VerifyingKey, SafeError> {
@@ -159,4 +165,47 @@ async fn every_public_key_is_published_with_its_state() {
     assert_eq!(reply.status, 200);
     let published = KeyRing::from_json(reply.json().to_string().as_bytes()).unwrap();
     assert_eq!(published, ring.ring().await.unwrap());
+}
+
+/// The id of the key that a run's receipt is signed with.
+fn signer(receipt: &[u8]) -> KeyId {
+    ReceiptFile::from_json(receipt).unwrap().envelope.signatures[0].keyid
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_slept_through_the_end_of_its_key_signs_with_the_next_one() {
+    let folder = temporary_folder();
+    let before = World::builder().in_folder(folder.path()).open();
+    let pocket = Pocket { found: Some(before.key()), ..Pocket::default() };
+    let ring = before.keyring(Arc::new(pocket));
+    ring.open(&OPERATOR).await.unwrap();
+    let next = ring.rotate(&OPERATOR, KeyPurpose::Receipt).await.unwrap().key;
+    before.clock().advance_ms(10_000);
+    ring.retire(&OPERATOR, before.key().key_id()).await.unwrap();
+    before.kill().await;
+
+    let world = World::builder().seed(2).in_turns().in_folder(folder.path()).open();
+    let gate = world.gate();
+    let walk = tokio::spawn(async move { gate.walk(ask("gives").nonce("n")).await.passage() });
+    let turns = world.turns().unwrap();
+    let mut refused = false;
+    while !walk.is_finished() {
+        until_idle().await;
+        if turns.waiting() == 0 {
+            tokio::time::advance(Duration::from_millis(250)).await;
+        } else if turns.go(0) == "finish" && !refused {
+            refused = true;
+            until_idle().await;
+            let seed = SigningKey::from_seed(&[101; 32]);
+            assert_eq!((turns.waiting(), seed.verifying_key()), (0, next.clone()), "it was refused");
+            world.receipt_key().replace(seed);
+        }
+    }
+    let passage = walk.await.unwrap();
+    world.kill().await;
+    let world = World::builder().seed(3).in_folder(folder.path()).open();
+    let record = world.record(passage.run).await;
+    assert_eq!(signer(&record.receipt.unwrap()), next.key_id());
+    world.receipt_key().replace(SigningKey::from_seed(&[101; 32]));
+    assert_eq!(world.fsck().await.0, []);
 }

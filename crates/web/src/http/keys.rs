@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use execgate_flow::administer::{AdministerError, log_name, ring};
+use execgate_flow::administer::{AdministerError, log_names, ring};
 use execgate_receipt::KeyRing;
 use execgate_store::Store;
 
@@ -26,7 +26,7 @@ pub(crate) async fn published(State(house): State<Arc<House>>) -> Response {
 /// The ring of a record.
 pub(crate) async fn ring_of(store: &dyn Store) -> Result<KeyRing, Problem> {
     let keys = store.own_keys().await.map_err(AdministerError::from)?;
-    Ok(ring(&keys, log_name(store).await?.as_ref())?)
+    Ok(ring(&keys, &log_names(store).await?)?)
 }
 
 /// Writes a ring.

@@ -53,7 +53,9 @@ impl From<AdministerError> for Problem {
             AdministerError::NoKey => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-receipt-key", text),
             AdministerError::NoLog => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-log", text),
             AdministerError::LogDamaged(_) => Self::new(StatusCode::CONFLICT, "log-damaged", text),
-            AdministerError::LogNamed(_) => Self::new(StatusCode::CONFLICT, "log-named", text),
+            AdministerError::LogNamed(_) | AdministerError::LogNameSeen { .. } => {
+                Self::new(StatusCode::CONFLICT, "log-named", text)
+            }
             AdministerError::LogName => Self::bad_field("/origin", text),
             AdministerError::Log(error) => error.into(),
             AdministerError::Statement(refusal) => refusal.into(),

@@ -8,13 +8,22 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use execgate_receipt::{Checkpoint, SignedNote, Tile};
 
 use super::super::cli::{Common, DataDir};
 use crate::office::{Desk, Signs, with_desk};
 use crate::terminal;
+
+/// What lies in the folder already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Tiles of this log, if any.
+    Same,
+    /// Nothing, or tiles of which nobody knows which log they are of: none of them is kept.
+    Unknown,
+}
 
 /// Where to copy the log.
 #[derive(Debug, Args)]
@@ -36,9 +45,10 @@ impl Export {
             let head: Checkpoint = signed.unverified_text().parse().context("the note is no checkpoint")?;
             fs::create_dir_all(&self.folder)
                 .with_context(|| format!("failed to make the folder {}", self.folder.display()))?;
+            let standing = self.standing(&head)?;
             let mut fetched = 0_u64;
             for tile in Tile::all(head.size) {
-                fetched += u64::from(self.fetch(desk, &tile).await?);
+                fetched += u64::from(self.fetch(desk, &tile, standing).await?);
             }
             write(&self.folder.join("checkpoint"), &note)?;
             terminal::note(format_args!(
@@ -51,10 +61,40 @@ impl Export {
         })
     }
 
+    /// What there is of the log already. A folder of another one is refused: tiles of two are not to be told apart.
+    fn standing(&self, head: &Checkpoint) -> anyhow::Result<Standing> {
+        let path = self.folder.join("checkpoint");
+        if !path.exists() {
+            // A copy that broke off says not of what.
+            return Ok(Standing::Unknown);
+        }
+        let note = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        let before = SignedNote::parse(&note).ok();
+        let before = before.and_then(|note| note.unverified_text().parse::<Checkpoint>().ok());
+        let before = before.with_context(|| format!("{} is no checkpoint", path.display()))?;
+        if before.origin != head.origin {
+            bail!(
+                "{} holds a copy of the log `{}`, and this one is `{}`: take another folder",
+                self.folder.display(),
+                before.origin,
+                head.origin
+            );
+        }
+        if before.size > head.size {
+            bail!(
+                "{} holds {} entries of the log, which has {}: it is not the log that was copied",
+                self.folder.display(),
+                before.size,
+                head.size
+            );
+        }
+        Ok(Standing::Same)
+    }
+
     /// Copies a tile, if it is not there. True where it was not.
-    async fn fetch(&self, desk: &mut Desk, tile: &Tile) -> anyhow::Result<bool> {
+    async fn fetch(&self, desk: &mut Desk, tile: &Tile, standing: Standing) -> anyhow::Result<bool> {
         let path = self.folder.join("tile").join(tile.to_string());
-        if path.exists() {
+        if standing == Standing::Same && path.exists() {
             return Ok(false);
         }
         let bytes = desk.get(&format!("/log/tile/{tile}")).await?.body;

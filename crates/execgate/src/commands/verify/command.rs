@@ -5,13 +5,13 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use execgate_receipt::{Included, ReceiptFile, Verified, VerifierKey, verify};
 use serde_json::{Value, json};
 
 use super::super::cli::DataDir;
-use super::keys::log_keys;
+use super::keys::{of_checkpoints, of_folder, of_names};
 use super::place::{self, Asked, Place};
 use super::{checkpoints, cosigned};
 use crate::keys::Trusted;
@@ -36,7 +36,7 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     log_proof: Option<PathBuf>,
     /// The verifier key of the log to trust, or a file of such keys; may be given several times. With it a receipt must
-    /// be in the log [default: keys/log.vkey of --data-dir]
+    /// be in the log [default: those of the key ring, then keys/log.vkey of --data-dir]
     #[arg(long, value_name = "KEY")]
     log_key: Vec<String>,
     /// An older checkpoint of a log, which has to be the beginning of a newer one
@@ -48,9 +48,9 @@ pub(crate) struct Verify {
     /// A copy of the log that has the newer one (`execgate log export`)
     #[arg(long, value_name = "DIR", requires = "checkpoint", conflicts_with = "consistency")]
     log_copy: Option<PathBuf>,
-    /// The verifier key of a witness that must have cosigned the checkpoint; may be given several times. A checkpoint
-    /// needs no newer one then
-    #[arg(long, value_name = "VKEY", requires = "checkpoint")]
+    /// The verifier key of a witness that must have cosigned the checkpoint, or that of the receipt's proof; may be given
+    /// several times. A checkpoint needs no newer one then
+    #[arg(long, value_name = "VKEY")]
     cosigned_by: Vec<VerifierKey>,
     /// Print JSON
     #[arg(long)]
@@ -62,7 +62,8 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         if let Some(older) = &self.checkpoint {
-            let keys = log_keys(&self.log_key, &self.data)?;
+            let trusted = if self.key.is_some() { Some(self.trusted()?) } else { self.trusted().ok() };
+            let keys = of_checkpoints(&self.log_key, trusted.as_ref(), &self.data)?;
             if !self.cosigned_by.is_empty() {
                 let alone = self.consistency.is_none() && self.log_copy.is_none();
                 match cosigned::check(older, &keys, &self.cosigned_by)? {
@@ -85,10 +86,7 @@ impl Verify {
 
     /// Checks the receipt. The outer error is of the way, the inner what does not hold.
     fn receipt(&self) -> anyhow::Result<anyhow::Result<Vec<(&'static str, String)>>> {
-        let trusted = match &self.key {
-            Some(path) => Trusted::read(path)?,
-            None => Trusted::of_data_dir(&self.data.data_dir)?,
-        };
+        let trusted = self.trusted()?;
         let mut file = match ReceiptFile::from_json(&self.receipt_bytes()?) {
             Ok(file) => file,
             Err(error) => return Ok(Err(error.into())),
@@ -99,26 +97,48 @@ impl Verify {
             Ok(verified) => verified,
             Err(error) => return Ok(Err(error.into())),
         };
-        let asked = Asked {
-            file: self.log_proof.as_ref(),
-            keys: match log_keys(&self.log_key, &self.data)? {
-                none if none.is_empty() => trusted.log_keys(),
-                keys => keys,
-            },
-            must: !self.log_key.is_empty(),
-        };
+        let asked = self.asked(&trusted)?;
         let place = match place::check(verified.leaf(), file.log_proof.as_deref(), &asked)? {
             Ok(place) => place,
             Err(error) => return Ok(Err(error)),
         };
-        let included = match &place {
-            Place::Proved { index, .. } => Some(Included { leaf: verified.leaf(), index: *index }),
-            Place::Unproved(_) => None,
+        // Sizes of a ring are those of its own log; a place in another one is nothing to them.
+        let (index, why) = match &place {
+            Place::Proved { index: Some(index), .. } => (Some(*index), String::new()),
+            Place::Proved { index: None, .. } => (None, "; its proof is of another log".to_owned()),
+            Place::Unproved(why) => (None, format!("; its proof: {why}")),
         };
+        let included = index.map(|index| Included { leaf: verified.leaf(), index });
         // A key that was retired vouches for what stood in the log before, and for nothing else.
         Ok(match trusted.judge(&verified, included) {
             Ok(()) => Ok(findings(&verified, place)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(anyhow!("{error}{why}")),
+        })
+    }
+
+    /// Whom to trust about receipts.
+    fn trusted(&self) -> anyhow::Result<Trusted> {
+        match &self.key {
+            Some(path) => Trusted::read(path),
+            None => Trusted::of_data_dir(&self.data.data_dir),
+        }
+    }
+
+    /// Whom to trust about a place in a log.
+    fn asked(&self, trusted: &Trusted) -> anyhow::Result<Asked<'_>> {
+        let (ring, retired) = match trusted.ring() {
+            Some(ring) => (ring.log_keys(), ring.retired_log_keys()),
+            None => (Vec::new(), Vec::new()),
+        };
+        let mut folder = of_folder(&self.data)?;
+        folder.retain(|key| !retired.iter().any(|(retired, _)| retired.key() == key.key()));
+        Ok(Asked {
+            file: self.log_proof.as_ref(),
+            named: of_names(&self.log_key)?,
+            ring,
+            retired,
+            folder,
+            witnesses: &self.cosigned_by,
         })
     }
 
@@ -166,7 +186,7 @@ fn findings(verified: &Verified, place: Place) -> Vec<(&'static str, String)> {
         verified.findings().iter().map(|(check, finding)| (check.as_str(), finding.as_str().to_owned()));
     let place = match place {
         Place::Proved { said, .. } => said,
-        Place::Unproved(why) => why.to_owned(),
+        Place::Unproved(why) => why,
     };
     made.chain([("place in the log", place)]).collect()
 }

@@ -1,4 +1,4 @@
-//! Which keys of logs are trusted.
+//! Which keys of logs are trusted: those that are named, those of a key ring, and those in a data directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,14 +7,34 @@ use anyhow::{Context as _, bail};
 use execgate_receipt::VerifierKey;
 
 use super::super::cli::DataDir;
-use crate::keys;
+use crate::keys::{self, Trusted};
 
-/// The keys that are named, by file or as text; else those of the data directory, where it has some.
-pub(super) fn log_keys(named: &[String], data: &DataDir) -> anyhow::Result<Vec<VerifierKey>> {
-    if named.is_empty() {
-        let path = keys::log_verifiers_path(&data.data_dir);
-        return if path.exists() { of_file(&path) } else { Ok(Vec::new()) };
+/// The keys in a data directory, where it has some.
+pub(super) fn of_folder(data: &DataDir) -> anyhow::Result<Vec<VerifierKey>> {
+    let path = keys::log_verifiers_path(&data.data_dir);
+    if path.exists() { of_file(&path) } else { Ok(Vec::new()) }
+}
+
+/// The keys that are named; else those of a ring and of the data directory, but for what the ring calls retired.
+pub(super) fn of_checkpoints(
+    named: &[String],
+    trusted: Option<&Trusted>,
+    data: &DataDir,
+) -> anyhow::Result<Vec<VerifierKey>> {
+    if !named.is_empty() {
+        return of_names(named);
     }
+    let mut keys = of_folder(data)?;
+    if let Some(ring) = trusted.and_then(Trusted::ring) {
+        let retired = ring.retired_log_keys();
+        keys.retain(|key| !retired.iter().any(|(retired, _)| retired.key() == key.key()));
+        keys.extend(ring.log_keys());
+    }
+    Ok(keys)
+}
+
+/// The keys that are named, by file or as text.
+pub(super) fn of_names(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
     let mut keys = Vec::new();
     for name in named {
         // A verifier key has two plus signs at the least, and a name that no file needs to have.

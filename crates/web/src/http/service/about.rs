@@ -45,7 +45,7 @@ pub(crate) async fn health(State(house): State<Arc<House>>) -> Response {
 
 /// `GET /ready`: false while it drains or is paused, while its policy file is wrong or its disk nearly full, once an image
 /// of its sandbox was altered, and once its sandbox or record is gone, or the record is not the one that its log was seen
-/// with.
+/// with, or too few witnesses have said so.
 pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
     let reason = if house.parts.corridor.is_draining() {
         Some("draining")
@@ -57,6 +57,8 @@ pub(crate) async fn ready(State(house): State<Arc<House>>) -> Response {
         Some("policy")
     } else if house.parts.log.as_ref().is_some_and(|log| log.fault().is_some()) {
         Some("log")
+    } else if house.parts.log.as_ref().is_some_and(|log| log.is_unwitnessed()) {
+        Some("witness")
     } else if house.parts.space.is_low() {
         Some("disk")
     } else {
