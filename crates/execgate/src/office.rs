@@ -42,9 +42,11 @@ const LINE_MAX: usize = 1 << 20;
 /// Bytes on their way within this process.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// Whether a command signs something, for which a key is read.
+/// Whether a command signs something, for which a key is read, or writes at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signs {
+    /// Nothing, and nothing is written: where no gateway lives, the record is opened to be read.
+    NothingAndWritesNothing,
     Nothing,
     Statements,
     /// Checkpoints of the log.
@@ -116,19 +118,23 @@ async fn alone<T>(
     signs: Signs,
     command: impl AsyncFnOnce(&mut Desk) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let store = wire::record(folder, settings.database_url(folder))?;
+    let url = settings.database_url(folder);
+    let store = match signs {
+        Signs::NothingAndWritesNothing => wire::record_to_read(folder, url)?,
+        Signs::Nothing | Signs::Statements | Signs::Checkpoints => wire::record(folder, url)?,
+    };
     let keys = Arc::new(KeyFolder::new(folder.to_owned(), Arc::new(SystemEntropy)));
     let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
-    if signs != Signs::Nothing {
+    if matches!(signs, Signs::Statements | Signs::Checkpoints) {
         keyring.open(&By::Operator { uid: geteuid().as_raw() }).await?;
     }
     let witness = match signs {
-        Signs::Nothing | Signs::Checkpoints => None,
+        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Checkpoints => None,
         Signs::Statements => Some(wire::witness(keys.receipt()?, Arc::clone(&store))),
     };
     let grants = Arc::new(Grants::new(Arc::clone(&store), Arc::new(SystemClock::new())));
     let log = match signs {
-        Signs::Nothing | Signs::Statements => None,
+        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Statements => None,
         Signs::Checkpoints => Some(kept_log(settings, folder, &store, &keys).await?),
     };
     let keys = OwnKeys { witness, log, keyring };

@@ -28,7 +28,7 @@ use execgate_sandbox::{
     Config as SandboxConfig, EgressMeans, HelperLink, ImageChecks, ImageRoot, Language, Sandbox, Tier,
     TierChoice,
 };
-use execgate_store::{OpenOptions, Store, open};
+use execgate_store::{OpenOptions, Store, open, open_to_read};
 use execgate_tool::{
     Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Unlocked,
     Workers, builtin, code,
@@ -178,13 +178,21 @@ pub(crate) fn profiles(jails: Vec<Jail>, tier: TierChoice) -> anyhow::Result<Opt
 
 /// Opens the record of a data directory as a new instance.
 pub(crate) fn record(data_dir: &Path, url: String) -> anyhow::Result<Arc<dyn Store>> {
-    let options = OpenOptions {
+    open(&record_options(data_dir, url)).context("the record could not be opened")
+}
+
+/// Opens the record of a data directory to look at it: nothing of it is written.
+pub(crate) fn record_to_read(data_dir: &Path, url: String) -> anyhow::Result<Arc<dyn Store>> {
+    open_to_read(&record_options(data_dir, url)).context("the record could not be opened")
+}
+
+fn record_options(data_dir: &Path, url: String) -> OpenOptions {
+    OpenOptions {
         url,
         data_dir: data_dir.to_owned(),
         instance: InstanceId::from_entropy(SystemEntropy.sixteen()),
         at: SystemClock::new().now(),
-    };
-    open(&options).context("the record could not be opened")
+    }
 }
 
 /// The settings of a command of the operator over a record.

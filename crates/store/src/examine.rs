@@ -3,7 +3,7 @@
 //! Nothing here judges. Two pages are two looks: what changes between them is for the one who reads to bear in mind. What
 //! this version cannot read is shown as that, so that one damaged row hides no other.
 
-use execgate_model::{Amount, Digest, RunId};
+use execgate_model::{Amount, Digest, RunId, Stage, UnixMs};
 
 use crate::port::Reply;
 use crate::{LeafKind, Record};
@@ -59,6 +59,44 @@ pub struct ExaminedPayment {
     pub newest: Option<u64>,
 }
 
+/// What a run has been kept with that waits for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExaminedParked {
+    /// The place of the run.
+    pub place: u64,
+    /// The run; none where there is none.
+    pub run: Option<RunId>,
+    /// Where it stands; none where that cannot be read.
+    pub stage: Option<Stage>,
+    /// SHA-256 over action, payload, effect and options.
+    pub fingerprint: Option<Digest>,
+    /// How many bytes the request is said to have.
+    pub bytes: u64,
+    /// The request.
+    pub request: Vec<u8>,
+}
+
+/// What a person has said, and what stands behind its leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExaminedVote {
+    /// The place of its leaf in the log, from 1.
+    pub leaf: u64,
+    /// The run.
+    pub run: RunId,
+    /// Who.
+    pub person: String,
+    /// By which key, by the operator's name.
+    pub approver: String,
+    /// Yes or no.
+    pub word: String,
+    /// When.
+    pub at: UnixMs,
+    /// What was signed.
+    pub artifact: Vec<u8>,
+    /// The statement behind the leaf; none where there is no leaf of a vote about this run.
+    pub statement: Option<Vec<u8>>,
+}
+
 /// A counter of a limit that is not the sum of what its runs have reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitDrift {
@@ -100,6 +138,18 @@ pub trait Examiner: Send + Sync {
 
     /// The first changes, by their place in the log, that no leaf stands for.
     fn bare_changes(&self) -> Reply<'_, Vec<u64>>;
+
+    /// What runs that wait are kept with, behind the place of a run.
+    fn parked(&self, after: u64) -> Reply<'_, Vec<ExaminedParked>>;
+
+    /// The first runs that wait and are kept with nothing to be started with.
+    fn unprepared(&self) -> Reply<'_, Vec<RunId>>;
+
+    /// What people have said, behind a place of the log.
+    fn votes(&self, after: u64) -> Reply<'_, Vec<ExaminedVote>>;
+
+    /// The first leaves of votes, by their places, for which no vote stands.
+    fn bare_votes(&self) -> Reply<'_, Vec<u64>>;
 
     /// Payments behind a place.
     fn payments(&self, after: u64) -> Reply<'_, Vec<ExaminedPayment>>;

@@ -18,13 +18,15 @@ pub use audit::{
     AUDIT_PAGE_MAX, AuditDecision, AuditEntry, AuditLine, AuditOrder, AuditPlace, AuditQuery, NoPlace,
 };
 pub use change::{Change, Recorded};
-pub use examine::{ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LimitDrift};
+pub use examine::{
+    ExaminedLeaf, ExaminedParked, ExaminedPayment, ExaminedRun, ExaminedVote, Examiner, Extent, LimitDrift,
+};
 pub use grant::{Changed, GRANT_POLICY_BYTES_MAX, GRANTS_MAX, Grant, Granted, NewKey, OldKey, Standing};
 pub use log::{
     LOG_LEAVES_MAX, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
     LogStore,
 };
-pub use open::{OpenError, OpenOptions, open};
+pub use open::{OpenError, OpenOptions, open, open_to_read};
 pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use parking::{
     PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_MAX, PARKED_OF_ONE_MAX, Parked, ParkedPage, Parking,

@@ -31,6 +31,16 @@ pub enum OpenError {
         /// The scheme of the URL.
         scheme: String,
     },
+    /// The record is of another release's making, and was opened to be looked at alone.
+    #[error(
+        "the record has schema version {found}, and this release reads {known}: start a gateway once to bring it up to date, or use the release that wrote it"
+    )]
+    Schema {
+        /// The version of the record.
+        found: i32,
+        /// The one that this release reads.
+        known: i32,
+    },
     /// The back end failed.
     #[error("failed to {doing}")]
     Backend {
@@ -47,9 +57,23 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`] names the step that failed.
 pub fn open(options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    crate::sqlite::open(sqlite(options)?, options)
+}
+
+/// Opens the store that a URL names to look at it: nothing of it is written, brought up to date, or made. Every write
+/// answers that it is closed.
+///
+/// # Errors
+/// [`OpenError`]; [`OpenError::Schema`] for a store that this version would have to bring up to date first.
+pub fn open_to_read(options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    crate::sqlite::open_to_read(sqlite(options)?, options)
+}
+
+/// What the part of a URL behind its scheme names.
+fn sqlite(options: &OpenOptions) -> Result<&str, OpenError> {
     let (scheme, rest) = options.url.split_once("://").unwrap_or(("sqlite", &options.url));
     match scheme {
-        "sqlite" => crate::sqlite::open(rest, options),
+        "sqlite" => Ok(rest),
         other => Err(OpenError::Scheme { scheme: other.to_owned() }),
     }
 }

@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 
 use crate::bench::machine::Machine;
 use crate::bench::report::{Case, Report};
-use crate::bench::{build, call, cpu, language, mapping, sandbox};
+use crate::bench::{build, call, cpu, history, language, mapping, sandbox};
 use crate::{metadata, shell};
 
 /// `cargo xtask bench`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which cases; all but `build` if none is named.
+    /// Which cases; all but `build` and `history` if none is named.
     cases: Vec<Name>,
     /// Rounds for each contender (echo, simulate: slices, 5 by default; languages: runs, 200 by default).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Seconds for each contender that is bounded by time.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+    /// Runs of the record that `history` fills.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    runs: u64,
     /// Where to write the numbers; `bench/latest.json` in the target directory if not said.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -51,6 +54,9 @@ enum Name {
     Sandbox,
     /// A cold release build: time, crates, size.
     Build,
+    /// Calls and replays while the record grows to a million runs, and how soon a run is in a checkpoint. Minutes, and 4 GB of
+    /// disk that it gives back.
+    History,
 }
 
 /// The cases that are run where none is named.
@@ -75,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: Option<u32>,
     /// How long a contender that is bounded by time runs, in all.
     pub(crate) length: Duration,
+    /// How many runs the record of `history` has.
+    pub(crate) runs: u64,
 }
 
 /// Measures; `true` once all cases are through.
@@ -95,7 +103,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         let built = shell::streams(&mut shell::cargo(&["build", "--release", "--package", "execgate"]))?;
         anyhow::ensure!(built, "the release binary does not build");
     }
-    let plan = Plan { binary, scratch, rounds: args.rounds, length: Duration::from_secs(args.seconds) };
+    let length = Duration::from_secs(args.seconds);
+    let plan = Plan { binary, scratch, rounds: args.rounds, length, runs: args.runs };
     let mut report = Report::new(Machine::read()?, env::args().skip(1).collect());
     println!("{}", report.heading());
     for case in cases {
@@ -120,6 +129,7 @@ fn measure(case: Name, plan: &Plan) -> Result<Case> {
         Name::Mapping => mapping::measure(plan),
         Name::Sandbox => sandbox::measure(plan),
         Name::Build => build::measure(plan),
+        Name::History => history::measure(plan),
     }
 }
 

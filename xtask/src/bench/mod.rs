@@ -10,6 +10,7 @@ mod command;
 mod cpu;
 mod disk;
 mod floor;
+mod history;
 mod http;
 mod language;
 mod load;

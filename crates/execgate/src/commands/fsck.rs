@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use execgate_store::OpenError;
 use serde_json::{Value, json};
 
 use super::cli::{Common, DataDir};
@@ -13,11 +14,14 @@ use crate::terminal;
 /// Findings that `--json` lists; the number tells of the others.
 const LISTED_MAX: usize = 10_000;
 
+/// The exit code where the record is older or newer than what this release reads.
+const ANOTHER_RELEASE: u8 = 3;
+
 /// Checks the whole record of a gateway that runs, or of a data directory that nobody serves: that every run that
 /// has ended has a receipt that verifies and says what the record says, that every leaf is the digest of what stands
-/// behind it and none is missing, and that limits and money balance. Changes nothing.
+/// behind it and none is missing, and that limits and money balance. Changes nothing, and brings nothing up to date.
 ///
-/// Exit codes: 0 the record is sound, 1 it is not, 2 it could not be checked.
+/// Exit codes: 0 the record is sound, 1 it is not, 2 it could not be checked, 3 another release has to read it first.
 #[derive(Debug, Args)]
 pub(crate) struct Fsck {
     /// Print JSON
@@ -38,7 +42,7 @@ struct Heard {
 
 impl Fsck {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        with_desk(&self.data, &self.common, Signs::Nothing, async |desk| {
+        let checked = with_desk(&self.data, &self.common, Signs::NothingAndWritesNothing, async |desk| {
             let mut heard = Heard::default();
             let told = desk.lines("/fsck", |line| self.hear(line, &mut heard)).await;
             terminal::progress_end();
@@ -53,7 +57,14 @@ impl Fsck {
                 tell(&end);
             }
             Ok(ExitCode::from(u8::from(!is_sound)))
-        })
+        });
+        match checked {
+            Err(error) if is_of_another_release(&error) => {
+                terminal::note(format_args!("error: {error:#}"));
+                Ok(ExitCode::from(ANOTHER_RELEASE))
+            }
+            checked => checked,
+        }
     }
 
     fn hear(&self, line: Value, heard: &mut Heard) -> anyhow::Result<()> {
@@ -77,6 +88,12 @@ impl Fsck {
         }
         Ok(())
     }
+}
+
+/// Whether the record is of another release's making.
+fn is_of_another_release(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<OpenError>());
+    causes.into_iter().any(|cause| matches!(cause, OpenError::Schema { .. }))
 }
 
 fn tell(end: &Value) {

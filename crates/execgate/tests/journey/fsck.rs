@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::log::quiet_server;
 use super::server::{Data, Server, run};
 
 #[test]
@@ -42,4 +44,35 @@ fn a_record_is_checked_while_it_is_served_and_after_a_kill() {
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("receipt-invalid  run ")).count(), 3, "{text}");
     assert!(text.ends_with("the record is NOT sound: 3 findings\n"), "{text}");
+}
+
+#[test]
+fn a_record_that_nobody_serves_is_checked_without_a_byte_of_it_changed_and_one_of_another_release_is_left_alone()
+ {
+    let data = Data::new();
+    let server = quiet_server(&data);
+    assert_eq!(server.execute("echo", json!({"a": 1}), "n").status, 200);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let (folder, record) = (data.path(), data.path().join("execgate.db"));
+    let before = fs::read(&record).unwrap();
+    let fsck = || run(&["fsck", "--data-dir", folder.to_str().unwrap()], "");
+    let output = fsck();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(&record).unwrap(), before);
+    let locks = fs::read_dir(folder.join("instances")).unwrap().count();
+    assert_eq!(locks, 0, "whoever looks is no instance");
+
+    for version in [12, 99] {
+        let raw = Connection::open(&record).unwrap();
+        raw.pragma_update(None, "user_version", version).unwrap();
+        drop(raw);
+        let output = fsck();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("the record has schema version {version}")), "{said}");
+        let raw = Connection::open(&record).unwrap();
+        let kept: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(kept, version);
+    }
 }

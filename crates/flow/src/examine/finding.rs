@@ -43,6 +43,10 @@ pub enum Rule {
     LeafGap,
     /// A change has no leaf.
     Change,
+    /// What a run waits with is not what it was parked with, or is gone.
+    Parked,
+    /// What is kept of what a person has said is not what stands in the log.
+    Vote,
     /// A counter is not the sum of what runs have reserved.
     Limit,
     /// The tree is not that of the leaves, or its newest head not that of the tree.
@@ -72,6 +76,8 @@ impl Rule {
             Self::LeafStray => "leaf-stray",
             Self::LeafGap => "leaf-gap",
             Self::Change => "change",
+            Self::Parked => "parked",
+            Self::Vote => "vote",
             Self::Limit => "limit",
             Self::Log => "log",
         }
@@ -129,6 +135,8 @@ pub enum Step {
     Leaves,
     /// Changes.
     Changes,
+    /// What waits for people.
+    Parked,
     /// Payments.
     Payments,
     /// Limits.
@@ -146,6 +154,7 @@ impl Step {
             Self::Runs => "runs",
             Self::Leaves => "leaves",
             Self::Changes => "changes",
+            Self::Parked => "parked",
             Self::Payments => "payments",
             Self::Limits => "limits",
             Self::Log => "log",

@@ -4,14 +4,15 @@
 //! column against it. Memory does not grow with history but by some bits for each run; a record that is written to
 //! meanwhile is no finding: what changed between two looks is looked at again.
 //!
-//! What is checked, in this order: the file, runs with their receipts (`run`), leaves (`leaves`), changes, payments,
-//! limits, the tree of the log. Read on in `walk`, which is that list.
+//! What is checked, in this order: the file, runs with their receipts (`run`), leaves (`leaves`), changes, what waits for people
+//! (`waiting`), payments, limits, the tree of the log. Read on in `walk`, which is that list.
 
 mod finding;
 mod leaves;
 mod marks;
 mod own_keys;
 mod run;
+mod waiting;
 mod walk;
 
 pub use finding::{Counts, Finding, Report, Rule, Step, Told};

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::leaves::Leaves;
 use super::run::{Judged, judge};
+use super::waiting::{judge_parked, judge_vote};
 use super::{Finding, Report, Rule, Step, Told};
 use crate::log::{Audited, audit};
 
@@ -56,6 +57,7 @@ impl Examination {
         walk.runs().await?;
         walk.leaves(store).await?;
         walk.changes(store).await?;
+        walk.parked().await?;
         walk.payments().await?;
         walk.limits().await?;
         walk.log(store).await?;
@@ -193,6 +195,38 @@ impl Examination {
             self.found(Finding::plain(Rule::Change, what)).await?;
         }
         self.at(Step::Changes, 1, 1).await
+    }
+
+    /// What waits for people, and what they have said.
+    async fn parked(&mut self) -> Result<(), ExamineError> {
+        self.at(Step::Parked, 0, 1).await?;
+        for run in self.record.unprepared().await? {
+            self.found(Finding::of(Rule::Parked, run, "it waits, and nothing is kept to start it with"))
+                .await?;
+        }
+        let mut after = 0;
+        loop {
+            let page = self.record.parked(after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.place;
+            for finding in page.iter().flat_map(judge_parked) {
+                self.found(finding).await?;
+            }
+        }
+        for leaf in self.record.bare_votes().await? {
+            let what = "a vote stands in the log, and is not kept";
+            self.found(Finding::at(Rule::Vote, leaf, None, what)).await?;
+        }
+        let mut after = 0;
+        loop {
+            let page = self.record.votes(after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.leaf;
+            for finding in page.iter().filter_map(judge_vote) {
+                self.found(finding).await?;
+            }
+        }
+        self.at(Step::Parked, 1, 1).await
     }
 
     /// Holds = captures + releases + open + replaced: every payment is that of a run, and every run's is there.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use execgate_model::{Amount, Digest, RunId};
+use execgate_model::{Amount, Digest, RunId, Stage, UnixMs};
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row};
 
@@ -12,10 +12,16 @@ use super::fault::failed_to;
 use super::readers::Readers;
 use super::{limits, rows};
 use crate::port::Reply;
-use crate::{ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LeafKind, LimitDrift, StoreError};
+use crate::{
+    ExaminedLeaf, ExaminedParked, ExaminedPayment, ExaminedRun, ExaminedVote, Examiner, Extent, LeafKind,
+    LimitDrift, StoreError,
+};
 
 /// Rows of one page: few enough to hold with their receipts, and to be judged in some milliseconds.
 const PAGE: u32 = 128;
+
+/// Requests, and statements of people, of one page: a request has some MiB at the most.
+const REQUESTS: u32 = 16;
 
 /// Faults of the file that are told; the first ones say where to look.
 const FILE_FAULTS: u32 = 20;
@@ -55,6 +61,22 @@ impl Examiner for SqliteExaminer {
 
     fn bare_changes(&self) -> Reply<'_, Vec<u64>> {
         Box::pin(self.0.long(bare_changes))
+    }
+
+    fn parked(&self, after: u64) -> Reply<'_, Vec<ExaminedParked>> {
+        Box::pin(self.0.long(move |conn| parked(conn, after)))
+    }
+
+    fn unprepared(&self) -> Reply<'_, Vec<RunId>> {
+        Box::pin(self.0.long(unprepared))
+    }
+
+    fn votes(&self, after: u64) -> Reply<'_, Vec<ExaminedVote>> {
+        Box::pin(self.0.long(move |conn| votes(conn, after)))
+    }
+
+    fn bare_votes(&self) -> Reply<'_, Vec<u64>> {
+        Box::pin(self.0.long(bare_votes))
     }
 
     fn payments(&self, after: u64) -> Reply<'_, Vec<ExaminedPayment>> {
@@ -152,6 +174,53 @@ fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
     let sql = "SELECT leaf FROM change c WHERE NOT EXISTS \
         (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote')) ORDER BY leaf LIMIT ?1";
     rows::all(conn, sql, "look for changes without a leaf", [TOLD_MAX], |row| rows::unsigned(row, 0, "leaf"))
+}
+
+fn parked(conn: &Connection, after: u64) -> Result<Vec<ExaminedParked>, StoreError> {
+    let sql = "SELECT p.run, r.run, r.stage, r.fingerprint, p.bytes, p.request FROM parked p \
+        LEFT JOIN run r ON r.id = p.run WHERE p.run > ?1 ORDER BY p.run LIMIT ?2";
+    rows::all(conn, sql, "read what waits to check it", (place(after), REQUESTS), |row| {
+        let stage: Option<String> = rows::value(row, 2, "stage")?;
+        Ok(ExaminedParked {
+            place: rows::unsigned(row, 0, "run")?,
+            run: fitting(row, 1).map(RunId::from_stored),
+            stage: stage.as_deref().and_then(Stage::from_word),
+            fingerprint: fitting(row, 3).map(Digest::from_bytes),
+            bytes: rows::unsigned(row, 4, "bytes")?,
+            request: rows::value(row, 5, "request")?,
+        })
+    })
+}
+
+fn unprepared(conn: &Connection) -> Result<Vec<RunId>, StoreError> {
+    let sql = "SELECT r.run FROM run r WHERE r.stage = 'parked' AND r.stage <> 'settled' \
+        AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.run = r.id) ORDER BY r.id LIMIT ?1";
+    let read = |row: &Row<'_>| Ok(RunId::from_stored(rows::value(row, 0, "run")?));
+    rows::all(conn, sql, "look for runs that wait with nothing", [TOLD_MAX], read)
+}
+
+fn votes(conn: &Connection, after: u64) -> Result<Vec<ExaminedVote>, StoreError> {
+    let sql = "SELECT v.leaf, v.run, v.person, v.approver, v.word, v.at, v.artifact, c.statement FROM vote v \
+        LEFT JOIN leaf l ON l.seq = v.leaf AND l.kind = 'vote' AND l.run = v.run LEFT JOIN change c ON c.leaf = l.seq \
+        WHERE v.leaf > ?1 ORDER BY v.leaf LIMIT ?2";
+    rows::all(conn, sql, "read votes to check them", (place(after), REQUESTS), |row| {
+        Ok(ExaminedVote {
+            leaf: rows::unsigned(row, 0, "leaf")?,
+            run: RunId::from_stored(rows::value(row, 1, "run")?),
+            person: rows::value(row, 2, "person")?,
+            approver: rows::value(row, 3, "approver")?,
+            word: rows::value(row, 4, "word")?,
+            at: UnixMs(rows::unsigned(row, 5, "at")?),
+            artifact: rows::value(row, 6, "artifact")?,
+            statement: rows::value(row, 7, "statement")?,
+        })
+    })
+}
+
+fn bare_votes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
+    let sql = "SELECT seq FROM leaf l WHERE l.kind = 'vote' \
+        AND NOT EXISTS (SELECT 1 FROM vote v WHERE v.leaf = l.seq) ORDER BY seq LIMIT ?1";
+    rows::all(conn, sql, "look for leaves without a vote", [TOLD_MAX], |row| rows::unsigned(row, 0, "seq"))
 }
 
 fn payments(conn: &Connection, after: u64) -> Result<Vec<ExaminedPayment>, StoreError> {

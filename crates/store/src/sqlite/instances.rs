@@ -54,6 +54,11 @@ impl Instances {
         Ok(Self { mine, folder, own: Mutex::new(Some(own)), adopted: Mutex::default() })
     }
 
+    /// A process that only looks: it holds no lock, and nobody takes it for one that runs something.
+    pub(super) fn outside(data_dir: &Path, mine: InstanceId) -> Self {
+        Self { mine, folder: data_dir.join(FOLDER), own: Mutex::new(None), adopted: Mutex::default() }
+    }
+
     /// This process.
     pub(super) const fn mine(&self) -> InstanceId {
         self.mine

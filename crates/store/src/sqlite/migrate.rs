@@ -21,7 +21,7 @@ const STEPS: &[(i32, &str)] = &[
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 15;
+pub(super) const KNOWN: i32 = 15;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -30,4 +30,4 @@ mod settle;
 mod store;
 mod writer;
 
-pub(crate) use open::open;
+pub(crate) use open::{open, open_to_read};

@@ -1,7 +1,7 @@
 //! Opens the file: its name, its mode, its pragmas, its threads.
 
 use std::error::Error;
-use std::fs::{File, OpenOptions as FileOptions};
+use std::fs::{self, File, OpenOptions as FileOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{self, Path, PathBuf};
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::checkpoint::Checkpointer;
 use super::instances::{Instances, opening_lock};
-use super::migrate::migrate;
+use super::migrate::{KNOWN, migrate};
 use super::readers::{self, Readers};
 use super::store::SqliteStore;
 use super::writer::Writer;
@@ -62,6 +62,48 @@ pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, 
     let writer = Writer::start(conn, checkpointer, Arc::clone(&instances))
         .map_err(failed("start the writing thread"))?;
     Ok(Arc::new(SqliteStore::new(writer, readers, instances)))
+}
+
+/// Opens the file to look at it. Nothing is written: no schema, no row of this process, no file.
+pub(crate) fn open_to_read(name: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    let path = file_path(name, &options.data_dir).map_err(failed("read the database URL"))?;
+    let doing = "open the database for reading";
+    // Where there is nothing, SQLite would say that it cannot open it.
+    fs::metadata(&path).map_err(failed(doing))?;
+    let path = readable(path).map_err(failed(doing))?;
+    let quick = reading(&path, readers::QUICK, Duration::ZERO).map_err(failed(doing))?;
+    if let Some(conn) = quick.first() {
+        let found = version(conn).map_err(failed("read the database schema"))?;
+        if found != KNOWN {
+            return Err(OpenError::Schema { found, known: KNOWN });
+        }
+    }
+    let patient = reading(&path, readers::PATIENT, BUSY_TIMEOUT).map_err(failed(doing))?;
+    let instances = Arc::new(Instances::outside(&options.data_dir, options.instance));
+    Ok(Arc::new(SqliteStore::new(Writer::closed(), Readers::new(quick, patient), instances)))
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i32> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// The name under which a file can be read. In WAL mode readers share a file of their own beside it; where that cannot be
+/// made, as on a medium that is read-only, and no WAL is left, nobody can be writing either.
+fn readable(path: PathBuf) -> rusqlite::Result<PathBuf> {
+    let tried =
+        connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY_TIMEOUT).and_then(|conn| version(&conn));
+    let Err(error) = tried else { return Ok(path) };
+    let mut wal = path.clone().into_os_string();
+    wal.push("-wal");
+    let is_fixed = matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    );
+    if !is_fixed || fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) {
+        return Err(error);
+    }
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Ok(PathBuf::from(format!("file:{escaped}?immutable=1")))
 }
 
 /// The file of a URL.
@@ -119,7 +161,10 @@ fn reading(path: &Path, count: u32, timeout: Duration) -> rusqlite::Result<Vec<C
 
 fn connect(path: &Path, access: OpenFlags, timeout: Duration) -> rusqlite::Result<Connection> {
     // One thread at a time uses a connection, so SQLite need not lock it.
-    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // Absolute paths are no URIs; what is one comes from here.
+    let flags = if path.is_absolute() { flags } else { flags | OpenFlags::SQLITE_OPEN_URI };
+    let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(timeout)?;
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     // Without it SQLite plans a cached statement anew for each value of a parameter that a partial index could

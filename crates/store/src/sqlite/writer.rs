@@ -102,6 +102,12 @@ impl Writer {
         Ok(Self { queue: Mutex::new(Some(queue)), ended, stirred })
     }
 
+    /// A door that is closed: nothing is ever written.
+    pub(super) fn closed() -> Self {
+        let (_, ended) = watch::channel(());
+        Self { queue: Mutex::new(None), ended, stirred: Arc::default() }
+    }
+
     /// Runs work in the next commit. A future that is dropped after its first poll takes nothing back.
     pub(super) async fn write<T: Send + 'static>(
         &self,

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use execgate_flow::Refusal;
 use execgate_flow::examine::Rule;
-use execgate_testkit::{Death, OPERATOR_UID, World, ask, get, temporary_folder};
+use execgate_model::Clock as _;
+use execgate_receipt::approval::ApprovalStatement;
+use execgate_testkit::approval::{approver, signed, yes};
+use execgate_testkit::{Death, OPERATOR_UID, Walked, World, ask, get, temporary_folder};
 use execgate_web::Peer;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -242,4 +246,60 @@ async fn a_clock_that_is_set_back_loses_nothing_and_gives_no_limit_back() {
     world.clock().advance_ms(6 * hour_ms);
     assert_eq!(world.walk(ask("gives").nonce("c").pays("p3")).await.passage().answer.status, 200);
     assert_eq!(world.fsck().await.0, []);
+}
+
+/// A world in which a run waits for two people, and one of them has said yes.
+async fn waiting() -> (World, TempDir) {
+    let folder = temporary_folder();
+    let terms = json!({"require_approval": {"approvers": [], "min": 2, "ttl_s": 600}});
+    let rules = json!({"version": "1", "default": "allow", "tools": {"gives": terms}});
+    let people = [approver("anna", 1), approver("bob", 2)];
+    let world = World::builder().policy(rules).approvers(people).in_folder(folder.path()).open();
+    let call = ask("gives").mark("n").nonce("n");
+    let Walked::Refused(Refusal::Parked(waiting)) = world.walk(call.clone()).await else { unreachable!() };
+    let said = yes("anna", 0, &call, world.clock().now());
+    let said = ApprovalStatement { approval_id: waiting.run.into(), ..said };
+    let body = json!({"artifact": signed(&said, 1)}).to_string();
+    let reply = world.http(execgate_testkit::post(&format!("/approvals/{}", waiting.run), body)).await;
+    assert!(reply.status < 300, "{}", reply.json());
+    (world, folder)
+}
+
+#[tokio::test]
+async fn what_waits_for_people_is_held_against_what_was_claimed_and_what_they_signed() {
+    let (world, folder) = waiting().await;
+    assert_eq!(world.fsck().await.0, []);
+    world.store().close().await;
+    world.kill().await;
+    let file = folder.path().join("record.db");
+    let sound = std::fs::read(&file).unwrap();
+    for (damage, rule) in [
+        ("DELETE FROM parked", Rule::Parked),
+        (
+            "UPDATE parked SET request = CAST(replace(CAST(request AS TEXT), '\"mark\":\"n\"', '\"mark\":\"x\"') AS BLOB)",
+            Rule::Parked,
+        ),
+        ("UPDATE parked SET bytes = 1", Rule::Parked),
+        ("UPDATE parked SET request = x'00', bytes = 1", Rule::Parked),
+        ("UPDATE parked SET run = 77", Rule::Parked),
+        ("DELETE FROM vote", Rule::Vote),
+        ("UPDATE vote SET word = 'deny'", Rule::Vote),
+        ("UPDATE vote SET person = 'mallory'", Rule::Vote),
+        ("UPDATE vote SET at = at + 1", Rule::Vote),
+        ("UPDATE vote SET artifact = x'7b7d'", Rule::Vote),
+        ("UPDATE vote SET run = zeroblob(16)", Rule::Vote),
+    ] {
+        for side in ["record.db-wal", "record.db-shm"] {
+            std::fs::remove_file(folder.path().join(side)).ok();
+        }
+        std::fs::write(&file, &sound).unwrap();
+        let raw = Connection::open(&file).unwrap();
+        assert!(raw.execute(damage, []).unwrap() > 0, "{damage}");
+        drop(raw);
+        let gate = world.another_gate();
+        let rules: BTreeSet<Rule> = gate.fsck().await.0.iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, BTreeSet::from([rule]), "{damage}");
+        gate.store().close().await;
+        gate.kill().await;
+    }
 }
