@@ -41,7 +41,7 @@ use crate::languages::ScriptedLanguages;
 use crate::mortal::MortalStore;
 use crate::rail::ScriptedRail;
 use crate::tokens::token_door;
-use crate::{Bench, Death, Life, Reply, Settings, Shared, Turns};
+use crate::{Bench, Death, Life, Reply, Settings, Shared, StoreFault, Turns};
 
 /// The seed of the receipt key of every world.
 pub(crate) const KEY_SEED: [u8; 32] = [7; 32];
@@ -377,6 +377,11 @@ impl Gate {
     /// Lets this process die the next time that it comes to the point.
     pub fn die_at(&self, point: &'static str, death: Death) {
         self.life.arm(point, death);
+    }
+
+    /// Lets the record of this process fail so at its next step of this name.
+    pub fn fail_at(&self, step: &'static str, fault: StoreFault) {
+        self.life.fail_at(step, fault);
     }
 
     /// The crash points that this process has come to.

@@ -37,7 +37,7 @@ pub use http::{
     CODE_ROUTES, Live, LiveEvent, Reply, TOOL_ROUTES, execute, get, keyed, live, piecewise, post, with,
 };
 pub use journal::{Event, Journal};
-pub use life::{Death, Life};
+pub use life::{Death, Life, StoreFault};
 pub use onlooker::Onlooker;
 pub use outside::Shelf;
 pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};

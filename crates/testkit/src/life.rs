@@ -22,11 +22,25 @@ pub enum Death {
     Real,
 }
 
+/// How a record fails that is not gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// It has no place for one more.
+    Busy,
+    /// It fails, and nothing is written.
+    Before,
+    /// It has written, and says that it failed.
+    After,
+    /// It takes long.
+    Slow,
+}
+
 /// One process, from its start to its death.
 #[derive(Debug)]
 pub struct Life {
     over: watch::Sender<bool>,
     armed: Mutex<Option<(&'static str, Death)>>,
+    faults: Mutex<Vec<(&'static str, StoreFault)>>,
     reached: Mutex<Vec<&'static str>>,
     turns: Option<Arc<Turns>>,
 }
@@ -38,12 +52,30 @@ impl Life {
     /// A new life. With `turns`, each step to the outside waits for its turn.
     #[must_use]
     pub fn begin(turns: Option<Arc<Turns>>) -> Self {
-        Self { over: watch::Sender::new(false), armed: Mutex::default(), reached: Mutex::default(), turns }
+        Self {
+            over: watch::Sender::new(false),
+            armed: Mutex::default(),
+            faults: Mutex::default(),
+            reached: Mutex::default(),
+            turns,
+        }
     }
 
     /// Lets this life end the next time that it comes to the point.
     pub fn arm(&self, point: &'static str, death: Death) {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((point, death));
+    }
+
+    /// Lets the record fail so at its next step of this name.
+    pub fn fail_at(&self, step: &'static str, fault: StoreFault) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((step, fault));
+    }
+
+    /// How the record is to fail at a step that is about to happen.
+    pub(crate) fn fault_at(&self, step: &'static str) -> Option<StoreFault> {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = faults.iter().position(|(armed, _)| *armed == step)?;
+        Some(faults.remove(at).1)
     }
 
     /// The points that this life has come to, in order.

@@ -3,6 +3,7 @@
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
@@ -16,8 +17,12 @@ use execgate_store::{
     Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Vote, Voted,
 };
 use tokio::task::unconstrained;
+use tokio::time::sleep;
 
-use crate::Life;
+use crate::{Life, StoreFault};
+
+/// How long a step takes that is slow: several times as long as the pause of whoever tries again.
+const SLOWNESS: Duration = Duration::from_secs(1);
 
 /// The store of one life.
 pub(crate) struct MortalStore {
@@ -47,17 +52,34 @@ impl MortalStore {
     ) -> Reply<'_, T> {
         Box::pin(async move {
             self.life.step(name).await;
+            let fault = self.life.fault_at(name);
+            match fault {
+                Some(StoreFault::Busy) => return Err(StoreError::Busy),
+                Some(StoreFault::Before) => return Err(scripted(name)),
+                Some(StoreFault::Slow) => {
+                    sleep(SLOWNESS).await;
+                    self.life.step(name).await;
+                }
+                Some(StoreFault::After) | None => {}
+            }
             let Some(store) = self.handle() else { return core::future::pending().await };
-            if self.life.takes_turns() {
-                return at_once(unconstrained(work(store)));
-            }
-            tokio::select! {
-                biased;
-                () = self.life.ended() => core::future::pending().await,
-                answer = work(store) => answer,
-            }
+            let answer = if self.life.takes_turns() {
+                at_once(unconstrained(work(store)))
+            } else {
+                tokio::select! {
+                    biased;
+                    () = self.life.ended() => core::future::pending().await,
+                    answer = work(store) => answer,
+                }
+            };
+            if fault == Some(StoreFault::After) { answer.and(Err(scripted(name))) } else { answer }
         })
     }
+}
+
+/// What a record says that fails as a test wants it to.
+fn scripted(step: &'static str) -> StoreError {
+    StoreError::Backend { doing: step, source: "a fault of the script".into() }
 }
 
 /// Does a step of the record while nothing else happens.

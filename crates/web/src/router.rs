@@ -53,6 +53,12 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/log/checkpoint", handler: || get(log::checkpoint) },
     Route { method: Method::GET, path: "/log/tile/{*path}", handler: || get(log::tile) },
     Route { method: Method::GET, path: "/log/consistency/{older}", handler: || get(log::consistency) },
+    Route {
+        method: Method::GET,
+        path: "/log/names/{number}/checkpoint",
+        handler: || get(log::named_checkpoint),
+    },
+    Route { method: Method::GET, path: "/log/names/{number}/tile/{*path}", handler: || get(log::named_tile) },
     Route { method: Method::GET, path: "/approvals", handler: || get(approvals::list) },
     Route { method: Method::GET, path: "/approvals/{id}", handler: || get(approvals::show) },
     Route { method: Method::POST, path: "/approvals/{id}", handler: || post(approvals::decide) },

@@ -151,6 +151,11 @@ fn a_restored_copy_of_the_record_runs_nothing_until_the_operator_names_its_log_a
     assert_eq!(server.execute("add", json!({"a": 1, "b": 1}), "n9").status, 200);
     assert_eq!(server.get("/ready").status, 200);
     settled(&server, 11);
+    assert_eq!(server.get("/log/names/1/checkpoint").status, 404, "that log is over");
+    assert_eq!(server.get("/log/names/2/checkpoint").body, server.get("/log/checkpoint").body);
+    let head = |path: &str| server.get(path).head.to_ascii_lowercase();
+    assert!(head("/log/names/2/tile/0/000.p/11").contains("immutable"));
+    assert!(head("/log/tile/0/000.p/11").contains("cache-control: no-cache"), "it may have been another one");
     let keys = fs::read_to_string(data.path().join("keys/log.vkey")).unwrap();
     assert_eq!(keys.lines().count(), 2, "{keys}");
     drop(server);

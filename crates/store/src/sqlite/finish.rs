@@ -26,6 +26,9 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
     let ended =
         |row: &Row<'_>| Ok((rows::value(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "parked")?));
     let Some((row, parked)) = rows::first(conn, UPDATE_RUN, doing, params, ended)? else {
+        if is_recorded(conn, finish)? {
+            return Ok(Finished::Recorded);
+        }
         rows::append_leaf(conn, finish.run, LeafKind::Late, &finish.leaf, Some(finish.at))?;
         return Ok(Finished::Late);
     };
@@ -34,6 +37,22 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
     }
     ending(conn, row, finish)?;
     Ok(Finished::Recorded)
+}
+
+/// Whether this very end is there already: of a write that was told to have failed, and is tried again.
+fn is_recorded(conn: &Connection, finish: &Finish) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM run r INDEXED BY run_by_run JOIN ending e ON e.run = r.id WHERE r.run = ?1 \
+        AND r.instance = ?2 AND e.outcome = ?3 AND e.content = ?4 AND e.receipt = ?5 AND e.finished = ?6";
+    let params = (
+        finish.run.as_bytes(),
+        finish.instance.as_bytes(),
+        &finish.outcome,
+        finish.content.as_bytes(),
+        &finish.receipt,
+        rows::stored(finish.at.0, "store a time")?,
+    );
+    let found = rows::first(conn, sql, "look for an outcome", params, |_| Ok(()))?;
+    Ok(found.is_some())
 }
 
 /// Records how a run has ended: outcome, receipt, answer and leaf.

@@ -33,6 +33,17 @@ pub(crate) async fn a_late_outcome_is_only_a_leaf(backend: &impl Backend) {
     assert_eq!(backend.leaves(run_id(1)), [start.leaf, end.leaf, late_leaf]);
 }
 
+pub(crate) async fn an_end_that_was_written_and_told_to_have_failed_is_recorded_once(backend: &impl Backend) {
+    let store = backend.open();
+    let (start, end) = (claim(store.instance(), 1), finish(store.instance(), 1, Stage::Settled));
+    store.claim(start.clone()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.finish(end.clone()).await.unwrap(), Finished::Recorded);
+    }
+    assert_eq!(store.run(run_id(1)).await.unwrap(), Some(recorded(held(&start), &end)));
+    assert_eq!(backend.leaves(run_id(1)), [start.leaf, end.leaf]);
+}
+
 pub(crate) async fn another_instance_s_outcome_is_only_a_leaf(backend: &impl Backend) {
     let store = backend.open();
     let start = claim(store.instance(), 1);

@@ -13,6 +13,7 @@ macro_rules! every_promise {
                 an_undo_comes_too_late_for_a_run_that_ended_or_is_another_s,
                 a_claim_that_fails_leaves_nothing_and_its_neighbours_alone;
             ending: an_outcome_reads_back_whole, a_late_outcome_is_only_a_leaf,
+                an_end_that_was_written_and_told_to_have_failed_is_recorded_once,
                 another_instance_s_outcome_is_only_a_leaf, no_run_ends_in_execute,
                 an_unknown_run_is_resolved_once, forgetting_answers_keeps_nonces_and_receipts,
                 the_oldest_answers_are_forgotten_first_and_no_more_than_are_too_many;

@@ -106,7 +106,9 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
         }
         Step::Finish { run, whose, stage } => {
             let leaf = Leaf { kind: LeafKind::Final, digest: digest(9, number) };
-            let finish = Finish { leaf, ..finish(instance(whose), *run, *stage) };
+            // Another leaf is that of another receipt.
+            let receipt = format!("receipt {number}").into_bytes();
+            let finish = Finish { leaf, receipt, ..finish(instance(whose), *run, *stage) };
             assert_eq!(store.finish(finish.clone()).await.unwrap(), model.finish(&finish));
         }
         Step::Settle { run, word, reference, leaf } => {

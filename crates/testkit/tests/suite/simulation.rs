@@ -1,5 +1,5 @@
-//! A small deterministic simulation: two processes over one record, a few nonces and payments, a bank that fails,
-//! deaths at any point, and an interleaving that a seed gives. A checker judges each history from outside.
+//! A small deterministic simulation: two processes over one record, a few nonces and payments, a bank and a record that
+//! fail, deaths at any point, and an interleaving that a seed gives. A checker judges each history from outside.
 //!
 //! A failing seed is printed; `EXECGATE_SEED=<seed>` plays it alone and prints its steps.
 
@@ -9,7 +9,7 @@ use std::env;
 use execgate_flow::CRASH_POINTS;
 use execgate_flow::recover::Recovered;
 use execgate_testkit::{
-    Ask, Death, Dice, Gate, History, Look, Move, RAIL_POINTS, Walked, World, ask, until_idle,
+    Ask, Death, Dice, Gate, History, Look, Move, RAIL_POINTS, StoreFault, Walked, World, ask, until_idle,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -30,6 +30,11 @@ const PROCESSES: usize = 2;
 const NONCES: [&str; 3] = ["n1", "n2", "n3"];
 const CLAIMS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
 const ACTIONS: [&str; 7] = ["gives", "gives", "gives", "raises", "panics", "unstartable", "inexact"];
+
+/// What of a record may fail.
+const STORE_STEPS: [&str; 8] = ["claim", "claim", "finish", "finish", "settle", "undo", "by_nonce", "repay"];
+const STORE_FAULTS: [StoreFault; 4] =
+    [StoreFault::Busy, StoreFault::Before, StoreFault::After, StoreFault::Slow];
 
 /// One request that has not come to its end.
 struct Request {
@@ -136,6 +141,14 @@ impl Play {
         self.trace.push(format!("a fault for {claim}"));
     }
 
+    /// The record of one process fails, before or after it has written, or is busy, or slow.
+    fn script_a_store_fault(&mut self) {
+        let process = self.dice.below(PROCESSES);
+        let (step, fault) = (self.pick(&STORE_STEPS), self.pick(&STORE_FAULTS));
+        self.trace.push(format!("{process}: {step} will fail: {fault:?}"));
+        self.gates[process].fail_at(step, fault);
+    }
+
     fn arm(&mut self) {
         let points: Vec<_> = CRASH_POINTS.iter().chain(RAIL_POINTS).copied().collect();
         let (process, point) = (self.dice.below(PROCESSES), self.pick(&points));
@@ -217,6 +230,7 @@ impl Play {
                 self.sweep_by(process);
             }
             30..32 => self.kill_one(),
+            32..36 => self.script_a_store_fault(),
             _ => {
                 self.let_one_go();
             }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::admit::Administrator;
 use crate::http;
 use crate::http::admin::{answer, asked};
-use crate::http::log::{write_checkpoint, write_tile};
+use crate::http::log::{Named, write_checkpoint, write_tile};
 use crate::office::Office;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -63,7 +63,7 @@ pub(crate) async fn checkpoint(State(office): State<Arc<Office>>) -> Response {
 
 /// `GET /log/tile/…`, as on the public door.
 pub(crate) async fn tile(State(office): State<Arc<Office>>, Path(path): Path<String>) -> Response {
-    answer(write_tile(office.parts.log.as_deref(), &path)).await
+    answer(write_tile(office.parts.log.as_deref(), &path, Named::Newest)).await
 }
 
 /// `POST /log/new-origin`.

@@ -4,5 +4,5 @@
 mod public;
 mod write;
 
-pub(crate) use public::{checkpoint, consistency, tile};
-pub(crate) use write::{write_checkpoint, write_consistency, write_tile};
+pub(crate) use public::{checkpoint, consistency, named_checkpoint, named_tile, tile};
+pub(crate) use write::{Named, ask_name, write_checkpoint, write_consistency, write_tile};

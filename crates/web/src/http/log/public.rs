@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 
-use super::{write_checkpoint, write_consistency, write_tile};
+use super::{Named, ask_name, write_checkpoint, write_consistency, write_tile};
 use crate::house::House;
 use crate::problem::Problem;
 
@@ -18,7 +18,35 @@ pub(crate) async fn checkpoint(State(house): State<Arc<House>>, RawQuery(query):
 
 /// `GET /log/tile/<L>/<N>[.p/<W>]` and `GET /log/tile/entries/<N>[.p/<W>]`.
 pub(crate) async fn tile(State(house): State<Arc<House>>, Path(path): Path<String>) -> Response {
-    write_tile(house.parts.log.as_deref(), &path).await.unwrap_or_else(Problem::into_response)
+    let told = write_tile(house.parts.log.as_deref(), &path, Named::Newest).await;
+    told.unwrap_or_else(Problem::into_response)
+}
+
+/// `GET /log/names/{number}/checkpoint`: the same as long as the log has that name.
+pub(crate) async fn named_checkpoint(
+    State(house): State<Arc<House>>,
+    Path(number): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let log = house.parts.log.as_deref();
+    let told = async {
+        ask_name(log, &number).await?;
+        write_checkpoint(log, query.as_deref()).await
+    };
+    told.await.unwrap_or_else(Problem::into_response)
+}
+
+/// `GET /log/names/{number}/tile/…`: the same as long as the log has that name.
+pub(crate) async fn named_tile(
+    State(house): State<Arc<House>>,
+    Path((number, path)): Path<(String, String)>,
+) -> Response {
+    let log = house.parts.log.as_deref();
+    let told = async {
+        ask_name(log, &number).await?;
+        write_tile(log, &path, Named::This).await
+    };
+    told.await.unwrap_or_else(Problem::into_response)
 }
 
 /// `GET /log/consistency/{older}`: that a log of so many entries is the beginning of the newest signed head.

@@ -39,13 +39,39 @@ pub(crate) async fn write_checkpoint(log: Option<&Log>, query: Option<&str>) -> 
     Ok(written(TEXT, note.into_bytes(), ASK_AGAIN))
 }
 
-/// A tile, where the newest signed checkpoint covers all of it.
-pub(crate) async fn write_tile(log: Option<&Log>, path: &str) -> Result<Response, Problem> {
+/// Refuses what is asked for under the number of a name that the log does not have any more.
+pub(crate) async fn ask_name(log: Option<&Log>, asked: &str) -> Result<(), Problem> {
+    let number = number(served(log)?).await?;
+    if asked == number.to_string() {
+        return Ok(());
+    }
+    Err(Problem::not_found("the log does not go by that name now; `/log/checkpoint` has its newest one"))
+}
+
+/// Which of its names the log has, from 1; 0 before the first.
+async fn number(log: &Log) -> Result<u64, Problem> {
+    let standing = log.standing().await.map_err(unreadable)?;
+    Ok(standing.epoch.map_or(0, |epoch| epoch.number))
+}
+
+/// Under which name a tile is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Under the one that the log has, whichever that is.
+    Newest,
+    /// Under this one alone.
+    This,
+}
+
+/// A tile, where the newest signed checkpoint covers all of it. Under a later name of the log it may have been another tile once,
+/// of a record that was restored since: then only the place that has the name in it keeps it for ever.
+pub(crate) async fn write_tile(log: Option<&Log>, path: &str, named: Named) -> Result<Response, Problem> {
     let log = served(log)?;
+    let cache = if named == Named::This || number(log).await? <= 1 { FOR_EVER } else { ASK_AGAIN };
     let missing = || Problem::not_found("the log has no such tile; see C2SP tlog-tiles for their names");
     let tile: Tile = path.parse().map_err(|_| missing())?;
     let bytes = log.tile(&tile).await.map_err(unreadable)?.ok_or_else(missing)?;
-    Ok(written(BYTES, bytes, FOR_EVER))
+    Ok(written(BYTES, bytes, cache))
 }
 
 /// The proof from an older size to the newest signed checkpoint.
