@@ -4,7 +4,8 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{fs, thread};
 
 use execgate_flow::administer::{KeySafe, Keyring};
 use execgate_flow::approve::{ApprovalMode, People, Person};
@@ -12,17 +13,22 @@ use execgate_flow::authorise::{Iam, IamAnswer, Question, Rates};
 use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
-use execgate_model::{ActionName, Amount, BoxFuture, Space};
+use execgate_model::{ActionName, Amount, BoxFuture, InstanceId, Space, UnixMs};
 use execgate_policy::{Policy, PolicySet};
 use execgate_receipt::approval::ClawShield;
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
+use execgate_store::{OpenOptions, open};
 use execgate_tool::Action;
 use execgate_web::ToolSurface;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
 use crate::gate::KEY_SEED;
 use crate::{Bank, Bench, Gate, Journal, ManualClock, Onlooker, SeededEntropy, Shelf};
+
+/// The file of every record.
+const RECORD: &str = "record.db";
 
 /// Memory that looks like a disk: a simulated death loses no page of either, and tests do not wait for flushes.
 const MEMORY_DISK: &str = "/dev/shm";
@@ -284,6 +290,7 @@ impl WorldBuilder {
             }
             None => {
                 let temporary = temporary_folder();
+                fs::write(temporary.path().join(RECORD), empty_record()).expect("a record can be made");
                 (temporary.path().to_owned(), Journal::default(), Some(temporary))
             }
         };
@@ -302,6 +309,30 @@ impl WorldBuilder {
         let gate = Gate::open(&folder, &shared, &self.settings);
         World { settings: self.settings, shared, folder, gate, _temporary: temporary }
     }
+}
+
+/// The bytes of a record in which nothing has happened: its schema takes longer to make than to copy, and thousands of worlds
+/// begin with it.
+fn empty_record() -> &'static [u8] {
+    static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
+    EMPTY.get_or_init(|| {
+        let folder = temporary_folder();
+        let path = folder.path().join(RECORD);
+        let options = OpenOptions {
+            url: format!("sqlite://{}", path.display()),
+            data_dir: folder.path().to_owned(),
+            instance: InstanceId::from_entropy([0; 16]),
+            at: UnixMs(0),
+        };
+        let store = open(&options).expect("the record opens");
+        // On a thread of its own: whoever asks may be within a runtime already.
+        let closed = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().build().expect("a runtime can be made");
+            runtime.block_on(store.close());
+        });
+        closed.join().expect("the record closes");
+        fs::read(path).expect("the record can be read")
+    })
 }
 
 /// A folder that is gone when it is dropped.
@@ -406,7 +437,7 @@ impl World {
     /// The file of the record, for a hand that changes it behind the gateway's back.
     #[must_use]
     pub fn record_file(&self) -> PathBuf {
-        self.folder.join("record.db")
+        self.folder.join(RECORD)
     }
 
     /// The keys of the record, with secrets that are kept elsewhere.

@@ -54,7 +54,7 @@ enum Name {
     Sandbox,
     /// A cold release build: time, crates, size.
     Build,
-    /// Calls and replays while the record grows to a million runs, and how soon a run is in a checkpoint. Minutes, and 4 GB of
+    /// Calls and replays while the record grows to a million runs, and how soon a run is in a checkpoint. Minutes, and 7 GB of
     /// disk that it gives back.
     History,
 }

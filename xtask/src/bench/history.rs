@@ -39,8 +39,11 @@ const HEADS: u32 = 200;
 /// Between two of them, so that each finds the log at rest.
 const REST: Duration = Duration::from_millis(60);
 
-/// The largest record, in bytes: beyond it the filling ends, and says so.
-const BYTES_MAX: u64 = 4_000_000_000;
+/// The largest record, in bytes: beyond it the filling ends, and says so. A run takes some 6.5 KB.
+const BYTES_MAX: u64 = 8_000_000_000;
+
+/// The longest that it is filled.
+const FILL_MAX: Duration = Duration::from_secs(420);
 
 /// Leaves of a run: its intent and its end.
 const LEAVES_OF_ONE: u64 = 2;
@@ -82,8 +85,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Case> {
         if filled >= YOUNG && before.0 < YOUNG {
             rows.push(replays(address, filled)?.row(Some(&bare), Paused::EachTime));
         }
-        if bytes(&data)? > BYTES_MAX {
-            notes.push(format!("the record has {BYTES_MAX} bytes, and is filled no more"));
+        if filled < plan.runs && (bytes(&data)? > BYTES_MAX || filling.wall > FILL_MAX) {
+            notes.push(format!("filled no more: {BYTES_MAX} bytes, or {} s", FILL_MAX.as_secs()));
             break;
         }
     }

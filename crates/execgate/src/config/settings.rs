@@ -154,11 +154,7 @@ impl Settings {
             admin: admin(&file, listen)?,
             hosts: hosts.map(str::to_ascii_lowercase).collect(),
             witnesses: witnesses(&file.witness)?,
-            transparency: Transparency::of_file(
-                &file.transparency,
-                public_url.as_ref().and_then(ServiceUrl::origin).as_deref(),
-                file.witness.len(),
-            )?,
+            transparency: Transparency::of_file(&file.transparency, public_url.as_ref(), file.witness.len())?,
             public_url: public_url.as_ref().and_then(ServiceUrl::origin),
             issuers: issuers(&file.identity.issuer, &tenant)?,
             connections: file.server.connections.unwrap_or(1024).max(1),

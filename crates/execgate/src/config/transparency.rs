@@ -3,6 +3,7 @@
 use std::path::{self, PathBuf};
 
 use anyhow::{Context as _, bail};
+use execgate_iam::ServiceUrl;
 use execgate_receipt::KeyName;
 
 use super::file::TransparencySection;
@@ -22,7 +23,7 @@ impl Transparency {
     /// As the file has it. The URL under which others reach the gateway is a name too.
     pub(super) fn of_file(
         section: &TransparencySection,
-        public_url: Option<&str>,
+        public_url: Option<&ServiceUrl>,
         witnesses: usize,
     ) -> anyhow::Result<Self> {
         let witnesses_required = section.witnesses_required.unwrap_or_default();
@@ -32,6 +33,8 @@ impl Transparency {
             );
         }
         let given = section.origin.as_deref().filter(|origin| !origin.is_empty()).map(str::to_owned);
+        let public_url = public_url.and_then(ServiceUrl::origin);
+        let public_url = public_url.as_deref();
         let of_url =
             || public_url.map(|url| format!("{}/log", url.split_once("://").map_or(url, |(_, name)| name)));
         let origin = given.or_else(of_url).map(|origin| origin.parse::<KeyName>()).transpose();
@@ -50,13 +53,14 @@ impl Transparency {
 
 #[cfg(test)]
 mod tests {
-    use super::Transparency;
+    use super::{ServiceUrl, Transparency};
     use crate::config::file::TransparencySection;
 
     fn origin(given: &str, url: Option<&str>) -> Option<String> {
         let section =
             TransparencySection { origin: Some(given.to_owned()), ..TransparencySection::default() };
-        Transparency::of_file(&section, url, 0).unwrap().origin.map(|origin| origin.to_string())
+        let url = url.map(|url| ServiceUrl::new(url).unwrap());
+        Transparency::of_file(&section, url.as_ref(), 0).unwrap().origin.map(|origin| origin.to_string())
     }
 
     #[test]
