@@ -31,7 +31,7 @@ pub enum StoreFault {
     Before,
     /// It has written, and says that it failed.
     After,
-    /// It takes long.
+    /// It takes long: others have many turns before it.
     Slow,
 }
 

@@ -3,7 +3,6 @@
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll};
-use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
@@ -17,12 +16,11 @@ use execgate_store::{
     Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Vote, Voted,
 };
 use tokio::task::unconstrained;
-use tokio::time::sleep;
 
 use crate::{Life, StoreFault};
 
-/// How long a step takes that is slow: several times as long as the pause of whoever tries again.
-const SLOWNESS: Duration = Duration::from_secs(1);
+/// How many turns of others a step waits for that is slow.
+const SLOW_TURNS: u32 = 8;
 
 /// The store of one life.
 pub(crate) struct MortalStore {
@@ -57,8 +55,9 @@ impl MortalStore {
                 Some(StoreFault::Busy) => return Err(StoreError::Busy),
                 Some(StoreFault::Before) => return Err(scripted(name)),
                 Some(StoreFault::Slow) => {
-                    sleep(SLOWNESS).await;
-                    self.life.step(name).await;
+                    for _ in 0..SLOW_TURNS {
+                        self.life.step(name).await;
+                    }
                 }
                 Some(StoreFault::After) | None => {}
             }
