@@ -3,6 +3,7 @@
 //! A rail is one folder. [`hold`], [`capture`] and [`release`] are the only ways to the evidence that the
 //! corridor asks for ([`Hold`], [`Settlement`]). Nothing here knows an HTTP framework.
 
+pub mod evm;
 mod rail;
 mod rails;
 mod unpaid;
