@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod chain;
 mod compare;
 mod licences;
 mod metadata;

@@ -9,6 +9,7 @@
 
 pub mod approval;
 mod ask;
+pub mod chain;
 mod clock;
 mod gate;
 mod grants;
