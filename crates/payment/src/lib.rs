@@ -4,13 +4,17 @@
 //! corridor asks for ([`Hold`], [`Settlement`]). Nothing here knows an HTTP framework.
 
 pub mod evm;
+mod facilitator;
 mod rail;
 mod rails;
 mod unpaid;
 
+pub use facilitator::{
+    Facilitator, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,
+};
 pub use rail::{
-    CaptureError, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms, capture,
-    hold, release,
+    CaptureError, Flow, Found, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
+    Unreachable, capture, hold, release,
 };
 pub use rails::Rails;
 pub use unpaid::Unpaid;

@@ -1,7 +1,31 @@
 //! The port of a rail, and the evidence of what it did.
 
+use core::fmt;
+
 use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest};
 use serde::{Deserialize, Serialize};
+
+/// When the money is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flow {
+    /// When the work is done.
+    #[default]
+    Authorization,
+    /// Before it starts: work that is not charged then is credited.
+    Upfront,
+}
+
+impl Flow {
+    /// The word that is offered and stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorization => "authorization",
+            Self::Upfront => "upfront",
+        }
+    }
+}
 
 /// What is to be paid for.
 #[derive(Debug, Clone)]
@@ -24,12 +48,38 @@ pub struct PaymentClaim {
 }
 
 /// What a rail found when it verified a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Paid {
     /// What makes the payment unique; none where nothing is paid.
     pub claim: Option<PaymentClaim>,
-    /// What the rail needs to capture or release later, also after a restart. No secret.
+    /// What the rail needs to capture or release later, also after a restart. It may be money itself: never shown.
     pub state: Vec<u8>,
+    /// When it may be taken.
+    pub flow: Flow,
+    /// Why it buys no new run, though it is proven whose it is: it is too late, or the price is another now. What it
+    /// has bought before is answered all the same.
+    pub lapsed: Option<String>,
+}
+
+impl fmt::Debug for Paid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = (&self.claim, self.flow, &self.lapsed);
+        f.debug_tuple("Paid").field(&fields.0).field(&fields.1).field(&fields.2).finish_non_exhaustive()
+    }
+}
+
+impl Paid {
+    /// Where nothing is to be paid.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { claim: None, state: Vec::new(), flow: Flow::Authorization, lapsed: None }
+    }
+
+    /// A payment that is good now, to be taken when the work is done.
+    #[must_use]
+    pub const fn by(claim: PaymentClaim, state: Vec<u8>) -> Self {
+        Self { claim: Some(claim), state, flow: Flow::Authorization, lapsed: None }
+    }
 }
 
 /// Money that is verified and held, not taken. Only [`hold`] makes one.
@@ -128,8 +178,30 @@ pub enum CaptureError {
     Failed(String),
     /// Nobody can tell whether it was taken.
     #[error("capture is pending")]
-    Unknown,
+    Unknown {
+        /// The rail's own name for the movement that may have happened.
+        reference: Option<String>,
+    },
 }
+
+/// What a rail finds out about money whose capture nobody has heard the end of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It was not taken, and may still be.
+    Open,
+    /// We have it.
+    Taken {
+        /// The rail's own name for the movement, where it was found.
+        reference: Option<String>,
+    },
+    /// We do not have it, and never shall.
+    Gone,
+}
+
+/// Nobody can be asked now. The text is for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nobody can be asked: {0}")]
+pub struct Unreachable(pub String);
 
 /// One way to pay.
 pub trait Rail: Send + Sync {
@@ -154,6 +226,28 @@ pub trait Rail: Send + Sync {
 
     /// Lets go of what was held. A rail that holds nothing has nothing to do.
     fn release<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, ()>;
+
+    /// Where held money is whose capture was asked for. Moves nothing.
+    ///
+    /// # Errors
+    /// [`Unreachable`], also from a rail that has nobody to ask.
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(async move {
+            let _ = state;
+            Err(Unreachable(format!("the rail `{}` keeps no books that could be asked", self.name())))
+        })
+    }
+
+    /// How much its payer has; none where the rail cannot see that.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where it could be seen, and nobody answers.
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(async move {
+            let _ = state;
+            Ok(None)
+        })
+    }
 }
 
 /// Verifies a credential and holds the money.
@@ -177,7 +271,7 @@ pub async fn capture(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlemen
     match rail.capture(amount, state).await {
         Ok(reference) => Settlement { state: SettlementState::Captured, reference: Some(reference) },
         Err(CaptureError::Failed(_)) => Settlement { state: SettlementState::Unpaid, reference: None },
-        Err(CaptureError::Unknown) => Settlement { state: SettlementState::Pending, reference: None },
+        Err(CaptureError::Unknown { reference }) => Settlement { state: SettlementState::Pending, reference },
     }
 }
 

@@ -106,7 +106,7 @@ impl Bank {
         }
         match answer {
             Move::Silent => Err(None),
-            Move::DoneUnheard | Move::LostUnheard => Err(Some(CaptureError::Unknown)),
+            Move::DoneUnheard | Move::LostUnheard => Err(Some(CaptureError::Unknown { reference: None })),
             Move::Done | Move::Failed if taken => Ok(()),
             Move::Done if !free => Ok(()),
             Move::Done => Err(Some(CaptureError::Failed("the hold was let go of".to_owned()))),
@@ -143,7 +143,7 @@ impl Rail for ScriptedRail {
     ) -> BoxFuture<'a, Result<Paid, HoldError>> {
         Box::pin(async move {
             if terms.amount.is_zero() {
-                return Ok(Paid { claim: None, state: Vec::new() });
+                return Ok(Paid::nothing());
             }
             let Some(credential) = credential else { return Err(HoldError::Required) };
             self.life.step("verify").await;
@@ -156,10 +156,8 @@ impl Rail for ScriptedRail {
                 Look::Silent => core::future::pending().await,
             }
             self.bank.journal.write(Event::Verified { claim: claim.to_owned() });
-            Ok(Paid {
-                claim: Some(PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() }),
-                state: claim.as_bytes().to_vec(),
-            })
+            let named = PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() };
+            Ok(Paid::by(named, claim.as_bytes().to_vec()))
         })
     }
 
