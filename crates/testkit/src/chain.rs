@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use execgate_payment::evm::{Authorization, Signature, keccak256, to_hex};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -31,6 +32,9 @@ const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a116
 
 /// The fifth account of the public mnemonic, which nothing else uses: it pays for what a test does to the chain.
 const TESTER: &str = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65";
+
+/// Enough gas for any call of the token; a given amount spares the node its own trial, which a call that is refused fails.
+const GAS_MAX: &str = "0x30d40";
 
 /// An account of the public mnemonic of development nodes: it has ether from the start, and no tokens.
 #[derive(Debug, Clone, Copy)]
@@ -158,9 +162,7 @@ impl Chain {
         let units = self.balance(who);
         self.rpc("anvil_impersonateAccount", &json!([who]));
         self.rpc("anvil_setBalance", &json!([who, "0xde0b6b3a7640000"]));
-        let data = call("transfer(address,uint256)", &[word_of(TESTER), format!("{units:064x}")]);
-        let sent = self.rpc("eth_sendTransaction", &json!([{"from": who, "to": USDC, "data": data}]));
-        assert!(sent.is_string(), "{sent}");
+        self.send_from(who, "transfer(address,uint256)", &[word_of(TESTER), format!("{units:064x}")]);
     }
 
     /// How many tokens somebody has.
@@ -175,8 +177,31 @@ impl Chain {
     /// Whether an authorization's nonce is used or cancelled.
     #[must_use]
     pub fn is_used(&self, payer: &str, nonce: &[u8; 32]) -> bool {
-        let nonce = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        small(&self.ask("authorizationState(address,bytes32)", &[word_of(payer), nonce])) == 1
+        small(&self.ask("authorizationState(address,bytes32)", &[word_of(payer), word(nonce)])) == 1
+    }
+
+    /// The chain's clock at its newest block, in seconds.
+    #[must_use]
+    pub fn now_s(&self) -> u64 {
+        small(&self.rpc("eth_getBlockByNumber", &json!(["latest", false]))["timestamp"])
+    }
+
+    /// Somebody else has a transfer happen. A token that refuses it is no fault here.
+    pub fn submit(&self, authorization: &Authorization) {
+        let Authorization { from, to, value, valid_after, valid_before, nonce, .. } = authorization;
+        let start = [from.to_word(), to.to_word()];
+        let rest = [*value.as_bytes(), *valid_after.as_bytes(), *valid_before.as_bytes(), *nonce];
+        let mut words: Vec<String> = start.iter().chain(&rest).map(word).collect();
+        words.extend(signed(&authorization.signature));
+        let form = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)";
+        self.send(form, &words);
+    }
+
+    /// A payer takes a nonce back.
+    pub fn cancel(&self, payer: &str, nonce: &[u8; 32], signature: &Signature) {
+        let mut words = vec![word_of(payer), word(nonce)];
+        words.extend(signed(signature));
+        self.send("cancelAuthorization(address,bytes32,uint8,bytes32,bytes32)", &words);
     }
 
     /// Sets how much ether somebody has, in wei.
@@ -273,9 +298,17 @@ impl Chain {
     }
 
     fn send(&self, function: &str, words: &[String]) {
+        self.send_from(TESTER, function, words);
+    }
+
+    /// Sends, and has it in a block before it returns, with whatever else waits for one.
+    fn send_from(&self, who: &str, function: &str, words: &[String]) {
         let data = call(function, words);
-        let sent = self.rpc("eth_sendTransaction", &json!([{"from": TESTER, "to": USDC, "data": data}]));
-        assert!(sent.is_string(), "{sent}");
+        let hash = self
+            .rpc("eth_sendTransaction", &json!([{"from": who, "to": USDC, "data": data, "gas": GAS_MAX}]));
+        while self.rpc("eth_getTransactionReceipt", &json!([hash])).is_null() {
+            self.mine(1);
+        }
     }
 }
 
@@ -300,16 +333,19 @@ fn now_s() -> u64 {
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The data of a call: the selector of each function that is called here, and words of 32 bytes.
+/// The data of a call: the selector of a function, and words of 32 bytes.
 fn call(function: &str, words: &[String]) -> String {
-    let selector = match function {
-        "mint(address,uint256)" => "40c10f19",
-        "transfer(address,uint256)" => "a9059cbb",
-        "balanceOf(address)" => "70a08231",
-        "authorizationState(address,bytes32)" => "e94a0102",
-        other => unreachable!("{other} has no selector here"),
-    };
-    format!("0x{selector}{}", words.concat())
+    format!("{}{}", to_hex(&keccak256(function.as_bytes())[..4]), words.concat())
+}
+
+/// 32 bytes as a word.
+fn word(bytes: &[u8; 32]) -> String {
+    to_hex(bytes).split_off(2)
+}
+
+/// A signature as the three words of most functions.
+fn signed(signature: &Signature) -> [String; 3] {
+    [format!("{:064x}", signature.v()), word(&signature.r()), word(&signature.s())]
 }
 
 /// An address as a word of 32 bytes.
@@ -336,7 +372,8 @@ fn exchange(address: SocketAddr, question: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHAIN_ID, Chain, PAYER, SELLER};
+    use super::{CHAIN_ID, Chain, Coin, PAYER, SELLER};
+    use crate::wallet::{Wallet, usdc};
 
     #[test]
     fn a_chain_starts_with_a_token_that_nobody_has() {
@@ -351,5 +388,22 @@ mod tests {
         assert_eq!(chain.balance(PAYER.address), 0);
         let moved: Vec<u64> = chain.transfers().iter().map(|moved| moved.value).collect();
         assert_eq!(moved, [1_000_000]);
+    }
+
+    #[test]
+    fn a_transfer_that_its_payer_has_signed_moves_tokens_once() {
+        let chain = Chain::start();
+        chain.fund(PAYER.address, 100);
+        let wallet = Wallet::of(PAYER);
+        let signed = wallet.pays(SELLER.address.parse().unwrap(), 10, 1, chain.now_s());
+        chain.submit(&signed);
+        let balances = || (chain.balance(PAYER.address), chain.balance(SELLER.address));
+        assert_eq!((balances(), chain.is_used(PAYER.address, &signed.nonce)), ((90, 10), true));
+        let blocks = chain.transfers().len();
+        chain.put(Coin::Lenient);
+        chain.submit(&signed);
+        assert_eq!((balances(), chain.transfers().len()), ((90, 10), blocks), "taken, and nothing moved");
+        chain.cancel(PAYER.address, &[9; 32], &wallet.cancels(&usdc(), [9; 32]));
+        assert!(chain.is_used(PAYER.address, &[9; 32]));
     }
 }

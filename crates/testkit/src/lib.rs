@@ -11,6 +11,7 @@ pub mod approval;
 mod ask;
 pub mod chain;
 mod clock;
+pub mod facilitator;
 mod gate;
 mod grants;
 mod history;
@@ -27,6 +28,7 @@ mod tokens;
 mod tools;
 mod turns;
 mod upstream;
+pub mod wallet;
 mod world;
 
 pub use ask::{Ask, ask};
