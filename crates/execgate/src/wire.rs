@@ -485,7 +485,12 @@ pub(crate) fn gate(
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
-    let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
+    let settle = Settle {
+        rails: rails.clone(),
+        store: Arc::clone(&store),
+        clock: clock.clone(),
+        crash: crash.clone(),
+    };
     let (trail, metrics) =
         (Trail::new(Arc::clone(&store), clock.clone(), entropy.clone()), Arc::new(Metrics::new()));
     let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];

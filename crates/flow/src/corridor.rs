@@ -21,7 +21,7 @@ use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Found, Starting};
-use crate::pay::{Duplicates, Earlier, Guard, Pay, Place};
+use crate::pay::{Duplicates, Earlier, Guard, Pay, Place, unless_lapsed};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
@@ -394,6 +394,7 @@ impl Walk {
             Among::First(guard, waits) => (guard, waits),
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
+        let hold = rooms.pay.look(hold).await?;
         sight.lap(Room::Pay);
 
         if price.is_zero() && quote.proposal().effect == Effect::DryRun {
@@ -444,19 +445,25 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
         sight.claimed(&claim);
+        let prepaid = rooms.settle.before(&claim, &hold).await?;
         let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
         let ticket = ticket.advance::<ticket::Executed>(&ended);
         sight.lap(Room::Execute);
 
-        let close = if hold.amount().is_zero() { Stage::Settled } else { Stage::Witness };
+        let is_settled = hold.amount().is_zero() || prepaid.is_some();
+        let close = if is_settled { Stage::Settled } else { Stage::Witness };
         let witnessed =
             rooms.witness.record(claim.facts(), claim.salt(), &ended, self.render.as_ref(), close).await?;
         let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
         sight.lap(Room::Witness);
 
-        let held =
-            Held { run: ticket.run(), rail: hold.rail(), amount: hold.amount(), state: &hold.paid().state };
-        let settlement = rooms.settle.enter(held, is_charged(ended.outcome(), surface)).await?;
+        let settlement = match prepaid {
+            Some(settlement) => settlement,
+            None => {
+                let charged = is_charged(ended.outcome(), surface);
+                rooms.settle.enter(Held::by(&claim, &hold), charged).await?
+            }
+        };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
         Ok(witnessed.into_passage(ticket, sight.laps()))
@@ -514,6 +521,7 @@ impl Walk {
                 Earlier::Refused(Refusal::NonceReused { run }) => return Err(quote.name_is_taken(run)),
                 Earlier::Refused(refusal) => return Err(refusal),
                 Earlier::Unpaid(unpaid) => {
+                    unless_lapsed(hold)?;
                     let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));
                     self.rooms.settle.again(&unpaid, hold.rail(), paid).await?;
                 }

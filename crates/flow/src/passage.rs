@@ -108,6 +108,16 @@ pub enum Refusal {
         /// Why, for the caller.
         reason: String,
     },
+    /// The rules for payers stand in the way of this one; it may pay otherwise, or later. Nothing was claimed.
+    #[error("{reason}")]
+    PayerLimited {
+        /// The price.
+        price: Amount,
+        /// The stable word: `holds-full`, `holds-exceed-balance`, `upfront-only`.
+        rule: &'static str,
+        /// One sentence.
+        reason: &'static str,
+    },
     /// The rail cannot tell now.
     #[error("the payment rail `{rail}` is unavailable")]
     RailUnavailable {
@@ -213,6 +223,9 @@ pub enum Refusal {
     /// We failed to start it; the claim was taken back.
     #[error("the run could not be started; nothing is charged, try again")]
     NotStarted(#[source] NotStarted),
+    /// The same, and the payment was taken already: the same call with the same payment is served when it can start.
+    #[error("the run could not be started; its payment stands for the same call again")]
+    NotStartedPaid(#[source] NotStarted),
     /// The record failed.
     #[error("the record failed")]
     Store(#[from] StoreError),
@@ -288,6 +301,7 @@ impl Refusal {
             | Self::BadId(_)
             | Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
+            | Self::PayerLimited { .. }
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused
@@ -303,6 +317,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::NoSlot(_)
             | Self::NotStarted(_)
+            | Self::NotStartedPaid(_)
             | Self::Store(_)
             | Self::Receipt { .. } => None,
         }
@@ -320,6 +335,7 @@ impl Refusal {
             | Self::AnswerExpired { .. } => Room::Propose,
             Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
+            | Self::PayerLimited { .. }
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused => Room::Pay,
@@ -335,6 +351,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::NoSlot(_)
             | Self::NotStarted(_)
+            | Self::NotStartedPaid(_)
             | Self::Store(_) => Room::Execute,
             Self::Receipt { .. } => Room::Witness,
             Self::Unpaid { .. } | Self::SettlementPending { .. } => Room::Settle,
@@ -351,6 +368,7 @@ impl Refusal {
             Self::BadId(_) => "bad-name",
             Self::PaymentRequired { .. } => "payment-required",
             Self::PaymentRefused { .. } => "payment-refused",
+            Self::PayerLimited { rule, .. } => rule,
             Self::WatchedUnpaid => "stream-needs-upfront",
             Self::RailUnavailable { .. } => "rail-unavailable",
             Self::PaymentReused => "payment-reused",
@@ -373,6 +391,7 @@ impl Refusal {
             Self::NoSlot(NotStarted::Full) | Self::NotStarted(NotStarted::Full) => "full",
             Self::NoSlot(_) => "unavailable",
             Self::NotStarted(_) => "not-started",
+            Self::NotStartedPaid(_) => "not-started-paid",
             Self::Store(_) => "record-failed",
             Self::Receipt { .. } => "receipt-failed",
         }

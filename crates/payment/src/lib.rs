@@ -14,7 +14,7 @@ pub use facilitator::{
 };
 pub use rail::{
     CaptureError, Flow, Found, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
-    Unreachable, capture, hold, release,
+    Unreachable, capture, hold, look, observe, release, resume,
 };
 pub use rails::Rails;
 pub use unpaid::Unpaid;

@@ -88,6 +88,7 @@ pub struct Hold {
     rail: &'static str,
     amount: Amount,
     paid: Paid,
+    funds: Option<Amount>,
 }
 
 impl Hold {
@@ -107,6 +108,12 @@ impl Hold {
     #[must_use]
     pub fn paid(&self) -> &Paid {
         &self.paid
+    }
+
+    /// How much its payer was seen to have, where somebody has looked and could see it.
+    #[must_use]
+    pub fn funds(&self) -> Option<Amount> {
+        self.funds
     }
 }
 
@@ -260,7 +267,7 @@ pub async fn hold(
     credential: Option<&Credential>,
 ) -> Result<Hold, HoldError> {
     let paid = rail.verify(terms, credential).await?;
-    Ok(Hold { rail: rail.name(), amount: terms.amount, paid })
+    Ok(Hold { rail: rail.name(), amount: terms.amount, paid, funds: None })
 }
 
 /// Takes held money: `amount` by the rail's own stored `state` (also after a restart, when no [`Hold`] is left).
@@ -273,6 +280,45 @@ pub async fn capture(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlemen
         Err(CaptureError::Failed(_)) => Settlement { state: SettlementState::Unpaid, reference: None },
         Err(CaptureError::Unknown { reference }) => Settlement { state: SettlementState::Pending, reference },
     }
+}
+
+/// Where held money is whose capture was asked for: none where it was not taken and may still be. Moves nothing.
+///
+/// # Errors
+/// As [`Rail::whereabouts`].
+pub async fn look(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Option<Settlement>, Unreachable> {
+    if amount.is_zero() {
+        return Ok(Some(Settlement { state: SettlementState::Free, reference: None }));
+    }
+    Ok(match rail.whereabouts(state).await? {
+        Found::Open => None,
+        Found::Taken { reference } => Some(Settlement { state: SettlementState::Captured, reference }),
+        Found::Gone => Some(Settlement { state: SettlementState::Unpaid, reference: None }),
+    })
+}
+
+/// Takes held money whose capture was asked for by somebody who is not heard of any more: looks first, and asks again only
+/// where it may still be taken.
+///
+/// # Errors
+/// As [`Rail::whereabouts`]. Nothing was asked for then.
+pub async fn resume(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Settlement, Unreachable> {
+    match look(rail, amount, state).await? {
+        Some(settlement) => Ok(settlement),
+        None => Ok(capture(rail, amount, state).await),
+    }
+}
+
+/// Looks how much the payer of a hold has.
+///
+/// # Errors
+/// As [`Rail::funds`].
+pub async fn observe(rail: &dyn Rail, hold: Hold) -> Result<Hold, Unreachable> {
+    if hold.amount.is_zero() {
+        return Ok(hold);
+    }
+    let funds = rail.funds(&hold.paid.state).await?;
+    Ok(Hold { funds, ..hold })
 }
 
 /// Gives held money back.

@@ -18,7 +18,7 @@ use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
-use execgate_flow::settle::Settle;
+use execgate_flow::settle::{Reconciled, Settle};
 use execgate_flow::witness::{InForce, Render, Witness};
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
@@ -336,6 +336,17 @@ impl Gate {
         Some(found.expect("the record can be read"))
     }
 
+    /// Looks for money whose capture nobody has heard the end of; `None` if this one dies of it.
+    ///
+    /// # Panics
+    /// If the record cannot be read.
+    pub async fn reconcile(&self) -> Option<Reconciled> {
+        let settle = self.recover.settle.clone();
+        let found = self.while_alive(tokio::spawn(async move { settle.reconcile(None).await })).await?;
+        let found = found.ok().filter(|_| !self.life.is_over())?;
+        Some(found.expect("the record can be read"))
+    }
+
     /// Signs what became of an unknown run, and records it.
     ///
     /// # Panics
@@ -542,7 +553,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             alias: settings.alias.as_deref().map(Into::into),
         },
         witness,
-        settle: Settle { rails, store: store.clone(), crash: life.clone() },
+        settle: Settle { rails, store: store.clone(), clock: shared.clock.clone(), crash: life.clone() },
         log: LogGate::default(),
     }
 }

@@ -1,13 +1,13 @@
 //! A rail that does what a test tells it, and the bank behind it that keeps the books.
 //!
-//! A credential is the text `claim`, or `claim@payer`. The bank is honest where nothing else is scripted. It is
+//! A credential is the text `claim`, or `claim@payer`; a claim that ends with `^` is taken before the work. The bank is honest where nothing else is scripted. It is
 //! outside of every process: what it took stays taken whoever dies.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
-use execgate_payment::{CaptureError, HoldError, Paid, PaymentClaim, Rail, Terms};
+use execgate_payment::{CaptureError, Flow, Found, HoldError, Paid, PaymentClaim, Rail, Terms, Unreachable};
 use execgate_receipt::sha256;
 
 use crate::{Event, Journal, Life};
@@ -51,6 +51,12 @@ struct Script {
     looks: BTreeMap<String, VecDeque<Look>>,
     captures: BTreeMap<String, VecDeque<Move>>,
     releases: BTreeMap<String, VecDeque<Move>>,
+    /// Claims that buy nothing new.
+    lapsed: BTreeSet<String>,
+    /// Claims that were never taken, and never will be.
+    gone: BTreeSet<String>,
+    funds: Option<Amount>,
+    is_closed: bool,
 }
 
 /// The bank: its script and its books, which are the journal.
@@ -80,6 +86,46 @@ impl Bank {
     /// Says what the bank will do at the next release of this claim.
     pub fn next_release(&self, claim: &str, answer: Move) {
         self.with(|script| script.releases.entry(claim.to_owned()).or_default().push_back(answer));
+    }
+
+    /// A claim's time is over: it buys nothing new.
+    pub fn lapse(&self, claim: &str) {
+        self.with(|script| script.lapsed.insert(claim.to_owned()));
+    }
+
+    /// A claim is never to be taken any more.
+    pub fn give_up(&self, claim: &str) {
+        self.with(|script| script.gone.insert(claim.to_owned()));
+    }
+
+    /// How much every payer has; none: the bank does not tell.
+    pub fn funds(&self, funds: Option<Amount>) {
+        self.with(|script| script.funds = funds);
+    }
+
+    /// Whether nobody can ask the bank about anything.
+    pub fn close(&self, is_closed: bool) {
+        self.with(|script| script.is_closed = is_closed);
+    }
+
+    fn lapsed(&self, claim: &str) -> Option<String> {
+        let is_lapsed = self.with(|script| script.lapsed.contains(claim));
+        is_lapsed.then(|| "its time is over".to_owned())
+    }
+
+    fn asked(&self) -> Result<(), Unreachable> {
+        let is_closed = self.with(|script| script.is_closed);
+        if is_closed { Err(Unreachable("the bank is closed".to_owned())) } else { Ok(()) }
+    }
+
+    fn find(&self, claim: &str) -> Found {
+        if self.journal.is_captured(claim) {
+            Found::Taken { reference: Some(format!("transfer-of-{claim}")) }
+        } else if self.journal.is_released(claim) || self.with(|script| script.gone.contains(claim)) {
+            Found::Gone
+        } else {
+            Found::Open
+        }
     }
 
     /// Makes the bank honest from now on.
@@ -157,7 +203,9 @@ impl Rail for ScriptedRail {
             }
             self.bank.journal.write(Event::Verified { claim: claim.to_owned() });
             let named = PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() };
-            Ok(Paid::by(named, claim.as_bytes().to_vec()))
+            let paid = Paid::by(named, claim.as_bytes().to_vec());
+            let flow = if claim.ends_with('^') { Flow::Upfront } else { Flow::Authorization };
+            Ok(Paid { flow, lapsed: self.bank.lapsed(claim), ..paid })
         })
     }
 
@@ -173,6 +221,21 @@ impl Rail for ScriptedRail {
                 Err(Some(error)) => Err(error),
                 Err(None) => core::future::pending().await,
             }
+        })
+    }
+
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(async move {
+            self.life.step("whereabouts").await;
+            self.bank.asked()?;
+            Ok(self.bank.find(&text(state)))
+        })
+    }
+
+    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(async move {
+            self.bank.asked()?;
+            Ok(self.bank.with(|script| script.funds))
         })
     }
 

@@ -37,5 +37,6 @@ mod suite {
     mod simulation;
     mod streaming;
     mod tokens;
+    mod upfront;
     mod witness;
 }

@@ -391,12 +391,14 @@ impl From<Refusal> for Problem {
         } else {
             None
         };
-        let price =
-            if let Refusal::PaymentRequired { price } | Refusal::PaymentRefused { price, .. } = &refusal {
-                Some(*price)
-            } else {
-                None
-            };
+        let price = if let Refusal::PaymentRequired { price }
+        | Refusal::PaymentRefused { price, .. }
+        | Refusal::PayerLimited { price, .. } = &refusal
+        {
+            Some(*price)
+        } else {
+            None
+        };
         let receipt =
             if let Refusal::AnswerExpired { content, .. } = &refusal { content.map(Box::new) } else { None };
         let waiting = if let Refusal::Parked(waiting) = &refusal { Some(waiting.clone()) } else { None };
@@ -472,6 +474,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::BadId(_) => (StatusCode::BAD_REQUEST, "bad-name"),
         Refusal::PaymentRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-required"),
         Refusal::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-refused"),
+        Refusal::PayerLimited { rule, .. } => (StatusCode::PAYMENT_REQUIRED, rule),
         Refusal::WatchedUnpaid => (StatusCode::NOT_ACCEPTABLE, "stream-needs-upfront"),
         Refusal::RailUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rail-unavailable"),
         Refusal::PaymentReused => (StatusCode::CONFLICT, "payment-reused"),
@@ -496,6 +499,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "no-slot")
         }
         Refusal::NotStarted(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-started"),
+        Refusal::NotStartedPaid(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-started-paid"),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "record-failed"),
         Refusal::Receipt { .. } => (StatusCode::SERVICE_UNAVAILABLE, "receipt-failed"),
     }

@@ -83,6 +83,11 @@ impl Leaves {
                 let wrong = || found(Rule::LeafDiffers, "it is not that of what was said");
                 return if is_right { None } else { wrong() };
             }
+            // That of the newest payment; there is one capture of a run.
+            LeafKind::Settlement if leaf.behind.is_some() => {
+                let wrong = || found(Rule::LeafDiffers, "it is not that of what was said of the money");
+                return if is_right { None } else { wrong() };
+            }
             // What it commits to is its owner's: nothing stands behind it here.
             LeafKind::Late | LeafKind::Settlement => {
                 let stray = || found(Rule::LeafStray, "there is no such run");
@@ -133,12 +138,15 @@ impl Kept {
 fn behind(kind: LeafKind, leaf: &ExaminedLeaf) -> Option<Digest> {
     let bytes = leaf.behind.as_deref()?;
     match kind {
-        LeafKind::Intent | LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
-            Some(salted(&leaf.salt?, bytes))
-        }
+        LeafKind::Intent
+        | LeafKind::Change
+        | LeafKind::Approval
+        | LeafKind::Refusal
+        | LeafKind::Vote
+        | LeafKind::Settlement => Some(salted(&leaf.salt?, bytes)),
         LeafKind::Final | LeafKind::Resolve => {
             ReceiptFile::from_json(bytes).ok().filter(|file| Some(file.salt) == leaf.salt)?.leaf()
         }
-        LeafKind::Late | LeafKind::Settlement => None,
+        LeafKind::Late => None,
     }
 }

@@ -315,6 +315,7 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::PaymentRequired { .. }
         | Refusal::WatchedUnpaid
         | Refusal::PaymentRefused { .. }
+        | Refusal::PayerLimited { .. }
         | Refusal::RailUnavailable { .. }
         | Refusal::PaymentReused
         | Refusal::LimitReached { .. }
@@ -332,6 +333,7 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::StillRunning { .. }
         | Refusal::Busy { .. }
         | Refusal::NotStarted(_)
+        | Refusal::NotStartedPaid(_)
         | Refusal::NoSlot(_)
         | Refusal::Store(_)
         | Refusal::Receipt { .. } => false,

@@ -31,7 +31,9 @@ impl Earlier {
             // Whatever becomes of its hold: it is never charged.
             (Stage::Unknown, _) => Self::answer(record),
             (Stage::Parked, _) => Self::Parked,
-            (Stage::Execute, _) | (Stage::Witness, SettlementWord::Held) => Self::Running,
+            (Stage::Execute, _) | (Stage::Witness, SettlementWord::Held | SettlementWord::Capturing) => {
+                Self::Running
+            }
             (_, SettlementWord::Unpaid) => Self::Unpaid(Box::new(record)),
             (_, SettlementWord::Pending) => Self::Refused(Refusal::SettlementPending { run: record.run }),
             (Stage::Witness | Stage::Settled, _) => Self::answer(record),

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use execgate_payment::{Hold, HoldError, Rail, Rails, Unpaid, hold};
+use execgate_payment::{Hold, HoldError, Rail, Rails, Unpaid, hold, observe};
 
 use crate::Refusal;
 use crate::propose::Quote;
@@ -49,10 +49,41 @@ impl Pay {
         Ok(held)
     }
 
+    /// Whether a payment buys a new run: it is good now, and its payer was looked at. What it has bought already is answered
+    /// without this.
+    ///
+    /// # Errors
+    /// [`Refusal::PaymentRefused`] where it has lapsed, [`Refusal::RailUnavailable`] where nobody can look.
+    pub async fn look(&self, hold: Hold) -> Result<Hold, Refusal> {
+        unless_lapsed(&hold)?;
+        let unavailable = || Refusal::RailUnavailable { rail: hold.rail().to_owned() };
+        let rail = self.rails.named(hold.rail()).ok_or_else(unavailable)?;
+        let name = rail.name().to_owned();
+        match tokio::time::timeout(VERIFY_TIME, observe(rail, hold)).await {
+            Ok(Ok(hold)) => Ok(hold),
+            Ok(Err(error)) => {
+                tracing::warn!(rail = name, %error, "what a payer has could not be looked at");
+                Err(Refusal::RailUnavailable { rail: name })
+            }
+            Err(_) => Err(Refusal::RailUnavailable { rail: name }),
+        }
+    }
+
     fn rail(&self, name: Option<&str>) -> Option<&dyn Rail> {
         match name {
             Some(name) => self.rails.named(name),
             None => Some(self.rails.first()),
         }
+    }
+}
+
+/// A payment that has lapsed buys nothing new.
+///
+/// # Errors
+/// [`Refusal::PaymentRefused`] says why.
+pub(crate) fn unless_lapsed(hold: &Hold) -> Result<(), Refusal> {
+    match &hold.paid().lapsed {
+        Some(reason) => Err(Refusal::PaymentRefused { price: hold.amount(), reason: reason.clone() }),
+        None => Ok(()),
     }
 }

@@ -9,3 +9,4 @@ mod hold;
 pub use duplicates::{Duplicates, Guard, Place};
 pub use earlier::Earlier;
 pub use hold::Pay;
+pub(crate) use hold::unless_lapsed;

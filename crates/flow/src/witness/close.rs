@@ -55,6 +55,7 @@ impl Witness {
             answer: render.closed(&closed),
             receipt: signed.file,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
+            charged: false,
             at,
         })
     }

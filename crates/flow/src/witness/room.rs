@@ -147,6 +147,7 @@ impl Witness {
             answer,
             outcome: word,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
+            charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
             at: ended.at(),
         })
     }

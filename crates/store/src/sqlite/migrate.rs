@@ -17,10 +17,11 @@ const STEPS: &[(i32, &str)] = &[
     (11, include_str!("migrations/0011_answers.sql")),
     (12, include_str!("migrations/0012_own_key.sql")),
     (13, include_str!("migrations/0013_parked.sql")),
+    (16, include_str!("migrations/0016_money.sql")),
 ];
 
 /// The newest version that this release knows.
-const KNOWN: i32 = 13;
+const KNOWN: i32 = 16;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
