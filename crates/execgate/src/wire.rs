@@ -538,6 +538,7 @@ pub(crate) fn gate(
             Switch::Off => ToolSurface::Off,
         },
         tokens: tokens.as_ref().map(|tokens| token_door(settings, Arc::clone(tokens))),
+        public_url: settings.public_url.clone(),
         tenant: settings.tenant.clone(),
         metrics: Arc::clone(&metrics),
         trail: trail.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
-use execgate_payment::Hold;
+use execgate_payment::{Hold, Rails};
 use execgate_store::{Parked, Record};
 use execgate_tool::{Blocked, Cancel, Description};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Found, Starting};
-use crate::pay::{Duplicates, Earlier, Guard, Pay, Place, unless_lapsed};
+use crate::pay::{Bought, Duplicates, Earlier, Guard, Pay, Place, only_its_own, unless_lapsed};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
@@ -303,6 +303,12 @@ impl Corridor {
         &self.rooms.propose.prices
     }
 
+    /// How it can be paid.
+    #[must_use]
+    pub fn rails(&self) -> &Rails {
+        &self.rooms.pay.rails
+    }
+
     /// Whether new runs are turned away.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -387,7 +393,10 @@ impl Walk {
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
-        let hold = rooms.pay.enter(&mut quote).await?;
+        let (hold, claim) = rooms.pay.enter(&mut quote).await?;
+        if let Some(claim) = claim {
+            only_its_own(rooms.execute.store.as_ref(), &quote, claim.key).await?;
+        }
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
         sight.named(quote.run());
         let (first, waits) = match self.among_duplicates(&quote, &hold, waits).await? {
@@ -466,7 +475,8 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
-        Ok(witnessed.into_passage(ticket, sight.laps()))
+        let bought = Bought::now(&hold, &settlement, claim.facts().started);
+        Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
     }
 
     /// Takes a place among requests of the same nonce, or the answer of an earlier one.

@@ -1,12 +1,14 @@
 //! What comes out of the corridor: a passage, or a refusal that names its room and rule.
 
 use execgate_model::{Amount, ApproverName, Digest, IdError, RunId};
+use execgate_payment::Flow;
 use execgate_receipt::approval::{ApprovalError, ClawShieldError};
 use execgate_store::{Answer, StoreError};
 use execgate_tool::{BadCall, NotStarted};
 
 use crate::approve::BLOCKED;
 use crate::parking::Waiting;
+use crate::pay::Bought;
 
 /// A room, by the word that answers, logs and the console use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +73,8 @@ pub struct Passage {
     pub replayed: bool,
     /// The rooms that were walked through now, with microseconds; none on a replay.
     pub laps: Vec<(Room, u64)>,
+    /// How its payment has ended; none where nothing was to be paid.
+    pub bought: Option<Bought>,
 }
 
 /// Why a request got no answer of a run. Every one is an answer to the caller; only the last three are faults.
@@ -96,6 +100,8 @@ pub enum Refusal {
     PaymentRequired {
         /// The price.
         price: Amount,
+        /// When it is taken.
+        flow: Flow,
     },
     /// Output would be given away before the money is taken (CONTRACTS 3).
     #[error("a priced action is not streamed, since it is paid when it has ended; ask for application/json")]
@@ -105,6 +111,14 @@ pub enum Refusal {
     PaymentRefused {
         /// The price.
         price: Amount,
+        /// When it is taken.
+        flow: Flow,
+        /// Why, for the caller.
+        reason: String,
+    },
+    /// What came as a payment is none.
+    #[error("the payment cannot be read: {reason}")]
+    PaymentUnreadable {
         /// Why, for the caller.
         reason: String,
     },
@@ -302,6 +316,7 @@ impl Refusal {
             | Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
             | Self::PayerLimited { .. }
+            | Self::PaymentUnreadable { .. }
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused
@@ -336,6 +351,7 @@ impl Refusal {
             Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
             | Self::PayerLimited { .. }
+            | Self::PaymentUnreadable { .. }
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused => Room::Pay,
@@ -369,6 +385,7 @@ impl Refusal {
             Self::PaymentRequired { .. } => "payment-required",
             Self::PaymentRefused { .. } => "payment-refused",
             Self::PayerLimited { rule, .. } => rule,
+            Self::PaymentUnreadable { .. } => "payment-form",
             Self::WatchedUnpaid => "stream-needs-upfront",
             Self::RailUnavailable { .. } => "rail-unavailable",
             Self::PaymentReused => "payment-reused",

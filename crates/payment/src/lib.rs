@@ -5,6 +5,7 @@
 
 pub mod evm;
 mod facilitator;
+mod offer;
 mod rail;
 mod rails;
 mod unpaid;
@@ -12,6 +13,7 @@ mod unpaid;
 pub use facilitator::{
     Facilitator, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,
 };
+pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
     CaptureError, Flow, Found, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
     Unreachable, capture, hold, look, observe, release, resume,

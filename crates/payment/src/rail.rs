@@ -2,8 +2,10 @@
 
 use core::fmt;
 
-use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest};
+use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest, Nonce, Resource};
 use serde::{Deserialize, Serialize};
+
+use crate::{Asked, Header, Offer, Settled};
 
 /// When the money is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,6 +38,10 @@ pub struct Terms {
     pub action: ActionName,
     /// What the payment will be bound to.
     pub fingerprint: Digest,
+    /// When the money is taken.
+    pub flow: Flow,
+    /// For how long an authorization has to live when it comes, in seconds.
+    pub lives_at_least_s: u64,
 }
 
 /// What makes a payment unique, for the claims table: one payment buys at most one execution.
@@ -169,6 +175,9 @@ pub enum HoldError {
     /// The credential does not pay for this. The text is for the caller.
     #[error("payment is refused: {0}")]
     Refused(String),
+    /// The credential cannot be read. The text is for the caller.
+    #[error("the payment cannot be read: {0}")]
+    Malformed(String),
     /// The rail cannot tell now.
     #[error("the rail `{rail}` is unavailable")]
     Unavailable {
@@ -224,6 +233,21 @@ pub trait Rail: Send + Sync {
         terms: &'a Terms,
         credential: Option<&'a Credential>,
     ) -> BoxFuture<'a, Result<Paid, HoldError>>;
+
+    /// How to pay by it; nothing where it is offered to nobody.
+    fn offer(&self, _asked: &Asked, _resource: &Resource) -> Offer {
+        Offer::default()
+    }
+
+    /// What the answer to a payment tells of how it ended.
+    fn tell(&self, _settled: &Settled<'_>) -> Vec<Header> {
+        Vec::new()
+    }
+
+    /// The payer's own name for its call, where a credential brings one. It has been verified.
+    fn name_of(&self, _credential: &Credential) -> Option<Nonce> {
+        None
+    }
 
     /// Takes what was held. Repeating it for the same `state` takes nothing more.
     ///

@@ -166,6 +166,7 @@ impl Gate {
         };
         let log = log(shared, &store, rooms.log.clone());
         let house = Arc::new(House::new(HouseParts {
+            public_url: None,
             log: Some(Arc::clone(&log)),
             corridor: Corridor::new(rooms.clone(), Arc::clone(&notice)),
             store: store.clone(),

@@ -12,18 +12,22 @@ mod witness;
 use std::error::Error as _;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::parking::Waiting;
 use execgate_flow::{Refusal, Room};
 use execgate_model::{Amount, Digest, Role, RunId};
+use execgate_payment::{Flow, Offer};
 use execgate_receipt::StrictError;
 use execgate_receipt::approval::ClawShieldError;
 use execgate_store::Answer;
 use execgate_tool::NotStarted;
 use serde::Serialize;
+use serde_json::Value;
 
 pub(crate) use exec::{Asked, SCHEMA_VERSION, Took, seal};
+
+use crate::payment::append;
 
 /// Where the kinds of problems are described; `#` and the code follow.
 const TYPE_BASE: &str = "https://execgate.dev/problems#";
@@ -77,6 +81,58 @@ pub(crate) enum Shape {
 /// The statuses that the code-run services themselves answer.
 const PLAIN: [u16; 8] = [400, 404, 405, 408, 413, 415, 502, 503];
 
+/// The member in which several surfaces say what is wrong.
+const ERROR: &str = "error";
+
+/// What is asked for, and how to pay it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PriceTag {
+    pub(crate) price: Amount,
+    pub(crate) flow: Flow,
+    /// Why what came did not pay for it, where something came.
+    pub(crate) refused: Option<String>,
+    /// By rail, where any takes money.
+    offers: Vec<Offer>,
+}
+
+impl PriceTag {
+    fn of(refusal: &Refusal) -> Option<Box<Self>> {
+        let tag = |price: &Amount, flow: Flow, refused: Option<&str>| {
+            Box::new(Self { price: *price, flow, refused: refused.map(str::to_owned), offers: Vec::new() })
+        };
+        if let Refusal::PaymentRequired { price, flow } = refusal {
+            Some(tag(price, *flow, None))
+        } else if let Refusal::PaymentRefused { price, flow, reason } = refusal {
+            Some(tag(price, *flow, Some(reason)))
+        } else if let Refusal::PayerLimited { price, rule, .. } = refusal {
+            let flow = if *rule == "upfront-only" { Flow::Upfront } else { Flow::Authorization };
+            Some(tag(price, flow, Some(rule)))
+        } else if let Refusal::Unpaid { price, .. } = refusal {
+            // The work is done: what comes now is taken at once.
+            Some(tag(price, Flow::Authorization, Some("settlement_failed")))
+        } else {
+            None
+        }
+    }
+
+    /// Says in headers how to pay.
+    fn announce(&self, headers: &mut HeaderMap) {
+        for header in self.offers.iter().flat_map(|offer| &offer.headers) {
+            append(headers, header);
+        }
+    }
+
+    /// Says in a body how to pay. The first one's word counts; what is wrong the surface says in its own words.
+    fn add_to(&self, body: &mut Value) {
+        let Value::Object(body) = body else { return };
+        for (name, value) in self.offers.iter().rev().flat_map(|offer| offer.members.clone()) {
+            if name != ERROR || !body.contains_key(ERROR) {
+                body.insert(name, value);
+            }
+        }
+    }
+}
+
 /// One problem, as it is sent.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Problem {
@@ -104,7 +160,7 @@ pub(crate) struct Problem {
     retry_after_s: Option<u64>,
     /// What is asked for, where that is the problem.
     #[serde(skip)]
-    price: Option<Amount>,
+    tag: Option<Box<PriceTag>>,
     /// How to come in (RFC 9110, 11.6.1).
     #[serde(skip)]
     challenge: Option<Challenge>,
@@ -128,7 +184,7 @@ impl Problem {
             receipt: None,
             error: None,
             retry_after_s: None,
-            price: None,
+            tag: None,
             challenge: None,
             waiting: None,
         }
@@ -273,6 +329,19 @@ impl Problem {
         Self { pointer: self.pointer.map(moved), ..self }
     }
 
+    /// What it asks for, where it asks for money.
+    pub(crate) fn tag(&self) -> Option<&PriceTag> {
+        self.tag.as_deref()
+    }
+
+    /// The same problem, with how to pay.
+    pub(crate) fn with_offers(mut self, offers: Vec<Offer>) -> Self {
+        if let Some(tag) = &mut self.tag {
+            tag.offers = offers;
+        }
+        self
+    }
+
     fn in_room(self, room: Room) -> Self {
         Self { room: Some(room.as_str()), ..self }
     }
@@ -314,7 +383,14 @@ impl Problem {
         if let Some(waiting) = &self.waiting {
             return approval::parked(waiting);
         }
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = match self.tag.as_ref().filter(|tag| !tag.offers.is_empty()) {
+            Some(tag) => {
+                let mut body = serde_json::to_value(&self).unwrap_or_default();
+                tag.add_to(&mut body);
+                body.to_string().into_bytes()
+            }
+            None => serde_json::to_vec(&self).unwrap_or_default(),
+        };
         Answer { status: self.status, content_type: "application/problem+json".to_owned(), body }
     }
 
@@ -331,7 +407,11 @@ impl Problem {
     pub(crate) fn told(self, shape: Shape) -> Response {
         let retry_after_s = self.retry_after_s;
         let challenge = self.challenge.map(|challenge| challenge.told(&self.detail));
+        let tag = self.tag.clone();
         let mut response = crate::http::write(self.shaped(shape));
+        if let Some(tag) = tag {
+            tag.announce(response.headers_mut());
+        }
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -391,14 +471,7 @@ impl From<Refusal> for Problem {
         } else {
             None
         };
-        let price = if let Refusal::PaymentRequired { price }
-        | Refusal::PaymentRefused { price, .. }
-        | Refusal::PayerLimited { price, .. } = &refusal
-        {
-            Some(*price)
-        } else {
-            None
-        };
+        let tag = PriceTag::of(&refusal);
         let receipt =
             if let Refusal::AnswerExpired { content, .. } = &refusal { content.map(Box::new) } else { None };
         let waiting = if let Refusal::Parked(waiting) = &refusal { Some(waiting.clone()) } else { None };
@@ -409,7 +482,7 @@ impl From<Refusal> for Problem {
             pointer,
             exec_id: refusal.run(),
             receipt,
-            price,
+            tag,
             retry_after_s: retry_after_s(&refusal, status),
             ..Self::new(status, code, outside_text(&refusal))
         }
@@ -475,6 +548,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::PaymentRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-required"),
         Refusal::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-refused"),
         Refusal::PayerLimited { rule, .. } => (StatusCode::PAYMENT_REQUIRED, rule),
+        Refusal::PaymentUnreadable { .. } => (StatusCode::BAD_REQUEST, "bad-payment"),
         Refusal::WatchedUnpaid => (StatusCode::NOT_ACCEPTABLE, "stream-needs-upfront"),
         Refusal::RailUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rail-unavailable"),
         Refusal::PaymentReused => (StatusCode::CONFLICT, "payment-reused"),

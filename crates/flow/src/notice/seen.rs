@@ -174,6 +174,7 @@ pub(super) fn decision(refusal: &Refusal) -> AuditDecision {
         | Refusal::PaymentRequired { .. }
         | Refusal::PaymentRefused { .. }
         | Refusal::PayerLimited { .. }
+        | Refusal::PaymentUnreadable { .. }
         | Refusal::WatchedUnpaid
         | Refusal::PaymentReused
         | Refusal::Denied { .. }
@@ -222,6 +223,7 @@ pub(super) fn weight(refusal: &Refusal, effect: Effect, namespace: Namespace) ->
         | Refusal::PaymentRequired { .. }
         | Refusal::PaymentRefused { .. }
         | Refusal::PayerLimited { .. }
+        | Refusal::PaymentUnreadable { .. }
         | Refusal::WatchedUnpaid
         | Refusal::RailUnavailable { .. }
         | Refusal::AnswerExpired { .. }

@@ -277,6 +277,7 @@ impl Walk {
             answer: finish.answer.clone(),
             replayed: false,
             laps: Vec::new(),
+            bought: None,
         };
         // What people have said yes to is over with it, wherever else their statements lie.
         let spent = same_artifact(&parked.parking.tenant, ApprovalId::from(parked.record.run));
@@ -316,6 +317,7 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::WatchedUnpaid
         | Refusal::PaymentRefused { .. }
         | Refusal::PayerLimited { .. }
+        | Refusal::PaymentUnreadable { .. }
         | Refusal::RailUnavailable { .. }
         | Refusal::PaymentReused
         | Refusal::LimitReached { .. }

@@ -1,8 +1,9 @@
 //! What an action costs, for real and simulated. Prices belong to actions, not to surfaces (CONTRACTS 4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use execgate_model::{ActionName, Amount, Caller, Effect, Offer, Proposal};
+use execgate_payment::Flow;
 
 /// What the tools of `/exec/*` cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub struct Prices {
     dry_runs: BTreeMap<ActionName, Amount>,
     by_offer: BTreeMap<Offer, Amount>,
     batch: Amount,
+    upfront: BTreeSet<String>,
     charges: bool,
 }
 
@@ -63,6 +65,23 @@ impl Prices {
         }
         self.batch = prices.batch;
         self
+    }
+
+    /// The same, and what is paid before it is done: offers and actions, by name.
+    #[must_use]
+    pub fn with_upfront(mut self, upfront: BTreeSet<String>) -> Self {
+        self.upfront = upfront;
+        self
+    }
+
+    /// When the money for an action is taken, under an offer or not.
+    #[must_use]
+    pub fn flow(&self, action: &ActionName, offer: Option<Offer>) -> Flow {
+        let name = match offer {
+            Some(offer) => offer.as_str(),
+            None => action.as_str(),
+        };
+        if self.upfront.contains(name) { Flow::Upfront } else { Flow::Authorization }
     }
 
     /// The price of an action, under an offer or not. A dry-run costs what the action does, where nothing else is said.

@@ -55,6 +55,7 @@ impl Witnessed {
             answer: self.answer,
             replayed: false,
             laps: laps.into_laps(),
+            bought: None,
         }
     }
 }

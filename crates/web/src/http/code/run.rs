@@ -15,6 +15,7 @@ use crate::figures::{Note, Service};
 use crate::headers::or_the_price;
 use crate::house::House;
 use crate::http;
+use crate::payment::credential;
 use crate::problem::Problem;
 use crate::render::CodeWords;
 
@@ -62,7 +63,7 @@ async fn walk(
         return live::respond(house, proposal, words, note).await;
     }
     let walked = house.walk(headers, proposal, words).await.map_err(Problem::from);
-    note.take(walked.map_or_else(IntoResponse::into_response, http::passage))
+    note.take(walked.map_or_else(IntoResponse::into_response, |passage| http::passage(&house, passage)))
 }
 
 /// The proposal.
@@ -76,7 +77,8 @@ async fn read(
     let (fields, place) = house.bodies.json_object(headers, body).await?;
     let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
     let proposal = proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
-    Ok(Proposal { place, ..proposal })
+    let credential = credential(house, Service::Code(offer), headers)?;
+    Ok(Proposal { place, credential, ..proposal })
 }
 
 /// What a request that cannot be read is told.
@@ -86,6 +88,7 @@ fn instead(house: &House, offer: Offer, headers: &HeaderMap, visitor: &Visitor, 
         return problem;
     }
     let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
-    let price = house.parts.corridor.prices().of(&usual, Effect::Live, Some(offer));
-    or_the_price(problem, headers, visitor.owes(price))
+    let prices = house.parts.corridor.prices();
+    let price = visitor.owes(prices.of(&usual, Effect::Live, Some(offer)));
+    or_the_price(problem, headers, (price, prices.flow(&usual, Some(offer))))
 }
