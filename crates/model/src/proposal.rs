@@ -172,6 +172,8 @@ pub struct Resource {
     pub method: String,
     /// SHA-256 over the body of the request, where that was read.
     pub body_digest: Option<Digest>,
+    /// A body that it takes.
+    pub example: Value,
 }
 
 impl fmt::Debug for Credential {

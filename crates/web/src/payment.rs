@@ -8,9 +8,11 @@ use execgate_flow::pay::Bought;
 use execgate_flow::propose::lives_at_least_s;
 use execgate_model::{Credential, Resource, Surface};
 use execgate_payment::{Asked, Header, Offer};
+use serde_json::{Value, from_str};
 
 use crate::figures::Service;
 use crate::house::House;
+use crate::http::catalogue::offers::{LISTED, Listed};
 use crate::problem::{PriceTag, Problem};
 
 /// The longest credential that is read, in bytes: that of a wallet has about one thousand.
@@ -96,6 +98,7 @@ impl House {
             mime: "application/json".to_owned(),
             method: "POST".to_owned(),
             body_digest: None,
+            example: service.example(),
         }
     }
 
@@ -134,15 +137,18 @@ impl Service {
         }
     }
 
-    /// What it is, in a few words.
-    const fn description(self) -> &'static str {
-        match self {
-            Self::Execute => "Runs an action once and answers with a receipt",
-            Self::Code(_) => "Runs code in a fresh jail",
-            Self::Tool => "Calls a tool behind the gates",
-            Self::Simulate => "Simulates a tool",
-            Self::Batch => "Calls several tools in their order",
-        }
+    fn listed(self) -> Option<&'static Listed> {
+        LISTED.iter().find(|listed| listed.service == self)
+    }
+
+    /// What it is, in a sentence.
+    fn description(self) -> &'static str {
+        self.listed().map_or("", |listed| listed.description)
+    }
+
+    /// A body that it takes.
+    fn example(self) -> Value {
+        self.listed().and_then(|listed| from_str(listed.example).ok()).unwrap_or_default()
     }
 }
 

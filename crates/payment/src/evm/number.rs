@@ -54,11 +54,17 @@ impl U256 {
     }
 }
 
+impl From<u128> for U256 {
+    fn from(number: u128) -> Self {
+        let mut bytes = [0; 32];
+        bytes[16..].copy_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
+}
+
 impl From<u64> for U256 {
     fn from(number: u64) -> Self {
-        let mut bytes = [0; 32];
-        bytes[24..].copy_from_slice(&number.to_be_bytes());
-        Self(bytes)
+        Self::from(u128::from(number))
     }
 }
 
