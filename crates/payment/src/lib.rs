@@ -9,6 +9,7 @@ mod offer;
 mod rail;
 mod rails;
 mod unpaid;
+pub mod x402;
 
 pub use facilitator::{
     Facilitator, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,

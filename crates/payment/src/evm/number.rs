@@ -39,6 +39,14 @@ impl U256 {
         &self.0
     }
 
+    /// From a number of 128 bits.
+    #[must_use]
+    pub fn from_u128(number: u128) -> Self {
+        let mut bytes = [0; 32];
+        bytes[16..].copy_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
+
     /// The number, where 64 bits hold it.
     #[must_use]
     pub fn to_u64(self) -> Option<u64> {
@@ -54,17 +62,9 @@ impl U256 {
     }
 }
 
-impl From<u128> for U256 {
-    fn from(number: u128) -> Self {
-        let mut bytes = [0; 32];
-        bytes[16..].copy_from_slice(&number.to_be_bytes());
-        Self(bytes)
-    }
-}
-
 impl From<u64> for U256 {
     fn from(number: u64) -> Self {
-        Self::from(u128::from(number))
+        Self::from_u128(number.into())
     }
 }
 

@@ -169,7 +169,8 @@ impl Shown {
         let Authorized { from, to, value, valid_after, valid_before, nonce } = exact.authorization;
         let nonce = from_hex(&nonce, 32).ok().and_then(|bytes| bytes.try_into().ok());
         let nonce = nonce.ok_or_else(|| malformed("the nonce is not 0x and 64 hexadecimal digits"))?;
-        let signature = Signature::parse(&exact.signature).map_err(|error| refused(code::SIGNATURE, error))?;
+        let signature =
+            Signature::parse(&exact.signature).map_err(|error| refused(code::SIGNATURE, error))?;
         Ok(Self {
             version,
             network,
@@ -207,7 +208,11 @@ impl Shown {
 }
 
 fn of_exact(scheme: &str) -> Result<(), HoldError> {
-    if scheme == "exact" { Ok(()) } else { Err(refused(code::SCHEME, "the scheme that is taken here is exact")) }
+    if scheme == "exact" {
+        Ok(())
+    } else {
+        Err(refused(code::SCHEME, "the scheme that is taken here is exact"))
+    }
 }
 
 fn is_identifier(id: &str) -> bool {

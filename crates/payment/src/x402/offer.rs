@@ -29,10 +29,10 @@ pub(super) fn units(amount: Amount, decimals: u8) -> Option<U256> {
     let micros = u128::from(amount.micros());
     if decimals >= AMOUNT_DECIMALS {
         let scale = 10_u128.checked_pow(u32::from(decimals - AMOUNT_DECIMALS))?;
-        return Some(U256::from(micros.checked_mul(scale)?));
+        return Some(U256::from_u128(micros.checked_mul(scale)?));
     }
     let scale = 10_u128.checked_pow(u32::from(AMOUNT_DECIMALS - decimals))?;
-    (micros % scale == 0).then(|| U256::from(micros / scale))
+    (micros % scale == 0).then(|| U256::from_u128(micros / scale))
 }
 
 /// What an account asks, in the words of version 2.
@@ -133,9 +133,9 @@ pub(super) fn offer(accounts: &[Account], asked: &Asked, resource: &Resource) ->
         "extensions": extensions(resource),
     });
     let header = Header { name: "payment-required", value: STANDARD.encode(required.to_string()) };
-    let known = KNOWN_TOKENS.iter().find(|known| {
-        (known.network, known.contract) == (first.token.network, first.token.contract)
-    });
+    let known = KNOWN_TOKENS
+        .iter()
+        .find(|known| (known.network, known.contract) == (first.token.network, first.token.contract));
     let network = first.token.network;
     let network = network.short_name().map_or_else(|| network.to_string(), str::to_owned);
     let mut members = Map::new();

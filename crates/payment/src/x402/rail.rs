@@ -9,10 +9,9 @@ use serde_json::Value;
 use super::credential::{Accepted, Shown, Version, refused};
 use super::{code, offer, response};
 use crate::evm::{Address, Authorization, ChainId, Token, U256};
-use crate::facilitator::{Facilitator, capture_authorized, find_authorized, funds_of_payer};
 use crate::{
-    Asked, CaptureError, Found, Header, HoldError, Offer, Paid, PaymentClaim, Rail, Settled, Terms,
-    Unreachable,
+    Asked, CaptureError, Facilitator, Flow, Found, Header, HoldError, Offer, Paid, PaymentClaim, Rail,
+    Settled, Terms, Unreachable, capture_authorized, find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.
@@ -114,7 +113,7 @@ impl X402 {
             if !requirement.is_some_and(|requirement| is_accepted(&requirement, accepted)) {
                 return Err((code::REQUIREMENTS, "what was accepted is not what is offered here now"));
             }
-        } else if terms.flow != crate::Flow::Authorization && shown.version == Version::One {
+        } else if terms.flow != Flow::Authorization && shown.version == Version::One {
             return Err((code::REQUIREMENTS, "what is paid before it is done is sold by version 2 alone"));
         }
         if let Some(url) = &shown.resource_url
@@ -136,8 +135,9 @@ fn place(url: &str) -> &str {
 /// Whether what a client gives back is what it was offered; it may have added to `extra`.
 fn is_accepted(requirement: &Value, accepted: &Accepted) -> bool {
     let same = |name: &str, text: &str| requirement[name].as_str().is_some_and(|ours| ours == text);
-    let same_address =
-        |name: &str, text: &str| requirement[name].as_str().is_some_and(|ours| ours.eq_ignore_ascii_case(text));
+    let same_address = |name: &str, text: &str| {
+        requirement[name].as_str().is_some_and(|ours| ours.eq_ignore_ascii_case(text))
+    };
     let extra = requirement["extra"].as_object().is_some_and(|ours| {
         let theirs = accepted.extra.as_ref();
         ours.iter().all(|(name, value)| theirs.and_then(|theirs| theirs.get(name)) == Some(value))
@@ -172,12 +172,11 @@ impl Rail for X402 {
             let credential = credential.ok_or(HoldError::Required)?;
             let (shown, account, authorization) = self.proven(credential)?;
             let claim = PaymentClaim { key: authorization.claim_key(), payer: authorization.payer() };
-            if let Err((code, words)) = self.fits(terms, &shown, account, &credential.resource) {
-                return Err(HoldError::Stale { claim, reason: format!("{code}: {words}") });
-            }
+            let fits = self.fits(terms, &shown, account, &credential.resource);
+            let lapsed = fits.err().map(|(code, words)| format!("{code}: {words}"));
             // What cannot be kept cannot be captured.
             let state = authorization.to_bytes().map_err(|_| HoldError::Unavailable { rail: Self::NAME })?;
-            Ok(Paid { claim: Some(claim), state })
+            Ok(Paid { claim: Some(claim), state, flow: terms.flow, lapsed })
         })
     }
 
