@@ -10,6 +10,7 @@
 
 mod bench;
 mod chain;
+mod clients;
 mod compare;
 mod licences;
 mod metadata;

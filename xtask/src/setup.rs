@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{chain, metadata, schemathesis, shell, verifiers};
+use crate::{chain, clients, metadata, schemathesis, shell, verifiers};
 
 /// `cargo xtask setup`
 #[derive(clap::Args)]
@@ -309,7 +309,11 @@ fn install(needed_by: For) -> Result<bool> {
         .collect();
     let packages_ready = missing.is_empty() || install_packages(&missing)?;
     let tools_ready = needed_by != For::Tests
-        || (install_cargo_tools()? && schemathesis::install()? && verifiers::install()? && chain::install()?);
+        || (install_cargo_tools()?
+            && schemathesis::install()?
+            && verifiers::install()?
+            && chain::install()?
+            && clients::install()?);
     if packages_ready && tools_ready {
         println!("setup: {} is there", needed_by.what());
     }

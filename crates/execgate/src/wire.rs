@@ -14,14 +14,13 @@ use execgate_flow::execute::Execute;
 use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
 use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
 use execgate_flow::pay::Pay;
-use execgate_flow::propose::{Prices, Propose};
+use execgate_flow::propose::Propose;
 use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
 use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
-use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -48,6 +47,7 @@ use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
+use crate::till;
 use crate::webhook::HttpBell;
 
 /// The version of this binary.
@@ -437,8 +437,9 @@ fn doors(settings: &Settings) -> DoorRules {
     DoorRules {
         hosts: settings.hosts.clone(),
         // Behind a proxy nobody can be told from this machine's own; with keys nobody needs to be.
-        free: !settings.require_grant,
-        local_free: settings.is_local(),
+        free: !settings.require_grant && settings.payment.is_none(),
+        // Who pays is known by the payment, on this machine as elsewhere.
+        local_free: settings.is_local() && settings.payment.is_none(),
         require_grant: settings.require_grant,
     }
 }
@@ -480,8 +481,11 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = Rails::new(Arc::new(Unpaid::FREE), []);
+    let rails = till::rails(settings, &clock)?;
     let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
+    let names = ToolNames::default().and(names);
+    let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
+    let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
@@ -505,12 +509,7 @@ pub(crate) fn gate(
         alias: settings.alias.as_deref().map(Into::into),
     };
     let rooms = Rooms {
-        propose: Propose {
-            registry: Registry::new(tools(settings, profiles.as_ref(), actions)?)?,
-            tools: ToolNames::default().and(names),
-            prices: Prices::free(),
-            entropy: entropy.clone(),
-        },
+        propose: Propose { registry, tools: names, prices, entropy: entropy.clone() },
         pay: Pay { rails },
         authorise: authorise(settings, &store, &clock, &rules)?,
         approve: approve(settings, &clock),

@@ -352,6 +352,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "code-off", detail).in_room(Room::Propose)
     }
 
+    /// This way to run code is switched off here.
+    pub(crate) fn offer_is_off() -> Self {
+        let detail = "this path is off on a gateway that is paid, until its operator names a price for it";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "code-off", detail).in_room(Room::Propose)
+    }
+
     /// Whether what came is no call at all, or a wrong one, as of somebody who only wants to know the price.
     pub(crate) fn is_of_form(&self) -> bool {
         self.status == StatusCode::BAD_REQUEST.as_u16()

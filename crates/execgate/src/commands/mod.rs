@@ -15,6 +15,7 @@ mod log;
 mod openapi;
 mod pause;
 mod policy;
+mod pricing;
 mod run;
 mod runs;
 pub(crate) mod serve;

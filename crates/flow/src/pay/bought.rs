@@ -49,7 +49,9 @@ impl Bought {
             SettlementWord::Captured => SettlementState::Captured,
             SettlementWord::Released => SettlementState::Released,
             SettlementWord::Unpaid => SettlementState::Unpaid,
-            SettlementWord::Held | SettlementWord::Pending => SettlementState::Pending,
+            SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Pending => {
+                SettlementState::Pending
+            }
         };
         Some(Self {
             rail: record.rail.clone(),

@@ -94,4 +94,3 @@ pub(crate) fn unless_lapsed(hold: &Hold) -> Result<(), Refusal> {
         None => Ok(()),
     }
 }
-

@@ -74,6 +74,19 @@ impl Prices {
         self
     }
 
+    /// The same, with one price in the place of that of its kind.
+    #[must_use]
+    pub fn with_price(mut self, action: ActionName, price: Amount) -> Self {
+        self.by_action.insert(action, price);
+        self
+    }
+
+    /// Whether an offer is sold here. Where others cost something, one without a price of its own is not.
+    #[must_use]
+    pub fn is_sold(&self, offer: Offer) -> bool {
+        !self.charges || self.by_offer.contains_key(&offer)
+    }
+
     /// When the money for an action is taken, under an offer or not.
     #[must_use]
     pub fn flow(&self, action: &ActionName, offer: Option<Offer>) -> Flow {

@@ -126,7 +126,7 @@ impl Settle {
             SettlementState::Unpaid | SettlementState::Released | SettlementState::Free => {
                 self.move_to(held, SettlementWord::Capturing, SettlementWord::Released, &settlement).await?;
                 let reason = "it could not be taken, and nothing was run".to_owned();
-                Refusal::PaymentRefused { price: held.amount, reason }
+                Refusal::PaymentRefused { price: held.amount, flow: Flow::Upfront, reason }
             }
             SettlementState::Pending => Refusal::SettlementPending { run: held.run },
         };

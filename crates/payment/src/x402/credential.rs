@@ -25,16 +25,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Which version of the protocol a payment speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    One,
-    Two,
-}
-
 /// A payment as it was sent, read and not believed.
 pub(super) struct Shown {
-    pub(super) version: Version,
     pub(super) network: ChainId,
     /// The token, where the version says it.
     pub(super) asset: Option<Address>,
@@ -141,7 +133,7 @@ impl Shown {
         let asset = two.accepted.asset.parse().map_err(malformed)?;
         let extensions = two.extensions.unwrap_or_default();
         let resource_url = two.resource.and_then(|resource| resource.url);
-        let shown = Self::of_payload(Version::Two, network, two.payload)?;
+        let shown = Self::of_payload(network, two.payload)?;
         Ok(Self { asset: Some(asset), accepted: Some(two.accepted), resource_url, extensions, ..shown })
     }
 
@@ -149,14 +141,10 @@ impl Shown {
         of_exact(&one.scheme)?;
         let network = ChainId::by_short_name(&one.network)
             .ok_or_else(|| refused(code::NETWORK, "this name is of no network that is taken here"))?;
-        Self::of_payload(Version::One, network, one.payload)
+        Self::of_payload(network, one.payload)
     }
 
-    fn of_payload(
-        version: Version,
-        network: ChainId,
-        payload: Map<String, Value>,
-    ) -> Result<Self, HoldError> {
+    fn of_payload(network: ChainId, payload: Map<String, Value>) -> Result<Self, HoldError> {
         for (member, method) in [("permit2Authorization", "Permit2"), ("delegationManager", "ERC-7710")] {
             if payload.contains_key(member) {
                 return Err(refused(
@@ -172,7 +160,6 @@ impl Shown {
         let signature =
             Signature::parse(&exact.signature).map_err(|error| refused(code::SIGNATURE, error))?;
         Ok(Self {
-            version,
             network,
             asset: None,
             from,

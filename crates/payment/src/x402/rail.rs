@@ -6,7 +6,7 @@ use std::sync::Arc;
 use execgate_model::{Amount, BoxFuture, Clock, Credential, Nonce, Resource, UnixMs};
 use serde_json::Value;
 
-use super::credential::{Accepted, Shown, Version, refused};
+use super::credential::{Accepted, Shown, refused};
 use super::{code, offer, response};
 use crate::evm::{Address, Authorization, ChainId, Token, U256};
 use crate::{
@@ -31,6 +31,7 @@ pub struct X402 {
     accounts: Vec<Account>,
     facilitator: Arc<dyn Facilitator>,
     clock: Arc<dyn Clock>,
+    sees_funds: bool,
 }
 
 impl fmt::Debug for X402 {
@@ -46,7 +47,13 @@ impl X402 {
     /// A rail that is paid to these accounts, offered in their order, by whoever moves the tokens.
     #[must_use]
     pub fn new(accounts: Vec<Account>, facilitator: Arc<dyn Facilitator>, clock: Arc<dyn Clock>) -> Self {
-        Self { accounts, facilitator, clock }
+        Self { accounts, facilitator, clock, sees_funds: false }
+    }
+
+    /// The same, where the facilitator has a node that shows what payers have: one that cannot be asked refuses then.
+    #[must_use]
+    pub fn seeing_funds(self) -> Self {
+        Self { sees_funds: true, ..self }
     }
 
     /// The account that a payment is for. Version 1 does not say which token: it is the first of its network.
@@ -91,12 +98,9 @@ impl X402 {
         if shown.to != account.pay_to {
             return Err((code::RECIPIENT, "it pays somebody else"));
         }
-        let asked = Asked {
-            amount: terms.amount,
-            flow: terms.flow,
-            lives_at_least_s: terms.lives_at_least_s,
-            refused: None,
-        };
+        let flow = flow_of(terms, shown);
+        let asked =
+            Asked { amount: terms.amount, flow, lives_at_least_s: terms.lives_at_least_s, refused: None };
         if offer::units(terms.amount, account.token.decimals) != Some(shown.value) {
             return Err((code::VALUE, "it pays another amount than the price"));
         }
@@ -113,7 +117,7 @@ impl X402 {
             if !requirement.is_some_and(|requirement| is_accepted(&requirement, accepted)) {
                 return Err((code::REQUIREMENTS, "what was accepted is not what is offered here now"));
             }
-        } else if terms.flow != Flow::Authorization && shown.version == Version::One {
+        } else if flow != Flow::Authorization {
             return Err((code::REQUIREMENTS, "what is paid before it is done is sold by version 2 alone"));
         }
         if let Some(url) = &shown.resource_url
@@ -123,6 +127,13 @@ impl X402 {
         }
         Ok(())
     }
+}
+
+/// When a payment is taken: a client may offer to pay before the work where it need not, and it has to where it was told so.
+fn flow_of(terms: &Terms, shown: &Shown) -> Flow {
+    let extra = shown.accepted.as_ref().and_then(|accepted| accepted.extra.as_ref());
+    let upfront = extra.and_then(|extra| extra.get("paymentFlow"));
+    if upfront.is_some_and(|flow| flow == Flow::Upfront.as_str()) { Flow::Upfront } else { terms.flow }
 }
 
 /// Host and path of a URL: what it is of, however it is reached.
@@ -176,7 +187,8 @@ impl Rail for X402 {
             let lapsed = fits.err().map(|(code, words)| format!("{code}: {words}"));
             // What cannot be kept cannot be captured.
             let state = authorization.to_bytes().map_err(|_| HoldError::Unavailable { rail: Self::NAME })?;
-            Ok(Paid { claim: Some(claim), state, flow: terms.flow, lapsed })
+            let flow = flow_of(terms, &shown);
+            Ok(Paid { claim: Some(claim), state, flow, lapsed })
         })
     }
 
@@ -213,7 +225,9 @@ impl Rail for X402 {
     }
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
-        Box::pin(funds_of_payer(self.facilitator.as_ref(), state))
+        Box::pin(async move {
+            if self.sees_funds { funds_of_payer(self.facilitator.as_ref(), state).await } else { Ok(None) }
+        })
     }
 }
 

@@ -250,7 +250,7 @@ fn what_is_not_the_offer_is_refused_by_the_codes_of_facilitators() {
         ("/accepted/extra", json!(null), "invalid_payment_requirements"),
         (
             "/accepted/extra",
-            json!({"name": "USDC", "version": "2", "paymentFlow": "upfront"}),
+            json!({"name": "USDC", "version": "2", "paymentFlow": "escrow"}),
             "invalid_payment_requirements",
         ),
         ("/resource/url", json!("http://gate.example/api/code-run-pro"), "resource_mismatch"),
@@ -287,6 +287,9 @@ fn what_a_client_adds_or_leaves_out_does_no_harm() {
         json!({"payment-identifier": {"info": {"required": false, "id": "pay_0123456789abcdef"}}});
     assert_eq!(code(verified(&rail, Flow::Authorization, &payment)), "");
     assert_eq!(rail.name_of(&shown(&payment)).unwrap().as_str(), "x402:pay_0123456789abcdef");
+    let mut eager = payment.clone();
+    eager["accepted"]["extra"]["paymentFlow"] = json!("upfront");
+    assert_eq!(verified(&rail, Flow::Authorization, &eager).unwrap().flow, Flow::Upfront);
     payment["extensions"] = json!(null);
     assert_eq!(
         (code(verified(&rail, Flow::Authorization, &payment)), rail.name_of(&shown(&payment))),

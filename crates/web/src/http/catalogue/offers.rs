@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::figures::Service;
 use crate::house::{House, ToolSurface};
+use crate::http::code::is_on;
 
 /// One offer of this gateway.
 pub(crate) struct Listed {
@@ -75,7 +76,7 @@ impl Listed {
         match self.service {
             Service::Execute => true,
             Service::Tool | Service::Simulate | Service::Batch => house.parts.tools == ToolSurface::On,
-            Service::Code(_) => house.parts.catalogue.is_some(),
+            Service::Code(offer) => house.parts.catalogue.is_some() && is_on(house, offer),
         }
     }
 

@@ -66,6 +66,12 @@ async fn walk(
     note.take(walked.map_or_else(IntoResponse::into_response, |passage| http::passage(&house, passage)))
 }
 
+/// The cheapest of them would undercut the others: where there are prices it is off until it has one of its own
+/// (CONTRACTS 4).
+pub(crate) fn is_on(house: &House, offer: Offer) -> bool {
+    offer != Offer::CodeRunBasic || house.parts.corridor.prices().is_sold(offer)
+}
+
 /// The proposal.
 async fn read(
     house: &House,
@@ -76,6 +82,9 @@ async fn read(
 ) -> Result<Proposal, Problem> {
     let (fields, place) = house.bodies.json_object(headers, body).await?;
     let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
+    if !is_on(house, offer) {
+        return Err(Problem::offer_is_off());
+    }
     let proposal = proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
     let credential = credential(house, Service::Code(offer), headers)?;
     Ok(Proposal { place, credential, ..proposal })
@@ -84,7 +93,7 @@ async fn read(
 /// What a request that cannot be read is told.
 fn instead(house: &House, offer: Offer, headers: &HeaderMap, visitor: &Visitor, problem: Problem) -> Problem {
     // What is switched off has no price.
-    if house.parts.catalogue.is_none() {
+    if house.parts.catalogue.is_none() || !is_on(house, offer) {
         return problem;
     }
     let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
