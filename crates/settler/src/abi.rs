@@ -28,7 +28,8 @@ pub(crate) fn transfer(authorization: &Authorization) -> Vec<u8> {
         signature.r(),
         signature.s(),
     ];
-    let form = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)";
+    let form =
+        "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)";
     call(form, &words)
 }
 

@@ -129,7 +129,8 @@ impl Ledger {
 
 /// Whether a log says that exactly this was moved.
 fn is_transfer(log: &Value, authorization: &Authorization) -> bool {
-    let is = |value: &Value, wanted: &str| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(wanted));
+    let is =
+        |value: &Value, wanted: &str| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(wanted));
     let topics = &log["topics"];
     is(&log["address"], &authorization.token.contract.to_lowercase())
         && is(&topics[0], &abi::moved())

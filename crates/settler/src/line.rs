@@ -130,7 +130,8 @@ impl Line {
             .map_err(|_| LineError::Address)?;
         let dialled = TcpStream::connect((host.trim_matches(['[', ']']), port));
         let stream = tokio::time::timeout(CONNECT_TIME, dialled).await;
-        let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(LineError::Connect)?;
+        let stream =
+            stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(LineError::Connect)?;
         let answered = async {
             match &self.tls {
                 None => exchange(stream, request).await,

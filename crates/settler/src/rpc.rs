@@ -54,8 +54,7 @@ impl Rpc {
     pub(crate) async fn ask(&self, method: &'static str, params: &Value) -> Result<Value, RpcError> {
         let question = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let reply = self.0.post("", question.into_bytes()).await.map_err(RpcError::Line)?;
-        let mut answer: Value =
-            serde_json::from_slice(&reply.body).map_err(|_| RpcError::Strange(method))?;
+        let mut answer: Value = serde_json::from_slice(&reply.body).map_err(|_| RpcError::Strange(method))?;
         match answer.get("error") {
             None | Some(Value::Null) => {
                 answer.get_mut("result").map(Value::take).ok_or(RpcError::Strange(method))

@@ -25,7 +25,7 @@ pub use log::{
     LOG_LEAVES_MAX, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
     LogStore,
 };
-pub use money::{Earned, OpenPayment, Said, Settled, Settling, Sums};
+pub use money::{Earned, OpenPayment, Settled, Settling, Sums};
 pub use open::{OpenError, OpenOptions, open};
 pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use parking::{

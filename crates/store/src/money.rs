@@ -2,7 +2,7 @@
 
 use execgate_model::{ActionName, Amount, Digest, RunId, Stage, UnixMs};
 
-use crate::{Leaf, SettlementWord};
+use crate::{Change, SettlementWord};
 
 impl SettlementWord {
     /// Whether nothing moves any more behind it.
@@ -40,18 +40,9 @@ pub struct Settling {
     /// The rail's own name for the movement.
     pub reference: Option<String>,
     /// What is said of it in the log.
-    pub said: Option<Said>,
+    pub said: Option<Change>,
     /// When.
     pub at: UnixMs,
-}
-
-/// A statement about money, and its leaf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// What the leaf commits to.
-    pub statement: Vec<u8>,
-    /// SHA-256(salt of the run ‖ statement).
-    pub leaf: Leaf,
 }
 
 /// The answer to a movement.

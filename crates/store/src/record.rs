@@ -66,7 +66,7 @@ impl LeafKind {
     /// Reads back the word of a leaf that has a statement of its own behind it.
     #[must_use]
     pub fn said_by(word: &str) -> Option<Self> {
-        [Self::Change, Self::Approval, Self::Refusal, Self::Vote]
+        [Self::Change, Self::Approval, Self::Refusal, Self::Vote, Self::Settlement]
             .into_iter()
             .find(|kind| kind.as_str() == word)
     }

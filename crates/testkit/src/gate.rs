@@ -511,7 +511,8 @@ fn info(settings: &Settings) -> ServiceInfo {
 
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {
     let rail = ScriptedRail { bank: Arc::clone(&shared.bank), life: Arc::clone(life) };
-    let rails = Rails::new(Arc::new(Unpaid::FREE), [Arc::new(rail) as _]);
+    let others = settings.rails.0.iter().cloned();
+    let rails = Rails::new(Arc::new(Unpaid::FREE), others.chain([Arc::new(rail) as _]));
     let parts = builtin::Parts { workers: Workers::none(), client: builtin::HttpClient::new() };
     let own = ActionParts { client: parts.client.clone(), profiles: None, network: Network::None };
     let own = settings.actions.iter().map(|action| action.to_tool(&own).expect("the action can be served"));

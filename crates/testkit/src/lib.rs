@@ -43,7 +43,7 @@ pub use journal::{Event, Journal};
 pub use life::{Death, Life};
 pub use onlooker::Onlooker;
 pub use outside::Shelf;
-pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};
+pub use rail::{AUTHORIZED, AuthorizedRail, Bank, Look, Move, RAIL_POINTS, SCRIPTED};
 pub use tools::Bench;
 pub use turns::{Turns, until_idle};
 pub use upstream::Upstream;

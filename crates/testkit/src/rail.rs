@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
-use execgate_payment::{CaptureError, Flow, Found, HoldError, Paid, PaymentClaim, Rail, Terms, Unreachable};
+use execgate_payment::evm::{Authorization, U256};
+use execgate_payment::{
+    CaptureError, Facilitator, Flow, Found, HoldError, Paid, PaymentClaim, Rail, Terms, Unreachable,
+    capture_authorized, find_authorized, funds_of_payer,
+};
 use execgate_receipt::sha256;
 
 use crate::{Event, Journal, Life};
@@ -254,4 +258,58 @@ impl Rail for ScriptedRail {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The name of [`AuthorizedRail`].
+pub const AUTHORIZED: &str = "authorized";
+
+/// A rail whose credential is a whole authorization, as [`Authorization::to_bytes`] writes it. It moves money where its
+/// facilitator does.
+pub struct AuthorizedRail(pub Arc<dyn Facilitator>);
+
+impl Rail for AuthorizedRail {
+    fn name(&self) -> &'static str {
+        AUTHORIZED
+    }
+
+    fn verify<'a>(
+        &'a self,
+        terms: &'a Terms,
+        credential: Option<&'a Credential>,
+    ) -> BoxFuture<'a, Result<Paid, HoldError>> {
+        Box::pin(async move {
+            if terms.amount.is_zero() {
+                return Ok(Paid::nothing());
+            }
+            let Some(credential) = credential else { return Err(HoldError::Required) };
+            let read = Authorization::from_bytes(&credential.bytes);
+            let authorization = read.map_err(|error| HoldError::Refused(error.to_string()))?;
+            authorization.verify().map_err(|error| HoldError::Refused(error.to_string()))?;
+            if authorization.value != U256::from(terms.amount.micros()) {
+                return Err(HoldError::Refused("it is of another amount".to_owned()));
+            }
+            let claim = PaymentClaim { key: authorization.claim_key(), payer: authorization.payer() };
+            Ok(Paid::by(claim, credential.bytes.clone()))
+        })
+    }
+
+    fn capture<'a>(
+        &'a self,
+        _amount: Amount,
+        state: &'a [u8],
+    ) -> BoxFuture<'a, Result<String, CaptureError>> {
+        Box::pin(capture_authorized(self.0.as_ref(), state))
+    }
+
+    fn release<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(find_authorized(self.0.as_ref(), state))
+    }
+
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(funds_of_payer(self.0.as_ref(), state))
+    }
 }

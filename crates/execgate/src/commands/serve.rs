@@ -378,6 +378,8 @@ impl Gateway {
             audit: self.audit,
         };
         let sweeper = tokio::spawn(upkeep.forever());
+        let reconciler =
+            tokio::spawn(maintenance::reconcile(Arc::clone(&self.log), self.gate.recover.settle.clone()));
         let space = tokio::spawn(maintenance::watch_space(Arc::clone(&self.space)));
         if let Some(tokens) = &self.gate.tokens {
             // An issuer that cannot be asked is a warning here: its tokens are refused until it can.
@@ -398,6 +400,7 @@ impl Gateway {
         // To the end, so that the operator can look at what it waits for.
         administration.close().await;
         sweeper.abort();
+        reconciler.abort();
         space.abort();
         watcher.abort();
         key_watcher.abort();

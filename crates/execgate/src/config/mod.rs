@@ -26,6 +26,7 @@ pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use payment::Payment;
+pub(crate) use secrets::of_file as secret_of_file;
 pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};
 pub(crate) use transparency::Transparency;
 pub(crate) use webhook::{Webhook, WebhookSetting};

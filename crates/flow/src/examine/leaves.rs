@@ -76,20 +76,19 @@ impl Leaves {
             LeafKind::Intent => &mut self.intents,
             LeafKind::Final => &mut self.finals,
             LeafKind::Resolve => &mut self.resolutions,
-            LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
+            LeafKind::Change
+            | LeafKind::Approval
+            | LeafKind::Refusal
+            | LeafKind::Vote
+            | LeafKind::Settlement => {
                 if let (LeafKind::Change, true, Some(statement)) = (kind, is_right, &leaf.behind) {
                     self.own_keys.hear(leaf.seq, statement);
                 }
                 let wrong = || found(Rule::LeafDiffers, "it is not that of what was said");
                 return if is_right { None } else { wrong() };
             }
-            // That of the newest payment; there is one capture of a run.
-            LeafKind::Settlement if leaf.behind.is_some() => {
-                let wrong = || found(Rule::LeafDiffers, "it is not that of what was said of the money");
-                return if is_right { None } else { wrong() };
-            }
             // What it commits to is its owner's: nothing stands behind it here.
-            LeafKind::Late | LeafKind::Settlement => {
+            LeafKind::Late => {
                 let stray = || found(Rule::LeafStray, "there is no such run");
                 return if leaf.place.is_some() { None } else { stray() };
             }

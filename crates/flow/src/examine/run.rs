@@ -187,7 +187,13 @@ impl Judge<'_> {
         self.ask(is_there, Rule::Money, "its payment is gone");
         let fits = match record.stage {
             Stage::Parked => is_free,
-            Stage::Execute => word != SettlementWord::Unpaid && word != SettlementWord::Pending,
+            Stage::Execute => match word {
+                SettlementWord::Free | SettlementWord::Held => true,
+                SettlementWord::Capturing | SettlementWord::Captured | SettlementWord::Released => {
+                    run.upfront
+                }
+                SettlementWord::Unpaid | SettlementWord::Pending => false,
+            },
             Stage::Witness => !word.is_end(),
             Stage::Settled => {
                 matches!(word, SettlementWord::Free | SettlementWord::Captured | SettlementWord::Released)

@@ -3,13 +3,13 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{Amount, Clock, CrashPoints, Digest, RunId};
+use execgate_model::{Amount, Clock, CrashPoints, Digest, RunId, UnixMs};
 use execgate_payment::{
     Flow, Hold, PaymentClaim, Rail, Rails, Settlement, SettlementState, capture, release, resume,
 };
 use execgate_receipt::{canonical, salted};
 use execgate_store::{
-    Leaf, LeafKind, NewPayment, Record, Repaid, Said, Settled, SettlementWord, Settling, Store,
+    Change, Leaf, LeafKind, NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store,
 };
 use serde_json::json;
 
@@ -189,9 +189,10 @@ impl Settle {
     ) -> Result<Settled, Refusal> {
         let detail = "money is moved for a run that holds none".to_owned();
         let payment = held.payment.ok_or(Refusal::Receipt { detail })?;
-        let said = if to == SettlementWord::Captured { Some(said(held, payment, settlement)?) } else { None };
-        let reference = settlement.reference().map(str::to_owned);
         let at = self.clock.now();
+        let is_taken = to == SettlementWord::Captured;
+        let said = is_taken.then(|| said(held, payment, settlement, at)).transpose()?;
+        let reference = settlement.reference().map(str::to_owned);
         let settling = Settling { run: held.run, payment, from, to, reference, said, at };
         Ok(self.store.settle(settling).await?)
     }
@@ -245,7 +246,7 @@ pub(super) async fn taken(rail: &dyn Rail, held: Held<'_>) -> Settlement {
 }
 
 /// What the log says of money that was taken: it binds the run to the movement.
-fn said(held: Held<'_>, payment: Digest, settlement: &Settlement) -> Result<Said, Refusal> {
+fn said(held: Held<'_>, payment: Digest, settlement: &Settlement, at: UnixMs) -> Result<Change, Refusal> {
     let statement = json!({
         "v": STATEMENT_VERSION,
         "kind": "settlement",
@@ -258,5 +259,5 @@ fn said(held: Held<'_>, payment: Digest, settlement: &Settlement) -> Result<Said
     });
     let statement = canonical(&statement).map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
     let leaf = Leaf { kind: LeafKind::Settlement, digest: salted(held.salt, &statement) };
-    Ok(Said { statement, leaf })
+    Ok(Change { statement, salt: *held.salt, leaf, at })
 }

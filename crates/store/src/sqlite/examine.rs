@@ -125,9 +125,8 @@ fn optional_place(row: &Row<'_>, index: usize, column: &'static str) -> Result<O
 
 const LEAVES: &str = "SELECT l.seq, l.run, l.kind, l.digest, r.id, coalesce(c.salt, r.salt), CASE l.kind \
     WHEN 'intent' THEN r.intent WHEN 'final' THEN (SELECT receipt FROM ending e WHERE e.run = r.id) \
-    WHEN 'resolve' THEN (SELECT receipt FROM resolution n WHERE n.run = r.id) \
-    WHEN 'settlement' THEN (SELECT statement FROM payment p WHERE p.id = r.payment) ELSE c.statement END \
-    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote') \
+    WHEN 'resolve' THEN (SELECT receipt FROM resolution n WHERE n.run = r.id) ELSE c.statement END \
+    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'settlement') \
     WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2";
 
 fn leaves(conn: &Connection, after: u64) -> Result<Vec<ExaminedLeaf>, StoreError> {
@@ -152,7 +151,7 @@ fn fitting<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
 
 fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
     let sql = "SELECT leaf FROM change c WHERE NOT EXISTS \
-        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote')) ORDER BY leaf LIMIT ?1";
+        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'settlement')) ORDER BY leaf LIMIT ?1";
     rows::all(conn, sql, "look for changes without a leaf", [TOLD_MAX], |row| rows::unsigned(row, 0, "leaf"))
 }
 

@@ -6,7 +6,7 @@ use execgate_model::{InstanceId, RunId, Stage};
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{holds, rows};
+use super::{changes, holds, rows};
 use crate::{NewPayment, Repaid, Settled, SettlementWord, Settling, StoreError};
 
 const DOING: &str = "settle a run";
@@ -41,7 +41,7 @@ pub(super) fn settle(conn: &Connection, settling: &Settling) -> Result<Settled, 
                 holds::credit(conn, payment, settling.at)?;
             }
             if let Some(said) = &settling.said {
-                rows::append_leaf(conn, settling.run, said.leaf.kind, &said.leaf, Some(settling.at))?;
+                changes::record(conn, settling.run.as_bytes(), said)?;
             }
             Ok(Settled::Moved)
         }
@@ -84,10 +84,9 @@ fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), Sto
             return Ok(());
         }
     };
-    let sql = "UPDATE payment SET word = ?2, reference = ?3, at = ?4, statement = ?5 WHERE id = ?1";
+    let sql = "UPDATE payment SET word = ?2, reference = ?3, at = ?4 WHERE id = ?1";
     let at = rows::stored(settling.at.0, DOING)?;
-    let statement = settling.said.as_ref().map(|said| &said.statement);
-    rows::change(conn, sql, DOING, (payment, word, &settling.reference, at, statement))?;
+    rows::change(conn, sql, DOING, (payment, word, &settling.reference, at))?;
     if settling.to == SettlementWord::Unpaid {
         holds::note_failed(conn, payment, settling.at)?;
     }

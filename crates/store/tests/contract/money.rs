@@ -2,11 +2,11 @@
 
 use execgate_model::{Amount, Stage};
 use execgate_store::{
-    Claim, Claimed, Finish, Leaf, LeafKind, NewPayment, Record, Repaid, Said, Settled, SettlementWord,
+    Change, Claim, Claimed, Finish, Leaf, LeafKind, NewPayment, Record, Repaid, Settled, SettlementWord,
     Settling, StoreError, Undone,
 };
 
-use super::runs::{Backend, claim, digest, finish, held, payment, recorded, run_id, settling};
+use super::runs::{Backend, claim, created, digest, finish, held, payment, recorded, run_id, settling};
 
 use SettlementWord::{Captured, Capturing, Held, Pending, Released, Unpaid};
 
@@ -14,8 +14,8 @@ fn leaf(number: u16) -> Leaf {
     Leaf { kind: LeafKind::Settlement, digest: digest(12, number) }
 }
 
-fn said(number: u16) -> Said {
-    Said { statement: b"said".to_vec(), leaf: leaf(number) }
+fn said(number: u16) -> Change {
+    Change { statement: b"said".to_vec(), salt: [3; 32], leaf: leaf(number), at: created(number) }
 }
 
 pub(crate) async fn only_an_end_of_the_money_closes_a_run(backend: &impl Backend) {

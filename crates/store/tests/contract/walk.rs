@@ -2,7 +2,7 @@
 
 use execgate_model::{Digest, InstanceId, RunId, Stage, UnixMs};
 use execgate_store::{
-    Claim, Finish, Leaf, LeafKind, NewPayment, Page, Resolution, Said, SettlementWord, Settling, Store,
+    Change, Claim, Finish, Leaf, LeafKind, NewPayment, Page, Resolution, SettlementWord, Settling, Store,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -140,7 +140,8 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
         }
         Step::Settle { run, from, to, reference, leaf } => {
             let leaf = leaf.then(|| Leaf { kind: LeafKind::Settlement, digest: digest(12, number) });
-            let said = leaf.map(|leaf| Said { statement: b"said".to_vec(), leaf });
+            let said =
+                leaf.map(|leaf| Change { statement: b"said".to_vec(), salt: [3; 32], leaf, at: UnixMs(1) });
             let record = model.run(run_id(*run));
             // Mostly from where it stands, and else from anywhere.
             let from =

@@ -7,8 +7,6 @@ ALTER TABLE payment ADD COLUMN at INTEGER;
 -- 1 where it is taken before the work.
 ALTER TABLE payment ADD COLUMN upfront INTEGER;
 ALTER TABLE payment ADD COLUMN reference TEXT;
--- What the leaf of its settlement commits to.
-ALTER TABLE payment ADD COLUMN statement BLOB;
 
 UPDATE payment SET word = 'failed'
     WHERE NOT EXISTS (SELECT 1 FROM run r WHERE r.run = payment.run AND r.payment = payment.id);
