@@ -158,7 +158,7 @@ impl Inner {
     async fn step(&self, authorization: &Authorization) -> Result<Step, DeskError> {
         let job = match self.journal.find(authorization)? {
             Some(Job::Done(hash)) => return Ok(Step::Done(hash)),
-            Some(Job::Open(open)) => open,
+            Some(Job::Open(open)) => *open,
             // What was refused may be good now: it is looked at anew, and moves nothing twice by itself.
             Some(Job::Refused(_)) | None => match self.admit(authorization).await? {
                 Ok(()) => self.begin(authorization).await?,

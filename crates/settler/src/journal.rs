@@ -51,7 +51,7 @@ pub enum JournalError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Job {
     /// One of its transactions may still get into a block.
-    Open(Open),
+    Open(Box<Open>),
     /// It moved what it should.
     Done(TxHash),
     /// It surely did not, and never will.
@@ -105,7 +105,7 @@ impl Journal {
                 Ok(Some(Job::Done(hash.parse().map_err(|_| JournalError::Unreadable)?)))
             }
             ("refused", _, Some(reason)) => Ok(Some(Job::Refused(reason))),
-            ("open", ..) => Ok(Some(Job::Open(opened(&conn, &claim, &bytes, nonce)?))),
+            ("open", ..) => Ok(Some(Job::Open(Box::new(opened(&conn, &claim, &bytes, nonce)?)))),
             _ => Err(JournalError::Unreadable),
         }
     }
