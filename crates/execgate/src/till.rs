@@ -7,7 +7,7 @@ use execgate_flow::propose::Prices;
 use execgate_model::{ActionName, Namespace};
 use execgate_payment::x402::X402;
 use execgate_payment::{Facilitator, Rails, Unpaid};
-use execgate_settler::Remote;
+use execgate_settler::{Counter, Remote};
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 
 use crate::config::Settings;
@@ -16,9 +16,15 @@ use crate::ports::SystemClock;
 /// By which rails callers pay.
 pub(crate) fn rails(settings: &Settings, clock: &Arc<SystemClock>) -> anyhow::Result<Rails> {
     let Some(payment) = &settings.payment else { return Ok(Rails::new(Arc::new(Unpaid::FREE), [])) };
-    let remote = Remote::new(&payment.facilitator, None).context("`payment.facilitator` is wrong")?;
-    let facilitator: Arc<dyn Facilitator> = Arc::new(remote);
-    Ok(Rails::new(Arc::new(X402::new(payment.accounts.clone(), facilitator, clock.clone())), []))
+    let x402 =
+        |facilitator: Arc<dyn Facilitator>| X402::new(payment.accounts.clone(), facilitator, clock.clone());
+    let rail = if let Some(socket) = &payment.settler {
+        x402(Arc::new(Counter::new(socket.clone()))).seeing_funds()
+    } else {
+        let remote = Remote::new(&payment.facilitator, None).context("`payment.facilitator` is wrong")?;
+        x402(Arc::new(remote))
+    };
+    Ok(Rails::new(Arc::new(rail), []))
 }
 
 /// What is sold under some settings.

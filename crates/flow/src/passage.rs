@@ -74,7 +74,7 @@ pub struct Passage {
     /// The rooms that were walked through now, with microseconds; none on a replay.
     pub laps: Vec<(Room, u64)>,
     /// How its payment has ended; none where nothing was to be paid.
-    pub bought: Option<Bought>,
+    pub bought: Option<Box<Bought>>,
 }
 
 /// Why a request got no answer of a run. Every one is an answer to the caller; only the last three are faults.

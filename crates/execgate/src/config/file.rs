@@ -200,6 +200,7 @@ pub(crate) struct PaymentSection {
     pub(crate) wallet: Option<Address>,
     pub(crate) networks: Option<Vec<ChainId>>,
     pub(crate) facilitator: Option<String>,
+    pub(crate) settler: Option<PathBuf>,
     pub(crate) upfront: Vec<String>,
     pub(crate) prices: BTreeMap<String, Amount>,
     pub(crate) token: Vec<TokenSection>,

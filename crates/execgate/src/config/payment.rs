@@ -1,6 +1,7 @@
 //! How callers pay: to whom, in which token, by which facilitator, and how much for what. Without a wallet nobody pays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use execgate_flow::propose::{Prices, ToolPrices};
@@ -43,8 +44,10 @@ const TOOL_NAMES: [&str; 3] = ["tool-dry-run", "tool-live", "batch"];
 pub(crate) struct Payment {
     /// Where money comes to; the first is what a 402 names in its body.
     pub(crate) accounts: Vec<Account>,
-    /// The facilitator, by its URL.
+    /// The facilitator, by its URL, or by the socket of a settler.
     pub(crate) facilitator: String,
+    /// The socket of a settler of the operator's own, where one is named.
+    pub(crate) settler: Option<PathBuf>,
     prices: BTreeMap<String, Amount>,
     upfront: BTreeSet<String>,
 }
@@ -73,10 +76,26 @@ impl Payment {
                  what money buys"
             );
         }
+        let networks: BTreeSet<_> = accounts.iter().map(|account| account.token.network).collect();
+        if let Some(settler) = &section.settler {
+            if section.facilitator.is_some() {
+                bail!("`payment.settler` and `payment.facilitator` exclude each other: one of them settles");
+            }
+            if !settler.is_absolute() {
+                bail!("`payment.settler` is not the whole path of a settler's socket");
+            }
+            if networks.len() != 1 {
+                bail!("`payment.settler` is of one network, and {} are named", networks.len());
+            }
+        }
         let usual = if testnets == 0 { MAINNET_FACILITATOR } else { TESTNET_FACILITATOR };
         let payment = Self {
             accounts,
-            facilitator: section.facilitator.clone().unwrap_or_else(|| usual.to_owned()),
+            facilitator: match &section.settler {
+                Some(settler) => settler.display().to_string(),
+                None => section.facilitator.clone().unwrap_or_else(|| usual.to_owned()),
+            },
+            settler: section.settler.clone(),
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
         };
@@ -259,6 +278,8 @@ mod tests {
             (Some(WALLET), "[payment]\nnetworks = []\n", "name 0 tokens"),
             (Some(WALLET), "[payment]\nnetworks = [\"eip155:8453\", \"eip155:84532\"]\n", "worth nothing"),
             (Some(WALLET), "[payment]\nnetworks = [\"eip155:8453\", \"eip155:8453\"]\n", "twice"),
+            (Some(WALLET), "[payment]\nsettler = \"s.sock\"\n", "whole path"),
+            (Some(WALLET), "[payment]\nsettler = \"/s\"\nfacilitator = \"https://f\"\n", "exclude"),
             (Some(WALLET), "[payment]\nwalet = \"\"\n", "unknown field"),
             (Some(WALLET), "[payment.prices]\necho = \"1e3\"\n", "decimal point"),
             (Some(WALLET), "[payment.prices]\necho = 0.01\n", "invalid type"),
