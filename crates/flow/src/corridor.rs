@@ -394,6 +394,7 @@ impl Walk {
         sight.lap(Room::Propose);
 
         let (hold, claim) = rooms.pay.enter(&mut quote).await?;
+        sight.paid_by(&quote.proposal().caller);
         if let Some(claim) = claim {
             only_its_own(rooms.execute.store.as_ref(), &quote, claim.key).await?;
         }

@@ -5,6 +5,8 @@
 
 pub mod evm;
 mod facilitator;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod offer;
 mod rail;
 mod rails;

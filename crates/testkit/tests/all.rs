@@ -38,5 +38,6 @@ mod suite {
     mod streaming;
     mod tokens;
     mod upfront;
+    mod wallets;
     mod witness;
 }

@@ -8,4 +8,6 @@ mod offer;
 mod rail;
 mod response;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use credential::read;
 pub use rail::{Account, X402};
