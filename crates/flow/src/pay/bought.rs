@@ -31,19 +31,16 @@ pub struct Bought {
 
 impl Bought {
     /// That of a run that has just been settled; none where nothing was to be paid.
-    pub(crate) fn now(hold: &Hold, settlement: &Settlement, at: UnixMs) -> Option<Self> {
-        (settlement.state() != SettlementState::Free).then(|| Self {
-            rail: hold.rail().to_owned(),
-            amount: hold.amount(),
-            state: settlement.state(),
-            reference: settlement.reference().map(str::to_owned),
-            kept: hold.paid().state.clone(),
-            at,
-        })
+    pub(crate) fn now(hold: &Hold, settlement: &Settlement, at: UnixMs) -> Option<Box<Self>> {
+        let (rail, amount, state) = (hold.rail().to_owned(), hold.amount(), settlement.state());
+        let reference = settlement.reference().map(str::to_owned);
+        let kept = || hold.paid().state.clone();
+        (state != SettlementState::Free)
+            .then(|| Box::new(Self { rail, amount, state, reference, kept: kept(), at }))
     }
 
     /// That of a recorded run.
-    pub(crate) fn of(record: &Record) -> Option<Self> {
+    pub(crate) fn of(record: &Record) -> Option<Box<Self>> {
         let state = match record.settlement {
             SettlementWord::Free => return None,
             SettlementWord::Captured => SettlementState::Captured,
@@ -53,14 +50,14 @@ impl Bought {
                 SettlementState::Pending
             }
         };
-        Some(Self {
+        Some(Box::new(Self {
             rail: record.rail.clone(),
             amount: record.price,
             state,
             reference: record.settlement_reference.clone(),
             kept: record.payment_state.clone().unwrap_or_default(),
             at: record.created,
-        })
+        }))
     }
 
     /// What its rail tells of it.
