@@ -6,7 +6,7 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use execgate_flow::pay::Bought;
 use execgate_flow::propose::lives_at_least_s;
-use execgate_model::{Credential, Resource, Surface};
+use execgate_model::{Credential, Resource, RunId, Surface};
 use execgate_payment::{Asked, Header, Offer};
 use serde_json::{Value, from_str};
 
@@ -111,6 +111,12 @@ impl House {
             refused: tag.refused.clone(),
         };
         self.parts.corridor.rails().offers(&asked, &self.resource(service, headers))
+    }
+
+    /// How the payment of a run stands, for a caller who is told that it has not ended.
+    pub(crate) async fn bought(&self, run: RunId) -> Option<Box<Bought>> {
+        // What cannot be read now is not told; the refusal stands by itself.
+        Bought::of(&self.parts.store.run(run).await.ok().flatten()?)
     }
 
     /// Tells in the headers of an answer how its payment has ended. What was paid for is for its payer alone.

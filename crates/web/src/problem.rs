@@ -334,6 +334,11 @@ impl Problem {
         self.tag.as_deref()
     }
 
+    /// The run whose payment did not end well, or not yet, where that is the problem.
+    pub(crate) fn unsettled(&self) -> Option<RunId> {
+        self.exec_id.filter(|_| matches!(self.code, "settlement-pending" | "done-unpaid"))
+    }
+
     /// The same problem, with how to pay.
     pub(crate) fn with_offers(mut self, offers: Vec<Offer>) -> Self {
         if let Some(tag) = &mut self.tag {

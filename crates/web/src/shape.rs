@@ -46,13 +46,19 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
         }
         (_, _) => problem,
     };
-    let response = match response.extensions_mut().remove::<Problem>() {
+    let unsettled = response.extensions().get().and_then(Problem::unsettled).filter(|_| service.is_some());
+    let mut response = match response.extensions_mut().remove::<Problem>() {
         Some(problem) if shape != Shape::Problem || problem.tag().is_some() => {
             reshaped(&response, told(offered(problem)))
         }
         None if is_bare(&response) => told(bad_path()),
         Some(_) | None => response,
     };
+    if let Some(run) = unsettled
+        && let Some(bought) = house.bought(run).await
+    {
+        house.tell(&bought, response.headers_mut());
+    }
     with_metadata(response, &house)
 }
 

@@ -146,7 +146,6 @@ impl Payment {
         }
         let mut by_offer = BTreeMap::from([(Offer::CodeRun, CODE), (Offer::CodeRunPro, CODE_PRO)]);
         for offer in Offer::ALL {
-            // It undercuts the others, so that it is sold by whoever names its price.
             if let Some(price) = self.prices.get(offer.as_str()) {
                 by_offer.insert(offer, *price);
             }
@@ -158,6 +157,10 @@ impl Payment {
             Prices::new(by_action).with_offers(by_offer).with_tools(tools.iter().cloned(), listed);
         for (name, price) in own {
             prices = prices.with_price(name.clone(), price);
+        }
+        // It undercuts the others, so that it is sold by whoever names its price.
+        if !self.prices.contains_key(Offer::CodeRunBasic.as_str()) {
+            prices = prices.without_offer(Offer::CodeRunBasic);
         }
         Ok(prices.with_upfront(self.upfront.clone()))
     }

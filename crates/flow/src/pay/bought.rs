@@ -39,8 +39,9 @@ impl Bought {
             .then(|| Box::new(Self { rail, amount, state, reference, kept: kept(), at }))
     }
 
-    /// That of a recorded run.
-    pub(crate) fn of(record: &Record) -> Option<Box<Self>> {
+    /// That of a recorded run; none where nothing was to be paid.
+    #[must_use]
+    pub fn of(record: &Record) -> Option<Box<Self>> {
         let state = match record.settlement {
             SettlementWord::Free => return None,
             SettlementWord::Captured => SettlementState::Captured,

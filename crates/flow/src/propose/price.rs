@@ -33,6 +33,7 @@ pub struct Prices {
     by_offer: BTreeMap<Offer, Amount>,
     batch: Amount,
     upfront: BTreeSet<String>,
+    unsold: BTreeSet<Offer>,
     charges: bool,
 }
 
@@ -81,10 +82,17 @@ impl Prices {
         self
     }
 
-    /// Whether an offer is sold here. Where others cost something, one without a price of its own is not.
+    /// The same, without an offer.
+    #[must_use]
+    pub fn without_offer(mut self, offer: Offer) -> Self {
+        self.unsold.insert(offer);
+        self
+    }
+
+    /// Whether an offer is sold here.
     #[must_use]
     pub fn is_sold(&self, offer: Offer) -> bool {
-        !self.charges || self.by_offer.contains_key(&offer)
+        !self.unsold.contains(&offer)
     }
 
     /// When the money for an action is taken, under an offer or not.

@@ -66,10 +66,9 @@ async fn walk(
     note.take(walked.map_or_else(IntoResponse::into_response, |passage| http::passage(&house, passage)))
 }
 
-/// The cheapest of them would undercut the others: where there are prices it is off until it has one of its own
-/// (CONTRACTS 4).
+/// The cheapest of them would undercut the others, so that the operator may have it off (CONTRACTS 4).
 pub(crate) fn is_on(house: &House, offer: Offer) -> bool {
-    offer != Offer::CodeRunBasic || house.parts.corridor.prices().is_sold(offer)
+    house.parts.corridor.prices().is_sold(offer)
 }
 
 /// The proposal.
