@@ -85,7 +85,7 @@ pub(crate) fn credential(
 impl House {
     /// Whether anybody can pay here.
     pub(crate) fn takes_money(&self) -> bool {
-        self.parts.corridor.rails().take_money()
+        self.parts.corridor.rails().take_money() && self.parts.corridor.prices().charge()
     }
 
     /// What a service is, in the words of an offer: under the operator's URL, or the name that the caller knows.

@@ -82,6 +82,12 @@ impl Prices {
         self
     }
 
+    /// Whether anything can cost something: not in free mode.
+    #[must_use]
+    pub fn charge(&self) -> bool {
+        self.charges
+    }
+
     /// The same, without an offer.
     #[must_use]
     pub fn without_offer(mut self, offer: Offer) -> Self {
