@@ -263,7 +263,7 @@ impl Chain {
             value: small(&log["data"]),
         };
         let moved = logs.as_array().expect("logs are a list").iter().map(transfer);
-        moved.filter(|transfer| transfer.from.trim_start_matches(['0', 'x']) != "").collect()
+        moved.filter(|transfer| !transfer.from.trim_start_matches(['0', 'x']).is_empty()).collect()
     }
 
     /// Stops the node where it stands: who asks it waits.
