@@ -92,13 +92,9 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
 
     let front_run = pays(7);
     ground.submit(&front_run);
-    let found = facilitator.whereabouts(&front_run).await.expect("the chain can be asked");
-    let Whereabouts::Used { transaction: Some(theirs), to_us: true } = found else { panic!("{found:?}") };
-    assert_eq!(
-        facilitator.settle(&front_run).await,
-        Ok(theirs),
-        "somebody else was faster, and we were paid"
-    );
+    let theirs = facilitator.settle(&front_run).await.expect("somebody else was faster, and we were paid");
+    let found = Whereabouts::Used { transaction: Some(theirs), to_us: true };
+    assert_eq!(facilitator.whereabouts(&front_run).await, Ok(found), "settled by somebody else");
     assert_eq!(balances(), (PRICE, 3 * PRICE));
 
     let late = pays(8);
@@ -121,11 +117,14 @@ pub enum Mood {
     Hangs,
 }
 
+/// What used a nonce: a transfer, or none where its payer took it back.
+type Use = Option<(TxHash, Address, U256)>;
+
 #[derive(Debug, Default)]
 struct Books {
     now_s: u64,
     balances: BTreeMap<Address, u64>,
-    used: BTreeMap<(Address, [u8; 32]), Option<(TxHash, Address, U256)>>,
+    used: BTreeMap<(Address, [u8; 32]), Use>,
     moods: VecDeque<Mood>,
     reachable: bool,
 }

@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use clap::Args;
 use execgate_payment::evm::ChainId;
 use execgate_settler::{Desk, GasKey, Ledger, Manners, Rpc, serve};
-use rustix::process::{Mode, geteuid, umask};
+use rustix::fs::Mode;
+use rustix::process::{geteuid, umask};
 
 use super::serve::stop_signal;
 use crate::config::{Environment, Settings, secret_of_file};
