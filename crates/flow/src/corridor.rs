@@ -476,7 +476,7 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
-        let bought = Bought::now(&hold, &settlement, claim.facts().started).map(Box::new);
+        let bought = Bought::now(&hold, &settlement, claim.facts().started);
         Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
     }
 

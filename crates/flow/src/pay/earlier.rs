@@ -42,7 +42,7 @@ impl Earlier {
     }
 
     fn answer(record: Record) -> Self {
-        let bought = Bought::of(&record).map(Box::new);
+        let bought = Bought::of(&record);
         match (record.answer, record.content) {
             (Some(answer), Some(content)) => {
                 let outcome = record.outcome.unwrap_or_default();
