@@ -27,6 +27,12 @@ pub(crate) fn rails(settings: &Settings, clock: &Arc<SystemClock>) -> anyhow::Re
     Ok(Rails::new(Arc::new(rail), []))
 }
 
+/// What is a tool of `/exec/*`, the operator's own actions among it.
+pub(crate) fn tool_names(actions: &[Action]) -> ToolNames {
+    let own = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
+    ToolNames::default().and(own)
+}
+
 /// What is sold under some settings.
 pub(crate) struct Sold {
     pub(crate) prices: Prices,
@@ -37,8 +43,7 @@ pub(crate) struct Sold {
 /// The same, for whoever only wants to know: without a sandbox, with every language.
 pub(crate) fn sold(settings: &Settings) -> anyhow::Result<Sold> {
     let own = settings.actions.load()?;
-    let names = own.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
-    let names = ToolNames::default().and(names);
+    let names = tool_names(&own);
     let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
     let tools = builtin::all(&parts);
     let mut actions: Vec<_> = tools.iter().map(|tool| tool.name()).collect();

@@ -29,8 +29,8 @@ use execgate_sandbox::{
 };
 use execgate_store::{OpenOptions, Store, open};
 use execgate_tool::{
-    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Unlocked,
-    Workers, builtin, code,
+    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, Unlocked, Workers,
+    builtin, code,
 };
 use execgate_web::{
     DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
@@ -482,8 +482,7 @@ pub(crate) fn gate(
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
     let rails = till::rails(settings, &clock)?;
-    let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
-    let names = ToolNames::default().and(names);
+    let names = till::tool_names(actions);
     let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
     let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;

@@ -7,27 +7,26 @@ mod admin;
 mod approval;
 mod exec;
 mod log;
+mod price;
 mod witness;
 
 use std::error::Error as _;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::parking::Waiting;
 use execgate_flow::{Refusal, Room};
-use execgate_model::{Amount, Digest, Role, RunId};
-use execgate_payment::{Flow, Offer};
+use execgate_model::{Digest, Role, RunId};
+use execgate_payment::Offer;
 use execgate_receipt::StrictError;
 use execgate_receipt::approval::ClawShieldError;
 use execgate_store::Answer;
 use execgate_tool::NotStarted;
 use serde::Serialize;
-use serde_json::Value;
 
 pub(crate) use exec::{Asked, SCHEMA_VERSION, Took, seal};
-
-use crate::payment::append;
+pub(crate) use price::PriceTag;
 
 /// Where the kinds of problems are described; `#` and the code follow.
 const TYPE_BASE: &str = "https://execgate.dev/problems#";
@@ -80,58 +79,6 @@ pub(crate) enum Shape {
 
 /// The statuses that the code-run services themselves answer.
 const PLAIN: [u16; 8] = [400, 404, 405, 408, 413, 415, 502, 503];
-
-/// The member in which several surfaces say what is wrong.
-const ERROR: &str = "error";
-
-/// What is asked for, and how to pay it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PriceTag {
-    pub(crate) price: Amount,
-    pub(crate) flow: Flow,
-    /// Why what came did not pay for it, where something came.
-    pub(crate) refused: Option<String>,
-    /// By rail, where any takes money.
-    offers: Vec<Offer>,
-}
-
-impl PriceTag {
-    fn of(refusal: &Refusal) -> Option<Box<Self>> {
-        let tag = |price: &Amount, flow: Flow, refused: Option<&str>| {
-            Box::new(Self { price: *price, flow, refused: refused.map(str::to_owned), offers: Vec::new() })
-        };
-        if let Refusal::PaymentRequired { price, flow } = refusal {
-            Some(tag(price, *flow, None))
-        } else if let Refusal::PaymentRefused { price, flow, reason } = refusal {
-            Some(tag(price, *flow, Some(reason)))
-        } else if let Refusal::PayerLimited { price, rule, .. } = refusal {
-            let flow = if *rule == "upfront-only" { Flow::Upfront } else { Flow::Authorization };
-            Some(tag(price, flow, Some(rule)))
-        } else if let Refusal::Unpaid { price, .. } = refusal {
-            // The work is done: what comes now is taken at once.
-            Some(tag(price, Flow::Authorization, Some("settlement_failed")))
-        } else {
-            None
-        }
-    }
-
-    /// Says in headers how to pay.
-    fn announce(&self, headers: &mut HeaderMap) {
-        for header in self.offers.iter().flat_map(|offer| &offer.headers) {
-            append(headers, header);
-        }
-    }
-
-    /// Says in a body how to pay. The first one's word counts; what is wrong the surface says in its own words.
-    fn add_to(&self, body: &mut Value) {
-        let Value::Object(body) = body else { return };
-        for (name, value) in self.offers.iter().rev().flat_map(|offer| offer.members.clone()) {
-            if name != ERROR || !body.contains_key(ERROR) {
-                body.insert(name, value);
-            }
-        }
-    }
-}
 
 /// One problem, as it is sent.
 #[derive(Debug, Clone, Serialize)]

@@ -54,11 +54,9 @@ fn clients() -> PathBuf {
 fn program(name: &str) -> Command {
     #[expect(clippy::disallowed_methods, reason = "clients are programs")]
     let mut command = Command::new(name);
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", std::env::temp_dir());
-    command.current_dir(clients());
+    #[expect(clippy::disallowed_methods, reason = "Node lies wherever its installer put it")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).env("HOME", std::env::temp_dir()).current_dir(clients());
     command
 }
 

@@ -1,6 +1,8 @@
 //! What the rail takes, and every way in which it does not.
 
+use core::pin::pin;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Context, Poll, Waker};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -139,10 +141,10 @@ fn shown(payment: &Value) -> Credential {
 
 /// The rail's futures never wait.
 fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = core::pin::pin!(future);
-    match future.as_mut().poll(&mut core::task::Context::from_waker(core::task::Waker::noop())) {
-        core::task::Poll::Ready(value) => value,
-        core::task::Poll::Pending => panic!("a rail that waits"),
+    let mut future = pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a rail that waits"),
     }
 }
 
