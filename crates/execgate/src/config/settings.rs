@@ -140,17 +140,7 @@ impl Settings {
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         let require_grant = file.identity.require_grant.unwrap_or(false);
-        if free && payment.is_some() {
-            bail!(
-                "to be served free of charge and to be paid exclude each other: leave out --free, or the wallet"
-            );
-        }
-        if !listen.ip().is_loopback() && !free && !require_grant && payment.is_none() {
-            bail!(
-                "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge, \
-                 PAYMENT_WALLET those who pay, `identity.require_grant = true` those alone that have the key of a grant, or a token"
-            );
-        }
+        refuse_an_open_door(listen, free, require_grant, payment.as_ref())?;
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let slots = flags.slots.or(file.sandbox.slots).filter(|slots| *slots > 0).unwrap_or(processors * 2);
         let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());
@@ -222,6 +212,27 @@ impl Settings {
     pub(crate) fn database_url(&self, data_dir: &Path) -> String {
         self.database.clone().unwrap_or_else(|| super::sqlite_url(data_dir))
     }
+}
+
+/// Nobody is served by mistake: for nothing where it should be paid, or strangers for nothing.
+fn refuse_an_open_door(
+    listen: SocketAddr,
+    free: bool,
+    require_grant: bool,
+    payment: Option<&Payment>,
+) -> anyhow::Result<()> {
+    if free && payment.is_some() {
+        bail!(
+            "to be served free of charge and to be paid exclude each other: leave out --free, or the wallet"
+        );
+    }
+    if !listen.ip().is_loopback() && !free && !require_grant && payment.is_none() {
+        bail!(
+            "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge, \
+             PAYMENT_WALLET those who pay, `identity.require_grant = true` those alone that have the key of a grant, or a token"
+        );
+    }
+    Ok(())
 }
 
 /// How often something is simulated for nothing.
