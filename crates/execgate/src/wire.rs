@@ -21,6 +21,7 @@ use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
+use execgate_payment::Rails;
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -469,6 +470,12 @@ pub(crate) struct Around<'a> {
     pub(crate) webhook: Option<Webhook>,
 }
 
+/// What moves the money.
+fn settle(rails: &Rails, store: &Arc<dyn Store>, clock: &Arc<SystemClock>, crash: &Arc<NoCrash>) -> Settle {
+    let (rails, store) = (rails.clone(), Arc::clone(store));
+    Settle { rails, store, clock: clock.clone(), crash: crash.clone() }
+}
+
 /// Puts a gateway together.
 pub(crate) fn gate(
     settings: &Settings,
@@ -488,12 +495,7 @@ pub(crate) fn gate(
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
-    let settle = Settle {
-        rails: rails.clone(),
-        store: Arc::clone(&store),
-        clock: clock.clone(),
-        crash: crash.clone(),
-    };
+    let settle = settle(&rails, &store, &clock, &crash);
     let (trail, metrics) =
         (Trail::new(Arc::clone(&store), clock.clone(), entropy.clone()), Arc::new(Metrics::new()));
     let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];
