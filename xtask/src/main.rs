@@ -9,6 +9,8 @@
 )]
 
 mod bench;
+mod chain;
+mod clients;
 mod compare;
 mod licences;
 mod metadata;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{metadata, schemathesis, shell, verifiers};
+use crate::{chain, clients, metadata, schemathesis, shell, verifiers};
 
 /// `cargo xtask setup`
 #[derive(clap::Args)]
@@ -163,7 +163,7 @@ const PACKAGES: &[Package] = &[
         name: "npm",
         probe: Probe::Program("npm"),
         needed_by: For::Tests,
-        why: "fetches Node packages into images",
+        why: "fetches Node packages into images, and the Ethereum node that payments are tested on",
     },
     Package {
         name: "jq",
@@ -309,7 +309,11 @@ fn install(needed_by: For) -> Result<bool> {
         .collect();
     let packages_ready = missing.is_empty() || install_packages(&missing)?;
     let tools_ready = needed_by != For::Tests
-        || (install_cargo_tools()? && schemathesis::install()? && verifiers::install()?);
+        || (install_cargo_tools()?
+            && schemathesis::install()?
+            && verifiers::install()?
+            && chain::install()?
+            && clients::install()?);
     if packages_ready && tools_ready {
         println!("setup: {} is there", needed_by.what());
     }

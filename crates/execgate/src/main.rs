@@ -20,6 +20,7 @@ mod ports;
 mod privileges;
 mod socket;
 mod terminal;
+mod till;
 mod webhook;
 mod wire;
 mod witness;

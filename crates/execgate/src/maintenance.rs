@@ -7,6 +7,7 @@ use std::time::Duration;
 use execgate_flow::log::Log;
 use execgate_flow::notice::Trail;
 use execgate_flow::recover::{Recover, Recovered};
+use execgate_flow::settle::{Reconciled, Settle};
 use execgate_model::{Clock as _, UnixMs};
 use execgate_store::Store;
 use execgate_web::House;
@@ -18,6 +19,9 @@ use crate::ports::SystemClock;
 
 /// How often runs of dead processes and answers past their retention are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often payments are looked for whose capture nobody has heard the end of: some blocks.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 
 /// Sweeps between two looks at how large all answers are: that reads some 20 bytes for each.
 const SWEEPS_A_MEASURE: u32 = 12;
@@ -95,6 +99,30 @@ pub(crate) async fn recover(recover: &Recover) {
             "runs of a dead process were recovered"
         ),
         Err(error) => tracing::error!(%error, "recovery could not read the record"),
+    }
+}
+
+/// Looks again and again for payments whose capture nobody has heard the end of. Beside everything else: a node that is slow
+/// holds nothing up.
+pub(crate) async fn reconcile(log: Arc<Log>, settle: Settle) {
+    let mut every = interval(RECONCILE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if log.fault().is_some() {
+            continue;
+        }
+        match settle.reconcile(None).await {
+            Ok(found) if found == Reconciled { left: found.left, ..Reconciled::default() } => {}
+            Ok(found) => tracing::info!(
+                captured = found.captured,
+                unpaid = found.unpaid,
+                released = found.released,
+                left = found.left,
+                "pending payments were found"
+            ),
+            Err(error) => tracing::error!(%error, "pending payments could not be looked for"),
+        }
     }
 }
 

@@ -14,14 +14,14 @@ use execgate_flow::execute::Execute;
 use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
 use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
 use execgate_flow::pay::Pay;
-use execgate_flow::propose::{Prices, Propose};
+use execgate_flow::propose::Propose;
 use execgate_flow::recover::Recover;
 use execgate_flow::settle::Settle;
 use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
-use execgate_payment::{Rails, Unpaid};
+use execgate_payment::Rails;
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -30,8 +30,8 @@ use execgate_sandbox::{
 };
 use execgate_store::{OpenOptions, Store, open, open_to_read};
 use execgate_tool::{
-    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, ToolNames, Unlocked,
-    Workers, builtin, code,
+    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, Unlocked, Workers,
+    builtin, code,
 };
 use execgate_web::{
     DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
@@ -48,6 +48,7 @@ use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
+use crate::till;
 use crate::webhook::HttpBell;
 
 /// The version of this binary.
@@ -442,8 +443,9 @@ fn doors(settings: &Settings) -> DoorRules {
     DoorRules {
         hosts: settings.hosts.clone(),
         // Behind a proxy nobody can be told from this machine's own; with keys nobody needs to be.
-        free: !settings.require_grant,
-        local_free: settings.is_local(),
+        free: !settings.require_grant && settings.payment.is_none(),
+        // Who pays is known by the payment, on this machine as elsewhere.
+        local_free: settings.is_local() && settings.payment.is_none(),
         require_grant: settings.require_grant,
     }
 }
@@ -473,6 +475,12 @@ pub(crate) struct Around<'a> {
     pub(crate) webhook: Option<Webhook>,
 }
 
+/// What moves the money.
+fn settle(rails: &Rails, store: &Arc<dyn Store>, clock: &Arc<SystemClock>, crash: &Arc<NoCrash>) -> Settle {
+    let (rails, store) = (rails.clone(), Arc::clone(store));
+    Settle { rails, store, clock: clock.clone(), crash: crash.clone() }
+}
+
 /// Puts a gateway together.
 pub(crate) fn gate(
     settings: &Settings,
@@ -485,12 +493,14 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = Rails::new(Arc::new(Unpaid::FREE), []);
-    let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
+    let rails = till::rails(settings, &clock)?;
+    let names = till::tool_names(actions);
+    let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
+    let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
-    let settle = Settle { rails: rails.clone(), store: Arc::clone(&store), crash: crash.clone() };
+    let settle = settle(&rails, &store, &clock, &crash);
     let (trail, metrics) =
         (Trail::new(Arc::clone(&store), clock.clone(), entropy.clone()), Arc::new(Metrics::new()));
     let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];
@@ -505,12 +515,7 @@ pub(crate) fn gate(
         alias: settings.alias.as_deref().map(Into::into),
     };
     let rooms = Rooms {
-        propose: Propose {
-            registry: Registry::new(tools(settings, profiles.as_ref(), actions)?)?,
-            tools: ToolNames::default().and(names),
-            prices: Prices::free(),
-            entropy: entropy.clone(),
-        },
+        propose: Propose { registry, tools: names, prices, entropy: entropy.clone() },
         pay: Pay { rails },
         authorise: authorise(settings, &store, &clock, &rules)?,
         approve: approve(settings, &clock),
@@ -538,6 +543,7 @@ pub(crate) fn gate(
             Switch::Off => ToolSurface::Off,
         },
         tokens: tokens.as_ref().map(|tokens| token_door(settings, Arc::clone(tokens))),
+        public_url: settings.public_url.clone(),
         tenant: settings.tenant.clone(),
         metrics: Arc::clone(&metrics),
         trail: trail.clone(),

@@ -6,6 +6,7 @@
 //! and ends at the item whose end is lost; the items behind that one are never started.
 
 use execgate_model::{Amount, Digest, Nonce, Proposal, RunId};
+use execgate_payment::Flow;
 use execgate_receipt::digest_json;
 use serde_json::json;
 use tracing::Instrument as _;
@@ -176,7 +177,8 @@ impl Walk {
         let price = self.rooms.propose.prices.of_batch(&first.caller, asked);
         let price =
             price.ok_or_else(|| Refusal::Undigestible("the batch costs more than there is".to_owned()))?;
-        if price.is_zero() { Ok(()) } else { Err(Refusal::PaymentRequired { price }.into()) }
+        let flow = Flow::Authorization;
+        if price.is_zero() { Ok(()) } else { Err(Refusal::PaymentRequired { price, flow }.into()) }
     }
 
     fn name(&self, batch: &Batch, digest: Digest) -> RunId {

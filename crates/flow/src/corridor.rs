@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
-use execgate_payment::Hold;
+use execgate_payment::{Hold, Rails};
 use execgate_store::{Parked, Record};
 use execgate_tool::{Blocked, Cancel, Description};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Found, Starting};
-use crate::pay::{Duplicates, Earlier, Guard, Pay, Place};
+use crate::pay::{Bought, Duplicates, Earlier, Guard, Pay, Place, only_its_own, unless_lapsed};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
@@ -303,6 +303,12 @@ impl Corridor {
         &self.rooms.propose.prices
     }
 
+    /// How it can be paid.
+    #[must_use]
+    pub fn rails(&self) -> &Rails {
+        &self.rooms.pay.rails
+    }
+
     /// Whether new runs are turned away.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -390,13 +396,18 @@ impl Walk {
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
-        let hold = rooms.pay.enter(&mut quote).await?;
+        let (hold, claim) = rooms.pay.enter(&mut quote).await?;
+        sight.paid_by(&quote.proposal().caller);
+        if let Some(claim) = claim {
+            only_its_own(rooms.execute.store.as_ref(), &quote, claim.key).await?;
+        }
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
         sight.named(quote.run());
         let (first, waits) = match self.among_duplicates(&quote, &hold, waits).await? {
             Among::First(guard, waits) => (guard, waits),
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
+        let hold = rooms.pay.look(hold).await?;
         rooms.log.ask(quote.proposal().effect)?;
         sight.lap(Room::Pay);
 
@@ -449,22 +460,29 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
         sight.claimed(&claim);
+        let prepaid = rooms.settle.before(&claim, &hold).await?;
         let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
         let ticket = ticket.advance::<ticket::Executed>(&ended);
         sight.lap(Room::Execute);
 
-        let close = if hold.amount().is_zero() { Stage::Settled } else { Stage::Witness };
+        let is_settled = hold.amount().is_zero() || prepaid.is_some();
+        let close = if is_settled { Stage::Settled } else { Stage::Witness };
         let witnessed =
             rooms.witness.record(claim.facts(), claim.salt(), &ended, self.render.as_ref(), close).await?;
         let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
         sight.lap(Room::Witness);
 
-        let held =
-            Held { run: ticket.run(), rail: hold.rail(), amount: hold.amount(), state: &hold.paid().state };
-        let settlement = rooms.settle.enter(held, is_charged(ended.outcome(), surface)).await?;
+        let settlement = match prepaid {
+            Some(settlement) => settlement,
+            None => {
+                let charged = is_charged(ended.outcome(), surface);
+                rooms.settle.enter(Held::by(&claim, &hold), charged).await?
+            }
+        };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
-        Ok(witnessed.into_passage(ticket, sight.laps()))
+        let bought = Bought::now(&hold, &settlement, claim.facts().started);
+        Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
     }
 
     /// Takes a place among requests of the same nonce, or the answer of an earlier one.
@@ -522,6 +540,7 @@ impl Walk {
                 Earlier::Refused(Refusal::NonceReused { run }) => return Err(quote.name_is_taken(run)),
                 Earlier::Refused(refusal) => return Err(refusal),
                 Earlier::Unpaid(unpaid) => {
+                    unless_lapsed(hold)?;
                     self.rooms.log.ask(quote.proposal().effect)?;
                     let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));
                     self.rooms.settle.again(&unpaid, hold.rail(), paid).await?;

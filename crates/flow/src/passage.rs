@@ -1,12 +1,14 @@
 //! What comes out of the corridor: a passage, or a refusal that names its room and rule.
 
 use execgate_model::{Amount, ApproverName, Digest, IdError, RunId};
+use execgate_payment::Flow;
 use execgate_receipt::approval::{ApprovalError, ClawShieldError};
 use execgate_store::{Answer, StoreError};
 use execgate_tool::{BadCall, NotStarted};
 
 use crate::approve::BLOCKED;
 use crate::parking::Waiting;
+use crate::pay::Bought;
 
 /// A room, by the word that answers, logs and the console use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +73,8 @@ pub struct Passage {
     pub replayed: bool,
     /// The rooms that were walked through now, with microseconds; none on a replay.
     pub laps: Vec<(Room, u64)>,
+    /// How its payment has ended; none where nothing was to be paid.
+    pub bought: Option<Box<Bought>>,
 }
 
 /// Why a request got no answer of a run. Every one is an answer to the caller; only the last three are faults.
@@ -96,6 +100,8 @@ pub enum Refusal {
     PaymentRequired {
         /// The price.
         price: Amount,
+        /// When it is taken.
+        flow: Flow,
     },
     /// Output would be given away before the money is taken (CONTRACTS 3).
     #[error("a priced action is not streamed, since it is paid when it has ended; ask for application/json")]
@@ -105,8 +111,26 @@ pub enum Refusal {
     PaymentRefused {
         /// The price.
         price: Amount,
+        /// When it is taken.
+        flow: Flow,
         /// Why, for the caller.
         reason: String,
+    },
+    /// What came as a payment is none.
+    #[error("the payment cannot be read: {reason}")]
+    PaymentUnreadable {
+        /// Why, for the caller.
+        reason: String,
+    },
+    /// The rules for payers stand in the way of this one; it may pay otherwise, or later. Nothing was claimed.
+    #[error("{reason}")]
+    PayerLimited {
+        /// The price.
+        price: Amount,
+        /// The stable word: `holds-full`, `holds-exceed-balance`, `upfront-only`.
+        rule: &'static str,
+        /// One sentence.
+        reason: &'static str,
     },
     /// The rail cannot tell now.
     #[error("the payment rail `{rail}` is unavailable")]
@@ -213,6 +237,9 @@ pub enum Refusal {
     /// We failed to start it; the claim was taken back.
     #[error("the run could not be started; nothing is charged, try again")]
     NotStarted(#[source] NotStarted),
+    /// The same, and the payment was taken already: the same call with the same payment is served when it can start.
+    #[error("the run could not be started; its payment stands for the same call again")]
+    NotStartedPaid(#[source] NotStarted),
     /// The record failed.
     #[error("the record failed")]
     Store(#[from] StoreError),
@@ -288,6 +315,8 @@ impl Refusal {
             | Self::BadId(_)
             | Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
+            | Self::PayerLimited { .. }
+            | Self::PaymentUnreadable { .. }
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused
@@ -303,6 +332,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::NoSlot(_)
             | Self::NotStarted(_)
+            | Self::NotStartedPaid(_)
             | Self::Store(_)
             | Self::Receipt { .. } => None,
         }
@@ -320,6 +350,8 @@ impl Refusal {
             | Self::AnswerExpired { .. } => Room::Propose,
             Self::PaymentRequired { .. }
             | Self::PaymentRefused { .. }
+            | Self::PayerLimited { .. }
+            | Self::PaymentUnreadable { .. }
             | Self::WatchedUnpaid
             | Self::RailUnavailable { .. }
             | Self::PaymentReused => Room::Pay,
@@ -335,6 +367,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::NoSlot(_)
             | Self::NotStarted(_)
+            | Self::NotStartedPaid(_)
             | Self::Store(_) => Room::Execute,
             Self::Receipt { .. } => Room::Witness,
             Self::Unpaid { .. } | Self::SettlementPending { .. } => Room::Settle,
@@ -351,6 +384,8 @@ impl Refusal {
             Self::BadId(_) => "bad-name",
             Self::PaymentRequired { .. } => "payment-required",
             Self::PaymentRefused { .. } => "payment-refused",
+            Self::PayerLimited { rule, .. } => rule,
+            Self::PaymentUnreadable { .. } => "payment-form",
             Self::WatchedUnpaid => "stream-needs-upfront",
             Self::RailUnavailable { .. } => "rail-unavailable",
             Self::PaymentReused => "payment-reused",
@@ -373,6 +408,7 @@ impl Refusal {
             Self::NoSlot(NotStarted::Full) | Self::NotStarted(NotStarted::Full) => "full",
             Self::NoSlot(_) => "unavailable",
             Self::NotStarted(_) => "not-started",
+            Self::NotStartedPaid(_) => "not-started-paid",
             Self::Store(_) => "record-failed",
             Self::Receipt { .. } => "receipt-failed",
         }

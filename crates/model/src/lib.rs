@@ -26,7 +26,9 @@ pub use key_purpose::KeyPurpose;
 pub use money::{Amount, AmountError};
 pub use outcome::{ErrorReport, LimitKind, Outcome, Product, Verdict};
 pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, Space, UnixMs};
-pub use proposal::{BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, RunOptions, Surface};
+pub use proposal::{
+    BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, Resource, RunOptions, Surface,
+};
 pub use role::Role;
 pub use stage::Stage;
 pub use watcher::{Progress, Watcher};

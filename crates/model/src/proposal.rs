@@ -155,6 +155,25 @@ pub struct Credential {
     pub rail: String,
     /// The credential as the header or body field held it.
     pub bytes: Vec<u8>,
+    /// What it was shown for.
+    pub resource: Resource,
+}
+
+/// What is sold, in the words of HTTP: what an offer names, and what a credential may be bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resource {
+    /// Its URL, as callers reach it.
+    pub url: String,
+    /// What it is, in a sentence.
+    pub description: String,
+    /// The media type of its answers.
+    pub mime: String,
+    /// The method.
+    pub method: String,
+    /// SHA-256 over the body of the request, where that was read.
+    pub body_digest: Option<Digest>,
+    /// A body that it takes.
+    pub example: Value,
 }
 
 impl fmt::Debug for Credential {

@@ -3,13 +3,23 @@
 //! A rail is one folder. [`hold`], [`capture`] and [`release`] are the only ways to the evidence that the
 //! corridor asks for ([`Hold`], [`Settlement`]). Nothing here knows an HTTP framework.
 
+pub mod evm;
+mod facilitator;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod offer;
 mod rail;
 mod rails;
 mod unpaid;
+pub mod x402;
 
+pub use facilitator::{
+    Facilitator, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,
+};
+pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
-    CaptureError, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms, capture,
-    hold, release,
+    CaptureError, Flow, Found, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
+    Unreachable, capture, hold, look, observe, release, resume,
 };
 pub use rails::Rails;
 pub use unpaid::Unpaid;

@@ -1,7 +1,33 @@
 //! The port of a rail, and the evidence of what it did.
 
-use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest};
+use core::fmt;
+
+use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest, Nonce, Resource};
 use serde::{Deserialize, Serialize};
+
+use crate::{Asked, Header, Offer, Settled};
+
+/// When the money is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flow {
+    /// When the work is done.
+    #[default]
+    Authorization,
+    /// Before it starts: work that is not charged then is credited.
+    Upfront,
+}
+
+impl Flow {
+    /// The word that is offered and stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorization => "authorization",
+            Self::Upfront => "upfront",
+        }
+    }
+}
 
 /// What is to be paid for.
 #[derive(Debug, Clone)]
@@ -12,6 +38,10 @@ pub struct Terms {
     pub action: ActionName,
     /// What the payment will be bound to.
     pub fingerprint: Digest,
+    /// When the money is taken.
+    pub flow: Flow,
+    /// For how long an authorization has to live when it comes, in seconds.
+    pub lives_at_least_s: u64,
 }
 
 /// What makes a payment unique, for the claims table: one payment buys at most one execution.
@@ -24,12 +54,38 @@ pub struct PaymentClaim {
 }
 
 /// What a rail found when it verified a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Paid {
     /// What makes the payment unique; none where nothing is paid.
     pub claim: Option<PaymentClaim>,
-    /// What the rail needs to capture or release later, also after a restart. No secret.
+    /// What the rail needs to capture or release later, also after a restart. It may be money itself: never shown.
     pub state: Vec<u8>,
+    /// When it may be taken.
+    pub flow: Flow,
+    /// Why it buys no new run, though it is proven whose it is: it is too late, or the price is another now. What it
+    /// has bought before is answered all the same.
+    pub lapsed: Option<String>,
+}
+
+impl fmt::Debug for Paid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = (&self.claim, self.flow, &self.lapsed);
+        f.debug_tuple("Paid").field(&fields.0).field(&fields.1).field(&fields.2).finish_non_exhaustive()
+    }
+}
+
+impl Paid {
+    /// Where nothing is to be paid.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { claim: None, state: Vec::new(), flow: Flow::Authorization, lapsed: None }
+    }
+
+    /// A payment that is good now, to be taken when the work is done.
+    #[must_use]
+    pub const fn by(claim: PaymentClaim, state: Vec<u8>) -> Self {
+        Self { claim: Some(claim), state, flow: Flow::Authorization, lapsed: None }
+    }
 }
 
 /// Money that is verified and held, not taken. Only [`hold`] makes one.
@@ -38,6 +94,7 @@ pub struct Hold {
     rail: &'static str,
     amount: Amount,
     paid: Paid,
+    funds: Option<Amount>,
 }
 
 impl Hold {
@@ -57,6 +114,12 @@ impl Hold {
     #[must_use]
     pub fn paid(&self) -> &Paid {
         &self.paid
+    }
+
+    /// How much its payer was seen to have, where somebody has looked and could see it.
+    #[must_use]
+    pub fn funds(&self) -> Option<Amount> {
+        self.funds
     }
 }
 
@@ -112,6 +175,9 @@ pub enum HoldError {
     /// The credential does not pay for this. The text is for the caller.
     #[error("payment is refused: {0}")]
     Refused(String),
+    /// The credential cannot be read. The text is for the caller.
+    #[error("the payment cannot be read: {0}")]
+    Malformed(String),
     /// The rail cannot tell now.
     #[error("the rail `{rail}` is unavailable")]
     Unavailable {
@@ -128,8 +194,30 @@ pub enum CaptureError {
     Failed(String),
     /// Nobody can tell whether it was taken.
     #[error("capture is pending")]
-    Unknown,
+    Unknown {
+        /// The rail's own name for the movement that may have happened.
+        reference: Option<String>,
+    },
 }
+
+/// What a rail finds out about money whose capture nobody has heard the end of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It was not taken, and may still be.
+    Open,
+    /// We have it.
+    Taken {
+        /// The rail's own name for the movement, where it was found.
+        reference: Option<String>,
+    },
+    /// We do not have it, and never shall.
+    Gone,
+}
+
+/// Nobody can be asked now. The text is for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nobody can be asked: {0}")]
+pub struct Unreachable(pub String);
 
 /// One way to pay.
 pub trait Rail: Send + Sync {
@@ -146,6 +234,21 @@ pub trait Rail: Send + Sync {
         credential: Option<&'a Credential>,
     ) -> BoxFuture<'a, Result<Paid, HoldError>>;
 
+    /// How to pay by it; nothing where it is offered to nobody.
+    fn offer(&self, _asked: &Asked, _resource: &Resource) -> Offer {
+        Offer::default()
+    }
+
+    /// What the answer to a payment tells of how it ended.
+    fn tell(&self, _settled: &Settled<'_>) -> Vec<Header> {
+        Vec::new()
+    }
+
+    /// The payer's own name for its call, where a credential brings one. It has been verified.
+    fn name_of(&self, _credential: &Credential) -> Option<Nonce> {
+        None
+    }
+
     /// Takes what was held. Repeating it for the same `state` takes nothing more.
     ///
     /// # Errors
@@ -154,6 +257,28 @@ pub trait Rail: Send + Sync {
 
     /// Lets go of what was held. A rail that holds nothing has nothing to do.
     fn release<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, ()>;
+
+    /// Where held money is whose capture was asked for. Moves nothing.
+    ///
+    /// # Errors
+    /// [`Unreachable`], also from a rail that has nobody to ask.
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(async move {
+            let _ = state;
+            Err(Unreachable(format!("the rail `{}` keeps no books that could be asked", self.name())))
+        })
+    }
+
+    /// How much its payer has; none where the rail cannot see that.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where it could be seen, and nobody answers.
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(async move {
+            let _ = state;
+            Ok(None)
+        })
+    }
 }
 
 /// Verifies a credential and holds the money.
@@ -166,7 +291,7 @@ pub async fn hold(
     credential: Option<&Credential>,
 ) -> Result<Hold, HoldError> {
     let paid = rail.verify(terms, credential).await?;
-    Ok(Hold { rail: rail.name(), amount: terms.amount, paid })
+    Ok(Hold { rail: rail.name(), amount: terms.amount, paid, funds: None })
 }
 
 /// Takes held money: `amount` by the rail's own stored `state` (also after a restart, when no [`Hold`] is left).
@@ -177,8 +302,47 @@ pub async fn capture(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlemen
     match rail.capture(amount, state).await {
         Ok(reference) => Settlement { state: SettlementState::Captured, reference: Some(reference) },
         Err(CaptureError::Failed(_)) => Settlement { state: SettlementState::Unpaid, reference: None },
-        Err(CaptureError::Unknown) => Settlement { state: SettlementState::Pending, reference: None },
+        Err(CaptureError::Unknown { reference }) => Settlement { state: SettlementState::Pending, reference },
     }
+}
+
+/// Where held money is whose capture was asked for: none where it was not taken and may still be. Moves nothing.
+///
+/// # Errors
+/// As [`Rail::whereabouts`].
+pub async fn look(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Option<Settlement>, Unreachable> {
+    if amount.is_zero() {
+        return Ok(Some(Settlement { state: SettlementState::Free, reference: None }));
+    }
+    Ok(match rail.whereabouts(state).await? {
+        Found::Open => None,
+        Found::Taken { reference } => Some(Settlement { state: SettlementState::Captured, reference }),
+        Found::Gone => Some(Settlement { state: SettlementState::Unpaid, reference: None }),
+    })
+}
+
+/// Takes held money whose capture was asked for by somebody who is not heard of any more: looks first, and asks again only
+/// where it may still be taken.
+///
+/// # Errors
+/// As [`Rail::whereabouts`]. Nothing was asked for then.
+pub async fn resume(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Settlement, Unreachable> {
+    match look(rail, amount, state).await? {
+        Some(settlement) => Ok(settlement),
+        None => Ok(capture(rail, amount, state).await),
+    }
+}
+
+/// Looks how much the payer of a hold has.
+///
+/// # Errors
+/// As [`Rail::funds`].
+pub async fn observe(rail: &dyn Rail, hold: Hold) -> Result<Hold, Unreachable> {
+    if hold.amount.is_zero() {
+        return Ok(hold);
+    }
+    let funds = rail.funds(&hold.paid.state).await?;
+    Ok(Hold { funds, ..hold })
 }
 
 /// Gives held money back.

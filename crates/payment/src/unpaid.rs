@@ -34,11 +34,7 @@ impl Rail for Unpaid {
     ) -> BoxFuture<'a, Result<Paid, HoldError>> {
         Box::pin(async {
             // A price here is a mistake of ours, and nothing may run on one.
-            if terms.amount.is_zero() {
-                Ok(Paid { claim: None, state: Vec::new() })
-            } else {
-                Err(HoldError::Required)
-            }
+            if terms.amount.is_zero() { Ok(Paid::nothing()) } else { Err(HoldError::Required) }
         })
     }
 

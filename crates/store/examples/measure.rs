@@ -106,6 +106,9 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         state: vec![7; 600],
         rail: "x402".to_owned(),
         amount: Amount::from_micros(20_000),
+        upfront: false,
+        funds: None,
+        holds_max: 16,
     };
     let claim = Claim {
         run,
@@ -138,6 +141,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         receipt: vec![3; 1_500],
         answer: Answer { status: 200, content_type: "application/json".to_owned(), body: vec![4; 300] },
         leaf: Leaf { kind: LeafKind::Final, digest: digest(8, number) },
+        charged: paid,
         at,
     };
     assert_eq!(store.finish(finish).await.unwrap(), Finished::Recorded);

@@ -21,6 +21,8 @@ pub struct ExaminedRun {
     pub nonce_key: Option<Digest>,
     /// Its newest payment, by its place.
     pub payment: Option<u64>,
+    /// Whether that is taken before the work.
+    pub upfront: bool,
     /// The receipt file of its resolution.
     pub resolution: Option<Vec<u8>>,
 }
@@ -57,6 +59,8 @@ pub struct ExaminedPayment {
     pub price: Option<Amount>,
     /// The newest payment of that run, by its place.
     pub newest: Option<u64>,
+    /// Whether it is taken before the work: its claim may have been taken back, and it stays.
+    pub upfront: bool,
 }
 
 /// What a run has been kept with that waits for people.

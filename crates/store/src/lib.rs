@@ -7,6 +7,7 @@ mod change;
 mod examine;
 mod grant;
 mod log;
+mod money;
 mod open;
 mod own_key;
 mod parking;
@@ -26,6 +27,7 @@ pub use log::{
     LOG_LEAVES_MAX, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
     LogStore,
 };
+pub use money::{Earned, OpenPayment, Settled, Settling, Sums};
 pub use open::{OpenError, OpenOptions, open, open_to_read};
 pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use parking::{

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage,
-    Parking, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone, Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Earned, Examiner, Finish, Finished,
+    Grant, Granted, KeyAdded, KeyRetired, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked,
+    ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Sums, Undone,
+    Vote, Voted,
 };
 
 /// Why the record could not be read or written.
@@ -88,15 +89,20 @@ pub trait Store: LogStore {
     /// else a receipt is recorded, one under a retired key is [`StoreError::KeyRetired`].
     fn finish(&self, finish: Finish) -> Reply<'_, Finished>;
 
-    /// Records where the money ended, and closes a run in `witness` unless the word is `Held`, `Unpaid` or
-    /// `Pending`. The reference replaces the one before. A run that is not there is a fault.
-    fn settle(
-        &self,
-        run: RunId,
-        word: SettlementWord,
-        reference: Option<String>,
-        leaf: Option<Leaf>,
-    ) -> Reply<'_, ()>;
+    /// Moves the money of a run from one word to another, by compare-and-swap: nothing moves twice, and an end is never
+    /// overwritten. Closes a run in `witness` where that is an end. A run for which no money is held, and a movement that
+    /// there is none of ([`crate::SettlementWord::may_become`]), is a fault.
+    fn settle(&self, settling: Settling) -> Reply<'_, Settled>;
+
+    /// Payments whose capture nobody has heard the end of: `pending`, and those whose run was taken back while it was
+    /// asked for. At most 1,000.
+    fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>>;
+
+    /// A page of payments that were taken, behind a place, in their order. At most 1,000.
+    fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>>;
+
+    /// Money, summed up. Reads what was ever taken.
+    fn sums(&self) -> Reply<'_, Sums>;
 
     /// Claims a new payment for a run whose first one could not be captured. The run becomes this instance's, so
     /// that no other takes it for an orphan, and its rail becomes the payment's.

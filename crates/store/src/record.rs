@@ -66,7 +66,7 @@ impl LeafKind {
     /// Reads back the word of a leaf that has a statement of its own behind it.
     #[must_use]
     pub fn said_by(word: &str) -> Option<Self> {
-        [Self::Change, Self::Approval, Self::Refusal, Self::Vote]
+        [Self::Change, Self::Approval, Self::Refusal, Self::Vote, Self::Settlement]
             .into_iter()
             .find(|kind| kind.as_str() == word)
     }
@@ -94,6 +94,12 @@ pub struct NewPayment {
     pub rail: String,
     /// How much is held.
     pub amount: Amount,
+    /// Whether it is taken before the work starts.
+    pub upfront: bool,
+    /// How much the payer was seen to have, where that can be seen: open holds of one payer are never more.
+    pub funds: Option<Amount>,
+    /// How many holds of one payer may be open, this one included.
+    pub holds_max: u32,
 }
 
 /// An approval that is used up together with a claim.
@@ -202,6 +208,15 @@ pub enum Claimed {
     LimitReached(LimitReached),
     /// Too many runs wait for people, of this caller or in all.
     ParkedFull,
+    /// Too many holds of this payer are open.
+    HoldsFull,
+    /// The payer has not as much as is held of it already and is to be held now.
+    Overdrawn {
+        /// What is held already.
+        held: Amount,
+    },
+    /// A payment of this payer has failed when the work was done: it pays before the work, or not at all.
+    UpfrontOnly,
 }
 
 /// The body that was answered, to be answered again byte for byte.
@@ -236,6 +251,9 @@ pub struct Finish {
     pub answer: Answer,
     /// The leaf of the receipt.
     pub leaf: Leaf,
+    /// Whether it is paid work: what is held is to be captured from here on, and else released. What was captured before
+    /// the work is its payer's credit where this is false.
+    pub charged: bool,
     /// When.
     pub at: UnixMs,
 }
@@ -255,6 +273,8 @@ pub enum Undone {
     /// The claim is gone; nonce, payment and approval are free again, and limits have back what it used up. One that
     /// had waited for people waits again.
     Undone,
+    /// The same, and its payment had been taken: that is kept as a credit, until the same call comes again with it.
+    Credited,
     /// The run is no longer this instance's to undo.
     TooLate,
 }
@@ -264,8 +284,10 @@ pub enum Undone {
 pub enum SettlementWord {
     /// Nothing was to be paid.
     Free,
-    /// Held, not settled yet.
+    /// Held; nothing was asked of its rail.
     Held,
+    /// Its capture is asked for.
+    Capturing,
     /// Taken.
     Captured,
     /// Given back.
@@ -278,8 +300,15 @@ pub enum SettlementWord {
 
 impl SettlementWord {
     /// Every word.
-    pub const ALL: [Self; 6] =
-        [Self::Free, Self::Held, Self::Captured, Self::Released, Self::Unpaid, Self::Pending];
+    pub const ALL: [Self; 7] = [
+        Self::Free,
+        Self::Held,
+        Self::Capturing,
+        Self::Captured,
+        Self::Released,
+        Self::Unpaid,
+        Self::Pending,
+    ];
 
     /// The word that is stored and shown.
     #[must_use]
@@ -287,6 +316,7 @@ impl SettlementWord {
         match self {
             Self::Free => "free",
             Self::Held => "held",
+            Self::Capturing => "capturing",
             Self::Captured => "captured",
             Self::Released => "released",
             Self::Unpaid => "unpaid",
@@ -304,7 +334,7 @@ impl SettlementWord {
 /// The answer to a new payment for a run whose first one could not be captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repaid {
-    /// The new payment is claimed for the run, which is `held` again.
+    /// The new payment is claimed for the run, and its capture is asked for.
     Held,
     /// The payment has bought another run.
     PaymentSpent(RunId),
@@ -366,6 +396,8 @@ pub struct Record {
     pub price: Amount,
     /// What the rail needs to settle (of the newest payment).
     pub payment_state: Option<Vec<u8>>,
+    /// What makes that payment unique.
+    pub payment_key: Option<Digest>,
     /// The salt of its digests.
     pub salt: [u8; 32],
     /// What recovery needs.

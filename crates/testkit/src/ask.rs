@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use execgate_flow::propose::fingerprint;
 use execgate_model::{
-    ActionName, BodyPlace, Caller, Credential, Digest, Effect, Hearsay, Identity, Nonce, Proposal,
+    ActionName, BodyPlace, Caller, Credential, Digest, Effect, Hearsay, Identity, Nonce, Proposal, Resource,
     RunOptions, Surface, TenantId,
 };
 use serde_json::{Value, json};
@@ -76,7 +76,11 @@ impl Ask {
     /// With a credential of some rail.
     #[must_use]
     pub fn pays_by(mut self, rail: &str, credential: &str) -> Self {
-        self.0.credential = Some(Credential { rail: rail.to_owned(), bytes: credential.as_bytes().to_vec() });
+        self.0.credential = Some(Credential {
+            rail: rail.to_owned(),
+            bytes: credential.as_bytes().to_vec(),
+            resource: Resource::default(),
+        });
         self
     }
 

@@ -18,7 +18,7 @@ use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
-use execgate_flow::settle::Settle;
+use execgate_flow::settle::{Reconciled, Settle};
 use execgate_flow::witness::{InForce, Render, Witness};
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
@@ -166,6 +166,7 @@ impl Gate {
         };
         let log = log(shared, &store, rooms.log.clone());
         let house = Arc::new(House::new(HouseParts {
+            public_url: None,
             log: Some(Arc::clone(&log)),
             corridor: Corridor::new(rooms.clone(), Arc::clone(&notice)),
             store: store.clone(),
@@ -332,6 +333,17 @@ impl Gate {
         let sweep = tokio::spawn(async move { recover.sweep().await });
         let found = self.while_alive(sweep).await?;
         // A sweep that came to an armed point unwound.
+        let found = found.ok().filter(|_| !self.life.is_over())?;
+        Some(found.expect("the record can be read"))
+    }
+
+    /// Looks for money whose capture nobody has heard the end of; `None` if this one dies of it.
+    ///
+    /// # Panics
+    /// If the record cannot be read.
+    pub async fn reconcile(&self) -> Option<Reconciled> {
+        let settle = self.recover.settle.clone();
+        let found = self.while_alive(tokio::spawn(async move { settle.reconcile(None).await })).await?;
         let found = found.ok().filter(|_| !self.life.is_over())?;
         Some(found.expect("the record can be read"))
     }
@@ -510,7 +522,8 @@ fn info(settings: &Settings) -> ServiceInfo {
 
 fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<MortalStore>) -> Rooms {
     let rail = ScriptedRail { bank: Arc::clone(&shared.bank), life: Arc::clone(life) };
-    let rails = Rails::new(Arc::new(Unpaid::FREE), [Arc::new(rail) as _]);
+    let others = settings.rails.0.iter().cloned();
+    let rails = Rails::new(Arc::new(Unpaid::FREE), others.chain([Arc::new(rail) as _]));
     let parts = builtin::Parts { workers: Workers::none(), client: builtin::HttpClient::new() };
     let own = ActionParts { client: parts.client.clone(), profiles: None, network: Network::None };
     let own = settings.actions.iter().map(|action| action.to_tool(&own).expect("the action can be served"));
@@ -553,7 +566,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             alias: settings.alias.as_deref().map(Into::into),
         },
         witness,
-        settle: Settle { rails, store: store.clone(), crash: life.clone() },
+        settle: Settle { rails, store: store.clone(), clock: shared.clock.clone(), crash: life.clone() },
         log: LogGate::default(),
     }
 }

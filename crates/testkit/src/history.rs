@@ -44,7 +44,7 @@ impl History {
         let records = world.runs().await;
         let events = world.journal().events();
         let mut faults = starts(&events);
-        faults.extend(money(&events, &records));
+        faults.extend(money(&events, &records, &loose(world).await));
         for record in &records {
             faults.extend(end(record, world));
         }
@@ -95,8 +95,21 @@ fn starts(events: &[Event]) -> Vec<String> {
     faults
 }
 
+/// The claims whose run was taken back when they were asked for, or were taken.
+async fn loose(world: &World) -> BTreeSet<Vec<u8>> {
+    let store = world.store();
+    let open = store.open_payments().await.expect("the record can be read");
+    let open = open.into_iter().filter(|open| open.stage.is_none()).map(|open| open.state);
+    let earned = store.earned(0).await.expect("the record can be read");
+    let earned = earned.into_iter().filter(|earned| earned.action.is_none()).filter_map(|earned| {
+        let claim = earned.reference?.strip_prefix("transfer-of-")?.as_bytes().to_vec();
+        earned.is_credit.then_some(claim)
+    });
+    open.chain(earned).collect()
+}
+
 /// Captured at most once, never captured and let go of, and holds = captures + releases + open.
-fn money(events: &[Event], records: &[Record]) -> Vec<String> {
+fn money(events: &[Event], records: &[Record], loose: &BTreeSet<Vec<u8>>) -> Vec<String> {
     let (mut taken, mut free) = (BTreeMap::new(), BTreeSet::new());
     let mut faults = Vec::new();
     for event in events {
@@ -116,15 +129,17 @@ fn money(events: &[Event], records: &[Record]) -> Vec<String> {
     for claim in taken.keys().filter(|claim| free.contains(*claim)) {
         faults.push(format!("{} was captured and let go of", String::from_utf8_lossy(claim)));
     }
+    taken.retain(|claim, _| !loose.contains(*claim));
     let paid: Vec<_> = records.iter().filter_map(|r| Some((r, r.payment_state.as_deref()?))).collect();
     for (record, claim) in &paid {
         let is_taken = taken.get(claim).is_some_and(|micros| *micros == record.price.micros());
         let fits = match record.settlement {
-            SettlementWord::Captured => is_taken && is_paid_work(record),
+            // What was taken before work that is not charged is a credit.
+            SettlementWord::Captured => is_taken && (is_paid_work(record) || claim.ends_with(b"^")),
             SettlementWord::Released => free.contains(claim) && !is_paid_work(record),
             SettlementWord::Unpaid => !taken.contains_key(claim) && is_paid_work(record),
             SettlementWord::Pending => is_paid_work(record),
-            SettlementWord::Held | SettlementWord::Free => false,
+            SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Free => false,
         };
         if !fits {
             let word = (record.settlement.as_str(), record.outcome.as_deref());

@@ -9,7 +9,9 @@
 
 pub mod approval;
 mod ask;
+pub mod chain;
 mod clock;
+pub mod facilitator;
 mod gate;
 mod grants;
 mod history;
@@ -26,6 +28,7 @@ mod tokens;
 mod tools;
 mod turns;
 mod upstream;
+pub mod wallet;
 mod world;
 
 pub use ask::{Ask, ask};
@@ -40,7 +43,7 @@ pub use journal::{Event, Journal};
 pub use life::{Death, Life, StoreFault};
 pub use onlooker::Onlooker;
 pub use outside::Shelf;
-pub use rail::{Bank, Look, Move, RAIL_POINTS, SCRIPTED};
+pub use rail::{AUTHORIZED, AuthorizedRail, Bank, Look, Move, RAIL_POINTS, SCRIPTED};
 pub use tools::Bench;
 pub use turns::{Turns, until_idle};
 pub use upstream::Upstream;

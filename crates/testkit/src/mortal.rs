@@ -10,10 +10,11 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
-    Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Earned, Examiner, Finish, Finished,
+    Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
+    LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage,
+    Parking, Record, Recorded, Repaid, Reply, Resolution, Settled, Settling, Standing, Store, StoreError,
+    Sums, Undone, Vote, Voted,
 };
 use tokio::task::unconstrained;
 
@@ -216,14 +217,20 @@ impl Store for MortalStore {
         pass_on!(self, finish(finish))
     }
 
-    fn settle(
-        &self,
-        run: RunId,
-        word: SettlementWord,
-        reference: Option<String>,
-        leaf: Option<Leaf>,
-    ) -> Reply<'_, ()> {
-        pass_on!(self, settle(run, word, reference, leaf))
+    fn settle(&self, settling: Settling) -> Reply<'_, Settled> {
+        pass_on!(self, settle(settling))
+    }
+
+    fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>> {
+        pass_on!(self, open_payments())
+    }
+
+    fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {
+        pass_on!(self, earned(after))
+    }
+
+    fn sums(&self) -> Reply<'_, Sums> {
+        pass_on!(self, sums())
     }
 
     fn repay(&self, run: RunId, payment: NewPayment) -> Reply<'_, Repaid> {

@@ -1,13 +1,17 @@
 //! A rail that does what a test tells it, and the bank behind it that keeps the books.
 //!
-//! A credential is the text `claim`, or `claim@payer`. The bank is honest where nothing else is scripted. It is
+//! A credential is the text `claim`, or `claim@payer`; a claim that ends with `^` is taken before the work. The bank is honest where nothing else is scripted. It is
 //! outside of every process: what it took stays taken whoever dies.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
-use execgate_payment::{CaptureError, HoldError, Paid, PaymentClaim, Rail, Terms};
+use execgate_payment::evm::{Authorization, U256};
+use execgate_payment::{
+    CaptureError, Facilitator, Flow, Found, HoldError, Paid, PaymentClaim, Rail, Terms, Unreachable,
+    capture_authorized, find_authorized, funds_of_payer,
+};
 use execgate_receipt::sha256;
 
 use crate::{Event, Journal, Life};
@@ -51,6 +55,12 @@ struct Script {
     looks: BTreeMap<String, VecDeque<Look>>,
     captures: BTreeMap<String, VecDeque<Move>>,
     releases: BTreeMap<String, VecDeque<Move>>,
+    /// Claims that buy nothing new.
+    lapsed: BTreeSet<String>,
+    /// Claims that were never taken, and never will be.
+    gone: BTreeSet<String>,
+    funds: Option<Amount>,
+    is_closed: bool,
 }
 
 /// The bank: its script and its books, which are the journal.
@@ -82,6 +92,46 @@ impl Bank {
         self.with(|script| script.releases.entry(claim.to_owned()).or_default().push_back(answer));
     }
 
+    /// A claim's time is over: it buys nothing new.
+    pub fn lapse(&self, claim: &str) {
+        self.with(|script| script.lapsed.insert(claim.to_owned()));
+    }
+
+    /// A claim is never to be taken any more.
+    pub fn give_up(&self, claim: &str) {
+        self.with(|script| script.gone.insert(claim.to_owned()));
+    }
+
+    /// How much every payer has; none: the bank does not tell.
+    pub fn funds(&self, funds: Option<Amount>) {
+        self.with(|script| script.funds = funds);
+    }
+
+    /// Whether nobody can ask the bank about anything.
+    pub fn close(&self, is_closed: bool) {
+        self.with(|script| script.is_closed = is_closed);
+    }
+
+    fn lapsed(&self, claim: &str) -> Option<String> {
+        let is_lapsed = self.with(|script| script.lapsed.contains(claim));
+        is_lapsed.then(|| "its time is over".to_owned())
+    }
+
+    fn asked(&self) -> Result<(), Unreachable> {
+        let is_closed = self.with(|script| script.is_closed);
+        if is_closed { Err(Unreachable("the bank is closed".to_owned())) } else { Ok(()) }
+    }
+
+    fn find(&self, claim: &str) -> Found {
+        if self.journal.is_captured(claim) {
+            Found::Taken { reference: Some(format!("transfer-of-{claim}")) }
+        } else if self.journal.is_released(claim) || self.with(|script| script.gone.contains(claim)) {
+            Found::Gone
+        } else {
+            Found::Open
+        }
+    }
+
     /// Makes the bank honest from now on.
     pub fn forget_script(&self) {
         self.with(|script| *script = Script::default());
@@ -106,7 +156,7 @@ impl Bank {
         }
         match answer {
             Move::Silent => Err(None),
-            Move::DoneUnheard | Move::LostUnheard => Err(Some(CaptureError::Unknown)),
+            Move::DoneUnheard | Move::LostUnheard => Err(Some(CaptureError::Unknown { reference: None })),
             Move::Done | Move::Failed if taken => Ok(()),
             Move::Done if !free => Ok(()),
             Move::Done => Err(Some(CaptureError::Failed("the hold was let go of".to_owned()))),
@@ -143,7 +193,7 @@ impl Rail for ScriptedRail {
     ) -> BoxFuture<'a, Result<Paid, HoldError>> {
         Box::pin(async move {
             if terms.amount.is_zero() {
-                return Ok(Paid { claim: None, state: Vec::new() });
+                return Ok(Paid::nothing());
             }
             let Some(credential) = credential else { return Err(HoldError::Required) };
             self.life.step("verify").await;
@@ -156,10 +206,10 @@ impl Rail for ScriptedRail {
                 Look::Silent => core::future::pending().await,
             }
             self.bank.journal.write(Event::Verified { claim: claim.to_owned() });
-            Ok(Paid {
-                claim: Some(PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() }),
-                state: claim.as_bytes().to_vec(),
-            })
+            let named = PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() };
+            let paid = Paid::by(named, claim.as_bytes().to_vec());
+            let flow = if claim.ends_with('^') { Flow::Upfront } else { Flow::Authorization };
+            Ok(Paid { flow, lapsed: self.bank.lapsed(claim), ..paid })
         })
     }
 
@@ -178,6 +228,21 @@ impl Rail for ScriptedRail {
         })
     }
 
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(async move {
+            self.life.step("whereabouts").await;
+            self.bank.asked()?;
+            Ok(self.bank.find(&text(state)))
+        })
+    }
+
+    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(async move {
+            self.bank.asked()?;
+            Ok(self.bank.with(|script| script.funds))
+        })
+    }
+
     fn release<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             self.life.step("release").await;
@@ -193,4 +258,58 @@ impl Rail for ScriptedRail {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The name of [`AuthorizedRail`].
+pub const AUTHORIZED: &str = "authorized";
+
+/// A rail whose credential is a whole authorization, as [`Authorization::to_bytes`] writes it. It moves money where its
+/// facilitator does.
+pub struct AuthorizedRail(pub Arc<dyn Facilitator>);
+
+impl Rail for AuthorizedRail {
+    fn name(&self) -> &'static str {
+        AUTHORIZED
+    }
+
+    fn verify<'a>(
+        &'a self,
+        terms: &'a Terms,
+        credential: Option<&'a Credential>,
+    ) -> BoxFuture<'a, Result<Paid, HoldError>> {
+        Box::pin(async move {
+            if terms.amount.is_zero() {
+                return Ok(Paid::nothing());
+            }
+            let Some(credential) = credential else { return Err(HoldError::Required) };
+            let read = Authorization::from_bytes(&credential.bytes);
+            let authorization = read.map_err(|error| HoldError::Refused(error.to_string()))?;
+            authorization.verify().map_err(|error| HoldError::Refused(error.to_string()))?;
+            if authorization.value != U256::from(terms.amount.micros()) {
+                return Err(HoldError::Refused("it is of another amount".to_owned()));
+            }
+            let claim = PaymentClaim { key: authorization.claim_key(), payer: authorization.payer() };
+            Ok(Paid::by(claim, credential.bytes.clone()))
+        })
+    }
+
+    fn capture<'a>(
+        &'a self,
+        _amount: Amount,
+        state: &'a [u8],
+    ) -> BoxFuture<'a, Result<String, CaptureError>> {
+        Box::pin(capture_authorized(self.0.as_ref(), state))
+    }
+
+    fn release<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(find_authorized(self.0.as_ref(), state))
+    }
+
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(funds_of_payer(self.0.as_ref(), state))
+    }
 }

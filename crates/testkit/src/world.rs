@@ -1,5 +1,6 @@
 //! A whole gateway in process, over a real SQLite record in a folder of its own, and everything around it.
 
+use core::fmt;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use execgate_flow::notice::Seen;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_flow::recover::Recovered;
 use execgate_model::{ActionName, Amount, BoxFuture, InstanceId, Space, UnixMs};
+use execgate_payment::Rail;
 use execgate_policy::{Policy, PolicySet};
 use execgate_receipt::approval::ClawShield;
 use execgate_receipt::{SigningKey, VerifyingKey, digest_json};
@@ -53,6 +55,17 @@ pub struct Settings {
     pub(crate) approval_mode: ApprovalMode,
     pub(crate) shield: ClawShield,
     pub(crate) people: People,
+    pub(crate) rails: OtherRails,
+}
+
+/// Rails beside the scripted one.
+#[derive(Clone, Default)]
+pub(crate) struct OtherRails(pub(crate) Vec<Arc<dyn Rail>>);
+
+impl fmt::Debug for OtherRails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|rail| rail.name())).finish()
+    }
 }
 
 impl Settings {
@@ -152,6 +165,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn prices<'a>(self, actions: impl IntoIterator<Item = &'a str>, price: &str) -> Self {
         actions.into_iter().fold(self, |builder, action| builder.price(action, price))
+    }
+
+    /// With another rail beside the scripted one.
+    #[must_use]
+    pub fn rail(mut self, rail: Arc<dyn Rail>) -> Self {
+        self.settings.rails.0.push(rail);
+        self
     }
 
     /// The scripted tools at the list prices of tools.

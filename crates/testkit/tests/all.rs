@@ -37,5 +37,7 @@ mod suite {
     mod simulation;
     mod streaming;
     mod tokens;
+    mod upfront;
+    mod wallets;
     mod witness;
 }

@@ -17,6 +17,7 @@ use execgate_receipt::sha256;
 use execgate_store::Record;
 
 use crate::house::House;
+use crate::payment::is_payment;
 use crate::problem::Problem;
 
 /// The header that carries a session secret, both ways.
@@ -98,7 +99,7 @@ pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visi
 /// Whoever shows a key or a token; none where none is shown.
 pub(crate) async fn known(house: &House, headers: &HeaderMap) -> Result<Option<(Caller, Known)>, Problem> {
     let tokens = house.parts.tokens.as_ref();
-    match shown(headers, tokens.is_some())? {
+    match shown(headers, tokens.is_some(), house.takes_money())? {
         Some(Shown::Key(key)) => {
             let holder = house.grants.recognise(&key).await.map_err(refused)?;
             Ok(Some((holder.caller(), Known::Holder(holder))))
@@ -114,7 +115,7 @@ pub(crate) async fn known(house: &House, headers: &HeaderMap) -> Result<Option<(
 
 /// The key that a request shows, where nothing else is taken.
 pub(crate) fn shown_key(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem> {
-    match shown(headers, false)? {
+    match shown(headers, false, false)? {
         Some(Shown::Key(key)) => Ok(Some(key)),
         Some(Shown::Token(_)) => Err(refused(KeyError::Unknown)),
         None => Ok(None),
@@ -123,9 +124,11 @@ pub(crate) fn shown_key(headers: &HeaderMap) -> Result<Option<GrantKey>, Problem
 
 /// The key or token that a request shows. One credential at the most: two could be of two callers. A token comes by
 /// `Authorization` alone (RFC 6750, 2.1), and is told from a key by its dots.
-fn shown(headers: &HeaderMap, takes_tokens: bool) -> Result<Option<Shown<'_>>, Problem> {
+/// A payment says nothing of who asks.
+fn shown(headers: &HeaderMap, takes_tokens: bool, takes_money: bool) -> Result<Option<Shown<'_>>, Problem> {
     let mut keys = headers.get_all(API_KEY).iter();
-    let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+    let mut authorizations =
+        headers.get_all(AUTHORIZATION).iter().filter(|value| !(takes_money && is_payment(value)));
     let text = match (authorizations.next(), keys.next()) {
         (None, None) => return Ok(None),
         (Some(value), None) if authorizations.next().is_none() => {

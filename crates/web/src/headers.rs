@@ -8,8 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use execgate_flow::Refusal;
 use execgate_model::{Amount, Nonce};
+use execgate_payment::Flow;
 use execgate_receipt::parse_strict;
 
+use crate::payment::shows_one;
 use crate::problem::Problem;
 
 /// The nonce of surfaces that have none in their body (CONTRACTS 2).
@@ -20,9 +22,6 @@ const APPROVAL: &str = "approval-artifact";
 
 /// The longest that an answer is held for people, in seconds: beyond that a connection is better made anew.
 const WAIT_MAX_S: u64 = 120;
-
-/// Where a payment would stand (x402, versions 1 and 2). No rail here reads one yet.
-const CREDENTIALS: [&str; 2] = ["x-payment", "payment-signature"];
 
 /// The caller's name for its call.
 pub(crate) fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Problem> {
@@ -71,10 +70,14 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Probl
 
 /// What a request that cannot be read is told. Where it costs something and nothing came to pay for it: the price,
 /// whatever is wrong with its form, since clients probe with empty bodies (CONTRACTS 1).
-pub(crate) fn or_the_price(problem: Problem, headers: &HeaderMap, price: Amount) -> Problem {
+pub(crate) fn or_the_price(problem: Problem, headers: &HeaderMap, tag: (Amount, Flow)) -> Problem {
     let probes = problem.is_of_form() || (problem.is_of_type() && !headers.contains_key(CONTENT_TYPE));
-    let pays = CREDENTIALS.iter().any(|name| headers.contains_key(*name));
-    if !probes || pays || price.is_zero() { problem } else { Refusal::PaymentRequired { price }.into() }
+    let (price, flow) = tag;
+    if !probes || shows_one(headers) || price.is_zero() {
+        problem
+    } else {
+        Refusal::PaymentRequired { price, flow }.into()
+    }
 }
 
 #[cfg(test)]

@@ -106,6 +106,8 @@ pub struct HouseParts {
     pub tools: ToolSurface,
     /// How tokens come in; none where no issuer is configured.
     pub tokens: Option<TokenDoor>,
+    /// Scheme, name and port under which others reach this gateway, where the operator has said it.
+    pub public_url: Option<String>,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// What is counted.

@@ -17,6 +17,7 @@ mod metrics;
 mod office;
 mod openapi;
 mod patient;
+mod payment;
 mod peer;
 mod problem;
 mod query;

@@ -7,6 +7,7 @@ mod admin;
 mod approval;
 mod exec;
 mod log;
+mod price;
 mod witness;
 
 use std::error::Error as _;
@@ -16,7 +17,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::parking::Waiting;
 use execgate_flow::{Refusal, Room};
-use execgate_model::{Amount, Digest, Role, RunId};
+use execgate_model::{Digest, Role, RunId};
+use execgate_payment::Offer;
 use execgate_receipt::StrictError;
 use execgate_receipt::approval::ClawShieldError;
 use execgate_store::Answer;
@@ -24,6 +26,7 @@ use execgate_tool::NotStarted;
 use serde::Serialize;
 
 pub(crate) use exec::{Asked, SCHEMA_VERSION, Took, seal};
+pub(crate) use price::PriceTag;
 
 /// Where the kinds of problems are described; `#` and the code follow.
 const TYPE_BASE: &str = "https://execgate.dev/problems#";
@@ -104,7 +107,7 @@ pub(crate) struct Problem {
     retry_after_s: Option<u64>,
     /// What is asked for, where that is the problem.
     #[serde(skip)]
-    price: Option<Amount>,
+    tag: Option<Box<PriceTag>>,
     /// How to come in (RFC 9110, 11.6.1).
     #[serde(skip)]
     challenge: Option<Challenge>,
@@ -128,7 +131,7 @@ impl Problem {
             receipt: None,
             error: None,
             retry_after_s: None,
-            price: None,
+            tag: None,
             challenge: None,
             waiting: None,
         }
@@ -273,6 +276,24 @@ impl Problem {
         Self { pointer: self.pointer.map(moved), ..self }
     }
 
+    /// What it asks for, where it asks for money.
+    pub(crate) fn tag(&self) -> Option<&PriceTag> {
+        self.tag.as_deref()
+    }
+
+    /// The run whose payment did not end well, or not yet, where that is the problem.
+    pub(crate) fn unsettled(&self) -> Option<RunId> {
+        self.exec_id.filter(|_| matches!(self.code, "settlement-pending" | "done-unpaid"))
+    }
+
+    /// The same problem, with how to pay.
+    pub(crate) fn with_offers(mut self, offers: Vec<Offer>) -> Self {
+        if let Some(tag) = &mut self.tag {
+            tag.offers = offers;
+        }
+        self
+    }
+
     fn in_room(self, room: Room) -> Self {
         Self { room: Some(room.as_str()), ..self }
     }
@@ -280,6 +301,12 @@ impl Problem {
     /// Code is switched off here.
     pub(crate) fn code_is_off() -> Self {
         let detail = "code execution is switched off on this gateway (surfaces.code)";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "code-off", detail).in_room(Room::Propose)
+    }
+
+    /// This way to run code is switched off here.
+    pub(crate) fn offer_is_off() -> Self {
+        let detail = "this path is off on a gateway that is paid, until its operator names a price for it";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "code-off", detail).in_room(Room::Propose)
     }
 
@@ -314,7 +341,14 @@ impl Problem {
         if let Some(waiting) = &self.waiting {
             return approval::parked(waiting);
         }
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = match self.tag.as_ref().filter(|tag| !tag.offers.is_empty()) {
+            Some(tag) => {
+                let mut body = serde_json::to_value(&self).unwrap_or_default();
+                tag.add_to(&mut body);
+                body.to_string().into_bytes()
+            }
+            None => serde_json::to_vec(&self).unwrap_or_default(),
+        };
         Answer { status: self.status, content_type: "application/problem+json".to_owned(), body }
     }
 
@@ -331,7 +365,11 @@ impl Problem {
     pub(crate) fn told(self, shape: Shape) -> Response {
         let retry_after_s = self.retry_after_s;
         let challenge = self.challenge.map(|challenge| challenge.told(&self.detail));
+        let tag = self.tag.clone();
         let mut response = crate::http::write(self.shaped(shape));
+        if let Some(tag) = tag {
+            tag.announce(response.headers_mut());
+        }
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -391,12 +429,7 @@ impl From<Refusal> for Problem {
         } else {
             None
         };
-        let price =
-            if let Refusal::PaymentRequired { price } | Refusal::PaymentRefused { price, .. } = &refusal {
-                Some(*price)
-            } else {
-                None
-            };
+        let tag = PriceTag::of(&refusal);
         let receipt =
             if let Refusal::AnswerExpired { content, .. } = &refusal { content.map(Box::new) } else { None };
         let waiting = if let Refusal::Parked(waiting) = &refusal { Some(waiting.clone()) } else { None };
@@ -407,7 +440,7 @@ impl From<Refusal> for Problem {
             pointer,
             exec_id: refusal.run(),
             receipt,
-            price,
+            tag,
             retry_after_s: retry_after_s(&refusal, status),
             ..Self::new(status, code, outside_text(&refusal))
         }
@@ -472,6 +505,8 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::BadId(_) => (StatusCode::BAD_REQUEST, "bad-name"),
         Refusal::PaymentRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-required"),
         Refusal::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-refused"),
+        Refusal::PayerLimited { rule, .. } => (StatusCode::PAYMENT_REQUIRED, rule),
+        Refusal::PaymentUnreadable { .. } => (StatusCode::BAD_REQUEST, "bad-payment"),
         Refusal::WatchedUnpaid => (StatusCode::NOT_ACCEPTABLE, "stream-needs-upfront"),
         Refusal::RailUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "rail-unavailable"),
         Refusal::PaymentReused => (StatusCode::CONFLICT, "payment-reused"),
@@ -496,6 +531,7 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "no-slot")
         }
         Refusal::NotStarted(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-started"),
+        Refusal::NotStartedPaid(_) => (StatusCode::SERVICE_UNAVAILABLE, "not-started-paid"),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "record-failed"),
         Refusal::Receipt { .. } => (StatusCode::SERVICE_UNAVAILABLE, "receipt-failed"),
     }

@@ -7,11 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use crate::figures::Service;
 use crate::house::House;
 use crate::http::service::METADATA;
 use crate::problem::{Asked, Problem, Shape, Took};
@@ -19,6 +20,10 @@ use crate::problem::{Asked, Problem, Shape, Took};
 /// The middleware around everything.
 pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
     let shape = shape_of(request.uri().path());
+    let service = Service::of_path(request.uri().path()).filter(|_| house.takes_money());
+    // Only the names that an offer is made under.
+    let named: HeaderMap =
+        service.and(request.headers().get(HOST)).map(|host| (HOST, host.clone())).into_iter().collect();
     let started_us = house.parts.clock.monotonic_us();
     let mut response = match caught(next.run(request)).await {
         Some(response) => response,
@@ -34,11 +39,26 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
         }
         Shape::Problem | Shape::CodeRun => problem.told(shape),
     };
-    let response = match response.extensions_mut().remove::<Problem>() {
-        Some(problem) if shape != Shape::Problem => reshaped(&response, told(problem)),
+    let offered = |problem: Problem| match (problem.tag(), service) {
+        (Some(tag), Some(service)) => {
+            let offers = house.offers(tag, service, &named);
+            problem.with_offers(offers)
+        }
+        (_, _) => problem,
+    };
+    let unsettled = response.extensions().get().and_then(Problem::unsettled).filter(|_| service.is_some());
+    let mut response = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) if shape != Shape::Problem || problem.tag().is_some() => {
+            reshaped(&response, told(offered(problem)))
+        }
         None if is_bare(&response) => told(bad_path()),
         Some(_) | None => response,
     };
+    if let Some(run) = unsettled
+        && let Some(bought) = house.bought(run).await
+    {
+        house.tell(&bought, response.headers_mut());
+    }
     with_metadata(response, &house)
 }
 

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("execgate-flow", 2),
     ("execgate-web", 3),
     ("execgate-iam", 3),
+    ("execgate-settler", 3),
     ("execgate", 4),
 ];
 

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, run, runs,
-    serve, verify, witness,
+    approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, pricing,
+    run, runs, serve, settler, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -67,8 +67,12 @@ enum Command {
     /// Write, check and explain the rules
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Say what is sold, for how much, and to whom the money comes
+    Pricing(pricing::Pricing),
     /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
     Witness(witness::Witness),
+    /// Move what a gateway is paid by authorization, by a key that the gateway never has
+    Settler(settler::Settler),
     /// Print the OpenAPI description
     Openapi(openapi::Openapi),
     /// Stop claiming new runs on every gateway of a record, until `resume`
@@ -151,7 +155,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approver(approver) => approver.execute(),
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
+        Command::Pricing(pricing) => pricing.execute(),
         Command::Witness(witness) => witness.execute(),
+        Command::Settler(settler) => settler.execute(),
         Command::Openapi(openapi) => openapi.execute(),
         Command::Pause(switch) => switch.execute(true),
         Command::Resume(switch) => switch.execute(false),

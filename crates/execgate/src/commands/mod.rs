@@ -15,9 +15,11 @@ mod log;
 mod openapi;
 mod pause;
 mod policy;
+mod pricing;
 mod run;
 mod runs;
 pub(crate) mod serve;
+mod settler;
 mod verify;
 mod witness;
 

@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Settings, Switch, Webhook};
+use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Payment, Settings, Switch, Webhook};
 use crate::disk::DiskWatch;
 use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
@@ -136,7 +136,9 @@ pub(crate) fn prepare(
     }
     let socket = AdminSocket::bind(data_dir)?;
     let listeners = Listeners { public, address, socket, admin };
-    let tier = wire::tier(settings.tier, settings.is_local());
+    // One person on their own machine may take what it has; strangers who pay get every layer.
+    let is_own = settings.is_local() && settings.payment.is_none();
+    let tier = wire::tier(settings.tier, is_own);
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
@@ -173,7 +175,11 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
         (false, true) => "this machine only",
         (false, false) => "everybody who can reach it",
     };
-    terminal::line(format_args!("  mode      {}, free, for {whom}", mode(settings)));
+    let charge = if settings.payment.is_some() { "paid" } else { "free" };
+    terminal::line(format_args!("  mode      {}, {charge}, for {whom}", mode(settings)));
+    if let Some(payment) = &settings.payment {
+        announce_payment(payment);
+    }
     if let Some((_, address)) = &ready.listeners.admin {
         terminal::line(format_args!("  admin     http://{address}, for keys with a role"));
     }
@@ -223,6 +229,22 @@ fn announce(settings: &Settings, ready: &Ready, account: Option<Account>) {
     if let Some(account) = account {
         terminal::line(format_args!("  user      {account} (root is dropped)"));
     }
+}
+
+/// To whom money comes, and whether it is worth anything.
+pub(crate) fn announce_payment(payment: &Payment) {
+    let kind =
+        if payment.is_testnet() { "TESTNET: this money is worth nothing" } else { "MAINNET: real money" };
+    for account in &payment.accounts {
+        let network = account.token.network;
+        terminal::line(format_args!(
+            "  payment   {} on {} ({network}) to {}",
+            account.token.name,
+            network.display_name().unwrap_or("a network that is not known here"),
+            account.pay_to
+        ));
+    }
+    terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
 }
 
 /// Whose word is taken beside this gateway's own.
@@ -362,6 +384,8 @@ impl Gateway {
             audit: self.audit,
         };
         let sweeper = tokio::spawn(upkeep.forever());
+        let reconciler =
+            tokio::spawn(maintenance::reconcile(Arc::clone(&self.log), self.gate.recover.settle.clone()));
         let space = tokio::spawn(maintenance::watch_space(Arc::clone(&self.space)));
         if let Some(tokens) = &self.gate.tokens {
             // An issuer that cannot be asked is a warning here: its tokens are refused until it can.
@@ -382,6 +406,7 @@ impl Gateway {
         // To the end, so that the operator can look at what it waits for.
         administration.close().await;
         sweeper.abort();
+        reconciler.abort();
         space.abort();
         watcher.abort();
         key_watcher.abort();

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use execgate_model::Amount;
+use execgate_payment::evm::{Address, ChainId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -59,6 +61,7 @@ pub(crate) struct File {
     pub(crate) approver: Vec<ApproverSection>,
     pub(crate) webhook: Option<WebhookSection>,
     pub(crate) surfaces: Surfaces,
+    pub(crate) payment: Option<PaymentSection>,
     pub(crate) sandbox: SandboxSection,
     pub(crate) profiles: BTreeMap<String, ProfileSection>,
     pub(crate) action: Vec<ActionSection>,
@@ -188,6 +191,31 @@ pub(crate) struct WebhookSection {
     pub(crate) url: String,
     pub(crate) secret: String,
     pub(crate) allow_private: Option<bool>,
+}
+
+/// How callers pay.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PaymentSection {
+    pub(crate) wallet: Option<Address>,
+    pub(crate) networks: Option<Vec<ChainId>>,
+    pub(crate) facilitator: Option<String>,
+    pub(crate) settler: Option<PathBuf>,
+    pub(crate) upfront: Vec<String>,
+    pub(crate) prices: BTreeMap<String, Amount>,
+    pub(crate) token: Vec<TokenSection>,
+}
+
+/// A token that is not known by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenSection {
+    pub(crate) network: ChainId,
+    pub(crate) contract: Address,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) decimals: u8,
+    pub(crate) pay_to: Option<Address>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -12,6 +12,7 @@ mod identity;
 mod issuers;
 mod network;
 mod paths;
+mod payment;
 mod secrets;
 mod settings;
 mod transparency;
@@ -24,6 +25,8 @@ pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch,
 pub(crate) use identity::Guarding;
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
+pub(crate) use payment::Payment;
+pub(crate) use secrets::of_file as secret_of_file;
 pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};
 pub(crate) use transparency::Transparency;
 pub(crate) use webhook::{Webhook, WebhookSetting};

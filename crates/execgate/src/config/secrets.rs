@@ -38,7 +38,7 @@ pub(super) fn read(sections: &BTreeMap<String, SecretSection>) -> anyhow::Result
 }
 
 /// What a file holds that nobody but its owner, which is root or this user, can read.
-fn of_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn of_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let shown = path.display();
     if !path.is_absolute() {
         bail!("{shown} is no absolute path");

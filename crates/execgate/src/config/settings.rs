@@ -14,7 +14,9 @@ use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
 use super::witnesses::{WitnessPlace, witnesses};
-use super::{Actions, Environment, Guarding, Switch, TierSetting, Transparency, WebhookSetting, image_cache};
+use super::{
+    Actions, Environment, Guarding, Payment, Switch, TierSetting, Transparency, WebhookSetting, image_cache,
+};
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -62,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) issuers: Vec<IssuerParts>,
     /// Scheme, name and port under which others reach this gateway.
     pub(crate) public_url: Option<String>,
+    /// How callers pay; none where nobody does.
+    pub(crate) payment: Option<Payment>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) approvals: Approvals,
@@ -132,16 +136,11 @@ impl Settings {
     /// its operator believes it closed.
     pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
         let file = File::read(flags.config.as_deref())?;
-        refuse_what_is_not_there(environment)?;
+        let payment = Payment::resolve(environment, file.payment.as_ref())?;
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         let require_grant = file.identity.require_grant.unwrap_or(false);
-        if !listen.ip().is_loopback() && !free && !require_grant {
-            bail!(
-                "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge, \
-                 `identity.require_grant = true` those alone that have the key of a grant, or a token"
-            );
-        }
+        refuse_an_open_door(listen, free, require_grant, payment.as_ref())?;
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let slots = flags.slots.or(file.sandbox.slots).filter(|slots| *slots > 0).unwrap_or(processors * 2);
         let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());
@@ -171,6 +170,7 @@ impl Settings {
             alias: alias(environment)?,
             rates: rates(&file)?,
             guard: Guarding::of(environment, &file.identity)?,
+            payment,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
             approvals: Approvals::resolve(environment, &file)?,
@@ -211,9 +211,23 @@ impl Settings {
     }
 }
 
-fn refuse_what_is_not_there(environment: &Environment) -> anyhow::Result<()> {
-    if environment.payment_wallet.is_some() {
-        bail!("PAYMENT_WALLET is set, and this version takes no payments; unset it to serve free of charge");
+/// Nobody is served by mistake: for nothing where it should be paid, or strangers for nothing.
+fn refuse_an_open_door(
+    listen: SocketAddr,
+    free: bool,
+    require_grant: bool,
+    payment: Option<&Payment>,
+) -> anyhow::Result<()> {
+    if free && payment.is_some() {
+        bail!(
+            "to be served free of charge and to be paid exclude each other: leave out --free, or the wallet"
+        );
+    }
+    if !listen.ip().is_loopback() && !free && !require_grant && payment.is_none() {
+        bail!(
+            "{listen} is not loopback, and free mode serves this machine only; --free serves others free of charge, \
+             PAYMENT_WALLET those who pay, `identity.require_grant = true` those alone that have the key of a grant, or a token"
+        );
     }
     Ok(())
 }

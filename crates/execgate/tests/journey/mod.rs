@@ -23,6 +23,7 @@ mod log;
 mod network;
 mod outcomes;
 mod packages;
+mod payments;
 mod policy;
 mod profiles;
 mod receipts;

@@ -78,7 +78,11 @@ impl Leaves {
             LeafKind::Intent => &mut self.intents,
             LeafKind::Final => &mut self.finals,
             LeafKind::Resolve => &mut self.resolutions,
-            LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
+            LeafKind::Change
+            | LeafKind::Approval
+            | LeafKind::Refusal
+            | LeafKind::Vote
+            | LeafKind::Settlement => {
                 if let (LeafKind::Change, true, Some(statement)) = (kind, is_right, &leaf.behind) {
                     self.own_keys.hear(leaf.seq, statement);
                 }
@@ -86,7 +90,7 @@ impl Leaves {
                 return if is_right { None } else { wrong() };
             }
             // What it commits to is its owner's: nothing stands behind it here.
-            LeafKind::Late | LeafKind::Settlement => {
+            LeafKind::Late => {
                 let stray = || found(Rule::LeafStray, "there is no such run");
                 return if leaf.place.is_some() { None } else { stray() };
             }
@@ -147,12 +151,15 @@ impl Kept {
 fn behind(kind: LeafKind, leaf: &ExaminedLeaf) -> Option<Digest> {
     let bytes = leaf.behind.as_deref()?;
     match kind {
-        LeafKind::Intent | LeafKind::Change | LeafKind::Approval | LeafKind::Refusal | LeafKind::Vote => {
-            Some(salted(&leaf.salt?, bytes))
-        }
+        LeafKind::Intent
+        | LeafKind::Change
+        | LeafKind::Approval
+        | LeafKind::Refusal
+        | LeafKind::Vote
+        | LeafKind::Settlement => Some(salted(&leaf.salt?, bytes)),
         LeafKind::Final | LeafKind::Resolve => {
             ReceiptFile::from_json(bytes).ok().filter(|file| Some(file.salt) == leaf.salt)?.leaf()
         }
-        LeafKind::Late | LeafKind::Settlement => None,
+        LeafKind::Late => None,
     }
 }

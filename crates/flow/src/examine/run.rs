@@ -22,7 +22,7 @@ pub(super) struct Judged {
 
 /// Holds one run against itself.
 pub(super) fn judge(run: &ExaminedRun, keys: &[VerifyingKey]) -> Judged {
-    let mut judge = Judge { run: run.run, keys, judged: Judged::default() };
+    let mut judge = Judge { run: run.run, keys, upfront: run.upfront, judged: Judged::default() };
     match &run.record {
         Err(column) => judge.found(Rule::Unreadable, format!("`{column}` cannot be read")),
         Ok(record) => judge.record(run, record),
@@ -33,6 +33,7 @@ pub(super) fn judge(run: &ExaminedRun, keys: &[VerifyingKey]) -> Judged {
 struct Judge<'k> {
     run: RunId,
     keys: &'k [VerifyingKey],
+    upfront: bool,
     judged: Judged,
 }
 
@@ -128,7 +129,7 @@ impl Judge<'_> {
             (said.instance == facts.instance, "instance"),
             (said.policy.digest == facts.policy && said.policy.rule == facts.rule, "rule"),
             (Timestamp::new(facts.started).ok() == Some(said.started_at), "start"),
-            (is_charge(&said, record, facts), "charge"),
+            (is_charge(&said, record, facts, self.upfront), "charge"),
         ];
         let wrong: Vec<_> = pairs.into_iter().filter(|(holds, _)| !holds).collect();
         for (_, part) in &wrong {
@@ -187,17 +188,23 @@ impl Judge<'_> {
         self.ask(is_there, Rule::Money, "its payment is gone");
         let fits = match record.stage {
             Stage::Parked => is_free,
-            Stage::Execute => matches!(word, SettlementWord::Free | SettlementWord::Held),
-            Stage::Witness => {
-                matches!(word, SettlementWord::Held | SettlementWord::Unpaid | SettlementWord::Pending)
-            }
+            Stage::Execute => match word {
+                SettlementWord::Free | SettlementWord::Held => true,
+                SettlementWord::Capturing | SettlementWord::Captured | SettlementWord::Released => {
+                    run.upfront
+                }
+                SettlementWord::Unpaid | SettlementWord::Pending => false,
+            },
+            Stage::Witness => !word.is_end(),
             Stage::Settled => {
                 matches!(word, SettlementWord::Free | SettlementWord::Captured | SettlementWord::Released)
             }
-            // What is unknown is never charged (CONTRACTS 3).
-            Stage::Unknown => {
-                matches!(word, SettlementWord::Free | SettlementWord::Held | SettlementWord::Released)
-            }
+            // What is unknown is never charged (CONTRACTS 3): what was taken before it is a credit.
+            Stage::Unknown => match word {
+                SettlementWord::Free | SettlementWord::Held | SettlementWord::Released => true,
+                SettlementWord::Captured => run.upfront,
+                SettlementWord::Capturing | SettlementWord::Unpaid | SettlementWord::Pending => false,
+            },
         };
         if !fits {
             let (word, stage) = (word.as_str(), record.stage.as_str());
@@ -207,11 +214,13 @@ impl Judge<'_> {
 }
 
 /// Whether what the statement says of a charge is what its outcome costs, and where the money is.
-fn is_charge(said: &Predicate, record: &Record, facts: &Facts) -> bool {
+fn is_charge(said: &Predicate, record: &Record, facts: &Facts, upfront: bool) -> bool {
     let is_due = !record.price.is_zero() && is_charged_word(record.outcome.as_deref(), facts.surface);
     let amount = said.charged.as_ref().map(|charged| charged.amount);
     let fits = match record.settlement {
-        SettlementWord::Captured | SettlementWord::Unpaid | SettlementWord::Pending => is_due,
+        // What was taken before work that is not charged is its payer's credit.
+        SettlementWord::Captured => is_due || upfront,
+        SettlementWord::Capturing | SettlementWord::Unpaid | SettlementWord::Pending => is_due,
         SettlementWord::Released => !is_due,
         SettlementWord::Free | SettlementWord::Held => true,
     };

@@ -129,7 +129,10 @@ impl Examination {
             SettlementWord::Free => {}
             SettlementWord::Captured => counts.captured += 1,
             SettlementWord::Released => counts.released += 1,
-            SettlementWord::Held | SettlementWord::Unpaid | SettlementWord::Pending => counts.held += 1,
+            SettlementWord::Held
+            | SettlementWord::Capturing
+            | SettlementWord::Unpaid
+            | SettlementWord::Pending => counts.held += 1,
         }
     }
 
@@ -240,6 +243,11 @@ impl Examination {
             for payment in page {
                 self.report.counts.payments += 1;
                 let wrong = |what: &str| Finding::of(Rule::Money, payment.run, what);
+                // Its claim was taken back, and what was asked of its rail was not.
+                if payment.upfront && payment.newest.is_none() {
+                    self.report.counts.replaced += 1;
+                    continue;
+                }
                 match payment.price {
                     None => self.found(wrong("a payment has bought a run that is not there")).await?,
                     Some(price) if price != payment.amount => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use execgate_model::{Caller, Clock, CrashPoints, Digest, Entropy, Namespace, RunId, Space, UnixMs};
-use execgate_payment::Hold;
+use execgate_payment::{Flow, Hold};
 use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{salted, sha256};
 use execgate_store::{
@@ -15,6 +15,7 @@ use crate::Refusal;
 use crate::approve::{Approval, Wanted};
 use crate::authorise::Authorised;
 use crate::propose::{NonceKey, Quote};
+use crate::settle::OPEN_HOLDS_MAX;
 use crate::witness::Facts;
 
 const SECOND_MS: u64 = 1_000;
@@ -103,7 +104,7 @@ impl Execute {
             None => self.store.claim(row).await?,
             Some(_) => self.store.unpark(row).await?,
         };
-        match taken(claimed, at)? {
+        match taken(claimed, at, hold)? {
             None => {
                 self.crash.reached("claimed");
                 Ok(Claimed::Fresh(Box::new(claim)))
@@ -137,7 +138,7 @@ impl Execute {
         let row = claim.row(quote, hold, &authorised.allow, None, self.alias.as_deref())?;
         // It keeps no credential: those of wallets live for minutes (CONTRACTS 1).
         let row = store::Claim { payment: None, ..row };
-        match taken(self.store.park(row, parking).await?, at)? {
+        match taken(self.store.park(row, parking).await?, at, hold)? {
             None => {
                 self.crash.reached("parked");
                 Ok(Claimed::Fresh(Box::new(claim)))
@@ -148,7 +149,8 @@ impl Execute {
 }
 
 /// The run that has the nonce already, where one has; or what else stood in the way of a claim.
-fn taken(claimed: store::Claimed, at: UnixMs) -> Result<Option<Box<Record>>, Refusal> {
+fn taken(claimed: store::Claimed, at: UnixMs, hold: &Hold) -> Result<Option<Box<Record>>, Refusal> {
+    let payer = |rule, reason| Err(Refusal::PayerLimited { price: hold.amount(), rule, reason });
     match claimed {
         store::Claimed::Fresh => Ok(None),
         store::Claimed::Taken(record) => Ok(Some(record)),
@@ -158,6 +160,18 @@ fn taken(claimed: store::Claimed, at: UnixMs) -> Result<Option<Box<Record>>, Ref
             let retry_after_s = reached.ends.0.saturating_sub(at.0).div_ceil(SECOND_MS).max(1);
             Err(Refusal::LimitReached { rule: reached.rule, retry_after_s })
         }
+        store::Claimed::HoldsFull => payer(
+            "holds-full",
+            "too many payments of this payer are open; try again when some of them are settled",
+        ),
+        store::Claimed::Overdrawn { .. } => payer(
+            "holds-exceed-balance",
+            "the payer has less than this costs, together with its payments that are open",
+        ),
+        store::Claimed::UpfrontOnly => payer(
+            "upfront-only",
+            "a payment of this payer failed when its work was done; it pays before the work from now on",
+        ),
         store::Claimed::ParkedFull => {
             let reason = "too many calls wait for an approval already; try again when some of them have one";
             Err(Refusal::Busy { rule: "parked-full", reason })
@@ -185,6 +199,9 @@ impl Claim {
             state: hold.paid().state.clone(),
             rail: hold.rail().to_owned(),
             amount: hold.amount(),
+            upfront: hold.paid().flow == Flow::Upfront,
+            funds: hold.funds(),
+            holds_max: OPEN_HOLDS_MAX,
         });
         Ok(store::Claim {
             run: self.facts.run,

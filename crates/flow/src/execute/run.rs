@@ -2,6 +2,7 @@
 
 use execgate_model::{Digest, Outcome, Product, Progress, UnixMs};
 use execgate_receipt::digest_json;
+use execgate_store::Undone;
 use execgate_tool::{Cancel, RunContext, RunFault};
 use tracing::Instrument as _;
 
@@ -59,8 +60,10 @@ impl Execute {
         let (outcome, result_digest) = match product {
             Ok(Ok(product)) => observed(product),
             Ok(Err(RunFault::NotStarted(fault))) => {
-                self.store.undo(claim.run(), claim.facts().instance).await?;
-                return Err(Refusal::NotStarted(fault));
+                return Err(match self.store.undo(claim.run(), claim.facts().instance).await? {
+                    Undone::Credited => Refusal::NotStartedPaid(fault),
+                    Undone::Undone | Undone::TooLate => Refusal::NotStarted(fault),
+                });
             }
             Ok(Err(RunFault::Lost(detail))) => {
                 tracing::error!(run = %claim.run(), detail, "the end of a run is lost");

@@ -163,6 +163,7 @@ pub(super) fn decision(refusal: &Refusal) -> AuditDecision {
         Refusal::NoSlot(NotStarted::Full) | Refusal::NotStarted(NotStarted::Full) => AuditDecision::Refused,
         Refusal::NoSlot(_)
         | Refusal::NotStarted(_)
+        | Refusal::NotStartedPaid(_)
         | Refusal::Store(_)
         | Refusal::Receipt { .. }
         | Refusal::RailUnavailable { .. } => AuditDecision::Failed,
@@ -172,6 +173,8 @@ pub(super) fn decision(refusal: &Refusal) -> AuditDecision {
         | Refusal::BadId(_)
         | Refusal::PaymentRequired { .. }
         | Refusal::PaymentRefused { .. }
+        | Refusal::PayerLimited { .. }
+        | Refusal::PaymentUnreadable { .. }
         | Refusal::WatchedUnpaid
         | Refusal::PaymentReused
         | Refusal::Denied { .. }
@@ -195,7 +198,7 @@ pub(super) fn decision(refusal: &Refusal) -> AuditDecision {
 /// What a refusal weighs. Answers about the form, the price and the load say nothing of what a caller may do.
 pub(super) fn weight(refusal: &Refusal, effect: Effect, namespace: Namespace) -> Weight {
     match refusal {
-        Refusal::NotStarted(_) | Refusal::Receipt { .. } => Weight::Run,
+        Refusal::NotStarted(_) | Refusal::NotStartedPaid(_) | Refusal::Receipt { .. } => Weight::Run,
         Refusal::Denied { .. }
         | Refusal::LimitReached { .. }
         | Refusal::IamUnreachable
@@ -219,6 +222,8 @@ pub(super) fn weight(refusal: &Refusal, effect: Effect, namespace: Namespace) ->
         | Refusal::ArtifactUnreadable { .. }
         | Refusal::PaymentRequired { .. }
         | Refusal::PaymentRefused { .. }
+        | Refusal::PayerLimited { .. }
+        | Refusal::PaymentUnreadable { .. }
         | Refusal::WatchedUnpaid
         | Refusal::RailUnavailable { .. }
         | Refusal::AnswerExpired { .. }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread::panicking;
 
-use execgate_model::{Clock, Digest, Proposal, RunId};
+use execgate_model::{Caller, Clock, Digest, Proposal, RunId};
 use execgate_receipt::salted_digest;
 use execgate_store::AuditDecision;
 use tracing::field::{Empty, display};
@@ -66,6 +66,15 @@ impl Sight {
         let span = info_span!("run", id = Empty, action = %proposal.action);
         let laps = Laps::start(Arc::clone(&clock));
         Self { notice, started_us: clock.monotonic_us(), clock, laps, span, seen: Some(seen) }
+    }
+
+    /// Who asks, where a payment has said it.
+    pub(crate) fn paid_by(&mut self, caller: &Caller) {
+        if let Some(seen) = &mut self.seen
+            && seen.caller != *caller
+        {
+            seen.caller = caller.clone();
+        }
     }
 
     /// What the lines of the log that this walk writes belong to.

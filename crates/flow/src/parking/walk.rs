@@ -277,6 +277,7 @@ impl Walk {
             answer: finish.answer.clone(),
             replayed: false,
             laps: Vec::new(),
+            bought: None,
         };
         // What people have said yes to is over with it, wherever else their statements lie.
         let spent = same_artifact(&parked.parking.tenant, ApprovalId::from(parked.record.run));
@@ -315,6 +316,8 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::PaymentRequired { .. }
         | Refusal::WatchedUnpaid
         | Refusal::PaymentRefused { .. }
+        | Refusal::PayerLimited { .. }
+        | Refusal::PaymentUnreadable { .. }
         | Refusal::RailUnavailable { .. }
         | Refusal::PaymentReused
         | Refusal::LimitReached { .. }
@@ -332,6 +335,7 @@ fn is_final(refusal: &Refusal) -> bool {
         | Refusal::StillRunning { .. }
         | Refusal::Busy { .. }
         | Refusal::NotStarted(_)
+        | Refusal::NotStartedPaid(_)
         | Refusal::NoSlot(_)
         | Refusal::Store(_)
         | Refusal::Receipt { .. } => false,

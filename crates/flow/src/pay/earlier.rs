@@ -3,6 +3,7 @@
 use execgate_model::{Digest, Stage};
 use execgate_store::{Record, SettlementWord};
 
+use super::Bought;
 use crate::{Passage, Refusal};
 
 /// What to do about an earlier run.
@@ -31,7 +32,9 @@ impl Earlier {
             // Whatever becomes of its hold: it is never charged.
             (Stage::Unknown, _) => Self::answer(record),
             (Stage::Parked, _) => Self::Parked,
-            (Stage::Execute, _) | (Stage::Witness, SettlementWord::Held) => Self::Running,
+            (Stage::Execute, _) | (Stage::Witness, SettlementWord::Held | SettlementWord::Capturing) => {
+                Self::Running
+            }
             (_, SettlementWord::Unpaid) => Self::Unpaid(Box::new(record)),
             (_, SettlementWord::Pending) => Self::Refused(Refusal::SettlementPending { run: record.run }),
             (Stage::Witness | Stage::Settled, _) => Self::answer(record),
@@ -39,11 +42,12 @@ impl Earlier {
     }
 
     fn answer(record: Record) -> Self {
+        let bought = Bought::of(&record);
         match (record.answer, record.content) {
             (Some(answer), Some(content)) => {
                 let outcome = record.outcome.unwrap_or_default();
-                let passage =
-                    Passage { run: record.run, content, outcome, answer, replayed: true, laps: Vec::new() };
+                let (run, laps) = (record.run, Vec::new());
+                let passage = Passage { run, content, outcome, answer, replayed: true, laps, bought };
                 Self::Answered(passage)
             }
             (_, content) => Self::Refused(Refusal::AnswerExpired { run: record.run, content }),

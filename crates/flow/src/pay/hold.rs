@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use execgate_payment::{Hold, HoldError, Rail, Rails, Unpaid, hold};
+use execgate_payment::{Hold, HoldError, PaymentClaim, Rail, Rails, Unpaid, hold, observe};
 
 use crate::Refusal;
 use crate::propose::Quote;
@@ -18,41 +18,79 @@ pub struct Pay {
 }
 
 impl Pay {
-    /// Verifies the credential of a quoted request, and names a run without a nonce by its payment.
+    /// Verifies the credential of a quoted request, and names caller and run by it where nothing else does. Gives the
+    /// claim, too, where nothing but that says who the caller is.
     ///
     /// # Errors
     /// The refusal says whether to pay, to pay otherwise, or to try later. A rail that does not answer in
     /// time is unavailable.
-    pub async fn enter(&self, quote: &mut Quote) -> Result<Hold, Refusal> {
-        let price = quote.terms().amount;
+    pub async fn enter(&self, quote: &mut Quote) -> Result<(Hold, Option<PaymentClaim>), Refusal> {
+        let (price, flow) = (quote.terms().amount, quote.terms().flow);
         let is_internal = quote.proposal().caller.is_internal();
         // Who does not pay is not charged for a credential that came along.
-        let credential = quote.proposal().credential.as_ref().filter(|_| !is_internal);
-        let name = credential.map(|credential| credential.rail.as_str());
-        let offered = self.rail(name.or(is_internal.then_some(Unpaid::INTERNAL.as_str())));
-        // That rail is for those who have proven to be internal; nobody can ask for it.
-        let rail = offered.filter(|rail| is_internal || rail.name() != Unpaid::INTERNAL.as_str());
-        let rail = rail.ok_or_else(|| Refusal::PaymentRefused {
-            price,
-            reason: "no such payment rail is offered here".to_owned(),
-        })?;
+        let credential = quote.proposal().credential.as_ref().filter(|_| !is_internal && !price.is_zero());
+        let refused = |reason| Refusal::PaymentRefused { price, flow, reason };
+        let rail = match (credential, is_internal) {
+            (_, true) => self.rails.named(Unpaid::INTERNAL.as_str()),
+            (None, false) if price.is_zero() => self.rails.named(Unpaid::FREE.as_str()),
+            (None, false) => Some(self.rails.first()),
+            // Those rails are for those who do not pay; nobody can ask for them.
+            (Some(credential), false) => self.rails.named(&credential.rail).filter(|rail| takes_money(*rail)),
+        };
+        let rail = rail.ok_or_else(|| refused("no such payment rail is offered here".to_owned()))?;
         let held = tokio::time::timeout(VERIFY_TIME, hold(rail, quote.terms(), credential));
         let held = held.await.unwrap_or(Err(HoldError::Unavailable { rail: rail.name() }));
+        let name = credential.and_then(|credential| rail.name_of(credential));
         let held = held.map_err(|error| match error {
-            HoldError::Required => Refusal::PaymentRequired { price },
-            HoldError::Refused(reason) => Refusal::PaymentRefused { price, reason },
+            HoldError::Required => Refusal::PaymentRequired { price, flow },
+            HoldError::Refused(reason) => refused(reason),
+            HoldError::Malformed(reason) => Refusal::PaymentUnreadable { reason },
             HoldError::Unavailable { rail } => Refusal::RailUnavailable { rail: rail.to_owned() },
         })?;
-        if let Some(claim) = &held.paid().claim {
-            quote.name_by_payment(claim.key);
+        let claim = held.paid().claim.clone();
+        // Who is known by something else proves nothing by a payment.
+        let is_known = quote.proposal().caller.is_identified();
+        if let Some(claim) = &claim {
+            quote.paid_by(claim, name);
         }
-        Ok(held)
+        Ok((held, claim.filter(|_| !is_known)))
     }
 
-    fn rail(&self, name: Option<&str>) -> Option<&dyn Rail> {
-        match name {
-            Some(name) => self.rails.named(name),
-            None => Some(self.rails.first()),
+    /// Whether a payment buys a new run: it is good now, and its payer was looked at. What it has bought already is answered
+    /// without this.
+    ///
+    /// # Errors
+    /// [`Refusal::PaymentRefused`] where it has lapsed, [`Refusal::RailUnavailable`] where nobody can look.
+    pub async fn look(&self, hold: Hold) -> Result<Hold, Refusal> {
+        unless_lapsed(&hold)?;
+        let unavailable = || Refusal::RailUnavailable { rail: hold.rail().to_owned() };
+        let rail = self.rails.named(hold.rail()).ok_or_else(unavailable)?;
+        let name = rail.name().to_owned();
+        match tokio::time::timeout(VERIFY_TIME, observe(rail, hold)).await {
+            Ok(Ok(hold)) => Ok(hold),
+            Ok(Err(error)) => {
+                tracing::warn!(rail = name, %error, "what a payer has could not be looked at");
+                Err(Refusal::RailUnavailable { rail: name })
+            }
+            Err(_) => Err(Refusal::RailUnavailable { rail: name }),
         }
+    }
+}
+
+fn takes_money(rail: &dyn Rail) -> bool {
+    [Unpaid::FREE, Unpaid::INTERNAL].iter().all(|unpaid| unpaid.as_str() != rail.name())
+}
+
+/// A payment that has lapsed buys nothing new. What it has bought already is its payer's.
+///
+/// # Errors
+/// [`Refusal::PaymentRefused`] says why.
+pub(crate) fn unless_lapsed(hold: &Hold) -> Result<(), Refusal> {
+    match &hold.paid().lapsed {
+        Some(reason) => {
+            let (price, flow) = (hold.amount(), hold.paid().flow);
+            Err(Refusal::PaymentRefused { price, flow, reason: reason.clone() })
+        }
+        None => Ok(()),
     }
 }

@@ -1,8 +1,9 @@
 //! What an action costs, for real and simulated. Prices belong to actions, not to surfaces (CONTRACTS 4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use execgate_model::{ActionName, Amount, Caller, Effect, Offer, Proposal};
+use execgate_payment::Flow;
 
 /// What the tools of `/exec/*` cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Prices {
     dry_runs: BTreeMap<ActionName, Amount>,
     by_offer: BTreeMap<Offer, Amount>,
     batch: Amount,
+    upfront: BTreeSet<String>,
+    unsold: BTreeSet<Offer>,
     charges: bool,
 }
 
@@ -63,6 +66,49 @@ impl Prices {
         }
         self.batch = prices.batch;
         self
+    }
+
+    /// The same, and what is paid before it is done: offers and actions, by name.
+    #[must_use]
+    pub fn with_upfront(mut self, upfront: BTreeSet<String>) -> Self {
+        self.upfront = upfront;
+        self
+    }
+
+    /// The same, with one price in the place of that of its kind.
+    #[must_use]
+    pub fn with_price(mut self, action: ActionName, price: Amount) -> Self {
+        self.by_action.insert(action, price);
+        self
+    }
+
+    /// Whether anything can cost something: not in free mode.
+    #[must_use]
+    pub fn charge(&self) -> bool {
+        self.charges
+    }
+
+    /// The same, without an offer.
+    #[must_use]
+    pub fn without_offer(mut self, offer: Offer) -> Self {
+        self.unsold.insert(offer);
+        self
+    }
+
+    /// Whether an offer is sold here.
+    #[must_use]
+    pub fn is_sold(&self, offer: Offer) -> bool {
+        !self.unsold.contains(&offer)
+    }
+
+    /// When the money for an action is taken, under an offer or not.
+    #[must_use]
+    pub fn flow(&self, action: &ActionName, offer: Option<Offer>) -> Flow {
+        let name = match offer {
+            Some(offer) => offer.as_str(),
+            None => action.as_str(),
+        };
+        if self.upfront.contains(name) { Flow::Upfront } else { Flow::Authorization }
     }
 
     /// The price of an action, under an offer or not. A dry-run costs what the action does, where nothing else is said.

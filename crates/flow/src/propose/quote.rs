@@ -3,13 +3,15 @@
 use core::mem;
 use std::sync::Arc;
 
-use execgate_model::{Amount, BodyPlace, Digest, Entropy, Namespace, Proposal, RunId, Watcher};
-use execgate_payment::Terms;
+use execgate_model::{
+    Amount, BodyPlace, Digest, Entropy, Identity, Namespace, Nonce, Proposal, RunId, Watcher,
+};
+use execgate_payment::{PaymentClaim, Terms};
 use execgate_receipt::digest_json;
 use execgate_store::Parked;
 use execgate_tool::{Blocked, Call, Description, Prepared, Registry, Tool, ToolNames};
 
-use super::{NonceKey, Prices, fingerprint};
+use super::{NonceKey, Prices, fingerprint, lives_at_least_s};
 use crate::Refusal;
 
 /// A request that could run, and its price. Only this room makes one.
@@ -54,11 +56,22 @@ impl Quote {
         self.args_digest
     }
 
-    /// A payment is its own nonce where the caller gave none (CONTRACTS 2).
-    pub(crate) fn name_by_payment(&mut self, payment: Digest) {
-        if self.nonce_key.is_none() {
-            self.nonce_key = Some(NonceKey::of_payment(payment));
-            self.run = NonceKey::payment_run(payment, self.terms.fingerprint);
+    /// Whoever has shown that a payment is theirs is the caller, where it was not known who that is; its name for the call
+    /// counts where the request has none. A payment is its own nonce where there is none at all (CONTRACTS 2).
+    pub(crate) fn paid_by(&mut self, claim: &PaymentClaim, name: Option<Nonce>) {
+        let Proposal { caller, nonce, .. } = &mut self.proposal;
+        if !caller.is_identified() {
+            caller.identity = Identity::Wallet { account: claim.payer.clone() };
+        }
+        if nonce.is_none() {
+            *nonce = name;
+        }
+        if let Some((nonce, scope)) = nonce.as_ref().zip(caller.scope()) {
+            self.nonce_key = Some(NonceKey::new(&scope, nonce));
+            self.run = NonceKey::run(&scope, nonce, self.terms.fingerprint);
+        } else {
+            self.nonce_key = Some(NonceKey::of_payment(claim.key));
+            self.run = NonceKey::payment_run(claim.key, self.terms.fingerprint);
             self.named_by_payment = true;
         }
     }
@@ -150,8 +163,9 @@ impl Propose {
     /// A priced request without a credential is told the price, whatever its body (clients probe with empty
     /// ones); then an unknown action or a bad payload names the rule that it breaks.
     pub fn enter(&self, proposal: Proposal, price: Amount) -> Result<Quote, Refusal> {
+        let flow = self.prices.flow(&proposal.action, proposal.options.offer);
         if !price.is_zero() && proposal.credential.is_none() {
-            return Err(Refusal::PaymentRequired { price });
+            return Err(Refusal::PaymentRequired { price, flow });
         }
         if !price.is_zero() && proposal.watcher.is_some() {
             return Err(Refusal::WatchedUnpaid);
@@ -173,7 +187,9 @@ impl Propose {
             }
             None => (RunId::from_entropy(self.entropy.sixteen()), None),
         };
-        let terms = Terms { amount: price, action: proposal.action.clone(), fingerprint };
+        let lives_at_least_s = lives_at_least_s(proposal.surface, proposal.options.offer);
+        let action = proposal.action.clone();
+        let terms = Terms { amount: price, action, fingerprint, flow, lives_at_least_s };
         Ok(Quote { proposal, terms, run, nonce_key, named_by_payment: false, args_digest, prepared })
     }
 }

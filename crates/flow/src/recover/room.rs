@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use execgate_model::Stage;
+use execgate_payment::Settlement;
 use execgate_store::{Record, SettlementWord, Store};
 
 use crate::Refusal;
@@ -45,12 +46,20 @@ impl Recover {
     pub async fn sweep(&self) -> Result<Recovered, Refusal> {
         let mut found = Recovered::default();
         for record in self.store.orphans().await? {
-            let (count, result) = match record.stage {
-                Stage::Execute => (&mut found.unknown, self.unknown(&record).await),
-                Stage::Witness => (&mut found.settled, self.settle(&record).await),
-                // Its process died before it let go of the hold: an unknown run is never charged.
-                Stage::Unknown => (&mut found.settled, self.move_money(&record, false).await),
-                Stage::Parked | Stage::Settled => continue,
+            let (count, result) = match (record.stage, record.settlement) {
+                // What is paid before the work starts when the record says that it is paid, and not before.
+                (Stage::Execute, SettlementWord::Capturing | SettlementWord::Released) => {
+                    (&mut found.settled, self.take_back(&record).await)
+                }
+                (Stage::Execute, _) => (&mut found.unknown, self.unknown(&record).await),
+                (Stage::Witness, SettlementWord::Capturing) => {
+                    (&mut found.settled, self.resume(&record).await)
+                }
+                // Its process died before it let go of the hold: that of work which is not charged, or of an unknown run.
+                (Stage::Witness | Stage::Unknown, SettlementWord::Held) => {
+                    (&mut found.settled, self.release(&record).await)
+                }
+                (Stage::Witness | Stage::Unknown | Stage::Parked | Stage::Settled, _) => continue,
             };
             match result {
                 Ok(()) => *count += 1,
@@ -68,25 +77,33 @@ impl Recover {
         let ended = Ended::lost(self.witness.clock.now());
         self.witness.record(&facts, &record.salt, &ended, self.render.as_ref(), Stage::Unknown).await?;
         self.notice.seen(&Seen::recovered(&facts, &record.salt, ended.at()));
-        self.move_money(record, false).await
+        if record.settlement == SettlementWord::Held { self.release(record).await } else { Ok(()) }
     }
 
-    async fn settle(&self, record: &Record) -> Result<(), Refusal> {
-        let charged = Facts::from_bytes(&record.intent)
-            .map(|facts| crate::settle::is_charged_word(record.outcome.as_deref(), facts.surface))?;
-        self.move_money(record, charged).await
+    async fn take_back(&self, record: &Record) -> Result<(), Refusal> {
+        self.store.undo(record.run, record.instance).await?;
+        Ok(())
     }
 
-    async fn move_money(&self, record: &Record, charged: bool) -> Result<(), Refusal> {
-        // What was tried already is the payer's to mend (unpaid) or the rail's to tell (pending).
-        if record.settlement != SettlementWord::Held {
-            return Ok(());
+    async fn resume(&self, record: &Record) -> Result<(), Refusal> {
+        match Held::of(record) {
+            Some(held) => unless_open(self.settle.resume(held).await),
+            None => Ok(()),
         }
-        let Some(state) = &record.payment_state else { return Ok(()) };
-        let held = Held { run: record.run, rail: &record.rail, amount: record.price, state };
-        match self.settle.enter(held, charged).await {
-            Ok(_) | Err(Refusal::Unpaid { .. } | Refusal::SettlementPending { .. }) => Ok(()),
-            Err(refusal) => Err(refusal),
+    }
+
+    async fn release(&self, record: &Record) -> Result<(), Refusal> {
+        match Held::of(record) {
+            Some(held) => unless_open(self.settle.enter(held, false).await),
+            None => Ok(()),
         }
+    }
+}
+
+/// What was tried is the payer's to mend (unpaid) or the rail's to tell (pending).
+fn unless_open(settled: Result<Settlement, Refusal>) -> Result<(), Refusal> {
+    match settled {
+        Ok(_) | Err(Refusal::Unpaid { .. } | Refusal::SettlementPending { .. }) => Ok(()),
+        Err(refusal) => Err(refusal),
     }
 }

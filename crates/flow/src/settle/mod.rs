@@ -1,11 +1,15 @@
 //! **Settle**: captures or releases what was held, and closes the run.
 //!
 //! Money follows only what the supervisor observed (CONTRACTS 3). A capture that nobody can tell the end of
-//! is `pending` and is never repeated blindly.
+//! is `pending` and is never repeated blindly: [`Settle::reconcile`] looks for it. What is agreed to be paid before the work is
+//! captured when the intent is durable and nothing has started ([`Settle::before`]).
 
 mod charge;
+mod reconcile;
 mod room;
 
 pub use charge::is_charged;
 pub(crate) use charge::is_charged_word;
+pub use reconcile::Reconciled;
+pub(crate) use room::OPEN_HOLDS_MAX;
 pub use room::{Held, Settle};

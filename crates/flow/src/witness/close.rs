@@ -56,6 +56,7 @@ impl Witness {
             receipt: signed.file,
             signer: signed.signer,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
+            charged: false,
             at,
         })
     }

@@ -55,6 +55,7 @@ impl Witnessed {
             answer: self.answer,
             replayed: false,
             laps: laps.into_laps(),
+            bought: None,
         }
     }
 }
@@ -159,6 +160,7 @@ impl Witness {
             answer,
             outcome: word,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
+            charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
             at: ended.at(),
         })
     }

@@ -28,7 +28,7 @@ pub(super) fn record(conn: &Connection, run: &[u8], change: &Change) -> Result<(
 pub(super) fn list(conn: &Connection, before: Option<u64>, limit: u32) -> Result<Vec<Recorded>, StoreError> {
     let doing = "list administrative changes";
     let sql = "SELECT leaf.seq, change.statement, change.salt, leaf.digest, change.at, leaf.kind \
-        FROM change JOIN leaf ON leaf.seq = change.leaf WHERE change.leaf < ?1 ORDER BY change.leaf DESC LIMIT ?2";
+        FROM change JOIN leaf ON leaf.seq = change.leaf WHERE change.leaf < ?1 AND leaf.kind <> 'settlement' ORDER BY change.leaf DESC LIMIT ?2";
     let before = before.map_or(Ok(i64::MAX), |seq| rows::stored(seq, doing))?;
     rows::all(conn, sql, doing, (before, limit.min(PAGE_MAX)), recorded)
 }

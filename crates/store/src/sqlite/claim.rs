@@ -2,11 +2,11 @@
 //!
 //! The order of the checks is a promise: a replay finds its run even while claims are paused.
 
-use execgate_model::{InstanceId, RunId, Stage};
+use execgate_model::{InstanceId, RunId, Stage, UnixMs};
 use rusqlite::{Connection, Row, params};
 
-use super::{changes, limits, parking, rows};
-use crate::{ApprovalClaim, Claim, Claimed, NewPayment, SettlementWord, StoreError, Undone};
+use super::{changes, holds, limits, parking, rows};
+use crate::{ApprovalClaim, Claim, Claimed, SettlementWord, StoreError, Undone};
 
 const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, payment, fingerprint, owner, \
     action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved, \
@@ -44,9 +44,9 @@ pub(super) fn obstacle_but_nonce(conn: &Connection, claim: &Claim) -> Result<Opt
         return Ok(Some(Claimed::Paused));
     }
     if let Some(payment) = &claim.payment
-        && let Some(run) = rows::by_payment(conn, payment.key)?
+        && let Some(obstacle) = holds::obstacle(conn, claim.run, payment)?
     {
-        return Ok(Some(Claimed::PaymentSpent(run)));
+        return Ok(Some(obstacle));
     }
     for key in claim.approval.iter().flat_map(|approval| &approval.keys) {
         if let Some(run) = rows::by_approval(conn, *key)? {
@@ -63,9 +63,7 @@ pub(super) fn insert_run(
     reserved: Option<Vec<u8>>,
     stage: Stage,
 ) -> Result<i64, StoreError> {
-    let payment =
-        claim.payment.as_ref().map(|payment| insert_payment(conn, claim.run, payment)).transpose()?;
-    let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
+    let (payment, settlement) = hold(conn, claim)?;
     let call = claim.tool_call.as_ref();
     let params = params![
         claim.run.as_bytes(),
@@ -115,37 +113,44 @@ fn use_up(conn: &Connection, run: RunId, approval: &ApprovalClaim) -> Result<(),
     changes::record(conn, run.as_bytes(), &approval.change)
 }
 
-/// Inserts a payment and gives the key of its row.
-pub(super) fn insert_payment(conn: &Connection, run: RunId, payment: &NewPayment) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let amount = rows::stored(payment.amount.micros(), "store an amount")?;
-    let params =
-        (payment.key.as_bytes(), run.as_bytes(), &payment.payer, &payment.rail, amount, &payment.state);
-    rows::change(conn, sql, "store a payment", params)?;
-    Ok(conn.last_insert_rowid())
+/// Holds the payment of a claim, where it has one: its row, and where its money stands.
+pub(super) fn hold(conn: &Connection, claim: &Claim) -> Result<(Option<i64>, SettlementWord), StoreError> {
+    let held = claim.payment.as_ref().map(|payment| holds::hold(conn, claim.run, payment)).transpose()?;
+    Ok(held.map_or((None, SettlementWord::Free), |(row, word)| (Some(row), word)))
 }
 
 /// Takes a claim back: the row with its nonce, the payment, the approval, and what it used up of limits. Its leaves stay.
 /// A run that was parked waits again, with what it had reserved.
 pub(super) fn undo(conn: &Connection, run: RunId, instance: InstanceId) -> Result<Undone, StoreError> {
-    if parking::park_again(conn, run, instance.as_bytes())? {
-        return Ok(Undone::Undone);
+    if let Some(undone) = parking::park_again(conn, run, instance.as_bytes())? {
+        return Ok(undone);
     }
     let doing = "undo a claim";
     let sql = "DELETE FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 \
-        RETURNING payment, reserved";
+        RETURNING payment, reserved, settlement, created";
     let params = (run.as_bytes(), instance.as_bytes());
     let taken = |row: &Row<'_>| {
         let payment: Option<i64> = rows::value(row, 0, "payment")?;
-        Ok((payment, rows::value::<Option<Vec<u8>>>(row, 1, "reserved")?))
+        let reserved: Option<Vec<u8>> = rows::value(row, 1, "reserved")?;
+        let word = rows::word(row, 2, "settlement", SettlementWord::from_word)?;
+        Ok((payment, reserved, word, UnixMs(rows::unsigned(row, 3, "created")?)))
     };
-    let Some((payment, reserved)) = rows::first(conn, sql, doing, params, taken)? else {
+    let Some((payment, reserved, word, at)) = rows::first(conn, sql, doing, params, taken)? else {
         return Ok(Undone::TooLate);
     };
-    if let Some(payment) = payment {
-        rows::change(conn, "DELETE FROM payment WHERE id = ?1", doing, [payment])?;
-    }
+    let undone = let_go(conn, payment, word, at)?;
     free_approvals(conn, run)?;
     reserved.map_or(Ok(()), |reserved| limits::give_back(conn, &reserved))?;
-    Ok(Undone::Undone)
+    Ok(undone)
+}
+
+/// Lets go of the payment of a claim that is taken back.
+pub(super) fn let_go(
+    conn: &Connection,
+    payment: Option<i64>,
+    word: SettlementWord,
+    at: UnixMs,
+) -> Result<Undone, StoreError> {
+    let credited = payment.map_or(Ok(false), |payment| holds::let_go(conn, payment, word, at))?;
+    Ok(if credited { Undone::Credited } else { Undone::Undone })
 }

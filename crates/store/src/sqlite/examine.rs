@@ -116,8 +116,8 @@ fn file(conn: &Connection) -> Result<Vec<String>, StoreError> {
 fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, StoreError> {
     // One look, so that a run and its money are of one moment.
     let look = conn.unchecked_transaction().map_err(failed_to("begin to read runs"))?;
-    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt FROM run r \
-        LEFT JOIN resolution n ON n.run = r.id WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
+    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt, p.upfront IS NOT NULL FROM run r \
+        LEFT JOIN resolution n ON n.run = r.id LEFT JOIN payment p ON p.id = r.payment WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
     let read = |row: &Row<'_>| {
         let run = RunId::from_stored(rows::value(row, 1, "run")?);
         let record = match rows::run(&look, run) {
@@ -133,6 +133,7 @@ fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, S
             record,
             nonce_key: rows::value::<Option<_>>(row, 2, "nonce_key")?.map(Digest::from_bytes),
             payment: optional_place(row, 3, "payment")?,
+            upfront: rows::value(row, 5, "upfront")?,
             resolution: rows::value(row, 4, "receipt")?,
         })
     };
@@ -147,7 +148,7 @@ fn optional_place(row: &Row<'_>, index: usize, column: &'static str) -> Result<O
 const LEAVES: &str = "SELECT l.seq, l.run, l.kind, l.digest, r.id, coalesce(c.salt, r.salt), CASE l.kind \
     WHEN 'intent' THEN r.intent WHEN 'final' THEN (SELECT receipt FROM ending e WHERE e.run = r.id) \
     WHEN 'resolve' THEN (SELECT receipt FROM resolution n WHERE n.run = r.id) ELSE c.statement END \
-    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote') \
+    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'settlement') \
     WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2";
 
 fn leaves(conn: &Connection, after: u64) -> Result<Vec<ExaminedLeaf>, StoreError> {
@@ -172,7 +173,7 @@ fn fitting<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
 
 fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
     let sql = "SELECT leaf FROM change c WHERE NOT EXISTS \
-        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote')) ORDER BY leaf LIMIT ?1";
+        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'settlement')) ORDER BY leaf LIMIT ?1";
     rows::all(conn, sql, "look for changes without a leaf", [TOLD_MAX], |row| rows::unsigned(row, 0, "leaf"))
 }
 
@@ -224,7 +225,7 @@ fn bare_votes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
 }
 
 fn payments(conn: &Connection, after: u64) -> Result<Vec<ExaminedPayment>, StoreError> {
-    let sql = "SELECT p.id, p.run, p.amount, r.price, r.payment FROM payment p LEFT JOIN run r ON r.run = p.run \
+    let sql = "SELECT p.id, p.run, p.amount, r.price, r.payment, p.upfront IS NOT NULL FROM payment p LEFT JOIN run r ON r.run = p.run \
         WHERE p.id > ?1 ORDER BY p.id LIMIT ?2";
     rows::all(conn, sql, "read payments to check them", (place(after), PAGE), |row| {
         Ok(ExaminedPayment {
@@ -233,6 +234,7 @@ fn payments(conn: &Connection, after: u64) -> Result<Vec<ExaminedPayment>, Store
             amount: Amount::from_micros(rows::unsigned(row, 2, "amount")?),
             price: optional_place(row, 3, "price")?.map(Amount::from_micros),
             newest: optional_place(row, 4, "payment")?,
+            upfront: rows::value(row, 5, "upfront")?,
         })
     })
 }

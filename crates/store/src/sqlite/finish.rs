@@ -4,11 +4,11 @@ use execgate_model::Stage;
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{own_keys, parking, rows};
-use crate::{Finish, Finished, LeafKind, Resolution, StoreError};
+use super::{holds, own_keys, parking, rows};
+use crate::{Finish, Finished, LeafKind, Resolution, SettlementWord, StoreError};
 
-const UPDATE_RUN: &str =
-    "UPDATE run SET stage = ?1 WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id, parked";
+const UPDATE_RUN: &str = "UPDATE run SET stage = ?1, settlement = CASE WHEN ?4 AND settlement = 'held' THEN 'capturing' ELSE settlement END \
+    WHERE run = ?2 AND stage = 'execute' AND instance = ?3 RETURNING id, parked, payment, settlement";
 
 const INSERT_ENDING: &str = "INSERT INTO ending (run, outcome, content, finished, status, content_type, receipt, body, kept) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, length(?8))";
@@ -22,10 +22,13 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
             return Err(backend(doing, format!("no run ends in `{}`", finish.stage.as_str())));
         }
     }
-    let params = (finish.stage.as_str(), finish.run.as_bytes(), finish.instance.as_bytes());
-    let ended =
-        |row: &Row<'_>| Ok((rows::value(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "parked")?));
-    let Some((row, parked)) = rows::first(conn, UPDATE_RUN, doing, params, ended)? else {
+    let params = (finish.stage.as_str(), finish.run.as_bytes(), finish.instance.as_bytes(), finish.charged);
+    let ended = |row: &Row<'_>| {
+        let (id, parked) = (rows::value(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "parked")?);
+        let word = rows::word(row, 3, "settlement", SettlementWord::from_word)?;
+        Ok((id, parked, rows::value::<Option<i64>>(row, 2, "payment")?, word))
+    };
+    let Some((row, parked, payment, word)) = rows::first(conn, UPDATE_RUN, doing, params, ended)? else {
         if is_recorded(conn, finish)? {
             return Ok(Finished::Recorded);
         }
@@ -34,6 +37,9 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
     };
     if parked.is_some() {
         parking::forget(conn, row)?;
+    }
+    if let (Some(payment), SettlementWord::Captured, false) = (payment, word, finish.charged) {
+        holds::credit(conn, payment, finish.at)?;
     }
     ending(conn, row, finish)?;
     Ok(Finished::Recorded)

@@ -30,7 +30,7 @@ const EXTENSION: &str = "lock";
 
 /// The instances that open runs name.
 pub(super) const UNENDED_INSTANCES: &str = "SELECT DISTINCT instance FROM run INDEXED BY run_unended \
-    WHERE (stage = 'execute' OR settlement = 'held') AND instance > x''";
+    WHERE (stage = 'execute' OR settlement IN ('held', 'capturing')) AND instance > x''";
 
 /// The locks that this store holds: its own, and those of the dead whose runs it has been told of.
 #[derive(Debug)]

@@ -28,13 +28,15 @@ const NOT_SETTLED: &str = select_brief!(
     ORDER BY r.created DESC, r.id DESC LIMIT ?3"
 );
 
-const UNENDED_OF: &str =
-    select_record!("run_unended", "WHERE (r.stage = 'execute' OR r.settlement = 'held') AND r.instance = ?1");
+const UNENDED_OF: &str = select_record!(
+    "run_unended",
+    "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1"
+);
 
 /// Of the living, only what is over: an unknown run whose hold could not be let go of is asked for again.
 const UNRELEASED_OF: &str = select_record!(
     "run_unended",
-    "WHERE (r.stage = 'execute' OR r.settlement = 'held') AND r.instance = ?1 AND r.stage = 'unknown'"
+    "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1 AND r.stage = 'unknown'"
 );
 
 /// A page of runs, newest first. A `before` that names no run gives an empty page.
@@ -81,6 +83,7 @@ mod tests {
     use crate::sqlite::forget::OLD_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
+    use crate::sqlite::money::{EARNED, OPEN};
     use crate::sqlite::parking::PAGE;
 
     #[test]
@@ -88,6 +91,8 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
         for sql in [
+            EARNED,
+            OPEN,
             ANY_STAGE,
             SETTLED,
             NOT_SETTLED,

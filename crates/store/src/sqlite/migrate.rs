@@ -18,10 +18,11 @@ const STEPS: &[(i32, &str)] = &[
     (12, include_str!("migrations/0012_own_key.sql")),
     (13, include_str!("migrations/0013_parked.sql")),
     (15, include_str!("migrations/0015_log_outside.sql")),
+    (16, include_str!("migrations/0016_money.sql")),
 ];
 
 /// The newest version that this release knows.
-pub(super) const KNOWN: i32 = 15;
+pub(super) const KNOWN: i32 = 16;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

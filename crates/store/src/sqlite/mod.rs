@@ -1,9 +1,9 @@
 //! The record in one SQLite file, for one machine.
 //!
 //! `open` makes the file and its threads, `store` is the port over them. One `writer` thread per process runs
-//! the writes of `claim`, `finish`, `settle`, `parking`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with
+//! the writes of `claim` (with `holds`), `finish`, `settle`, `parking`, `grants`, `own_keys`, `audit`, `log` and `forget` and flushes many with
 //! one commit; `readers` never wait for it, and `checkpoint` tidies up in pauses. `rows` turns rows into records, `instances`
-//! says which process is alive, `examine` shows everything to whoever checks it, `copy` makes a copy.
+//! says which process is alive, `money` lists it, `examine` shows everything to whoever checks it, `copy` makes a copy.
 
 mod audit;
 mod changes;
@@ -16,11 +16,13 @@ mod fault;
 mod finish;
 mod forget;
 mod grants;
+mod holds;
 mod instances;
 mod limits;
 mod list;
 mod log;
 mod migrate;
+mod money;
 mod open;
 mod own_keys;
 mod parking;

@@ -12,8 +12,8 @@ use crate::parking::{
     PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_MAX, PARKED_OF_ONE_MAX, VOTES_OF_ONE_MAX,
 };
 use crate::{
-    Change, Claim, Claimed, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Vote, VoteWord,
-    Voted,
+    Change, Claim, Claimed, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Undone, Vote,
+    VoteWord, Voted,
 };
 
 const INSERT: &str =
@@ -104,9 +104,7 @@ pub(super) fn unpark(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreE
             return Ok(Claimed::LimitReached(reached));
         }
     };
-    let payment =
-        claim.payment.as_ref().map(|payment| claim::insert_payment(conn, claim.run, payment)).transpose()?;
-    let settlement = if payment.is_some() { SettlementWord::Held } else { SettlementWord::Free };
+    let (payment, settlement) = claim::hold(conn, claim)?;
     let sql = "UPDATE run SET stage = 'execute', instance = ?2, payment = ?3, settlement = ?4, rail = ?5, \
         price = ?6, intent = ?7, reserved = ?8, iam_approved = ?9 WHERE id = ?1";
     let params = params![
@@ -124,25 +122,30 @@ pub(super) fn unpark(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreE
     claim::start(conn, claim).map(|()| Claimed::Fresh)
 }
 
-/// Puts a run that was parked back to where it was; false for one that was not, or is no longer this instance's.
-pub(super) fn park_again(conn: &Connection, run: RunId, instance: &[u8]) -> Result<bool, StoreError> {
+/// Puts a run that was parked back to where it was; none for one that was not, or is no longer this instance's.
+pub(super) fn park_again(
+    conn: &Connection,
+    run: RunId,
+    instance: &[u8],
+) -> Result<Option<Undone>, StoreError> {
     let doing = "park a run again";
-    let sql =
-        "SELECT id, payment FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 AND parked = 1";
+    let sql = "SELECT id, payment, settlement, created FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 AND parked = 1";
     let read = |row: &Row<'_>| {
-        Ok((rows::value::<i64>(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "payment")?))
+        let (id, payment) =
+            (rows::value::<i64>(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "payment")?);
+        let word = rows::word(row, 2, "settlement", SettlementWord::from_word)?;
+        Ok((id, payment, word, UnixMs(rows::unsigned(row, 3, "created")?)))
     };
-    let Some((row, payment)) = rows::first(conn, sql, doing, (run.as_bytes(), instance), read)? else {
-        return Ok(false);
+    let Some((row, payment, word, at)) = rows::first(conn, sql, doing, (run.as_bytes(), instance), read)?
+    else {
+        return Ok(None);
     };
     let sql = "UPDATE run SET stage = 'parked', settlement = 'free', payment = NULL \
         WHERE id = ?1";
     rows::change(conn, sql, doing, [row])?;
-    if let Some(payment) = payment {
-        rows::change(conn, "DELETE FROM payment WHERE id = ?1", doing, [payment])?;
-    }
+    let undone = claim::let_go(conn, payment, word, at)?;
     claim::free_approvals(conn, run)?;
-    Ok(true)
+    Ok(Some(undone))
 }
 
 /// Records what a person says of a run that still waits, and what is said of that.

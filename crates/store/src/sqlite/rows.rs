@@ -13,7 +13,7 @@ macro_rules! select_record {
         concat!(
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
-            "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, e.body ",
+            "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, p.key, e.body ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -29,7 +29,7 @@ macro_rules! select_brief {
         concat!(
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
-            "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, NULL ",
+            "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, p.key, NULL ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -83,6 +83,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         created: UnixMs(unsigned(row, 13, "created")?),
         intent: value(row, 14, "intent")?,
         payment_state: value(row, 15, "state")?,
+        payment_key: value::<Option<_>>(row, 23, "key")?.map(Digest::from_bytes),
         outcome: value(row, 16, "outcome")?,
         content: value::<Option<_>>(row, 17, "content")?.map(Digest::from_bytes),
         finished: match value::<Option<i64>>(row, 18, "finished")? {
@@ -97,7 +98,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
 
 fn answer(row: &Row<'_>) -> Result<Option<Answer>, StoreError> {
     let Some(status) = value(row, 20, "status")? else { return Ok(None) };
-    Ok(Some(Answer { status, content_type: value(row, 21, "content_type")?, body: value(row, 23, "body")? }))
+    Ok(Some(Answer { status, content_type: value(row, 21, "content_type")?, body: value(row, 24, "body")? }))
 }
 
 /// The first row of a cached query, read by `read`.

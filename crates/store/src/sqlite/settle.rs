@@ -1,40 +1,100 @@
 //! Where the money of a run ends, and a second payment after a capture that failed.
+//!
+//! Money moves from word to word by compare-and-swap: what a payment has ended as, nothing overwrites.
 
-use execgate_model::{InstanceId, RunId};
-use rusqlite::Connection;
+use execgate_model::{InstanceId, RunId, Stage};
+use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{claim, rows};
-use crate::{Leaf, NewPayment, Repaid, SettlementWord, StoreError};
+use super::{changes, holds, rows};
+use crate::{NewPayment, Repaid, Settled, SettlementWord, Settling, StoreError};
 
-/// Sets the word and the reference, appends the leaf, and closes a run in `witness` if the word is an end.
-pub(super) fn settle(
-    conn: &Connection,
-    run: RunId,
-    word: SettlementWord,
-    reference: Option<&str>,
-    leaf: Option<&Leaf>,
-) -> Result<(), StoreError> {
-    let doing = "settle a run";
-    let sql = "UPDATE run SET settlement = ?2, reference = ?3, \
-        stage = CASE WHEN stage = 'witness' AND ?4 THEN 'settled' ELSE stage END WHERE run = ?1";
-    let params = (run.as_bytes(), word.as_str(), reference, is_end(word));
-    if rows::change(conn, sql, doing, params)? == 0 {
-        return Err(backend(doing, format!("no run is called {run}")));
+const DOING: &str = "settle a run";
+
+/// Of the newest payment of its run alone: a word about an earlier one changes nothing.
+const MOVE: &str = "UPDATE run SET settlement = ?3, reference = ?4, \
+    stage = CASE WHEN stage = 'witness' AND ?5 THEN 'settled' ELSE stage END \
+    WHERE run = ?1 AND settlement = ?2 AND payment = (SELECT id FROM payment WHERE key = ?6) \
+    RETURNING payment, stage";
+
+/// Moves the money of a run from one word to another, appends the leaf, and closes a run in `witness` if that is an end.
+pub(super) fn settle(conn: &Connection, settling: &Settling) -> Result<Settled, StoreError> {
+    if !settling.from.may_become(settling.to) {
+        let (from, to) = (settling.from.as_str(), settling.to.as_str());
+        return Err(backend(DOING, format!("no money goes from `{from}` to `{to}`")));
     }
-    // The port gives no time here: the leaf stands in the order of the log.
-    leaf.map_or(Ok(()), |leaf| rows::append_leaf(conn, run, leaf.kind, leaf, None))
+    let params = (
+        settling.run.as_bytes(),
+        settling.from.as_str(),
+        settling.to.as_str(),
+        &settling.reference,
+        settling.to.is_end(),
+        settling.payment.as_bytes(),
+    );
+    let moved = |row: &Row<'_>| {
+        Ok((rows::value::<i64>(row, 0, "payment")?, rows::word(row, 1, "stage", Stage::from_word)?))
+    };
+    match rows::first(conn, MOVE, DOING, params, moved)? {
+        Some((payment, stage)) => {
+            close(conn, payment, settling)?;
+            if stage == Stage::Unknown && settling.to == SettlementWord::Captured {
+                holds::credit(conn, payment, settling.at)?;
+            }
+            if let Some(said) = &settling.said {
+                changes::record(conn, settling.run.as_bytes(), said)?;
+            }
+            Ok(Settled::Moved)
+        }
+        None => standing(conn, settling),
+    }
 }
 
-const fn is_end(word: SettlementWord) -> bool {
-    match word {
-        SettlementWord::Free | SettlementWord::Captured | SettlementWord::Released => true,
-        SettlementWord::Held | SettlementWord::Unpaid | SettlementWord::Pending => false,
+/// Where the money of a run stands that has moved already; or of a payment whose run was taken back.
+fn standing(conn: &Connection, settling: &Settling) -> Result<Settled, StoreError> {
+    let sql = "SELECT settlement FROM run WHERE run = ?1 AND payment IS NOT NULL";
+    let read = |row: &Row<'_>| rows::word(row, 0, "settlement", SettlementWord::from_word);
+    if let Some(word) = rows::first(conn, sql, DOING, [settling.run.as_bytes()], read)? {
+        return Ok(Settled::Stands(word));
+    }
+    let sql = "SELECT id, word FROM payment WHERE key = ?1 AND run = ?2";
+    let params = (settling.payment.as_bytes(), settling.run.as_bytes());
+    let read =
+        |row: &Row<'_>| Ok((rows::value(row, 0, "id")?, rows::value::<Option<String>>(row, 1, "word")?));
+    match rows::first(conn, sql, DOING, params, read)? {
+        None => Err(backend(DOING, format!("no money is held for a run called {}", settling.run))),
+        Some((payment, None)) => {
+            close(conn, payment, settling)?;
+            if settling.to == SettlementWord::Captured {
+                holds::credit(conn, payment, settling.at)?;
+            }
+            Ok(Settled::Moved)
+        }
+        Some((_, Some(word))) if word == "captured" => Ok(Settled::Stands(SettlementWord::Captured)),
+        Some((_, Some(_))) => Ok(Settled::Stands(SettlementWord::Released)),
     }
 }
 
-/// Claims a new payment for a run that waits for one. The run becomes `mine`, so that no other process takes
-/// it for an orphan while the new payment is captured.
+/// Takes down how a payment ended; one that is open stays so.
+fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), StoreError> {
+    let word = match settling.to {
+        SettlementWord::Captured => "captured",
+        SettlementWord::Released => "released",
+        SettlementWord::Unpaid => "failed",
+        SettlementWord::Free | SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Pending => {
+            return Ok(());
+        }
+    };
+    let sql = "UPDATE payment SET word = ?2, reference = ?3, at = ?4 WHERE id = ?1";
+    let at = rows::stored(settling.at.0, DOING)?;
+    rows::change(conn, sql, DOING, (payment, word, &settling.reference, at))?;
+    if settling.to == SettlementWord::Unpaid {
+        holds::note_failed(conn, payment, settling.at)?;
+    }
+    Ok(())
+}
+
+/// Claims a new payment for a run that waits for one, to be captured at once. The run becomes `mine`, so that no other
+/// process takes it for an orphan meanwhile.
 pub(super) fn repay(
     conn: &Connection,
     run: RunId,
@@ -46,8 +106,8 @@ pub(super) fn repay(
     if let Some(other) = rows::by_payment(conn, payment.key)? {
         return Ok(Repaid::PaymentSpent(other));
     }
-    let newest = claim::insert_payment(conn, run, payment)?;
-    let sql = "UPDATE run SET payment = ?2, rail = ?3, instance = ?4, settlement = 'held', reference = NULL \
+    let newest = holds::insert(conn, run, payment)?;
+    let sql = "UPDATE run SET payment = ?2, rail = ?3, instance = ?4, settlement = 'capturing', reference = NULL \
         WHERE id = ?1";
     rows::change(conn, sql, "hold a second payment", (row, newest, &payment.rail, mine.as_bytes()))?;
     Ok(Repaid::Held)

@@ -12,15 +12,16 @@ use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
 use super::{
-    audit, changes, claim, copy, cosigned, finish, forget, grants, limits, list, log, own_keys, parking,
-    settle,
+    audit, changes, claim, copy, cosigned, finish, forget, grants, limits, list, log, money, own_keys,
+    parking, settle,
 };
 use crate::port::Reply;
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
-    Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
-    Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone, Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Earned, Examiner, Finish, Finished,
+    Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
+    LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage,
+    Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Store, Sums, Undone, Vote,
+    Voted,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -152,16 +153,20 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::End, move |conn| finish::finish(conn, &finish)))
     }
 
-    fn settle(
-        &self,
-        run: RunId,
-        word: SettlementWord,
-        reference: Option<String>,
-        leaf: Option<Leaf>,
-    ) -> Reply<'_, ()> {
-        let work =
-            move |conn: &Connection| settle::settle(conn, run, word, reference.as_deref(), leaf.as_ref());
-        Box::pin(self.writer.write(Entry::End, work))
+    fn settle(&self, settling: Settling) -> Reply<'_, Settled> {
+        Box::pin(self.writer.write(Entry::End, move |conn| settle::settle(conn, &settling)))
+    }
+
+    fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>> {
+        Box::pin(self.readers.long(money::open))
+    }
+
+    fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {
+        Box::pin(self.readers.long(move |conn| money::earned(conn, after)))
+    }
+
+    fn sums(&self) -> Reply<'_, Sums> {
+        Box::pin(self.readers.long(money::sums))
     }
 
     fn repay(&self, run: RunId, payment: NewPayment) -> Reply<'_, Repaid> {

@@ -3,7 +3,7 @@
 use execgate_model::{InstanceId, Stage};
 use execgate_store::{Claim, Finished, NewPayment, SettlementWord};
 
-use super::runs::{Backend, claim, finish, held, payment, recorded, run_id};
+use super::runs::{Backend, claim, finish, held, payment, recorded, run_id, settling};
 
 pub(crate) async fn a_living_instance_has_no_orphans(backend: &impl Backend) {
     let (one, two) = (backend.open(), backend.open());
@@ -30,7 +30,7 @@ pub(crate) async fn the_open_runs_of_a_dead_instance_are_orphans_oldest_first(ba
     assert_eq!(heir.orphans().await.unwrap(), expected);
 
     assert_eq!(heir.finish(finish(id, 1, Stage::Unknown)).await.unwrap(), Finished::Recorded);
-    heir.settle(run_id(2), SettlementWord::Released, None, None).await.unwrap();
+    heir.settle(settling(2, SettlementWord::Capturing, SettlementWord::Captured)).await.unwrap();
     assert_eq!(heir.orphans().await.unwrap(), [held(&claim(4))]);
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn an_unpaid_run_is_nobodys_orphan_until_somebody_has_paid_and_
     let start = Claim { payment: Some(payment(1)), ..claim(dying.instance(), 1) };
     dying.claim(start.clone()).await.unwrap();
     dying.finish(finish(dying.instance(), 1, Stage::Witness)).await.unwrap();
-    dying.settle(run_id(1), SettlementWord::Unpaid, None, None).await.unwrap();
+    dying.settle(settling(1, SettlementWord::Capturing, SettlementWord::Unpaid)).await.unwrap();
     dying.close().await;
 
     // What could not be captured is the payer's to mend; a sweep has nothing to do about it.

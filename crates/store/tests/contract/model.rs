@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use execgate_model::{Digest, InstanceId, RunId, Stage};
 use execgate_store::{
-    Claim, Claimed, Finish, Finished, Leaf, LeafKind, NewPayment, Record, Repaid, Resolution, SettlementWord,
-    Undone,
+    Claim, Claimed, Finish, Finished, Leaf, LeafKind, NewPayment, Record, Repaid, Resolution, Settled,
+    SettlementWord, Settling, Undone,
 };
 
 use super::runs::{held, recorded};
@@ -73,25 +73,24 @@ impl Model {
         Finished::Recorded
     }
 
-    /// False where there is no such run.
-    pub(super) fn settle(
-        &mut self,
-        run: RunId,
-        word: SettlementWord,
-        reference: Option<&str>,
-        leaf: Option<Leaf>,
-    ) -> bool {
-        let Some(found) = self.runs.get_mut(&run) else { return false };
-        found.record.settlement = word;
-        found.record.settlement_reference = reference.map(str::to_owned);
-        let end = matches!(word, SettlementWord::Free | SettlementWord::Captured | SettlementWord::Released);
-        if end && found.record.stage == Stage::Witness {
-            found.record.stage = Stage::Settled;
+    /// None where no money is held, or none goes that way.
+    pub(super) fn settle(&mut self, settling: &Settling) -> Option<Settled> {
+        let is_paid = |run: &&mut Run| run.record.payment_key.is_some();
+        let found = self.runs.get_mut(&settling.run).filter(is_paid);
+        let found = found.filter(|_| settling.from.may_become(settling.to))?;
+        let record = &mut found.record;
+        if record.payment_key != Some(settling.payment) || record.settlement != settling.from {
+            return Some(Settled::Stands(record.settlement));
         }
-        if let Some(leaf) = leaf {
-            self.leaf(run, leaf);
+        record.settlement = settling.to;
+        record.settlement_reference.clone_from(&settling.reference);
+        if settling.to.is_end() && record.stage == Stage::Witness {
+            record.stage = Stage::Settled;
         }
-        true
+        if let Some(said) = &settling.said {
+            self.leaf(settling.run, said.leaf);
+        }
+        Some(Settled::Moved)
     }
 
     pub(super) fn repay(&mut self, run: RunId, mine: InstanceId, payment: &NewPayment) -> Repaid {
@@ -102,10 +101,11 @@ impl Model {
         if let Some(other) = self.payments.get(&payment.key) {
             return Repaid::PaymentSpent(*other);
         }
-        found.record.settlement = SettlementWord::Held;
+        found.record.settlement = SettlementWord::Capturing;
         found.record.settlement_reference = None;
         found.record.rail.clone_from(&payment.rail);
         found.record.payment_state = Some(payment.state.clone());
+        found.record.payment_key = Some(payment.key);
         found.record.instance = mine;
         self.payments.insert(payment.key, run);
         Repaid::Held

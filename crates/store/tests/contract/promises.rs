@@ -23,7 +23,13 @@ macro_rules! every_promise {
                 a_new_window_starts_anew_and_never_goes_back, a_limit_in_shadow_counts_and_refuses_nobody,
                 counters_of_windows_that_are_over_are_forgotten;
             money: only_an_end_of_the_money_closes_a_run, settling_moves_no_other_stage_than_witness,
-                settling_a_run_that_is_not_there_is_a_fault, an_unpaid_run_takes_one_new_payment;
+                settling_a_run_that_is_not_there_is_a_fault, an_unpaid_run_takes_one_new_payment,
+                money_moves_once_whoever_speaks_last, a_word_about_an_earlier_payment_changes_nothing,
+                holds_of_one_payer_never_exceed_what_it_has, open_holds_of_one_payer_are_counted,
+                a_payer_that_failed_pays_before_the_work, money_taken_for_work_that_is_not_charged_is_a_credit,
+                a_payment_whose_run_was_taken_back_serves_the_same_call_again,
+                what_is_found_of_a_payment_without_a_run_is_recorded_once,
+                an_upfront_payment_that_failed_leaves_nothing;
             parking: a_parked_run_reads_back_whole_and_leaves_no_leaf, a_parked_run_starts_once_among_two_instances,
                 a_parked_run_that_is_refused_never_starts, a_start_counts_its_limits_anew,
                 an_undone_start_waits_again, parked_runs_are_bounded_by_number_and_bytes,

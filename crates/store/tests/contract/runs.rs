@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use execgate_model::{ActionName, Amount, Digest, Effect, InstanceId, RunId, Stage, UnixMs};
 use execgate_store::{
-    Answer, ApprovalClaim, Change, Claim, Finish, Leaf, LeafKind, NewPayment, Record, SettlementWord, Store,
+    Answer, ApprovalClaim, Change, Claim, Finish, Leaf, LeafKind, NewPayment, Record, SettlementWord,
+    Settling, Store,
 };
 
 /// One empty record, and ways to look at it.
@@ -81,6 +82,22 @@ pub(crate) fn payment(number: u16) -> NewPayment {
         state: format!("state {number}").into_bytes(),
         rail: "x402".to_owned(),
         amount: Amount::from_micros(20_000),
+        upfront: false,
+        funds: None,
+        holds_max: 16,
+    }
+}
+
+/// A movement of the money of payment `number`, which run `number` holds.
+pub(crate) fn settling(number: u16, from: SettlementWord, to: SettlementWord) -> Settling {
+    Settling {
+        run: run_id(number),
+        payment: digest(5, number),
+        from,
+        to,
+        reference: None,
+        said: None,
+        at: UnixMs(created(number).0 + 2_000),
     }
 }
 
@@ -110,6 +127,7 @@ pub(crate) fn finish(instance: InstanceId, number: u16, stage: Stage) -> Finish 
             body: format!("answer {number}").into_bytes(),
         },
         leaf: Leaf { kind: LeafKind::Final, digest: digest(9, number) },
+        charged: true,
         at: UnixMs(created(number).0 + 1_000),
     }
 }
@@ -129,11 +147,14 @@ pub(crate) fn held(claim: &Claim) -> Record {
         content: None,
         receipt: None,
         answer: None,
-        settlement: if claim.payment.is_some() { SettlementWord::Held } else { SettlementWord::Free },
+        settlement: claim.payment.as_ref().map_or(SettlementWord::Free, |payment| {
+            if payment.upfront { SettlementWord::Capturing } else { SettlementWord::Held }
+        }),
         settlement_reference: None,
         rail: claim.rail.clone(),
         price: claim.price,
         payment_state: claim.payment.as_ref().map(|payment| payment.state.clone()),
+        payment_key: claim.payment.as_ref().map(|payment| payment.key),
         salt: claim.salt,
         intent: claim.intent.clone(),
         resolution: None,
@@ -151,6 +172,11 @@ pub(crate) fn recorded(record: Record, finish: &Finish) -> Record {
         receipt: Some(finish.receipt.clone()),
         answer: Some(finish.answer.clone()),
         finished: Some(finish.at),
+        settlement: if finish.charged && record.settlement == SettlementWord::Held {
+            SettlementWord::Capturing
+        } else {
+            record.settlement
+        },
         ..record
     }
 }

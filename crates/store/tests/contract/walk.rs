@@ -1,7 +1,9 @@
 //! Any order of calls gives what the model gives.
 
 use execgate_model::{Digest, InstanceId, RunId, Stage, UnixMs};
-use execgate_store::{Claim, Finish, Leaf, LeafKind, NewPayment, Page, Resolution, SettlementWord, Store};
+use execgate_store::{
+    Change, Claim, Finish, Leaf, LeafKind, NewPayment, Page, Resolution, SettlementWord, Settling, Store,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -9,7 +11,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::model::Model;
-use super::runs::{Backend, approval, block_on, change, claim, digest, finish, payment, run_id};
+use super::runs::{Backend, approval, block_on, change, claim, digest, finish, payment, run_id, settling};
 
 /// Walks; each is one record.
 const CASES: u32 = 48;
@@ -27,13 +29,39 @@ enum Whose {
 /// A call. Runs are named by the number of the step that claims them.
 #[derive(Debug, Clone)]
 enum Step {
-    Claim { whose: Whose, nonce: Option<u16>, payment: Option<u16>, approval: Option<u16> },
-    Undo { run: u16, whose: Whose },
-    Finish { run: u16, whose: Whose, stage: Stage },
-    Settle { run: u16, word: SettlementWord, reference: Option<String>, leaf: bool },
-    Repay { run: u16, payment: u16 },
-    Resolve { run: u16 },
-    Pause { paused: bool },
+    Claim {
+        whose: Whose,
+        nonce: Option<u16>,
+        payment: Option<u16>,
+        approval: Option<u16>,
+    },
+    Undo {
+        run: u16,
+        whose: Whose,
+    },
+    Finish {
+        run: u16,
+        whose: Whose,
+        stage: Stage,
+        charged: bool,
+    },
+    Settle {
+        run: u16,
+        from: Option<SettlementWord>,
+        to: SettlementWord,
+        reference: Option<String>,
+        leaf: bool,
+    },
+    Repay {
+        run: u16,
+        payment: u16,
+    },
+    Resolve {
+        run: u16,
+    },
+    Pause {
+        paused: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -45,9 +73,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (whose(), option::of(0..8_u16), option::of(0..6_u16), option::of(0..4_u16)).prop_map(
             |(whose, nonce, payment, approval)| Step::Claim { whose, nonce, payment, approval }),
         2 => (run(), whose()).prop_map(|(run, whose)| Step::Undo { run, whose }),
-        5 => (run(), whose(), ends).prop_map(|(run, whose, stage)| Step::Finish { run, whose, stage }),
-        4 => (run(), words, option::of("[a-f]{4}"), any::<bool>()).prop_map(
-            |(run, word, reference, leaf)| Step::Settle { run, word, reference, leaf }),
+        5 => (run(), whose(), ends, any::<bool>()).prop_map(
+            |(run, whose, stage, charged)| Step::Finish { run, whose, stage, charged }),
+        6 => (run(), option::of(words.clone()), words, option::of("[a-f]{4}"), any::<bool>()).prop_map(
+            |(run, from, to, reference, leaf)| Step::Settle { run, from, to, reference, leaf }),
         2 => (run(), 0..6_u16).prop_map(|(run, payment)| Step::Repay { run, payment }),
         2 => run().prop_map(|run| Step::Resolve { run }),
         1 => any::<bool>().prop_map(|paused| Step::Pause { paused }),
@@ -104,18 +133,26 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
             let (run, instance) = (run_id(*run), instance(whose));
             assert_eq!(store.undo(run, instance).await.unwrap(), model.undo(run, instance));
         }
-        Step::Finish { run, whose, stage } => {
+        Step::Finish { run, whose, stage, charged } => {
             let leaf = Leaf { kind: LeafKind::Final, digest: digest(9, number) };
             // Another leaf is that of another receipt.
             let receipt = format!("receipt {number}").into_bytes();
-            let finish = Finish { leaf, receipt, ..finish(instance(whose), *run, *stage) };
+            let finish =
+                    Finish { leaf, receipt, charged: *charged, ..finish(instance(whose), *run, *stage) };
             assert_eq!(store.finish(finish.clone()).await.unwrap(), model.finish(&finish));
         }
-        Step::Settle { run, word, reference, leaf } => {
+        Step::Settle { run, from, to, reference, leaf } => {
             let leaf = leaf.then(|| Leaf { kind: LeafKind::Settlement, digest: digest(12, number) });
-            let known = model.settle(run_id(*run), *word, reference.as_deref(), leaf);
-            let settled = store.settle(run_id(*run), *word, reference.clone(), leaf).await;
-            assert_eq!(settled.is_ok(), known);
+            let said =
+                leaf.map(|leaf| Change { statement: b"said".to_vec(), salt: [3; 32], leaf, at: UnixMs(1) });
+            let record = model.run(run_id(*run));
+            // Mostly from where it stands, and else from anywhere.
+            let from =
+                from.or(record.as_ref().map(|record| record.settlement)).unwrap_or(SettlementWord::Held);
+            let payment = record.and_then(|record| record.payment_key).unwrap_or(digest(5, 99));
+            let settling =
+                Settling { payment, reference: reference.clone(), said, ..settling(*run, from, *to) };
+            assert_eq!(store.settle(settling.clone()).await.ok(), model.settle(&settling));
         }
         Step::Repay { run, payment: number } => {
             let payment = NewPayment { rail: "mpp".to_owned(), ..payment(*number) };

@@ -17,35 +17,70 @@ use serde_json::json;
 struct Scene {
     name: &'static str,
     action: &'static str,
+    /// What payments end with: `^` where they are taken before the work.
+    flow: &'static str,
     bank: fn(&Bank),
 }
 
 /// Scenes by how the work ends.
 const WORK: &[Scene] = &[
-    Scene { name: "a value", action: "gives", bank: |_| {} },
-    Scene { name: "an exception", action: "raises", bank: |_| {} },
-    Scene { name: "a panic", action: "panics", bank: |_| {} },
-    Scene { name: "a result without digest", action: "inexact", bank: |_| {} },
-    Scene { name: "a start that fails", action: "unstartable", bank: |_| {} },
+    Scene { name: "a value", action: "gives", flow: "", bank: |_| {} },
+    Scene { name: "an exception", action: "raises", flow: "", bank: |_| {} },
+    Scene { name: "a panic", action: "panics", flow: "", bank: |_| {} },
+    Scene { name: "a result without digest", action: "inexact", flow: "", bank: |_| {} },
+    Scene { name: "a start that fails", action: "unstartable", flow: "", bank: |_| {} },
 ];
 
 /// Scenes by how the bank behaves.
 const PAYMENTS: &[Scene] = &[
-    Scene { name: "a refused payment", action: "gives", bank: |bank| bank.next_look("p", Look::Refused) },
+    Scene {
+        name: "a refused payment",
+        action: "gives",
+        flow: "",
+        bank: |bank| bank.next_look("p", Look::Refused),
+    },
     Scene {
         name: "a capture that fails",
         action: "gives",
+        flow: "",
         bank: |bank| bank.next_capture("p", Move::Failed),
     },
     Scene {
         name: "a capture that is not heard of",
         action: "gives",
+        flow: "",
         bank: |bank| bank.next_capture("p", Move::DoneUnheard),
     },
     Scene {
         name: "a capture that is lost",
         action: "gives",
+        flow: "",
         bank: |bank| bank.next_capture("p", Move::LostUnheard),
+    },
+];
+
+/// Scenes of payments that are taken before the work.
+const UPFRONT: &[Scene] = &[
+    Scene { name: "a value, prepaid", action: "gives", flow: "^", bank: |_| {} },
+    Scene { name: "a panic, prepaid", action: "panics", flow: "^", bank: |_| {} },
+    Scene { name: "a start that fails, prepaid", action: "unstartable", flow: "^", bank: |_| {} },
+    Scene {
+        name: "a capture that fails before the work",
+        action: "gives",
+        flow: "^",
+        bank: |bank| bank.next_capture("p^", Move::Failed),
+    },
+    Scene {
+        name: "a capture that is not heard of before the work",
+        action: "gives",
+        flow: "^",
+        bank: |bank| bank.next_capture("p^", Move::DoneUnheard),
+    },
+    Scene {
+        name: "a capture that is lost before the work",
+        action: "gives",
+        flow: "^",
+        bank: |bank| bank.next_capture("p^", Move::LostUnheard),
     },
 ];
 
@@ -55,7 +90,7 @@ fn points() -> impl Iterator<Item = &'static str> {
 
 impl Scene {
     fn asked(&self, claim: &str) -> Ask {
-        ask(self.action).mark("n").nonce("n").pays(claim)
+        ask(self.action).mark("n").nonce("n").pays(&format!("{claim}{}", self.flow))
     }
 
     /// One history: a first death at `first`, a second one of the recovery at `second`, then peace.
@@ -86,7 +121,9 @@ impl Scene {
         for claim in ["r", "s"] {
             match world.walk(self.asked(claim)).await {
                 Walked::Passed(passage) => history.heard("n", &passage),
-                Walked::Refused(Refusal::NotStarted(_) | Refusal::SettlementPending { .. }) => {}
+                Walked::Refused(
+                    Refusal::NotStarted(_) | Refusal::NotStartedPaid(_) | Refusal::SettlementPending { .. },
+                ) => {}
                 walked @ (Walked::Refused(_) | Walked::Died) => panic!("{scene}: {walked:?}"),
             }
             assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
@@ -100,7 +137,7 @@ impl Scene {
 #[tokio::test]
 async fn a_death_at_any_point_breaks_no_promise() {
     let mut reached = BTreeSet::new();
-    for scene in WORK.iter().chain(PAYMENTS) {
+    for scene in WORK.iter().chain(PAYMENTS).chain(UPFRONT) {
         for first in points() {
             reached.extend(scene.play(first, None).await);
         }
@@ -110,7 +147,7 @@ async fn a_death_at_any_point_breaks_no_promise() {
 }
 
 /// Points that recovery never comes to: it claims, starts and redeems nothing.
-const NOT_IN_RECOVERY: [&str; 3] = ["claimed", "ran", "repaid"];
+const NOT_IN_RECOVERY: [&str; 5] = ["claimed", "taken", "prepaid", "ran", "repaid"];
 
 /// Dies at each point that a scene comes to, and again at each point of the recovery.
 async fn die_twice(scenes: &[Scene]) {
@@ -125,7 +162,8 @@ async fn die_twice(scenes: &[Scene]) {
             }
         }
     }
-    for point in points().filter(|point| !point.starts_with("rail-releas") && *point != "repaid") {
+    let elsewhere = ["repaid", "taken", "prepaid"];
+    for point in points().filter(|point| !point.starts_with("rail-releas") && !elsewhere.contains(point)) {
         assert!(reached.contains(point), "{point} is not reached");
     }
 }
@@ -138,6 +176,20 @@ async fn a_second_death_during_recovery_of_work_breaks_no_promise() {
 #[tokio::test]
 async fn a_second_death_during_recovery_of_payments_breaks_no_promise() {
     die_twice(PAYMENTS).await;
+}
+
+#[tokio::test]
+async fn a_second_death_during_recovery_of_prepaid_work_breaks_no_promise() {
+    for scene in UPFRONT {
+        for first in points() {
+            if !scene.play(first, None).await.contains(first) {
+                continue;
+            }
+            for second in points() {
+                scene.play(first, Some(second)).await;
+            }
+        }
+    }
 }
 
 #[tokio::test]

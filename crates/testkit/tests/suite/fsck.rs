@@ -42,8 +42,9 @@ async fn a_record_that_has_seen_everything_is_sound() {
     assert_eq!(findings, []);
     let counts = report.counts;
     assert_eq!((counts.runs, counts.open, counts.unknown, counts.receipts, counts.answers), (4, 0, 1, 4, 4));
-    // Four intents and finals, an intent that was taken back, a resolution, and the change that says who resolved it.
-    assert_eq!((counts.leaves, counts.undone), (11, 1));
+    // Four intents and finals, three settlements, an intent that was taken back, a resolution, and the change that says who
+    // resolved it.
+    assert_eq!((counts.leaves, counts.undone), (14, 1));
     assert_eq!((counts.payments, counts.captured, counts.released, counts.held), (4, 3, 1, 0));
 }
 
@@ -63,7 +64,7 @@ async fn a_run_under_way_is_no_finding() {
 /// Damages by what they do to a record, and what is found.
 const DAMAGES: &[(&str, &[Rule])] = &[
     ("DELETE FROM leaf WHERE seq = 2", &[Rule::LeafGap, Rule::LeafMissing]),
-    ("DELETE FROM leaf WHERE seq = 11", &[Rule::Change]),
+    ("DELETE FROM leaf WHERE seq = 14", &[Rule::Change]),
     ("DELETE FROM leaf WHERE seq = 1", &[Rule::LeafGap, Rule::LeafMissing]),
     // A signer that nobody has added (the key of RFC 8032, section 7.1, test 1).
     (
@@ -81,6 +82,7 @@ const DAMAGES: &[(&str, &[Rule])] = &[
     ("UPDATE leaf SET digest = zeroblob(32) WHERE seq = 2", &[Rule::LeafDiffers]),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'resolve'", &[Rule::LeafDiffers]),
     ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'change'", &[Rule::LeafDiffers]),
+    ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'settlement'", &[Rule::LeafDiffers]),
     ("UPDATE leaf SET digest = x'00' WHERE seq = 2", &[Rule::LeafDiffers, Rule::LeafMissing]),
     ("UPDATE leaf SET kind = 'late' WHERE seq = 2", &[Rule::LeafMissing]),
     ("UPDATE leaf SET kind = 'none' WHERE seq = 2", &[Rule::LeafStray, Rule::LeafMissing]),

@@ -196,7 +196,7 @@ async fn a_price_of_the_rules_is_asked_where_anything_costs_and_nowhere_else() {
 
     let world = World::priced().policy(rules).open();
     let asked = async |action: &str| match world.walk(ask(action)).await {
-        Walked::Refused(Refusal::PaymentRequired { price }) => price.to_string(),
+        Walked::Refused(Refusal::PaymentRequired { price, .. }) => price.to_string(),
         other @ (Walked::Refused(_) | Walked::Passed(_) | Walked::Died) => format!("{other:?}"),
     };
     assert_eq!((asked("gives").await, asked("raises").await), ("0.07".into(), "0.05".into()));

@@ -42,8 +42,14 @@ fn world(folder: &Path) -> WorldBuilder {
 }
 
 impl Case {
+    /// Whether its payments are taken before the work.
+    fn is_prepaid(&self) -> bool {
+        matches!(self.point, "taken" | "prepaid")
+    }
+
     fn asked(&self, claim: &str) -> Ask {
-        ask(self.action).mark("n").nonce("n").pays(claim)
+        let flow = if self.is_prepaid() { "^" } else { "" };
+        ask(self.action).mark("n").nonce("n").pays(&format!("{claim}{flow}"))
     }
 
     /// What the process does that is to die. It returns only if it does not.
@@ -79,7 +85,7 @@ impl Case {
         world.restart().await;
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{}", self.point);
         assert_eq!(world.runs().await.len(), 1, "{}", self.point);
-        let started = usize::from(self.point != "claimed");
+        let started = usize::from(!matches!(self.point, "claimed" | "prepaid"));
         assert_eq!(
             world.journal().starts(),
             started,

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use execgate_flow::recover::Recovered;
+use execgate_flow::settle::Reconciled;
 use execgate_store::SettlementWord;
 use execgate_testkit::{Ask, Death, Move, Walked, World, ask};
 use tokio::time::Instant;
@@ -101,7 +102,32 @@ async fn a_capture_that_nobody_can_tell_the_end_of_stays_pending_and_is_not_repe
             assert_eq!((world.journal().starts(), world.journal().captures()), (1, taken));
             assert_eq!(world.restart().await, Recovered::default());
         }
+        // Looked for, and asked for again only where it was not taken.
+        world.bank().close(true);
+        assert_eq!(world.reconcile().await, Some(Reconciled { left: 1, ..Reconciled::default() }));
+        world.bank().close(false);
+        assert_eq!(world.reconcile().await, Some(Reconciled { captured: 1, ..Reconciled::default() }));
+        assert_eq!(world.reconcile().await, Some(Reconciled::default()));
+        assert_eq!(world.walk(paid("p")).await.passage().answer.status, 200);
+        assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+        assert_eq!(world.fsck().await.0, []);
     }
+}
+
+#[tokio::test]
+async fn a_pending_payment_that_never_will_be_taken_leaves_its_work_to_a_new_one() {
+    let world = World::priced().open();
+    world.bank().next_capture("p", Move::LostUnheard);
+    assert_eq!(world.walk(paid("p")).await.rule(), "settlement-pending");
+    world.bank().give_up("p");
+    assert_eq!(world.reconcile().await, Some(Reconciled { unpaid: 1, ..Reconciled::default() }));
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid");
+    assert_eq!(world.walk(paid("q")).await.passage().answer.status, 200);
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+    // Whose payment failed when the work was done pays before the work.
+    assert_eq!(world.walk(ask("gives").nonce("m").pays("r")).await.rule(), "upfront-only");
+    assert_eq!(world.walk(ask("gives").nonce("m").pays("r@account:2")).await.passage().answer.status, 200);
+    assert_eq!(world.walk(ask("gives").nonce("o").pays("s^")).await.passage().answer.status, 200);
 }
 
 #[tokio::test(start_paused = true)]

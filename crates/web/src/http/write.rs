@@ -9,6 +9,7 @@ use execgate_flow::{Passage, Room};
 use execgate_store::Answer;
 use serde_json::Value;
 
+use crate::house::House;
 use crate::problem::seal_headers;
 
 /// A stored answer as a response, byte for byte.
@@ -26,7 +27,8 @@ pub(crate) fn json(status: StatusCode, value: &Value) -> Response {
 }
 
 /// The answer of a run, with what its headers say of it (CONTRACTS 4).
-pub(crate) fn passage(passage: Passage) -> Response {
+pub(crate) fn passage(house: &House, passage: Passage) -> Response {
+    let bought = passage.bought.clone();
     let mut response = write(passage.answer);
     let headers = response.headers_mut();
     let mut insert = |name: &'static str, text: String| {
@@ -40,6 +42,9 @@ pub(crate) fn passage(passage: Passage) -> Response {
         insert("execgate-replayed", "true".to_owned());
     } else {
         insert("server-timing", timing(&passage.laps));
+    }
+    if let Some(bought) = bought {
+        house.tell(&bought, response.headers_mut());
     }
     response
 }

@@ -10,8 +10,8 @@ use execgate_receipt::{Timestamp, digest_json, sha256};
 use execgate_store::Answer;
 use serde_json::{Value, json};
 
-use super::Problem;
 use super::approval::parked_in;
+use super::{PriceTag, Problem};
 
 /// The version of the envelope.
 pub(crate) const SCHEMA_VERSION: &str = "v1";
@@ -78,7 +78,7 @@ impl Problem {
     /// The problem as an answer of `/exec/*`.
     pub(crate) fn in_exec(&self, asked: &Asked, took: Took) -> Answer {
         let status = if self.is_stub(asked) { StatusCode::OK.as_u16() } else { self.status };
-        let kind = if self.price.is_some() { "application/problem+json" } else { "application/json" };
+        let kind = if self.tag.is_some() { "application/problem+json" } else { "application/json" };
         let body = self.exec_body(asked, took).to_string().into_bytes();
         Answer { status, content_type: kind.to_owned(), body }
     }
@@ -86,6 +86,9 @@ impl Problem {
     /// The same as a response.
     pub(crate) fn told_in_exec(&self, asked: &Asked, took: Took) -> Response {
         let mut response = crate::http::write(self.in_exec(asked, took));
+        if let Some(tag) = &self.tag {
+            tag.announce(response.headers_mut());
+        }
         if let Some(seconds) = self.retry_after_s.filter(|_| !self.is_stub(asked)) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -94,8 +97,8 @@ impl Problem {
 
     /// The body.
     pub(crate) fn exec_body(&self, asked: &Asked, took: Took) -> Value {
-        if self.price.is_some() {
-            return seal(self.payment_required());
+        if let Some(tag) = &self.tag {
+            return seal(self.payment_required(tag));
         }
         let mut body = asked.envelope(took);
         if let Some(waiting) = &self.waiting {
@@ -158,10 +161,10 @@ impl Problem {
         }
     }
 
-    /// PRODUCT A: the 402 of this surface. Whom to pay is the operator's to say, and cannot be said yet.
-    fn payment_required(&self) -> Value {
-        let amount = self.price.unwrap_or_default();
-        json!({
+    /// PRODUCT A: the 402 of this surface. Whom to pay, and with what, the offers say.
+    fn payment_required(&self, tag: &PriceTag) -> Value {
+        let amount = tag.price;
+        let mut body = json!({
             "type": PAYMENT_REQUIRED,
             "title": "Payment Required",
             "status": self.status,
@@ -178,7 +181,9 @@ impl Problem {
             ),
             "erc7710": "Pre-approve spend limit via ERC-7710 scoped delegation for high-frequency calls",
             "acp": "https://app.virtuals.io/acp",
-        })
+        });
+        tag.add_to(&mut body);
+        body
     }
 }
 
@@ -186,6 +191,7 @@ impl Problem {
 mod tests {
     use execgate_flow::Refusal;
     use execgate_model::{Digest, Effect, RunId, UnixMs};
+    use execgate_payment::Flow;
     use execgate_receipt::digest_json;
     use execgate_tool::NotStarted;
     use serde_json::{Value, json};
@@ -239,7 +245,8 @@ mod tests {
     #[test]
     fn what_is_to_be_paid_is_told_to_machines() {
         let price = "0.01".parse().unwrap();
-        let (status, body) = told(Refusal::PaymentRequired { price }, Effect::DryRun);
+        let (status, body) =
+            told(Refusal::PaymentRequired { price, flow: Flow::Authorization }, Effect::DryRun);
         assert_eq!((status, &body["amount"], &body["status"]), (402, &json!("0.01"), &json!(402)));
         let instructions =
             "Pay 0.01 USDC on Base network then retry with payment credential in Authorization header";

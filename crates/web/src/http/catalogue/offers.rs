@@ -5,19 +5,20 @@ use serde_json::{Value, json};
 
 use crate::figures::Service;
 use crate::house::{House, ToolSurface};
+use crate::http::code::is_on;
 
 /// One offer of this gateway.
-pub(super) struct Listed {
-    pub(super) service: Service,
+pub(crate) struct Listed {
+    pub(crate) service: Service,
     pub(super) name: &'static str,
-    pub(super) description: &'static str,
+    pub(crate) description: &'static str,
     /// The usual price in US dollars (CONTRACTS 4), whatever is asked here.
     pub(super) list_price: &'static str,
-    pub(super) example: &'static str,
+    pub(crate) example: &'static str,
 }
 
 /// Every offer.
-pub(super) const LISTED: [Listed; 7] = [
+pub(crate) const LISTED: [Listed; 7] = [
     Listed {
         service: Service::Code(Offer::CodeRun),
         name: "Run code",
@@ -75,7 +76,7 @@ impl Listed {
         match self.service {
             Service::Execute => true,
             Service::Tool | Service::Simulate | Service::Batch => house.parts.tools == ToolSurface::On,
-            Service::Code(_) => house.parts.catalogue.is_some(),
+            Service::Code(offer) => house.parts.catalogue.is_some() && is_on(house, offer),
         }
     }
 

@@ -8,6 +8,6 @@ mod text;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use proposal::read;
-pub(crate) use run::{basic, plain, pro};
+pub(crate) use run::{basic, is_on, plain, pro};
 #[cfg(any(test, fuzzing))]
 pub(crate) use text::joined;

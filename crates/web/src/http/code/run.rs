@@ -15,6 +15,7 @@ use crate::figures::{Note, Service};
 use crate::headers::or_the_price;
 use crate::house::House;
 use crate::http;
+use crate::payment::credential;
 use crate::problem::Problem;
 use crate::render::CodeWords;
 
@@ -62,7 +63,12 @@ async fn walk(
         return live::respond(house, proposal, words, note).await;
     }
     let walked = house.walk(headers, proposal, words).await.map_err(Problem::from);
-    note.take(walked.map_or_else(IntoResponse::into_response, http::passage))
+    note.take(walked.map_or_else(IntoResponse::into_response, |passage| http::passage(&house, passage)))
+}
+
+/// The cheapest of them would undercut the others, so that the operator may have it off (CONTRACTS 4).
+pub(crate) fn is_on(house: &House, offer: Offer) -> bool {
+    house.parts.corridor.prices().is_sold(offer)
 }
 
 /// The proposal.
@@ -75,17 +81,22 @@ async fn read(
 ) -> Result<Proposal, Problem> {
     let (fields, place) = house.bodies.json_object(headers, body).await?;
     let Some(catalogue) = &house.parts.catalogue else { return Err(Problem::code_is_off()) };
+    if !is_on(house, offer) {
+        return Err(Problem::offer_is_off());
+    }
     let proposal = proposal::read(fields, headers, offer, visitor.caller.clone(), &catalogue.names())?;
-    Ok(Proposal { place, ..proposal })
+    let credential = credential(house, Service::Code(offer), headers)?;
+    Ok(Proposal { place, credential, ..proposal })
 }
 
 /// What a request that cannot be read is told.
 fn instead(house: &House, offer: Offer, headers: &HeaderMap, visitor: &Visitor, problem: Problem) -> Problem {
     // What is switched off has no price.
-    if house.parts.catalogue.is_none() {
+    if house.parts.catalogue.is_none() || !is_on(house, offer) {
         return problem;
     }
     let Ok(usual) = ActionName::new(proposal::DEFAULT_LANGUAGE) else { return problem };
-    let price = house.parts.corridor.prices().of(&usual, Effect::Live, Some(offer));
-    or_the_price(problem, headers, visitor.owes(price))
+    let prices = house.parts.corridor.prices();
+    let price = visitor.owes(prices.of(&usual, Effect::Live, Some(offer)));
+    or_the_price(problem, headers, (price, prices.flow(&usual, Some(offer))))
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use execgate_flow::{AfterFailure, Batch, BatchRefusal, Batched, Passage, Refusal};
 use execgate_model::{Effect, Proposal, Surface};
+use execgate_payment::Flow;
 use serde_json::{Value, json};
 
 use super::call::{Common, read_batch};
@@ -52,7 +53,7 @@ async fn walk(
 ) -> Result<Value, Problem> {
     let least = visitor.owes(house.parts.corridor.prices().least_of_batch());
     let read = read(house, headers, body, visitor).await;
-    let batch = read.map_err(|problem| or_the_price(problem, headers, least))?;
+    let batch = read.map_err(|problem| or_the_price(problem, headers, (least, Flow::Authorization)))?;
     let items: Vec<Asked> = batch.items.iter().map(of_item).collect();
     let after_failure = batch.after_failure;
     let batched = match house.parts.corridor.walk_batch(batch, Arc::new(ExecWords)).await {

@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use execgate_flow::Passage;
 use execgate_model::{ActionName, Amount, Effect, Proposal, Surface};
+use execgate_payment::Flow;
 use execgate_tool::TOOLS;
 
 use super::call::{Common, read_call, seems};
@@ -16,6 +17,7 @@ use crate::figures::{Note, Service};
 use crate::headers::or_the_price;
 use crate::house::{House, ToolSurface};
 use crate::http;
+use crate::payment::credential;
 use crate::peer::Peer;
 use crate::problem::{Asked, Problem};
 use crate::render::ExecWords;
@@ -55,7 +57,7 @@ async fn answer(
     let note = Note::new(Arc::clone(&house), service);
     let mut asked = Asked::default();
     let response = match walk(&house, surface, &headers, body, &visitor, &mut asked).await {
-        Ok(passage) => http::passage(passage),
+        Ok(passage) => http::passage(&house, passage),
         Err(problem) => problem.into_response(),
     };
     let mut response = note.take(response);
@@ -73,8 +75,9 @@ async fn walk(
     asked: &mut Asked,
 ) -> Result<Passage, Problem> {
     let proposal = read(house, surface, headers, body, visitor, asked).await;
-    let price = visitor.owes(base_price(house, surface));
-    let proposal = proposal.map_err(|problem| or_the_price(problem, headers, price))?;
+    let (price, flow) = base_price(house, surface);
+    let base = (visitor.owes(price), flow);
+    let proposal = proposal.map_err(|problem| or_the_price(problem, headers, base))?;
     let walked = house.walk(headers, proposal, Arc::new(ExecWords)).await;
     walked.map_err(|refusal| Problem::from(refusal).with_payload_at("/tool/args"))
 }
@@ -94,12 +97,14 @@ async fn read(
     *asked = seems(&fields, surface);
     let caller = visitor.caller.clone();
     let proposal = read_call(fields, |fields| Common::read(fields, headers, surface, caller))?;
-    Ok(Proposal { place, peer: visitor.peer, ..proposal })
+    let credential = if surface.is_free() { None } else { credential(house, Service::Tool, headers)? };
+    Ok(Proposal { place, credential, peer: visitor.peer, ..proposal })
 }
 
 /// What the cheapest call of the route costs.
-fn base_price(house: &House, surface: Surface) -> Amount {
+fn base_price(house: &House, surface: Surface) -> (Amount, Flow) {
     let usual = TOOLS.first().and_then(|name| ActionName::new(*name).ok());
-    let price = usual.map(|usual| house.parts.corridor.prices().of(&usual, Effect::DryRun, None));
+    let prices = house.parts.corridor.prices();
+    let price = usual.map(|usual| (prices.of(&usual, Effect::DryRun, None), prices.flow(&usual, None)));
     price.filter(|_| !surface.is_free()).unwrap_or_default()
 }

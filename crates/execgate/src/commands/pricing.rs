@@ -1,0 +1,107 @@
+//! `execgate pricing`: what is sold under a configuration, for how much, and to whom the money comes.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use execgate_model::{ActionName, Amount, Effect, Offer};
+use serde_json::{Value, json};
+
+use super::cli::Common;
+use super::serve::announce_payment;
+use crate::config::{Environment, Settings};
+use crate::{terminal, till};
+
+/// The prices.
+#[derive(Debug, Args)]
+pub(crate) struct Pricing {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// One line of the list.
+struct Line {
+    route: &'static str,
+    what: String,
+    price: Amount,
+    flow: &'static str,
+}
+
+impl Pricing {
+    pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let settings = Settings::resolve(&self.common.flags(None, None, false), &Environment::read(), true)?;
+        let Some(payment) = &settings.payment else {
+            bail!("nobody pays here: PAYMENT_WALLET is not set, and the configuration has no [payment]");
+        };
+        let lines = lines(&settings)?;
+        if self.json {
+            let accounts = payment.accounts.iter().map(|account| {
+                json!({
+                    "network": account.token.network, "asset": account.token.contract,
+                    "name": account.token.name, "decimals": account.token.decimals, "payTo": account.pay_to
+                })
+            });
+            let prices = lines.iter().map(|line| {
+                json!({"route": line.route, "what": line.what, "price": line.price, "flow": line.flow})
+            });
+            terminal::json(&json!({
+                "testnet": payment.is_testnet(),
+                "facilitator": payment.facilitator,
+                "accounts": accounts.collect::<Vec<Value>>(),
+                "prices": prices.collect::<Vec<Value>>(),
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        announce_payment(payment);
+        for Line { route, what, price, flow } in &lines {
+            terminal::line(format_args!("{route:<24} {what:<24} ${price:<8} {flow}"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn lines(settings: &Settings) -> anyhow::Result<Vec<Line>> {
+    let sold = till::sold(settings)?;
+    let mut lines = Vec::new();
+    let python = ActionName::new("python")?;
+    for (route, offer) in [
+        ("POST /api/code-run", Offer::CodeRun),
+        ("POST /api/code-run-pro", Offer::CodeRunPro),
+        ("POST /api/code/run", Offer::CodeRunBasic),
+    ] {
+        if sold.prices.is_sold(offer) {
+            let price = sold.prices.of(&python, Effect::Live, Some(offer));
+            let flow = sold.prices.flow(&python, Some(offer)).as_str();
+            lines.push(Line { route, what: "every language".to_owned(), price, flow });
+        }
+    }
+    for name in &sold.actions {
+        let price = sold.prices.of(name, Effect::Live, None);
+        let flow = sold.prices.flow(name, None).as_str();
+        lines.push(Line { route: "POST /execute", what: name.to_string(), price, flow });
+    }
+    for name in &sold.tools {
+        let flow = sold.prices.flow(name, None).as_str();
+        for (effect, word) in [(Effect::DryRun, "dry-run"), (Effect::Live, "live")] {
+            let price = sold.prices.of(name, effect, None);
+            lines.push(Line { route: "POST /exec/tool", what: format!("{name} ({word})"), price, flow });
+        }
+    }
+    let batch = Line {
+        route: "POST /exec/batch",
+        what: "at least, or the sum".to_owned(),
+        price: sold.prices.least_of_batch(),
+        flow: "authorization",
+    };
+    lines.push(batch);
+    lines.push(Line {
+        route: "POST /exec/simulate",
+        what: "every tool".to_owned(),
+        price: Amount::ZERO,
+        flow: "free",
+    });
+    Ok(lines)
+}

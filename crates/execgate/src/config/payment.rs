@@ -1,0 +1,319 @@
+//! How callers pay: to whom, in which token, by which facilitator, and how much for what. Without a wallet nobody pays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::bail;
+use execgate_flow::propose::{Prices, ToolPrices};
+use execgate_model::{ActionName, Amount, Offer};
+use execgate_payment::evm::{Address, ChainId, KNOWN_TOKENS, KnownToken, Token};
+use execgate_payment::x402::Account;
+
+use super::Environment;
+use super::file::{PaymentSection, TokenSection};
+
+/// The facilitator of main networks where the operator names none: it asks for no account of its own.
+const MAINNET_FACILITATOR: &str = "https://facilitator.payai.network";
+
+/// The facilitator of test networks where the operator names none.
+const TESTNET_FACILITATOR: &str = "https://x402.org/facilitator";
+
+/// Tokens that are taken at once: each is a member of every 402.
+const ACCOUNTS_MAX: usize = 8;
+
+/// The decimals that a token may have: a price is a whole number of millionths.
+const DECIMALS: core::ops::RangeInclusive<u8> = 6..=18;
+
+/// What code costs by `/execute`, and under the offer of that name (CONTRACTS 4).
+const CODE: Amount = Amount::from_micros(20_000);
+
+/// What `code-run-pro` costs.
+const CODE_PRO: Amount = Amount::from_micros(50_000);
+
+/// What `echo` and `add` cost.
+const SMALL: Amount = Amount::from_micros(10_000);
+
+/// The actions that cost that.
+const SMALL_ACTIONS: [&str; 2] = ["echo", "add"];
+
+/// The names of prices that are of no action: what tools cost simulated and for real, and the least that a batch does.
+const TOOL_NAMES: [&str; 3] = ["tool-dry-run", "tool-live", "batch"];
+
+/// How callers pay.
+#[derive(Debug, Clone)]
+pub(crate) struct Payment {
+    /// Where money comes to; the first is what a 402 names in its body.
+    pub(crate) accounts: Vec<Account>,
+    /// The facilitator, by its URL, or by the socket of a settler.
+    pub(crate) facilitator: String,
+    /// The socket of a settler of the operator's own, where one is named.
+    pub(crate) settler: Option<PathBuf>,
+    prices: BTreeMap<String, Amount>,
+    upfront: BTreeSet<String>,
+}
+
+impl Payment {
+    /// The section, and `PAYMENT_WALLET` above it. None: nobody pays.
+    pub(super) fn resolve(
+        environment: &Environment,
+        section: Option<&PaymentSection>,
+    ) -> anyhow::Result<Option<Self>> {
+        let from_environment = environment.payment_wallet.as_deref().map(wallet).transpose()?;
+        let empty = PaymentSection::default();
+        let asked = section.is_some();
+        let section = section.unwrap_or(&empty);
+        let Some(wallet) = from_environment.or(section.wallet) else {
+            if asked {
+                bail!("[payment] names no `wallet`, and PAYMENT_WALLET is not set: nobody could be paid");
+            }
+            return Ok(None);
+        };
+        let accounts = accounts(section, wallet)?;
+        let testnets = accounts.iter().filter(|account| account.token.network.is_testnet()).count();
+        if testnets != 0 && testnets != accounts.len() {
+            bail!(
+                "`payment.networks` and `payment.token` mix test networks with others: money that is worth nothing would buy \
+                 what money buys"
+            );
+        }
+        let networks: BTreeSet<_> = accounts.iter().map(|account| account.token.network).collect();
+        if let Some(settler) = &section.settler {
+            if section.facilitator.is_some() {
+                bail!("`payment.settler` and `payment.facilitator` exclude each other: one of them settles");
+            }
+            if !settler.is_absolute() {
+                bail!("`payment.settler` is not the whole path of a settler's socket");
+            }
+            if networks.len() != 1 {
+                bail!("`payment.settler` is of one network, and {} are named", networks.len());
+            }
+        }
+        let usual = if testnets == 0 { MAINNET_FACILITATOR } else { TESTNET_FACILITATOR };
+        let payment = Self {
+            accounts,
+            facilitator: match &section.settler {
+                Some(settler) => settler.display().to_string(),
+                None => section.facilitator.clone().unwrap_or_else(|| usual.to_owned()),
+            },
+            settler: section.settler.clone(),
+            prices: section.prices.clone(),
+            upfront: section.upfront.iter().cloned().collect(),
+        };
+        Ok(Some(payment))
+    }
+
+    /// Whether its money is worth nothing.
+    pub(crate) fn is_testnet(&self) -> bool {
+        self.accounts.iter().all(|account| account.token.network.is_testnet())
+    }
+
+    /// What is asked for the actions that there are, the tools among them, and the languages.
+    ///
+    /// # Errors
+    /// Where a price, or a flow, is of something that is not there.
+    pub(crate) fn prices(
+        &self,
+        actions: &[&str],
+        tools: &[&str],
+        languages: &[&str],
+    ) -> anyhow::Result<Prices> {
+        let offers = Offer::ALL.map(Offer::as_str);
+        let known = |name: &str| actions.contains(&name) || offers.contains(&name);
+        if let Some(name) =
+            self.prices.keys().find(|name| !known(name) && !TOOL_NAMES.contains(&name.as_str()))
+        {
+            bail!("`payment.prices` has a price for `{name}`, which is nothing that is sold here");
+        }
+        if let Some(name) = self.upfront.iter().find(|name| !known(name)) {
+            bail!("`payment.upfront` names `{name}`, which is nothing that is sold here");
+        }
+        let of = |name: &str, usual: Amount| self.prices.get(name).copied().unwrap_or(usual);
+        let listed = ToolPrices {
+            dry_run: of("tool-dry-run", ToolPrices::LISTED.dry_run),
+            live: of("tool-live", ToolPrices::LISTED.live),
+            batch: of("batch", ToolPrices::LISTED.batch),
+        };
+        let mut by_action = BTreeMap::new();
+        for name in actions {
+            let usual = if languages.contains(name) {
+                CODE
+            } else if SMALL_ACTIONS.contains(name) {
+                SMALL
+            } else {
+                Amount::ZERO
+            };
+            by_action.insert(ActionName::new(*name)?, of(name, usual));
+        }
+        let mut by_offer = BTreeMap::from([(Offer::CodeRun, CODE), (Offer::CodeRunPro, CODE_PRO)]);
+        for offer in Offer::ALL {
+            if let Some(price) = self.prices.get(offer.as_str()) {
+                by_offer.insert(offer, *price);
+            }
+        }
+        let tools = tools.iter().map(|name| ActionName::new(*name)).collect::<Result<Vec<_>, _>>()?;
+        let own: Vec<_> =
+            tools.iter().filter_map(|name| Some((name, *self.prices.get(name.as_str())?))).collect();
+        let mut prices =
+            Prices::new(by_action).with_offers(by_offer).with_tools(tools.iter().cloned(), listed);
+        for (name, price) in own {
+            prices = prices.with_price(name.clone(), price);
+        }
+        // It undercuts the others, so that it is sold by whoever names its price.
+        if !self.prices.contains_key(Offer::CodeRunBasic.as_str()) {
+            prices = prices.without_offer(Offer::CodeRunBasic);
+        }
+        Ok(prices.with_upfront(self.upfront.clone()))
+    }
+}
+
+/// The wallet of the environment.
+fn wallet(text: &str) -> anyhow::Result<Address> {
+    match text.parse() {
+        Ok(Address::ZERO) => {
+            bail!("PAYMENT_WALLET is the address that is nobody's: what is paid there is lost")
+        }
+        Ok(address) => Ok(address),
+        Err(error) => bail!("PAYMENT_WALLET is no address: {error}"),
+    }
+}
+
+fn accounts(section: &PaymentSection, wallet: Address) -> anyhow::Result<Vec<Account>> {
+    if wallet == Address::ZERO {
+        bail!("`payment.wallet` is the address that is nobody's: what is paid there is lost");
+    }
+    let mut accounts = Vec::new();
+    // What names its tokens names all of them.
+    let networks = match &section.networks {
+        Some(networks) => networks.as_slice(),
+        None if section.token.is_empty() => &[ChainId::BASE],
+        None => &[],
+    };
+    for network in networks {
+        let Some(token) = KnownToken::find("USDC", *network) else {
+            let known: Vec<_> = KNOWN_TOKENS.iter().map(|known| known.network.to_string()).collect();
+            bail!(
+                "`payment.networks` names {network}, whose USDC is not known here (known: {}); name it by [[payment.token]]",
+                known.join(", ")
+            );
+        };
+        accounts.push(Account { token, pay_to: wallet });
+    }
+    for section in &section.token {
+        accounts.push(account(section, wallet)?);
+    }
+    for (at, account) in accounts.iter().enumerate() {
+        let place = |account: &Account| (account.token.network, account.token.contract);
+        if accounts[..at].iter().any(|other| place(other) == place(account)) {
+            bail!("the token {} on {} is named twice", account.token.contract, account.token.network);
+        }
+    }
+    if accounts.is_empty() || accounts.len() > ACCOUNTS_MAX {
+        bail!(
+            "`payment.networks` and [[payment.token]] name {} tokens; 1 to {ACCOUNTS_MAX} can be",
+            accounts.len()
+        );
+    }
+    Ok(accounts)
+}
+
+fn account(section: &TokenSection, wallet: Address) -> anyhow::Result<Account> {
+    let pay_to = section.pay_to.unwrap_or(wallet);
+    let what = format!("the token {} of [[payment.token]]", section.contract);
+    if pay_to == Address::ZERO || section.contract == Address::ZERO {
+        bail!("{what} has the address that is nobody's: what is paid there is lost");
+    }
+    if pay_to == section.contract {
+        bail!("{what} would be paid to its own contract, where money is lost");
+    }
+    if !DECIMALS.contains(&section.decimals) {
+        bail!("{what} has {} decimals; 6 to 18 can be taken", section.decimals);
+    }
+    if section.name.is_empty() || section.version.is_empty() {
+        bail!("{what} has no `name` or `version`: those of its EIP-712 domain are signed by every payer");
+    }
+    let token = Token {
+        network: section.network,
+        contract: section.contract,
+        name: section.name.clone(),
+        version: section.version.clone(),
+        decimals: section.decimals,
+    };
+    Ok(Account { token, pay_to })
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::{ActionName, Effect, Offer};
+
+    use super::{Environment, Payment};
+    use crate::config::file::File;
+
+    const WALLET: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+
+    fn resolve(wallet: Option<&str>, text: &str) -> Result<Option<Payment>, String> {
+        let environment = Environment { payment_wallet: wallet.map(str::to_owned), ..Environment::default() };
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        Payment::resolve(&environment, file.payment.as_ref()).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_wallet_alone_is_paid_in_usdc_on_base_by_a_facilitator_that_is_named() {
+        let payment = resolve(Some(WALLET), "").unwrap().unwrap();
+        let [account] = payment.accounts.as_slice() else { panic!("one account") };
+        assert_eq!(
+            (account.token.network.to_string().as_str(), account.pay_to.to_string().as_str()),
+            ("eip155:8453", WALLET)
+        );
+        assert!(!payment.is_testnet() && payment.facilitator.starts_with("https://"));
+        assert!(resolve(None, "").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_mistake_names_its_rule() {
+        let wrong = WALLET.replace("F79", "f79");
+        for (wallet, text, word) in [
+            (Some(wrong.as_str()), "", "EIP-55"),
+            (Some("0x0000000000000000000000000000000000000000"), "", "nobody"),
+            (Some("wallet"), "", "no address"),
+            (None, "[payment]\n", "names no `wallet`"),
+            (Some(WALLET), "[payment]\nnetworks = [\"base\"]\n", "CAIP-2"),
+            (Some(WALLET), "[payment]\nnetworks = [\"eip155:1\"]\n", "eip155:8453"),
+            (Some(WALLET), "[payment]\nnetworks = []\n", "name 0 tokens"),
+            (Some(WALLET), "[payment]\nnetworks = [\"eip155:8453\", \"eip155:84532\"]\n", "worth nothing"),
+            (Some(WALLET), "[payment]\nnetworks = [\"eip155:8453\", \"eip155:8453\"]\n", "twice"),
+            (Some(WALLET), "[payment]\nsettler = \"s.sock\"\n", "whole path"),
+            (Some(WALLET), "[payment]\nsettler = \"/s\"\nfacilitator = \"https://f\"\n", "exclude"),
+            (Some(WALLET), "[payment]\nwalet = \"\"\n", "unknown field"),
+            (Some(WALLET), "[payment.prices]\necho = \"1e3\"\n", "decimal point"),
+            (Some(WALLET), "[payment.prices]\necho = 0.01\n", "invalid type"),
+        ] {
+            let error = resolve(wallet, text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        let payment = resolve(Some(WALLET), "[payment.prices]\nehco = \"0.01\"\n").unwrap().unwrap();
+        assert!(payment.prices(&["echo"], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn prices_are_those_of_the_list_where_the_operator_names_no_other() {
+        let text = "[payment]\nupfront = [\"code-run-pro\"]\n[payment.prices]\nhttp_get = \"0.07\"\n\"code-run\" = \"0.03\"\n";
+        let payment = resolve(Some(WALLET), text).unwrap().unwrap();
+        let prices =
+            payment.prices(&["echo", "python", "http_get", "mine"], &["http_get"], &["python"]).unwrap();
+        let of =
+            |name: &str, effect, offer| prices.of(&ActionName::new(name).unwrap(), effect, offer).to_string();
+        assert_eq!(of("echo", Effect::Live, None), "0.01");
+        assert_eq!(of("python", Effect::Live, None), "0.02");
+        assert_eq!(of("python", Effect::Live, Some(Offer::CodeRun)), "0.03");
+        assert_eq!(of("python", Effect::Live, Some(Offer::CodeRunPro)), "0.05");
+        assert_eq!(
+            (of("http_get", Effect::Live, None), of("http_get", Effect::DryRun, None)),
+            ("0.07".into(), "0.01".into())
+        );
+        assert_eq!(
+            (of("mine", Effect::Live, None), prices.least_of_batch().to_string()),
+            ("0.00".into(), "0.10".into())
+        );
+        assert!(prices.is_sold(Offer::CodeRun) && !prices.is_sold(Offer::CodeRunBasic));
+    }
+}

@@ -1,0 +1,81 @@
+//! What is sold and by which rails it is paid: prices and rails of the settings, for [`crate::wire`] and for whoever asks.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use execgate_flow::propose::Prices;
+use execgate_model::{ActionName, Namespace};
+use execgate_payment::x402::X402;
+use execgate_payment::{Facilitator, Rails, Unpaid};
+use execgate_settler::{Counter, Remote};
+use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
+
+use crate::config::Settings;
+use crate::ports::SystemClock;
+
+/// By which rails callers pay.
+pub(crate) fn rails(settings: &Settings, clock: &Arc<SystemClock>) -> anyhow::Result<Rails> {
+    let Some(payment) = &settings.payment else { return Ok(Rails::new(Arc::new(Unpaid::FREE), [])) };
+    let x402 =
+        |facilitator: Arc<dyn Facilitator>| X402::new(payment.accounts.clone(), facilitator, clock.clone());
+    let rail = if let Some(socket) = &payment.settler {
+        x402(Arc::new(Counter::new(socket.clone()))).seeing_funds()
+    } else {
+        let remote = Remote::new(&payment.facilitator, None).context("`payment.facilitator` is wrong")?;
+        x402(Arc::new(remote))
+    };
+    Ok(Rails::new(Arc::new(rail), []))
+}
+
+/// What is a tool of `/exec/*`, the operator's own actions among it.
+pub(crate) fn tool_names(actions: &[Action]) -> ToolNames {
+    let own = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
+    ToolNames::default().and(own)
+}
+
+/// What is sold under some settings.
+pub(crate) struct Sold {
+    pub(crate) prices: Prices,
+    pub(crate) actions: Vec<ActionName>,
+    pub(crate) tools: Vec<ActionName>,
+}
+
+/// The same, for whoever only wants to know: without a sandbox, with every language.
+pub(crate) fn sold(settings: &Settings) -> anyhow::Result<Sold> {
+    let own = settings.actions.load()?;
+    let names = tool_names(&own);
+    let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
+    let tools = builtin::all(&parts);
+    let mut actions: Vec<_> = tools.iter().map(|tool| tool.name()).collect();
+    actions.extend(own.iter().map(Action::name));
+    actions.extend(code::all().iter().map(|language| language.name()));
+    let prices = priced(settings, &actions, &names)?;
+    let named = |name: &&str| ActionName::new(*name);
+    Ok(Sold {
+        prices,
+        tools: actions
+            .iter()
+            .filter(|name| names.has(name, Namespace::Tools))
+            .map(named)
+            .collect::<Result<_, _>>()?,
+        actions: actions.iter().map(named).collect::<Result<_, _>>()?,
+    })
+}
+
+/// What is asked for what there is.
+pub(crate) fn prices(settings: &Settings, registry: &Registry, names: &ToolNames) -> anyhow::Result<Prices> {
+    let actions: Vec<_> = registry.iter().map(Tool::name).collect();
+    priced(settings, &actions, names)
+}
+
+fn priced(settings: &Settings, actions: &[&str], names: &ToolNames) -> anyhow::Result<Prices> {
+    let Some(payment) = &settings.payment else { return Ok(Prices::free()) };
+    let languages: Vec<_> = code::all().iter().map(|language| language.name()).collect();
+    // A blocked tool is one, too, once an approval has unlocked it.
+    let is_tool = |name: &&str| {
+        names.has(name, Namespace::Tools)
+            || (Blocked::find(name, Namespace::Tools).is_some() && !languages.contains(name))
+    };
+    let tools: Vec<_> = actions.iter().copied().filter(is_tool).collect();
+    payment.prices(actions, &tools, &languages)
+}

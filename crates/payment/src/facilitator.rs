@@ -1,0 +1,216 @@
+//! The port of whoever moves tokens for us: by one's own key, or a service that does it.
+//!
+//! An authorization names itself: its token takes its nonce once. So settling it again moves nothing more, whoever asks
+//! and however often; what is hard is to know whether it has happened. A back end that cannot tell says so, and never
+//! guesses. Back ends live elsewhere (`settler`); the suite that each of them has to pass is in `testkit`.
+
+use core::fmt;
+use core::str::FromStr;
+
+use execgate_model::{Amount, BoxFuture};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::evm::{Address, Authorization, HexError, Token, U256, from_hex, to_hex};
+use crate::{CaptureError, Found, Unreachable};
+
+/// An amount of money has so many decimals.
+const AMOUNT_DECIMALS: u32 = 6;
+
+/// The name of a transaction: the hash of its bytes. Written `0x` and lowercase.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TxHash([u8; 32]);
+
+impl TxHash {
+    /// From its 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for TxHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for TxHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for TxHash {
+    type Err = HexError;
+
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        let bytes = from_hex(text, 32)?;
+        bytes.try_into().map(Self).map_err(|_| HexError::Length)
+    }
+}
+
+impl Serialize for TxHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TxHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Why an authorization is not known to be settled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettleError {
+    /// It surely has not moved anything, and was not sent. The reason is a code of x402, an open set.
+    #[error("the transfer is refused: {0}")]
+    Refused(String),
+    /// Nobody can tell: it may have moved, or may still.
+    #[error("nobody can tell yet whether the transfer has happened")]
+    Unknown {
+        /// The transaction that may have done it, where one is known.
+        transaction: Option<TxHash>,
+    },
+}
+
+/// What the chain says of an authorization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Its nonce is free, and it is in time: it may still be settled.
+    Unused,
+    /// Its nonce is used.
+    Used {
+        /// By which transaction, where it was found.
+        transaction: Option<TxHash>,
+        /// Whether that moved exactly its value from its payer to its payee.
+        to_us: bool,
+    },
+    /// Its nonce is free, and it is too late for it by the chain's own clock.
+    Expired,
+    /// Its payer has cancelled it.
+    Cancelled,
+}
+
+/// Whoever moves tokens. Idempotent by the authorization itself.
+pub trait Facilitator: Send + Sync {
+    /// What it is called, in logs and answers.
+    fn name(&self) -> &'static str;
+
+    /// Has the transfer happen, and waits until its chain shows that exactly this was moved. Again for the same
+    /// authorization: the same transaction, or what became of it.
+    ///
+    /// # Errors
+    /// [`SettleError`] says whether it surely did not happen. A future that is dropped may have had it happen.
+    fn settle<'a>(&'a self, authorization: &'a Authorization) -> BoxFuture<'a, Result<TxHash, SettleError>>;
+
+    /// Where it stands. Moves nothing.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where nobody can be asked.
+    fn whereabouts<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Whereabouts, Unreachable>>;
+
+    /// How much of a token an account has, in the token's smallest unit.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where nobody can be asked.
+    fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>>;
+}
+
+/// `Rail::capture` of a rail whose state is an [`Authorization`]. The reference is the transaction.
+///
+/// # Errors
+/// As [`crate::Rail::capture`].
+pub async fn capture_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> Result<String, CaptureError> {
+    let authorization =
+        Authorization::from_bytes(state).map_err(|error| CaptureError::Failed(error.to_string()))?;
+    match facilitator.settle(&authorization).await {
+        Ok(transaction) => Ok(transaction.to_string()),
+        Err(SettleError::Refused(reason)) => Err(CaptureError::Failed(reason)),
+        Err(SettleError::Unknown { transaction }) => {
+            Err(CaptureError::Unknown { reference: transaction.map(|hash| hash.to_string()) })
+        }
+    }
+}
+
+/// `Rail::whereabouts` of such a rail.
+///
+/// # Errors
+/// As [`crate::Rail::whereabouts`].
+pub async fn find_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> Result<Found, Unreachable> {
+    let authorization = Authorization::from_bytes(state).map_err(|error| Unreachable(error.to_string()))?;
+    Ok(match facilitator.whereabouts(&authorization).await? {
+        Whereabouts::Unused => Found::Open,
+        Whereabouts::Used { transaction, to_us: true } => {
+            Found::Taken { reference: transaction.map(|hash| hash.to_string()) }
+        }
+        Whereabouts::Used { to_us: false, .. } | Whereabouts::Expired | Whereabouts::Cancelled => Found::Gone,
+    })
+}
+
+/// `Rail::funds` of such a rail.
+///
+/// # Errors
+/// As [`crate::Rail::funds`].
+pub async fn funds_of_payer(
+    facilitator: &dyn Facilitator,
+    state: &[u8],
+) -> Result<Option<Amount>, Unreachable> {
+    let authorization = Authorization::from_bytes(state).map_err(|error| Unreachable(error.to_string()))?;
+    let token = &authorization.token;
+    let units = facilitator.balance(token, authorization.from).await?;
+    Ok(Some(amount_of(units, token.decimals)))
+}
+
+/// Units of a token as money: what is less than a millionth is nothing, and what does not fit is the largest amount.
+fn amount_of(units: U256, decimals: u8) -> Amount {
+    let decimals = u32::from(decimals);
+    let units = u128::from(units.saturating_u64());
+    let scale = |places: u32| 10_u128.checked_pow(places).unwrap_or(u128::MAX);
+    let micros = if decimals >= AMOUNT_DECIMALS {
+        units / scale(decimals - AMOUNT_DECIMALS)
+    } else {
+        units.saturating_mul(scale(AMOUNT_DECIMALS - decimals))
+    };
+    Amount::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::Amount;
+
+    use super::{TxHash, amount_of};
+    use crate::evm::{HexError, U256};
+
+    #[test]
+    fn units_become_money_by_the_decimals_of_their_token() {
+        for (units, decimals, micros) in
+            [(1_234_567, 6, 1_234_567), (5, 2, 50_000), (1_999, 9, 1), (7, 255, 0)]
+        {
+            assert_eq!(
+                amount_of(U256::from(units), decimals),
+                Amount::from_micros(micros),
+                "{units} {decimals}"
+            );
+        }
+        let largest = U256::from_bytes([0xff; 32]);
+        assert_eq!(amount_of(largest, 6), Amount::from_micros(u64::MAX));
+    }
+
+    #[test]
+    fn a_transaction_reads_back_what_it_writes() {
+        let hash = TxHash::from_bytes([0xab; 32]);
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!("0xabab".parse::<TxHash>(), Err(HexError::Length));
+    }
+}

@@ -1,0 +1,13 @@
+//! The rail `x402`: the scheme `exact` on chains of the Ethereum kind, by EIP-3009, in versions 2 and 1 of the protocol.
+//!
+//! Of what x402 has, refused by name: `upto`, `batch-settlement`, Permit2, ERC-7710, wallets that are contracts.
+
+mod code;
+mod credential;
+mod offer;
+mod rail;
+mod response;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use credential::read;
+pub use rail::{Account, X402};

@@ -1,0 +1,182 @@
+//! What the desk has promised to send: kept before it is sent, so that a process that dies sends the same again, and nothing
+//! else.
+//!
+//! A job is an authorization; it has the number of one of the account's transactions, and each of the transactions that were
+//! signed for it has that number: one of them at most can get into a block.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use execgate_payment::TxHash;
+use execgate_payment::evm::Authorization;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::transaction::{Fees, Signed};
+
+/// The tables. A later version of them is a later number.
+const SCHEMA: &str = "
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS job (
+    claim         TEXT    NOT NULL PRIMARY KEY,
+    authorization BLOB    NOT NULL,
+    nonce         INTEGER NOT NULL,
+    word          TEXT    NOT NULL,
+    hash          TEXT,
+    reason        TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS job_open ON job (nonce) WHERE word = 'open';
+CREATE TABLE IF NOT EXISTS sent (
+    hash  TEXT    NOT NULL PRIMARY KEY,
+    claim TEXT    NOT NULL,
+    raw   BLOB    NOT NULL,
+    most  TEXT    NOT NULL,
+    tip   TEXT    NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS sent_by_claim ON sent (claim);
+";
+
+/// Why the journal could not be read or written. Nothing is sent then.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// SQLite failed.
+    #[error("the journal of the settler failed")]
+    Sql(#[from] rusqlite::Error),
+    /// What is written there is not what this version writes.
+    #[error("the journal of the settler holds something unreadable")]
+    Unreadable,
+}
+
+/// How a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// One of its transactions may still get into a block.
+    Open(Box<Open>),
+    /// It moved what it should.
+    Done(TxHash),
+    /// It surely did not, and never will.
+    Refused(String),
+}
+
+/// A job that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Open {
+    pub(crate) authorization: Authorization,
+    pub(crate) nonce: u64,
+    /// In the order in which they were signed.
+    pub(crate) sent: Vec<(Signed, Fees)>,
+}
+
+/// The journal of one key.
+pub(crate) struct Journal(Mutex<Connection>);
+
+impl Journal {
+    pub(crate) fn open(file: &Path) -> Result<Self, JournalError> {
+        let conn = Connection::open(file)?;
+        conn.execute_batch(SCHEMA)?;
+        Ok(Self(Mutex::new(conn)))
+    }
+
+    fn conn(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number behind that of every transaction that was ever signed here.
+    pub(crate) fn next_nonce(&self) -> Result<u64, JournalError> {
+        let next: i64 =
+            self.conn().query_row("SELECT coalesce(max(nonce) + 1, 0) FROM job", [], |row| row.get(0))?;
+        u64::try_from(next).map_err(|_| JournalError::Unreadable)
+    }
+
+    /// How the job of an authorization stands, where there is one.
+    pub(crate) fn find(&self, authorization: &Authorization) -> Result<Option<Job>, JournalError> {
+        let conn = self.conn();
+        let claim = authorization.claim_key().to_hex();
+        let sql = "SELECT authorization, nonce, word, hash, reason FROM job WHERE claim = ?1";
+        let read = |row: &Row<'_>| {
+            let (bytes, nonce, word): (Vec<u8>, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((bytes, nonce, word, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?))
+        };
+        let Some((bytes, nonce, word, hash, reason)) = conn.query_row(sql, [&claim], read).optional()? else {
+            return Ok(None);
+        };
+        match (word.as_str(), hash, reason) {
+            ("done", Some(hash), _) => {
+                Ok(Some(Job::Done(hash.parse().map_err(|_| JournalError::Unreadable)?)))
+            }
+            ("refused", _, Some(reason)) => Ok(Some(Job::Refused(reason))),
+            ("open", ..) => Ok(Some(Job::Open(Box::new(opened(&conn, &claim, &bytes, nonce)?)))),
+            _ => Err(JournalError::Unreadable),
+        }
+    }
+
+    /// Every job that is not over, in the order of their numbers.
+    pub(crate) fn all_open(&self) -> Result<Vec<Open>, JournalError> {
+        let conn = self.conn();
+        let sql = "SELECT claim, authorization, nonce FROM job INDEXED BY job_open WHERE word = 'open' ORDER BY nonce";
+        let mut statement = conn.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, i64>(2)?))
+        })?;
+        rows.map(|row| {
+            let (claim, bytes, nonce) = row?;
+            opened(&conn, &claim, &bytes, nonce)
+        })
+        .collect()
+    }
+
+    /// Keeps what is about to be sent. Durable when this returns.
+    pub(crate) fn keep(
+        &self,
+        authorization: &Authorization,
+        nonce: u64,
+        signed: &Signed,
+        fees: Fees,
+    ) -> Result<(), JournalError> {
+        let mut conn = self.conn();
+        let claim = authorization.claim_key().to_hex();
+        let bytes = authorization.to_bytes().map_err(|_| JournalError::Unreadable)?;
+        let nonce = i64::try_from(nonce).map_err(|_| JournalError::Unreadable)?;
+        let transaction = conn.transaction()?;
+        let sql = "INSERT INTO job (claim, authorization, nonce, word) VALUES (?1, ?2, ?3, 'open') \
+            ON CONFLICT (claim) DO UPDATE SET nonce = excluded.nonce, word = 'open', hash = NULL, reason = NULL";
+        transaction.execute(sql, params![claim, bytes, nonce])?;
+        let sql = "INSERT INTO sent (hash, claim, raw, most, tip) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+        let (most, tip) = (fees.most.to_string(), fees.tip.to_string());
+        transaction.execute(sql, params![signed.hash.to_string(), claim, signed.raw, most, tip])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Notes that a job moved what it should, by this transaction.
+    pub(crate) fn done(&self, authorization: &Authorization, hash: TxHash) -> Result<(), JournalError> {
+        let sql = "UPDATE job SET word = 'done', hash = ?2 WHERE claim = ?1";
+        self.conn().execute(sql, params![authorization.claim_key().to_hex(), hash.to_string()])?;
+        Ok(())
+    }
+
+    /// Notes that a job never will.
+    pub(crate) fn refused(&self, authorization: &Authorization, reason: &str) -> Result<(), JournalError> {
+        let sql = "UPDATE job SET word = 'refused', reason = ?2 WHERE claim = ?1";
+        self.conn().execute(sql, params![authorization.claim_key().to_hex(), reason])?;
+        Ok(())
+    }
+}
+
+fn opened(conn: &Connection, claim: &str, bytes: &[u8], nonce: i64) -> Result<Open, JournalError> {
+    let authorization = Authorization::from_bytes(bytes).map_err(|_| JournalError::Unreadable)?;
+    let nonce = u64::try_from(nonce).map_err(|_| JournalError::Unreadable)?;
+    let mut statement =
+        conn.prepare("SELECT hash, raw, most, tip FROM sent WHERE claim = ?1 ORDER BY rowid")?;
+    let rows = statement.query_map([claim], |row| {
+        let (hash, raw): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        Ok((hash, raw, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+    })?;
+    let mut sent = Vec::new();
+    for row in rows {
+        let (hash, raw, most, tip) = row?;
+        let hash = hash.parse().map_err(|_| JournalError::Unreadable)?;
+        let number = |text: String| text.parse::<u128>().map_err(|_| JournalError::Unreadable);
+        sent.push((Signed { hash, raw }, Fees { most: number(most)?, tip: number(tip)? }));
+    }
+    Ok(Open { authorization, nonce, sent })
+}

@@ -1,0 +1,25 @@
+//! Back ends of [`execgate_payment::Facilitator`]: a remote service that speaks x402 ([`Remote`]), and one's own key
+//! ([`Desk`]), which stands in a process of its own ([`serve`]) and is asked through a socket ([`Counter`]).
+//!
+//! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization. `transaction` signs, `journal`
+//! keeps what was signed before it is sent, and `desk` sends: one queue for one key. Every change in `desk`, `journal` and
+//! `transaction` needs a second reader.
+
+mod abi;
+mod counter;
+mod desk;
+mod journal;
+mod ledger;
+mod line;
+mod remote;
+mod rpc;
+mod transaction;
+
+pub use counter::{Counter, SocketError, serve};
+pub use desk::{Desk, DeskError, Manners};
+pub use journal::JournalError;
+pub use ledger::Ledger;
+pub use line::{Line, LineError};
+pub use remote::Remote;
+pub use rpc::{Rpc, RpcError};
+pub use transaction::{GasKey, KeyError};

@@ -1,0 +1,168 @@
+//! A remote facilitator: a service that speaks x402 (`/verify`, `/settle`, `/supported`).
+//!
+//! It is believed that it settled only where it names a transaction, and where a node of our own is configured only when that
+//! shows the transfer. An answer that did not come, or that makes no sense, may have settled: nobody can tell.
+
+use core::time::Duration;
+
+use execgate_model::BoxFuture;
+use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256, to_hex};
+use execgate_payment::{Facilitator, SettleError, TxHash, Unreachable, Whereabouts};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::ledger::{Ledger, Mined};
+use crate::line::{Line, LineError};
+
+/// How long a service may take to settle: shorter than a caller's own patience.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long our node may lag behind the service's.
+const LAG: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The longest reason of a service that is kept, in characters.
+const REASON_MAX: usize = 100;
+
+/// The least time that an authorization must have left when it is offered in terms of x402, in seconds.
+const TIMEOUT_S: u64 = 60;
+
+/// A service.
+pub struct Remote {
+    line: Line,
+    /// A node of our own, where one is configured.
+    ledger: Option<Ledger>,
+}
+
+impl Remote {
+    /// The service at an address, checked by a node of our own where there is one.
+    ///
+    /// # Errors
+    /// As [`Line::new`].
+    pub fn new(address: &str, ledger: Option<Ledger>) -> Result<Self, LineError> {
+        Ok(Self { line: Line::new(address, PATIENCE)?, ledger })
+    }
+
+    /// Whether it settles `exact` of x402 v2 on this chain.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where it does not answer.
+    pub async fn supports(&self, chain: ChainId) -> Result<bool, Unreachable> {
+        let reply = self.line.get("/supported").await.map_err(|error| Unreachable(error.to_string()))?;
+        let answer: Value =
+            serde_json::from_slice(&reply.body).map_err(|_| Unreachable("it answers no JSON".to_owned()))?;
+        let is_it = |kind: &Value| {
+            kind["x402Version"] == 2 && kind["scheme"] == "exact" && kind["network"] == chain.to_string()
+        };
+        Ok(answer["kinds"].as_array().is_some_and(|kinds| kinds.iter().any(is_it)))
+    }
+
+    fn own(&self) -> Result<&Ledger, Unreachable> {
+        self.ledger.as_ref().ok_or_else(|| Unreachable("no node of our own is configured".to_owned()))
+    }
+
+    async fn settled(&self, authorization: &Authorization) -> Result<TxHash, SettleError> {
+        let unknown = SettleError::Unknown { transaction: None };
+        let reply = match self.line.post("/settle", question(authorization)).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::warn!(%error, unasked = error.is_unasked(), "a facilitator does not answer");
+                return Err(unknown);
+            }
+        };
+        let Ok(answer) = serde_json::from_slice::<Value>(&reply.body) else { return Err(unknown) };
+        let transaction: Option<TxHash> = answer["transaction"].as_str().and_then(|hash| hash.parse().ok());
+        if reply.status != 200 {
+            return Err(SettleError::Unknown { transaction });
+        }
+        match (answer["success"].as_bool(), answer["errorReason"].as_str(), transaction) {
+            (Some(true), _, Some(hash)) => self.shown(authorization, hash).await,
+            (Some(false), Some("settlement_pending"), transaction) => {
+                Err(SettleError::Unknown { transaction })
+            }
+            (Some(false), reason, _) => {
+                let reason = reason.unwrap_or("unexpected_settle_error");
+                let reason: String =
+                    reason.chars().filter(|sign| !sign.is_control()).take(REASON_MAX).collect();
+                self.denied(authorization, reason).await
+            }
+            (_, _, transaction) => Err(SettleError::Unknown { transaction }),
+        }
+    }
+
+    /// What it says to have sent, as our own node shows it.
+    async fn shown(&self, authorization: &Authorization, hash: TxHash) -> Result<TxHash, SettleError> {
+        let Some(ledger) = &self.ledger else { return Ok(hash) };
+        let unknown = SettleError::Unknown { transaction: Some(hash) };
+        let until = Instant::now() + LAG;
+        loop {
+            match ledger.mined(authorization, hash).await {
+                Ok(Some(Mined::Paid)) => return Ok(hash),
+                Ok(Some(Mined::Idle | Mined::Failed)) => {
+                    tracing::error!(transaction = %hash, "a facilitator names a transaction that did not pay us");
+                    return self
+                        .denied(authorization, "invalid_exact_evm_transfer_event_mismatch".to_owned())
+                        .await;
+                }
+                Ok(None) if Instant::now() < until => sleep(LOOK_EVERY).await,
+                Ok(None) | Err(_) => return Err(unknown),
+            }
+        }
+    }
+
+    /// It says that it did not happen. Where our own node can tell, it has the last word.
+    async fn denied(&self, authorization: &Authorization, reason: String) -> Result<TxHash, SettleError> {
+        let Some(ledger) = &self.ledger else { return Err(SettleError::Refused(reason)) };
+        match ledger.whereabouts(authorization).await {
+            Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }) => Ok(hash),
+            Ok(_) => Err(SettleError::Refused(reason)),
+            Err(_) => Err(SettleError::Unknown { transaction: None }),
+        }
+    }
+}
+
+/// The body of `/verify` and `/settle`: what was signed, and what was asked for.
+fn question(authorization: &Authorization) -> Vec<u8> {
+    let Authorization { token, from, to, value, valid_after, valid_before, nonce, signature } = authorization;
+    let accepted = json!({
+        "scheme": "exact", "network": token.network, "amount": value, "asset": token.contract, "payTo": to,
+        "maxTimeoutSeconds": TIMEOUT_S, "extra": {"name": token.name, "version": token.version},
+    });
+    let payload = json!({
+        "signature": to_hex(signature.as_bytes()),
+        "authorization": {
+            "from": from, "to": to, "value": value, "validAfter": valid_after, "validBefore": valid_before,
+            "nonce": to_hex(nonce),
+        },
+    });
+    json!({
+        "x402Version": 2,
+        "paymentPayload": {"x402Version": 2, "payload": payload, "accepted": accepted},
+        "paymentRequirements": accepted,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+impl Facilitator for Remote {
+    fn name(&self) -> &'static str {
+        "remote"
+    }
+
+    fn settle<'a>(&'a self, authorization: &'a Authorization) -> BoxFuture<'a, Result<TxHash, SettleError>> {
+        Box::pin(self.settled(authorization))
+    }
+
+    fn whereabouts<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Whereabouts, Unreachable>> {
+        Box::pin(async move { self.own()?.whereabouts(authorization).await })
+    }
+
+    fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
+        Box::pin(async move { self.own()?.balance(token, account).await })
+    }
+}

@@ -1,0 +1,8 @@
+//! The back ends that move tokens, on a chain of each test's own.
+
+#[cfg(test)]
+mod suite {
+    mod desk;
+    mod money;
+    mod remote;
+}

@@ -1,0 +1,93 @@
+//! A remote facilitator that hangs up, lies, or says nothing: what nobody can tell is never told.
+
+use execgate_payment::evm::{Authorization, ChainId};
+use execgate_payment::{Facilitator, SettleError};
+use execgate_settler::{Ledger, Line, Remote, Rpc};
+use execgate_testkit::Upstream;
+use execgate_testkit::chain::{Chain, PAYER, SELLER};
+use execgate_testkit::wallet::Wallet;
+use std::time::Duration;
+
+/// A transaction that is none.
+const BOGUS: &str = "0xabababababababababababababababababababababababababababababababab";
+
+fn paid(chain: &Chain) -> Authorization {
+    chain.fund(PAYER.address, 50_000);
+    Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 50_000, 1, chain.now_s())
+}
+
+async fn ledger(chain: &Chain) -> Ledger {
+    Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap()
+}
+
+async fn says(status: &'static str, body: String) -> Upstream {
+    Upstream::start(move |_| Upstream::reply(status, "application/json", &body)).await
+}
+
+#[tokio::test]
+async fn what_a_facilitator_may_have_done_is_unknown() {
+    let chain = Chain::start();
+    let paid = paid(&chain);
+    let pending =
+        format!(r#"{{"success":false,"errorReason":"settlement_pending","transaction":"{BOGUS}"}}"#);
+    let unknown = |transaction: Option<&str>| {
+        Err(SettleError::Unknown { transaction: transaction.map(|hash| hash.parse().unwrap()) })
+    };
+    for (status, body, expected) in [
+        ("200 OK", pending, unknown(Some(BOGUS))),
+        ("200 OK", "{}".to_owned(), unknown(None)),
+        ("200 OK", r#"{"success":true,"transaction":""}"#.to_owned(), unknown(None)),
+        ("200 OK", "no JSON".to_owned(), unknown(None)),
+        ("500 Internal Server Error", r#"{"success":false,"errorReason":"x"}"#.to_owned(), unknown(None)),
+        ("502 Bad Gateway", "{}".to_owned(), unknown(None)),
+    ] {
+        let service = says(status, body.clone()).await;
+        let remote = Remote::new(&service.url(""), None).unwrap();
+        assert_eq!(remote.settle(&paid).await, expected, "{status} {body}");
+    }
+    let remote = Remote::new("http://127.0.0.1:9/", None).unwrap();
+    assert_eq!(remote.settle(&paid).await, unknown(None), "nobody listens");
+}
+
+#[tokio::test]
+async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
+    let chain = Chain::start();
+    let paid = paid(&chain);
+    let refuses = says("200 OK", r#"{"success":false,"errorReason":"insufficient_funds"}"#.to_owned()).await;
+    let remote = Remote::new(&refuses.url(""), Some(ledger(&chain).await)).unwrap();
+    assert_eq!(remote.settle(&paid).await, Err(SettleError::Refused("insufficient_funds".to_owned())));
+    // It has settled, and says that it has not.
+    chain.submit(&paid);
+    let transaction = chain.transfers()[0].transaction.parse().unwrap();
+    assert_eq!(remote.settle(&paid).await, Ok(transaction));
+
+    // It has settled nothing of this, and names what paid for something else.
+    let other = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 40_000, 2, chain.now_s());
+    let lie = says("200 OK", format!(r#"{{"success":true,"transaction":"{transaction}"}}"#)).await;
+    let remote = Remote::new(&lie.url(""), Some(ledger(&chain).await)).unwrap();
+    assert!(matches!(remote.settle(&other).await, Err(SettleError::Refused(_))));
+    assert_eq!(remote.settle(&paid).await, Ok(transaction));
+}
+
+#[tokio::test]
+async fn what_it_supports_is_asked_for() {
+    let kinds = r#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:84532"}]}"#;
+    let service = says("200 OK", kinds.to_owned()).await;
+    let remote = Remote::new(&service.url(""), None).unwrap();
+    assert_eq!(remote.supports(ChainId::BASE_SEPOLIA).await, Ok(true));
+    assert_eq!(remote.supports(ChainId::BASE).await, Ok(false));
+    assert!(service.asked()[0].starts_with("GET /supported "));
+}
+
+#[test]
+fn a_service_beyond_this_machine_is_asked_by_https_alone() {
+    let may = |address: &str| Line::new(address, Duration::from_secs(1)).is_ok();
+    for address in ["http://127.0.0.1:8545", "http://localhost:1/x", "http://[::1]:1"] {
+        assert!(may(address), "{address}");
+    }
+    for address in
+        ["http://example.com", "ftp://127.0.0.1", "http://u:p@127.0.0.1", "127.0.0.1:1", "http://10.0.0.1"]
+    {
+        assert!(!may(address), "{address}");
+    }
+}

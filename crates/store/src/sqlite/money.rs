@@ -1,0 +1,106 @@
+//! Listings of money: what is open, what was earned, and sums. None of them reads history that it does not show, but the
+//! sums of what was earned.
+
+use execgate_model::{ActionName, Amount, Digest, RunId, Stage, UnixMs};
+use rusqlite::{Connection, Row};
+
+use super::rows;
+use crate::{Earned, OpenPayment, StoreError, Sums};
+
+/// Payments on one page.
+const PAGE: u32 = 1_000;
+
+/// Pending, and those whose run was taken back: nobody walks with them any more.
+pub(super) const OPEN: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, r.reference, r.salt, r.created \
+    FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
+    WHERE p.word IS NULL AND p.payer > '' AND (r.id IS NULL OR r.settlement = 'pending') LIMIT ?1";
+
+/// In the order of payments.
+pub(super) const EARNED: &str = "SELECT p.id, p.run, r.action, p.rail, p.payer, p.amount, p.reference, p.at, c.payment IS NOT NULL \
+    FROM payment p INDEXED BY payment_captured LEFT JOIN run r ON r.run = p.run LEFT JOIN credit c ON c.payment = p.id \
+    WHERE p.word = 'captured' AND p.id > ?1 ORDER BY p.id LIMIT ?2";
+
+/// Payments whose capture nobody has heard the end of.
+pub(super) fn open(conn: &Connection) -> Result<Vec<OpenPayment>, StoreError> {
+    rows::all(conn, OPEN, "list open payments", [PAGE], |row| {
+        let stage = match rows::value::<Option<String>>(row, 6, "stage")? {
+            None => None,
+            Some(_) => Some(rows::word(row, 6, "stage", Stage::from_word)?),
+        };
+        Ok(OpenPayment {
+            key: Digest::from_bytes(rows::value(row, 0, "key")?),
+            run: RunId::from_stored(rows::value(row, 1, "run")?),
+            payer: rows::value(row, 2, "payer")?,
+            rail: rows::value(row, 3, "rail")?,
+            amount: Amount::from_micros(rows::unsigned(row, 4, "amount")?),
+            state: rows::value(row, 5, "state")?,
+            stage,
+            reference: rows::value(row, 7, "reference")?,
+            salt: rows::value(row, 8, "salt")?,
+            since: time(row, 9, "created")?,
+        })
+    })
+}
+
+fn time(row: &Row<'_>, index: usize, column: &'static str) -> Result<Option<UnixMs>, StoreError> {
+    match rows::value::<Option<i64>>(row, index, column)? {
+        None => Ok(None),
+        Some(_) => rows::unsigned(row, index, column).map(|at| Some(UnixMs(at))),
+    }
+}
+
+/// A page of what was taken, behind a place.
+pub(super) fn earned(conn: &Connection, after: u64) -> Result<Vec<Earned>, StoreError> {
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    rows::all(conn, EARNED, "list what was earned", (after, PAGE), |row| {
+        let action = rows::value::<Option<String>>(row, 2, "action")?;
+        let unreadable = |_| StoreError::Unreadable { column: "action" };
+        Ok(Earned {
+            place: rows::unsigned(row, 0, "id")?,
+            run: RunId::from_stored(rows::value(row, 1, "run")?),
+            action: action.map(|action| ActionName::new(&action).map_err(unreadable)).transpose()?,
+            rail: rows::value(row, 3, "rail")?,
+            payer: rows::value(row, 4, "payer")?,
+            amount: Amount::from_micros(rows::unsigned(row, 5, "amount")?),
+            reference: rows::value(row, 6, "reference")?,
+            at: time(row, 7, "at")?,
+            is_credit: rows::value(row, 8, "credit")?,
+        })
+    })
+}
+
+/// All of it, summed up.
+pub(super) fn sums(conn: &Connection) -> Result<Sums, StoreError> {
+    let doing = "sum up money";
+    let pair = |sql: &str| {
+        let read = |row: &Row<'_>| Ok((rows::unsigned(row, 0, "count")?, rows::unsigned(row, 1, "amount")?));
+        rows::first(conn, sql, doing, [], read).map(Option::unwrap_or_default)
+    };
+    let (captured, captured_micros) = pair(
+        "SELECT count(*), coalesce(sum(amount), 0) FROM payment INDEXED BY payment_captured WHERE word = 'captured'",
+    )?;
+    let (_, credited_micros) =
+        pair("SELECT count(*), coalesce(sum(p.amount), 0) FROM credit c JOIN payment p ON p.id = c.payment")?;
+    let (open, open_micros) = pair(
+        "SELECT count(*), coalesce(sum(amount), 0) FROM payment INDEXED BY payment_open WHERE word IS NULL",
+    )?;
+    let (pending, pending_micros) = pair(
+        "SELECT count(*), coalesce(sum(p.amount), 0) FROM payment p INDEXED BY payment_open \
+        LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
+        WHERE p.word IS NULL AND (r.id IS NULL OR r.settlement = 'pending')",
+    )?;
+    let (unpaid, _) = pair(
+        "SELECT count(*), 0 FROM run INDEXED BY run_open WHERE stage <> 'settled' AND stage = 'witness' \
+        AND settlement = 'unpaid'",
+    )?;
+    Ok(Sums {
+        captured,
+        captured_micros,
+        credited_micros,
+        open,
+        open_micros,
+        pending,
+        pending_micros,
+        unpaid,
+    })
+}
