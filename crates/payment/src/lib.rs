@@ -8,6 +8,7 @@ mod facilitator;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod offer;
+pub mod mpp;
 mod rail;
 mod rails;
 mod unpaid;

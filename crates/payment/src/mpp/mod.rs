@@ -1,0 +1,22 @@
+//! The "Payment" HTTP authentication scheme (draft-httpauth-payment, MPP): a challenge in the 402, a credential that
+//! echoes it, a receipt. Nothing is remembered between the two: a challenge is known again by its `id`.
+//!
+//! What clients of others do with it is in `tests/vectors`, made by them.
+
+mod accept;
+mod auth_params;
+mod challenge;
+mod credential;
+mod instant;
+mod problem;
+mod receipt;
+mod secret;
+
+pub use accept::Preferences;
+pub use auth_params::ParamsError;
+pub use challenge::{Challenge, ChallengeError, CredentialHeader, MAX_CHALLENGE_BYTES, body_digest, opaque};
+pub use credential::{Credential, CredentialError, MAX_CREDENTIAL_BYTES, Several, find};
+pub use instant::{InstantError, read, told};
+pub use problem::Problem;
+pub use receipt::{Receipt, ReceiptError};
+pub use secret::{MIN_SECRET_BYTES, Secret, SecretError, Secrets};
