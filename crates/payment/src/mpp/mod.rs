@@ -6,6 +6,7 @@
 mod accept;
 mod auth_params;
 mod challenge;
+pub mod charge;
 mod credential;
 mod instant;
 mod problem;
