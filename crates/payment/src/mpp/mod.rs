@@ -11,6 +11,7 @@ mod credential;
 mod instant;
 mod problem;
 mod receipt;
+mod ring;
 mod secret;
 
 pub use accept::Preferences;
@@ -20,4 +21,5 @@ pub use credential::{Credential, CredentialError, MAX_CREDENTIAL_BYTES, Several,
 pub use instant::{InstantError, read, told};
 pub use problem::Problem;
 pub use receipt::{Receipt, ReceiptError};
-pub use secret::{MIN_SECRET_BYTES, Secret, SecretError, Secrets};
+pub use ring::{AHEAD_MS, MAKES_MS, OVERLAP_MS, Ring, RingError};
+pub use secret::{InForce, MIN_SECRET_BYTES, Secret, SecretError, Secrets};

@@ -2,6 +2,7 @@
 //! Every change here needs a second reader.
 
 use core::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -91,6 +92,29 @@ impl Secrets {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         self.0.iter()
+    }
+}
+
+/// The secrets in force, which may become others while a gateway serves.
+#[derive(Debug)]
+pub struct InForce(RwLock<Arc<Secrets>>);
+
+impl InForce {
+    /// These secrets, until they are replaced.
+    #[must_use]
+    pub fn new(secrets: Secrets) -> Self {
+        Self(RwLock::new(Arc::new(secrets)))
+    }
+
+    /// The secrets in force.
+    #[must_use]
+    pub fn now(&self) -> Arc<Secrets> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in force.
+    pub fn replace(&self, secrets: Secrets) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
     }
 }
 
