@@ -85,7 +85,7 @@ impl Method for EvmCharge {
         let state = paid.to_bytes();
         let state = state.map_err(|error| Fault::new(Problem::MalformedCredential, error.to_string()))?;
         let claim = PaymentClaim { key: paid.claim_key(), payer: paid.payer() };
-        Ok(Pledge { claim, state, unfit: self.unfit(credential, &paid, ask) })
+        Ok(Pledge { claim, state, flow: ask.flow, unfit: self.unfit(credential, &paid, ask) })
     }
 
     fn has_kept(&self, state: &[u8]) -> bool {

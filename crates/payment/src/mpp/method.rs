@@ -5,7 +5,7 @@ use core::fmt;
 use execgate_model::{Amount, BoxFuture, UnixMs};
 
 use super::{Credential, Problem};
-use crate::{CaptureError, Found, PaymentClaim, Unreachable};
+use crate::{CaptureError, Flow, Found, PaymentClaim, Unreachable};
 
 /// What a credential is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Ask {
     pub amount: Amount,
     /// The time.
     pub now: UnixMs,
+    /// When the money is to be taken.
+    pub flow: Flow,
     /// For how long what was signed has to hold from now on, in seconds.
     pub lives_at_least_s: u64,
 }
@@ -48,6 +50,8 @@ pub struct Pledge {
     pub claim: PaymentClaim,
     /// What takes it. It is money.
     pub state: Vec<u8>,
+    /// When it is taken: what nobody can verify beforehand is taken before the work, whatever was asked for.
+    pub flow: Flow,
     /// Why it buys nothing here and now, where it does not.
     pub unfit: Option<Fault>,
 }

@@ -96,7 +96,8 @@ impl Mpp {
             Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here")
         })?;
         let now = self.clock.now();
-        let ask = Ask { amount: terms.amount, now, lives_at_least_s: terms.lives_at_least_s };
+        let ask =
+            Ask { amount: terms.amount, now, flow: terms.flow, lives_at_least_s: terms.lives_at_least_s };
         let pledge = method.pledge(&credential, &ask)?;
         // The challenge comes first: it says most of what a client may have done wrong.
         let unfit = self.unfit(&credential, &**method, &ask, resource).or(pledge.unfit);
@@ -157,10 +158,10 @@ impl Rail for Mpp {
         Box::pin(async move {
             let credential = credential.ok_or(HoldError::Required)?;
             let pledged = self.pledge(&credential.bytes, terms, &credential.resource);
-            let Pledge { claim, state, unfit } =
+            let Pledge { claim, state, flow, unfit } =
                 pledged.map_err(|fault| HoldError::Refused(fault.to_string()))?;
             match unfit {
-                None => Ok(Paid::by(claim, state)),
+                None => Ok(Paid { flow, ..Paid::by(claim, state) }),
                 Some(fault) => Err(HoldError::Stale { claim, reason: fault.to_string() }),
             }
         })
