@@ -9,6 +9,7 @@ mod facilitator;
 pub mod fuzz;
 mod offer;
 pub mod mpp;
+mod offer;
 mod rail;
 mod rails;
 mod unpaid;

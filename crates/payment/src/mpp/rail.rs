@@ -7,8 +7,8 @@ use execgate_model::{Amount, BoxFuture, Clock, Resource, UnixMs};
 use serde_json::{Map, Value};
 
 use super::{
-    Ask, Challenge, Credential, CredentialHeader, Fault, InForce, Method, Pledge, Problem, Receipt,
-    body_digest, charge, instant, opaque,
+    Ask, Challenge, Credential, CredentialHeader, Fault, InForce, Method, Pledge, Preferences, Problem,
+    Receipt, body_digest, charge, instant, opaque,
 };
 use crate::{
     Asked, CaptureError, Found, Header, HoldError, Offer, Paid, Rail, Settled, SettlementState, Terms,
@@ -79,7 +79,11 @@ impl Mpp {
             let challenge = self.challenge(&**method, request, expires.clone(), resource);
             challenge.header_value(secrets.newest()).ok()
         };
-        self.methods.iter().filter_map(value).collect()
+        let mut methods = self.methods.iter().collect();
+        if let Some(accepts) = &asked.accepts {
+            Preferences::read(accepts).order(&mut methods, |method| (method.name(), charge::INTENT));
+        }
+        methods.into_iter().filter_map(value).collect()
     }
 
     /// What came, held against what is sold.
@@ -91,7 +95,10 @@ impl Mpp {
         let text = str::from_utf8(bytes).map_err(|_| malformed("a credential is a text".to_owned()))?;
         let credential = Credential::read(text).map_err(|error| malformed(error.to_string()))?;
         let named = &credential.challenge;
-        let method = self.methods.iter().find(|method| method.name() == named.method);
+        let mut of_name = self.methods.iter().filter(|method| method.name() == named.method);
+        // Several tokens are several methods of one name.
+        let of_request = of_name.clone().find(|method| method.asks(&named.request, terms.amount));
+        let method = of_request.or_else(|| of_name.next());
         let method = method.filter(|_| named.intent == charge::INTENT).ok_or_else(|| {
             Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here")
         })?;
@@ -124,8 +131,9 @@ impl Mpp {
         if wanted.digest != echo.digest {
             return wrong("the challenge is for another body");
         }
-        // A description is for people, and nothing binds it.
-        let wanted = Challenge { description: echo.description.clone(), ..wanted };
+        // A description is for people, and nothing binds it. A challenge of an earlier configuration named the other header.
+        let wanted =
+            Challenge { description: echo.description.clone(), header: echo.header.clone(), ..wanted };
         if wanted != *echo || !wanted.is_known_as(&credential.id, &self.secrets.now()) {
             return wrong("the challenge is for something else, or none of this gateway's");
         }
@@ -160,10 +168,8 @@ impl Rail for Mpp {
             let pledged = self.pledge(&credential.bytes, terms, &credential.resource);
             let Pledge { claim, state, flow, unfit } =
                 pledged.map_err(|fault| HoldError::Refused(fault.to_string()))?;
-            match unfit {
-                None => Ok(Paid { flow, ..Paid::by(claim, state) }),
-                Some(fault) => Err(HoldError::Stale { claim, reason: fault.to_string() }),
-            }
+            let lapsed = unfit.map(|fault| fault.to_string());
+            Ok(Paid { flow, lapsed, ..Paid::by(claim, state) })
         })
     }
 
