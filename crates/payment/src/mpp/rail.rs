@@ -176,8 +176,10 @@ impl Rail for Mpp {
     fn offer(&self, asked: &Asked, resource: &Resource) -> Offer {
         let header = |value| Header { name: "www-authenticate", value };
         let headers = self.challenges(asked, resource).into_iter().map(header).collect();
-        let code = asked.refused.as_deref().map(|refused| refused.split(':').next().unwrap_or(refused));
-        let problem = Problem::ALL.into_iter().find(|problem| Some(problem.slug()) == code);
+        // A refusal of another rail is in its own words.
+        let code = asked.refused.as_deref().unwrap_or(Problem::PaymentRequired.slug());
+        let code = code.split(':').next().unwrap_or_default();
+        let problem = Problem::ALL.into_iter().find(|problem| problem.slug() == code);
         let mut members = Map::new();
         if let Some(problem) = problem {
             members.insert("type".to_owned(), Value::from(problem.kind()));

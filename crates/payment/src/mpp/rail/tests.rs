@@ -345,6 +345,8 @@ fn a_402_names_its_problem_and_a_receipt_is_only_for_what_was_taken() {
     let offer = world.rail.offer(&asked(20_000, Some("payment-expired: too late")), &resource());
     assert_eq!(offer.members["type"], "https://paymentauth.org/problems/payment-expired");
     assert_eq!(offer.headers.len(), 1);
+    let bare = world.rail.offer(&asked(20_000, None), &resource());
+    assert_eq!(bare.members["type"], "https://paymentauth.org/problems/payment-required");
     assert!(world.rail.offer(&asked(20_000, Some("invalid_payload")), &resource()).members.is_empty());
 
     let state = now(world.rail.verify(&terms(20_000), Some(&world.wallet().sign(resource())))).unwrap().state;
