@@ -467,6 +467,8 @@ pub(crate) struct Around<'a> {
     pub(crate) space: &'a Arc<DiskWatch>,
     /// Who is told of runs that wait for people.
     pub(crate) webhook: Option<Webhook>,
+    /// Where its files are.
+    pub(crate) data_dir: &'a Path,
 }
 
 /// Puts a gateway together.
@@ -481,7 +483,7 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = till::rails(settings, &clock)?;
+    let rails = till::rails(settings, around.data_dir, &clock)?;
     let names = actions.iter().filter(|action| action.is_tool()).map(|action| action.name().to_owned());
     let names = ToolNames::default().and(names);
     let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;

@@ -7,7 +7,6 @@ pub mod evm;
 mod facilitator;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-mod offer;
 pub mod mpp;
 mod offer;
 mod rail;

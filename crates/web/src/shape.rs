@@ -55,7 +55,7 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
     let problem = response.extensions_mut().remove::<Problem>();
     // What is offered is for the body that came.
     let offered = |problem| seen.clone().within(|| offered(problem));
-    let response = match problem {
+    let mut response = match problem {
         Some(problem) if shape != Shape::Problem || problem.tag().is_some() => {
             reshaped(&response, told(offered(problem)))
         }

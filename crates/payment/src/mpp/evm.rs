@@ -19,18 +19,28 @@ const SECOND_MS: u64 = 1000;
 /// An amount of money has so many decimals.
 const AMOUNT_DECIMALS: u32 = 6;
 
+/// Whether whoever moves the tokens can say how many a payer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Funds {
+    /// It can.
+    Seen,
+    /// It cannot: it only settles.
+    Unseen,
+}
+
 /// Charges in one token, to one account.
 pub struct EvmCharge {
     token: Token,
     pay_to: Address,
     facilitator: Arc<dyn Facilitator>,
+    funds: Funds,
 }
 
 impl EvmCharge {
     /// Charges in that token, to that account, settled by that facilitator.
     #[must_use]
-    pub fn new(token: Token, pay_to: Address, facilitator: Arc<dyn Facilitator>) -> Self {
-        Self { token, pay_to, facilitator }
+    pub fn new(token: Token, pay_to: Address, facilitator: Arc<dyn Facilitator>, funds: Funds) -> Self {
+        Self { token, pay_to, facilitator, funds }
     }
 
     /// Why an authorization that is its payer's does not pay for this, where it does not.
@@ -105,7 +115,10 @@ impl Method for EvmCharge {
     }
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
-        Box::pin(funds_of_payer(&*self.facilitator, state))
+        match self.funds {
+            Funds::Seen => Box::pin(funds_of_payer(&*self.facilitator, state)),
+            Funds::Unseen => Box::pin(async { Ok(None) }),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Mpp, realm};
 use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
 use crate::mpp::{
-    Challenge, CredentialHeader, EvmCharge, InForce, Receipt, Secret, Secrets, charge, find, instant,
+    Challenge, CredentialHeader, EvmCharge, Funds, InForce, Receipt, Secret, Secrets, charge, find, instant,
 };
 use crate::{
     Asked, CaptureError, Facilitator, Flow, HoldError, Rail as _, SettleError, Settled, SettlementState,
@@ -91,7 +91,7 @@ fn world() -> World {
     let hands = Arc::new(Hands(AtomicU64::new(START_S * 1000)));
     let in_force = Arc::new(InForce::new(secrets(&[1])));
     let settler = Arc::new(Settler::default());
-    let charge = EvmCharge::new(usdc(), SELLER.parse().unwrap(), Arc::clone(&settler) as _);
+    let charge = EvmCharge::new(usdc(), SELLER.parse().unwrap(), Arc::clone(&settler) as _, Funds::Seen);
     let (method, clock) = (Arc::new(charge) as _, Arc::clone(&hands) as _);
     let rail = Mpp::new(vec![method], CredentialHeader::Authorization, Arc::clone(&in_force), clock);
     World { rail, hands, secrets: in_force, settler }
@@ -104,6 +104,7 @@ fn resource() -> Resource {
         mime: "application/json".to_owned(),
         method: "POST".to_owned(),
         body_digest: Some(Digest::from_bytes([5; 32])),
+        ..Resource::default()
     }
 }
 
@@ -138,6 +139,9 @@ fn now<T>(mut future: BoxFuture<'_, T>) -> T {
         Poll::Pending => panic!("nothing here waits"),
     }
 }
+
+/// What a test changes before it is signed.
+type Change<'a> = &'a dyn Fn(&mut Wallet);
 
 /// What a client signs, and what of it a test lets it sign otherwise.
 struct Wallet {
@@ -252,7 +256,7 @@ fn a_challenge_pays_for_what_it_was_made_for_and_for_nothing_else() {
 fn every_word_of_an_authorization_counts() {
     let world = world();
     let unit = U256::from;
-    let changes: [(&str, &dyn Fn(&mut Wallet)); 9] = [
+    let changes: [(&str, Change<'_>); 9] = [
         ("verification-failed", &|wallet| wallet.payment.to = PAYER.parse().unwrap()),
         ("payment-insufficient", &|wallet| wallet.payment.value = unit(19_999)),
         ("verification-failed", &|wallet| wallet.payment.value = unit(20_001)),

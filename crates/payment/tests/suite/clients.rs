@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use execgate_model::{ActionName, Amount, BoxFuture, Clock, Credential, Digest, Resource, UnixMs};
 use execgate_payment::evm::{Address, Authorization, ChainId, KnownToken, Token, U256};
 use execgate_payment::mpp::{
-    CredentialHeader, EvmCharge, InForce, Mpp, Price, Secret, Secrets, find, payment_info,
+    CredentialHeader, EvmCharge, Funds, InForce, Mpp, Price, Secret, Secrets, find, payment_info,
 };
 use execgate_payment::{
     Asked, Facilitator, Flow, HoldError, Paid, Rail as _, SettleError, Settled, SettlementState, Terms,
@@ -98,7 +98,7 @@ impl Shop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let usdc = KnownToken::find("USDC", ChainId::BASE_SEPOLIA).unwrap();
         let settler = Arc::new(Settler::default());
-        let charge = EvmCharge::new(usdc, SELLER.parse().unwrap(), Arc::clone(&settler) as _);
+        let charge = EvmCharge::new(usdc, SELLER.parse().unwrap(), Arc::clone(&settler) as _, Funds::Seen);
         let secrets = Secrets::new(vec![Secret::new([1; 32]).unwrap()]).unwrap();
         let secrets = Arc::new(InForce::new(secrets));
         let rail = Mpp::new(vec![Arc::new(charge)], header, secrets, Arc::new(Now));
@@ -143,6 +143,7 @@ impl Shop {
             mime: "application/json".to_owned(),
             method: "POST".to_owned(),
             body_digest: (!body.is_empty()).then(|| Digest::from_bytes(Sha256::digest(body).into())),
+            ..Resource::default()
         }
     }
 
@@ -255,7 +256,7 @@ fn pays(mut command: Command, shop: &Shop, script: &str) -> Value {
 fn mppx(shop: &Shop) -> Value {
     let mut node = program(&node());
     node.current_dir(tool("mppx-0.11.0")).args(["--input-type=module", "-"]);
-    pays(node, shop, include_str!("../../execgate/tests/payers/mppx/pay.mjs"))
+    pays(node, shop, include_str!("../../../execgate/tests/payers/mppx/pay.mjs"))
 }
 
 /// What a version manager has put in the place of the distribution's is as good.
@@ -287,7 +288,7 @@ fn pympp_pays_with_its_own_nonce() {
     let folder = tool("pympp-0.16.0");
     let mut python = program(folder.join("bin/python").to_str().unwrap());
     python.arg("-");
-    let said = pays(python, &shop, include_str!("../../execgate/tests/payers/pympp/pay.py"));
+    let said = pays(python, &shop, include_str!("../../../execgate/tests/payers/pympp/pay.py"));
     assert_eq!((said["status"].as_u64(), shop.sales()), (Some(200), 1), "{said}");
     assert!(said["headers"]["payment-receipt"].is_string());
 }
