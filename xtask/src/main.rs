@@ -14,6 +14,7 @@ mod clients;
 mod compare;
 mod licences;
 mod metadata;
+mod payers;
 mod schemathesis;
 mod setup;
 mod shell;

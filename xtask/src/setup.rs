@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{chain, clients, metadata, schemathesis, shell, verifiers};
+use crate::{chain, clients, metadata, payers, schemathesis, shell, verifiers};
 
 /// `cargo xtask setup`
 #[derive(clap::Args)]
@@ -313,7 +313,8 @@ fn install(needed_by: For) -> Result<bool> {
             && schemathesis::install()?
             && verifiers::install()?
             && chain::install()?
-            && clients::install()?);
+            && clients::install()?
+            && payers::install()?);
     if packages_ready && tools_ready {
         println!("setup: {} is there", needed_by.what());
     }

@@ -1,30 +1,58 @@
 //! What is sold and by which rails it is paid: prices and rails of the settings, for [`crate::wire`] and for whoever asks.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use execgate_flow::propose::Prices;
-use execgate_model::{ActionName, Namespace};
-use execgate_payment::x402::X402;
+use execgate_flow::settle::Settle;
+use execgate_model::{ActionName, Namespace, NoCrash};
+use execgate_payment::mpp::{CredentialHeader, EvmCharge, Funds, Method, Mpp};
+use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid};
 use execgate_settler::{Counter, Remote};
+use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 
-use crate::config::Settings;
-use crate::ports::SystemClock;
+use crate::config::{Payment, Settings};
+use crate::keys::ChallengeSecrets;
+use crate::ports::{SystemClock, SystemEntropy};
 
 /// By which rails callers pay.
-pub(crate) fn rails(settings: &Settings, clock: &Arc<SystemClock>) -> anyhow::Result<Rails> {
+pub(crate) fn rails(settings: &Settings, data_dir: &Path, clock: &Arc<SystemClock>) -> anyhow::Result<Rails> {
     let Some(payment) = &settings.payment else { return Ok(Rails::new(Arc::new(Unpaid::FREE), [])) };
+    let accounts = || payment.accounts.clone();
     let x402 =
-        |facilitator: Arc<dyn Facilitator>| X402::new(payment.accounts.clone(), facilitator, clock.clone());
-    let rail = if let Some(socket) = &payment.settler {
-        x402(Arc::new(Counter::new(socket.clone()))).seeing_funds()
+        |facilitator: &Arc<dyn Facilitator>| X402::new(accounts(), Arc::clone(facilitator), clock.clone());
+    if let Some(socket) = &payment.settler {
+        let facilitator: Arc<dyn Facilitator> = Arc::new(Counter::new(socket.clone()));
+        let mpp = challenged(payment, data_dir, (&facilitator, Funds::Seen), clock)?;
+        Ok(Rails::new(Arc::new(x402(&facilitator).seeing_funds()), [Arc::new(mpp) as _]))
     } else {
         let remote = Remote::new(&payment.facilitator, None).context("`payment.facilitator` is wrong")?;
-        x402(Arc::new(remote))
+        let facilitator: Arc<dyn Facilitator> = Arc::new(remote);
+        let mpp = challenged(payment, data_dir, (&facilitator, Funds::Unseen), clock)?;
+        Ok(Rails::new(Arc::new(x402(&facilitator)), [Arc::new(mpp) as _]))
+    }
+}
+
+/// The rail of the scheme `Payment`, which takes the same tokens.
+fn challenged(
+    payment: &Payment,
+    data_dir: &Path,
+    (facilitator, funds): (&Arc<dyn Facilitator>, Funds),
+    clock: &Arc<SystemClock>,
+) -> anyhow::Result<Mpp> {
+    let charge = |account: &Account| {
+        let charge = EvmCharge::new(account.token.clone(), account.pay_to, Arc::clone(facilitator), funds);
+        Arc::new(charge) as Arc<dyn Method>
     };
-    Ok(Rails::new(Arc::new(rail), []))
+    let methods = payment.accounts.iter().map(charge).collect();
+    let secrets = ChallengeSecrets::new(data_dir, Arc::new(SystemEntropy), clock.clone());
+    let in_force = secrets.open()?;
+    // It ends with the process: a gateway serves as long as it lives.
+    tokio::spawn(secrets.keep(Arc::clone(&in_force)));
+    Ok(Mpp::new(methods, CredentialHeader::Authorization, in_force, clock.clone()))
 }
 
 /// What is a tool of `/exec/*`, the operator's own actions among it.
@@ -78,4 +106,15 @@ fn priced(settings: &Settings, actions: &[&str], names: &ToolNames) -> anyhow::R
     };
     let tools: Vec<_> = actions.iter().copied().filter(is_tool).collect();
     payment.prices(actions, &tools, &languages)
+}
+
+/// What moves the money.
+pub(crate) fn settle(
+    rails: &Rails,
+    store: &Arc<dyn Store>,
+    clock: &Arc<SystemClock>,
+    crash: &Arc<NoCrash>,
+) -> Settle {
+    let (rails, store) = (rails.clone(), Arc::clone(store));
+    Settle { rails, store, clock: clock.clone(), crash: crash.clone() }
 }

@@ -16,7 +16,6 @@ use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::Recover;
-use execgate_flow::settle::Settle;
 use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
@@ -473,12 +472,8 @@ pub(crate) struct Around<'a> {
     pub(crate) space: &'a Arc<DiskWatch>,
     /// Who is told of runs that wait for people.
     pub(crate) webhook: Option<Webhook>,
-}
-
-/// What moves the money.
-fn settle(rails: &Rails, store: &Arc<dyn Store>, clock: &Arc<SystemClock>, crash: &Arc<NoCrash>) -> Settle {
-    let (rails, store) = (rails.clone(), Arc::clone(store));
-    Settle { rails, store, clock: clock.clone(), crash: crash.clone() }
+    /// Where its files are.
+    pub(crate) data_dir: &'a Path,
 }
 
 /// Puts a gateway together.
@@ -493,14 +488,14 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = till::rails(settings, &clock)?;
+    let rails = till::rails(settings, around.data_dir, &clock)?;
     let names = till::tool_names(actions);
     let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
     let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
     let witness = witness(key, Arc::clone(&store));
-    let settle = settle(&rails, &store, &clock, &crash);
+    let settle = till::settle(&rails, &store, &clock, &crash);
     let (trail, metrics) =
         (Trail::new(Arc::clone(&store), clock.clone(), entropy.clone()), Arc::new(Metrics::new()));
     let takers: [Arc<dyn Notice>; 2] = [metrics.clone(), Arc::new(trail.clone())];

@@ -7,6 +7,7 @@ pub mod evm;
 mod facilitator;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod mpp;
 mod offer;
 mod rail;
 mod rails;

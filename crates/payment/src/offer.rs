@@ -16,6 +16,8 @@ pub struct Asked {
     pub lives_at_least_s: u64,
     /// Why what came did not pay for it, where something came: a code, or a code and a colon and words.
     pub refused: Option<String>,
+    /// How the client would like to pay (`Accept-Payment`), where it says so.
+    pub accepts: Option<String>,
 }
 
 /// A header of an answer.

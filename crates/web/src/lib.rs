@@ -5,6 +5,7 @@
 mod admin_router;
 mod admit;
 mod body;
+mod body_seen;
 mod caller;
 mod doors;
 mod figures;

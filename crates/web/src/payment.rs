@@ -6,10 +6,12 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use execgate_flow::pay::Bought;
 use execgate_flow::propose::lives_at_least_s;
-use execgate_model::{Credential, Resource, RunId, Surface};
-use execgate_payment::{Asked, Header, Offer};
+use execgate_model::{Amount, Credential, Resource, RunId, Surface};
+use execgate_payment::mpp::{Price, payment_info};
+use execgate_payment::{Asked, Flow, Header, Offer};
 use serde_json::{Value, from_str};
 
+use crate::body_seen;
 use crate::figures::Service;
 use crate::house::House;
 use crate::http::catalogue::offers::{LISTED, Listed};
@@ -30,6 +32,9 @@ const HEADERS: [(&str, &str); 3] =
 
 /// The schemes of `Authorization` that carry one, and its rail.
 const SCHEMES: [(&str, &str); 2] = [("payment", MPP), ("x402", X402)];
+
+/// How a client would like to pay.
+pub(crate) const ACCEPT_PAYMENT: &str = "accept-payment";
 
 /// Whether a value of `Authorization` is a payment, and says nothing of who asks.
 pub(crate) fn is_payment(value: &HeaderValue) -> bool {
@@ -97,7 +102,7 @@ impl House {
             description: service.description().to_owned(),
             mime: "application/json".to_owned(),
             method: "POST".to_owned(),
-            body_digest: None,
+            body_digest: body_seen::digest(),
             example: service.example(),
         }
     }
@@ -109,6 +114,7 @@ impl House {
             flow: tag.flow,
             lives_at_least_s: service.lives_at_least_s(),
             refused: tag.refused.clone(),
+            accepts: headers.get(ACCEPT_PAYMENT).and_then(|value| value.to_str().ok()).map(str::to_owned),
         };
         self.parts.corridor.rails().offers(&asked, &self.resource(service, headers))
     }
@@ -117,6 +123,24 @@ impl House {
     pub(crate) async fn bought(&self, run: RunId) -> Option<Box<Bought>> {
         // What cannot be read now is not told; the refusal stands by itself.
         Bought::of(&self.parts.store.run(run).await.ok().flatten()?)
+    }
+
+    /// What the description of this gateway says of the price of a service (`x-payment-info`); none where it costs nothing,
+    /// or is not paid by challenge.
+    pub(crate) fn payment_info(&self, service: Service, price: Amount) -> Option<Value> {
+        if price.is_zero() || !self.takes_money() {
+            return None;
+        }
+        let asked = Asked {
+            amount: price,
+            flow: Flow::Authorization,
+            lives_at_least_s: service.lives_at_least_s(),
+            refused: None,
+            accepts: None,
+        };
+        let offers = self.parts.corridor.rails().offers(&asked, &self.resource(service, &HeaderMap::new()));
+        let kind = if matches!(service, Service::Code(_)) { Price::Fixed } else { Price::Varies };
+        payment_info(&offers, kind)
     }
 
     /// Tells in the headers of an answer how its payment has ended. What was paid for is for its payer alone.

@@ -8,24 +8,29 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use crate::body_seen::BodySeen;
 use crate::figures::Service;
 use crate::house::House;
 use crate::http::service::METADATA;
+use crate::payment::ACCEPT_PAYMENT;
 use crate::problem::{Asked, Problem, Shape, Took};
 
 /// The middleware around everything.
 pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
     let shape = shape_of(request.uri().path());
     let service = Service::of_path(request.uri().path()).filter(|_| house.takes_money());
-    // Only the names that an offer is made under.
+    // Only the names that an offer is made under, and how it is best made.
+    let of_offers = [HOST, HeaderName::from_static(ACCEPT_PAYMENT)].into_iter().filter(|_| service.is_some());
     let named: HeaderMap =
-        service.and(request.headers().get(HOST)).map(|host| (HOST, host.clone())).into_iter().collect();
+        of_offers.filter_map(|name| Some((name.clone(), request.headers().get(name)?.clone()))).collect();
+    let seen = BodySeen::default();
+    let request = if service.is_some() { seen.watch(request) } else { request };
     let started_us = house.parts.clock.monotonic_us();
-    let mut response = match caught(next.run(request)).await {
+    let mut response = match caught(seen.clone().during(next.run(request))).await {
         Some(response) => response,
         None => Problem::fault().into_response(),
     };
@@ -47,7 +52,10 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
         (_, _) => problem,
     };
     let unsettled = response.extensions().get().and_then(Problem::unsettled).filter(|_| service.is_some());
-    let mut response = match response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove::<Problem>();
+    // What is offered is for the body that came.
+    let offered = |problem| seen.clone().within(|| offered(problem));
+    let mut response = match problem {
         Some(problem) if shape != Shape::Problem || problem.tag().is_some() => {
             reshaped(&response, told(offered(problem)))
         }
@@ -67,6 +75,8 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
 fn with_metadata(mut response: Response, house: &House) -> Response {
     let resource = house.parts.tokens.as_ref().and_then(|door| door.resource.as_ref());
     let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    // What asks for money asks for no token.
+    let challenge = challenge.filter(|challenge| challenge.starts_with("Bearer"));
     if let (Some(resource), Some(challenge)) = (resource, challenge) {
         let told = format!("{challenge}, resource_metadata=\"{}{METADATA}\"", resource.resource);
         if let Ok(told) = HeaderValue::from_str(&told) {

@@ -318,7 +318,7 @@ impl Gateway {
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let around = Around { log: &log, space: &space, webhook };
+        let around = Around { log: &log, space: &space, webhook, data_dir };
         let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
         gate.tell_of_witnesses(&witnesses);
         let keys = OwnKeys {

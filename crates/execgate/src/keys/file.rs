@@ -27,7 +27,12 @@ pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
 /// A new secret under a name that nobody has; of two that are written at once the first stays.
 pub(crate) fn write_secret(path: &Path, key: &SigningKey, entropy: &dyn Entropy) -> anyhow::Result<()> {
     let pem = key.to_pkcs8_pem().context("failed to write a key")?;
-    let partial = write_partial(path, pem.expose().as_bytes(), SECRET, entropy)?;
+    write_new(path, pem.expose().as_bytes(), entropy)
+}
+
+/// A file for the owner alone under a name that nobody has; of two that are written at once the first stays.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], entropy: &dyn Entropy) -> anyhow::Result<()> {
+    let partial = write_partial(path, bytes, SECRET, entropy)?;
     let linked = fs::hard_link(&partial, path);
     let removed = fs::remove_file(&partial);
     let what = || format!("failed to write {}", path.display());

@@ -26,12 +26,12 @@ const PYTHON: &str = include_str!("../clients/pay.py");
 const MODULE: [&str; 2] = ["--input-type=module", "--eval"];
 
 /// What one call of `echo` costs, in units of USDC.
-const ECHO_UNITS: u64 = 10_000;
+pub(super) const ECHO_UNITS: u64 = 10_000;
 
 /// A gateway that is paid.
-struct Till {
-    server: Server,
-    chain: Chain,
+pub(super) struct Till {
+    pub(super) server: Server,
+    pub(super) chain: Chain,
     facilitator: Child,
     _data: Data,
 }
@@ -61,7 +61,7 @@ fn program(name: &str) -> Command {
 }
 
 impl Till {
-    fn open(more: &str) -> Self {
+    pub(super) fn open(more: &str) -> Self {
         let chain = Chain::start();
         chain.fund(PAYER.address, 1_000_000);
         let mut facilitator = program("node")
@@ -107,7 +107,7 @@ impl Till {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    fn paid(&self) -> u64 {
+    pub(super) fn paid(&self) -> u64 {
         self.chain.balance(SELLER.address)
     }
 }

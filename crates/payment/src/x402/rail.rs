@@ -99,8 +99,13 @@ impl X402 {
             return Err((code::RECIPIENT, "it pays somebody else"));
         }
         let flow = flow_of(terms, shown);
-        let asked =
-            Asked { amount: terms.amount, flow, lives_at_least_s: terms.lives_at_least_s, refused: None };
+        let asked = Asked {
+            amount: terms.amount,
+            flow,
+            lives_at_least_s: terms.lives_at_least_s,
+            refused: None,
+            accepts: None,
+        };
         if offer::units(terms.amount, account.token.decimals) != Some(shown.value) {
             return Err((code::VALUE, "it pays another amount than the price"));
         }

@@ -137,8 +137,7 @@ async fn take(store: &dyn Store, model: &mut Model, number: u16, step: &Step) {
             let leaf = Leaf { kind: LeafKind::Final, digest: digest(9, number) };
             // Another leaf is that of another receipt.
             let receipt = format!("receipt {number}").into_bytes();
-            let finish =
-                    Finish { leaf, receipt, charged: *charged, ..finish(instance(whose), *run, *stage) };
+            let finish = Finish { leaf, receipt, charged: *charged, ..finish(instance(whose), *run, *stage) };
             assert_eq!(store.finish(finish.clone()).await.unwrap(), model.finish(&finish));
         }
         Step::Settle { run, from, to, reference, leaf } => {

@@ -75,7 +75,13 @@ fn terms(flow: Flow) -> Terms {
 }
 
 fn asked(flow: Flow) -> Asked {
-    Asked { amount: Amount::from_micros(20_000), flow, lives_at_least_s: LIVES_S, refused: None }
+    Asked {
+        amount: Amount::from_micros(20_000),
+        flow,
+        lives_at_least_s: LIVES_S,
+        refused: None,
+        accepts: None,
+    }
 }
 
 fn resource() -> Resource {

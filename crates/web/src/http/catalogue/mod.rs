@@ -3,4 +3,4 @@
 pub(crate) mod offers;
 mod pages;
 
-pub(crate) use pages::{health_services, languages, llms, pricing, stats, x402};
+pub(crate) use pages::{health_services, languages, llms, pricing, served, stats, x402};

@@ -81,7 +81,7 @@ impl Listed {
     }
 
     /// What is asked for it here.
-    pub(super) fn price(&self, house: &House) -> Amount {
+    pub(crate) fn price(&self, house: &House) -> Amount {
         let prices = house.parts.corridor.prices();
         let (action, effect, offer) = match self.service {
             Service::Execute => ("echo", Effect::Live, None),

@@ -15,7 +15,8 @@ use crate::house::House;
 use crate::http;
 use crate::problem::Problem;
 
-fn served(house: &House) -> impl Iterator<Item = &'static Listed> {
+/// What is served here.
+pub(crate) fn served(house: &House) -> impl Iterator<Item = &'static Listed> {
     LISTED.iter().filter(|listed| listed.is_served(house))
 }
 

@@ -10,6 +10,8 @@ use serde_json::json;
 
 use crate::house::{ExecMode, House};
 use crate::http;
+use crate::http::catalogue::served;
+use crate::openapi::document;
 
 /// `GET /`.
 pub(crate) async fn index(State(house): State<Arc<House>>) -> Response {
@@ -82,7 +84,18 @@ pub(crate) async fn version(State(house): State<Arc<House>>) -> Response {
     http::json(StatusCode::OK, &json!({"version": house.parts.info.version, "timestamp": timestamp}))
 }
 
-/// `GET /openapi.json`.
+/// `GET /openapi.json`, with what the services cost where they cost something.
 pub(crate) async fn openapi(State(house): State<Arc<House>>) -> Response {
-    http::json(StatusCode::OK, &crate::openapi::document(house.parts.info.version))
+    let mut document = document(house.parts.info.version);
+    let mut is_paid = false;
+    for listed in served(&house) {
+        let Some(info) = house.payment_info(listed.service, listed.price(&house)) else { continue };
+        document["paths"][listed.service.path()]["post"]["x-payment-info"] = info;
+        is_paid = true;
+    }
+    if is_paid {
+        let docs = json!({"apiReference": "/openapi.json", "llms": "/llms.txt"});
+        document["x-service-info"] = json!({"categories": ["compute"], "docs": docs});
+    }
+    http::json(StatusCode::OK, &document)
 }

@@ -1,0 +1,239 @@
+//! The rail `mpp`: a challenge for each method in a 402, and a credential of one of them held against what is sold now.
+//! Every change here needs a second reader.
+
+use std::sync::Arc;
+
+use execgate_model::{Amount, BoxFuture, Clock, Resource, UnixMs};
+use serde_json::{Map, Value};
+
+use super::{
+    Ask, Challenge, Credential, CredentialHeader, Fault, InForce, Method, Pledge, Preferences, Problem,
+    Receipt, body_digest, charge, instant, opaque,
+};
+use crate::{
+    Asked, CaptureError, Found, Header, HoldError, Offer, Paid, Rail, Settled, SettlementState, Terms,
+    Unreachable,
+};
+
+/// For how long a client may think about a challenge, in seconds: five minutes, as the reference servers give.
+const PAY_WITHIN_S: u64 = 300;
+
+/// Milliseconds in a second.
+const SECOND_MS: u64 = 1000;
+
+/// What stands for the realm where an address names no host.
+const NO_HOST: &str = "execgate";
+
+/// The rail of the Payment scheme.
+pub struct Mpp {
+    methods: Vec<Arc<dyn Method>>,
+    header: CredentialHeader,
+    secrets: Arc<InForce>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Mpp {
+    /// Its name.
+    pub const NAME: &'static str = "mpp";
+
+    /// A rail with these methods, in the order in which they are offered.
+    #[must_use]
+    pub fn new(
+        methods: Vec<Arc<dyn Method>>,
+        header: CredentialHeader,
+        secrets: Arc<InForce>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { methods, header, secrets, clock }
+    }
+
+    /// The challenge of one method for something that is sold.
+    fn challenge(
+        &self,
+        method: &dyn Method,
+        request: String,
+        expires: String,
+        resource: &Resource,
+    ) -> Challenge {
+        let description = (!resource.description.is_empty()).then(|| resource.description.clone());
+        Challenge {
+            realm: realm(&resource.url).to_owned(),
+            method: method.name().to_owned(),
+            intent: charge::INTENT.to_owned(),
+            request,
+            expires: Some(expires),
+            digest: resource.body_digest.as_ref().map(body_digest),
+            header: self.header.parameter(),
+            opaque: Some(opaque(&resource.method, &resource.url)),
+            description,
+        }
+    }
+
+    /// The values of the lines that ask for payment.
+    fn challenges(&self, asked: &Asked, resource: &Resource) -> Vec<String> {
+        let lives_ms = asked.lives_at_least_s.saturating_add(PAY_WITHIN_S).saturating_mul(SECOND_MS);
+        let expires = instant::told(UnixMs(self.clock.now().0.saturating_add(lives_ms)));
+        let secrets = self.secrets.now();
+        let value = |method: &Arc<dyn Method>| {
+            let request = method.request(asked.amount)?;
+            let challenge = self.challenge(&**method, request, expires.clone(), resource);
+            challenge.header_value(secrets.newest()).ok()
+        };
+        let mut methods = self.methods.iter().collect();
+        if let Some(accepts) = &asked.accepts {
+            Preferences::read(accepts).order(&mut methods, |method| (method.name(), charge::INTENT));
+        }
+        methods.into_iter().filter_map(value).collect()
+    }
+
+    /// What came, held against what is sold.
+    ///
+    /// # Errors
+    /// [`Fault`] where it is not known whose it is.
+    fn pledge(&self, bytes: &[u8], terms: &Terms, resource: &Resource) -> Result<Pledge, Fault> {
+        let malformed = |words: String| Fault::new(Problem::MalformedCredential, words);
+        let text = str::from_utf8(bytes).map_err(|_| malformed("a credential is a text".to_owned()))?;
+        let credential = Credential::read(text).map_err(|error| malformed(error.to_string()))?;
+        let named = &credential.challenge;
+        let mut of_name = self.methods.iter().filter(|method| method.name() == named.method);
+        // Several tokens are several methods of one name.
+        let of_request = of_name.clone().find(|method| method.asks(&named.request, terms.amount));
+        let method = of_request.or_else(|| of_name.next());
+        let method = method.filter(|_| named.intent == charge::INTENT).ok_or_else(|| {
+            Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here")
+        })?;
+        let now = self.clock.now();
+        let ask =
+            Ask { amount: terms.amount, now, flow: terms.flow, lives_at_least_s: terms.lives_at_least_s };
+        let pledge = method.pledge(&credential, &ask)?;
+        // The challenge comes first: it says most of what a client may have done wrong.
+        let unfit = self.unfit(&credential, &**method, &ask, resource).or(pledge.unfit);
+        Ok(Pledge { unfit, ..pledge })
+    }
+
+    /// Why the challenge that a credential answers is not the one for this, where it is not.
+    fn unfit(
+        &self,
+        credential: &Credential,
+        method: &dyn Method,
+        ask: &Ask,
+        resource: &Resource,
+    ) -> Option<Fault> {
+        let wrong = |words: &str| Some(Fault::new(Problem::InvalidChallenge, words));
+        let echo = &credential.challenge;
+        let Some(expires) = &echo.expires else {
+            return wrong("the challenge has no end");
+        };
+        let wanted = self.challenge(method, echo.request.clone(), expires.clone(), resource);
+        if !method.asks(&echo.request, ask.amount) {
+            return wrong("the challenge asks for another payment than this costs now");
+        }
+        if wanted.digest != echo.digest {
+            return wrong("the challenge is for another body");
+        }
+        // A description is for people, and nothing binds it. A challenge of an earlier configuration named the other header.
+        let wanted =
+            Challenge { description: echo.description.clone(), header: echo.header.clone(), ..wanted };
+        if wanted != *echo || !wanted.is_known_as(&credential.id, &self.secrets.now()) {
+            return wrong("the challenge is for something else, or none of this gateway's");
+        }
+        match instant::read(expires) {
+            Ok(until) if ask.now < until => None,
+            Ok(_) => Some(Fault::new(Problem::PaymentExpired, "the challenge is past its end")),
+            Err(error) => Some(Fault::new(Problem::InvalidChallenge, error.to_string())),
+        }
+    }
+
+    fn keeper(&self, state: &[u8]) -> Option<&dyn Method> {
+        self.methods.iter().find(|method| method.has_kept(state)).map(AsRef::as_ref)
+    }
+
+    fn no_keeper() -> String {
+        "the method that this was paid by is no longer configured".to_owned()
+    }
+}
+
+impl Rail for Mpp {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn verify<'a>(
+        &'a self,
+        terms: &'a Terms,
+        credential: Option<&'a execgate_model::Credential>,
+    ) -> BoxFuture<'a, Result<Paid, HoldError>> {
+        Box::pin(async move {
+            let credential = credential.ok_or(HoldError::Required)?;
+            let pledged = self.pledge(&credential.bytes, terms, &credential.resource);
+            let Pledge { claim, state, flow, unfit } =
+                pledged.map_err(|fault| HoldError::Refused(fault.to_string()))?;
+            let lapsed = unfit.map(|fault| fault.to_string());
+            Ok(Paid { flow, lapsed, ..Paid::by(claim, state) })
+        })
+    }
+
+    fn offer(&self, asked: &Asked, resource: &Resource) -> Offer {
+        let header = |value| Header { name: "www-authenticate", value };
+        let headers = self.challenges(asked, resource).into_iter().map(header).collect();
+        // A refusal of another rail is in its own words.
+        let code = asked.refused.as_deref().unwrap_or(Problem::PaymentRequired.slug());
+        let code = code.split(':').next().unwrap_or_default();
+        let problem = Problem::ALL.into_iter().find(|problem| problem.slug() == code);
+        let mut members = Map::new();
+        if let Some(problem) = problem {
+            members.insert("type".to_owned(), Value::from(problem.kind()));
+            members.insert("title".to_owned(), Value::from(problem.title()));
+        }
+        Offer { headers, members }
+    }
+
+    fn tell(&self, settled: &Settled<'_>) -> Vec<Header> {
+        let (SettlementState::Captured, Some(reference)) = (settled.state, settled.reference) else {
+            return Vec::new();
+        };
+        let Some(method) = self.keeper(settled.kept) else { return Vec::new() };
+        let receipt = Receipt::new(method.name(), settled.at, reference);
+        vec![Header { name: "payment-receipt", value: receipt.to_string() }]
+    }
+
+    fn capture<'a>(&'a self, amount: Amount, state: &'a [u8]) -> BoxFuture<'a, Result<String, CaptureError>> {
+        Box::pin(async move {
+            let method = self.keeper(state).ok_or_else(|| CaptureError::Failed(Self::no_keeper()))?;
+            method.capture(amount, state).await
+        })
+    }
+
+    fn release<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, ()> {
+        // Nothing was taken: what was signed runs out.
+        Box::pin(async {})
+    }
+
+    fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
+        Box::pin(async move {
+            let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
+            method.whereabouts(state).await
+        })
+    }
+
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+        Box::pin(async move {
+            let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
+            method.funds(state).await
+        })
+    }
+}
+
+/// The host in an address, without its port: the protection space.
+fn realm(url: &str) -> &str {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = host.rfind(':').filter(|at| host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()));
+    let host = port.map_or(host, |at| &host[..at]);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
+    if !host.is_empty() && host.chars().all(is_plain) { host } else { NO_HOST }
+}
+
+#[cfg(test)]
+mod tests;

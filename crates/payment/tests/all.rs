@@ -1,0 +1,4 @@
+//! Tests of the rails with programs of others.
+
+#[cfg(test)]
+mod suite;

@@ -1,0 +1,3 @@
+//! Clients of others, against the rails of this crate.
+
+mod clients;
