@@ -316,6 +316,8 @@ pub(crate) struct Gate {
     pub(crate) connections: OpenConnections,
     /// Whose keys are to be read anew; none where no token is taken.
     pub(crate) tokens: Option<Arc<TokenIssuers>>,
+    /// Who tells the operator's service of runs that wait for people.
+    pub(crate) bell: Option<Arc<HttpBell>>,
 }
 
 impl Gate {
@@ -522,8 +524,13 @@ pub(crate) fn gate(
     let (sandbox_pulse, image_pulse) =
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
+    let bell = around.webhook.map(|hook| Arc::new(HttpBell::new(hook, clock.clone(), Arc::clone(&store))));
+    let telling: Arc<dyn Bell> = match &bell {
+        Some(bell) => Arc::<HttpBell>::clone(bell),
+        None => Arc::new(NoBell),
+    };
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(bell(around.webhook, &clock)),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(telling),
         store: Arc::clone(&store),
         log: Some(Arc::clone(around.log)),
         doors: doors(settings),
@@ -548,15 +555,7 @@ pub(crate) fn gate(
     let recover = Recover { store, witness, settle, render: Arc::new(OwnWords), notice };
     let house = Arc::new(house);
     watch(&metrics, &house, pool);
-    Ok(Gate { house, recover, rules, trail, metrics, connections, tokens })
-}
-
-/// Who is told of runs that wait for an approval.
-fn bell(webhook: Option<Webhook>, clock: &Arc<SystemClock>) -> Arc<dyn Bell> {
-    match webhook {
-        Some(hook) => Arc::new(HttpBell::new(hook, clock.clone())),
-        None => Arc::new(NoBell),
-    }
+    Ok(Gate { house, recover, rules, trail, metrics, connections, tokens, bell })
 }
 
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.

@@ -23,6 +23,8 @@ pub struct ExaminedRun {
     pub payment: Option<u64>,
     /// The receipt file of its resolution.
     pub resolution: Option<Vec<u8>>,
+    /// Whether it has waited for people, since the time that this leaves a leaf.
+    pub was_parked: bool,
 }
 
 /// A leaf, and what it should be the digest of.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::examine::{Examination, Finding, Report, Told};
@@ -306,6 +306,18 @@ impl Gate {
         let answer = self.while_alive(self.router.clone().oneshot(request)).await;
         match answer.expect("the process lives") {
             Ok(response) => Reply::read(response).await,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Sends a request through the router, and reads nothing of the answer's body.
+    ///
+    /// # Panics
+    /// If the process dies meanwhile.
+    pub async fn answering(&self, request: Request<Body>) -> Response<Body> {
+        let answer = self.while_alive(self.router.clone().oneshot(request)).await;
+        match answer.expect("the process lives") {
+            Ok(response) => response,
             Err(never) => match never {},
         }
     }

@@ -10,10 +10,10 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Examiner, Finish, Finished, Grant,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Examiner, Finish, Finished, Grant,
     Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
     LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
-    Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Vote, Voted,
+    Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Untold, Vote, Voted,
 };
 use tokio::task::unconstrained;
 
@@ -176,8 +176,14 @@ impl Store for MortalStore {
         pass_on!(self, claim(claim))
     }
 
-    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed> {
-        pass_on!(self, park(claim, parking))
+    fn park(
+        &self,
+        claim: Claim,
+        parking: Parking,
+        payload: Vec<u8>,
+        said: Change,
+    ) -> Reply<'_, Claimed> {
+        pass_on!(self, park(claim, parking, payload, said))
     }
 
     fn unpark(&self, claim: Claim) -> Reply<'_, Claimed> {
@@ -196,6 +202,10 @@ impl Store for MortalStore {
         pass_on!(self, parked(run))
     }
 
+    fn parked_payload(&self, run: RunId) -> Reply<'_, Option<Vec<u8>>> {
+        pass_on!(self, parked_payload(run))
+    }
+
     fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>> {
         pass_on!(self, votes(run))
     }
@@ -204,8 +214,16 @@ impl Store for MortalStore {
         pass_on!(self, parked_page(page))
     }
 
-    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>> {
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<Due>> {
         pass_on!(self, parked_due(now))
+    }
+
+    fn parked_untold(&self, now: UnixMs) -> Reply<'_, Vec<Untold>> {
+        pass_on!(self, parked_untold(now))
+    }
+
+    fn note_told(&self, run: RunId) -> Reply<'_, ()> {
+        pass_on!(self, note_told(run))
     }
 
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {

@@ -368,6 +368,7 @@ impl Gateway {
             tokens.tend().await;
         }
         let tending = tokio::spawn(tend_forever(self.gate.tokens.clone()));
+        let ringing = self.gate.bell.clone().map(|bell| tokio::spawn(bell.ring_forever()));
         let key_watcher = tokio::spawn(watch_keys(self.keyring.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
         let open = self.gate.connections.clone();
@@ -386,6 +387,7 @@ impl Gateway {
         watcher.abort();
         key_watcher.abort();
         tending.abort();
+        ringing.inspect(|ringing| ringing.abort());
         keeping.abort();
         cosigning.abort_all();
         served.map_err(Into::into)

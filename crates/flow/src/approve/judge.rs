@@ -107,7 +107,7 @@ impl Approve {
     }
 
     /// What the gateway itself asks, whatever the policy.
-    fn own_wish(&self, proposal: &Proposal) -> Result<Option<Wanted>, Refusal> {
+    pub(crate) fn own_wish(&self, proposal: &Proposal) -> Result<Option<Wanted>, Refusal> {
         let name = proposal.action.as_str();
         let mut terms = Vec::new();
         let mut reason = None;

@@ -116,7 +116,7 @@ fn file(conn: &Connection) -> Result<Vec<String>, StoreError> {
 fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, StoreError> {
     // One look, so that a run and its money are of one moment.
     let look = conn.unchecked_transaction().map_err(failed_to("begin to read runs"))?;
-    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt FROM run r \
+    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt, r.parked = 2 FROM run r \
         LEFT JOIN resolution n ON n.run = r.id WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
     let read = |row: &Row<'_>| {
         let run = RunId::from_stored(rows::value(row, 1, "run")?);
@@ -134,6 +134,7 @@ fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, S
             nonce_key: rows::value::<Option<_>>(row, 2, "nonce_key")?.map(Digest::from_bytes),
             payment: optional_place(row, 3, "payment")?,
             resolution: rows::value(row, 4, "receipt")?,
+            was_parked: rows::value::<Option<bool>>(row, 5, "parked")?.unwrap_or_default(),
         })
     };
     rows::all(&look, sql, "read runs to check them", (place(after), limit), read)
@@ -147,7 +148,7 @@ fn optional_place(row: &Row<'_>, index: usize, column: &'static str) -> Result<O
 const LEAVES: &str = "SELECT l.seq, l.run, l.kind, l.digest, r.id, coalesce(c.salt, r.salt), CASE l.kind \
     WHEN 'intent' THEN r.intent WHEN 'final' THEN (SELECT receipt FROM ending e WHERE e.run = r.id) \
     WHEN 'resolve' THEN (SELECT receipt FROM resolution n WHERE n.run = r.id) ELSE c.statement END \
-    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote') \
+    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'parked') \
     WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2";
 
 fn leaves(conn: &Connection, after: u64) -> Result<Vec<ExaminedLeaf>, StoreError> {
@@ -172,7 +173,7 @@ fn fitting<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
 
 fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
     let sql = "SELECT leaf FROM change c WHERE NOT EXISTS \
-        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote')) ORDER BY leaf LIMIT ?1";
+        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'parked')) ORDER BY leaf LIMIT ?1";
     rows::all(conn, sql, "look for changes without a leaf", [TOLD_MAX], |row| rows::unsigned(row, 0, "leaf"))
 }
 

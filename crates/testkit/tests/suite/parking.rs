@@ -1,6 +1,7 @@
 //! Runs that wait for people: parked once, approved by those who are asked, started once, or never.
 
 use execgate_flow::approve::{Holder, Person};
+use execgate_flow::examine::Rule;
 use execgate_flow::{PARKING_POINTS, Refusal};
 use execgate_model::{Clock as _, Role, RunId, Stage, UnixMs};
 use execgate_receipt::approval::{ActionDigest, ApprovalStatement, Decision};
@@ -9,13 +10,17 @@ use execgate_store::{Grant, LeafKind, PARKED_OF_ONE_MAX};
 use execgate_testkit::approval::{approver, signed, yes};
 use execgate_testkit::{
     Ask, Death, Gate, History, Reply, Walked, World, WorldBuilder, ask, change, execute, get, holder, keyed,
-    post, with,
+    post, temporary_folder, with,
 };
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// How long a call of these tests waits for people, in seconds.
 const TTL_S: u64 = 600;
+
+/// Longer than a run rests whose start has failed once.
+const RESTS_MS: u64 = 10_000;
 
 /// Anna and Bob may approve; Carol, too, and she asks by a grant of her own.
 fn people() -> Vec<Person> {
@@ -30,6 +35,7 @@ fn wants(approvers: &[&str], min: u64) -> Value {
         "gives": {"require_approval": {"approvers": approvers, "min": min, "ttl_s": TTL_S}},
         "dies": {"require_approval": {"ttl_s": TTL_S}},
         "unstartable": {"require_approval": {"ttl_s": TTL_S}},
+        "blocks": {"require_approval": {"ttl_s": TTL_S}},
     }})
 }
 
@@ -114,7 +120,8 @@ async fn a_call_waits_for_a_person_and_then_runs_once_under_its_nonce() {
     let verified = verify(&file, &[world.key()]).unwrap();
     let predicate = serde_json::to_value(&verified.statement().predicate).unwrap();
     assert_eq!(predicate["approval"], json!({"artifact": run.to_string()}));
-    assert_eq!(said(&world).await, [LeafKind::Vote, LeafKind::Approval]);
+    assert_eq!(said(&world).await, [LeafKind::Parked, LeafKind::Vote, LeafKind::Approval]);
+    assert_eq!(world.fsck().await.0, []);
     let late = hand_in(&world, run, &says(&world, run, "bob", Decision::Approve)).await;
     assert_eq!(problem(&late), (409, "approval-settled".to_owned()));
     assert_eq!(world.fsck().await.0, []);
@@ -162,7 +169,7 @@ async fn a_no_ends_it_for_ever_and_says_why() {
         assert_eq!(problem(&hand_in(&world, run, &said).await), (409, "approval-settled".to_owned()));
     }
     assert_eq!(world.journal().starts(), 0);
-    assert_eq!(said(&world).await, [LeafKind::Vote]);
+    assert_eq!(said(&world).await, [LeafKind::Parked, LeafKind::Vote]);
     let over = world.http(get(&format!("/approvals/{run}"))).await.json();
     assert_eq!((&over["status"], &over["approvals"][0]["decision"]), (&json!("denied"), &json!("deny")));
     assert_eq!(history.faults(&world).await, Vec::<String>::new());
@@ -184,7 +191,7 @@ async fn what_nobody_approves_in_time_is_over() {
         assert_eq!(world.record(run).await.outcome.as_deref(), Some("expired"), "{nonce}");
         assert_eq!(world.walk(call(nonce)).await.passage().answer.status, 403, "{nonce}");
     }
-    assert_eq!((world.journal().starts(), said(&world).await), (0, Vec::new()));
+    assert_eq!((world.journal().starts(), said(&world).await), (0, vec![LeafKind::Parked; 3]));
 }
 
 /// Long after anything here is over.
@@ -373,6 +380,7 @@ async fn the_kill_switch_holds_it_and_a_start_that_fails_lets_it_wait_on() {
     let busy = world.walk(ask("gives").nonce("other")).await;
     assert_eq!(busy.rule(), "paused");
     assert!(world.store().set_paused(false, change()).await.unwrap());
+    world.clock().advance_ms(RESTS_MS);
     world.tend().await;
     assert_eq!(world.walk(call("n")).await.passage().outcome, "value");
 
@@ -454,4 +462,159 @@ async fn one_caller_cannot_fill_the_house_with_what_waits() {
     }
     assert_eq!(world.walk(ask("gives").nonce("more")).await.rule(), "parked-full");
     assert_eq!(world.walk(ask("echo").nonce("more")).await.passage().answer.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_shown_is_what_a_word_is_held_against_and_what_the_start_asks_for() {
+    let world = World::builder().policy(wants(&["anna"], 1)).approvers(people()).open();
+    let run = parked(world.walk(call("n")).await);
+    let shown = async || world.http(get(&format!("/approvals/{run}"))).await.json();
+    let terms = |shown: &Value| (shown["terms"][0]["approvers"].clone(), shown["terms"][0]["min"].clone());
+    assert_eq!(terms(&shown().await), (json!(["anna"]), json!(1)));
+    // Others are asked from now on, and more of them: by every place that says so.
+    world.obey(wants(&["bob", "carol"], 2));
+    let today = shown().await;
+    assert_eq!(terms(&today), (json!(["bob", "carol"]), json!(2)));
+    let bound = |name| ApprovalStatement {
+        policy_digest: Some(today["policy_digest"].as_str().unwrap().parse().unwrap()),
+        ..says(&world, run, name, Decision::Approve)
+    };
+    let overtaken = hand_in(&world, run, &bound("anna")).await;
+    assert_eq!(problem(&overtaken), (403, "not-an-approver".to_owned()));
+    assert_eq!(hand_in(&world, run, &bound("bob")).await.status, 200);
+    world.tend().await;
+    let body = json!({"action": "gives", "payload": {"mark": "n"}, "nonce": "n"});
+    let told = world.http(execute(&body)).await.json();
+    assert_eq!((&told["terms"][0]["min"], &told["approved_by"]), (&json!(2), &json!(1)));
+    // One of the two is enough again, and what he has said was said under other rules: it counts for these no more.
+    world.obey(wants(&["bob"], 1));
+    world.tend().await;
+    assert_eq!(world.record(run).await.stage, Stage::Parked);
+    let today = shown().await;
+    let bound = ApprovalStatement {
+        policy_digest: Some(today["policy_digest"].as_str().unwrap().parse().unwrap()),
+        ..says(&world, run, "bob", Decision::Approve)
+    };
+    assert_eq!(hand_in(&world, run, &bound).await.status, 200);
+    assert_eq!(world.walk(call("n")).await.passage().outcome, "value");
+}
+
+#[tokio::test]
+async fn rules_that_would_refuse_it_are_shown_before_anybody_signs() {
+    let world = builder().open();
+    let run = parked(world.walk(call("n")).await);
+    let shown = async || world.http(get(&format!("/approvals/{run}"))).await.json();
+    assert_eq!(shown().await["refused"], Value::Null);
+    world.obey(json!({"version": "1", "default": "allow", "tools": {"gives": {"action": "deny", "reason": "frozen"}}}));
+    let today = shown().await;
+    assert_eq!((&today["status"], &today["refused"]["reason"]), (&json!("pending"), &json!("frozen")));
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_start_leaves_few_leaves_however_often_it_is_looked_at_or_asked_for() {
+    let world = builder().open();
+    let asked = ask("unstartable").mark("u").nonce("u");
+    let run = parked(world.walk(asked.clone()).await);
+    let said_yes = said_of(&world, run, "anna", Decision::Approve, &asked);
+    assert_eq!(hand_in(&world, run, &said_yes).await.status, 200);
+    let tries = async || world.store().parked(run).await.unwrap().map(|parked| parked.tries);
+    while tries().await != Some(1) {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        world.tend().await;
+        assert_eq!(world.walk(asked.clone()).await.rule(), "/tools/unstartable/require_approval");
+    }
+    assert_eq!(tries().await, Some(1));
+    // Each further try is twice as far away.
+    let mut seen = 1;
+    for _ in 0..(TTL_S - 100) {
+        world.clock().advance_ms(1_000);
+        world.tend().await;
+        seen = seen.max(tries().await.unwrap());
+    }
+    assert!((5..=8).contains(&seen), "{seen}");
+    assert_eq!(world.fsck().await.0, []);
+}
+
+#[tokio::test]
+async fn long_runs_keep_no_other_from_its_start_or_its_end() {
+    let world = builder().open();
+    let long = |number: usize| ask("blocks").mark("b").nonce(&format!("b{number}"));
+    let many = 24;
+    let over = parked(world.walk(call("over")).await);
+    world.clock().advance_ms(RESTS_MS);
+    for number in 0..many {
+        let run = parked(world.walk(long(number)).await);
+        let yes = said_of(&world, run, "anna", Decision::Approve, &long(number));
+        assert_eq!(hand_in(&world, run, &yes).await.status, 200);
+        // More than may start at once, and none of them ends.
+        world.journal().until_started(number + 1).await;
+    }
+    world.clock().advance_ms(TTL_S * 1_000 - RESTS_MS);
+    world.tend().await;
+    assert_eq!(world.record(over).await.outcome.as_deref(), Some("expired"));
+    world.bench().let_go();
+    for number in 0..many {
+        assert_eq!(world.walk(long(number)).await.passage().outcome, "value");
+    }
+}
+
+#[tokio::test]
+async fn many_who_look_at_large_requests_hold_no_more_than_there_is_room_for() {
+    let world = builder().open();
+    let large = "x".repeat(7 << 20);
+    let body = json!({"action": "gives", "payload": {"mark": "n", "more": large}, "nonce": "n"});
+    let run: RunId = world.http(execute(&body)).await.json()["id"].as_str().unwrap().parse().unwrap();
+    let path = format!("/approvals/{run}");
+    let mut held = Vec::new();
+    let full = loop {
+        let response = world.gate().answering(get(&path)).await;
+        if response.status() != 200 {
+            break response.status();
+        }
+        held.push(response);
+    };
+    assert_eq!((full.as_u16(), held.len()), (503, 18), "128 MiB of 7 MiB each");
+    drop(held);
+    let shown = world.http(get(&path)).await.json();
+    assert_eq!(shown["request"]["payload"]["more"].as_str().map(str::len), Some(large.len()));
+    let digest = ActionDigest(digest_json(&shown["request"]).unwrap()).to_string();
+    assert_eq!(shown["action_digest"], json!(digest));
+}
+
+#[tokio::test]
+async fn a_receipt_that_was_asked_for_comes_with_the_answer_of_a_run_that_waited() {
+    let file =
+        json!({"version": "1", "default": "allow", "tools": {"*": {"require_approval": {"ttl_s": TTL_S}}}});
+    let world = World::builder().policy(file).approvers(people()).open();
+    let body = r#"{"code": "gives", "receipt": true}"#;
+    let code = world.http(keyed(post("/api/code-run", body), "k")).await.json();
+    let run: RunId = code["id"].as_str().unwrap().parse().unwrap();
+    let shown = world.http(get(&format!("/approvals/{run}"))).await.json();
+    let yes = ApprovalStatement {
+        action: shown["request"]["action"].as_str().unwrap().parse().unwrap(),
+        action_digest: shown["action_digest"].as_str().unwrap().parse().unwrap(),
+        ..says(&world, run, "anna", Decision::Approve)
+    };
+    assert_eq!(hand_in(&world, run, &yes).await.status, 200);
+    let answer = world.http(keyed(post("/api/code-run", body), "k")).await;
+    assert_eq!(answer.json()["receipt"]["exec_id"], json!(run), "{}", answer.show());
+}
+
+#[tokio::test]
+async fn every_run_that_waited_has_a_leaf_that_says_so() {
+    for (harm, rule) in [
+        ("DELETE FROM leaf WHERE kind = 'parked'", Rule::LeafMissing),
+        ("UPDATE leaf SET digest = zeroblob(32) WHERE kind = 'parked'", Rule::LeafDiffers),
+        ("UPDATE leaf SET run = zeroblob(16) WHERE kind = 'parked'", Rule::LeafMissing),
+    ] {
+        let folder = temporary_folder();
+        let world = builder().in_folder(folder.path()).open();
+        parked(world.walk(call("n")).await);
+        assert_eq!(world.fsck().await.0, []);
+        Connection::open(folder.path().join("record.db")).unwrap().execute_batch(harm).unwrap();
+        let found = world.fsck().await.0;
+        assert!(found.iter().any(|finding| finding.rule == rule), "{harm}: {found:?}");
+    }
 }
