@@ -358,7 +358,10 @@ fn rule_book(settings: &Settings, profiles: Option<&Profiles>) -> anyhow::Result
     let languages = |sandbox: &Sandbox| sandbox.languages().map(str::to_owned).collect();
     let profiles = profiles.into_iter().flat_map(Profiles::iter);
     let profiles = profiles.map(|(name, sandbox)| (name.to_owned(), languages(sandbox))).collect();
-    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), Ground { profiles })
+    let people = settings.approvals.people.approvers().list();
+    let approvers = people.iter().map(|approver| approver.name.to_string()).collect();
+    let ground = Ground { profiles, approvers };
+    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), ground)
 }
 
 /// Whose tokens are taken.
@@ -437,7 +440,13 @@ fn authorise(
 /// The room that asks for approvals.
 fn approve(settings: &Settings, clock: &Arc<SystemClock>) -> Approve {
     let set = settings.approvals.clone();
-    Approve { mode: set.mode, shield: set.shield, people: Arc::new(set.people), clock: clock.clone() }
+    Approve {
+        mode: set.mode,
+        shield: set.shield,
+        people: Arc::new(set.people),
+        clock: clock.clone(),
+        lasts_at_most_ms: set.lasts_at_most_ms,
+    }
 }
 
 fn doors(settings: &Settings) -> DoorRules {

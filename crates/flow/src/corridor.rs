@@ -442,7 +442,8 @@ impl Walk {
     /// The claim, and the rooms behind it.
     pub(crate) async fn pass(&self, approved: Approved, sight: &mut Sight) -> Result<Passage, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-        let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } = approved;
+        let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
+            approved;
         let surface = quote.proposal().surface;
 
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
@@ -467,12 +468,14 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
         sight.claimed(&claim);
-        if waits.is_some() {
+        if let Some(parked) = &waits {
             // Should it not start: from before anybody can see that it waits again.
-            self.yard.rest(claim.run(), rooms.execute.clock.now(), Trace::Leaves);
+            let now = rooms.execute.clock.now();
+            self.yard.rest(claim.run(), now, Trace::Leaves { before: parked.tries });
         }
         drop(turn);
         let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
+        waits.inspect(|_| self.yard.forget(ticket.run()));
         let ticket = ticket.advance::<ticket::Executed>(&ended);
         sight.lap(Room::Execute);
 

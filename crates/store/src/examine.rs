@@ -23,8 +23,10 @@ pub struct ExaminedRun {
     pub payment: Option<u64>,
     /// The receipt file of its resolution.
     pub resolution: Option<Vec<u8>>,
-    /// Whether it has waited for people, since the time that this leaves a leaf.
-    pub was_parked: bool,
+    /// Whether it waits for people, or has.
+    pub has_waited: bool,
+    /// Whether that has left a leaf: since the time that it does.
+    pub parked_with_leaf: bool,
 }
 
 /// A leaf, and what it should be the digest of.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Examiner, Finish, Finished, Grant,
-    Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage,
-    Parking, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone, Untold, Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Examiner, Finish, Finished,
+    Grant, Granted, KeyAdded, KeyRetired, Leaf, LogStore, NewKey, NewPayment, OwnKey, Page, Parked,
+    ParkedPage, Parking, Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Undone, Untold,
+    Vote, Voted,
 };
 
 /// Why the record could not be read or written.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use execgate_flow::approve::{ApprovalMode, Approve};
+use execgate_flow::approve::{ApprovalMode, Approve, LASTS_AT_MOST_MS};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::examine::{Examination, Finding, Report, Told};
 use execgate_flow::execute::Execute;
@@ -555,6 +555,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             shield: settings.shield.clone(),
             people: Arc::new(settings.people.clone()),
             clock: shared.clock.clone(),
+            lasts_at_most_ms: LASTS_AT_MOST_MS,
         },
         execute: Execute {
             store: store.clone(),

@@ -10,10 +10,11 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Examiner, Finish, Finished, Grant,
-    Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
-    Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Untold, Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Examiner, Finish, Finished,
+    Grant, Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf,
+    LogNode, LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking,
+    Record, Recorded, Repaid, Reply, Resolution, SettlementWord, Standing, Store, StoreError, Undone, Untold,
+    Vote, Voted,
 };
 use tokio::task::unconstrained;
 
@@ -176,13 +177,7 @@ impl Store for MortalStore {
         pass_on!(self, claim(claim))
     }
 
-    fn park(
-        &self,
-        claim: Claim,
-        parking: Parking,
-        payload: Vec<u8>,
-        said: Change,
-    ) -> Reply<'_, Claimed> {
+    fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed> {
         pass_on!(self, park(claim, parking, payload, said))
     }
 

@@ -43,7 +43,7 @@ impl Leaves {
             self.intents.expected.set(run.place);
             return;
         };
-        if run.was_parked {
+        if run.parked_with_leaf {
             self.parked.expected.set(run.place);
         }
         // What waits for people, or ended so, was never started: its intent has no leaf.

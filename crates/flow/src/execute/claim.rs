@@ -7,8 +7,8 @@ use execgate_payment::Hold;
 use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{Timestamp, canonical, salted, sha256};
 use execgate_store::{
-    self as store, ApprovalClaim, Change, Leaf, LeafKind, LimitClaim, NewPayment, Parked, Parking, Record, Store,
-    ToolCall,
+    self as store, ApprovalClaim, Change, Leaf, LeafKind, LimitClaim, NewPayment, Parked, Parking, Record,
+    Store, ToolCall,
 };
 use serde_json::json;
 
@@ -177,12 +177,7 @@ fn taken(claimed: store::Claimed, at: UnixMs) -> Result<Option<Box<Record>>, Ref
 
 impl Claim {
     /// What the log says of a run that waits from now on: all that its receipt would say, and whom it waits for.
-    fn parked(
-        &self,
-        wanted: &Wanted,
-        parking: &Parking,
-        entropy: &dyn Entropy,
-    ) -> Result<Change, Refusal> {
+    fn parked(&self, wanted: &Wanted, parking: &Parking, entropy: &dyn Entropy) -> Result<Change, Refusal> {
         let terms: Vec<_> = wanted
             .terms
             .iter()

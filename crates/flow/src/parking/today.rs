@@ -74,9 +74,9 @@ impl Yard {
         let price = rooms.propose.prices.asked(&bare, rules.price(request.action.as_str()));
 
         let is_as_parked = (policy, price, &caller) == (request.policy, request.price, &request.caller);
-        let known = self.recall(parked.record.run).filter(|known| {
-            (known.policy, known.price, &known.caller) == (policy, price, &caller)
-        });
+        let known = self
+            .recall(parked.record.run)
+            .filter(|known| (known.policy, known.price, &known.caller) == (policy, price, &caller));
         let asked = match known {
             _ if is_as_parked => Ok(request.terms.clone()),
             Some(known) => known.asked,

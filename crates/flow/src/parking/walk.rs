@@ -45,7 +45,7 @@ impl Corridor {
         let now = execute.clock.now();
         let due = execute.store.parked_due(now).await?;
         let yard = self.yard();
-        yard.keep_only(&due);
+        yard.keep_only(&due, now);
         let (over, approved): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.is_over);
         for due in over {
             // Beside the turns of those that start: time does not wait for them.
@@ -255,12 +255,7 @@ impl Walk {
     }
 
     /// Walks the rooms again with a run that was parked.
-    async fn walk_parked(
-        &self,
-        proposal: Proposal,
-        parked: &Parked,
-        turn: Turn,
-    ) -> Result<Passage, Refusal> {
+    async fn walk_parked(&self, proposal: Proposal, parked: &Parked, turn: Turn) -> Result<Passage, Refusal> {
         let mut sight = self.sight(&proposal);
         let span = sight.span();
         let walk = async {

@@ -48,7 +48,10 @@ pub(crate) enum Trace {
     /// Nothing was claimed.
     None,
     /// It was claimed, and the claim was taken back: its leaves stay.
-    Leaves,
+    Leaves {
+        /// How often that was so before.
+        before: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -106,11 +109,16 @@ impl Yard {
         self.turns.fetch_add(STARTING_MAX, Ordering::Relaxed)
     }
 
-    /// Forgets all runs but these.
-    pub(super) fn keep_only(&self, due: &[Due]) {
+    /// A run has started: it needs no rest.
+    pub(crate) fn forget(&self, run: RunId) {
+        self.inner().resting.remove(&run);
+    }
+
+    /// Forgets all runs but these, and those that are being started.
+    pub(super) fn keep_only(&self, due: &[Due], now: UnixMs) {
         let due: HashSet<RunId> = due.iter().map(|due| due.run).collect();
         let mut inner = self.inner();
-        inner.resting.retain(|run, _| due.contains(run));
+        inner.resting.retain(|run, rest| due.contains(run) || rest.holds(now));
         inner.remembered.retain(|run, _| due.contains(run));
     }
 
@@ -122,14 +130,17 @@ impl Yard {
     /// The same, where each further try leaves leaves: then not even its caller can have one.
     pub(super) fn rests_long(&self, run: RunId, now: UnixMs) -> bool {
         let inner = self.inner();
-        inner.resting.get(&run).is_some_and(|rest| rest.trace == Trace::Leaves && rest.holds(now))
+        inner.resting.get(&run).is_some_and(|rest| rest.trace != Trace::None && rest.holds(now))
     }
 
     /// Lets a run rest that could not start now.
     pub(crate) fn rest(&self, run: RunId, now: UnixMs, trace: Trace) {
         let mut inner = self.inner();
         let failures = inner.resting.get(&run).map_or(0, |rest| rest.failures);
-        let most = if trace == Trace::Leaves { LONG_REST_MAX_MS } else { REST_MAX_MS };
+        let (failures, most) = match trace {
+            Trace::None => (failures, REST_MAX_MS),
+            Trace::Leaves { before } => (failures.max(before), LONG_REST_MAX_MS),
+        };
         let pause = REST_MS.saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX)).min(most);
         let until = UnixMs(now.0.saturating_add(pause));
         let rest = Rest { since: now, until, failures: failures.saturating_add(1), trace };
@@ -212,7 +223,7 @@ mod tests {
         let yard = Yard::new(Arc::new(Boundless));
         let mut now = 1_000_000;
         for failures in 0..20 {
-            yard.rest(run(1), UnixMs(now), Trace::Leaves);
+            yard.rest(run(1), UnixMs(now), Trace::Leaves { before: 0 });
             let pause = (REST_MS << failures).min(LONG_REST_MAX_MS);
             assert!(yard.rests_long(run(1), UnixMs(now + pause - 1)), "{failures}");
             assert!(!yard.rests(run(1), UnixMs(now + pause)) && !yard.rests(run(2), UnixMs(now)));
@@ -225,7 +236,7 @@ mod tests {
         yard.wake(run(1));
         assert!(!yard.rests(run(1), UnixMs(now)));
         yard.rest(run(1), UnixMs(now), Trace::None);
-        yard.keep_only(&[]);
+        yard.keep_only(&[], UnixMs(now + REST_MAX_MS));
         assert!(!yard.rests(run(1), UnixMs(now)));
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row};
 
 use super::fault::failed_to;
 use super::readers::Readers;
-use super::{limits, rows};
+use super::{limits, parking, rows};
 use crate::port::Reply;
 use crate::{
     ExaminedLeaf, ExaminedParked, ExaminedPayment, ExaminedRun, ExaminedVote, Examiner, Extent, LeafKind,
@@ -116,7 +116,7 @@ fn file(conn: &Connection) -> Result<Vec<String>, StoreError> {
 fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, StoreError> {
     // One look, so that a run and its money are of one moment.
     let look = conn.unchecked_transaction().map_err(failed_to("begin to read runs"))?;
-    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt, r.parked = 2 FROM run r \
+    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt, r.parked FROM run r \
         LEFT JOIN resolution n ON n.run = r.id WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
     let read = |row: &Row<'_>| {
         let run = RunId::from_stored(rows::value(row, 1, "run")?);
@@ -127,6 +127,7 @@ fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, S
             Err(StoreError::Unreadable { column }) => Err(column),
             Err(other) => return Err(other),
         };
+        let parked: Option<i64> = rows::value(row, 5, "parked")?;
         Ok(ExaminedRun {
             place: rows::unsigned(row, 0, "id")?,
             run,
@@ -134,7 +135,8 @@ fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, S
             nonce_key: rows::value::<Option<_>>(row, 2, "nonce_key")?.map(Digest::from_bytes),
             payment: optional_place(row, 3, "payment")?,
             resolution: rows::value(row, 4, "receipt")?,
-            was_parked: rows::value::<Option<bool>>(row, 5, "parked")?.unwrap_or_default(),
+            has_waited: parked.is_some(),
+            parked_with_leaf: parked == Some(parking::WITH_LEAF),
         })
     };
     rows::all(&look, sql, "read runs to check them", (place(after), limit), read)

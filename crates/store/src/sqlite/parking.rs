@@ -13,8 +13,8 @@ use crate::parking::{
     PARKED_OF_TENANT_MAX, VOTES_OF_ONE_MAX,
 };
 use crate::{
-    Change, Claim, Claimed, Due, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Untold, Vote, VoteWord,
-    Voted,
+    Change, Claim, Claimed, Due, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Untold,
+    Vote, VoteWord, Voted,
 };
 
 const INSERT: &str =
@@ -148,8 +148,7 @@ pub(super) fn unpark(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreE
 /// Puts a run that was parked back to where it was; false for one that was not, or is no longer this instance's.
 pub(super) fn park_again(conn: &Connection, run: RunId, instance: &[u8]) -> Result<bool, StoreError> {
     let doing = "park a run again";
-    let sql =
-        "SELECT id, payment FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 AND parked IS NOT NULL";
+    let sql = "SELECT id, payment FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 AND parked IS NOT NULL";
     let read = |row: &Row<'_>| {
         Ok((rows::value::<i64>(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "payment")?))
     };

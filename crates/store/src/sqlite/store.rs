@@ -18,9 +18,9 @@ use super::{
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Examiner, Finish, Finished,
-    Grant, Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record,
-    Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone, Untold, Vote, Voted,
+    Grant, Granted, KeyAdded, KeyRetired, Leaf, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf,
+    LogNode, LogStanding, LogStep, LogStore, NewKey, NewPayment, OwnKey, Page, Parked, ParkedPage, Parking,
+    Record, Recorded, Repaid, Resolution, SettlementWord, Standing, Store, Undone, Untold, Vote, Voted,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -111,13 +111,7 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::Start, move |conn| claim::claim(conn, &claim)))
     }
 
-    fn park(
-        &self,
-        claim: Claim,
-        parking: Parking,
-        payload: Vec<u8>,
-        said: Change,
-    ) -> Reply<'_, Claimed> {
+    fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed> {
         let work = move |conn: &Connection| parking::park(conn, &claim, &parking, &payload, &said);
         Box::pin(self.writer.write(Entry::Start, work))
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use execgate_model::{Stage, TenantId, UnixMs};
 use execgate_store::{
     Change, Claim, Claimed, Due, Finish, Finished, Leaf, LeafKind, LimitClaim, PARKED_BYTES_OF_ONE_MAX,
-    PARKED_BYTES_OF_TENANT_MAX, PARKED_OF_ONE_MAX, PARKED_OF_TENANT_MAX, Parked, ParkedPage, Parking, Record, Store, StoreError, Undone, Untold, VOTES_OF_ONE_MAX,
-    Vote, VoteWord, Voted,
+    PARKED_BYTES_OF_TENANT_MAX, PARKED_OF_ONE_MAX, PARKED_OF_TENANT_MAX, Parked, ParkedPage, Parking, Record,
+    Store, StoreError, Undone, Untold, VOTES_OF_ONE_MAX, Vote, VoteWord, Voted,
 };
 use tokio::task::JoinSet;
 
@@ -79,8 +79,7 @@ pub(crate) async fn a_parked_run_reads_back_whole_and_leaves_its_leaf(backend: &
     let store = backend.open();
     let claim = parked(&store, 1).await;
     let bytes = u64::try_from("head 1".len() + PAYLOAD.len()).unwrap();
-    let whole =
-        Parked { record: waiting(&claim), parking: parking(1), bytes, tries: 0, votes: Vec::new() };
+    let whole = Parked { record: waiting(&claim), parking: parking(1), bytes, tries: 0, votes: Vec::new() };
     assert_eq!(store.parked(run_id(1)).await.unwrap(), Some(whole));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(waiting(&claim)));
     assert_eq!(store.parked_payload(run_id(1)).await.unwrap().as_deref(), Some(PAYLOAD));
@@ -121,7 +120,10 @@ pub(crate) async fn a_parked_run_starts_once_among_two_instances(backend: &impl 
         let started = held(&fresh[0].0);
         assert!(rest.iter().all(|(_, claimed)| *claimed == Claimed::Taken(Box::new(started.clone()))));
         assert_eq!(stores[1].run(run_id(number)).await.unwrap(), Some(started));
-        assert_eq!(backend.leaves(run_id(number)), [said_of_parking().leaf, approval(number).change.leaf, intent(number)]);
+        assert_eq!(
+            backend.leaves(run_id(number)),
+            [said_of_parking().leaf, approval(number).change.leaf, intent(number)]
+        );
     }
     // The approval that was used up buys no other run.
     let other = Claim { approval: Some(approval(1)), ..claim(stores[0].instance(), 30) };

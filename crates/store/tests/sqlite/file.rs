@@ -303,7 +303,8 @@ fn parked_runs_of_an_earlier_release_are_migrated_and_wait_on() {
         'local', 'parked', 'free', 'free', 0, zeroblob(32), 5, x'7b7d', 1)";
     let parked = "INSERT INTO parked (run, owner, bytes, tenant, expires, request) VALUES (?1, NULL, ?2, 'acme', 9, ?3)";
     // As this release would write them, odd ones among them.
-    let payloads = [r#"{"b":1.50,"a":"\u0000é\u202e\\","n":12345678901234567890}"#, r#""text""#, "null", "[1e30]"];
+    let payloads =
+        [r#"{"b":1.50,"a":"\u0000é\u202e\\","n":12345678901234567890}"#, r#""text""#, "null", "[1e30]"];
     for (number, payload) in (1..).zip(payloads) {
         let whole = format!(r#"{{"v":1,"surface":"execute","payload":{payload},"nonce":null}}"#).into_bytes();
         folder.raw().execute(run, (number, run_id(number).as_bytes())).unwrap();
