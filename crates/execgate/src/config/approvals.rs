@@ -165,8 +165,7 @@ mod tests {
 
     #[test]
     fn as_whom_an_approver_asks_is_checked_at_the_start() {
-        let issuer =
-            "[[identity.issuer]]\nissuer = \"https://login.example\"\naudience = \"https://gate.example\"\n";
+        let issuer = "[[identity.issuer]]\nissuer = \"https://login.example\"\naudience = \"https://gate.example\"\njwks = \"/keys.json\"\n";
         let one = |more: &str| format!("{issuer}[[approver]]\nname = \"alice\"\nkeys = [\"{KEY}\"]\n{more}");
         let subject = |issuer: &str, name: &str| {
             one(&format!("subjects = [{{ issuer = \"{issuer}\", subject = \"{name}\" }}]"))

@@ -82,10 +82,9 @@ impl Corridor {
                 Ok(passage) => tracing::info!(%run, outcome = passage.outcome, "a parked run has ended"),
                 Err(refusal) => {
                     tracing::debug!(%run, rule = refusal.rule(), "a parked run goes on waiting");
-                    match refusal {
-                        // It waits for people, and looking costs nothing; what was undone has its rest already.
-                        Refusal::Parked(_) | Refusal::NotStarted(_) => {}
-                        _ => yard.rest(run, clock.now(), Trace::None),
+                    // For people it waits at no cost, and what was undone has its rest already.
+                    if !matches!(refusal, Refusal::Parked(_) | Refusal::NotStarted(_)) {
+                        yard.rest(run, clock.now(), Trace::None);
                     }
                 }
             }
