@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use execgate_flow::notice::Bell;
+use execgate_flow::notice::{Bell, NoBell};
 use execgate_flow::parking::Waiting;
 use execgate_model::{Clock, RunId};
 use execgate_receipt::Timestamp;
@@ -68,6 +68,11 @@ impl Bell for HttpBell {
 impl HttpBell {
     pub(crate) fn new(hook: Webhook, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Self {
         Self { courier: Courier::new(hook.reach), hook, clock, store, rung: Notify::new() }
+    }
+
+    /// Who is told of parked runs, where anybody is.
+    pub(crate) fn or_none(bell: Option<&Arc<Self>>) -> Arc<dyn Bell> {
+        bell.map_or_else(|| Arc::new(NoBell) as Arc<dyn Bell>, |bell| Arc::<Self>::clone(bell))
     }
 
     /// Tells of every run that waits, until it is told or waits no more.

@@ -12,7 +12,7 @@ use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
 use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
-use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
+use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::{Prices, Propose};
 use execgate_flow::recover::Recover;
@@ -534,12 +534,8 @@ pub(crate) fn gate(
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
     let bell = around.webhook.map(|hook| Arc::new(HttpBell::new(hook, clock.clone(), Arc::clone(&store))));
-    let telling: Arc<dyn Bell> = match &bell {
-        Some(bell) => Arc::<HttpBell>::clone(bell),
-        None => Arc::new(NoBell),
-    };
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(telling),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(HttpBell::or_none(bell.as_ref())),
         store: Arc::clone(&store),
         log: Some(Arc::clone(around.log)),
         doors: doors(settings),

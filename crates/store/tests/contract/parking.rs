@@ -67,7 +67,7 @@ fn waiting(claim: &Claim) -> Record {
 /// Run `number`, parked.
 async fn parked(store: &Arc<dyn Store>, number: u16) -> Claim {
     let claim = claim(store.instance(), number);
-    assert_eq!(park(&store, claim.clone(), parking(number)).await, Claimed::Fresh);
+    assert_eq!(park(store, claim.clone(), parking(number)).await, Claimed::Fresh);
     claim
 }
 
