@@ -72,6 +72,8 @@ pub(crate) struct RuleBook {
 pub(crate) struct Ground {
     /// The profiles of the sandbox, with the languages that each has.
     pub(crate) profiles: BTreeMap<String, BTreeSet<String>>,
+    /// The names of those who may approve.
+    pub(crate) approvers: BTreeSet<String>,
 }
 
 impl Ground {
@@ -91,8 +93,17 @@ impl Ground {
                 );
             }
         }
+        for (rule, name) in unknown_approvers(policy, &self.approvers) {
+            tracing::warn!(rule, approver = name, "a rule asks for an approver that is not configured");
+        }
         Ok(())
     }
+}
+
+/// Approvers that the rules name and nobody is, each with the rule.
+pub(crate) fn unknown_approvers(policy: &Policy, known: &BTreeSet<String>) -> Vec<(String, String)> {
+    let unknown = policy.approvers().filter(|(_, name)| !known.contains(*name));
+    unknown.map(|(rule, name)| (rule.to_owned(), name.to_owned())).collect()
 }
 
 #[derive(Debug)]
@@ -281,7 +292,7 @@ mod tests {
             format!("{{\"version\": \"1\", \"default\": \"allow\", \"tools\": {tools}}}")
         };
         let languages = ["python".to_owned()].into();
-        let ground = Ground { profiles: [("data".to_owned(), languages)].into() };
+        let ground = Ground { profiles: [("data".to_owned(), languages)].into(), ..Ground::default() };
         for (action, profile) in [("python", "date"), ("bash", "data"), ("echo", "data")] {
             fs::write(&path, file(action, profile)).unwrap();
             let error = RuleBook::open(None, Some(&path), ground.clone()).unwrap_err().to_string();

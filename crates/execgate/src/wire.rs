@@ -12,7 +12,7 @@ use execgate_flow::approve::{ApprovalMode, Approve};
 use execgate_flow::authorise::{Authorise, Grants, Iam, NoIam, SimulationRate};
 use execgate_flow::execute::Execute;
 use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, WitnessLine, Witnesses};
-use execgate_flow::notice::{Bell, NoBell, Notice, Several, Trail};
+use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::Recover;
@@ -20,7 +20,6 @@ use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
 use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
-use execgate_payment::Rails;
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -316,6 +315,8 @@ pub(crate) struct Gate {
     pub(crate) connections: OpenConnections,
     /// Whose keys are to be read anew; none where no token is taken.
     pub(crate) tokens: Option<Arc<TokenIssuers>>,
+    /// Who tells the operator's service of runs that wait for people.
+    pub(crate) bell: Option<Arc<HttpBell>>,
 }
 
 impl Gate {
@@ -356,7 +357,10 @@ fn rule_book(settings: &Settings, profiles: Option<&Profiles>) -> anyhow::Result
     let languages = |sandbox: &Sandbox| sandbox.languages().map(str::to_owned).collect();
     let profiles = profiles.into_iter().flat_map(Profiles::iter);
     let profiles = profiles.map(|(name, sandbox)| (name.to_owned(), languages(sandbox))).collect();
-    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), Ground { profiles })
+    let people = settings.approvals.people.approvers().list();
+    let approvers = people.iter().map(|approver| approver.name.to_string()).collect();
+    let ground = Ground { profiles, approvers };
+    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), ground)
 }
 
 /// Whose tokens are taken.
@@ -435,7 +439,13 @@ fn authorise(
 /// The room that asks for approvals.
 fn approve(settings: &Settings, clock: &Arc<SystemClock>) -> Approve {
     let set = settings.approvals.clone();
-    Approve { mode: set.mode, shield: set.shield, people: Arc::new(set.people), clock: clock.clone() }
+    Approve {
+        mode: set.mode,
+        shield: set.shield,
+        people: Arc::new(set.people),
+        clock: clock.clone(),
+        lasts_at_most_ms: set.lasts_at_most_ms,
+    }
 }
 
 fn doors(settings: &Settings) -> DoorRules {
@@ -522,8 +532,9 @@ pub(crate) fn gate(
     let (sandbox_pulse, image_pulse) =
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
+    let bell = around.webhook.map(|hook| Arc::new(HttpBell::new(hook, clock.clone(), Arc::clone(&store))));
     let house = House::new(HouseParts {
-        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(bell(around.webhook, &clock)),
+        corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(HttpBell::or_none(bell.as_ref())),
         store: Arc::clone(&store),
         log: Some(Arc::clone(around.log)),
         doors: doors(settings),
@@ -549,15 +560,7 @@ pub(crate) fn gate(
     let recover = Recover { store, witness, settle, render: Arc::new(OwnWords), notice };
     let house = Arc::new(house);
     watch(&metrics, &house, pool);
-    Ok(Gate { house, recover, rules, trail, metrics, connections, tokens })
-}
-
-/// Who is told of runs that wait for an approval.
-fn bell(webhook: Option<Webhook>, clock: &Arc<SystemClock>) -> Arc<dyn Bell> {
-    match webhook {
-        Some(hook) => Arc::new(HttpBell::new(hook, clock.clone())),
-        None => Arc::new(NoBell),
-    }
+    Ok(Gate { house, recover, rules, trail, metrics, connections, tokens, bell })
 }
 
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.

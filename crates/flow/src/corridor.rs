@@ -20,7 +20,7 @@ use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
-use crate::parking::{Found, Starting};
+use crate::parking::{Boundless, Found, Lodging, Trace, Turn, Yard};
 use crate::pay::{Bought, Duplicates, Earlier, Guard, Pay, Place, only_its_own, unless_lapsed};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
@@ -73,7 +73,7 @@ pub struct Corridor {
     notice: Arc<dyn Notice>,
     bell: Arc<dyn Bell>,
     duplicates: Duplicates,
-    starting: Starting,
+    yard: Yard,
     patient: Arc<()>,
     draining: Arc<AtomicBool>,
     walkers: watch::Sender<()>,
@@ -87,6 +87,7 @@ pub(crate) struct Walk {
     pub(crate) bell: Arc<dyn Bell>,
     duplicates: Duplicates,
     pub(crate) render: Arc<dyn Render>,
+    pub(crate) yard: Yard,
     pub(crate) cancel: Cancel,
     draining: Arc<AtomicBool>,
 }
@@ -109,7 +110,16 @@ pub(crate) struct Approved {
     approval: Approval,
     ticket: Ticket<ticket::Approved>,
     waits: Option<Box<Parked>>,
+    /// Its turn among parked runs that start.
+    turn: Option<Turn>,
     _first: Option<Guard>,
+}
+
+impl Approved {
+    /// The same, whose turn it is.
+    pub(crate) fn in_turn(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
+    }
 }
 
 /// A run that is allowed, and wants an approval.
@@ -132,7 +142,7 @@ impl Corridor {
             notice,
             bell: Arc::new(NoBell),
             duplicates: Duplicates::default(),
-            starting: Starting::default(),
+            yard: Yard::new(Arc::new(Boundless)),
             patient: Arc::default(),
             draining: Arc::default(),
             walkers: watch::Sender::new(()),
@@ -143,6 +153,12 @@ impl Corridor {
     #[must_use]
     pub fn telling(self, bell: Arc<dyn Bell>) -> Self {
         Self { bell, ..self }
+    }
+
+    /// The same, and where what parked runs ask for finds room in memory.
+    #[must_use]
+    pub fn lodging(self, lodging: Arc<dyn Lodging>) -> Self {
+        Self { yard: Yard::new(lodging), ..self }
     }
 
     /// Walks a proposal through the rooms. A run with a nonce or a payment goes on when the caller hangs up
@@ -206,6 +222,7 @@ impl Corridor {
             bell: Arc::clone(&self.bell),
             duplicates: self.duplicates.clone(),
             render,
+            yard: self.yard.clone(),
             cancel: Cancel::default(),
             draining: Arc::clone(&self.draining),
         };
@@ -217,9 +234,9 @@ impl Corridor {
         &self.rooms
     }
 
-    /// The parked runs that this process is about to start.
-    pub(crate) fn starting(&self) -> &Starting {
-        &self.starting
+    /// Where parked runs stand.
+    pub(crate) fn yard(&self) -> &Yard {
+        &self.yard
     }
 
     /// A place among those who wait at the door for people, where fewer than so many do.
@@ -428,14 +445,16 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Approved>(&approval);
         sight.lap(Room::Approve);
-        let approved = Approved { quote, hold, authorised, approval, ticket, waits, _first: first };
+        let approved =
+            Approved { quote, hold, authorised, approval, ticket, waits, turn: None, _first: first };
         Ok(Approach::Approved(Box::new(approved)))
     }
 
     /// The claim, and the rooms behind it.
     pub(crate) async fn pass(&self, approved: Approved, sight: &mut Sight) -> Result<Passage, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-        let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, _first } = approved;
+        let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
+            approved;
         let surface = quote.proposal().surface;
 
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
@@ -460,8 +479,15 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
         sight.claimed(&claim);
+        if let Some(parked) = &waits {
+            // Should it not start: from before anybody can see that it waits again.
+            let now = rooms.execute.clock.now();
+            self.yard.rest(claim.run(), now, Trace::Leaves { before: parked.tries });
+        }
+        drop(turn);
         let prepaid = rooms.settle.before(&claim, &hold).await?;
         let ended = rooms.execute.run(&claim, quote, self.cancel.clone()).await?;
+        waits.inspect(|_| self.yard.forget(ticket.run()));
         let ticket = ticket.advance::<ticket::Executed>(&ended);
         sight.lap(Room::Execute);
 

@@ -287,7 +287,7 @@ const fn approval_rule(error: &ApprovalError) -> &'static str {
         ApprovalError::Price { .. } => "approval-price",
         ApprovalError::NotYet { .. } => "approval-not-yet",
         ApprovalError::Expired { .. } => "approval-expired",
-        ApprovalError::Lifetime => "approval-expiry",
+        ApprovalError::Lifetime | ApprovalError::Outlives { .. } => "approval-expiry",
         ApprovalError::Denied { .. } => "approval-denied",
     }
 }

@@ -25,6 +25,10 @@ pub struct ExaminedRun {
     pub upfront: bool,
     /// The receipt file of its resolution.
     pub resolution: Option<Vec<u8>>,
+    /// Whether it waits for people, or has.
+    pub has_waited: bool,
+    /// Whether that has left a leaf: since the time that it does.
+    pub parked_with_leaf: bool,
 }
 
 /// A leaf, and what it should be the digest of.
@@ -74,10 +78,12 @@ pub struct ExaminedParked {
     pub stage: Option<Stage>,
     /// SHA-256 over action, payload, effect and options.
     pub fingerprint: Option<Digest>,
-    /// How many bytes the request is said to have.
+    /// How many bytes both are said to have.
     pub bytes: u64,
-    /// The request.
-    pub request: Vec<u8>,
+    /// The request, but for its payload.
+    pub head: Vec<u8>,
+    /// Its payload; none where that is gone.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// What a person has said, and what stands behind its leaf.

@@ -16,6 +16,12 @@ pub const PARKED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Bytes of requests of one caller that wait: two of the largest.
 pub const PARKED_BYTES_OF_ONE_MAX: u64 = 16 * 1024 * 1024;
 
+/// Runs of one tenant that may wait at once: half of all, so that no tenant has all places.
+pub const PARKED_OF_TENANT_MAX: u32 = PARKED_MAX / 2;
+
+/// Bytes of requests of one tenant that wait, likewise.
+pub const PARKED_BYTES_OF_TENANT_MAX: u64 = PARKED_BYTES_MAX / 2;
+
 /// What one person may say of one run: a new approval where one has expired, and another word.
 pub const VOTES_OF_ONE_MAX: usize = 8;
 
@@ -26,8 +32,28 @@ pub struct Parking {
     pub tenant: TenantId,
     /// Whether it takes a place of its owner's. Whoever has no name but one that can be had for nothing shares those of nobody.
     pub own_place: bool,
-    /// What is needed to run it later: opaque to the store.
-    pub request: Vec<u8>,
+    /// What is needed to judge it, and to run it later beside its payload: opaque to the store, and small.
+    pub head: Vec<u8>,
+    /// Until when it waits.
+    pub expires: UnixMs,
+}
+
+/// A parked run that has to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// The run.
+    pub run: RunId,
+    /// Whether its time is over. Else somebody has said yes.
+    pub is_over: bool,
+}
+
+/// A parked run of which the operator's own service has not been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold {
+    /// The run.
+    pub run: RunId,
+    /// What it is asked to do.
+    pub fingerprint: Digest,
     /// Until when it waits.
     pub expires: UnixMs,
 }
@@ -93,6 +119,10 @@ pub struct Parked {
     pub record: Record,
     /// What it waits with.
     pub parking: Parking,
+    /// Bytes of its head and payload together.
+    pub bytes: u64,
+    /// How often it was taken out and could not start.
+    pub tries: u32,
     /// What people have said of it, in the order of the log.
     pub votes: Vec<Vote>,
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Earned, Examiner, Finish, Finished,
-    Grant, Granted, KeyAdded, KeyRetired, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked,
-    ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Sums, Undone,
-    Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
+    Finished, Grant, Granted, KeyAdded, KeyRetired, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page,
+    Parked, ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Sums,
+    Undone, Untold, Vote, Voted,
 };
 
 /// Why the record could not be read or written.
@@ -55,9 +55,10 @@ pub trait Store: LogStore {
     /// limit that has no room. Limits are exact, however many claim at once.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
 
-    /// Claims a run that people have to answer first, as [`Self::claim`] does, and keeps what it needs to run later. No
-    /// leaf is written. Parked runs are bounded, of each owner and in all: one more is `ParkedFull`.
-    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed>;
+    /// Claims a run that people have to answer first, as [`Self::claim`] does, keeps what it needs to run later, and leaves
+    /// what is said of that, with its leaf. Parked runs are bounded, of each owner, of each tenant and in all: one more
+    /// is `ParkedFull`.
+    fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed>;
 
     /// Claims a parked run to be started now, as of today: `parked → execute`, once, whoever asks. Its nonce, salt and
     /// time stay; what it had reserved of limits is given back and counted anew. `Taken` where it does not wait any more.
@@ -70,8 +71,11 @@ pub trait Store: LogStore {
     /// not wait any more; nothing is recorded then.
     fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool>;
 
-    /// A run that waits.
+    /// A run that waits, without its payload.
     fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>>;
+
+    /// The payload of a run that waits, which may be as large as a body.
+    fn parked_payload(&self, run: RunId) -> Reply<'_, Option<Vec<u8>>>;
 
     /// What people have said of a run, whether it waits or not, in the order of the log.
     fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>>;
@@ -80,7 +84,13 @@ pub trait Store: LogStore {
     fn parked_page(&self, page: ParkedPage) -> Reply<'_, Vec<Parked>>;
 
     /// Runs that wait whose time is over by then, or of which somebody has said something.
-    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>>;
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<Due>>;
+
+    /// Runs that still wait then and of which the operator's own service has not been told, oldest first.
+    fn parked_untold(&self, now: UnixMs) -> Reply<'_, Vec<Untold>>;
+
+    /// Notes that it has been told of a run. One that waits no more is none.
+    fn note_told(&self, run: RunId) -> Reply<'_, ()>;
 
     /// Takes a claim back where no handler has started.
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone>;

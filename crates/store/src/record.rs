@@ -25,11 +25,13 @@ pub enum LeafKind {
     Refusal,
     /// A person has said yes or no to a run that waits.
     Vote,
+    /// A run was claimed, and waits for people.
+    Parked,
 }
 
 impl LeafKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Intent,
         Self::Final,
         Self::Late,
@@ -39,6 +41,7 @@ impl LeafKind {
         Self::Approval,
         Self::Refusal,
         Self::Vote,
+        Self::Parked,
     ];
 
     /// Reads back what [`Self::as_str`] gave.
@@ -60,13 +63,14 @@ impl LeafKind {
             Self::Approval => "approval",
             Self::Refusal => "refusal",
             Self::Vote => "vote",
+            Self::Parked => "parked",
         }
     }
 
     /// Reads back the word of a leaf that has a statement of its own behind it.
     #[must_use]
     pub fn said_by(word: &str) -> Option<Self> {
-        [Self::Change, Self::Approval, Self::Refusal, Self::Vote, Self::Settlement]
+        [Self::Change, Self::Approval, Self::Refusal, Self::Vote, Self::Parked, Self::Settlement]
             .into_iter()
             .find(|kind| kind.as_str() == word)
     }

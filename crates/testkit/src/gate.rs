@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
-use execgate_flow::approve::{ApprovalMode, Approve};
+use axum::http::{Request, Response};
+use execgate_flow::approve::{ApprovalMode, Approve, LASTS_AT_MOST_MS};
 use execgate_flow::authorise::{Authorise, Grants, Rules, SimulationRate};
 use execgate_flow::examine::{Examination, Finding, Report, Told};
 use execgate_flow::execute::Execute;
@@ -311,6 +311,18 @@ impl Gate {
         }
     }
 
+    /// Sends a request through the router, and reads nothing of the answer's body.
+    ///
+    /// # Panics
+    /// If the process dies meanwhile.
+    pub async fn answering(&self, request: Request<Body>) -> Response<Body> {
+        let answer = self.while_alive(self.router.clone().oneshot(request)).await;
+        match answer.expect("the process lives") {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
     /// Sends a request through the door of the administration.
     ///
     /// # Panics
@@ -556,6 +568,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             shield: settings.shield.clone(),
             people: Arc::new(settings.people.clone()),
             clock: shared.clock.clone(),
+            lasts_at_most_ms: LASTS_AT_MOST_MS,
         },
         execute: Execute {
             store: store.clone(),

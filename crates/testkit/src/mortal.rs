@@ -10,11 +10,11 @@ use std::thread::{self, Thread};
 
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Earned, Examiner, Finish, Finished,
-    Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage,
-    Parking, Record, Recorded, Repaid, Reply, Resolution, Settled, Settling, Standing, Store, StoreError,
-    Sums, Undone, Vote, Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
+    Finished, Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf,
+    LogNode, LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked,
+    ParkedPage, Parking, Record, Recorded, Repaid, Reply, Resolution, Settled, Settling, Standing, Store,
+    StoreError, Sums, Undone, Untold, Vote, Voted,
 };
 use tokio::task::unconstrained;
 
@@ -177,8 +177,8 @@ impl Store for MortalStore {
         pass_on!(self, claim(claim))
     }
 
-    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed> {
-        pass_on!(self, park(claim, parking))
+    fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed> {
+        pass_on!(self, park(claim, parking, payload, said))
     }
 
     fn unpark(&self, claim: Claim) -> Reply<'_, Claimed> {
@@ -197,6 +197,10 @@ impl Store for MortalStore {
         pass_on!(self, parked(run))
     }
 
+    fn parked_payload(&self, run: RunId) -> Reply<'_, Option<Vec<u8>>> {
+        pass_on!(self, parked_payload(run))
+    }
+
     fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>> {
         pass_on!(self, votes(run))
     }
@@ -205,8 +209,16 @@ impl Store for MortalStore {
         pass_on!(self, parked_page(page))
     }
 
-    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>> {
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<Due>> {
         pass_on!(self, parked_due(now))
+    }
+
+    fn parked_untold(&self, now: UnixMs) -> Reply<'_, Vec<Untold>> {
+        pass_on!(self, parked_untold(now))
+    }
+
+    fn note_told(&self, run: RunId) -> Reply<'_, ()> {
+        pass_on!(self, note_told(run))
     }
 
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {

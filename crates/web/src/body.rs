@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use execgate_flow::parking::Lodging;
 use execgate_model::BodyPlace;
 use execgate_receipt::parse_strict;
 use http_body_util::BodyExt as _;
@@ -39,6 +40,17 @@ pub(crate) struct Bodies {
 impl Default for Bodies {
     fn default() -> Self {
         Self { places: Arc::new(Semaphore::new(PLACES)) }
+    }
+}
+
+impl Lodging for Bodies {
+    fn lodge(&self, bytes: u64) -> Option<BodyPlace> {
+        let wanted = usize::try_from(bytes).ok()? / PLACE_BYTES;
+        if wanted == 0 {
+            return Some(BodyPlace::default());
+        }
+        let places = Arc::clone(&self.places).try_acquire_many_owned(u32::try_from(wanted).ok()?).ok()?;
+        Some(BodyPlace::new(places))
     }
 }
 

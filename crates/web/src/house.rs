@@ -127,7 +127,7 @@ pub struct House {
     pub(crate) parts: HouseParts,
     pub(crate) execute_words: Arc<ExecuteWords>,
     pub(crate) figures: Figures,
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Arc<Bodies>,
     /// When this process started.
     pub(crate) started: UnixMs,
     pub(crate) grants: Arc<Grants>,
@@ -139,13 +139,17 @@ impl House {
     pub fn new(parts: HouseParts) -> Self {
         let grants = parts.corridor.grants();
         let started = parts.clock.now();
+        let bodies = Arc::new(Bodies::default());
+        // What a parked run asks for takes the same places as what a caller sends.
+        let corridor = parts.corridor.lodging(Arc::<Bodies>::clone(&bodies));
+        let parts = HouseParts { corridor, ..parts };
         Self {
             parts,
             started,
             grants,
             execute_words: Arc::new(ExecuteWords),
             figures: Figures::new(),
-            bodies: Bodies::default(),
+            bodies,
         }
     }
 

@@ -36,10 +36,7 @@ impl Render for ExecuteWords {
 
 /// The words of the code-run surfaces: the envelope itself, and 504 for a timeout.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CodeWords {
-    /// Whether the caller wants its receipt in the envelope.
-    pub(crate) receipt: bool,
-}
+pub(crate) struct CodeWords;
 
 impl Render for CodeWords {
     fn answer(&self, summary: &Summary<'_>) -> Answer {
@@ -51,7 +48,7 @@ impl Render for CodeWords {
             }
             Outcome::Done { product } => {
                 let mut envelope = product.result.clone();
-                if let (true, Value::Object(fields)) = (self.receipt, &mut envelope) {
+                if let (true, Value::Object(fields)) = (summary.wants_receipt, &mut envelope) {
                     let receipt = serde_json::from_slice(summary.receipt).unwrap_or_default();
                     fields.insert("receipt".to_owned(), receipt);
                 }
@@ -132,7 +129,7 @@ impl Render for OwnWords {
     fn answer(&self, summary: &Summary<'_>) -> Answer {
         match summary.surface {
             Surface::Execute => ExecuteWords.answer(summary),
-            Surface::CodeRun => CodeWords::default().answer(summary),
+            Surface::CodeRun => CodeWords.answer(summary),
             Surface::SecureExec | Surface::Simulate => ExecWords.answer(summary),
         }
     }
@@ -140,7 +137,7 @@ impl Render for OwnWords {
     fn closed(&self, closed: &Closed<'_>) -> Answer {
         match closed.surface {
             Surface::Execute => ExecuteWords.closed(closed),
-            Surface::CodeRun => CodeWords::default().closed(closed),
+            Surface::CodeRun => CodeWords.closed(closed),
             Surface::SecureExec | Surface::Simulate => ExecWords.closed(closed),
         }
     }

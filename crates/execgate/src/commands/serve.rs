@@ -321,6 +321,7 @@ impl Gateway {
         let around = Around { log: &log, space: &space, webhook, data_dir };
         let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
         gate.tell_of_witnesses(&witnesses);
+        warn_of_unknown_grants(settings, store.as_ref()).await?;
         let keys = OwnKeys {
             witness: Some(gate.recover.witness.clone()),
             log: Some(Arc::clone(&log)),
@@ -392,6 +393,7 @@ impl Gateway {
             tokens.tend().await;
         }
         let tending = tokio::spawn(tend_forever(self.gate.tokens.clone()));
+        let ringing = self.gate.bell.clone().map(|bell| tokio::spawn(bell.ring_forever()));
         let key_watcher = tokio::spawn(watch_keys(self.keyring.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
         let open = self.gate.connections.clone();
@@ -411,6 +413,7 @@ impl Gateway {
         watcher.abort();
         key_watcher.abort();
         tending.abort();
+        ringing.inspect(|ringing| ringing.abort());
         keeping.abort();
         cosigning.abort_all();
         served.map_err(Into::into)
@@ -430,6 +433,19 @@ impl Gateway {
         }
         self.store.close().await;
     }
+}
+
+/// Grants by which an approver is said to ask for runs, and which are nobody's: whoever has mistyped one approves their own.
+async fn warn_of_unknown_grants(settings: &Settings, store: &dyn Store) -> anyhow::Result<()> {
+    let mut named = settings.approvals.people.grants().peekable();
+    if named.peek().is_none() {
+        return Ok(());
+    }
+    let standing = store.standing_grants().await.context("the grants cannot be read")?;
+    for id in named.filter(|id| !standing.grants.iter().any(|grant| grant.id == **id)) {
+        tracing::warn!(grant = %id, "an approver is said to ask by a grant that does not stand");
+    }
+    Ok(())
 }
 
 /// Says on the terminal why nothing runs for real.

@@ -2,8 +2,11 @@
 //!
 //! A key that cannot be read, or a person with a key of another's, is an error at start.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use anyhow::{Context as _, bail};
-use execgate_flow::approve::{ApprovalMode, Holder, People, Person};
+use execgate_flow::approve::{ApprovalMode, Holder, LASTS_AT_MOST_MS, People, Person};
 use execgate_model::{ApproverName, GrantId, TenantId};
 use execgate_receipt::VerifyingKey;
 use execgate_receipt::approval::{Approver, ClawShield, MAX_FIELD_BYTES, public_key};
@@ -14,12 +17,25 @@ use super::file::{ApproverSection, File, SubjectSection};
 /// Bytes of the name of a person: those of an approver's.
 const PERSON_BYTES_MAX: usize = 64;
 
+/// The longest that a statement may last, in hours: 30 days, as long as a rule may wait for one.
+const STATEMENT_HOURS_MAX: u64 = 720;
+
+const HOUR_MS: u64 = 60 * 60 * 1_000;
+
 /// What is settled about approvals.
 #[derive(Debug, Clone)]
 pub(crate) struct Approvals {
     pub(crate) mode: ApprovalMode,
     pub(crate) shield: ClawShield,
     pub(crate) people: People,
+    /// For how long a statement may last that is not for one run alone, in milliseconds.
+    pub(crate) lasts_at_most_ms: u64,
+}
+
+/// The names of the approvers of a configuration file.
+pub(crate) fn approver_names(config: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let file = File::read(Some(config))?;
+    Ok(file.approver.into_iter().map(|approver| approver.name).collect())
 }
 
 impl Approvals {
@@ -39,9 +55,16 @@ impl Approvals {
         if tenant.as_ref().is_some_and(|tenant| tenant.len() > MAX_FIELD_BYTES) {
             bail!("CLAWSHIELD_TENANT_ID is longer than {MAX_FIELD_BYTES} bytes");
         }
+        let lasts_at_most_ms = match section.statement_hours {
+            None => LASTS_AT_MOST_MS,
+            Some(hours @ 1..=STATEMENT_HOURS_MAX) => hours * HOUR_MS,
+            Some(_) => bail!("`approval.statement_hours` is a number from 1 to {STATEMENT_HOURS_MAX}"),
+        };
+        let issuers: BTreeSet<_> = file.identity.issuer.iter().map(|issuer| issuer.issuer.as_str()).collect();
+        let person = |section: &ApproverSection| person(section, &issuers);
         let people = file.approver.iter().map(person).collect::<anyhow::Result<Vec<_>>>()?;
         let people = People::new(people).context("the approvers are wrong")?;
-        Ok(Self { mode, shield: ClawShield { key, tenant }, people })
+        Ok(Self { mode, shield: ClawShield { key, tenant }, people, lasts_at_most_ms })
     }
 
     /// Whether there is anything that an artifact could be verified with.
@@ -50,7 +73,7 @@ impl Approvals {
     }
 }
 
-fn person(section: &ApproverSection) -> anyhow::Result<Person> {
+fn person(section: &ApproverSection, issuers: &BTreeSet<&str>) -> anyhow::Result<Person> {
     let wrong = || format!("the approver `{}` is wrong", section.name);
     let name = ApproverName::new(section.name.clone()).with_context(wrong)?;
     let person = section.person.clone().unwrap_or_else(|| section.name.clone());
@@ -64,13 +87,28 @@ fn person(section: &ApproverSection) -> anyhow::Result<Person> {
     for grant in &section.grants {
         asks_as.push(Holder::Grant(GrantId::new(grant.clone()).with_context(wrong)?));
     }
-    let subject = |named: &SubjectSection| Holder::Subject {
-        issuer: named.issuer.clone(),
-        subject: named.subject.clone(),
-    };
-    asks_as.extend(section.subjects.iter().map(subject));
-    asks_as.extend(section.wallets.iter().cloned().map(Holder::Wallet));
+    for named in &section.subjects {
+        asks_as.push(subject(named, issuers).with_context(wrong)?);
+    }
+    for account in &section.wallets {
+        let holder = Holder::wallet(account);
+        let what = || format!("the wallet `{account}` is no account: 0x and 40 digits, or as CAIP-10 has it");
+        asks_as.push(holder.with_context(what).with_context(wrong)?);
+    }
     Ok(Person { approver: Approver { name, person, tenant, keys }, asks_as })
+}
+
+/// Whom an authorization server has named. One that is written otherwise than the gateway knows it would never be the caller,
+/// and so approve what is their own.
+fn subject(named: &SubjectSection, issuers: &BTreeSet<&str>) -> anyhow::Result<Holder> {
+    if !issuers.contains(named.issuer.as_str()) {
+        bail!("no `[[identity.issuer]]` is called `{}`, letter by letter", named.issuer);
+    }
+    let is_line = named.subject.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if named.subject.is_empty() || !is_line {
+        bail!("the subject of `{}` is no line of printable ASCII", named.issuer);
+    }
+    Ok(Holder::Subject { issuer: named.issuer.clone(), subject: named.subject.clone() })
 }
 
 #[cfg(test)]
@@ -123,6 +161,30 @@ mod tests {
         }
         let mute = refused("[[approver]]\nname = \"alice\"\nkeys = []");
         assert!(mute.contains("1 to 8 keys"), "{mute}");
+    }
+
+    #[test]
+    fn as_whom_an_approver_asks_is_checked_at_the_start() {
+        let issuer = "[[identity.issuer]]\nissuer = \"https://login.example\"\naudience = \"https://gate.example\"\njwks = \"/keys.json\"\n";
+        let one = |more: &str| format!("{issuer}[[approver]]\nname = \"alice\"\nkeys = [\"{KEY}\"]\n{more}");
+        let subject = |issuer: &str, name: &str| {
+            one(&format!("subjects = [{{ issuer = \"{issuer}\", subject = \"{name}\" }}]"))
+        };
+        read(&subject("https://login.example", "alice")).unwrap();
+        let slash = refused(&subject("https://login.example/", "alice"));
+        assert!(slash.contains("letter by letter"), "{slash}");
+        assert!(refused(&subject("https://login.example", "")).contains("printable"));
+        read(&one("wallets = [\"0x52908400098527886E0F7030069857D2E4169EE7\"]")).unwrap();
+        assert!(refused(&one("wallets = [\"alice\"]")).contains("CAIP-10"));
+    }
+
+    #[test]
+    fn a_statement_lasts_for_a_day_where_nothing_else_is_said() {
+        assert_eq!(read("").unwrap().lasts_at_most_ms, 86_400_000);
+        assert_eq!(read("[approval]\nstatement_hours = 1").unwrap().lasts_at_most_ms, 3_600_000);
+        for hours in [0, 721] {
+            assert!(refused(&format!("[approval]\nstatement_hours = {hours}")).contains("1 to 720"));
+        }
     }
 
     #[test]

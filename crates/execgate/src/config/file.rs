@@ -157,6 +157,7 @@ pub(crate) struct ApprovalSection {
     pub(crate) mode: Option<String>,
     pub(crate) clawshield_public_key: Option<String>,
     pub(crate) clawshield_tenant: Option<String>,
+    pub(crate) statement_hours: Option<u64>,
 }
 
 /// Somebody who may approve.

@@ -20,6 +20,7 @@ mod webhook;
 mod witnesses;
 
 pub(crate) use actions::Actions;
+pub(crate) use approvals::approver_names;
 pub(crate) use environment::Environment;
 pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch, TierSetting};
 pub(crate) use identity::Guarding;

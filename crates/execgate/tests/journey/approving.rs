@@ -204,3 +204,129 @@ fn openssl_mac(folder: &Path, message: &str) -> String {
     let openssl = openssl.args(["dgst", "-sha256", "-hmac", HOOK, "-binary"]).arg(path);
     STANDARD.encode(openssl.output().unwrap().stdout)
 }
+
+/// Takes the next message: its `webhook-id`, answered with this status and so many bytes.
+fn next_message(listener: &TcpListener, status: &str, bytes: usize) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    let (mut asked, mut more) = (Vec::new(), [0; 4096]);
+    while !asked.windows(2).any(|pair| pair == b"\"}") {
+        let count = stream.read(&mut more).unwrap();
+        asked.extend_from_slice(&more[..count]);
+        assert!(count > 0, "{}", String::from_utf8_lossy(&asked));
+    }
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {bytes}\r\n\r\n");
+    // Nothing more of it than the head is read.
+    drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; bytes])));
+    let asked = String::from_utf8(asked).unwrap();
+    let id = asked.lines().find_map(|line| line.strip_prefix("webhook-id: "));
+    id.unwrap().to_owned()
+}
+
+#[test]
+fn a_message_outlives_its_gateway_and_a_long_answer_is_taken() {
+    let data = Data::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let more = format!(
+        "[webhook]\nurl = \"http://127.0.0.1:{port}/hook\"\nsecret = \"HOOK\"\nallow_private = true\n\
+         [secrets.HOOK]\nenv = \"HOOK\"\n"
+    );
+    let (_key, config) = configured(&beside(&data), &more);
+    let start = || Server::start_with(&data.path(), &["--config", &config], &[("HOOK", HOOK)]);
+    let server = start();
+    let first = call(&server).1["id"].as_str().unwrap().to_owned();
+    assert_eq!(next_message(&listener, "503 Service Unavailable", 0), first);
+    server.kill();
+
+    let server = start();
+    assert_eq!(next_message(&listener, "200 OK", 200 << 10), first);
+    // The next look at the record comes behind the note of the first.
+    let other = server.execute("echo", json!({"msg": "b"}), "m").json();
+    let second = other["id"].as_str().unwrap().to_owned();
+    assert_eq!(next_message(&listener, "503 Service Unavailable", 0), second);
+    server.kill();
+    let _server = start();
+    assert_eq!(next_message(&listener, "204 No Content", 0), second);
+}
+
+#[test]
+fn a_key_that_nothing_protects_is_refused_until_it_is_encrypted_or_asked_for_in_words() {
+    let data = Data::new();
+    let folder = beside(&data);
+    let (key, config) = configured(&folder, "");
+    let server = Server::start_with(&data.path(), &["--config", &config], &[]);
+    let id = call(&server).1["id"].as_str().unwrap().to_owned();
+    let (plain, closed) = (folder.join("plain.key"), folder.join("closed.key"));
+    let (plain, closed) = (plain.to_str().unwrap(), closed.to_str().unwrap());
+    let pass = format!("pass:{PASSPHRASE}");
+    let openssl = |args: &[&str]| {
+        #[expect(clippy::disallowed_methods, reason = "a cross check needs the other tool")]
+        let mut openssl = Command::new("openssl");
+        let done = openssl.args(args).output().unwrap();
+        assert!(done.status.success(), "{}", text(&done));
+    };
+    openssl(&["pkey", "-in", &key, "-passin", &pass, "-out", plain]);
+    let refused = approver(&["approve", &id, "--key", plain, "--name", "anna", "--yes"], &url(&server));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("--unencrypted-key"), "{}", text(&refused));
+    // As it says.
+    openssl(&[
+        "pkcs8",
+        "-topk8",
+        "-scrypt",
+        "-v2",
+        "aes-256-cbc",
+        "-in",
+        plain,
+        "-out",
+        closed,
+        "-passout",
+        &pass,
+    ]);
+    let approved = approver(&["approve", &id, "--key", closed, "--name", "anna", "--yes"], &url(&server));
+    assert!(approved.status.success(), "{}", text(&approved));
+    assert_eq!(call(&server).0, 200);
+    let other = server.execute("echo", json!({"msg": "b"}), "m").json();
+    let args = [
+        "approve",
+        other["id"].as_str().unwrap(),
+        "--key",
+        plain,
+        "--name",
+        "anna",
+        "--yes",
+        "--unencrypted-key",
+    ];
+    let approved = approver(&args, &url(&server));
+    assert!(approved.status.success(), "{}", text(&approved));
+}
+
+#[test]
+fn a_grant_key_goes_in_clear_to_no_other_machine() {
+    let ask = |more: &[&str]| {
+        let mut command = execgate();
+        command
+            .args(["approvals", "--url", "http://gate.invalid"])
+            .args(more)
+            .env("EXECGATE_KEY", "ek_secret");
+        command.output().unwrap()
+    };
+    let refused = text(&ask(&[]));
+    assert!(refused.contains("--key-in-clear") && !refused.contains("ek_secret"), "{refused}");
+    let asked = text(&ask(&["--key-in-clear"]));
+    assert!(asked.contains("the gateway cannot be asked") && !asked.contains("ek_secret"), "{asked}");
+}
+
+#[test]
+fn a_name_that_a_rule_has_and_no_approver_is_warned_of() {
+    let data = Data::new();
+    let folder = beside(&data);
+    let (_key, config) = configured(&folder, "");
+    let policy = folder.join("policy.json");
+    let policy = policy.to_str().unwrap();
+    let check = || text(&execgate().args(["policy", "check", policy, "--config", &config]).output().unwrap());
+    assert!(!check().contains("no [[approver]]"), "{}", check());
+    let rule = json!({"echo": {"require_approval": {"approvers": ["anna", "ana"]}}});
+    fs::write(policy, json!({"version": "1", "default": "allow", "tools": rule}).to_string()).unwrap();
+    assert!(check().contains("no [[approver]] of the configuration is called `ana`"), "{}", check());
+}

@@ -1,6 +1,7 @@
 //! Kills at random moments: two gateways over one record, clients that ask both under few nonces, and `kill -9` of one or
-//! the other, again and again. What happened is judged from outside: by a service that counts how often it was called, by
-//! what clients heard, and by `execgate fsck`.
+//! the other, again and again. Some of what they ask waits for an approver, who says yes or no at either gateway, more than
+//! once. What happened is judged from outside: by a service that counts how often it was called, by what clients heard, and
+//! by `execgate fsck`.
 //!
 //! A few kills are part of every test run; `cargo xtask soak kills` is the same with as many as it is told.
 
@@ -15,8 +16,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use execgate_model::UnixMs;
+use execgate_receipt::approval::{APPROVAL_TYPE, ApprovalStatement, Decision};
+use execgate_receipt::{SigningKey, Timestamp};
 use serde_json::{Value, json};
 
 use super::server::{Data, Server, post_bytes, run};
@@ -47,6 +53,57 @@ const MOMENT_US: u64 = 6_000;
 
 /// The longest answer: a duplicate waits for a run of a process that is recovered first.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a nonce is asked for at the end, where one that waits is approved, started, and waited for.
+const LAST_TRIES: usize = 50;
+
+/// The seed of the approver's key.
+const APPROVER_SEED: [u8; 32] = [7; 32];
+
+/// How long a statement lasts, in milliseconds.
+const LASTS_MS: u64 = 3_600_000;
+
+/// What becomes of a nonce, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It runs as it comes.
+    Free,
+    /// It waits, and is approved.
+    Approved,
+    /// It waits, and is denied.
+    Denied,
+}
+
+fn fate(nonce: &str) -> Fate {
+    match nonce[1..].parse::<usize>().unwrap() % 6 {
+        0 | 3 => Fate::Approved,
+        5 => Fate::Denied,
+        _ => Fate::Free,
+    }
+}
+
+/// What the approver signs of a run that waits.
+fn statement(told: &Value, decision: Decision) -> Value {
+    #[expect(clippy::disallowed_methods, reason = "the gateways go by the clock of this machine")]
+    let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let said = ApprovalStatement {
+        statement_type: APPROVAL_TYPE.to_owned(),
+        approval_id: told["id"].as_str().unwrap().parse().unwrap(),
+        decision,
+        tenant: "default".parse().unwrap(),
+        scope: None,
+        action: "vouch".parse().unwrap(),
+        action_digest: told["action_digest"].as_str().unwrap().parse().unwrap(),
+        policy_digest: None,
+        max_price: None,
+        reason: None,
+        issued_at: Timestamp::new(UnixMs(now)).unwrap(),
+        expires_at: Timestamp::new(UnixMs(now + LASTS_MS)).unwrap(),
+        approver: "anna".parse().unwrap(),
+    };
+    let envelope = said.sign(&SigningKey::from_seed(&APPROVER_SEED)).unwrap();
+    json!({ "artifact": envelope })
+}
 
 /// A stream of numbers (splitmix64).
 struct Dice(u64);
@@ -108,10 +165,25 @@ impl Shared {
     }
 
     fn ask(&self, address: SocketAddr, nonce: &str) -> bool {
-        let body = json!({"action": "notify", "payload": {"whom": nonce}, "nonce": nonce});
+        let fate = fate(nonce);
+        let action = if fate == Fate::Free { "notify" } else { "vouch" };
+        let body = json!({"action": action, "payload": {"whom": nonce}, "nonce": nonce});
         let Some((status, answer)) = exchange(address, &post_bytes("/execute", &body)) else { return false };
         let problem: Value = serde_json::from_slice(&answer).unwrap_or_default();
         match (status, problem["code"].as_str()) {
+            // It waits: for now there is no answer.
+            (202, _) if fate != Fate::Free => {
+                self.decide(nonce, fate, &problem);
+                false
+            }
+            (403, Some("approval-denied")) if fate == Fate::Denied => {
+                self.hear(nonce, Told { status, body: answer });
+                true
+            }
+            (200, _) if fate == Fate::Denied => {
+                self.fault(format!("{nonce} was denied, and has run"));
+                true
+            }
             (200, _) | (409, Some("run-outcome-unknown")) => {
                 self.hear(nonce, Told { status, body: answer });
                 true
@@ -121,6 +193,24 @@ impl Shared {
             _ => {
                 self.fault(format!("{nonce} was answered {status}: {problem}"));
                 true
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Says yes or no at whichever gateway is there. Whoever else was faster has said the same.
+    fn decide(&self, nonce: &str, fate: Fate, told: &Value) {
+        let decision = if fate == Fate::Denied { Decision::Deny } else { Decision::Approve };
+        let path = format!("/approvals/{}", told["id"].as_str().unwrap());
+        let bytes = post_bytes(&path, &statement(told, decision));
+        let addresses = self.addresses.lock().unwrap().clone();
+        for address in addresses {
+            let Some((status, answer)) = exchange(address, &bytes) else { continue };
+            let problem: Value = serde_json::from_slice(&answer).unwrap_or_default();
+            match (status, problem["code"].as_str()) {
+                (200 | 503, _) | (409, Some("approval-settled" | "approval-repeated")) => {}
+                _ => self.fault(format!("a word on {nonce} was answered {status}: {problem}")),
             }
         }
     }
@@ -172,11 +262,24 @@ fn service(hits: Arc<Mutex<BTreeMap<String, usize>>>, events: Sender<()>) -> u16
 
 fn config(folder: &Path, port: u16) -> String {
     let path = folder.join("config.toml");
+    let policy = folder.join("policy.json");
+    let asks = json!({"vouch": {"require_approval": {"approvers": ["anna"], "ttl_s": 86_400}}});
+    fs::write(&policy, json!({"version": "1", "default": "allow", "tools": asks}).to_string()).unwrap();
+    let key = STANDARD.encode(SigningKey::from_seed(&APPROVER_SEED).verifying_key().as_bytes());
+    let action = |name: &str| {
+        format!(
+            "[[action]]\nname = \"{name}\"\ndescription = \"Notifies.\"\n\
+             kind = \"http\"\neffect = \"write\"\nmethod = \"POST\"\nurl = \"http://127.0.0.1:{port}/to/{{whom}}\"\n\
+             allow_private = true\nbody = \"payload\"\nschema = {{ type = \"object\", required = [\"whom\"], \
+             additionalProperties = false, properties = {{ whom = {{ type = \"string\" }} }} }}\n"
+        )
+    };
     let text = format!(
-        "[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n[[action]]\nname = \"notify\"\ndescription = \"Notifies.\"\n\
-         kind = \"http\"\neffect = \"write\"\nmethod = \"POST\"\nurl = \"http://127.0.0.1:{port}/to/{{whom}}\"\n\
-         allow_private = true\nbody = \"payload\"\nschema = {{ type = \"object\", required = [\"whom\"], \
-         additionalProperties = false, properties = {{ whom = {{ type = \"string\" }} }} }}\n"
+        "[policy]\nfile = \"{}\"\n[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n\
+         [[approver]]\nname = \"anna\"\nkeys = [\"{key}\"]\n{}{}",
+        policy.display(),
+        action("notify"),
+        action("vouch")
     );
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -248,14 +351,18 @@ fn judge(siege: &mut Siege, shared: &Shared) -> String {
     let address = shared.addresses.lock().unwrap()[0];
     let nonces: Vec<String> = (0..shared.nonces.load(Ordering::SeqCst)).map(|at| format!("n{at}")).collect();
     for nonce in &nonces {
-        if !shared.ask(address, nonce) {
+        if !(0..LAST_TRIES).any(|_| shared.ask(address, nonce)) {
             shared.fault(format!("{nonce} has no answer"));
         }
     }
     let (heard, hits) = (shared.heard.lock().unwrap().clone(), shared.hits.lock().unwrap().clone());
     for (nonce, told) in &heard {
         let hits = hits.get(nonce).copied().unwrap_or_default();
-        let fits = if told.status == 200 { hits == 1 } else { hits <= 1 };
+        let fits = match told.status {
+            200 => hits == 1,
+            403 => hits == 0,
+            _ => hits <= 1,
+        };
         if !fits {
             shared.fault(format!("{nonce} was answered {} and has started {hits} times", told.status));
         }
@@ -271,7 +378,12 @@ fn judge(siege: &mut Siege, shared: &Shared) -> String {
     }
     let started: usize = hits.values().sum();
     let answers = shared.answers.load(Ordering::SeqCst);
-    format!("{} nonces, {started} started, {unknown} unknown, {answers} answers heard", nonces.len())
+    let denied = heard.values().filter(|told| told.status == 403).count();
+    let vouched = heard.iter().filter(|(nonce, told)| told.status == 200 && fate(nonce) == Fate::Approved);
+    let (approved, all) = (vouched.count(), nonces.len());
+    format!(
+        "{all} nonces, {started} started, {unknown} unknown, {approved} approved, {denied} denied, {answers} answers heard"
+    )
 }
 
 fn number(name: &str, usual: u64) -> u64 {

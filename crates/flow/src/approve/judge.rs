@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use execgate_model::{Clock, Digest, Proposal, Scope};
+use execgate_model::{ApprovalId, Clock, Digest, Proposal, Scope};
 use execgate_receipt::approval::{ApprovalError, Artifact, ClawShield, ClawShieldArtifact, Demand, Verified};
 use execgate_receipt::{Envelope, parse_strict};
 use execgate_tool::Blocked;
@@ -20,6 +20,9 @@ use crate::propose::Quote;
 
 /// The rule by which no approval is needed.
 const DEMO: &str = "demo-mode";
+
+/// For how long a statement may last where the operator says nothing, in milliseconds: a day.
+pub const LASTS_AT_MOST_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// How this gateway treats requests for which no rule asks an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +45,8 @@ pub struct Approve {
     pub people: Arc<People>,
     /// The time, which an approval may be past.
     pub clock: Arc<dyn Clock>,
+    /// For how long a statement may last that is not for one run alone, in milliseconds.
+    pub lasts_at_most_ms: u64,
 }
 
 /// What the room finds.
@@ -107,7 +112,7 @@ impl Approve {
     }
 
     /// What the gateway itself asks, whatever the policy.
-    fn own_wish(&self, proposal: &Proposal) -> Result<Option<Wanted>, Refusal> {
+    pub(crate) fn own_wish(&self, proposal: &Proposal) -> Result<Option<Wanted>, Refusal> {
         let name = proposal.action.as_str();
         let mut terms = Vec::new();
         let mut reason = None;
@@ -159,6 +164,10 @@ impl Approve {
         for envelope in envelopes {
             let verified = self.open(envelope).map_err(invalid)?;
             verified.approves(&demand, now).map_err(invalid)?;
+            // What is for this very run ends with it.
+            if verified.statement().approval_id != ApprovalId::from(quote.run()) {
+                verified.lasts_at_most(self.lasts_at_most_ms).map_err(invalid)?;
+            }
             if self.is_own(&verified, &proposal.caller) {
                 return Err(Refusal::OwnApproval { approver: verified.approver().name.clone() });
             }

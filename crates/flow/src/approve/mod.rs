@@ -12,7 +12,7 @@ mod wanted;
 
 pub(crate) use approval::Used;
 pub use approval::{Approval, Approved, ApprovedBy};
-pub use judge::{ApprovalMode, Approve, Judgement};
+pub use judge::{ApprovalMode, Approve, Judgement, LASTS_AT_MOST_MS};
 pub use people::{Holder, People, Person};
 pub(crate) use wanted::BLOCKED;
 pub use wanted::Wanted;

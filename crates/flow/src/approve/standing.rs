@@ -32,6 +32,13 @@ impl Approve {
         let scope = proposal.caller.scope();
         let demand = demand(quote, scope.as_ref(), authorised);
         let now = self.clock.now();
+        // No more of them count than may come at once: those that nobody asks must not take their places.
+        let is_asked = |name: &str| {
+            authorised.demand.as_ref().is_none_or(|demand| {
+                let mut lists = demand.terms.iter().map(|terms| &terms.approvers);
+                lists.any(|names| names.is_empty() || names.iter().any(|listed| listed == name))
+            })
+        };
         let mut people: Vec<&str> = Vec::new();
         let mut standing = Vec::new();
         for vote in votes.iter().rev().filter(|vote| vote.word == VoteWord::Approve) {
@@ -39,7 +46,7 @@ impl Approve {
             let Ok(verified) = self.open(&envelope) else { continue };
             let person = verified.approver().person.as_str();
             let holds = verified.approves(&demand, now).is_ok() && !self.is_own(&verified, &proposal.caller);
-            if !holds || people.contains(&person) {
+            if !holds || people.contains(&person) || !is_asked(verified.approver().name.as_str()) {
                 continue;
             }
             people.push(person);

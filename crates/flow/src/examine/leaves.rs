@@ -3,6 +3,7 @@
 use execgate_model::{Digest, RunId, Stage};
 use execgate_receipt::{KeyId, ReceiptFile, salted};
 use execgate_store::{ExaminedLeaf, ExaminedRun, LeafKind};
+use serde_json::Value;
 
 use super::marks::Marks;
 use super::own_keys::OwnKeys;
@@ -15,6 +16,7 @@ pub(super) struct Leaves {
     intents: Kept,
     finals: Kept,
     resolutions: Kept,
+    parked: Kept,
     /// The place of the last leaf.
     pub(super) last: u64,
     /// Intents that are no standing run's.
@@ -41,6 +43,9 @@ impl Leaves {
             self.intents.expected.set(run.place);
             return;
         };
+        if run.parked_with_leaf {
+            self.parked.expected.set(run.place);
+        }
         // What waits for people, or ended so, was never started: its intent has no leaf.
         if record.stage != Stage::Parked && !record.outcome.as_deref().is_some_and(never_started) {
             self.intents.expected.set(run.place);
@@ -78,6 +83,7 @@ impl Leaves {
             LeafKind::Intent => &mut self.intents,
             LeafKind::Final => &mut self.finals,
             LeafKind::Resolve => &mut self.resolutions,
+            LeafKind::Parked => &mut self.parked,
             LeafKind::Change
             | LeafKind::Approval
             | LeafKind::Refusal
@@ -99,7 +105,7 @@ impl Leaves {
         let is_first = kept.seen.set(place);
         match (is_right, is_first) {
             (true, true) => self.overdue(leaf),
-            (false, _) => found(Rule::LeafDiffers, "it is not that of the receipt"),
+            (false, _) => found(Rule::LeafDiffers, "it is not that of what was said of the run"),
             (true, false) => found(Rule::LeafTwice, &format!("a second leaf `{}` of one run", kind.as_str())),
         }
     }
@@ -132,11 +138,12 @@ impl Leaves {
         lacks.map(|(kind, _)| Finding::of(Rule::LeafMissing, run, tell(kind))).collect()
     }
 
-    fn all(&self) -> [(LeafKind, &Kept); 3] {
+    fn all(&self) -> [(LeafKind, &Kept); 4] {
         [
             (LeafKind::Intent, &self.intents),
             (LeafKind::Final, &self.finals),
             (LeafKind::Resolve, &self.resolutions),
+            (LeafKind::Parked, &self.parked),
         ]
     }
 }
@@ -159,6 +166,12 @@ fn behind(kind: LeafKind, leaf: &ExaminedLeaf) -> Option<Digest> {
         | LeafKind::Settlement => Some(salted(&leaf.salt?, bytes)),
         LeafKind::Final | LeafKind::Resolve => {
             ReceiptFile::from_json(bytes).ok().filter(|file| Some(file.salt) == leaf.salt)?.leaf()
+        }
+        LeafKind::Parked => {
+            // Of another run it would say nothing of this one.
+            let said: Value = serde_json::from_slice(bytes).ok()?;
+            let is_its = said["parked"].as_str() == leaf.run.map(|run| run.to_string()).as_deref();
+            is_its.then(|| leaf.salt.map(|salt| salted(&salt, bytes))).flatten()
         }
         LeafKind::Late => None,
     }

@@ -54,7 +54,7 @@ impl Judge<'_> {
         let Ok(facts) = Facts::from_bytes(&record.intent) else {
             return self.found(Rule::Unreadable, "the intent cannot be read");
         };
-        self.claim(record, &facts);
+        self.claim(run, record, &facts);
         self.name(run, record, &facts);
         self.receipt(record, &facts);
         self.answer(record, &facts);
@@ -77,15 +77,15 @@ impl Judge<'_> {
         }
     }
 
-    fn claim(&mut self, record: &Record, facts: &Facts) {
+    fn claim(&mut self, run: &ExaminedRun, record: &Record, facts: &Facts) {
         let pairs = [
             (facts.run == record.run, "run"),
             (facts.action == record.action, "action"),
             (facts.effect == record.effect, "effect"),
             (facts.caller.label() == record.caller, "caller"),
             (facts.price == record.price, "price"),
-            // What has waited for people is started later than it came.
-            (facts.started >= record.created, "created"),
+            // A start after people were asked has a time of its own.
+            (facts.started == record.created || run.has_waited, "created"),
         ];
         for (_, column) in pairs.into_iter().filter(|(holds, _)| !holds) {
             self.found(Rule::Claim, format!("`{column}` is not what it was claimed with"));

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use execgate_model::{Caller, Clock, CrashPoints, Digest, Entropy, Namespace, RunId, Space, UnixMs};
 use execgate_payment::{Flow, Hold};
 use execgate_policy::{Allow, Kept, Reservation};
-use execgate_receipt::{salted, sha256};
+use execgate_receipt::{Timestamp, canonical, salted, sha256};
 use execgate_store::{
-    self as store, ApprovalClaim, Leaf, LeafKind, LimitClaim, NewPayment, Parked, Parking, Record, Store,
-    ToolCall,
+    self as store, ApprovalClaim, Change, Leaf, LeafKind, LimitClaim, NewPayment, Parked, Parking, Record,
+    Store, ToolCall,
 };
+use serde_json::json;
 
 use crate::Refusal;
 use crate::approve::{Approval, Wanted};
@@ -19,6 +20,9 @@ use crate::settle::OPEN_HOLDS_MAX;
 use crate::witness::Facts;
 
 const SECOND_MS: u64 = 1_000;
+
+/// The version of what is said of a run that is parked.
+const PARKED_VERSION: u8 = 1;
 
 /// What the room needs.
 #[derive(Clone)]
@@ -119,7 +123,7 @@ impl Execute {
         if self.space.is_low() { Err(Refusal::Busy { rule: "disk-low", reason }) } else { Ok(()) }
     }
 
-    /// Claims a run for people to answer: nonce, limits and all that it needs later, in one transaction.
+    /// Claims a run for people to answer: nonce, limits, all that it needs later, and its leaf, in one transaction.
     ///
     /// # Errors
     /// As [`Self::claim`]; and too many that wait already. Nothing is claimed then.
@@ -138,7 +142,10 @@ impl Execute {
         let row = claim.row(quote, hold, &authorised.allow, None, self.alias.as_deref())?;
         // It keeps no credential: those of wallets live for minutes (CONTRACTS 1).
         let row = store::Claim { payment: None, ..row };
-        match taken(self.store.park(row, parking).await?, at, hold)? {
+        let payload = serde_json::to_vec(&quote.proposal().payload);
+        let payload = payload.map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
+        let said = claim.parked(wanted, &parking, self.entropy.as_ref())?;
+        match taken(self.store.park(row, parking, payload, said).await?, at, hold)? {
             None => {
                 self.crash.reached("parked");
                 Ok(Claimed::Fresh(Box::new(claim)))
@@ -183,6 +190,29 @@ fn taken(claimed: store::Claimed, at: UnixMs, hold: &Hold) -> Result<Option<Box<
 }
 
 impl Claim {
+    /// What the log says of a run that waits from now on: all that its receipt would say, and whom it waits for.
+    fn parked(&self, wanted: &Wanted, parking: &Parking, entropy: &dyn Entropy) -> Result<Change, Refusal> {
+        let terms: Vec<_> = wanted
+            .terms
+            .iter()
+            .map(|terms| json!({"rule": terms.rule, "approvers": terms.approvers, "min": terms.min}))
+            .collect();
+        let intent = serde_json::to_value(&self.facts);
+        let statement = json!({
+            "v": PARKED_VERSION,
+            "parked": self.facts.run.to_string(),
+            "intent": intent.map_err(|error| Refusal::Receipt { detail: error.to_string() })?,
+            "terms": terms,
+            "expires_at": Timestamp::new(parking.expires).ok(),
+            "at": Timestamp::new(self.facts.started).ok(),
+        });
+        let statement =
+            canonical(&statement).map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
+        let salt = entropy.thirty_two();
+        let leaf = Leaf { kind: LeafKind::Parked, digest: salted(&salt, &statement) };
+        Ok(Change { statement, salt, leaf, at: self.facts.started })
+    }
+
     fn row(
         &self,
         quote: &Quote,

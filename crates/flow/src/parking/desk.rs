@@ -122,7 +122,7 @@ impl Corridor {
             return Err(DecisionError::Expired);
         }
         let verified = rooms.approve.open(envelope)?;
-        let request = ParkedRequest::from_bytes(&parked.parking.request)?;
+        let request = ParkedRequest::from_bytes(&parked.parking.head)?;
         self.judge(&parked, &request, &verified).await?;
 
         let said = verified.statement();
@@ -148,6 +148,7 @@ impl Corridor {
                     rooms.execute.crash.reached("voted");
                     tracing::info!(%run, approver = %decided.approver, "a parked run was approved");
                     // Where it cannot start now, the next sweep looks at it.
+                    self.yard().wake(run);
                     drop(self.start(run, render));
                 }
                 Voted::TooMany => return Err(DecisionError::TooMany),
@@ -178,14 +179,15 @@ impl Corridor {
         if said.approval_id != ApprovalId::from(parked.record.run) {
             return Err(DecisionError::OtherRun);
         }
+        let today = self.today(parked, request).await?;
         let scope = request.caller.scope();
         let demand = Demand {
             tenant: &request.caller.tenant,
             scope: scope.as_ref().map(|scope| scope.as_str()),
             action: &request.action,
             action_digest: parked.record.fingerprint,
-            policy_digest: rooms.authorise.rules_for(&request.caller).await?.digest(),
-            price: request.price,
+            policy_digest: today.policy,
+            price: today.price,
         };
         let now = rooms.execute.clock.now();
         match said.decision {
@@ -197,7 +199,7 @@ impl Corridor {
                 }
             }
         }
-        if request.terms.iter().any(|term| term.asks(said.approver.as_str())) {
+        if today.asks(said.approver.as_str()) {
             Ok(())
         } else {
             Err(DecisionError::NotAsked { approver: said.approver.clone() })

@@ -1,4 +1,5 @@
-//! What a parked run is run from later, as it is stored: the request, and what was asked of people.
+//! What a parked run is run from later, as it is stored: the request without its payload, which lies beside it, and what was
+//! asked of people.
 //!
 //! It must hold nothing that opens anything: no key, no payment, no artifact.
 
@@ -24,7 +25,7 @@ const VERSION: u8 = 1;
 
 const SECOND_MS: u64 = 1_000;
 
-/// What one rule asked for.
+/// What one rule asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Term {
@@ -50,7 +51,7 @@ impl Term {
     }
 }
 
-/// The request of a parked run.
+/// The request of a parked run, but for its payload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParkedRequest {
@@ -59,8 +60,6 @@ pub struct ParkedRequest {
     pub surface: Surface,
     /// What is to be run.
     pub action: ActionName,
-    /// The arguments.
-    pub payload: Value,
     /// For real, or simulated.
     pub effect: Effect,
     /// What else was asked of the run.
@@ -91,7 +90,6 @@ impl ParkedRequest {
             v: VERSION,
             surface: proposal.surface,
             action: proposal.action.clone(),
-            payload: proposal.payload.clone(),
             effect: proposal.effect,
             options: RunOptions { profile: None, ..proposal.options.clone() },
             nonce: proposal.nonce.clone(),
@@ -130,26 +128,26 @@ impl ParkedRequest {
     }
 
     /// The request as it came, by the caller as it is known now. Nobody watches it, and nothing pays for it.
-    pub(crate) fn into_proposal(self, caller: Caller, approval: Option<String>) -> Proposal {
+    pub(crate) fn into_proposal(self, caller: Caller, payload: Value, place: BodyPlace) -> Proposal {
         Proposal {
             surface: self.surface,
             action: self.action,
-            payload: self.payload,
+            payload,
             effect: self.effect,
             options: self.options,
             nonce: self.nonce,
             caller,
-            approval,
+            approval: None,
             credential: None,
             watcher: None,
-            place: BodyPlace::default(),
+            place,
             hearsay: Hearsay { agent: self.agent, context: self.context },
             peer: None,
         }
     }
 }
 
-fn term(terms: &ApprovalTerms) -> Term {
+pub(super) fn term(terms: &ApprovalTerms) -> Term {
     Term { rule: terms.rule.clone(), approvers: terms.approvers.clone(), min: terms.min }
 }
 

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use execgate_model::{ActionName, Amount, Digest, Effect, RunId, Surface, UnixMs};
 use execgate_store::{Parked, Vote, VoteWord};
 
-use super::{ParkedRequest, Term};
-use crate::Refusal;
+use super::{ParkedRequest, Term, Today};
 
 /// A run that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,25 +18,22 @@ pub struct Waiting {
     pub effect: Effect,
     /// What people sign: SHA-256 of JCS `{action, payload, dryRun, options}`.
     pub action_digest: Digest,
-    /// What the rules asked for.
+    /// What the rules ask for.
     pub terms: Vec<Term>,
     /// People who have said yes so far.
     pub approved_by: usize,
-    /// What it cost when it was parked; nothing of it is taken yet.
+    /// What it costs; nothing of it is taken yet.
     pub price: Amount,
     /// Until when it waits.
     pub expires: UnixMs,
 }
 
 impl Waiting {
-    /// What is told of a parked run.
-    ///
-    /// # Errors
-    /// [`Refusal::Receipt`] if its request cannot be read.
-    pub fn of(parked: &Parked) -> Result<Self, Refusal> {
-        let request = ParkedRequest::from_bytes(&parked.parking.request)?;
-        Ok(Self::told(parked.record.run, parked.record.fingerprint, request, parked.parking.expires)
-            .approved(&parked.votes))
+    /// What is told of a parked run as the rules are now.
+    pub(super) fn of(parked: &Parked, request: ParkedRequest, today: Today) -> Self {
+        let (run, digest) = (parked.record.run, parked.record.fingerprint);
+        let told = Self::told(run, digest, request, parked.parking.expires).approved(&parked.votes);
+        Self { terms: today.terms, price: today.price, ..told }
     }
 
     pub(super) fn told(run: RunId, action_digest: Digest, request: ParkedRequest, expires: UnixMs) -> Self {

@@ -3,12 +3,10 @@
 //! Every change here needs a second reader: it is what starts a run when nobody stands by.
 
 use core::time::Duration;
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage};
-use execgate_receipt::approval::same_artifact;
+use execgate_receipt::approval::{MAX_STATEMENTS, same_artifact};
 use execgate_store::{Change, Parked, Parking, Record, Vote};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -16,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
 use super::request::expiry;
+use super::yard::{Trace, Turn};
 use super::{Closing, ParkedRequest, Waiting};
 use crate::approve::Judgement;
 use crate::authorise::Authorised;
@@ -26,8 +25,8 @@ use crate::propose::Quote;
 use crate::witness::Render;
 use crate::{Passage, Refusal};
 
-/// Parked runs that one process starts at the same time; the others follow with the next sweeps.
-const STARTING_MAX: usize = 16;
+/// Starts of one run that were taken back, at the most: each has left leaves, and what fails so often does not start.
+const TRIES_MAX: u32 = 64;
 
 /// Requests that may wait at the door for people, in one process: each looks at the record now and then.
 const PATIENT_MAX: usize = 256;
@@ -35,66 +34,61 @@ const PATIENT_MAX: usize = 256;
 /// How often one of them looks. People take longer, and a look takes some 10 µs.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The parked runs that this process is about to start.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Starting {
-    runs: Arc<Mutex<HashSet<RunId>>>,
-    turns: Arc<AtomicUsize>,
-}
-
-/// A place among them.
-struct Place {
-    starting: Starting,
-    run: RunId,
-}
-
-impl Starting {
-    fn take(&self, run: RunId) -> Option<Place> {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = runs.len() < STARTING_MAX && runs.insert(run);
-        fresh.then(|| Place { starting: self.clone(), run })
-    }
-
-    /// Where a sweep begins: each begins behind the one before it.
-    fn turn(&self) -> usize {
-        self.turns.fetch_add(STARTING_MAX, Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.starting.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
-    }
-}
-
 impl Corridor {
     /// Looks at every parked run whose time is over, or of which somebody has said something: ends the one, starts the
-    /// other. What cannot be done now is looked at again in the next sweep.
+    /// other. What cannot be done now is looked at again in a later sweep.
     ///
     /// # Errors
     /// [`Refusal::Store`] if the record cannot be read.
     pub async fn tend(&self, render: &Arc<dyn Render>) -> Result<Vec<JoinHandle<()>>, Refusal> {
-        let rooms = self.rooms();
-        let mut due = rooms.execute.store.parked_due(rooms.execute.clock.now()).await?;
-        // Those that cannot start yet must not keep the others from their turn.
-        if !due.is_empty() {
-            let first = self.starting().turn() % due.len();
-            due.rotate_left(first);
+        let execute = &self.rooms().execute;
+        let now = execute.clock.now();
+        let due = execute.store.parked_due(now).await?;
+        let yard = self.yard();
+        yard.keep_only(&due, now);
+        let (over, approved): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.is_over);
+        for due in over {
+            // Beside the turns of those that start: time does not wait for them.
+            if let Err(refusal) = self.expire(due.run, render).await {
+                tracing::warn!(run = %due.run, rule = refusal.rule(), "a parked run that is over could not be ended");
+            }
         }
-        Ok(due.into_iter().filter_map(|run| self.start(run, render)).collect())
+        // Those that cannot start yet must not keep the others from their turn.
+        let mut rested: Vec<_> =
+            approved.into_iter().map(|due| due.run).filter(|run| !yard.rests(*run, now)).collect();
+        if !rested.is_empty() {
+            let first = yard.next_turn() % rested.len();
+            rested.rotate_left(first);
+        }
+        Ok(rested.into_iter().filter_map(|run| self.start(run, render)).collect())
+    }
+
+    /// Ends a parked run whose time is over.
+    async fn expire(&self, run: RunId, render: &Arc<dyn Render>) -> Result<(), Refusal> {
+        let execute = &self.rooms().execute;
+        let Some(parked) = execute.store.parked(run).await? else { return Ok(()) };
+        let (walk, _presence) = self.set_out(Arc::clone(render))?;
+        walk.close(&parked, Closing::Expired, None).await.map(drop)
     }
 
     /// Walks a parked run through the rooms, beside whoever asked for that. None where it walks already, too many do, or
     /// this process shuts down.
     pub(super) fn start(&self, run: RunId, render: &Arc<dyn Render>) -> Option<JoinHandle<()>> {
-        let place = self.starting().take(run)?;
+        let turn = self.yard().take(run)?;
         let (walk, presence) = self.set_out(Arc::clone(render)).ok()?;
+        let (yard, clock) = (self.yard().clone(), Arc::clone(&self.rooms().execute.clock));
         Some(tokio::spawn(async move {
-            match walk.unpark(run).await {
+            match walk.unpark(run, turn).await {
                 Ok(passage) => tracing::info!(%run, outcome = passage.outcome, "a parked run has ended"),
-                Err(refusal) => tracing::debug!(%run, rule = refusal.rule(), "a parked run goes on waiting"),
+                Err(refusal) => {
+                    tracing::debug!(%run, rule = refusal.rule(), "a parked run goes on waiting");
+                    // For people it waits at no cost, and what was undone has its rest already.
+                    if !matches!(refusal, Refusal::Parked(_) | Refusal::NotStarted(_)) {
+                        yard.rest(run, clock.now(), Trace::None);
+                    }
+                }
             }
-            drop((place, presence));
+            drop(presence);
         }))
     }
 
@@ -160,7 +154,7 @@ impl Walk {
     pub(crate) async fn park(&self, unapproved: Unapproved) -> Result<Passage, Refusal> {
         let Unapproved { quote, hold, authorised, wanted, waits, _first } = unapproved;
         if let Some(parked) = waits {
-            return Err(Refusal::Parked(Box::new(Waiting::of(&parked)?)));
+            return Err(self.waiting(&parked).await);
         }
         if wanted.by_gateway() {
             return Err(wanted.into());
@@ -177,7 +171,7 @@ impl Walk {
         let expires = expiry(&wanted, execute.clock.now());
         let caller = &quote.proposal().caller;
         let (tenant, own_place) = (caller.tenant.clone(), has_own_place(caller));
-        let parking = Parking { tenant, own_place, request: request.to_bytes()?, expires };
+        let parking = Parking { tenant, own_place, head: request.to_bytes()?, expires };
         match execute.park(&quote, &hold, &authorised, &wanted, parking).await? {
             Claimed::Earlier(record) => self.earlier(*record, &quote, &hold).await,
             Claimed::Fresh(_) => {
@@ -195,8 +189,12 @@ impl Walk {
         if parked.parking.expires <= self.rooms.execute.clock.now() {
             return self.close(&parked, Closing::Expired, None).await.map(Found::Ended);
         }
-        if parked.votes.is_empty() && again.approval.is_none() {
-            return Err(Refusal::Parked(Box::new(Waiting::of(&parked)?)));
+        if parked.tries >= TRIES_MAX {
+            return self.close(&parked, never_starts(), None).await.map(Found::Ended);
+        }
+        let has_nothing = parked.votes.is_empty() && again.approval.is_none();
+        if has_nothing || self.yard.rests_long(record.run, self.rooms.execute.clock.now()) {
+            return Err(self.waiting(&parked).await);
         }
         Ok(Found::Waiting(Box::new(parked)))
     }
@@ -204,40 +202,46 @@ impl Walk {
     /// What is told of a run that was found parked.
     pub(crate) async fn still_parked(&self, run: RunId) -> Result<Refusal, Refusal> {
         let parked = self.rooms.execute.store.parked(run).await?.ok_or(Refusal::StillRunning { run })?;
-        Ok(Refusal::Parked(Box::new(Waiting::of(&parked)?)))
+        Ok(self.waiting(&parked).await)
     }
 
-    /// Takes a run out of `parked`, if it may be: through all the rooms, under the rules of today.
-    pub(super) async fn unpark(self, run: RunId) -> Result<Passage, Refusal> {
-        let Some(parked) = self.rooms.execute.store.parked(run).await? else {
+    /// That a run waits, and for whom under the rules of today; or why that cannot be told.
+    async fn waiting(&self, parked: &Parked) -> Refusal {
+        let told = async {
+            let request = ParkedRequest::from_bytes(&parked.parking.head)?;
+            let today = self.yard.today(&self.rooms, parked, &request).await?;
+            Ok(Refusal::Parked(Box::new(Waiting::of(parked, request, today))))
+        };
+        told.await.unwrap_or_else(|refusal| refusal)
+    }
+
+    /// Takes a run out of `parked`, if it may be: through all the rooms, under the rules of today. Its turn is over with its
+    /// claim.
+    pub(super) async fn unpark(self, run: RunId, turn: Turn) -> Result<Passage, Refusal> {
+        let rooms = Arc::clone(&self.rooms);
+        let Some(parked) = rooms.execute.store.parked(run).await? else {
             return Err(Refusal::StillRunning { run });
         };
-        if parked.parking.expires <= self.rooms.execute.clock.now() {
+        if parked.parking.expires <= rooms.execute.clock.now() {
             return self.close(&parked, Closing::Expired, None).await;
         }
-        let request = ParkedRequest::from_bytes(&parked.parking.request)?;
-        // Nobody else is asked before enough people have spoken.
-        if !request.terms.iter().all(|term| term.has_enough(&parked.votes)) {
-            return Err(Refusal::Parked(Box::new(Waiting::of(&parked)?)));
+        if parked.tries >= TRIES_MAX {
+            return self.close(&parked, never_starts(), None).await;
         }
-        let walked = match self.rooms.authorise.as_of_now(&request.caller).await {
+        let request = ParkedRequest::from_bytes(&parked.parking.head)?;
+        let today = self.yard.today(&rooms, &parked, &request).await?;
+        // Nobody else is asked, and what it asks for is not read, before enough people have spoken.
+        if !today.terms.iter().all(|term| term.has_enough(&parked.votes)) {
+            return Err(Refusal::Parked(Box::new(Waiting::of(&parked, request, today))));
+        }
+        if today.refused.is_none() && !today.price.is_zero() {
+            let flow = rooms.propose.prices.flow(&request.action, request.options.offer);
+            return Err(Refusal::PaymentRequired { price: today.price, flow });
+        }
+        let walked = match rooms.authorise.as_of_now(&request.caller).await {
             Ok(caller) => {
-                let proposal = request.into_proposal(caller, None);
-                let mut sight = self.sight(&proposal);
-                let span = sight.span();
-                let walk = async {
-                    match self.approach(proposal, Some(Box::new(parked.clone())), &mut sight).await? {
-                        Approach::Approved(approved) => self.pass(*approved, &mut sight).await,
-                        Approach::Unapproved(unapproved) => self.park(*unapproved).await,
-                        Approach::Answered(passage) => Ok(passage),
-                    }
-                };
-                let walked = walk.instrument(span).await;
-                match &walked {
-                    Err(refusal) if !is_final(refusal) => sight.look_away(),
-                    walked => sight.end(walked),
-                }
-                walked
+                let (payload, place) = self.yard.payload(rooms.execute.store.as_ref(), &parked).await?;
+                self.walk_parked(request.into_proposal(caller, payload, place), &parked, turn).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -248,6 +252,25 @@ impl Walk {
             }
             walked => walked,
         }
+    }
+
+    /// Walks the rooms again with a run that was parked.
+    async fn walk_parked(&self, proposal: Proposal, parked: &Parked, turn: Turn) -> Result<Passage, Refusal> {
+        let mut sight = self.sight(&proposal);
+        let span = sight.span();
+        let walk = async {
+            match self.approach(proposal, Some(Box::new(parked.clone())), &mut sight).await? {
+                Approach::Approved(approved) => self.pass(approved.in_turn(turn), &mut sight).await,
+                Approach::Unapproved(unapproved) => self.park(*unapproved).await,
+                Approach::Answered(passage) => Ok(passage),
+            }
+        };
+        let walked = walk.instrument(span).await;
+        match &walked {
+            Err(refusal) if !is_final(refusal) => sight.look_away(),
+            walked => sight.end(walked),
+        }
+        walked
     }
 
     /// The answer of a run that somebody else has taken out of `parked`.
@@ -293,6 +316,12 @@ pub(crate) enum Found {
     Waiting(Box<Parked>),
     /// Its time was over.
     Ended(Passage),
+}
+
+/// The end of a run that people have approved, and that was started in vain too often.
+fn never_starts() -> Closing {
+    let reason = format!("it was approved, and could not be started in {TRIES_MAX} tries");
+    Closing::Refused { rule: "not-started".to_owned(), reason }
 }
 
 /// Whether a caller's runs wait in places of its own. A session is to be had for nothing, so that all of them share.
@@ -342,15 +371,42 @@ fn is_final(refusal: &Refusal) -> bool {
     }
 }
 
-/// What came with a request, and what people have handed in: one list, where it is statements that came.
+/// What came with a request, and what people have handed in: one list, where it is statements that came. No longer than what
+/// may come at once: what came goes before.
 fn one_list(brought: Option<&str>, votes: Vec<Value>) -> Option<String> {
-    let mut list = votes;
-    match brought.map(serde_json::from_str) {
-        None => {}
-        Some(Ok(Value::Array(more))) => list.extend(more),
-        Some(Ok(one)) if one.get("payloadType").is_some() => list.push(one),
+    let mut list = match brought.map(serde_json::from_str) {
+        None => Vec::new(),
+        Some(Ok(Value::Array(more))) => more,
+        Some(Ok(one)) if one.get("payloadType").is_some() => vec![one],
         // Of another kind, or unreadable: for the approve room to say.
         Some(_) => return brought.map(str::to_owned),
-    }
+    };
+    let room = MAX_STATEMENTS.saturating_sub(list.len());
+    list.extend(votes.into_iter().take(room));
     (!list.is_empty()).then(|| Value::Array(list).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_receipt::approval::MAX_STATEMENTS;
+    use serde_json::{Value, json};
+
+    use super::one_list;
+
+    #[test]
+    fn what_came_and_what_was_handed_in_are_never_more_than_may_come() {
+        let votes = |count: usize| (0..count).map(|at| json!({"payloadType": "v", "at": at})).collect();
+        let count = |brought: Option<&str>, handed_in: usize| {
+            let list = one_list(brought, votes(handed_in)).unwrap();
+            serde_json::from_str::<Value>(&list).unwrap().as_array().unwrap().len()
+        };
+        assert_eq!(one_list(None, Vec::new()), None);
+        assert_eq!(count(None, MAX_STATEMENTS + 5), MAX_STATEMENTS);
+        assert_eq!(count(Some("{\"payloadType\": \"b\"}"), MAX_STATEMENTS), MAX_STATEMENTS);
+        assert_eq!(count(Some("[1, 2]"), 3), 5);
+        // Too many that came are for the approve room to refuse.
+        let many = Value::Array(votes(MAX_STATEMENTS + 1)).to_string();
+        assert_eq!(count(Some(&many), 2), MAX_STATEMENTS + 1);
+        assert_eq!(one_list(Some("{\"approval_id\": \"x\"}"), votes(1)).unwrap(), "{\"approval_id\": \"x\"}");
+    }
 }

@@ -62,6 +62,14 @@ pub struct Facts {
     /// SHA-256 over the JCS of the context that the caller gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<Digest>,
+    /// Whether the caller wants its receipt with the answer.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub wants_receipt: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 impl Facts {
@@ -127,6 +135,7 @@ impl Facts {
             approved: None,
             claimed_agent: proposal.hearsay.agent.clone(),
             context: proposal.hearsay.context,
+            wants_receipt: proposal.options.receipt,
         })
     }
 

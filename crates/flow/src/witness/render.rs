@@ -33,6 +33,8 @@ pub struct Summary<'a> {
     pub content: Digest,
     /// Its receipt file (JSON), for those who want it with the answer.
     pub receipt: &'a [u8],
+    /// Whether the caller asked for it.
+    pub wants_receipt: bool,
 }
 
 /// A surface's words for the end of a run. Must be a pure function: its bytes are answered again on a replay.

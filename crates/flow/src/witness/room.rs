@@ -148,6 +148,7 @@ impl Witness {
             outcome,
             content: signed.content,
             receipt: &signed.file,
+            wants_receipt: facts.wants_receipt,
         };
         let answer = render.answer(&summary);
         Ok(Finish {

@@ -14,6 +14,9 @@ use crate::schema::Schema;
 /// Names that one entry gives as examples of what it means.
 const NAMES_MAX: usize = 64;
 
+/// People that one rule may ask for: no more statements than these come with a request, and with more nothing would ever run.
+const PEOPLE_MAX: u64 = 16;
+
 /// Approvers of one rule, and the bytes of a name.
 const APPROVERS_MAX: usize = 64;
 const APPROVER_BYTES_MAX: usize = 128;
@@ -299,8 +302,7 @@ fn approval(place: &Place<'_>) -> Result<ApprovalRule, PolicyError> {
         approvers.push(text);
     }
     let min = fields.take("min");
-    let count =
-        min.as_ref().map_or(Ok(1), |min| min.number(1, APPROVERS_MAX.try_into().unwrap_or(u64::MAX)))?;
+    let count = min.as_ref().map_or(Ok(1), |min| min.number(1, PEOPLE_MAX))?;
     let ttl_s = fields.take("ttl_s").map_or(Ok(TTL_SECONDS), |ttl| ttl.number(1, TTL_SECONDS_MAX))?;
     let when = conditions(fields.take("when"))?;
     fields.finish()?;

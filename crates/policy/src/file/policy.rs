@@ -119,6 +119,13 @@ impl Policy {
         })
     }
 
+    /// The approvers that the rules name, each with the name of the rule.
+    pub fn approvers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.entries.iter().chain(&self.all_tools);
+        let rules = entries.filter_map(|entry| entry.approval.as_ref());
+        rules.flat_map(|asks| asks.approvers.iter().map(|name| (asks.rule.as_str(), name.as_str())))
+    }
+
     /// Whether some entry asks for an approval, or sets a price.
     #[must_use]
     pub fn asks_or_prices(&self) -> bool {

@@ -10,6 +10,8 @@ use crate::approval::statement::{ActionDigest, Decision};
 /// is within a second, one that is set by hand within a minute.
 const CLOCK_SKEW_MS: u64 = 60_000;
 
+const SECOND_MS: u64 = 1_000;
+
 /// A request that wants an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand<'a> {
@@ -70,6 +72,16 @@ impl Verified<'_> {
                 None => Ok(()),
             },
         }
+    }
+
+    /// Whether it lasts for no longer than this, from when it was issued, in milliseconds.
+    ///
+    /// # Errors
+    /// [`ApprovalError::Outlives`].
+    pub fn lasts_at_most(&self, max_ms: u64) -> Result<(), ApprovalError> {
+        let said = self.statement();
+        let lasts = said.expires_at.unix_ms().0.saturating_sub(said.issued_at.unix_ms().0);
+        if lasts > max_ms { Err(ApprovalError::Outlives { max_s: max_ms / SECOND_MS }) } else { Ok(()) }
     }
 
     fn is_in_time(&self, now: UnixMs) -> Result<(), ApprovalError> {

@@ -102,6 +102,12 @@ pub enum ApprovalError {
     /// It ends before it begins.
     #[error("the approval expires before it is issued")]
     Lifetime,
+    /// It lasts for longer than this gateway takes.
+    #[error("the approval lasts for more than {max_s} s, which is the most that counts here")]
+    Outlives {
+        /// The most, in seconds.
+        max_s: u64,
+    },
     /// The approver has said no.
     #[error("the approver `{approver}` has denied this")]
     Denied {

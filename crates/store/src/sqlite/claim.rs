@@ -86,7 +86,7 @@ pub(super) fn insert_run(
         call.map(|call| &call.agent),
         call.map(|call| call.iam_approved),
         call.map(|call| &call.alias),
-        (stage == Stage::Parked).then_some(1),
+        (stage == Stage::Parked).then_some(parking::WITH_LEAF),
     ];
     rows::change(conn, INSERT_RUN, "store a claim", params)?;
     Ok(conn.last_insert_rowid())

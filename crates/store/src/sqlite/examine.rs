@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row};
 
 use super::fault::failed_to;
 use super::readers::Readers;
-use super::{limits, rows};
+use super::{limits, parking, rows};
 use crate::port::Reply;
 use crate::{
     ExaminedLeaf, ExaminedParked, ExaminedPayment, ExaminedRun, ExaminedVote, Examiner, Extent, LeafKind,
@@ -116,7 +116,7 @@ fn file(conn: &Connection) -> Result<Vec<String>, StoreError> {
 fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, StoreError> {
     // One look, so that a run and its money are of one moment.
     let look = conn.unchecked_transaction().map_err(failed_to("begin to read runs"))?;
-    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt, p.upfront IS NOT NULL FROM run r \
+    let sql = "SELECT r.id, r.run, r.nonce_key, r.payment, n.receipt, p.upfront IS NOT NULL, r.parked FROM run r \
         LEFT JOIN resolution n ON n.run = r.id LEFT JOIN payment p ON p.id = r.payment WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
     let read = |row: &Row<'_>| {
         let run = RunId::from_stored(rows::value(row, 1, "run")?);
@@ -127,6 +127,7 @@ fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, S
             Err(StoreError::Unreadable { column }) => Err(column),
             Err(other) => return Err(other),
         };
+        let parked: Option<i64> = rows::value(row, 6, "parked")?;
         Ok(ExaminedRun {
             place: rows::unsigned(row, 0, "id")?,
             run,
@@ -135,6 +136,8 @@ fn runs(conn: &Connection, after: u64, limit: u32) -> Result<Vec<ExaminedRun>, S
             payment: optional_place(row, 3, "payment")?,
             upfront: rows::value(row, 5, "upfront")?,
             resolution: rows::value(row, 4, "receipt")?,
+            has_waited: parked.is_some(),
+            parked_with_leaf: parked == Some(parking::WITH_LEAF),
         })
     };
     rows::all(&look, sql, "read runs to check them", (place(after), limit), read)
@@ -148,7 +151,7 @@ fn optional_place(row: &Row<'_>, index: usize, column: &'static str) -> Result<O
 const LEAVES: &str = "SELECT l.seq, l.run, l.kind, l.digest, r.id, coalesce(c.salt, r.salt), CASE l.kind \
     WHEN 'intent' THEN r.intent WHEN 'final' THEN (SELECT receipt FROM ending e WHERE e.run = r.id) \
     WHEN 'resolve' THEN (SELECT receipt FROM resolution n WHERE n.run = r.id) ELSE c.statement END \
-    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'settlement') \
+    FROM leaf l LEFT JOIN run r ON r.run = l.run LEFT JOIN change c ON c.leaf = l.seq AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'parked', 'settlement') \
     WHERE l.seq > ?1 ORDER BY l.seq LIMIT ?2";
 
 fn leaves(conn: &Connection, after: u64) -> Result<Vec<ExaminedLeaf>, StoreError> {
@@ -173,12 +176,13 @@ fn fitting<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
 
 fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
     let sql = "SELECT leaf FROM change c WHERE NOT EXISTS \
-        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'settlement')) ORDER BY leaf LIMIT ?1";
+        (SELECT 1 FROM leaf l WHERE l.seq = c.leaf AND l.kind IN ('change', 'approval', 'refusal', 'vote', 'parked', 'settlement')) ORDER BY leaf LIMIT ?1";
     rows::all(conn, sql, "look for changes without a leaf", [TOLD_MAX], |row| rows::unsigned(row, 0, "leaf"))
 }
 
 fn parked(conn: &Connection, after: u64) -> Result<Vec<ExaminedParked>, StoreError> {
-    let sql = "SELECT p.run, r.run, r.stage, r.fingerprint, p.bytes, p.request FROM parked p \
+    let sql = "SELECT p.run, r.run, r.stage, r.fingerprint, p.bytes, p.head, d.payload FROM parked p \
+        LEFT JOIN parked_payload d ON d.run = p.run \
         LEFT JOIN run r ON r.id = p.run WHERE p.run > ?1 ORDER BY p.run LIMIT ?2";
     rows::all(conn, sql, "read what waits to check it", (place(after), REQUESTS), |row| {
         let stage: Option<String> = rows::value(row, 2, "stage")?;
@@ -188,7 +192,8 @@ fn parked(conn: &Connection, after: u64) -> Result<Vec<ExaminedParked>, StoreErr
             stage: stage.as_deref().and_then(Stage::from_word),
             fingerprint: fitting(row, 3).map(Digest::from_bytes),
             bytes: rows::unsigned(row, 4, "bytes")?,
-            request: rows::value(row, 5, "request")?,
+            head: rows::value(row, 5, "head")?,
+            payload: rows::value(row, 6, "payload")?,
         })
     })
 }

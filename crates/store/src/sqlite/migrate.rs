@@ -17,6 +17,7 @@ const STEPS: &[(i32, &str)] = &[
     (11, include_str!("migrations/0011_answers.sql")),
     (12, include_str!("migrations/0012_own_key.sql")),
     (13, include_str!("migrations/0013_parked.sql")),
+    (14, include_str!("migrations/0014_parked_head.sql")),
     (15, include_str!("migrations/0015_log_outside.sql")),
     (16, include_str!("migrations/0016_money.sql")),
 ];

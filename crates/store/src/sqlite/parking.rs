@@ -9,49 +9,68 @@ use super::fault::backend;
 use super::rows::{self, select_record};
 use super::{changes, claim, finish, limits};
 use crate::parking::{
-    PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_MAX, PARKED_OF_ONE_MAX, VOTES_OF_ONE_MAX,
+    PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_BYTES_OF_TENANT_MAX, PARKED_MAX, PARKED_OF_ONE_MAX,
+    PARKED_OF_TENANT_MAX, VOTES_OF_ONE_MAX,
 };
 use crate::{
-    Change, Claim, Claimed, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Undone, Vote,
-    VoteWord, Voted,
+    Change, Claim, Claimed, Due, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Undone,
+    Untold, Vote, VoteWord, Voted,
 };
 
 const INSERT: &str =
-    "INSERT INTO parked (run, owner, bytes, tenant, expires, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    "INSERT INTO parked (run, owner, bytes, tenant, expires, tries, head) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)";
+
+/// What `run.parked` says of a run whose parking has a leaf. Before the schema had one, it said 1.
+pub(super) const WITH_LEAF: i64 = 2;
 
 /// A page of runs that wait, of a tenant, of an owner, or of all.
 pub(super) const PAGE: &str = "SELECT r.run FROM run r INDEXED BY run_open CROSS JOIN parked p ON p.run = r.id \
     WHERE r.stage <> 'settled' AND r.stage = 'parked' AND (r.created, r.id) < (?1, ?2) \
     AND (?3 IS NULL OR p.tenant = ?3) AND (?4 IS NULL OR r.owner = ?4) ORDER BY r.created DESC, r.id DESC LIMIT ?5";
 
-/// Claims a run that is not to start yet. No leaf is written: that is for whoever starts it.
-pub(super) fn park(conn: &Connection, claim: &Claim, parking: &Parking) -> Result<Claimed, StoreError> {
+/// Claims a run that is not to start yet, and says so in the log. The leaf of its intent is for whoever starts it.
+pub(super) fn park(
+    conn: &Connection,
+    claim: &Claim,
+    parking: &Parking,
+    payload: &[u8],
+    said: &Change,
+) -> Result<Claimed, StoreError> {
     if let Some(obstacle) = claim::obstacle(conn, claim)? {
         return Ok(obstacle);
     }
     let place = claim.owner.filter(|_| parking.own_place);
-    if is_full(conn, place, parking.request.len())? {
+    let bytes = parking.head.len().saturating_add(payload.len());
+    if is_full(conn, place, &parking.tenant, bytes)? {
         return Ok(Claimed::ParkedFull);
     }
     let reserved = match limits::reserve(conn, claim.run, &claim.limits)? {
         Err(reached) => return Ok(Claimed::LimitReached(reached)),
         Ok(reserved) => reserved,
     };
+    let doing = "park a run";
     let row = claim::insert_run(conn, claim, reserved, Stage::Parked)?;
     let params = (
         row,
         place.as_ref().map(|owner| owner.as_bytes()),
-        bytes(parking.request.len())?,
+        i64::try_from(bytes).map_err(|error| backend(doing, error))?,
         parking.tenant.as_str(),
         rows::stored(parking.expires.0, "store a time")?,
-        &parking.request,
+        &parking.head,
     );
-    rows::change(conn, INSERT, "park a run", params)?;
+    rows::change(conn, INSERT, doing, params)?;
+    rows::change(conn, "INSERT INTO parked_payload (run, payload) VALUES (?1, ?2)", doing, (row, payload))?;
+    changes::record(conn, claim.run.as_bytes(), said)?;
     Ok(Claimed::Fresh)
 }
 
-/// Whether there is no place for one more.
-fn is_full(conn: &Connection, owner: Option<Digest>, more: usize) -> Result<bool, StoreError> {
+/// Whether there is no place for one more: of its owner, of its tenant, or at all.
+fn is_full(
+    conn: &Connection,
+    owner: Option<Digest>,
+    tenant: &TenantId,
+    more: usize,
+) -> Result<bool, StoreError> {
     let doing = "count parked runs";
     let read = |row: &Row<'_>| Ok((rows::unsigned(row, 0, "count")?, rows::unsigned(row, 1, "bytes")?));
     let more = u64::try_from(more).map_err(|error| backend(doing, error))?;
@@ -65,12 +84,14 @@ fn is_full(conn: &Connection, owner: Option<Digest>, more: usize) -> Result<bool
     if beyond(own, PARKED_OF_ONE_MAX, PARKED_BYTES_OF_ONE_MAX) {
         return Ok(true);
     }
+    let sql =
+        "SELECT count(*), coalesce(sum(bytes), 0) FROM parked INDEXED BY parked_by_tenant WHERE tenant = ?1";
+    let of_tenant = rows::first(conn, sql, doing, [tenant.as_str()], read)?;
+    if beyond(of_tenant, PARKED_OF_TENANT_MAX, PARKED_BYTES_OF_TENANT_MAX) {
+        return Ok(true);
+    }
     let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM parked INDEXED BY parked_by_owner";
     Ok(beyond(rows::first(conn, sql, doing, [], read)?, PARKED_MAX, PARKED_BYTES_MAX))
-}
-
-fn bytes(length: usize) -> Result<i64, StoreError> {
-    i64::try_from(length).map_err(|error| backend("park a run", error))
 }
 
 /// A parked run's row, and what it has reserved.
@@ -129,7 +150,7 @@ pub(super) fn park_again(
     instance: &[u8],
 ) -> Result<Option<Undone>, StoreError> {
     let doing = "park a run again";
-    let sql = "SELECT id, payment, settlement, created FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 AND parked = 1";
+    let sql = "SELECT id, payment, settlement, created FROM run WHERE run = ?1 AND stage = 'execute' AND instance = ?2 AND parked IS NOT NULL";
     let read = |row: &Row<'_>| {
         let (id, payment) =
             (rows::value::<i64>(row, 0, "id")?, rows::value::<Option<i64>>(row, 1, "payment")?);
@@ -143,6 +164,7 @@ pub(super) fn park_again(
     let sql = "UPDATE run SET stage = 'parked', settlement = 'free', payment = NULL \
         WHERE id = ?1";
     rows::change(conn, sql, doing, [row])?;
+    rows::change(conn, "UPDATE parked SET tries = tries + 1 WHERE run = ?1", doing, [row])?;
     let undone = claim::let_go(conn, payment, word, at)?;
     claim::free_approvals(conn, run)?;
     Ok(Some(undone))
@@ -193,40 +215,41 @@ pub(super) fn refuse(
 
 /// Forgets what a run needed to be started: its end is there.
 pub(super) fn forget(conn: &Connection, row: i64) -> Result<(), StoreError> {
-    rows::change(conn, "DELETE FROM parked WHERE run = ?1", "forget a request", [row]).map(|_| ())
+    let doing = "forget a request";
+    rows::change(conn, "DELETE FROM parked WHERE run = ?1", doing, [row])?;
+    rows::change(conn, "DELETE FROM parked_payload WHERE run = ?1", doing, [row]).map(|_| ())
 }
 
-/// What a run waits with, as [`parking`] reads it.
-const WITH_REQUEST: &str = "SELECT p.tenant, p.expires, p.request, p.owner IS NOT NULL FROM run r INDEXED BY run_by_run \
-    JOIN parked p ON p.run = r.id WHERE r.run = ?1";
-
-/// The same where what it asks for is not looked at, so that a listing never reads its pages.
-const WITHOUT_REQUEST: &str = "SELECT p.tenant, p.expires, x'', p.owner IS NOT NULL FROM run r INDEXED BY run_by_run \
-    JOIN parked p ON p.run = r.id WHERE r.run = ?1";
-
-/// A run that waits, with all that is known of it.
+/// A run that waits, with all that is known of it but its payload.
 pub(super) fn parked(conn: &Connection, run: RunId) -> Result<Option<Parked>, StoreError> {
-    read_parked(conn, run, WITH_REQUEST)
-}
-
-fn read_parked(conn: &Connection, run: RunId, parking_of: &str) -> Result<Option<Parked>, StoreError> {
     let sql = select_record!("run_by_run", "WHERE r.run = ?1 AND r.stage = 'parked'");
     let doing = "read a parked run";
     let Some(record) = rows::first(conn, sql, doing, [run.as_bytes()], rows::record)? else {
         return Ok(None);
     };
+    let sql = "SELECT p.tenant, p.expires, p.head, p.owner IS NOT NULL, p.bytes, p.tries \
+        FROM run r INDEXED BY run_by_run JOIN parked p ON p.run = r.id WHERE r.run = ?1";
     // Gone where the run has left `parked` between the two reads.
-    let Some(parking) = rows::first(conn, parking_of, doing, [run.as_bytes()], parking)? else {
+    let Some((parking, bytes, tries)) = rows::first(conn, sql, doing, [run.as_bytes()], parking)? else {
         return Ok(None);
     };
-    Ok(Some(Parked { record, parking, votes: votes(conn, run)? }))
+    Ok(Some(Parked { record, parking, bytes, tries, votes: votes(conn, run)? }))
 }
 
-fn parking(row: &Row<'_>) -> Result<Parking, StoreError> {
+fn parking(row: &Row<'_>) -> Result<(Parking, u64, u32), StoreError> {
     let tenant = rows::word(row, 0, "tenant", |text| TenantId::new(text).ok())?;
     let expires = UnixMs(rows::unsigned(row, 1, "expires")?);
-    let (request, own_place) = (rows::value(row, 2, "request")?, rows::value(row, 3, "owner")?);
-    Ok(Parking { tenant, own_place, request, expires })
+    let (head, own_place) = (rows::value(row, 2, "head")?, rows::value(row, 3, "owner")?);
+    let parking = Parking { tenant, own_place, head, expires };
+    Ok((parking, rows::unsigned(row, 4, "bytes")?, rows::value(row, 5, "tries")?))
+}
+
+/// What a run that waits is to be given.
+pub(super) fn payload(conn: &Connection, run: RunId) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT p.payload FROM run r INDEXED BY run_by_run JOIN parked_payload p ON p.run = r.id \
+        WHERE r.run = ?1 AND r.stage = 'parked'";
+    let read = |row: &Row<'_>| rows::value(row, 0, "payload");
+    rows::first(conn, sql, "read what a parked run asks for", [run.as_bytes()], read)
 }
 
 /// What people have said of a run, in the order of the log.
@@ -245,7 +268,7 @@ pub(super) fn votes(conn: &Connection, run: RunId) -> Result<Vec<Vote>, StoreErr
     rows::all(conn, sql, "read votes", [run.as_bytes()], read)
 }
 
-/// A page of parked runs, newest first, without what they ask for.
+/// A page of parked runs, newest first.
 pub(super) fn page(conn: &Connection, page: &ParkedPage) -> Result<Vec<Parked>, StoreError> {
     let doing = "list parked runs";
     let start = match page.before {
@@ -264,17 +287,41 @@ pub(super) fn page(conn: &Connection, page: &ParkedPage) -> Result<Vec<Parked>, 
         rows::all(conn, PAGE, doing, params, |row| Ok(RunId::from_stored(rows::value(row, 0, "run")?)))?;
     let mut runs = Vec::with_capacity(found.len());
     for run in found {
-        runs.extend(read_parked(conn, run, WITHOUT_REQUEST)?);
+        runs.extend(parked(conn, run)?);
     }
     Ok(runs)
 }
 
 /// Parked runs that a sweep has to look at: their time is over, or somebody has said yes. Oldest first.
-pub(super) fn due(conn: &Connection, now: UnixMs) -> Result<Vec<RunId>, StoreError> {
+pub(super) fn due(conn: &Connection, now: UnixMs) -> Result<Vec<Due>, StoreError> {
     // Parked runs are few, so looking at all of them is cheap; what they ask for is not read.
-    let sql = "SELECT r.run FROM parked p CROSS JOIN run r ON r.id = p.run WHERE r.stage = 'parked' \
+    let sql = "SELECT r.run, p.expires <= ?1 FROM parked p CROSS JOIN run r ON r.id = p.run WHERE r.stage = 'parked' \
         AND (p.expires <= ?1 OR EXISTS (SELECT 1 FROM vote v INDEXED BY vote_by_run WHERE v.run = r.run)) ORDER BY p.run";
     let now = i64::try_from(now.0).unwrap_or(i64::MAX);
-    let read = |row: &Row<'_>| Ok(RunId::from_stored(rows::value(row, 0, "run")?));
+    let read = |row: &Row<'_>| {
+        let run = RunId::from_stored(rows::value(row, 0, "run")?);
+        Ok(Due { run, is_over: rows::value(row, 1, "expires")? })
+    };
     rows::all(conn, sql, "look for parked runs that are due", [now], read)
+}
+
+/// Runs that wait and of which the operator's own service has not been told, oldest first.
+pub(super) fn untold(conn: &Connection, now: UnixMs) -> Result<Vec<Untold>, StoreError> {
+    let sql = "SELECT r.run, r.fingerprint, p.expires FROM parked p CROSS JOIN run r ON r.id = p.run \
+        WHERE r.stage = 'parked' AND p.told IS NULL AND p.expires > ?1 ORDER BY p.run";
+    let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+    let read = |row: &Row<'_>| {
+        Ok(Untold {
+            run: RunId::from_stored(rows::value(row, 0, "run")?),
+            fingerprint: Digest::from_bytes(rows::value(row, 1, "fingerprint")?),
+            expires: UnixMs(rows::unsigned(row, 2, "expires")?),
+        })
+    };
+    rows::all(conn, sql, "look for parked runs that nobody was told of", [now], read)
+}
+
+/// Notes that the operator's own service has been told of a run.
+pub(super) fn told(conn: &Connection, run: RunId) -> Result<(), StoreError> {
+    let sql = "UPDATE parked SET told = 1 WHERE run = (SELECT id FROM run WHERE run = ?1)";
+    rows::change(conn, sql, "note who was told of a parked run", [run.as_bytes()]).map(|_| ())
 }

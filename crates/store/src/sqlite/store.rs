@@ -17,11 +17,11 @@ use super::{
 };
 use crate::port::Reply;
 use crate::{
-    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Earned, Examiner, Finish, Finished,
-    Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode,
-    LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage,
-    Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Store, Sums, Undone, Vote,
-    Voted,
+    AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
+    Finished, Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf,
+    LogNode, LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked,
+    ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Store, Sums,
+    Undone, Untold, Vote, Voted,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -112,8 +112,9 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::Start, move |conn| claim::claim(conn, &claim)))
     }
 
-    fn park(&self, claim: Claim, parking: Parking) -> Reply<'_, Claimed> {
-        Box::pin(self.writer.write(Entry::Start, move |conn| parking::park(conn, &claim, &parking)))
+    fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed> {
+        let work = move |conn: &Connection| parking::park(conn, &claim, &parking, &payload, &said);
+        Box::pin(self.writer.write(Entry::Start, work))
     }
 
     fn unpark(&self, claim: Claim) -> Reply<'_, Claimed> {
@@ -133,6 +134,10 @@ impl Store for SqliteStore {
         Box::pin(self.readers.point(move |conn| parking::parked(conn, run)))
     }
 
+    fn parked_payload(&self, run: RunId) -> Reply<'_, Option<Vec<u8>>> {
+        Box::pin(self.readers.long(move |conn| parking::payload(conn, run)))
+    }
+
     fn votes(&self, run: RunId) -> Reply<'_, Vec<Vote>> {
         Box::pin(self.readers.point(move |conn| parking::votes(conn, run)))
     }
@@ -141,8 +146,16 @@ impl Store for SqliteStore {
         Box::pin(self.readers.long(move |conn| parking::page(conn, &page)))
     }
 
-    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<RunId>> {
+    fn parked_due(&self, now: UnixMs) -> Reply<'_, Vec<Due>> {
         Box::pin(self.readers.long(move |conn| parking::due(conn, now)))
+    }
+
+    fn parked_untold(&self, now: UnixMs) -> Reply<'_, Vec<Untold>> {
+        Box::pin(self.readers.long(move |conn| parking::untold(conn, now)))
+    }
+
+    fn note_told(&self, run: RunId) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::Start, move |conn| parking::told(conn, run)))
     }
 
     fn undo(&self, run: RunId, instance: InstanceId) -> Reply<'_, Undone> {

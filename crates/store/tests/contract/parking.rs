@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use execgate_model::{Stage, TenantId, UnixMs};
 use execgate_store::{
-    Change, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, PARKED_BYTES_OF_ONE_MAX,
-    PARKED_OF_ONE_MAX, Parked, ParkedPage, Parking, Record, Store, StoreError, Undone, VOTES_OF_ONE_MAX,
-    Vote, VoteWord, Voted,
+    Change, Claim, Claimed, Due, Finish, Finished, Leaf, LeafKind, LimitClaim, PARKED_BYTES_OF_ONE_MAX,
+    PARKED_BYTES_OF_TENANT_MAX, PARKED_OF_ONE_MAX, PARKED_OF_TENANT_MAX, Parked, ParkedPage, Parking, Record,
+    Store, StoreError, Undone, Untold, VOTES_OF_ONE_MAX, Vote, VoteWord, Voted,
 };
 use tokio::task::JoinSet;
 
@@ -26,7 +26,7 @@ fn parking(number: u16) -> Parking {
     Parking {
         tenant: tenant("default"),
         own_place: true,
-        request: format!("request {number}").into_bytes(),
+        head: format!("head {number}").into_bytes(),
         expires: UnixMs(created(number).0 + WAIT_MS),
     }
 }
@@ -42,6 +42,18 @@ fn vote(word: VoteWord, person: &str, number: u16) -> Vote {
     }
 }
 
+/// What is said of a run that is parked.
+fn said_of_parking() -> Change {
+    let leaf = Leaf { kind: LeafKind::Parked, digest: digest(21, 0) };
+    Change { leaf, ..change(0) }
+}
+
+const PAYLOAD: &[u8] = b"{\"a\":1.50}";
+
+async fn park(store: &Arc<dyn Store>, claim: Claim, parking: Parking) -> Claimed {
+    store.park(claim, parking, PAYLOAD.to_vec(), said_of_parking()).await.unwrap()
+}
+
 /// What is said of artifact `number`.
 fn said(number: u16) -> Change {
     let leaf = Leaf { kind: LeafKind::Vote, digest: digest(20, number) };
@@ -55,7 +67,7 @@ fn waiting(claim: &Claim) -> Record {
 /// Run `number`, parked.
 async fn parked(store: &Arc<dyn Store>, number: u16) -> Claim {
     let claim = claim(store.instance(), number);
-    assert_eq!(store.park(claim.clone(), parking(number)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(store, claim.clone(), parking(number)).await, Claimed::Fresh);
     claim
 }
 
@@ -63,21 +75,24 @@ fn intent(number: u16) -> Leaf {
     Leaf { kind: LeafKind::Intent, digest: digest(4, number) }
 }
 
-pub(crate) async fn a_parked_run_reads_back_whole_and_leaves_no_leaf(backend: &impl Backend) {
+pub(crate) async fn a_parked_run_reads_back_whole_and_leaves_its_leaf(backend: &impl Backend) {
     let store = backend.open();
     let claim = parked(&store, 1).await;
-    let whole = Parked { record: waiting(&claim), parking: parking(1), votes: Vec::new() };
+    let bytes = u64::try_from("head 1".len() + PAYLOAD.len()).unwrap();
+    let whole = Parked { record: waiting(&claim), parking: parking(1), bytes, tries: 0, votes: Vec::new() };
     assert_eq!(store.parked(run_id(1)).await.unwrap(), Some(whole));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(waiting(&claim)));
-    assert_eq!(backend.leaves(run_id(1)), []);
+    assert_eq!(store.parked_payload(run_id(1)).await.unwrap().as_deref(), Some(PAYLOAD));
+    assert_eq!(backend.leaves(run_id(1)), [said_of_parking().leaf]);
     // Its nonce is taken, and while claims are paused nothing is parked.
     let again = Claimed::Taken(Box::new(waiting(&claim)));
-    assert_eq!(store.park(claim.clone(), parking(1)).await.unwrap(), again);
+    assert_eq!(park(&store, claim.clone(), parking(1)).await, again);
     assert_eq!(store.claim(claim).await.unwrap(), again);
     assert!(store.set_paused(true, change(1)).await.unwrap());
     let other = super::claim(store.instance(), 2);
-    assert_eq!(store.park(other, parking(2)).await.unwrap(), Claimed::Paused);
+    assert_eq!(park(&store, other, parking(2)).await, Claimed::Paused);
     assert_eq!(store.parked(run_id(2)).await.unwrap(), None);
+    assert_eq!(store.parked_payload(run_id(2)).await.unwrap(), None);
 }
 
 pub(crate) async fn a_parked_run_starts_once_among_two_instances(backend: &impl Backend) {
@@ -105,7 +120,10 @@ pub(crate) async fn a_parked_run_starts_once_among_two_instances(backend: &impl 
         let started = held(&fresh[0].0);
         assert!(rest.iter().all(|(_, claimed)| *claimed == Claimed::Taken(Box::new(started.clone()))));
         assert_eq!(stores[1].run(run_id(number)).await.unwrap(), Some(started));
-        assert_eq!(backend.leaves(run_id(number)), [approval(number).change.leaf, intent(number)]);
+        assert_eq!(
+            backend.leaves(run_id(number)),
+            [said_of_parking().leaf, approval(number).change.leaf, intent(number)]
+        );
     }
     // The approval that was used up buys no other run.
     let other = Claim { approval: Some(approval(1)), ..claim(stores[0].instance(), 30) };
@@ -126,7 +144,7 @@ pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Bac
     // What was said yes to buys no other run.
     let other = Claim { approval: Some(approval(1)), ..claim(store.instance(), 40) };
     assert_eq!(store.claim(other).await.unwrap(), Claimed::ApprovalSpent(run_id(1)));
-    assert_eq!(backend.leaves(run_id(1)), [said(1).leaf, end.leaf]);
+    assert_eq!(backend.leaves(run_id(1)), [said_of_parking().leaf, said(1).leaf, end.leaf]);
     assert_eq!(store.parked(run_id(1)).await.unwrap(), None);
 
     // Nor is one that runs refused.
@@ -148,14 +166,14 @@ pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
     };
     let under = |number, limit| Claim { limits: vec![limit], ..claim(store.instance(), number) };
     let full = |claimed: &Claimed| matches!(claimed, Claimed::LimitReached(_));
-    assert_eq!(store.park(under(1, limit(1, 1)), parking(1)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(&store, under(1, limit(1, 1)), parking(1)).await, Claimed::Fresh);
     // It takes up its place while it waits, and what it starts with in the same window takes the place of that.
     assert!(full(&store.claim(under(2, limit(1, 1))).await.unwrap()));
     assert_eq!(store.unpark(under(1, limit(1, 1))).await.unwrap(), Claimed::Fresh);
     assert!(full(&store.claim(under(2, limit(1, 1))).await.unwrap()));
 
     // In a later window it counts there; where there is no room it goes on waiting.
-    assert_eq!(store.park(under(3, limit(2, 1)), parking(3)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(&store, under(3, limit(2, 1)), parking(3)).await, Claimed::Fresh);
     assert_eq!(store.claim(under(4, limit(3, 1))).await.unwrap(), Claimed::Fresh);
     assert!(full(&store.unpark(under(3, limit(3, 1))).await.unwrap()));
     assert_eq!(store.run(run_id(3)).await.unwrap().unwrap().stage, Stage::Parked);
@@ -163,7 +181,7 @@ pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
     assert!(full(&store.claim(under(5, limit(4, 1))).await.unwrap()));
 
     // What is refused gives back what it had reserved.
-    assert_eq!(store.park(under(6, limit(5, 1)), parking(6)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(&store, under(6, limit(5, 1)), parking(6)).await, Claimed::Fresh);
     assert!(store.refuse(finish(store.instance(), 6, Stage::Settled), digest(6, 6), None).await.unwrap());
     assert_eq!(store.claim(under(7, limit(5, 1))).await.unwrap(), Claimed::Fresh);
 }
@@ -175,7 +193,7 @@ pub(crate) async fn an_undone_start_waits_again(backend: &impl Backend) {
     assert_eq!(store.unpark(start.clone()).await.unwrap(), Claimed::Fresh);
     assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Undone);
     let again = store.parked(run_id(1)).await.unwrap().unwrap();
-    assert_eq!((again.record, again.parking), (waiting(&claim), parking(1)));
+    assert_eq!((again.record, again.parking, again.tries), (waiting(&claim), parking(1), 1));
     assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::TooLate);
     // Payment and approval are free for it again.
     assert_eq!(store.unpark(start).await.unwrap(), Claimed::Fresh);
@@ -185,29 +203,69 @@ pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl B
     let store = backend.open();
     let of = |owner, number| Claim { owner: Some(digest(3, owner)), ..claim(store.instance(), number) };
     for number in 1..=u16::try_from(PARKED_OF_ONE_MAX).unwrap() {
-        assert_eq!(store.park(of(1, number), parking(number)).await.unwrap(), Claimed::Fresh);
+        assert_eq!(park(&store, of(1, number), parking(number)).await, Claimed::Fresh);
     }
-    assert_eq!(store.park(of(1, 900), parking(900)).await.unwrap(), Claimed::ParkedFull);
+    assert_eq!(park(&store, of(1, 900), parking(900)).await, Claimed::ParkedFull);
     assert_eq!(store.parked(run_id(900)).await.unwrap(), None);
     // One that has ended makes room.
     assert!(store.refuse(finish(store.instance(), 1, Stage::Settled), digest(6, 1), None).await.unwrap());
-    assert_eq!(store.park(of(1, 900), parking(900)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(&store, of(1, 900), parking(900)).await, Claimed::Fresh);
     // Others have places of their own, and are bounded by bytes too.
-    let half = usize::try_from(PARKED_BYTES_OF_ONE_MAX / 2).unwrap();
-    let large = |number| Parking { request: vec![0; half], ..parking(number) };
-    assert_eq!(store.park(of(2, 901), large(901)).await.unwrap(), Claimed::Fresh);
-    assert_eq!(store.park(of(2, 902), large(902)).await.unwrap(), Claimed::Fresh);
-    assert_eq!(store.park(of(2, 903), parking(903)).await.unwrap(), Claimed::ParkedFull);
+    let half = usize::try_from(PARKED_BYTES_OF_ONE_MAX / 2).unwrap() - PAYLOAD.len();
+    let large = |number| Parking { head: vec![0; half], ..parking(number) };
+    assert_eq!(park(&store, of(2, 901), large(901)).await, Claimed::Fresh);
+    assert_eq!(park(&store, of(2, 902), large(902)).await, Claimed::Fresh);
+    assert_eq!(park(&store, of(2, 903), parking(903)).await, Claimed::ParkedFull);
     // Those that belong to nobody, or to somebody without a name, share the places of one.
     let nameless = |number| Parking { own_place: false, ..large(number) };
-    assert_eq!(store.park(of(3, 905), nameless(905)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(&store, of(3, 905), nameless(905)).await, Claimed::Fresh);
     assert_eq!(
-        store.park(of(4, 906), Parking { request: vec![0; half - 1_000], ..nameless(906) }).await.unwrap(),
+        park(&store, of(4, 906), Parking { head: vec![0; half - 1_000], ..nameless(906) }).await,
         Claimed::Fresh
     );
-    assert_eq!(store.park(of(5, 907), nameless(907)).await.unwrap(), Claimed::ParkedFull);
+    assert_eq!(park(&store, of(5, 907), nameless(907)).await, Claimed::ParkedFull);
     let nobodys = Claim { owner: None, ..claim(store.instance(), 904) };
-    assert_eq!(store.park(nobodys, parking(904)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(park(&store, nobodys, parking(904)).await, Claimed::Fresh);
+}
+
+pub(crate) async fn a_tenant_has_at_most_half_of_all_places(backend: &impl Backend) {
+    let store = backend.open();
+    let of = |number: u16| Claim { owner: Some(digest(3, number)), ..claim(store.instance(), number) };
+    let half = u16::try_from(PARKED_OF_TENANT_MAX).unwrap();
+    for number in 1..=half {
+        assert_eq!(park(&store, of(number), parking(number)).await, Claimed::Fresh);
+    }
+    assert_eq!(park(&store, of(half + 1), parking(half + 1)).await, Claimed::ParkedFull);
+    let others = |number| Parking { tenant: tenant("others"), ..parking(number) };
+    assert_eq!(park(&store, of(half + 1), others(half + 1)).await, Claimed::Fresh);
+    // By bytes likewise, each of them within what one owner may have.
+    let bytes = usize::try_from(PARKED_BYTES_OF_ONE_MAX).unwrap() - 1_000;
+    let large = |number| Parking { tenant: tenant("large"), head: vec![0; bytes], ..parking(number) };
+    let fitting = u16::try_from(PARKED_BYTES_OF_TENANT_MAX / PARKED_BYTES_OF_ONE_MAX).unwrap();
+    for number in 1..=fitting {
+        assert_eq!(park(&store, of(800 + number), large(800 + number)).await, Claimed::Fresh);
+    }
+    assert_eq!(park(&store, of(900), large(900)).await, Claimed::ParkedFull);
+}
+
+pub(crate) async fn whoever_is_to_be_told_of_a_parked_run_is_told_over_restarts(backend: &impl Backend) {
+    let store = backend.open();
+    for number in 1..=2 {
+        parked(&store, number).await;
+    }
+    let untold = |number| Untold {
+        run: run_id(number),
+        fingerprint: claim(store.instance(), number).fingerprint,
+        expires: parking(number).expires,
+    };
+    assert_eq!(store.parked_untold(UnixMs(0)).await.unwrap(), [untold(1), untold(2)]);
+    store.note_told(run_id(1)).await.unwrap();
+    store.note_told(run_id(9)).await.unwrap();
+    let other = backend.open();
+    assert_eq!(other.parked_untold(UnixMs(0)).await.unwrap(), [untold(2)]);
+    assert_eq!(other.parked_untold(parking(2).expires).await.unwrap(), []);
+    assert_eq!(store.unpark(claim(store.instance(), 2)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.parked_untold(UnixMs(0)).await.unwrap(), []);
 }
 
 pub(crate) async fn what_a_person_says_is_recorded_once_and_only_while_it_waits(backend: &impl Backend) {
@@ -230,7 +288,7 @@ pub(crate) async fn what_a_person_says_is_recorded_once_and_only_while_it_waits(
     assert_eq!(store.vote(run_id(1), yes("cleo", 3), said(3)).await.unwrap(), Voted::NotParked);
     assert_eq!(store.vote(run_id(9), yes("cleo", 4), said(4)).await.unwrap(), Voted::NotParked);
     let leaves = backend.leaves(run_id(1));
-    assert_eq!((leaves.len(), leaves[0], leaves.last().copied()), (10, said(1).leaf, Some(intent(1))));
+    assert_eq!((leaves.len(), leaves[1], leaves.last().copied()), (11, said(1).leaf, Some(intent(1))));
 }
 
 pub(crate) async fn what_is_due_is_over_or_has_been_spoken_of(backend: &impl Backend) {
@@ -239,16 +297,17 @@ pub(crate) async fn what_is_due_is_over_or_has_been_spoken_of(backend: &impl Bac
         parked(&store, number).await;
     }
     let due = async |at| store.parked_due(UnixMs(at)).await.unwrap();
+    let over = |number| Due { run: run_id(number), is_over: true };
     assert_eq!(due(parking(1).expires.0 - 1).await, []);
-    assert_eq!(due(parking(1).expires.0).await, [run_id(1)]);
+    assert_eq!(due(parking(1).expires.0).await, [over(1)]);
     assert_eq!(
         store.vote(run_id(3), vote(VoteWord::Approve, "anna", 1), said(1)).await.unwrap(),
         Voted::Recorded
     );
-    assert_eq!(due(0).await, [run_id(3)]);
+    assert_eq!(due(0).await, [Due { run: run_id(3), is_over: false }]);
     let start = claim(store.instance(), 3);
     assert_eq!(store.unpark(start).await.unwrap(), Claimed::Fresh);
-    assert_eq!(due(u64::MAX).await, [run_id(1), run_id(2)]);
+    assert_eq!(due(u64::MAX).await, [over(1), over(2)]);
 }
 
 pub(crate) async fn an_end_forgets_what_was_asked_for(backend: &impl Backend) {
@@ -261,7 +320,7 @@ pub(crate) async fn an_end_forgets_what_was_asked_for(backend: &impl Backend) {
     // Its place is free.
     for number in 2..=u16::try_from(PARKED_OF_ONE_MAX + 1).unwrap() {
         let claim = Claim { owner: claim.owner, ..super::claim(store.instance(), number) };
-        assert_eq!(store.park(claim, parking(number)).await.unwrap(), Claimed::Fresh);
+        assert_eq!(park(&store, claim, parking(number)).await, Claimed::Fresh);
     }
 }
 
@@ -271,12 +330,11 @@ pub(crate) async fn a_page_of_parked_runs_is_of_a_tenant_or_an_owner(backend: &i
         let tenant = tenant(if number % 2 == 0 { "even" } else { "odd" });
         let claim = claim(store.instance(), number);
         let parking = Parking { tenant, ..parking(number) };
-        assert_eq!(store.park(claim, parking).await.unwrap(), Claimed::Fresh);
+        assert_eq!(park(&store, claim, parking).await, Claimed::Fresh);
     }
     let page = async |tenant, owner, before: Option<u16>, limit| {
         let page = ParkedPage { tenant, owner, before: before.map(run_id), limit };
         let found = store.parked_page(page).await.unwrap();
-        assert!(found.iter().all(|parked| parked.parking.request.is_empty()));
         found.into_iter().map(|parked| parked.record.run).collect::<Vec<_>>()
     };
     assert_eq!(page(None, None, None, 2).await, [run_id(6), run_id(5)]);

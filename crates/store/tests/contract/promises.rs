@@ -30,7 +30,9 @@ macro_rules! every_promise {
                 a_payment_whose_run_was_taken_back_serves_the_same_call_again,
                 what_is_found_of_a_payment_without_a_run_is_recorded_once,
                 an_upfront_payment_that_failed_leaves_nothing;
-            parking: a_parked_run_reads_back_whole_and_leaves_no_leaf, a_parked_run_starts_once_among_two_instances,
+            parking: a_parked_run_reads_back_whole_and_leaves_its_leaf, a_tenant_has_at_most_half_of_all_places,
+                whoever_is_to_be_told_of_a_parked_run_is_told_over_restarts,
+                a_parked_run_starts_once_among_two_instances,
                 a_parked_run_that_is_refused_never_starts, a_start_counts_its_limits_anew,
                 an_undone_start_waits_again, parked_runs_are_bounded_by_number_and_bytes,
                 what_a_person_says_is_recorded_once_and_only_while_it_waits,

@@ -277,6 +277,54 @@ fn grants_of_an_earlier_release_are_migrated_and_have_no_rules_of_their_own() {
     });
 }
 
+#[test]
+fn parked_runs_of_an_earlier_release_are_migrated_and_wait_on() {
+    let folder = Folder::new();
+    for step in [
+        include_str!("../../src/sqlite/migrations/0001_runs.sql"),
+        include_str!("../../src/sqlite/migrations/0002_limits.sql"),
+        include_str!("../../src/sqlite/migrations/0003_grants.sql"),
+        include_str!("../../src/sqlite/migrations/0004_secureexec.sql"),
+        include_str!("../../src/sqlite/migrations/0005_audit.sql"),
+        include_str!("../../src/sqlite/migrations/0006_change.sql"),
+        include_str!("../../src/sqlite/migrations/0007_grant_policy.sql"),
+        include_str!("../../src/sqlite/migrations/0008_calls.sql"),
+        include_str!("../../src/sqlite/migrations/0009_log.sql"),
+        include_str!("../../src/sqlite/migrations/0010_approvals.sql"),
+        include_str!("../../src/sqlite/migrations/0011_answers.sql"),
+        include_str!("../../src/sqlite/migrations/0012_own_key.sql"),
+        include_str!("../../src/sqlite/migrations/0013_parked.sql"),
+    ] {
+        folder.raw().execute_batch(step).unwrap();
+    }
+    folder.raw().pragma_update(None, "user_version", 13).unwrap();
+    let run = "INSERT INTO run (id, run, instance, nonce_key, fingerprint, action, effect, caller, stage, settlement, \
+        rail, price, salt, created, intent, parked) VALUES (?1, ?2, zeroblob(16), NULL, zeroblob(32), 'echo', 'live', \
+        'local', 'parked', 'free', 'free', 0, zeroblob(32), 5, x'7b7d', 1)";
+    let parked = "INSERT INTO parked (run, owner, bytes, tenant, expires, request) VALUES (?1, NULL, ?2, 'acme', 9, ?3)";
+    // As this release would write them, odd ones among them.
+    let payloads =
+        [r#"{"b":1.50,"a":"\u0000é\u202e\\","n":12345678901234567890}"#, r#""text""#, "null", "[1e30]"];
+    for (number, payload) in (1..).zip(payloads) {
+        let whole = format!(r#"{{"v":1,"surface":"execute","payload":{payload},"nonce":null}}"#).into_bytes();
+        folder.raw().execute(run, (number, run_id(number).as_bytes())).unwrap();
+        folder.raw().execute(parked, (number, 99, &whole)).unwrap();
+    }
+    block_on(async {
+        let store = folder.open();
+        for (number, payload) in (1..).zip(payloads) {
+            let found = store.parked(run_id(number)).await.unwrap().unwrap();
+            let head = String::from_utf8(found.parking.head).unwrap();
+            assert_eq!(head, r#"{"v":1,"surface":"execute","nonce":null}"#);
+            assert_eq!((found.parking.expires, found.tries), (UnixMs(9), 0));
+            let kept = store.parked_payload(run_id(number)).await.unwrap().unwrap();
+            assert_eq!(String::from_utf8(kept).unwrap(), payload);
+        }
+        assert_eq!(store.parked_due(UnixMs(9)).await.unwrap().len(), payloads.len());
+        assert_eq!(store.parked_untold(UnixMs(0)).await.unwrap(), []);
+    });
+}
+
 /// A row of the log of tool calls, as text.
 fn call_log(folder: &Folder) -> Vec<Vec<String>> {
     let raw = folder.raw();

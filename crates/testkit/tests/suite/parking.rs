@@ -15,10 +15,13 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// How long a call of these tests waits for people, in seconds.
-const TTL_S: u64 = 600;
+pub(super) const TTL_S: u64 = 600;
+
+/// Longer than a run rests whose start has failed once.
+pub(super) const RESTS_MS: u64 = 10_000;
 
 /// Anna and Bob may approve; Carol, too, and she asks by a grant of her own.
-fn people() -> Vec<Person> {
+pub(super) fn people() -> Vec<Person> {
     let mut carol = approver("carol", 3);
     carol.asks_as = vec![Holder::Grant("hers".parse().unwrap())];
     vec![approver("anna", 1), approver("bob", 2), carol]
@@ -30,30 +33,37 @@ fn wants(approvers: &[&str], min: u64) -> Value {
         "gives": {"require_approval": {"approvers": approvers, "min": min, "ttl_s": TTL_S}},
         "dies": {"require_approval": {"ttl_s": TTL_S}},
         "unstartable": {"require_approval": {"ttl_s": TTL_S}},
+        "blocks": {"require_approval": {"ttl_s": TTL_S}},
     }})
 }
 
-fn builder() -> WorldBuilder {
+pub(super) fn builder() -> WorldBuilder {
     World::builder().policy(wants(&[], 1)).approvers(people())
 }
 
-fn call(nonce: &str) -> Ask {
+pub(super) fn call(nonce: &str) -> Ask {
     ask("gives").mark("n").nonce(nonce)
 }
 
 /// The run that a walk has parked.
 #[track_caller]
-fn parked(walked: Walked) -> RunId {
+pub(super) fn parked(walked: Walked) -> RunId {
     let Walked::Refused(Refusal::Parked(waiting)) = walked else { unreachable!("{walked:?}") };
     waiting.run
 }
 
 /// What a person says of a parked run.
-fn says(world: &World, run: RunId, name: &str, decision: Decision) -> ApprovalStatement {
+pub(super) fn says(world: &World, run: RunId, name: &str, decision: Decision) -> ApprovalStatement {
     said_of(world, run, name, decision, &call("n"))
 }
 
-fn said_of(world: &World, run: RunId, name: &str, decision: Decision, ask: &Ask) -> ApprovalStatement {
+pub(super) fn said_of(
+    world: &World,
+    run: RunId,
+    name: &str,
+    decision: Decision,
+    ask: &Ask,
+) -> ApprovalStatement {
     let said = yes(name, 0, ask, world.clock().now());
     ApprovalStatement { approval_id: run.into(), decision, ..said }
 }
@@ -67,7 +77,7 @@ fn key_of(name: &str) -> u8 {
 }
 
 /// Hands in what a person says.
-async fn hand_in(gate: &Gate, run: RunId, said: &ApprovalStatement) -> Reply {
+pub(super) async fn hand_in(gate: &Gate, run: RunId, said: &ApprovalStatement) -> Reply {
     let artifact = signed(said, key_of(said.approver.as_str()));
     let body = json!({ "artifact": artifact }).to_string();
     gate.http(post(&format!("/approvals/{run}"), body)).await
@@ -114,7 +124,8 @@ async fn a_call_waits_for_a_person_and_then_runs_once_under_its_nonce() {
     let verified = verify(&file, &[world.key()]).unwrap();
     let predicate = serde_json::to_value(&verified.statement().predicate).unwrap();
     assert_eq!(predicate["approval"], json!({"artifact": run.to_string()}));
-    assert_eq!(said(&world).await, [LeafKind::Vote, LeafKind::Approval]);
+    assert_eq!(said(&world).await, [LeafKind::Parked, LeafKind::Vote, LeafKind::Approval]);
+    assert_eq!(world.fsck().await.0, []);
     let late = hand_in(&world, run, &says(&world, run, "bob", Decision::Approve)).await;
     assert_eq!(problem(&late), (409, "approval-settled".to_owned()));
     assert_eq!(world.fsck().await.0, []);
@@ -162,7 +173,7 @@ async fn a_no_ends_it_for_ever_and_says_why() {
         assert_eq!(problem(&hand_in(&world, run, &said).await), (409, "approval-settled".to_owned()));
     }
     assert_eq!(world.journal().starts(), 0);
-    assert_eq!(said(&world).await, [LeafKind::Vote]);
+    assert_eq!(said(&world).await, [LeafKind::Parked, LeafKind::Vote]);
     let over = world.http(get(&format!("/approvals/{run}"))).await.json();
     assert_eq!((&over["status"], &over["approvals"][0]["decision"]), (&json!("denied"), &json!("deny")));
     assert_eq!(history.faults(&world).await, Vec::<String>::new());
@@ -184,7 +195,7 @@ async fn what_nobody_approves_in_time_is_over() {
         assert_eq!(world.record(run).await.outcome.as_deref(), Some("expired"), "{nonce}");
         assert_eq!(world.walk(call(nonce)).await.passage().answer.status, 403, "{nonce}");
     }
-    assert_eq!((world.journal().starts(), said(&world).await), (0, Vec::new()));
+    assert_eq!((world.journal().starts(), said(&world).await), (0, vec![LeafKind::Parked; 3]));
 }
 
 /// Long after anything here is over.
@@ -373,6 +384,7 @@ async fn the_kill_switch_holds_it_and_a_start_that_fails_lets_it_wait_on() {
     let busy = world.walk(ask("gives").nonce("other")).await;
     assert_eq!(busy.rule(), "paused");
     assert!(world.store().set_paused(false, change()).await.unwrap());
+    world.clock().advance_ms(RESTS_MS);
     world.tend().await;
     assert_eq!(world.walk(call("n")).await.passage().outcome, "value");
 
@@ -454,4 +466,50 @@ async fn one_caller_cannot_fill_the_house_with_what_waits() {
     }
     assert_eq!(world.walk(ask("gives").nonce("more")).await.rule(), "parked-full");
     assert_eq!(world.walk(ask("echo").nonce("more")).await.passage().answer.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_shown_is_what_a_word_is_held_against_and_what_the_start_asks_for() {
+    let world = World::builder().policy(wants(&["anna"], 1)).approvers(people()).open();
+    let run = parked(world.walk(call("n")).await);
+    let shown = async || world.http(get(&format!("/approvals/{run}"))).await.json();
+    let terms = |shown: &Value| (shown["terms"][0]["approvers"].clone(), shown["terms"][0]["min"].clone());
+    assert_eq!(terms(&shown().await), (json!(["anna"]), json!(1)));
+    // Others are asked from now on, and more of them: by every place that says so.
+    world.obey(wants(&["bob", "carol"], 2));
+    let today = shown().await;
+    assert_eq!(terms(&today), (json!(["bob", "carol"]), json!(2)));
+    let bound = |name| ApprovalStatement {
+        policy_digest: Some(today["policy_digest"].as_str().unwrap().parse().unwrap()),
+        ..says(&world, run, name, Decision::Approve)
+    };
+    let overtaken = hand_in(&world, run, &bound("anna")).await;
+    assert_eq!(problem(&overtaken), (403, "not-an-approver".to_owned()));
+    assert_eq!(hand_in(&world, run, &bound("bob")).await.status, 200);
+    world.tend().await;
+    let body = json!({"action": "gives", "payload": {"mark": "n"}, "nonce": "n"});
+    let told = world.http(execute(&body)).await.json();
+    assert_eq!((&told["terms"][0]["min"], &told["approved_by"]), (&json!(2), &json!(1)));
+    // One of the two is enough again, and what he has said was said under other rules: it counts for these no more.
+    world.obey(wants(&["bob"], 1));
+    world.tend().await;
+    assert_eq!(world.record(run).await.stage, Stage::Parked);
+    let today = shown().await;
+    let bound = ApprovalStatement {
+        policy_digest: Some(today["policy_digest"].as_str().unwrap().parse().unwrap()),
+        ..says(&world, run, "bob", Decision::Approve)
+    };
+    assert_eq!(hand_in(&world, run, &bound).await.status, 200);
+    assert_eq!(world.walk(call("n")).await.passage().outcome, "value");
+}
+
+#[tokio::test]
+async fn rules_that_would_refuse_it_are_shown_before_anybody_signs() {
+    let world = builder().open();
+    let run = parked(world.walk(call("n")).await);
+    let shown = async || world.http(get(&format!("/approvals/{run}"))).await.json();
+    assert_eq!(shown().await["refused"], Value::Null);
+    world.obey(json!({"version": "1", "default": "allow", "tools": {"gives": {"action": "deny", "reason": "frozen"}}}));
+    let today = shown().await;
+    assert_eq!((&today["status"], &today["refused"]["reason"]), (&json!("pending"), &json!("frozen")));
 }

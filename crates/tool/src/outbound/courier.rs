@@ -2,6 +2,7 @@
 //!
 //! By the same way out as everything else: each address is checked before it is dialled, and no redirect is followed.
 
+use core::future::Future;
 use core::time::Duration;
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
 use super::answer::{read, refuse_encoded};
-use super::client::{HttpClient, Outgoing};
+use super::client::{Exchange, HttpClient, Outgoing};
 use super::guard::{Judge, judge, judge_private};
 use super::target::Target;
 use crate::compute::Raised;
@@ -104,6 +105,35 @@ impl Courier {
     /// # Errors
     /// [`CourierError`].
     pub async fn deliver(&self, url: &str, message: Message) -> Result<Delivery, CourierError> {
+        let (within, most) = (message.within, message.answer_bytes_max);
+        let exchange = async {
+            let mut exchange = self.send(url, message).await?;
+            refuse_encoded(exchange.response.headers()).map_err(told)?;
+            let status = exchange.response.status().as_u16();
+            let read = read(exchange.response.into_body(), most).await;
+            exchange.connection.abort_all();
+            read.map(|(body, is_cut)| (Delivery { status, body }, is_cut)).map_err(told)
+        };
+        match in_time(within, exchange).await? {
+            (_, true) => Err(CourierError::Long(most)),
+            (delivery, false) => Ok(delivery),
+        }
+    }
+
+    /// Delivers a message of which only the status of the answer counts: nothing more of it is read, however long it is.
+    ///
+    /// # Errors
+    /// [`CourierError`].
+    pub async fn announce(&self, url: &str, message: Message) -> Result<u16, CourierError> {
+        in_time(message.within, async {
+            let mut exchange = self.send(url, message).await?;
+            exchange.connection.abort_all();
+            Ok(exchange.response.status().as_u16())
+        })
+        .await
+    }
+
+    async fn send(&self, url: &str, message: Message) -> Result<Exchange, CourierError> {
         let target = Target::of(url).map_err(CourierError::Url)?;
         let mut headers = HeaderMap::new();
         for (name, text) in message.headers {
@@ -114,19 +144,17 @@ impl Courier {
         let method = if message.body.is_some() { Method::POST } else { Method::GET };
         let body = Bytes::from(message.body.unwrap_or_default());
         let outgoing = Outgoing { method, target: &target, headers, body };
-        let exchange = async {
-            let mut exchange = self.client.exchange(outgoing).await?;
-            refuse_encoded(exchange.response.headers())?;
-            let status = exchange.response.status().as_u16();
-            let read = read(exchange.response.into_body(), message.answer_bytes_max).await;
-            exchange.connection.abort_all();
-            read.map(|(body, is_cut)| (Delivery { status, body }, is_cut))
-        };
-        let told = |raised: Raised| CourierError::Failed(raised.message);
-        match timeout(message.within, exchange).await {
-            Ok(Ok((_, true))) => Err(CourierError::Long(message.answer_bytes_max)),
-            Ok(delivered) => delivered.map(|(delivery, _)| delivery).map_err(told),
-            Err(_elapsed) => Err(CourierError::Slow(message.within.as_secs())),
-        }
+        self.client.exchange(outgoing).await.map_err(told)
     }
+}
+
+fn told(raised: Raised) -> CourierError {
+    CourierError::Failed(raised.message)
+}
+
+async fn in_time<T>(
+    within: Duration,
+    exchange: impl Future<Output = Result<T, CourierError>>,
+) -> Result<T, CourierError> {
+    timeout(within, exchange).await.unwrap_or(Err(CourierError::Slow(within.as_secs())))
 }

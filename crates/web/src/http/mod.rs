@@ -8,10 +8,12 @@ pub(crate) mod ep;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod openexec;
+mod pieces;
 pub(crate) mod receipts;
 pub(crate) mod runs;
 pub(crate) mod secureexec;
 pub(crate) mod service;
 mod write;
 
+pub(crate) use pieces::Pieces;
 pub(crate) use write::{json, passage, write};

@@ -8,6 +8,7 @@ use execgate_model::RunId;
 use execgate_receipt::parse_strict;
 use execgate_tool::{Courier, Delivery, Message, Reach};
 use serde_json::{Value, json};
+use url::{Host, Url};
 
 use crate::{plain, wire};
 
@@ -32,6 +33,9 @@ pub(crate) struct Place {
     /// The approver's grant key for that gateway; better in the variable than here
     #[arg(long, value_name = "KEY", env = "EXECGATE_KEY", hide_env_values = true, global = true)]
     grant_key: Option<String>,
+    /// Send the grant key over plain HTTP to another machine, where everybody on the way can read it
+    #[arg(long, global = true)]
+    key_in_clear: bool,
 }
 
 impl Place {
@@ -58,6 +62,13 @@ impl Place {
             headers.push(("content-type", "application/json".to_owned()));
         }
         if let Some(key) = self.grant_key.as_deref().filter(|key| !key.is_empty()) {
+            if is_overheard(&url) && !self.key_in_clear {
+                bail!(
+                    "{} would carry the grant key in clear text: use https, or a tunnel to this machine; --key-in-clear \
+                     sends it all the same",
+                    self.url
+                );
+            }
             headers.push(("authorization", format!("Bearer {key}")));
         }
         let body = body.map(|body| body.to_string().into_bytes());
@@ -76,5 +87,35 @@ impl Place {
         let told = said("detail").or_else(|| said("error")).unwrap_or_default();
         let rule = said("rule").or_else(|| said("code")).unwrap_or_default();
         bail!("the gateway answered {status} ({rule}): {told}")
+    }
+}
+
+/// Whether what is sent there can be read on the way: no TLS, and another machine than this.
+fn is_overheard(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return true };
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() != "https" && !is_here
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_overheard;
+
+    #[test]
+    fn only_this_machine_and_tls_keep_a_key_to_themselves() {
+        for good in
+            ["https://gate.example", "http://127.0.0.1:5091/a", "http://localhost:1", "http://[::1]:5/"]
+        {
+            assert!(!is_overheard(good), "{good}");
+        }
+        for bad in ["http://gate.example", "http://10.0.0.7", "http://127.0.0.1.evil.example", "gate.example"]
+        {
+            assert!(is_overheard(bad), "{bad}");
+        }
     }
 }

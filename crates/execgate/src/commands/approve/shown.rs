@@ -105,6 +105,7 @@ impl<'a> Shown<'a> {
             ("asked at", said("created_at")),
             ("waits until", self.expires.to_string()),
             ("asked by", said("terms")),
+            ("refused by", said("refused")),
             ("said so far", said("approvals")),
             ("options", plain::json(&self.request["options"])),
             ("digest", format!("{} (computed here)", self.digest)),

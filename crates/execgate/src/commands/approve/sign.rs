@@ -36,6 +36,9 @@ pub(crate) struct Approve {
     /// Do not ask, for scripts that have judged what `execgate approvals show` says
     #[arg(long)]
     yes: bool,
+    /// Take a key that no passphrase protects
+    #[arg(long)]
+    unencrypted_key: bool,
     #[command(flatten)]
     passphrase: PassphraseSource,
     #[command(flatten)]
@@ -45,6 +48,14 @@ pub(crate) struct Approve {
 impl Approve {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         let key = KeyFile::read(&self.key)?;
+        if !key.is_encrypted() && !self.unencrypted_key {
+            let file = self.key.display();
+            bail!(
+                "the key {file} is not encrypted: whoever reads the file can sign as its owner. `openssl pkcs8 -topk8 \
+                 -scrypt -v2 aes-256-cbc -in {file} -out NEW` encrypts it, and --name says whose it is then; \
+                 --unencrypted-key takes it as it is"
+            );
+        }
         let approver = self.name.clone().or_else(|| key.name.clone());
         let approver = approver.context("the key file does not say whose it is; give --name")?;
         let answer = self.place.approval(&self.id)?;

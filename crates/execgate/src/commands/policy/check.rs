@@ -8,7 +8,8 @@ use execgate_policy::PolicyError;
 use serde_json::{Value, json};
 
 use super::command::judge;
-use crate::policy::Loaded;
+use crate::config::approver_names;
+use crate::policy::{Loaded, unknown_approvers};
 use crate::terminal;
 
 /// Exit codes: 0 the policy is good, 1 it is not (with --strict, or something in it is worth a second look), 2 it could not be
@@ -20,6 +21,9 @@ pub(crate) struct Check {
     /// Warnings are errors
     #[arg(long)]
     strict: bool,
+    /// The gateway's configuration: whom rules name as approvers is held against it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,7 +39,13 @@ impl Check {
 
     fn tell_good(&self, loaded: &Loaded) -> anyhow::Result<ExitCode> {
         let policy = &loaded.policy;
-        let warnings = policy.warnings();
+        let mut warnings: Vec<(String, String)> =
+            policy.warnings().into_iter().map(|warning| (warning.rule, warning.what.to_owned())).collect();
+        if let Some(config) = &self.config {
+            let unknown = unknown_approvers(policy, &approver_names(config)?);
+            let told = |name| format!("no [[approver]] of the configuration is called `{name}`");
+            warnings.extend(unknown.into_iter().map(|(rule, name)| (rule, told(name))));
+        }
         let ended = ExitCode::from(u8::from(self.strict && !warnings.is_empty()));
         if self.json {
             let tool = |(name, risk): (&str, Option<execgate_policy::Risk>)| {
@@ -43,8 +53,10 @@ impl Check {
                     "severity": risk.map(|risk| risk.severity()), "standing": policy.standing(name)})
             };
             let tools: Vec<_> = policy.tools().map(tool).collect();
+            let told: Vec<_> =
+                warnings.iter().map(|(rule, what)| json!({"rule": rule, "what": what})).collect();
             terminal::json(&json!({"valid": true, "digest": loaded.digest, "shadow": policy.is_shadow(),
-                "tools": tools, "examples": policy.examples().len(), "warnings": warnings}))?;
+                "tools": tools, "examples": policy.examples().len(), "warnings": told}))?;
             return Ok(ended);
         }
         for (name, risk) in policy.tools() {
@@ -61,8 +73,8 @@ impl Check {
             "the policy is good; {examples} examples hold; digest {}",
             loaded.digest
         ));
-        for warning in &warnings {
-            terminal::line(format_args!("warning: {}: {}", warning.rule, warning.what));
+        for (rule, what) in &warnings {
+            terminal::line(format_args!("warning: {rule}: {what}"));
         }
         Ok(ended)
     }

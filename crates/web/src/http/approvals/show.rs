@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -17,8 +18,8 @@ use serde_json::{Value, json};
 
 use crate::caller::{Visitor, recognise};
 use crate::house::House;
-use crate::http;
-use crate::problem::Problem;
+use crate::http::{self, Pieces};
+use crate::problem::{Problem, seal_headers};
 
 /// What waits, or what became of it.
 pub(crate) async fn show(
@@ -27,12 +28,12 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Response {
     match find(&house, &headers, &id).await {
-        Ok(body) => http::json(StatusCode::OK, &body),
+        Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn find(house: &House, headers: &HeaderMap, id: &str) -> Result<Value, Problem> {
+async fn find(house: &House, headers: &HeaderMap, id: &str) -> Result<Response, Problem> {
     let run = visible(house, headers, id).await?;
     let store = &house.parts.store;
     match store.parked(run).await.map_err(failed)? {
@@ -40,7 +41,7 @@ async fn find(house: &House, headers: &HeaderMap, id: &str) -> Result<Value, Pro
         None => {
             let record = store.run(run).await.map_err(failed)?.ok_or_else(missing)?;
             let votes = store.votes(run).await.map_err(failed)?;
-            over(&record, &votes).ok_or_else(missing)
+            over(&record, &votes).map(|told| http::json(StatusCode::OK, &told)).ok_or_else(missing)
         }
     }
 }
@@ -68,35 +69,45 @@ fn failed(error: StoreError) -> Problem {
     Refusal::Store(error).into()
 }
 
-async fn waiting(house: &House, parked: &Parked) -> Result<Value, Problem> {
-    let request = ParkedRequest::from_bytes(&parked.parking.request)?;
-    // Those of today: what is signed has to hold when it is handed in.
-    let rules = house.parts.corridor.rules_for(&request.caller).await;
-    let policy = rules.map_or(request.policy, |rules| rules.digest());
-    Ok(json!({
+/// All that is signed. What the run asks for is neither read nor copied: it goes out as it is stored, and takes a place among
+/// the large bodies until it is sent.
+async fn waiting(house: &House, parked: &Parked) -> Result<Response, Problem> {
+    let corridor = &house.parts.corridor;
+    let request = ParkedRequest::from_bytes(&parked.parking.head)?;
+    // As the rules are today: what is signed has to hold when it is handed in.
+    let today = corridor.today(parked, &request).await?;
+    let refused = today.refused.map(|(rule, reason)| json!({"rule": rule, "reason": reason}));
+    let told = json!({
         "id": parked.record.run,
         "approval_id": parked.record.run,
         "status": "pending",
-        // What the digest is over, and nothing else.
-        "request": {
-            "action": request.action,
-            "payload": request.payload,
-            "dryRun": request.effect == Effect::DryRun,
-            "options": request.options,
-        },
         "action_digest": ActionDigest(parked.record.fingerprint).to_string(),
         "tenant": request.caller.tenant,
         "scope": request.caller.scope().map(|scope| scope.as_str().to_owned()),
         "caller": request.caller.label(),
         "surface": request.surface.as_str(),
         "nonce": request.nonce,
-        "price": request.price,
-        "policy_digest": ActionDigest(policy).to_string(),
-        "terms": request.terms,
+        "price": today.price,
+        "policy_digest": ActionDigest(today.policy).to_string(),
+        "terms": today.terms,
+        // What would end it, whoever says yes.
+        "refused": refused,
         "approvals": parked.votes.iter().map(told).collect::<Vec<_>>(),
         "created_at": Timestamp::new(parked.record.created).ok(),
         "expires_at": Timestamp::new(parked.parking.expires).ok(),
-    }))
+    });
+    // What the digest is over, and nothing else, in the place of `request`.
+    let (action, options) = (json!(request.action), json!(request.options));
+    let (payload, place) = corridor.payload_of(parked).await?;
+    let before = format!("{{\"request\":{{\"action\":{action},\"payload\":");
+    let is_dry = request.effect == Effect::DryRun;
+    let told = told.to_string();
+    let fields = told.strip_prefix('{').unwrap_or_default();
+    let behind = format!(",\"dryRun\":{is_dry},\"options\":{options}}},{fields}");
+    let pieces = Pieces::new([before.into(), payload.into(), behind.into()], place);
+    let mut response = Response::new(Body::new(pieces));
+    seal_headers(&mut response, "application/json");
+    Ok(response)
 }
 
 /// What is left of one that waits no more; none where it never did.

@@ -58,7 +58,7 @@ async fn walk(
         Ok(proposal) => proposal,
         Err(problem) => return note.take(instead(&house, offer, headers, visitor, problem).into_response()),
     };
-    let words = Arc::new(CodeWords { receipt: proposal.options.receipt });
+    let words = Arc::new(CodeWords);
     if wants_stream(headers) {
         return live::respond(house, proposal, words, note).await;
     }

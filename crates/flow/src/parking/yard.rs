@@ -1,0 +1,242 @@
+//! The parked runs that this process has to do with: which of them it starts just now, which rest after a start that
+//! failed, and the memory that their payloads take up.
+//!
+//! Nothing here is a promise: that a run starts once is the record's.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use execgate_model::{BodyPlace, RunId, UnixMs};
+use execgate_store::{Due, Parked, Store};
+use serde_json::Value;
+
+use super::today::Remembered;
+use crate::Refusal;
+
+/// Parked runs that one process takes to their claim at the same time; the others follow with the next sweeps.
+const STARTING_MAX: usize = 16;
+
+/// How long a run rests that could not start, in milliseconds: twice as long each time.
+const REST_MS: u64 = 5_000;
+
+/// The longest rest where a try leaves nothing behind: what stood in the way may be mended at any moment.
+const REST_MAX_MS: u64 = 60_000;
+
+/// The longest rest where each try leaves leaves.
+const LONG_REST_MAX_MS: u64 = 15 * 60_000;
+
+/// Where the payloads of parked runs find room in memory, beside the bodies of requests.
+pub trait Lodging: Send + Sync {
+    /// A place for so many bytes, for as long as it is kept; none where there is no room now.
+    fn lodge(&self, bytes: u64) -> Option<BodyPlace>;
+}
+
+/// Room for everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Boundless;
+
+impl Lodging for Boundless {
+    fn lodge(&self, _bytes: u64) -> Option<BodyPlace> {
+        Some(BodyPlace::default())
+    }
+}
+
+/// What came of a start that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trace {
+    /// Nothing was claimed.
+    None,
+    /// It was claimed, and the claim was taken back: its leaves stay.
+    Leaves {
+        /// How often that was so before.
+        before: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    since: UnixMs,
+    until: UnixMs,
+    failures: u32,
+    trace: Trace,
+}
+
+#[derive(Default)]
+struct Inner {
+    walking: HashSet<RunId>,
+    resting: HashMap<RunId, Rest>,
+    remembered: HashMap<RunId, Remembered>,
+}
+
+/// Where parked runs stand, as this process sees them.
+#[derive(Clone)]
+pub(crate) struct Yard {
+    inner: Arc<Mutex<Inner>>,
+    turns: Arc<AtomicUsize>,
+    lodging: Arc<dyn Lodging>,
+}
+
+/// A run's turn to start. It is over with its claim, so that a long run keeps no other from its own.
+pub(crate) struct Turn {
+    yard: Yard,
+    run: RunId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.yard.inner().walking.remove(&self.run);
+    }
+}
+
+impl Yard {
+    pub(crate) fn new(lodging: Arc<dyn Lodging>) -> Self {
+        Self { inner: Arc::default(), turns: Arc::default(), lodging }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self, run: RunId) -> Option<Turn> {
+        let mut inner = self.inner();
+        let fresh = inner.walking.len() < STARTING_MAX && inner.walking.insert(run);
+        fresh.then(|| Turn { yard: self.clone(), run })
+    }
+
+    /// Where a sweep begins: each begins behind the one before it.
+    pub(super) fn next_turn(&self) -> usize {
+        self.turns.fetch_add(STARTING_MAX, Ordering::Relaxed)
+    }
+
+    /// A run has started: it needs no rest.
+    pub(crate) fn forget(&self, run: RunId) {
+        self.inner().resting.remove(&run);
+    }
+
+    /// Forgets all runs but these, and those that are being started.
+    pub(super) fn keep_only(&self, due: &[Due], now: UnixMs) {
+        let due: HashSet<RunId> = due.iter().map(|due| due.run).collect();
+        let mut inner = self.inner();
+        inner.resting.retain(|run, rest| due.contains(run) || rest.holds(now));
+        inner.remembered.retain(|run, _| due.contains(run));
+    }
+
+    /// Whether a run that failed to start has not rested for long enough.
+    pub(super) fn rests(&self, run: RunId, now: UnixMs) -> bool {
+        self.inner().resting.get(&run).is_some_and(|rest| rest.holds(now))
+    }
+
+    /// The same, where each further try leaves leaves: then not even its caller can have one.
+    pub(super) fn rests_long(&self, run: RunId, now: UnixMs) -> bool {
+        let inner = self.inner();
+        inner.resting.get(&run).is_some_and(|rest| rest.trace != Trace::None && rest.holds(now))
+    }
+
+    /// Lets a run rest that could not start now.
+    pub(crate) fn rest(&self, run: RunId, now: UnixMs, trace: Trace) {
+        let mut inner = self.inner();
+        let failures = inner.resting.get(&run).map_or(0, |rest| rest.failures);
+        let (failures, most) = match trace {
+            Trace::None => (failures, REST_MAX_MS),
+            Trace::Leaves { before } => (failures.max(before), LONG_REST_MAX_MS),
+        };
+        let pause = REST_MS.saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX)).min(most);
+        let until = UnixMs(now.0.saturating_add(pause));
+        let rest = Rest { since: now, until, failures: failures.saturating_add(1), trace };
+        inner.resting.insert(run, rest);
+    }
+
+    /// Somebody has said something new of it: it may try again.
+    pub(super) fn wake(&self, run: RunId) {
+        if let Some(rest) = self.inner().resting.get_mut(&run) {
+            rest.until = rest.since;
+        }
+    }
+
+    pub(super) fn recall(&self, run: RunId) -> Option<Remembered> {
+        self.inner().remembered.get(&run).cloned()
+    }
+
+    pub(super) fn remember(&self, run: RunId, what: Remembered) {
+        self.inner().remembered.insert(run, what);
+    }
+
+    /// What a parked run is to be given, and the place in memory that it takes up.
+    pub(super) async fn payload(
+        &self,
+        store: &dyn Store,
+        parked: &Parked,
+    ) -> Result<(Value, BodyPlace), Refusal> {
+        let (bytes, place) = self.raw_payload(store, parked).await?;
+        let payload = serde_json::from_slice(&bytes);
+        let payload = payload.map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
+        Ok((payload, place))
+    }
+
+    /// The same as it is stored.
+    pub(super) async fn raw_payload(
+        &self,
+        store: &dyn Store,
+        parked: &Parked,
+    ) -> Result<(Vec<u8>, BodyPlace), Refusal> {
+        let reason = "too many large requests are held at once; try again shortly";
+        let place = self.lodging.lodge(parked.bytes);
+        let place = place.ok_or(Refusal::Busy { rule: "many-large-bodies", reason })?;
+        let run = parked.record.run;
+        let bytes = store.parked_payload(run).await?.ok_or(Refusal::StillRunning { run })?;
+        Ok((bytes, place))
+    }
+}
+
+impl Rest {
+    /// A clock that was set back ends it: nobody rests for a day because of that.
+    fn holds(&self, now: UnixMs) -> bool {
+        (self.since..self.until).contains(&now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use execgate_model::{RunId, UnixMs};
+
+    use super::{Boundless, LONG_REST_MAX_MS, REST_MAX_MS, REST_MS, STARTING_MAX, Trace, Yard};
+
+    fn run(number: usize) -> RunId {
+        RunId::from_entropy([u8::try_from(number).unwrap(); 16])
+    }
+
+    #[test]
+    fn so_many_start_at_once_and_each_of_them_once() {
+        let yard = Yard::new(Arc::new(Boundless));
+        let mut turns: Vec<_> = (0..STARTING_MAX).map(|number| yard.take(run(number)).unwrap()).collect();
+        assert!(yard.take(run(200)).is_none());
+        turns.pop();
+        assert!(yard.take(run(0)).is_none());
+        assert!(yard.take(run(200)).is_some());
+    }
+
+    #[test]
+    fn a_run_rests_twice_as_long_each_time_and_a_new_word_wakes_it() {
+        let yard = Yard::new(Arc::new(Boundless));
+        let mut now = 1_000_000;
+        for failures in 0..20 {
+            yard.rest(run(1), UnixMs(now), Trace::Leaves { before: 0 });
+            let pause = (REST_MS << failures).min(LONG_REST_MAX_MS);
+            assert!(yard.rests_long(run(1), UnixMs(now + pause - 1)), "{failures}");
+            assert!(!yard.rests(run(1), UnixMs(now + pause)) && !yard.rests(run(2), UnixMs(now)));
+            now += pause;
+        }
+        yard.rest(run(1), UnixMs(now), Trace::None);
+        assert!(yard.rests(run(1), UnixMs(now)) && !yard.rests_long(run(1), UnixMs(now)));
+        assert!(!yard.rests(run(1), UnixMs(now + REST_MAX_MS)));
+        assert!(!yard.rests(run(1), UnixMs(now - 1)), "the clock was set back");
+        yard.wake(run(1));
+        assert!(!yard.rests(run(1), UnixMs(now)));
+        yard.rest(run(1), UnixMs(now), Trace::None);
+        yard.keep_only(&[], UnixMs(now + REST_MAX_MS));
+        assert!(!yard.rests(run(1), UnixMs(now)));
+    }
+}
