@@ -74,10 +74,12 @@ pub struct ExaminedParked {
     pub stage: Option<Stage>,
     /// SHA-256 over action, payload, effect and options.
     pub fingerprint: Option<Digest>,
-    /// How many bytes the request is said to have.
+    /// How many bytes both are said to have.
     pub bytes: u64,
-    /// The request.
-    pub request: Vec<u8>,
+    /// The request, but for its payload.
+    pub head: Vec<u8>,
+    /// Its payload; none where that is gone.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// What a person has said, and what stands behind its leaf.

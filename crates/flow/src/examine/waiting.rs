@@ -1,6 +1,6 @@
 //! What waits for people: it is to be started as what it was claimed as, and what people have said of it is what they signed.
 
-use execgate_model::Stage;
+use execgate_model::{BodyPlace, Stage};
 use execgate_receipt::{Timestamp, parse_strict};
 use execgate_store::{ExaminedParked, ExaminedVote};
 use serde_json::{Value, json};
@@ -9,9 +9,7 @@ use super::{Finding, Rule};
 use crate::parking::ParkedRequest;
 use crate::propose::fingerprint;
 
-/// What does not hold of a run that waits.
-///
-/// Parking itself leaves no leaf yet: where it has one, that is for `leaves` to expect, as it expects an intent.
+/// What does not hold of a run that waits. That it has its leaf is for `leaves` to say.
 pub(super) fn judge_parked(parked: &ExaminedParked) -> Vec<Finding> {
     let Some(run) = parked.run else {
         return vec![Finding::plain(Rule::Parked, "a request is kept, and its run is not there")];
@@ -22,14 +20,16 @@ pub(super) fn judge_parked(parked: &ExaminedParked) -> Vec<Finding> {
     if !matches!(parked.stage, Some(Stage::Parked | Stage::Execute)) {
         found("it does not wait, and what it waited with is kept");
     }
-    if u64::try_from(parked.request.len()) != Ok(parked.bytes) {
+    let payload = parked.payload.as_deref().unwrap_or_default();
+    if u64::try_from(parked.head.len() + payload.len()) != Ok(parked.bytes) {
         found("its request has another length than it is counted with");
     }
-    match ParkedRequest::from_bytes(&parked.request) {
-        Err(_) => found("its request cannot be read"),
-        Ok(request) => {
+    match (ParkedRequest::from_bytes(&parked.head), serde_json::from_slice(payload)) {
+        (Err(_), _) | (_, Err(_)) => found("its request cannot be read"),
+        (Ok(request), Ok(payload)) => {
             let caller = request.caller.clone();
-            let asks = fingerprint(&request.into_proposal(caller, None)).ok();
+            let proposal = request.into_proposal(caller, payload, BodyPlace::default());
+            let asks = fingerprint(&proposal).ok();
             if asks.is_none() || asks != parked.fingerprint {
                 found("its request is not what it was parked for");
             }

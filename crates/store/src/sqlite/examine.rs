@@ -180,7 +180,8 @@ fn bare_changes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
 }
 
 fn parked(conn: &Connection, after: u64) -> Result<Vec<ExaminedParked>, StoreError> {
-    let sql = "SELECT p.run, r.run, r.stage, r.fingerprint, p.bytes, p.request FROM parked p \
+    let sql = "SELECT p.run, r.run, r.stage, r.fingerprint, p.bytes, p.head, d.payload FROM parked p \
+        LEFT JOIN parked_payload d ON d.run = p.run \
         LEFT JOIN run r ON r.id = p.run WHERE p.run > ?1 ORDER BY p.run LIMIT ?2";
     rows::all(conn, sql, "read what waits to check it", (place(after), REQUESTS), |row| {
         let stage: Option<String> = rows::value(row, 2, "stage")?;
@@ -190,7 +191,8 @@ fn parked(conn: &Connection, after: u64) -> Result<Vec<ExaminedParked>, StoreErr
             stage: stage.as_deref().and_then(Stage::from_word),
             fingerprint: fitting(row, 3).map(Digest::from_bytes),
             bytes: rows::unsigned(row, 4, "bytes")?,
-            request: rows::value(row, 5, "request")?,
+            head: rows::value(row, 5, "head")?,
+            payload: rows::value(row, 6, "payload")?,
         })
     })
 }

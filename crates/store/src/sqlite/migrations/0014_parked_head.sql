@@ -40,6 +40,8 @@ INSERT INTO parked (run, owner, bytes, tenant, expires, tries, told, head)
 SELECT run, owner, bytes, tenant, expires, 0, 1, CAST(json_remove(CAST(request AS TEXT), '$.payload') AS BLOB)
 FROM parked_whole;
 
+UPDATE parked SET bytes = length(head) + (SELECT length(payload) FROM parked_payload p WHERE p.run = parked.run);
+
 DROP TABLE parked_whole;
 
 -- run.parked is 2 from now on for a run whose parking has a leaf; those before have 1, and none.
