@@ -357,9 +357,7 @@ fn rule_book(settings: &Settings, profiles: Option<&Profiles>) -> anyhow::Result
     let languages = |sandbox: &Sandbox| sandbox.languages().map(str::to_owned).collect();
     let profiles = profiles.into_iter().flat_map(Profiles::iter);
     let profiles = profiles.map(|(name, sandbox)| (name.to_owned(), languages(sandbox))).collect();
-    let people = settings.approvals.people.approvers().list();
-    let approvers = people.iter().map(|approver| approver.name.to_string()).collect();
-    let ground = Ground { profiles, approvers };
+    let ground = Ground { profiles, approvers: settings.approvals.names() };
     RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), ground)
 }
 

@@ -67,6 +67,11 @@ impl Approvals {
         Ok(Self { mode, shield: ClawShield { key, tenant }, people, lasts_at_most_ms })
     }
 
+    /// The names of the approvers.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.people.approvers().list().iter().map(|approver| approver.name.to_string()).collect()
+    }
+
     /// Whether there is anything that an artifact could be verified with.
     pub(crate) fn can_verify(&self) -> bool {
         self.shield.key.is_some() || !self.people.approvers().is_empty()

@@ -278,11 +278,12 @@ async fn what_waits_for_people_is_held_against_what_was_claimed_and_what_they_si
     for (damage, rule) in [
         ("DELETE FROM parked", Rule::Parked),
         (
-            "UPDATE parked SET request = CAST(replace(CAST(request AS TEXT), '\"mark\":\"n\"', '\"mark\":\"x\"') AS BLOB)",
+            "UPDATE parked_payload SET payload = CAST(replace(CAST(payload AS TEXT), '\"mark\":\"n\"', '\"mark\":\"x\"') AS BLOB)",
             Rule::Parked,
         ),
         ("UPDATE parked SET bytes = 1", Rule::Parked),
-        ("UPDATE parked SET request = x'00', bytes = 1", Rule::Parked),
+        ("UPDATE parked SET head = x'00', bytes = 1", Rule::Parked),
+        ("DELETE FROM parked_payload", Rule::Parked),
         ("UPDATE parked SET run = 77", Rule::Parked),
         ("DELETE FROM vote", Rule::Vote),
         ("UPDATE vote SET word = 'deny'", Rule::Vote),
