@@ -585,12 +585,10 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
 }
 
 fn log(shared: &Shared, store: &Arc<MortalStore>, gate: LogGate) -> Arc<Log> {
+    let signers = LogSigners::new(Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)), Vec::new());
     Arc::new(Log::new(LogParts {
         store: store.clone(),
-        keys: Arc::new(LogKeys::new(LogSigners::new(
-            Arc::new(SigningKey::from_seed(&LOG_KEY_SEED)),
-            Vec::new(),
-        ))),
+        keys: Arc::new(LogKeys::new(signers)),
         origin: LOG_ORIGIN.parse().expect("a name of a log"),
         outside: shared.shelf.clone(),
         clock: shared.clock.clone(),
