@@ -416,7 +416,7 @@ impl Walk {
         let (hold, claim) = rooms.pay.enter(&mut quote).await?;
         sight.paid_by(&quote.proposal().caller);
         if let Some(claim) = claim {
-            only_its_own(rooms.execute.store.as_ref(), &quote, claim.key).await?;
+            only_its_own(rooms.execute.store.as_ref(), &quote, claim.key, &hold).await?;
         }
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
         sight.named(quote.run());
@@ -475,7 +475,10 @@ impl Walk {
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
         {
             Claimed::Fresh(claim) => claim,
-            Claimed::Earlier(record) => return self.earlier(*record, &quote, &hold).await,
+            Claimed::Earlier(record) => {
+                drop(turn);
+                return self.earlier(*record, &quote, &hold).await;
+            }
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
         sight.claimed(&claim);

@@ -138,6 +138,9 @@ impl Journal {
         let bytes = authorization.to_bytes().map_err(|_| JournalError::Unreadable)?;
         let nonce = i64::try_from(nonce).map_err(|_| JournalError::Unreadable)?;
         let transaction = conn.transaction()?;
+        // What was signed under another number is over, and says nothing of this one.
+        let sql = "DELETE FROM sent WHERE claim = ?1 AND NOT EXISTS (SELECT 1 FROM job WHERE claim = ?1 AND nonce = ?2)";
+        transaction.execute(sql, params![claim, nonce])?;
         let sql = "INSERT INTO job (claim, authorization, nonce, word) VALUES (?1, ?2, ?3, 'open') \
             ON CONFLICT (claim) DO UPDATE SET nonce = excluded.nonce, word = 'open', hash = NULL, reason = NULL";
         transaction.execute(sql, params![claim, bytes, nonce])?;

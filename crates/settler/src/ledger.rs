@@ -99,7 +99,10 @@ impl Ledger {
         match receipt.get("status").and_then(number) {
             Some(1) => {
                 let logs = receipt["logs"].as_array().ok_or(strange)?;
-                let is_paid = logs.iter().any(|log| is_transfer(log, authorization));
+                // One transaction may use many authorizations: what moves is of the one that was used just before.
+                let is_paid = logs
+                    .windows(2)
+                    .any(|pair| is_use(&pair[0], authorization) && is_transfer(&pair[1], authorization));
                 Ok(Some(if is_paid { Mined::Paid } else { Mined::Idle }))
             }
             Some(_) => Ok(Some(Mined::Failed)),
@@ -127,10 +130,21 @@ impl Ledger {
     }
 }
 
+fn is(value: &Value, wanted: &str) -> bool {
+    value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+}
+
+/// Whether a log says that the token has used this authorization.
+fn is_use(log: &Value, authorization: &Authorization) -> bool {
+    let topics = &log["topics"];
+    is(&log["address"], &authorization.token.contract.to_lowercase())
+        && is(&topics[0], &abi::used())
+        && is(&topics[1], &to_hex(&authorization.from.to_word()))
+        && is(&topics[2], &to_hex(&authorization.nonce))
+}
+
 /// Whether a log says that exactly this was moved.
 fn is_transfer(log: &Value, authorization: &Authorization) -> bool {
-    let is =
-        |value: &Value, wanted: &str| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(wanted));
     let topics = &log["topics"];
     is(&log["address"], &authorization.token.contract.to_lowercase())
         && is(&topics[0], &abi::moved())

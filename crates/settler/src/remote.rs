@@ -82,6 +82,9 @@ impl Remote {
             (Some(false), Some("settlement_pending"), transaction) => {
                 Err(SettleError::Unknown { transaction })
             }
+            (Some(false), reason, transaction) if !is_before_sending(reason, transaction) => {
+                self.sought(authorization, transaction).await
+            }
             (Some(false), reason, _) => {
                 let reason = reason.unwrap_or("unexpected_settle_error");
                 let reason: String =
@@ -112,6 +115,23 @@ impl Remote {
         }
     }
 
+    /// It says that it failed, and may have sent it before. Only our own node can tell.
+    async fn sought(
+        &self,
+        authorization: &Authorization,
+        transaction: Option<TxHash>,
+    ) -> Result<TxHash, SettleError> {
+        let unknown = SettleError::Unknown { transaction };
+        let Some(ledger) = &self.ledger else { return Err(unknown) };
+        match ledger.whereabouts(authorization).await {
+            Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }) => Ok(hash),
+            Ok(Whereabouts::Expired | Whereabouts::Cancelled) => {
+                Err(SettleError::Refused("the authorization is over".to_owned()))
+            }
+            Ok(_) | Err(_) => Err(unknown),
+        }
+    }
+
     /// It says that it did not happen. Where our own node can tell, it has the last word.
     async fn denied(&self, authorization: &Authorization, reason: String) -> Result<TxHash, SettleError> {
         let Some(ledger) = &self.ledger else { return Err(SettleError::Refused(reason)) };
@@ -121,6 +141,16 @@ impl Remote {
             Err(_) => Err(SettleError::Unknown { transaction: None }),
         }
     }
+}
+
+/// Whether a facilitator has refused before it sent anything: by a code of its verification (x402, error codes), and without
+/// a transaction. That a nonce is used, or that a transaction did not come out well, is said of what was sent, too.
+fn is_before_sending(reason: Option<&str>, transaction: Option<TxHash>) -> bool {
+    let Some(reason) = reason.filter(|_| transaction.is_none()) else { return false };
+    let is_of_what_was_sent =
+        ["nonce", "transaction", "transfer_event"].iter().any(|part| reason.contains(part));
+    (reason == "insufficient_funds" || reason.starts_with("invalid_") || reason.starts_with("unsupported_"))
+        && !is_of_what_was_sent
 }
 
 /// The body of `/verify` and `/settle`: what was signed, and what was asked for.

@@ -103,6 +103,7 @@ impl Serve {
         let root = geteuid().is_root();
         let flags = self.common.flags(Some(&self.jail), self.listen, self.free);
         let settings = Settings::resolve(&flags, &Environment::read(), root)?;
+        settings.payment.as_ref().map_or(Ok(()), Payment::is_worth_nothing)?;
         let account = Account::choose(self.user.as_deref())?;
         let data_dir = &self.data.data_dir;
         let ready = prepare(&settings, data_dir, account)?;

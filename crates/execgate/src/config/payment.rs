@@ -107,6 +107,18 @@ impl Payment {
         self.accounts.iter().all(|account| account.token.network.is_testnet())
     }
 
+    /// # Errors
+    /// Where the money is real: what is open about payments (docs/PAYMENTS.md) can cost a payer or a seller some of it.
+    pub(crate) fn is_worth_nothing(&self) -> anyhow::Result<()> {
+        if !self.is_testnet() {
+            bail!(
+                "payments are to a main network, and this version takes those of test networks alone (docs/PAYMENTS.md says what is \
+                 open); name them: `networks = [\"eip155:84532\"]` in [payment]"
+            );
+        }
+        Ok(())
+    }
+
     /// What is asked for the actions that there are, the tools among them, and the languages.
     ///
     /// # Errors
@@ -265,6 +277,7 @@ mod tests {
             ("eip155:8453", WALLET)
         );
         assert!(!payment.is_testnet() && payment.facilitator.starts_with("https://"));
+        assert!(payment.is_worth_nothing().is_err(), "it is not served yet");
         assert!(resolve(None, "").unwrap().is_none());
     }
 

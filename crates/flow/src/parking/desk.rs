@@ -115,6 +115,8 @@ impl Corridor {
         let rooms = self.rooms();
         let store = &rooms.execute.store;
         let Some(parked) = store.parked(run).await? else { return Err(ended(rooms, run).await) };
+        // Of a record that is not the one that its log was seen with, nothing is signed.
+        rooms.log.ask(parked.record.effect)?;
         let now = rooms.execute.clock.now();
         if parked.parking.expires <= now {
             let (walk, _presence) = self.set_out(Arc::clone(render))?;

@@ -9,12 +9,21 @@ use execgate_store::{Record, SettlementWord, Store};
 use crate::Refusal;
 use crate::propose::Quote;
 
+use super::hold::unless_lapsed;
+
 /// Turns away whoever is known by nothing but a payment that has bought another run. What moves a token is for everybody to
-/// read on its chain from then on, so that it proves no more than what it has bought.
-pub(crate) async fn only_its_own(store: &dyn Store, quote: &Quote, payment: Digest) -> Result<(), Refusal> {
+/// read on its chain from then on, so that it proves no more than what it has bought: one that buys nothing here, because it
+/// is to somebody else or over, proves nothing.
+pub(crate) async fn only_its_own(
+    store: &dyn Store,
+    quote: &Quote,
+    payment: Digest,
+    hold: &Hold,
+) -> Result<(), Refusal> {
     match store.by_payment(payment).await? {
         Some(run) if run != quote.run() => Err(Refusal::PaymentReused),
-        Some(_) | None => Ok(()),
+        Some(_) => Ok(()),
+        None => unless_lapsed(hold),
     }
 }
 

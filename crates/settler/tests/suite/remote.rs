@@ -24,6 +24,10 @@ async fn says(status: &'static str, body: String) -> Upstream {
     Upstream::start(move |_| Upstream::reply(status, "application/json", &body)).await
 }
 
+fn failed(reason: &str, transaction: &str) -> String {
+    format!(r#"{{"success":false,"errorReason":"{reason}","transaction":"{transaction}"}}"#)
+}
+
 #[tokio::test]
 async fn what_a_facilitator_may_have_done_is_unknown() {
     let chain = Chain::start();
@@ -36,6 +40,16 @@ async fn what_a_facilitator_may_have_done_is_unknown() {
     for (status, body, expected) in [
         ("200 OK", pending, unknown(Some(BOGUS))),
         ("200 OK", "{}".to_owned(), unknown(None)),
+        // It may have been sent before, by whomever.
+        ("200 OK", failed("unexpected_settle_error", ""), unknown(None)),
+        ("200 OK", failed("invalid_transaction_state", ""), unknown(None)),
+        ("200 OK", failed("invalid_exact_evm_nonce_already_used", ""), unknown(None)),
+        ("200 OK", failed("insufficient_funds", BOGUS), unknown(Some(BOGUS))),
+        (
+            "200 OK",
+            failed("insufficient_funds", ""),
+            Err(SettleError::Refused("insufficient_funds".to_owned())),
+        ),
         ("200 OK", r#"{"success":true,"transaction":""}"#.to_owned(), unknown(None)),
         ("200 OK", "no JSON".to_owned(), unknown(None)),
         ("500 Internal Server Error", r#"{"success":false,"errorReason":"x"}"#.to_owned(), unknown(None)),
@@ -66,6 +80,9 @@ async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
     let lie = says("200 OK", format!(r#"{{"success":true,"transaction":"{transaction}"}}"#)).await;
     let remote = Remote::new(&lie.url(""), Some(ledger(&chain).await)).unwrap();
     assert!(matches!(remote.settle(&other).await, Err(SettleError::Refused(_))));
+    // Nor does it pay twice for the same.
+    let twin = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 50_000, 3, chain.now_s());
+    assert!(matches!(remote.settle(&twin).await, Err(SettleError::Refused(_))));
     assert_eq!(remote.settle(&paid).await, Ok(transaction));
 }
 

@@ -179,7 +179,9 @@ pub(super) fn vote(conn: &Connection, run: RunId, vote: &Vote, change: &Change) 
     if said.iter().any(|said| said.artifact == vote.artifact) {
         return Ok(Voted::Repeated);
     }
-    if said.iter().filter(|said| said.person == vote.person).count() >= VOTES_OF_ONE_MAX {
+    // A no is the last word: there is always room for it.
+    let is_no = vote.word == VoteWord::Deny;
+    if !is_no && said.iter().filter(|said| said.person == vote.person).count() >= VOTES_OF_ONE_MAX {
         return Ok(Voted::TooMany);
     }
     changes::record(conn, run.as_bytes(), change)?;
