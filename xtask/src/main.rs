@@ -9,19 +9,16 @@
 )]
 
 mod bench;
-mod chain;
-mod clients;
 mod compare;
 mod licences;
 mod metadata;
-mod payers;
+mod packages;
 mod schemathesis;
 mod setup;
 mod shell;
 mod soak;
 mod test;
 mod tidy;
-mod verifiers;
 
 use std::process::ExitCode;
 

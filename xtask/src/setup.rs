@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::{chain, clients, metadata, payers, schemathesis, shell, verifiers};
+use crate::{metadata, packages, schemathesis, shell};
 
 /// `cargo xtask setup`
 #[derive(clap::Args)]
@@ -309,12 +309,7 @@ fn install(needed_by: For) -> Result<bool> {
         .collect();
     let packages_ready = missing.is_empty() || install_packages(&missing)?;
     let tools_ready = needed_by != For::Tests
-        || (install_cargo_tools()?
-            && schemathesis::install()?
-            && verifiers::install()?
-            && chain::install()?
-            && clients::install()?
-            && payers::install()?);
+        || (install_cargo_tools()? && schemathesis::install()? && packages::install()?);
     if packages_ready && tools_ready {
         println!("setup: {} is there", needed_by.what());
     }
