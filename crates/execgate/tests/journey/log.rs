@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -165,19 +165,25 @@ fn a_restored_copy_of_the_record_runs_nothing_until_the_operator_names_its_log_a
     assert_eq!((code, &told["fault"], &told["size"]), (Some(0), &json!(null), &json!(11)));
 }
 
-#[test]
-fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
-    let data = Data::new();
+/// A configuration, and the file outside of the data directory that it has the checkpoint kept in.
+fn keeps_outside(data: &Data, more: &str) -> (PathBuf, PathBuf) {
     let config = data.path().with_file_name("kept.toml");
     let kept = data.path().with_file_name("kept");
     fs::create_dir(&kept).unwrap();
     fs::set_permissions(&kept, Permissions::from_mode(0o777)).unwrap();
     let file = kept.join("checkpoint");
     let text = format!(
-        "[surfaces]\ncode = \"off\"\n[transparency]\norigin = \"log.example\"\ncheckpoint_file = {:?}\n",
+        "[surfaces]\ncode = \"off\"\n[transparency]\n{more}\ncheckpoint_file = {:?}\n",
         file.display()
     );
     fs::write(&config, text).unwrap();
+    (config, file)
+}
+
+#[test]
+fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
+    let data = Data::new();
+    let (config, file) = keeps_outside(&data, "origin = \"log.example\"");
     let start = || Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[]);
     let server = start();
     runs(&server, 0, 2);
@@ -194,14 +200,7 @@ fn the_checkpoint_is_kept_where_the_operator_says_and_missed_where_it_is_not() {
 #[test]
 fn a_checkpoint_file_that_is_gone_is_missed_and_one_that_is_named_later_is_made_at_the_start() {
     let data = Data::new();
-    let config = data.path().with_file_name("kept.toml");
-    let kept = data.path().with_file_name("kept");
-    fs::create_dir(&kept).unwrap();
-    fs::set_permissions(&kept, Permissions::from_mode(0o777)).unwrap();
-    let file = kept.join("checkpoint");
-    let text =
-        format!("[surfaces]\ncode = \"off\"\n[transparency]\ncheckpoint_file = {:?}\n", file.display());
-    fs::write(&config, text).unwrap();
+    let (config, file) = keeps_outside(&data, "");
     let start = || Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[]);
     let server = quiet_server(&data);
     runs(&server, 0, 2);

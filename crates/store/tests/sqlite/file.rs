@@ -18,6 +18,31 @@ fn cause(error: &OpenError) -> String {
     error.source().unwrap().to_string()
 }
 
+/// The steps of a schema that earlier releases stopped at.
+const STEPS: [&str; 13] = [
+    include_str!("../../src/sqlite/migrations/0001_runs.sql"),
+    include_str!("../../src/sqlite/migrations/0002_limits.sql"),
+    include_str!("../../src/sqlite/migrations/0003_grants.sql"),
+    include_str!("../../src/sqlite/migrations/0004_secureexec.sql"),
+    include_str!("../../src/sqlite/migrations/0005_audit.sql"),
+    include_str!("../../src/sqlite/migrations/0006_change.sql"),
+    include_str!("../../src/sqlite/migrations/0007_grant_policy.sql"),
+    include_str!("../../src/sqlite/migrations/0008_calls.sql"),
+    include_str!("../../src/sqlite/migrations/0009_log.sql"),
+    include_str!("../../src/sqlite/migrations/0010_approvals.sql"),
+    include_str!("../../src/sqlite/migrations/0011_answers.sql"),
+    include_str!("../../src/sqlite/migrations/0012_own_key.sql"),
+    include_str!("../../src/sqlite/migrations/0013_parked.sql"),
+];
+
+/// What an earlier release has left: a file with the first steps, and with nothing in it.
+fn has_steps(folder: &Folder, count: usize) {
+    for step in &STEPS[..count] {
+        folder.raw().execute_batch(step).unwrap();
+    }
+    folder.raw().pragma_update(None, "user_version", u32::try_from(count).unwrap()).unwrap();
+}
+
 #[test]
 fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
     let folder = Folder::new();
@@ -233,8 +258,7 @@ fn a_damaged_row_is_unreadable_and_hurts_no_other() {
 #[test]
 fn a_record_of_an_earlier_release_is_migrated_and_keeps_its_runs() {
     let folder = Folder::new();
-    folder.raw().execute_batch(include_str!("../../src/sqlite/migrations/0001_runs.sql")).unwrap();
-    folder.raw().pragma_update(None, "user_version", 1).unwrap();
+    has_steps(&folder, 1);
     let before = "INSERT INTO run (run, instance, nonce_key, fingerprint, action, effect, caller, stage, settlement, \
         rail, price, salt, created, intent) VALUES (?1, zeroblob(16), ?2, zeroblob(32), 'echo', 'live', 'local', \
         'settled', 'free', 'free', 0, zeroblob(32), 5, x'7b7d')";
@@ -258,15 +282,7 @@ fn a_record_of_an_earlier_release_is_migrated_and_keeps_its_runs() {
 #[test]
 fn grants_of_an_earlier_release_are_migrated_and_have_no_rules_of_their_own() {
     let folder = Folder::new();
-    for step in [
-        include_str!("../../src/sqlite/migrations/0001_runs.sql"),
-        include_str!("../../src/sqlite/migrations/0002_limits.sql"),
-        include_str!("../../src/sqlite/migrations/0003_grants.sql"),
-        include_str!("../../src/sqlite/migrations/0004_secureexec.sql"),
-    ] {
-        folder.raw().execute_batch(step).unwrap();
-    }
-    folder.raw().pragma_update(None, "user_version", 4).unwrap();
+    has_steps(&folder, 4);
     let before = "INSERT INTO caller_grant (id, name, tenant, labels, roles, internal, wallets, created, key) \
         VALUES ('g1', 'one', 'acme', '{}', 'caller', 0, '[]', 5, zeroblob(32))";
     folder.raw().execute(before, []).unwrap();
@@ -280,24 +296,7 @@ fn grants_of_an_earlier_release_are_migrated_and_have_no_rules_of_their_own() {
 #[test]
 fn parked_runs_of_an_earlier_release_are_migrated_and_wait_on() {
     let folder = Folder::new();
-    for step in [
-        include_str!("../../src/sqlite/migrations/0001_runs.sql"),
-        include_str!("../../src/sqlite/migrations/0002_limits.sql"),
-        include_str!("../../src/sqlite/migrations/0003_grants.sql"),
-        include_str!("../../src/sqlite/migrations/0004_secureexec.sql"),
-        include_str!("../../src/sqlite/migrations/0005_audit.sql"),
-        include_str!("../../src/sqlite/migrations/0006_change.sql"),
-        include_str!("../../src/sqlite/migrations/0007_grant_policy.sql"),
-        include_str!("../../src/sqlite/migrations/0008_calls.sql"),
-        include_str!("../../src/sqlite/migrations/0009_log.sql"),
-        include_str!("../../src/sqlite/migrations/0010_approvals.sql"),
-        include_str!("../../src/sqlite/migrations/0011_answers.sql"),
-        include_str!("../../src/sqlite/migrations/0012_own_key.sql"),
-        include_str!("../../src/sqlite/migrations/0013_parked.sql"),
-    ] {
-        folder.raw().execute_batch(step).unwrap();
-    }
-    folder.raw().pragma_update(None, "user_version", 13).unwrap();
+    has_steps(&folder, 13);
     let run = "INSERT INTO run (id, run, instance, nonce_key, fingerprint, action, effect, caller, stage, settlement, \
         rail, price, salt, created, intent, parked) VALUES (?1, ?2, zeroblob(16), NULL, zeroblob(32), 'echo', 'live', \
         'local', 'parked', 'free', 'free', 0, zeroblob(32), 5, x'7b7d', 1)";
