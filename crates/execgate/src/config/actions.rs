@@ -90,7 +90,7 @@ impl Actions {
 /// Whatever is asked for and cannot be is an error that says why.
 fn refuse_what_is_not_there(section: &ActionSection) -> anyhow::Result<()> {
     if section.price.is_some() {
-        bail!("`price` cannot be asked: this version takes no payments");
+        bail!("`price` is no field of an action: `[payment.prices]` has it, by the name of the action");
     }
     if section.risk.is_some() {
         bail!("`risk` has its place in the policy file, under `tools`");
@@ -172,7 +172,7 @@ mod tests {
         for (text, why) in [
             (WEATHER.to_owned(), "{city}"),
             (format!("{WEATHER}{CITY}argv = [\"/bin/ls\"]\n"), "kind command"),
-            (format!("{WEATHER}{CITY}price = \"0.01\"\n"), "takes no payments"),
+            (format!("{WEATHER}{CITY}price = \"0.01\"\n"), "[payment.prices]"),
             (format!("{WEATHER}{CITY}risk = \"read\"\n"), "policy file"),
             (format!("{WEATHER}{CITY}timeout_s = 31\n"), "at most 30"),
             (format!("{WEATHER}{CITY}timeout_s = -1\n"), "timeout_s"),

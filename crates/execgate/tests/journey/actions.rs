@@ -157,7 +157,7 @@ fn an_action_that_cannot_be_kept_stops_the_start_and_says_why() {
         ("argv = [\"/usr/bin/no-such-program\"]\n", "no program"),
         ("argv = [\"/usr/bin/env\"]\nenv = { T = { secret = \"K\" } }\n", "no secret ever reaches"),
         ("argv = [\"/usr/bin/env\"]\nprofile = \"nowhere\"\n", "no profile `nowhere`"),
-        ("argv = [\"/usr/bin/env\"]\nprice = 1\n", "takes no payments"),
+        ("argv = [\"/usr/bin/env\"]\nprice = 1\n", "[payment.prices]"),
     ] {
         let head = "[[action]]\nname = \"own\"\ndescription = \"d\"\nkind = \"command\"\neffect = \"read\"\n";
         fs::write(&config, format!("{head}{text}")).unwrap();
