@@ -85,9 +85,7 @@ fn loops() -> io::Result<usize> {
 /// Whether nothing is under way, and all of the heap is in the fork then.
 fn before() -> io::Result<()> {
     let Some(known) = KNOWN.get() else { return Err(io::ErrorKind::NotFound.into()) };
-    if requests(known) > 0 || has_children(known) || loops()? != known.loops {
-        return Err(io::Error::from_raw_os_error(libc::EBUSY));
-    }
+    is_idle(known)?;
     let deadline = Instant::now() + QUIET_WITHIN;
     while !sys::all_sleep(&sys::other_threads()?)? {
         if Instant::now() > deadline {
@@ -95,7 +93,15 @@ fn before() -> io::Result<()> {
         }
         rustix::thread::sched_yield();
     }
+    // A worker that was just starting has its loop by now.
+    is_idle(known)?;
     fit::fork_all()
+}
+
+/// That nothing is under way, and no worker there.
+fn is_idle(known: &Known) -> io::Result<()> {
+    let is_busy = requests(known) > 0 || has_children(known) || loops()? != known.loops;
+    if is_busy { Err(io::Error::from_raw_os_error(libc::EBUSY)) } else { Ok(()) }
 }
 
 /// How many requests are under way: what threads do, what is being written, names that are looked up.

@@ -1,5 +1,5 @@
-//! The module that Node loads (`process.dlopen`), by Node-API, which is the same in every version: `serve`, which comes
-//! back in a resident only, and `take`, which gives it its run. One that is a session's has `session`, `next`, `hush` and `afresh`.
+//! The module that Node loads (`process.dlopen`), by Node-API, which is the same in every version: `amongPipes`, by
+//! which streams are made beforehand; `serve`, which comes back in a resident only; `take`, which gives it its run. One that is a session's has `session`, `next`, `hush` and `afresh`.
 #![expect(unsafe_code, reason = "a module is made of Node's own pointers")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -7,6 +7,7 @@ use std::mem::transmute;
 use std::ptr;
 
 use super::fit;
+use super::outputs::among_pipes;
 use super::waiting;
 use super::{afresh, copying};
 use crate::jail::{Around, WITH_FRAMES, hush, take_request};
@@ -90,6 +91,14 @@ extern "C" fn afresh_from_node(_env: Handle, _info: Handle) -> Handle {
     ptr::null_mut()
 }
 
+/// `amongPipes(function)`: calls it while pipes are where standard output and error will be.
+extern "C" fn among_pipes_from_node(env: Handle, info: Handle) -> Handle {
+    match arguments(env, info).map(|[function]| among_pipes(env, function)) {
+        Some(Ok(())) => ptr::null_mut(),
+        Some(Err(_)) | None => sys::exit_now(1),
+    }
+}
+
 /// `next()`: waits for the next run while the loop turns.
 extern "C" fn next_from_node(_env: Handle, _info: Handle) -> Handle {
     if waiting::await_next().is_err() {
@@ -139,6 +148,7 @@ extern "C" fn leave(_nothing: *mut c_void) {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn napi_register_module_v1(env: Handle, exports: Handle) -> Handle {
     die_of_panics(Tell::Nobody);
+    add(env, exports, c"amongPipes", among_pipes_from_node);
     add(env, exports, c"serve", serve_from_node);
     add(env, exports, c"take", take_from_node);
     add(env, exports, c"session", session_from_node);

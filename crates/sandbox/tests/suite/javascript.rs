@@ -371,6 +371,18 @@ fn the_code_sees_nothing_of_what_started_it() {
         value_in(&sandbox, "[process.execArgv, '_eval' in process, typeof display]"),
         "[ [], false, 'undefined' ]"
     );
+    // What was tried out before is nowhere in its streams, in its globals and in what it counts.
+    assert_eq!(
+        value_in(
+            &sandbox,
+            "[process.stdout, process.stderr].map((one) => [one._type, one.fd, one.bytesWritten])"
+        ),
+        "[ [ 'pipe', 1, 0 ], [ 'pipe', 2, 0 ] ]"
+    );
+    assert_eq!(
+        value_in(&sandbox, "[process.exitCode, module.children.length, process.uptime() > 0]"),
+        "[ undefined, 0, true ]"
+    );
     let globals = "require('fs').writeFileSync('p.js', 'console.log(JSON.stringify(Object.getOwnPropertyNames(globalThis)))')\n\
                    const plain = JSON.parse(require('child_process').execFileSync(process.execPath, ['p.js']))\n\
                    Object.getOwnPropertyNames(globalThis).filter((name) => !plain.includes(name)).sort().join()";

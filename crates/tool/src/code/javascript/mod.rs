@@ -1,4 +1,5 @@
-//! `javascript`: how its interpreter is started, the runner script that it starts with, and what tells its packages.
+//! `javascript`: how its interpreter is started, the runner script that it starts with, what it
+//! does before its run, and what tells its packages.
 
 use super::definition::Scripts;
 
@@ -7,7 +8,7 @@ pub(super) const DEFINITION: (&str, Scripts) = (
     include_str!("language.toml"),
     Scripts {
         runner: include_str!("runner.js"),
-        warm: "",
+        warm: include_str!("rehearsal.js"),
         session: include_str!("session.js"),
         later: "",
         about: include_str!("about.js"),

@@ -43,6 +43,9 @@
   let waits = false;
   let drained = false;
   let ended = false;
+  // Of one that is there before its run.
+  const forkpoint = {};
+  let touch;
   // From where V8 sees the code to where the caller wrote it; of a session, each of its codes.
   let place = (line, column) => [line, column];
   const cells = new Map();
@@ -386,7 +389,7 @@
   };
 
   // V8 sees the memory of the machine and not that of the jail, and would let garbage grow to several times of what is
-  // in use. As late as can be: what Node loads of itself from then on it compiles anew.
+  // in use. What Node loads of itself from then on it compiles anew.
   const beFrugal = () => require('v8').setFlagsFromString('--heap-growing-percent=25');
 
   // Code that names its own file, and can start or read it, must find it there. Else there is none to see.
@@ -510,35 +513,22 @@
     }
   };
 
-  // Before the run: what nearly every run needs is read and compiled, into nothing, and what it writes to is written to.
-  const touch = () => {
-    const { Console } = require('console');
-    const { Socket } = require('net');
-    const { Writable } = require('stream');
-    ['tty', 'v8'].forEach(require);
-    const nowhere = new Console(new Writable({ write: (piece, encoding, done) => done() }));
-    nowhere.log('%s', { a: [1] });
-    nowhere.error('');
-    new Socket({ readable: false, writable: true }).destroy();
-    ['[1]', 'await (1)', 'import("node:fs")'].forEach((code) => attempt(() => awaits(read(code).tree)));
-    compile('[1]').runInThisContext({ displayErrors: false });
-    described(new TypeError('', { cause: [{}] }));
-    cutField(show({ a: '1', b: [2] }));
+  // A run from its code to its end, for an end that is nobody's and frames that go nowhere.
+  const rehearse = (code, frames) => {
+    const own = [reallyExit, host.reallyExit];
+    reallyExit = () => {};
+    [source, framesFd] = [code, frames];
+    begin();
+    attempt(() => end(0));
+    [reallyExit, host.reallyExit] = own;
+    [source, text, ended] = [undefined, undefined, false];
+    framesFd = 4;
   };
-
-  // What code asks for most. Whatever Node loads of itself later it compiles anew.
-  const preloaded =
-    'assert async_hooks child_process crypto events fs/promises http os perf_hooks readline stream stream/promises timers/promises url util worker_threads zlib'.split(
-      ' ',
-    );
 
   // Its arguments are waited for, here or in a fork of this process.
   const wait = () => {
     touch();
-    const forkpoint = {};
-    host.dlopen({ exports: forkpoint }, '/proc/self/fd/4');
     if (forks) {
-      preloaded.forEach(require);
       const pid = forkpoint.serve();
       Object.defineProperty(host, 'pid', { value: Math.abs(pid) });
       reallyExit = host.reallyExit = forkpoint.reallyExit;
@@ -546,12 +536,12 @@
     }
     const [, , session] = host.argv;
     const given = forkpoint.take();
-    host.argv.splice(1, 2, ...given);
+    host.argv.splice(1, 3, ...given);
     // A session has no run, but one after the other.
-    return given.length > 0 || openSession(forkpoint, session);
+    return given.length > 0 || openSession(session);
   };
 
-  const openSession = (forkpoint, script) => {
+  const openSession = (script) => {
     ['exit', 'beforeExit', 'uncaughtExceptionMonitor'].forEach((event) => host.removeAllListeners(event));
     beFrugal();
     const speakTo = (fd) => (framesFd = fd);
@@ -594,6 +584,13 @@
     if (receive()) begin();
   };
   // The loader of modules is made by its first use, and that takes turns of the loop.
-  if (forks || waitsForRun) then.call(import('data:text/javascript,0'), () => setImmediate(start));
+  const rehearsed = () => {
+    host.dlopen({ exports: forkpoint }, '/proc/self/fd/4');
+    const inner = { attempt, awaits, cutField, described, forkpoint, forks, read, rehearse, show };
+    const script = vm.compileFunction(host.argv[3], ['inner', 'require'], { filename: '[eval]' });
+    touch = script(inner, require);
+    then.call(import('data:text/javascript,0'), () => touch.withOutput(start));
+  };
+  if (forks || waitsForRun) rehearsed();
   else start();
 })();
