@@ -298,8 +298,10 @@ fn who_asks_sees_what_its_rules_leave_and_is_denied_the_rest_by_name() {
     let refused = post(&server, "", "tools/list", &json!({}));
     assert_eq!(refused.status, 401);
     assert!(refused.head.contains("www-authenticate: bearer"), "{}", refused.head);
-    assert_eq!(listed(&server, &wide), ["execute_code", "json_parse", "math_compute"]);
-    assert_eq!(listed(&server, &narrow), ["execute_code", "math_compute"]);
+    let told = ["execute_code", "json_parse", "list_languages", "math_compute", "verify_receipt"];
+    assert_eq!(listed(&server, &wide), told);
+    let told = ["execute_code", "list_languages", "math_compute", "verify_receipt"];
+    assert_eq!(listed(&server, &narrow), told);
     for (headers, name, rule) in [
         (&wide, "hash_generate", "/hide/0"),
         (&wide, "regex_match", "/default"),

@@ -71,12 +71,12 @@ impl OwnDesk {
         let mut tools = Vec::new();
         let languages = self.languages(rules);
         if !languages.is_empty() {
-            if !rules.bars(EXECUTE) {
+            if !rules.hides(EXECUTE) {
                 let tool = entries::execute_code(&languages);
                 let usual = languages.iter().find(|name| *name == "python").or(languages.first());
                 tools.push(self.priced(tool, rules, usual.map(String::as_str)));
             }
-            if !rules.bars(LANGUAGES) {
+            if !rules.hides(LANGUAGES) {
                 tools.push(entries::list_languages());
             }
         }
@@ -87,7 +87,7 @@ impl OwnDesk {
                 self.priced(tool, rules, Some(name))
             }));
         }
-        if !rules.bars(VERIFY) {
+        if !rules.hides(VERIFY) {
             tools.push(entries::verify_receipt());
         }
         tools.sort_by(|a, b| a.name.cmp(&b.name));
