@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
 
 use execgate_payment::evm::{Authorization, U256, to_hex};
 use execgate_testkit::chain::{PAYER, SELLER};
@@ -323,6 +324,37 @@ fn who_asks_sees_what_its_rules_leave_and_is_denied_the_rest_by_name() {
         &json!({"name": "execute_code", "arguments": {"code": "1", "language": "bash"}}),
     );
     assert_eq!(languages["structuredContent"]["code"], "denied");
+}
+
+#[test]
+fn a_limit_is_exact_under_sixty_four_callers_at_once() {
+    let data = Data::new();
+    let folder = data.path();
+    let (policy, config) =
+        (folder.parent().unwrap().join("policy.json"), folder.parent().unwrap().join("gate.toml"));
+    let limits = json!([{"counter": "sums", "window": "day", "max": 20, "scope": "global"}]);
+    let rules = json!({"version": "1", "default": "allow", "tools": {"math_compute": {"limits": limits}}});
+    fs::write(&policy, rules.to_string()).unwrap();
+    fs::write(&config, format!("[surfaces]\ncode = \"off\"\n[policy]\nfile = \"{}\"\n", policy.display()))
+        .unwrap();
+    let server = Server::start_with(&folder, &["--config", config.to_str().unwrap()], &[]);
+    let answers: Vec<Value> = thread::scope(|scope| {
+        let calls: Vec<_> = (0..64)
+            .map(|number| {
+                let (server, arguments) = (&server, json!({"expression": format!("{number} + 1")}));
+                scope
+                    .spawn(move || call(server, "", &json!({"name": "math_compute", "arguments": arguments})))
+            })
+            .collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let (ran, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer["isError"] == false);
+    assert_eq!((ran.len(), refused.len()), (20, 44));
+    for answer in refused {
+        assert_eq!(answer["structuredContent"]["code"], "limit-reached", "{answer}");
+        assert!(answer["structuredContent"]["retry_after_s"].as_u64().is_some_and(|seconds| seconds > 0));
+    }
+    assert_eq!(outcomes(&folder).len(), 20);
 }
 
 #[test]
