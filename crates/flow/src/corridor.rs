@@ -251,6 +251,12 @@ impl Corridor {
         self.rooms.propose.tools().filter(move |(name, _)| !rules.hides(name))
     }
 
+    /// Whether a name is that of a tool of `/exec/*`, shown or not.
+    #[must_use]
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.rooms.propose.is_tool(name)
+    }
+
     /// Whether an approval unlocks a blocked tool here.
     #[must_use]
     pub fn can_unlock(&self, blocked: Blocked) -> bool {
@@ -402,7 +408,6 @@ impl Walk {
         sight: &mut Sight,
     ) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-
         let (price, Judged { allow, .. }) = self.precheck(&proposal, sight).await?;
         // What can be no replay would only be asked to pay for nothing.
         if proposal.nonce.is_none() && proposal.credential.is_none() {
@@ -456,7 +461,6 @@ impl Walk {
         let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
             approved;
         let surface = quote.proposal().surface;
-
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
         // at the claim: their limits, and whether they want an approval.
         let (_, now) = self.precheck(quote.proposal(), sight).await?;

@@ -20,6 +20,7 @@ mod help;
 mod keys;
 mod kills;
 mod log;
+mod mcp;
 mod mpp;
 mod network;
 mod outcomes;
