@@ -77,7 +77,7 @@ impl Secret {
         hmac::sign(&key, message).as_ref().to_vec()
     }
 
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.text
     }
 }

@@ -1,0 +1,1 @@
+//! Conversations over lines in memory: what servers do that mean no good.
