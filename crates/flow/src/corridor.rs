@@ -251,6 +251,12 @@ impl Corridor {
         self.rooms.propose.tools().filter(move |(name, _)| !rules.hides(name))
     }
 
+    /// Whether a name is that of a tool of `/exec/*`, shown or not.
+    #[must_use]
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.rooms.propose.is_tool(name)
+    }
+
     /// Whether an approval unlocks a blocked tool here.
     #[must_use]
     pub fn can_unlock(&self, blocked: Blocked) -> bool {

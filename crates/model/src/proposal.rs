@@ -32,6 +32,8 @@ pub enum Surface {
     SecureExec,
     /// `POST /exec/simulate`: as [`Self::SecureExec`], never for real and never for money.
     Simulate,
+    /// `tools/call` of the Model Context Protocol, by `/mcp` or a pipe.
+    Mcp,
 }
 
 impl Surface {
@@ -43,6 +45,7 @@ impl Surface {
             Self::CodeRun => "code-run",
             Self::SecureExec => "secure-exec",
             Self::Simulate => "simulate",
+            Self::Mcp => "mcp",
         }
     }
 
@@ -50,7 +53,7 @@ impl Surface {
     #[must_use]
     pub const fn charges_timeouts(self) -> bool {
         match self {
-            Self::Execute | Self::SecureExec | Self::Simulate => true,
+            Self::Execute | Self::SecureExec | Self::Simulate | Self::Mcp => true,
             Self::CodeRun => false,
         }
     }
@@ -60,7 +63,7 @@ impl Surface {
     pub const fn is_free(self) -> bool {
         match self {
             Self::Simulate => true,
-            Self::Execute | Self::CodeRun | Self::SecureExec => false,
+            Self::Execute | Self::CodeRun | Self::SecureExec | Self::Mcp => false,
         }
     }
 
@@ -68,7 +71,7 @@ impl Surface {
     #[must_use]
     pub const fn namespace(self) -> Namespace {
         match self {
-            Self::Execute | Self::CodeRun => Namespace::Actions,
+            Self::Execute | Self::CodeRun | Self::Mcp => Namespace::Actions,
             Self::SecureExec | Self::Simulate => Namespace::Tools,
         }
     }

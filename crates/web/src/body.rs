@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use bytes::Bytes;
 use execgate_flow::parking::Lodging;
 use execgate_model::BodyPlace;
 use execgate_receipt::parse_strict;
@@ -61,6 +62,20 @@ impl Bodies {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(Map<String, Value>, BodyPlace), Problem> {
+        let (_, value, place) = self.message(headers, body).await?;
+        if let Value::Object(fields) = value {
+            Ok((fields, place))
+        } else {
+            Err(Problem::bad_field("", "the body must be a JSON object"))
+        }
+    }
+
+    /// Reads a body as JSON, with its bytes.
+    pub(crate) async fn message(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, Value, BodyPlace), Problem> {
         if !is_json(headers) {
             return Err(Problem::content_type());
         }
@@ -71,11 +86,7 @@ impl Bodies {
         let read = tokio::time::timeout(BODY_TIME, self.whole(body)).await;
         let (bytes, place) = read.map_err(|_| Problem::slow_body())??;
         let value = parse_strict(&bytes).map_err(|error| Problem::bad_json(&error))?;
-        if let Value::Object(fields) = value {
-            Ok((fields, place.map(BodyPlace::new).unwrap_or_default()))
-        } else {
-            Err(Problem::bad_field("", "the body must be a JSON object"))
-        }
+        Ok((bytes.into(), value, place.map(BodyPlace::new).unwrap_or_default()))
     }
 
     /// Reads a body to its end, and takes places for it as it grows.

@@ -21,7 +21,7 @@ use crate::payment::is_payment;
 use crate::problem::Problem;
 
 /// The header that carries a session secret, both ways.
-const SESSION: &str = "execgate-session";
+pub(crate) const SESSION: &str = "execgate-session";
 
 /// The other header that carries a key.
 pub(crate) const API_KEY: &str = "x-api-key";
@@ -63,11 +63,7 @@ pub(crate) struct Visitor {
 ///
 /// A grant, or a token, without the role `caller` is for other things, and is told so.
 pub(crate) async fn identify(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
-    let visitor = recognise(house, headers).await?;
-    match &visitor.holder {
-        Some(holder) if !holder.has(Role::Caller) => Err(Problem::role_missing(Role::Caller)),
-        Some(_) | None => Ok(visitor),
-    }
+    recognise(house, headers).await?.may_call()
 }
 
 /// Tells who asks, whatever for.
@@ -196,20 +192,28 @@ fn unrecognised(error: TokenError) -> Problem {
 }
 
 fn known_secret(value: &HeaderValue) -> Result<String, Problem> {
-    value
-        .to_str()
-        .ok()
-        .filter(|text| text.len() == SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit()))
-        .map(str::to_ascii_lowercase)
-        .ok_or_else(|| {
-            Problem::unauthorised(
-                "unknown-session",
-                "the Execgate-Session header is not one that this gateway gave",
-            )
-        })
+    value.to_str().ok().filter(|text| is_secret(text)).map(str::to_ascii_lowercase).ok_or_else(|| {
+        Problem::unauthorised(
+            "unknown-session",
+            "the Execgate-Session header is not one that this gateway gave",
+        )
+    })
+}
+
+/// Whether a text has the form of a session secret.
+pub(crate) fn is_secret(text: &str) -> bool {
+    text.len() == SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 impl Visitor {
+    /// The same, if what it has shown is for calling something.
+    pub(crate) fn may_call(self) -> Result<Self, Problem> {
+        match &self.holder {
+            Some(holder) if !holder.has(Role::Caller) => Err(Problem::role_missing(Role::Caller)),
+            Some(_) | None => Ok(self),
+        }
+    }
+
     /// Tells a new session's secret, once.
     pub(crate) fn announce(self, headers: &mut HeaderMap) {
         if let Some(secret) = self.new_session {

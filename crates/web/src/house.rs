@@ -17,6 +17,7 @@ use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::figures::Figures;
 use crate::headers::patience;
+use crate::mcp::{Calls, ParkedCalls};
 use crate::metrics::Metrics;
 use crate::render::{ExecuteWords, OwnWords};
 use crate::server::OpenConnections;
@@ -128,6 +129,10 @@ pub struct House {
     pub(crate) execute_words: Arc<ExecuteWords>,
     pub(crate) figures: Figures,
     pub(crate) bodies: Arc<Bodies>,
+    /// Calls of the Model Context Protocol that are under way.
+    pub(crate) calls: Calls,
+    /// Those without a key that wait for people.
+    pub(crate) parked_calls: ParkedCalls,
     /// When this process started.
     pub(crate) started: UnixMs,
     pub(crate) grants: Arc<Grants>,
@@ -150,6 +155,8 @@ impl House {
             execute_words: Arc::new(ExecuteWords),
             figures: Figures::new(),
             bodies,
+            calls: Calls::default(),
+            parked_calls: ParkedCalls::default(),
         }
     }
 

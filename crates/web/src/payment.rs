@@ -18,10 +18,10 @@ use crate::http::catalogue::offers::{LISTED, Listed};
 use crate::problem::{PriceTag, Problem};
 
 /// The longest credential that is read, in bytes: that of a wallet has about one thousand.
-const CREDENTIAL_MAX: usize = 16 << 10;
+pub(crate) const CREDENTIAL_MAX: usize = 16 << 10;
 
 /// The rail of x402.
-const X402: &str = "x402";
+pub(crate) const X402: &str = "x402";
 
 /// The rail of the scheme `Payment`.
 const MPP: &str = "mpp";

@@ -7,6 +7,7 @@ mod admin;
 mod approval;
 mod exec;
 mod log;
+mod mcp;
 mod price;
 #[cfg(test)]
 mod tests;
@@ -242,6 +243,13 @@ impl Problem {
             rule: Some("at-most-once".to_owned()),
             ..problem
         }
+    }
+
+    /// The rules do not show this tool to this caller.
+    pub(crate) fn hidden_tool(name: &str) -> Self {
+        let detail = format!("Tool `{name}` is hidden by policy");
+        let rule = Some("(hidden)".to_owned());
+        Self { rule, ..Self::new(StatusCode::FORBIDDEN, "denied", detail).in_room(Room::Authorise) }
     }
 
     /// Tools are switched off here.

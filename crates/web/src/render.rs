@@ -6,6 +6,7 @@ use execgate_model::{Effect, Outcome, Product, Surface, Verdict};
 use execgate_store::Answer;
 use serde_json::{Value, json};
 
+use crate::mcp::McpWords;
 use crate::problem::{Asked, Problem, Shape, Took};
 
 /// The words of `/execute`: OpenExec's `{id, action, result, approved, receipt}`.
@@ -131,6 +132,7 @@ impl Render for OwnWords {
             Surface::Execute => ExecuteWords.answer(summary),
             Surface::CodeRun => CodeWords.answer(summary),
             Surface::SecureExec | Surface::Simulate => ExecWords.answer(summary),
+            Surface::Mcp => McpWords.answer(summary),
         }
     }
 
@@ -139,6 +141,7 @@ impl Render for OwnWords {
             Surface::Execute => ExecuteWords.closed(closed),
             Surface::CodeRun => CodeWords.closed(closed),
             Surface::SecureExec | Surface::Simulate => ExecWords.closed(closed),
+            Surface::Mcp => McpWords.closed(closed),
         }
     }
 }

@@ -7,13 +7,17 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
 use crate::http::{approvals, catalogue, code, ep, keys, log, openexec, receipts, runs, secureexec, service};
+use crate::mcp;
 use crate::problem::Problem;
 use crate::shape::shape;
+
+/// Where the Model Context Protocol is spoken.
+const MCP: &str = "/mcp";
 
 /// One route.
 pub(crate) struct Route {
@@ -48,6 +52,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/llms.txt", handler: || get(catalogue::llms) },
     Route { method: Method::POST, path: "/ep/validate", handler: || post(ep::validate) },
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
+    Route { method: Method::POST, path: MCP, handler: || post(mcp::door) },
+    Route { method: Method::DELETE, path: MCP, handler: || delete(mcp::hang_up) },
     Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
     Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },
     Route { method: Method::GET, path: "/log/checkpoint", handler: || get(log::checkpoint) },

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, pricing,
-    run, runs, serve, settler, verify, witness,
+    approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, mcp, openapi, pause, policy,
+    pricing, run, runs, serve, settler, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -30,6 +30,8 @@ enum Command {
     Serve(serve::Serve),
     /// Run code in the jail, without a server
     Run(run::Run),
+    /// Serve tools and code to one MCP client, over standard input and output
+    Mcp(mcp::Mcp),
     /// Show everything at work, on a gateway of its own, and check that it held
     Demo(demo::Demo),
     /// Say what this host can enforce, and how to mend what it cannot
@@ -140,6 +142,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => serve.execute(),
         Command::Run(run) => run.execute(),
+        Command::Mcp(mcp) => mcp.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Verify(verify) => verify.execute(),

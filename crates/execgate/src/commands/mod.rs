@@ -12,6 +12,7 @@ pub(crate) mod helper;
 mod image;
 mod keys;
 mod log;
+mod mcp;
 mod openapi;
 mod pause;
 mod policy;

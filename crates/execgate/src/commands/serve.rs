@@ -20,7 +20,7 @@ use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
 use execgate_tool::{Action, Profiles, spoken};
-use execgate_web::{Office, ServerLimits, router, serve};
+use execgate_web::{Office, ServerLimits, router, serve, serve_pipe};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -94,6 +94,13 @@ pub(crate) struct Ready {
     pub(crate) webhook: Option<Webhook>,
 }
 
+/// What a gateway is made of that it has from before root was dropped.
+pub(crate) struct Fitted {
+    pub(crate) profiles: Option<Profiles>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) webhook: Option<Webhook>,
+}
+
 impl Serve {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         if self.print_config {
@@ -122,6 +129,21 @@ pub(crate) fn prepare(
     data_dir: &Path,
     account: Option<Account>,
 ) -> anyhow::Result<Ready> {
+    let listen = || anyhow::Ok((bind(settings.listen)?, settings.admin.map(bind).transpose()?));
+    let (((public, address), admin), fitted) = fit_out(settings, data_dir, account, listen)?;
+    let socket = AdminSocket::bind(data_dir)?;
+    let Fitted { profiles, actions, webhook } = fitted;
+    let listeners = Listeners { public, address, socket, admin };
+    Ok(Ready { listeners, profiles, actions, webhook })
+}
+
+/// The same, where `listen` is what is done last before root is dropped.
+pub(crate) fn fit_out<T>(
+    settings: &Settings,
+    data_dir: &Path,
+    account: Option<Account>,
+    listen: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Fitted)> {
     wire::make_data_dir(data_dir)?;
     let actions = settings.actions.load()?;
     let webhook = settings.webhook.as_ref().map(|hook| hook.load(&settings.actions)).transpose()?;
@@ -129,21 +151,18 @@ pub(crate) fn prepare(
         Switch::Off => Vec::new(),
         Switch::On => wire::jails(settings, &actions)?,
     };
-    let (public, address) = bind(settings.listen)?;
-    let admin = settings.admin.map(bind).transpose()?;
+    let listening = listen()?;
     if let Some(account) = account {
         account.own(data_dir)?;
         account.become_now()?;
     }
-    let socket = AdminSocket::bind(data_dir)?;
-    let listeners = Listeners { public, address, socket, admin };
     // One person on their own machine may take what it has; strangers who pay get every layer.
     let is_own = settings.is_local() && settings.payment.is_none();
     let tier = wire::tier(settings.tier, is_own);
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listeners, profiles, actions, webhook })
+    Ok((listening, Fitted { profiles, actions, webhook }))
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -292,7 +311,7 @@ async fn live(
 /// A gateway at work.
 pub(crate) struct Gateway {
     store: Arc<dyn Store>,
-    gate: wire::Gate,
+    pub(crate) gate: wire::Gate,
     log: Arc<Log>,
     witnesses: Arc<Witnesses>,
     keyring: Keyring,
@@ -354,6 +373,44 @@ impl Gateway {
         let office = Arc::clone(&self.office);
         let administration =
             Administration::open(listeners.socket, listeners.admin.map(|(listener, _)| listener), office)?;
+        let open = self.gate.connections.clone();
+        let limits = ServerLimits { connections, open, ..ServerLimits::default() };
+        let stop = async {
+            stop.await;
+            self.gate.house.close();
+        };
+        let house = Arc::clone(&self.gate.house);
+        self.attended(async {
+            let served = serve(listener, router(Arc::clone(&house)), limits, stop).await;
+            // Those whose callers have hung up still walk.
+            house.drained().await;
+            // To the end, so that the operator can look at what it waits for.
+            administration.close().await;
+            served
+        })
+        .await?
+        .map_err(Into::into)
+    }
+
+    /// Serves the one client at standard input and output, until it closes its end or `stop`.
+    pub(crate) async fn serve_pipe(&self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let house = Arc::clone(&self.gate.house);
+        self.attended(async {
+            let (input, output) = terminal::pipe();
+            let served = tokio::select! {
+                served = serve_pipe(Arc::clone(&house), input, output) => served,
+                () = stop => Ok(()),
+            };
+            house.close();
+            house.drained().await;
+            served
+        })
+        .await?
+        .map_err(Into::into)
+    }
+
+    /// Opens the log, and does beside `serving` what a record needs to be done beside it.
+    async fn attended<T>(&self, serving: impl Future<Output = T>) -> anyhow::Result<T> {
         // Before anything runs: a record that was restored must not repeat what it has forgotten.
         self.log.open().await.context("the log cannot be opened")?;
         // The ring of keys names the log, which may have got its first name just now.
@@ -397,17 +454,7 @@ impl Gateway {
         let ringing = self.gate.bell.clone().map(|bell| tokio::spawn(bell.ring_forever()));
         let key_watcher = tokio::spawn(watch_keys(self.keyring.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
-        let open = self.gate.connections.clone();
-        let limits = ServerLimits { connections, open, ..ServerLimits::default() };
-        let stop = async {
-            stop.await;
-            self.gate.house.close();
-        };
-        let served = serve(listener, router(Arc::clone(&self.gate.house)), limits, stop).await;
-        // Those whose callers have hung up still walk.
-        self.gate.house.drained().await;
-        // To the end, so that the operator can look at what it waits for.
-        administration.close().await;
+        let served = serving.await;
         sweeper.abort();
         reconciler.abort();
         space.abort();
@@ -417,7 +464,7 @@ impl Gateway {
         ringing.inspect(|ringing| ringing.abort());
         keeping.abort();
         cosigning.abort_all();
-        served.map_err(Into::into)
+        Ok(served)
     }
 
     /// Closes the record, once the lines of its audit trail are in it.

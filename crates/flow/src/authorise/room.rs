@@ -1,8 +1,9 @@
 //! The room's work: a `policy::Allow` for a proposal, or the rule that refuses it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use execgate_model::{Amount, Caller, Digest, Effect, Proposal};
+use execgate_model::{ActionName, Amount, Caller, Digest, Effect, Proposal};
 use execgate_policy::{Allow, ApprovalDemand, Decision, Own, Policy, PolicySet, Request, Spent, decide};
 
 use super::{Grants, Iam, IamAnswer, IamWord, KeyError, OwnRules, Question, Rules, SimulationRate};
@@ -147,6 +148,13 @@ impl RulesFor {
     #[must_use]
     pub fn hides(&self, tool: &str) -> bool {
         self.policies().any(|policy| policy.hides(tool))
+    }
+
+    /// Whether every call of a tool is refused, whatever its arguments: it is hidden, denied, or not listed.
+    #[must_use]
+    pub fn bars(&self, tool: &str) -> bool {
+        let listed = |list: &BTreeSet<ActionName>| list.iter().any(|name| name.as_str() == tool);
+        !self.gateway.allow_list().is_none_or(listed) || self.policies().any(|policy| policy.bars(tool))
     }
 
     /// What the rules say that an action costs: the grant's own first.

@@ -20,7 +20,9 @@ pub const fn lives_at_least_s(surface: Surface, offer: Option<Offer>) -> u64 {
     let work = match (surface, offer) {
         (_, Some(Offer::CodeRun)) => 30,
         (_, Some(Offer::CodeRunPro)) => 60,
-        (_, Some(Offer::CodeRunBasic)) | (Surface::Execute | Surface::CodeRun, None) => ACTION_S,
+        (_, Some(Offer::CodeRunBasic)) | (Surface::Execute | Surface::CodeRun | Surface::Mcp, None) => {
+            ACTION_S
+        }
         (Surface::SecureExec | Surface::Simulate, None) => TOOL_S,
     };
     BEFORE_S + work + AFTER_S

@@ -138,6 +138,12 @@ impl Propose {
         tools.map(|tool| (tool.name(), tool.describe()))
     }
 
+    /// Whether a name is that of one of them.
+    #[must_use]
+    pub fn is_tool(&self, name: &str) -> bool {
+        self.tools.has(name, Namespace::Tools) && self.registry.find(name).is_some()
+    }
+
     /// Whether a blocked tool has a handler in this gateway.
     #[must_use]
     pub fn has_handler(&self, blocked: Blocked) -> bool {

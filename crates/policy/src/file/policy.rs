@@ -155,6 +155,12 @@ impl Policy {
             || self.index.find(tool).any(|number| hidden(&self.entries[number]))
     }
 
+    /// Whether every call of a tool is refused, whatever its arguments.
+    #[must_use]
+    pub fn bars(&self, tool: &str) -> bool {
+        matches!(self.standing(tool).as_str(), "hidden" | "deny")
+    }
+
     /// What becomes of calls of a tool, in a few words: what `diff` compares first.
     #[must_use]
     pub fn standing(&self, tool: &str) -> String {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Problem;
 
 /// What a caller needs to have its run approved, and approvers to find it.
-fn facts(waiting: &Waiting) -> Map<String, Value> {
+pub(super) fn facts(waiting: &Waiting) -> Map<String, Value> {
     let facts = json!({
         "approval_id": waiting.run,
         "action_digest": ActionDigest(waiting.action_digest).to_string(),

@@ -6,6 +6,7 @@ mod proposal;
 mod run;
 mod text;
 
+pub(crate) use proposal::language;
 #[cfg(any(test, fuzzing))]
 pub(crate) use proposal::read;
 pub(crate) use run::{basic, is_on, plain, pro};

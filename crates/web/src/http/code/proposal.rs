@@ -50,7 +50,7 @@ pub(crate) fn read(
 }
 
 /// The language's own name and its dialect, by any of its names.
-fn language(asked: Option<Value>, languages: &[String]) -> Result<(String, Vec<String>), Problem> {
+pub(crate) fn language(asked: Option<Value>, languages: &[String]) -> Result<(String, Vec<String>), Problem> {
     let asked = match asked {
         None => DEFAULT_LANGUAGE.to_owned(),
         Some(Value::String(name)) => name.trim().to_lowercase(),

@@ -4,4 +4,4 @@ mod show;
 mod verify;
 
 pub(crate) use show::{receipt, show};
-pub(crate) use verify::verify;
+pub(crate) use verify::{check, verify};

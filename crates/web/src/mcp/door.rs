@@ -1,0 +1,173 @@
+//! `/mcp`: Streamable HTTP. One POST is one message; every revision of the protocol on one path.
+//!
+//! Nothing is kept of a session: its id is a random text that clients of earlier revisions send back, by which a call
+//! is found that is to be cancelled, and by which whoever shows no key is the same as before.
+
+use core::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, HOST};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response as Answered, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use execgate_model::{BodyPlace, Digest};
+use execgate_tool::Cancel;
+use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
+use rmcp::transport::StreamableHttpServerConfig;
+use rmcp::transport::streamable_http_server::StreamableHttpService;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use serde_json::Value;
+
+use super::calls::OpenCall;
+use super::desk::{Asker, Desk};
+use super::own::OwnDesk;
+use super::server::Server;
+use crate::caller::{SESSION, Visitor, is_secret, recognise};
+use crate::house::House;
+use crate::peer::Peer;
+use crate::problem::Problem;
+
+/// The header of a session of the revisions before 2026-07-28.
+const MCP_SESSION: &str = "mcp-session-id";
+
+/// What a message is, as far as a door needs to know.
+struct Message<'a> {
+    method: &'a str,
+    id: Option<&'a Value>,
+    /// The call that it cancels.
+    cancels: Option<&'a Value>,
+}
+
+impl<'a> Message<'a> {
+    fn of(message: &'a Value) -> Self {
+        let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
+        let id = message.get("id").filter(|id| id.is_string() || id.is_number());
+        let cancels = message.pointer("/params/requestId").filter(|_| method == "notifications/cancelled");
+        Self { method, id, cancels }
+    }
+}
+
+/// `POST /mcp`.
+pub(crate) async fn door(State(house): State<Arc<House>>, request: Request) -> Response {
+    match pass(&house, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// `DELETE /mcp`: whatever the session has called ends.
+pub(crate) async fn hang_up(State(house): State<Arc<House>>, headers: HeaderMap) -> Response {
+    let hung_up = async {
+        let (visitor, session) = visit(&house, &headers).await?;
+        let Some(session) = session else {
+            return Err(Problem::bad_request("mcp-session", "this needs the header Mcp-Session-Id"));
+        };
+        house.calls.cancel_all(&visitor.caller, &session);
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    hung_up.await.unwrap_or_else(|problem: Problem| problem.into_response())
+}
+
+async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let (visitor, session) = visit(house, &parts.headers).await?;
+    let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
+    let (bytes, value, place) = house.bodies.message(&parts.headers, body).await?;
+    let message = Message::of(&value);
+    let cancel = Cancel::default();
+    let open = session.as_ref().zip(message.id).filter(|_| message.method == "tools/call");
+    let open = open.and_then(|(session, id)| house.calls.begin(&visitor.caller, session, id, &cancel));
+    if let Some((session, id)) = session.as_ref().zip(message.cancels) {
+        house.calls.cancel(&visitor.caller, session, id);
+    }
+    let begins = message.method == "initialize";
+    let asker = Asker { caller: visitor.caller.clone(), peer, origin: origin(house, &parts.headers) };
+    // What opens things is for this door, and goes no further.
+    parts.headers.remove(SESSION);
+    let served = serve(house, asker, Served { cancel, open, place }, (parts, bytes)).await;
+    let mut response = served.map(Body::new);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if begins && response.status().is_success() {
+        let id = match &visitor.new_session {
+            // Whoever shows no key is known by it from now on.
+            Some(secret) => secret.clone(),
+            None => random(house)?,
+        };
+        response.headers_mut().insert(MCP_SESSION, id);
+    }
+    visitor.announce(response.headers_mut());
+    Ok(response)
+}
+
+/// What serves one message beside who asks.
+struct Served {
+    cancel: Cancel,
+    open: Option<OpenCall>,
+    place: BodyPlace,
+}
+
+async fn serve(
+    house: &Arc<House>,
+    asker: Asker,
+    served: Served,
+    (parts, bytes): (Parts, Bytes),
+) -> Answered<BoxBody<Bytes, Infallible>> {
+    let desk: Arc<dyn Desk> = Arc::new(OwnDesk(Arc::clone(house)));
+    let Served { cancel, open, place } = served;
+    let (version, open) = (house.parts.info.version, open.map(Arc::new));
+    let server = move || {
+        Ok(Server {
+            desk: Arc::clone(&desk),
+            asker: asker.clone(),
+            version,
+            cancel: cancel.clone(),
+            open: open.clone(),
+            place: place.clone(),
+        })
+    };
+    // Host, Origin and length were looked at by the doors of this gateway.
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .disable_allowed_hosts()
+        .with_max_request_body_bytes(usize::MAX);
+    let service = StreamableHttpService::new(server, Arc::new(NeverSessionManager::default()), config);
+    service.handle(Request::from_parts(parts, Full::new(bytes))).await
+}
+
+/// Who asks, and in which session. Whoever shows no key is known by its session.
+async fn visit(house: &House, headers: &HeaderMap) -> Result<(Visitor, Option<String>), Problem> {
+    let session = match headers.get(MCP_SESSION).map(|value| value.to_str().unwrap_or_default()) {
+        None => None,
+        Some(text) if is_secret(text) => Some(text.to_ascii_lowercase()),
+        // A client begins anew where its session is not known (MCP 2025-11-25, basic/transports, "Session Management").
+        Some(_) => return Err(Problem::not_found("this session is not one that this gateway gave")),
+    };
+    let named = session.as_ref().filter(|_| !headers.contains_key(SESSION));
+    let visitor = match named.map(|session| HeaderValue::from_str(session)) {
+        Some(Ok(secret)) => {
+            let mut headers = headers.clone();
+            headers.insert(SESSION, secret);
+            recognise(house, &headers).await?
+        }
+        Some(Err(_)) | None => recognise(house, headers).await?,
+    };
+    visitor.may_call().map(|visitor| (visitor, session))
+}
+
+fn random(house: &House) -> Result<HeaderValue, Problem> {
+    let id = Digest::from_bytes(house.parts.entropy.thirty_two()).to_hex();
+    HeaderValue::from_str(&id).map_err(|_| Problem::fault())
+}
+
+/// Under which name the caller reaches this gateway, or the operator's.
+fn origin(house: &House, headers: &HeaderMap) -> Option<String> {
+    let host = || headers.get(HOST).and_then(|host| host.to_str().ok()).map(|host| format!("http://{host}"));
+    house.parts.public_url.clone().or_else(host)
+}

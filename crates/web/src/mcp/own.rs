@@ -1,0 +1,237 @@
+//! The desk of this gateway's own tools: `execute_code`, the tools of `/exec/*`, and two that only tell something.
+//!
+//! Every call that runs anything walks the one corridor.
+
+use std::sync::Arc;
+
+use execgate_flow::authorise::RulesFor;
+use execgate_flow::{Passage, Refusal};
+use execgate_model::{ActionName, BoxFuture, Digest, Effect, Namespace, Nonce, Proposal};
+use execgate_payment::Flow;
+use execgate_receipt::digest_json;
+use execgate_tool::Blocked;
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, MetaObject, Tool};
+use serde_json::{Value, from_value, json};
+
+use super::desk::{Asker, Call, Desk};
+use super::server::{result_of, unknown_tool};
+use super::{McpWords, entries, pay, proposal, result};
+use crate::body::Fields;
+use crate::house::{House, ToolSurface};
+use crate::http::receipts::check;
+use crate::problem::Problem;
+
+/// The tools that are none of the registry.
+const EXECUTE: &str = "execute_code";
+const LANGUAGES: &str = "list_languages";
+const VERIFY: &str = "verify_receipt";
+
+/// Where a list says what a tool costs.
+const PRICE: &str = "dev.execgate/price";
+
+/// This gateway's own tools.
+pub(super) struct OwnDesk(pub(super) Arc<House>);
+
+impl Desk for OwnDesk {
+    fn instructions(&self) -> String {
+        "Tool calls and code, each run exactly once in a real sandbox, under the operator's rules, with a receipt that \
+         anyone can verify. A refusal names the rule and what to do. A call that waits for a person's approval is \
+         answered at once with status `approval_required`: make the same call again later to hear how it ended."
+            .to_owned()
+    }
+
+    fn tools<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Vec<Tool>, ErrorData>> {
+        Box::pin(async move {
+            let rules = self.0.parts.corridor.rules_for(&asker.caller).await;
+            // A fault of the record is told as one, whatever was asked.
+            let rules = rules.map_err(|refusal| fault(&Problem::from(refusal)))?;
+            Ok(self.list(&rules))
+        })
+    }
+
+    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>> {
+        Box::pin(async move {
+            if !self.knows(&call.name) {
+                return Err(unknown_tool(&call.name));
+            }
+            let tool = call.name.clone();
+            match self.answer(asker, call).await {
+                Ok(result) => Ok(result),
+                Err(problem) => Ok(self.refused(asker, &tool, &problem)),
+            }
+        })
+    }
+}
+
+impl OwnDesk {
+    /// What a caller of these rules may see. What they deny whatever its arguments is not shown.
+    fn list(&self, rules: &RulesFor) -> Vec<Tool> {
+        let house = &self.0.parts;
+        let mut tools = Vec::new();
+        let languages = self.languages(rules);
+        if !languages.is_empty() {
+            if !rules.bars(EXECUTE) {
+                let tool = entries::execute_code(&languages);
+                let usual = languages.iter().find(|name| *name == "python").or(languages.first());
+                tools.push(self.priced(tool, rules, usual.map(String::as_str)));
+            }
+            if !rules.bars(LANGUAGES) {
+                tools.push(entries::list_languages());
+            }
+        }
+        if house.tools == ToolSurface::On {
+            let shown = house.corridor.tools(rules).filter(|(name, _)| !rules.bars(name));
+            tools.extend(shown.map(|(name, description)| {
+                let tool = entries::tool(name, description.summary.into_owned(), description.schema);
+                self.priced(tool, rules, Some(name))
+            }));
+        }
+        if !rules.bars(VERIFY) {
+            tools.push(entries::verify_receipt());
+        }
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        tools
+    }
+
+    /// The same, with what it costs, where anything costs something here.
+    fn priced(&self, mut tool: Tool, rules: &RulesFor, action: Option<&str>) -> Tool {
+        let prices = self.0.parts.corridor.prices();
+        if let Some(Ok(name)) = action.map(ActionName::new).filter(|_| self.0.takes_money()) {
+            let price = prices.ruled(&name, Effect::Live, None, rules.price(name.as_str()));
+            let told = json!({"amount": price.to_string(), "currency": "USD"});
+            tool.meta = Some(MetaObject([(PRICE.to_owned(), told)].into_iter().collect()));
+        }
+        tool
+    }
+
+    /// The languages that a caller of these rules may use.
+    fn languages(&self, rules: &RulesFor) -> Vec<String> {
+        let names = self.0.parts.catalogue.as_ref().map(|catalogue| catalogue.names()).unwrap_or_default();
+        names.into_iter().filter(|name| !rules.bars(name)).collect()
+    }
+
+    /// Whether a name is that of a tool, shown to this caller or not: what is hidden is denied by its rule.
+    fn knows(&self, name: &str) -> bool {
+        let house = &self.0.parts;
+        let is_tool = || {
+            house.tools == ToolSurface::On
+                && (house.corridor.has_tool(name) || Blocked::find(name, Namespace::Actions).is_some())
+        };
+        match name {
+            EXECUTE | LANGUAGES => house.catalogue.is_some(),
+            VERIFY => true,
+            _ => is_tool(),
+        }
+    }
+
+    async fn answer(&self, asker: &Asker, mut call: Call) -> Result<CallToolResult, Problem> {
+        let house = &self.0.parts;
+        let rules = house.corridor.rules_for(&asker.caller).await?;
+        let proposal = match call.name.as_str() {
+            LANGUAGES | VERIFY | EXECUTE if rules.hides(&call.name) => {
+                return Err(Problem::hidden_tool(&call.name));
+            }
+            LANGUAGES => return self.told_languages(call).await,
+            VERIFY => return self.verified(call).await,
+            EXECUTE => {
+                let catalogue = house.catalogue.as_ref().ok_or_else(Problem::code_is_off)?;
+                proposal::of_code(asker, &mut call, &catalogue.names())?
+            }
+            _ => proposal::of_tool(asker, &mut call)?,
+        };
+        let credential = pay::credential(&self.0, &call.name, &call.meta)?;
+        let mut proposal = Proposal { credential, ..proposal };
+        proposal.watcher =
+            call.line.as_ref().filter(|_| self.may_be_watched(&proposal, &rules)).map(|line| line.watcher());
+        let passage = self.walk(proposal, &rules).await?;
+        let mut told = result::read(&passage.answer);
+        if let Some(meta) = passage.bought.as_deref().and_then(|bought| pay::response(&self.0, bought)) {
+            told.meta = Some(MetaObject(meta));
+        }
+        Ok(told)
+    }
+
+    /// What is paid when it has ended shows nothing before.
+    fn may_be_watched(&self, proposal: &Proposal, rules: &RulesFor) -> bool {
+        let prices = self.0.parts.corridor.prices();
+        prices.asked(proposal, rules.price(proposal.action.as_str())).is_zero()
+            || prices.flow(&proposal.action, None) == Flow::Upfront
+    }
+
+    /// Walks a call. One without a key that waits for people has one of ours, by which the same call finds it again.
+    async fn walk(&self, mut proposal: Proposal, rules: &RulesFor) -> Result<Passage, Refusal> {
+        let (corridor, parked) = (&self.0.parts.corridor, &self.0.parked_calls);
+        let unnamed =
+            proposal.nonce.is_none() && proposal.credential.is_none() && proposal.approval.is_none();
+        let asks = || matches!(corridor.would(rules, &proposal), Ok(Some(_)));
+        let known = !unnamed || !parked.is_empty() || asks();
+        let call = if unnamed && known { digest(&proposal) } else { None };
+        if let Some(call) = call {
+            proposal.nonce = match parked.known(call) {
+                Some(nonce) => Some(nonce),
+                None if asks() => {
+                    self.fresh().and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
+                }
+                None => None,
+            };
+        }
+        let ours = call.filter(|_| proposal.nonce.is_some());
+        let walked = corridor.walk(proposal, Arc::new(McpWords)).await;
+        match (&walked, ours) {
+            (Err(Refusal::Parked(waiting)), Some(call)) => parked.waits_until(call, waiting.expires),
+            (Ok(_), Some(call)) => parked.forget(call),
+            (Ok(_) | Err(_), _) => {}
+        }
+        walked
+    }
+
+    fn fresh(&self) -> Option<Nonce> {
+        let bytes = Digest::from_bytes(self.0.parts.entropy.thirty_two());
+        Nonce::new(format!("mcp-{bytes}")).ok()
+    }
+
+    async fn told_languages(&self, call: Call) -> Result<CallToolResult, Problem> {
+        Fields::new(call.arguments).finish()?;
+        let catalogue = self.0.parts.catalogue.as_ref().ok_or_else(Problem::code_is_off)?;
+        let profiles = catalogue.describe().await;
+        let languages = profiles["default"]["languages"].clone();
+        Ok(result_of(json!({"languages": languages, "profiles": profiles})))
+    }
+
+    async fn verified(&self, call: Call) -> Result<CallToolResult, Problem> {
+        let mut fields = Fields::new(call.arguments);
+        let (run, receipt) = (fields.text("exec_id")?, fields.text("receipt")?);
+        let result = fields.any("result");
+        fields.finish()?;
+        Ok(result_of(match check(&self.0, &run, &receipt, result.as_ref()).await? {
+            None => json!({"valid": true}),
+            Some(reason) => json!({"valid": false, "reason": reason}),
+        }))
+    }
+
+    /// A refusal as a result.
+    fn refused(&self, asker: &Asker, tool: &str, problem: &Problem) -> CallToolResult {
+        if let Some(required) = pay::required(&self.0, tool, problem) {
+            return required;
+        }
+        let told = problem.clone().with_payload_at("").in_mcp_under(asker.origin.as_deref());
+        from_value(told).unwrap_or_default()
+    }
+}
+
+/// Who asks for what, in one digest; none where nobody can be told from another.
+fn digest(proposal: &Proposal) -> Option<Digest> {
+    let scope = proposal.caller.scope()?;
+    let call = json!({
+        "scope": scope.as_str(), "action": proposal.action, "payload": proposal.payload, "effect": proposal.effect
+    });
+    digest_json(&call).ok()
+}
+
+/// A problem where there is no result that could tell it.
+fn fault(problem: &Problem) -> ErrorData {
+    let told: Value = problem.in_mcp();
+    let text = told["content"][0]["text"].as_str().unwrap_or("a fault").to_owned();
+    ErrorData::internal_error(text, Some(told["structuredContent"].clone()))
+}

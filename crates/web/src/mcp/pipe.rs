@@ -1,0 +1,65 @@
+//! The protocol over standard input and output, for one client that has started this process.
+
+use std::sync::Arc;
+
+use execgate_model::{BodyPlace, Caller, Identity};
+use execgate_tool::Cancel;
+use rmcp::RoleServer;
+use rmcp::service::{ServerInitializeError, serve_server};
+use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::desk::Asker;
+use super::own::OwnDesk;
+use super::server::Server;
+use crate::house::House;
+
+/// The longest line that is read, in bytes: as much as a body by HTTP may have, and what surrounds it.
+const LINE_MAX: usize = 9 << 20;
+
+/// Why a pipe is served no more.
+#[derive(Debug, thiserror::Error)]
+pub enum PipeError {
+    /// What came first was no beginning of the protocol.
+    #[error("the client did not begin as the protocol asks")]
+    Beginning(#[source] Box<ServerInitializeError>),
+    /// The task that served it failed.
+    #[error("failed to serve the client")]
+    Serve(#[source] tokio::task::JoinError),
+}
+
+impl House {
+    /// The caller at the other end of a pipe: whoever has started this process.
+    fn local(&self) -> Caller {
+        Caller { tenant: self.parts.tenant.clone(), identity: Identity::Local }
+    }
+}
+
+/// Serves one client until it closes its end. Nothing but messages of the protocol is written.
+///
+/// # Errors
+/// [`PipeError`] where it does not speak the protocol.
+pub async fn serve_pipe(
+    house: Arc<House>,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<(), PipeError> {
+    let version = house.parts.info.version;
+    let asker = Asker { caller: house.local(), peer: None, origin: None };
+    let server = Server {
+        desk: Arc::new(OwnDesk(house)),
+        asker,
+        version,
+        cancel: Cancel::default(),
+        open: None,
+        place: BodyPlace::default(),
+    };
+    let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_MAX);
+    let running = match serve_server(server, transport).await {
+        Ok(running) => running,
+        // A client that goes before it has begun is no fault.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => return Err(PipeError::Beginning(Box::new(error))),
+    };
+    running.waiting().await.map(drop).map_err(PipeError::Serve)
+}

@@ -1,0 +1,203 @@
+//! The words of the protocol for the end of a run: `{content, structuredContent, isError}` (MCP 2026-07-28, server/tools).
+
+use execgate_flow::parking::Closed;
+use execgate_flow::witness::{Render, Summary};
+use execgate_model::{Effect, ErrorReport, Outcome, Product, Verdict};
+use execgate_store::Answer;
+use execgate_tool::code;
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde_json::{Map, Value, from_slice, json};
+
+use crate::problem::Problem;
+
+/// Pictures that a run displays: the name of the field that holds one as base64, and its type.
+const PICTURES: [(&str, &str); 2] = [("png", "image/png"), ("jpeg", "image/jpeg")];
+
+/// The words of `tools/call`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct McpWords;
+
+impl Render for McpWords {
+    fn answer(&self, summary: &Summary<'_>) -> Answer {
+        let body = match summary.outcome {
+            Outcome::Unknown => Problem::unknown_outcome(summary.run, summary.content).in_mcp(),
+            Outcome::Done { product } if code::named(summary.action.as_str()).is_some() => {
+                of_code(summary, product)
+            }
+            Outcome::Done { product } => of_tool(summary, product),
+        };
+        as_answer(&body)
+    }
+
+    fn closed(&self, closed: &Closed<'_>) -> Answer {
+        as_answer(&Problem::closed(closed).in_mcp())
+    }
+}
+
+fn as_answer(body: &Value) -> Answer {
+    Answer { status: 200, content_type: "application/json".to_owned(), body: body.to_string().into_bytes() }
+}
+
+/// A stored answer as a result. One that another surface has written under the same key is told as it is.
+pub(super) fn read(answer: &Answer) -> CallToolResult {
+    if let Ok(result) = from_slice::<CallToolResult>(&answer.body) {
+        return result;
+    }
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let mut result = match from_slice::<Value>(&answer.body) {
+        Ok(value @ Value::Object(_)) => CallToolResult::structured(value),
+        Ok(_) | Err(_) => CallToolResult::success(vec![ContentBlock::text(text)]),
+    };
+    result.is_error = Some(answer.status >= 400);
+    result
+}
+
+/// A run of code: its output for whoever reads, all of it for whoever counts, and its pictures.
+fn of_code(summary: &Summary<'_>, product: &Product) -> Value {
+    let envelope = &product.result;
+    let text = |name: &str| envelope.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut structured = json!({
+        "language": envelope["language"],
+        "stdout": text("stdout"),
+        "stderr": text("stderr"),
+        "value": envelope["result"],
+        "error": product.error.as_ref().map(|error| json!(error)),
+        "run": summary.run,
+        "receipt": summary.content,
+    });
+    for name in ["truncated", "files"] {
+        if let Some(value) = envelope.get(name) {
+            structured[name] = value.clone();
+        }
+    }
+    let error = product.error.as_ref().map(error_text);
+    let parts = [
+        ("stdout", text("stdout").to_owned()),
+        ("stderr", text("stderr").to_owned()),
+        ("value", text("result").to_owned()),
+        ("error", error.unwrap_or_default()),
+    ];
+    let mut content = vec![json!({"type": "text", "text": joined(&parts)})];
+    let displayed = envelope.get("results").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut others = Vec::new();
+    for result in displayed.iter().filter_map(Value::as_object) {
+        content.extend(pictures(result));
+        let rest: Map<_, _> = result
+            .iter()
+            .filter(|(name, _)| !is_picture(name))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        others.extend((!rest.is_empty()).then_some(Value::Object(rest)));
+    }
+    if !others.is_empty() {
+        structured["results"] = others.into();
+    }
+    json!({"content": content, "structuredContent": structured, "isError": product.verdict != Verdict::Value})
+}
+
+fn is_picture(name: &str) -> bool {
+    PICTURES.iter().any(|(picture, _)| *picture == name)
+}
+
+fn pictures(result: &Map<String, Value>) -> impl Iterator<Item = Value> + '_ {
+    PICTURES.iter().filter_map(|(name, kind)| {
+        let data = result.get(*name)?.as_str()?;
+        // What a guest displays is whatever it likes; clients decode it.
+        let data: String = data.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        let is_base64 = data.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
+        (is_base64 && !data.is_empty()).then(|| json!({"type": "image", "data": data, "mimeType": kind}))
+    })
+}
+
+fn error_text(error: &ErrorReport) -> String {
+    if error.traceback.is_empty() {
+        format!("{}: {}", error.name, error.message)
+    } else {
+        format!("{}: {}\n{}", error.name, error.message, error.traceback)
+    }
+}
+
+/// What there is, under its name where it is not alone.
+fn joined(parts: &[(&str, String)]) -> String {
+    let there: Vec<_> = parts.iter().filter(|(_, text)| !text.is_empty()).collect();
+    match there.as_slice() {
+        [] => "(no output)".to_owned(),
+        [("stdout" | "value", text)] => text.clone(),
+        several => several
+            .iter()
+            .map(|(name, text)| format!("[{name}]\n{}", text.trim_end_matches('\n')))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
+}
+
+/// A tool's answer.
+fn of_tool(summary: &Summary<'_>, product: &Product) -> Value {
+    let mut structured = json!({"output": product.result, "run": summary.run, "receipt": summary.content});
+    if summary.effect == Effect::DryRun {
+        structured["simulated"] = true.into();
+    }
+    let text = match &product.error {
+        Some(error) => {
+            structured["error"] = json!({"name": error.name, "message": error.message});
+            error_text(error)
+        }
+        None => product.result.to_string(),
+    };
+    let content = [json!({"type": "text", "text": text})];
+    json!({"content": content, "structuredContent": structured, "isError": product.verdict != Verdict::Value})
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_store::Answer;
+    use serde_json::{Value, json};
+
+    use super::{joined, pictures, read};
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, content_type: "application/json".to_owned(), body: body.into() }
+    }
+
+    #[test]
+    fn what_there_is_stands_under_its_name_where_it_is_not_alone() {
+        let parts = |texts: [&str; 4]| {
+            joined(
+                &["stdout", "stderr", "value", "error"]
+                    .map(str::to_owned)
+                    .iter()
+                    .zip(texts)
+                    .map(|(name, text)| (name.as_str(), text.to_owned()))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(parts(["", "", "", ""]), "(no output)");
+        assert_eq!(parts(["", "", "42", ""]), "42");
+        assert_eq!(parts(["hi\n", "", "42", ""]), "[stdout]\nhi\n[value]\n42");
+        assert_eq!(parts(["", "", "", "E: no"]), "[error]\nE: no");
+    }
+
+    #[test]
+    fn what_another_surface_has_written_is_told_as_it_is() {
+        let told = serde_json::to_value(read(&answer(200, r#"{"language":"python","result":"4"}"#))).unwrap();
+        assert_eq!(told["structuredContent"]["result"], "4");
+        assert_eq!(told["isError"], false);
+        let told = serde_json::to_value(read(&answer(504, r#"{"error":"timed out"}"#))).unwrap();
+        assert_eq!(
+            (&told["isError"], &told["structuredContent"]["error"]),
+            (&json!(true), &json!("timed out"))
+        );
+        let ours =
+            r#"{"content":[{"type":"text","text":"x"}],"structuredContent":{"output":1},"isError":false}"#;
+        let told = serde_json::to_value(read(&answer(200, ours))).unwrap();
+        assert_eq!(told["content"][0]["text"], "x");
+    }
+
+    #[test]
+    fn a_picture_is_base64_or_none() {
+        let shown = |value: Value| pictures(value.as_object().unwrap()).collect::<Vec<_>>();
+        let expected = json!({"type": "image", "data": "QUJD", "mimeType": "image/png"});
+        assert_eq!(shown(json!({"png": "QU\nJD", "text": "<Figure>"})), [expected]);
+        assert_eq!(shown(json!({"png": "<script>", "jpeg": ""})), Vec::<Value>::new());
+    }
+}

@@ -1,0 +1,102 @@
+//! The protocol in front of a desk, for one asker.
+
+use std::sync::Arc;
+
+use execgate_model::BodyPlace;
+use execgate_tool::Cancel;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ErrorCode, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+
+use super::calls::OpenCall;
+use super::desk::{Asker, Call, Desk};
+use super::line::Line;
+
+/// For how long a client may keep a list of tools, in milliseconds. The rules of a grant can change at any time; what they
+/// deny is denied whatever a client still shows.
+const LIST_TTL_MS: u64 = 30_000;
+
+/// A server for one asker: of one request by HTTP, of all of them over a pipe.
+pub(super) struct Server {
+    pub(super) desk: Arc<dyn Desk>,
+    pub(super) asker: Asker,
+    pub(super) version: &'static str,
+    /// Whether another request asks for the end of this one.
+    pub(super) cancel: Cancel,
+    /// Its place among the calls that can be ended so.
+    pub(super) open: Option<Arc<OpenCall>>,
+    /// What its body takes up in memory.
+    pub(super) place: BodyPlace,
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let itself = Implementation::new("execgate", self.version).with_title("execgate");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(itself)
+            .with_instructions(self.desk.instructions())
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = self.desk.tools(&self.asker).await?;
+        let list = ListToolsResult::with_all_items(tools);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        // Kept until it has ended, however it ends.
+        let _open = self.open.clone();
+        let line = context.meta.get_progress_token().map(|token| Line::new(context.peer.clone(), token));
+        let call = Call {
+            name: request.name.into_owned(),
+            arguments: request.arguments.unwrap_or_default(),
+            meta: context.meta.0.0,
+            line: line.clone(),
+            place: self.place.clone(),
+        };
+        let telling = async {
+            match &line {
+                Some(line) => line.tell_on().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // Dropping the call is what ends it.
+            () = context.ct.cancelled() => Err(cancelled()),
+            () = self.cancel.cancelled() => Err(cancelled()),
+            called = self.desk.call(&self.asker, call) => called.map(CallToolResponse::from),
+            () = telling => Err(cancelled()),
+        }
+    }
+}
+
+/// What a call is told that was cancelled: nobody waits for it any more.
+fn cancelled() -> ErrorData {
+    ErrorData::new(ErrorCode(CANCELLED), "the call was cancelled", None)
+}
+
+/// The code of a call that was cancelled: outside of what the protocol keeps for itself.
+const CANCELLED: i32 = 499;
+
+/// What is no tool here.
+pub(super) fn unknown_tool(name: &str) -> ErrorData {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+    ErrorData::invalid_params(format!("Unknown tool: {name}"), None)
+}
+
+/// A result that only says something.
+pub(super) fn result_of(value: serde_json::Value) -> CallToolResult {
+    CallToolResult::structured(value)
+}
