@@ -48,7 +48,10 @@ fn keep() -> io::Result<ExitCode> {
     set_child_subreaper(Some(getpid()))?;
     let mut words = env::args_os().skip(2);
     let program = words.next().ok_or(io::ErrorKind::InvalidInput)?;
-    #[expect(clippy::disallowed_methods, reason = "this is the sandbox's own way to start what it cannot confine")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the sandbox's own way to start what it cannot confine"
+    )]
     let mut child = Command::new(program).args(words).stdin(Stdio::piped()).spawn()?;
     let input = child.stdin.take().map(OwnedFd::from).ok_or(io::ErrorKind::BrokenPipe)?;
     // What the program writes to ends with it, and not with the keeper.
@@ -130,7 +133,7 @@ fn end(child: &mut Child) -> io::Result<ExitCode> {
     for _ in 0..ROUNDS_MAX {
         for pid in descendants().into_iter().filter_map(Pid::from_raw) {
             // It may be gone already.
-            drop(kill_process(pid, Signal::KILL));
+            let _gone = kill_process(pid, Signal::KILL);
         }
         loop {
             match wait(WaitOptions::NOHANG) {

@@ -19,8 +19,9 @@ use execgate_flow::log::{Log, LogFault, Witnesses};
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
+use execgate_tool::upstream::{Upstream, Upstreams};
 use execgate_tool::{Action, Profiles, spoken};
-use execgate_web::{Office, ServerLimits, router, serve, serve_pipe};
+use execgate_web::{Office, ServerLimits, router, serve, serve_pipe, serve_upstream_pipe};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -330,6 +331,18 @@ impl Gateway {
         actions: &[Action],
         webhook: Option<Webhook>,
     ) -> anyhow::Result<Self> {
+        let fitted = Fitted { profiles, actions: actions.to_vec(), webhook };
+        Self::open_beside(settings, data_dir, fitted, Upstreams::default()).await
+    }
+
+    /// The same, beside servers of others whose tools are its own.
+    pub(crate) async fn open_beside(
+        settings: &Settings,
+        data_dir: &Path,
+        fitted: Fitted,
+        upstreams: Upstreams,
+    ) -> anyhow::Result<Self> {
+        let Fitted { profiles, actions, webhook } = fitted;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
         let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
@@ -338,8 +351,8 @@ impl Gateway {
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let around = Around { log: &log, space: &space, webhook, data_dir };
-        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
+        let around = Around { log: &log, space: &space, webhook, upstreams, data_dir };
+        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, &actions)?;
         gate.tell_of_witnesses(&witnesses);
         warn_of_unknown_grants(settings, store.as_ref()).await?;
         let keys = OwnKeys {
@@ -400,6 +413,30 @@ impl Gateway {
             let served = tokio::select! {
                 served = serve_pipe(Arc::clone(&house), input, output) => served,
                 () = stop => Ok(()),
+            };
+            house.close();
+            house.drained().await;
+            served
+        })
+        .await?
+        .map_err(Into::into)
+    }
+
+    /// The same for the tools of a server of others, which is connected before anything is served.
+    pub(crate) async fn serve_upstream(
+        &self,
+        upstream: Arc<Upstream>,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let house = Arc::clone(&self.gate.house);
+        let connected = upstream.connect().await;
+        connected.with_context(|| format!("the server `{}` cannot be connected", upstream.name()))?;
+        self.attended(async {
+            let (input, output) = terminal::pipe();
+            let served = tokio::select! {
+                served = serve_upstream_pipe(Arc::clone(&house), Arc::clone(&upstream), input, output) => served,
+                () = stop => Ok(()),
+                () = upstream.tend() => Ok(()),
             };
             house.close();
             house.drained().await;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use execgate_flow::authorise::Rates;
 use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
+use execgate_sandbox::Language;
 
 use super::approvals::Approvals;
 use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection};
@@ -68,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) payment: Option<Payment>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
     pub(crate) policy: Option<PathBuf>,
+    /// The server whose tools the policy names by their own names.
+    pub(crate) policy_server: Option<String>,
+    /// Programs of upstream servers, for the jail.
+    pub(crate) programs: Vec<Language>,
     pub(crate) approvals: Approvals,
     pub(crate) code: Switch,
     pub(crate) tools: Switch,
@@ -173,6 +178,8 @@ impl Settings {
             payment,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
+            policy_server: None,
+            programs: Vec::new(),
             approvals: Approvals::resolve(environment, &file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),
             tools: file.surfaces.tools.unwrap_or(Switch::On),

@@ -22,6 +22,6 @@ mod tests;
 mod url;
 
 pub use bad::BadAction;
-pub(crate) use redact::Redactor;
 pub use definition::{Action, ActionEffect, ActionParts, ActionSpec, CommandSpec, HttpSpec, KindSpec};
+pub(crate) use redact::Redactor;
 pub use secret::{BadSecret, Secret, Secrets};

@@ -167,15 +167,12 @@ impl Client {
         };
         let revision = result.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
         if !REVISIONS.contains(&revision) {
-            return Err(ConnectError(format!("it speaks the revision {revision:?}, which is not known here")));
+            return Err(ConnectError(format!(
+                "it speaks the revision {revision:?}, which is not known here"
+            )));
         }
         self.tell("notifications/initialized", json!({})).await;
         Ok((Hello::read(revision, &result), false))
-    }
-
-    /// What it said of itself.
-    pub(super) fn greeting(&self) -> &Hello {
-        &self.hello
     }
 
     /// What it tells.
@@ -190,7 +187,8 @@ impl Client {
 
     /// All that it offers.
     pub(super) async fn offer(&self, digester: Digester) -> Result<Offer, ConnectError> {
-        let listed = if self.hello.can("tools") { self.list("tools/list", "tools").await? } else { Vec::new() };
+        let listed =
+            if self.hello.can("tools") { self.list("tools/list", "tools").await? } else { Vec::new() };
         Ok(Offer::new(self.hello.clone(), listed, digester))
     }
 
@@ -240,10 +238,16 @@ impl Client {
         if self.is_stateless {
             say(&mut params, &stateless_meta());
         }
-        let name = params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
+        let name =
+            params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let mut given_up = GivesUp { client: self, id, is_answered: false };
-        let frame = Outbound { id: Some(id), method: method.to_owned(), name, frame: message.to_string().into_bytes() };
+        let frame = Outbound {
+            id: Some(id),
+            method: method.to_owned(),
+            name,
+            frame: message.to_string().into_bytes(),
+        };
         if self.outbound.send(frame).await.is_err() {
             given_up.is_answered = true;
             self.shared.asked().waiting.remove(&id);
@@ -257,7 +261,12 @@ impl Client {
     /// Tells something, as far as the line takes it.
     async fn tell(&self, method: &str, params: Value) {
         let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
-        let frame = Outbound { id: None, method: method.to_owned(), name: None, frame: message.to_string().into_bytes() };
+        let frame = Outbound {
+            id: None,
+            method: method.to_owned(),
+            name: None,
+            frame: message.to_string().into_bytes(),
+        };
         drop(self.outbound.send(frame).await);
     }
 }
@@ -366,7 +375,12 @@ fn take(shared: &Shared, frame: &[u8], replies: &mpsc::Sender<Outbound>) -> Resu
                 let error = json!({"code": -32_601, "message": "this client offers no such thing"});
                 json!({"jsonrpc": "2.0", "id": id, "error": error})
             };
-            let frame = Outbound { id: None, method: "reply".to_owned(), name: None, frame: reply.to_string().into_bytes() };
+            let frame = Outbound {
+                id: None,
+                method: "reply".to_owned(),
+                name: None,
+                frame: reply.to_string().into_bytes(),
+            };
             // One that asks faster than it reads is not waited for.
             borne(replies.try_send(frame).is_err() && shared.strike())
         }
@@ -384,7 +398,8 @@ fn notice(shared: &Shared, method: &str, params: &Value) {
             let Some(token) = params.get("progressToken").and_then(Value::as_u64) else { return };
             let watcher = shared.asked().waiting.get(&token).and_then(|waiting| waiting.watcher.clone());
             if let Some(watcher) = watcher {
-                watcher.see(Progress::Stdout(params.to_string().as_bytes()));
+                let said = params.get("message").and_then(Value::as_str).unwrap_or_default();
+                watcher.see(Progress::Stdout(said.as_bytes()));
             }
         }
         _ => {}

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use execgate_model::BoxFuture;
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Response};
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -87,7 +87,9 @@ impl HttpUpstream {
         let bad = |why: String| ConnectError(format!("the server `{}`: {why}", spec.server));
         let target = Target::of(&spec.url).map_err(|rule| bad(format!("`url` {rule}")))?;
         if !spec.headers.is_empty() && !target.is_tls && !spec.allow_private {
-            return Err(bad("`url` must begin with https://: a secret does not cross the internet in the clear".into()));
+            return Err(bad(
+                "`url` must begin with https://: a secret does not cross the internet in the clear".into(),
+            ));
         }
         let client = match (spec.allow_private, target.is_tls || spec.headers.is_empty()) {
             (true, true) => HttpClient::new().judged_by(judge_private),
@@ -97,7 +99,8 @@ impl HttpUpstream {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static("execgate"));
         for (name, (before, secret)) in &spec.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(format!("`{name}` is no header")))?;
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(format!("`{name}` is no header")))?;
             let mut value = HeaderValue::from_str(&format!("{before}{}", secret.reveal()))
                 .map_err(|_| bad(format!("the header `{name}` cannot be sent")))?;
             value.set_sensitive(true);
@@ -113,7 +116,11 @@ impl Connect for HttpUpstream {
     fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>> {
         Box::pin(async move {
             *self.line.state() = State::default();
-            if self.is_legacy { legacy(Arc::clone(&self.line)).await } else { Ok(streamable(Arc::clone(&self.line))) }
+            if self.is_legacy {
+                legacy(Arc::clone(&self.line)).await
+            } else {
+                Ok(streamable(Arc::clone(&self.line)))
+            }
         })
     }
 
@@ -191,9 +198,8 @@ async fn exchange(line: &Line, outbound: Outbound, from_server: &mpsc::Sender<In
     let id = outbound.id;
     let is_greeting = outbound.method == "initialize";
     let done = timeout(EXCHANGE_WITHIN, async {
-        let Exchange { response, connection } = line.post(&line.target, outbound).await.map_err(|raised| {
-            (was_sent(&raised), raised.message)
-        })?;
+        let Exchange { response, connection } =
+            line.post(&line.target, outbound).await.map_err(|raised| (was_sent(&raised), raised.message))?;
         refuse_encoded(response.headers()).map_err(|raised| (true, raised.message))?;
         let told = answer(line, response, is_greeting, from_server).await;
         drop(connection);
@@ -235,7 +241,8 @@ async fn answer(
     if kind == "text/event-stream" && status.is_success() {
         return stream(response, |event| deliver(line, event.data, is_greeting, from_server)).await;
     }
-    let (body, is_cut) = read(response.into_body(), FRAME_BYTES_MAX).await.map_err(|raised| (true, raised.message))?;
+    let (body, is_cut) =
+        read(response.into_body(), FRAME_BYTES_MAX).await.map_err(|raised| (true, raised.message))?;
     if is_cut {
         return Err((true, format!("the server answered with more than {FRAME_BYTES_MAX} bytes")));
     }
@@ -272,7 +279,8 @@ async fn stream<F: Future<Output = ()>>(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| (true, "the server broke off its stream".to_owned()))?;
         let Ok(data) = frame.into_data() else { continue };
-        let whole = events.take(&data).map_err(|_| (true, "the server sent an event that is too long".to_owned()))?;
+        let whole =
+            events.take(&data).map_err(|_| (true, "the server sent an event that is too long".to_owned()))?;
         for event in whole {
             take(event).await;
         }
@@ -292,8 +300,10 @@ async fn legacy(line: Arc<Line>) -> Result<Opened, ConnectError> {
     });
     let told = timeout(ENDPOINT_WITHIN, told).await;
     let endpoint = told.ok().and_then(Result::ok);
-    let endpoint = endpoint.ok_or_else(|| ConnectError("its stream does not say where to post".to_owned()))?;
-    let endpoint = line.target.join(&endpoint).map_err(|rule| ConnectError(format!("its endpoint {rule}")))?;
+    let endpoint =
+        endpoint.ok_or_else(|| ConnectError("its stream does not say where to post".to_owned()))?;
+    let endpoint =
+        line.target.join(&endpoint).map_err(|rule| ConnectError(format!("its endpoint {rule}")))?;
     if !line.target.is_same_origin(&endpoint) {
         return Err(ConnectError("its endpoint is at another origin".to_owned()));
     }

@@ -101,7 +101,8 @@ impl JailedUpstream {
             Err(error) => tracing::warn!(server, %error, "an upstream server was not run"),
         });
         let input = pipe::Sender::from_owned_fd(input).map_err(|error| bad("it has no input", &error))?;
-        let output = pipe::Receiver::from_owned_fd(output).map_err(|error| bad("it has no output", &error))?;
+        let output =
+            pipe::Receiver::from_owned_fd(output).map_err(|error| bad("it has no output", &error))?;
         Ok(Opened(over(input, output, Some(Box::new(Pulls(cord))))))
     }
 }
@@ -134,4 +135,3 @@ impl Connect for JailedUpstream {
         })
     }
 }
-

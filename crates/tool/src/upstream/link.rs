@@ -4,7 +4,7 @@
 use core::any::Any;
 use std::io;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -138,10 +138,7 @@ pub(super) enum Line {
 }
 
 /// The next line of a stream.
-pub(super) async fn line(
-    reads: &mut (impl AsyncBufReadExt + Unpin),
-    bytes_max: usize,
-) -> io::Result<Line> {
+pub(super) async fn line(reads: &mut (impl AsyncBufRead + Unpin), bytes_max: usize) -> io::Result<Line> {
     let mut line = Vec::new();
     loop {
         let chunk = reads.fill_buf().await?;

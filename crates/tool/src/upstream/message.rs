@@ -118,7 +118,8 @@ mod tests {
         ] {
             assert_eq!(read(bad), None, "{}", String::from_utf8_lossy(bad));
         }
-        let deep = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}{}}}", "[".repeat(100), "]".repeat(100));
+        let deep =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}{}}}", "[".repeat(100), "]".repeat(100));
         assert_eq!(read(deep.as_bytes()), None);
     }
 }

@@ -27,7 +27,8 @@ impl Hello {
         let object = |name: &str| result.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
         let instructions = result.get("instructions").and_then(Value::as_str);
         let instructions = instructions.filter(|text| text.len() <= INSTRUCTIONS_BYTES_MAX);
-        let info = result.get("serverInfo").or_else(|| result.pointer("/_meta/io.modelcontextprotocol~1serverInfo"));
+        let info =
+            result.get("serverInfo").or_else(|| result.pointer("/_meta/io.modelcontextprotocol~1serverInfo"));
         Self {
             revision: revision.to_owned(),
             capabilities: object("capabilities"),

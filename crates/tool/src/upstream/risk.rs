@@ -130,12 +130,38 @@ pub struct RiskFinding {
 }
 
 const FINANCIAL: [&str; 16] = [
-    "pay", "payment", "payout", "charge", "refund", "transfer", "invoice", "purchase", "buy", "sell", "order",
-    "withdraw", "swap", "trade", "subscription", "checkout",
+    "pay",
+    "payment",
+    "payout",
+    "charge",
+    "refund",
+    "transfer",
+    "invoice",
+    "purchase",
+    "buy",
+    "sell",
+    "order",
+    "withdraw",
+    "swap",
+    "trade",
+    "subscription",
+    "checkout",
 ];
 const DESTRUCTIVE: [&str; 14] = [
-    "delete", "remove", "drop", "destroy", "purge", "truncate", "wipe", "erase", "terminate", "revoke", "kill",
-    "uninstall", "format", "reset",
+    "delete",
+    "remove",
+    "drop",
+    "destroy",
+    "purge",
+    "truncate",
+    "wipe",
+    "erase",
+    "terminate",
+    "revoke",
+    "kill",
+    "uninstall",
+    "format",
+    "reset",
 ];
 const EXECUTE: [&str; 14] = [
     "exec", "execute", "run", "shell", "bash", "command", "eval", "script", "terminal", "python", "deploy",
@@ -143,7 +169,8 @@ const EXECUTE: [&str; 14] = [
 ];
 const WRITE: [&str; 24] = [
     "write", "create", "update", "set", "add", "insert", "edit", "move", "rename", "upload", "push", "post",
-    "send", "put", "patch", "merge", "commit", "publish", "save", "store", "append", "toggle", "import", "replace",
+    "send", "put", "patch", "merge", "commit", "publish", "save", "store", "append", "toggle", "import",
+    "replace",
 ];
 const READ: [&str; 22] = [
     "get", "list", "read", "search", "find", "fetch", "query", "show", "describe", "view", "echo", "count",
@@ -193,7 +220,9 @@ pub fn classify(entry: &Value) -> RiskFinding {
     } else {
         (RiskClass::Write, "nothing says that it only reads".to_owned())
     };
-    if hint("destructiveHint") == Some(true) && hint("readOnlyHint") != Some(true) && class < RiskClass::Destructive
+    if hint("destructiveHint") == Some(true)
+        && hint("readOnlyHint") != Some(true)
+        && class < RiskClass::Destructive
     {
         (class, because) = (RiskClass::Destructive, "its server says that it destroys".to_owned());
     }
@@ -223,7 +252,8 @@ pub fn classify(entry: &Value) -> RiskFinding {
     attacks.dedup();
     let poisoned = attacks.contains(&Attack::ToolPoisoning);
     let severity = if poisoned { Severity::Critical } else { class.severity() };
-    let severity = if attacks.contains(&Attack::CredentialTheft) { severity.max(Severity::High) } else { severity };
+    let severity =
+        if attacks.contains(&Attack::CredentialTheft) { severity.max(Severity::High) } else { severity };
     RiskFinding { class, severity, attacks, because }
 }
 
@@ -330,8 +360,10 @@ mod tests {
             assert!(found.attacks.contains(&Attack::ToolPoisoning), "{said:?}");
             assert_eq!(found.severity, Severity::Critical);
         }
-        assert!(!classify(&tool("add", json!({"description": "Adds two numbers."})))
-            .attacks
-            .contains(&Attack::ToolPoisoning));
+        assert!(
+            !classify(&tool("add", json!({"description": "Adds two numbers."})))
+                .attacks
+                .contains(&Attack::ToolPoisoning)
+        );
     }
 }

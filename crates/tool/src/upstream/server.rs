@@ -79,7 +79,13 @@ impl Upstream {
     #[must_use]
     pub fn new(parts: UpstreamParts) -> Self {
         let places = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { parts, now: RwLock::default(), places, changes: watch::Sender::new(0), fault: Mutex::default() }
+        Self {
+            parts,
+            now: RwLock::default(),
+            places,
+            changes: watch::Sender::new(0),
+            fault: Mutex::default(),
+        }
     }
 
     /// Its name.
@@ -249,7 +255,9 @@ impl Upstream {
             let all = Pins::of(&offer);
             match self.parts.book.accept_first(name, &all) {
                 Ok(()) => pins = Some(Arc::new(all)),
-                Err(error) => tracing::error!(server = %name, %error, "an upstream server cannot be accepted"),
+                Err(error) => {
+                    tracing::error!(server = %name, %error, "an upstream server cannot be accepted")
+                }
             }
         }
         let accepted = pins.clone().unwrap_or_default();
@@ -262,7 +270,8 @@ impl Upstream {
             let (tool, standing) = (&seen.entry.name, seen.standing.as_str());
             tracing::warn!(server = %name, tool, standing, "a tool is hidden until it is accepted");
         }
-        let instructions = offer.hello.instructions.clone().filter(|_| accepted.instructions == offer.instructions);
+        let instructions =
+            offer.hello.instructions.clone().filter(|_| accepted.instructions == offer.instructions);
         let before = {
             let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
             let before = core::mem::take(&mut now.tools);
@@ -278,7 +287,10 @@ impl Upstream {
     pub(super) fn reserve(&self) -> Result<Place, NotStarted> {
         let client = self.now().client.filter(|client| client.ended().is_none());
         let client = client.ok_or_else(|| {
-            NotStarted::Unavailable(format!("the server `{}` is not connected now; try again later", self.parts.name))
+            NotStarted::Unavailable(format!(
+                "the server `{}` is not connected now; try again later",
+                self.parts.name
+            ))
         })?;
         let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| NotStarted::Full)?;
         Ok(Place { client, _permit: permit })

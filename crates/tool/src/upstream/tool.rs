@@ -3,16 +3,14 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{
-    BoxFuture, Effect, ErrorReport, LimitKind, Product, RunId, Verdict, Watcher,
-};
+use execgate_model::{BoxFuture, Effect, ErrorReport, LimitKind, Product, RunId, Verdict, Watcher};
 use serde_json::{Value, json};
 
 use super::client::AskError;
 use super::entry::Entry;
 use super::server::{Place, Upstream};
 use super::words::Method;
-use crate::compute::{Ended, timed_out};
+use crate::compute::Ended;
 use crate::pure::Computed;
 use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
@@ -78,10 +76,13 @@ impl Tool for UpstreamTool {
             return Err(BadCall::at("", "the arguments of a tool are an object"));
         }
         let longest = self.upstream.call_within();
-        let within = call.options.timeout_ms.map_or(longest, |asked| Duration::from_millis(asked).min(longest));
+        let within =
+            call.options.timeout_ms.map_or(longest, |asked| Duration::from_millis(asked).min(longest));
         if call.effect == Effect::DryRun {
             let server = self.upstream.name().as_str();
-            return Ok(Box::new(Computed(json!({"simulated": true, "server": server, "arguments": call.payload}))));
+            return Ok(Box::new(Computed(
+                json!({"simulated": true, "server": server, "arguments": call.payload}),
+            )));
         }
         Ok(Box::new(PreparedCall {
             upstream: Arc::clone(&self.upstream),
@@ -116,7 +117,12 @@ impl Prepared for PreparedCall {
             };
             let (method, params) = question(&upstream, &asks, payload, context.run)?;
             let enforced = json!({"upstream": described(&upstream, &asks)});
-            let asked = ask(&place, method, params, Wanted { within, watcher: context.watcher, cancel: context.cancel });
+            let asked = ask(
+                &place,
+                method,
+                params,
+                Wanted { within, watcher: context.watcher, cancel: context.cancel },
+            );
             let product = product(&upstream, asked.await, within)?;
             Ok(Product { enforced, ..product })
         })
