@@ -553,6 +553,7 @@ pub(crate) fn gate(
         },
         tokens: tokens.as_ref().map(|tokens| token_door(settings, Arc::clone(tokens))),
         public_url: settings.public_url.clone(),
+        upstreams: around.upstreams.clone(),
         tenant: settings.tenant.clone(),
         metrics: Arc::clone(&metrics),
         trail: trail.clone(),

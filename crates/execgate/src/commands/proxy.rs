@@ -16,7 +16,7 @@ use execgate_tool::upstream::{FirstContact, Upstream, UpstreamParts, Upstreams};
 use rustix::process::geteuid;
 
 use super::cli::{Common, DataDir, Jail};
-use super::serve::{Fitted, Gateway, fit_out, stop_signal};
+use super::serve::{Gateway, fit_out, stop_signal};
 use crate::config::{Environment, Settings};
 use crate::privileges::Account;
 use crate::upstreams::{Book, UpstreamFlags, digester};
@@ -68,6 +68,7 @@ impl Proxy {
         let policy = std::path::absolute(&self.policy).context("the policy has no path")?;
         let settings = Settings {
             payment: None,
+            upstreams: Vec::new(),
             policy: Some(policy),
             policy_server: Some(server.to_string()),
             ..settings
@@ -90,10 +91,8 @@ impl Proxy {
         }));
         let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;
-            let Fitted { profiles, actions, webhook } = fitted;
             let upstreams = Upstreams::new([Arc::clone(&upstream)]);
-            let parts = Fitted { profiles, actions, webhook };
-            let gateway = Gateway::open_beside(&settings, data_dir, parts, upstreams).await?;
+            let gateway = Gateway::open_beside(&settings, data_dir, fitted, upstreams).await?;
             gateway.gate.tell_of(&log);
             let served = gateway.serve_upstream(upstream, stop).await;
             gateway.close().await;

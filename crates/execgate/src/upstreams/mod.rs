@@ -2,6 +2,8 @@
 
 mod book;
 mod flags;
+mod looked_after;
 
 pub(crate) use book::{Book, Noted, NotedTool, digester};
 pub(crate) use flags::UpstreamFlags;
+pub(crate) use looked_after::looked_after;

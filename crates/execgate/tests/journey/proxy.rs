@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::server::{Data, execgate, run};
+use super::server::{Data, Server, execgate, run};
 
 /// The server of these tests.
 const PLAIN: &str = include_str!("../upstreams/plain.py");
@@ -298,4 +298,60 @@ fn a_scan_names_classes_and_a_policy_of_it_is_one_that_holds() {
     assert_eq!(policy["tools"]["delete_note"]["action"], "require_approval");
     // It speaks to the model, whatever else it says.
     assert_eq!(policy["tools"]["read_note"]["action"], "deny");
+}
+
+#[test]
+fn a_gateway_stands_in_front_of_the_servers_that_its_configuration_names() {
+    let place = Place::new(POLICY);
+    let script = place.text("plain.py");
+    let policy = place.text("notes-policy.json");
+    place.put(
+        "notes-policy.json",
+        r#"{"version": "1", "default": "allow", "tools": {"notes.delete_note": {"action": "deny"}}}"#,
+    );
+    let config = format!(
+        "[surfaces]\ncode = \"off\"\n[policy]\nfile = \"{policy}\"\n[[upstream]]\nname = \"notes\"\n\
+         command = [\"/usr/bin/python3\", \"{script}\"]\nsandbox = false\nshareable = true\n"
+    );
+    place.put("execgate.toml", &config);
+    let server = Server::start_with(&place.0.path(), &["--config", &place.text("execgate.toml")], &[]);
+    let execute = |tool: &str, nonce: &str| server.execute(tool, json!({"id": 3}), nonce);
+    // It is connected beside the first requests, and nothing of it was accepted.
+    let data = place.data();
+    while !run(&["upstream", "accept", "notes", "--data-dir", &data], "").status.success() {}
+    let told = loop {
+        let told = execute("notes.read_note", "n1");
+        if told.status != 400 {
+            break told;
+        }
+    };
+    assert_eq!((told.status, told.json()["result"]["content"][0]["text"].clone()), (200, json!("note 3")));
+    assert_eq!(execute("notes.delete_note", "n2").status, 403);
+    let replayed = execute("notes.read_note", "n1");
+    assert!(replayed.head.to_ascii_lowercase().contains("execgate-replayed: true"), "{}", replayed.head);
+    let message = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "read_note", "arguments": {"id": 4}, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {}
+        }}
+    });
+    let headers = "Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n\
+                   Mcp-Method: tools/call\r\nMcp-Name: read_note\r\n";
+    let body = message.to_string();
+    let post = |path: &str| {
+        server.raw(
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        )
+    };
+    let told = String::from_utf8(post("/mcp/notes")).unwrap();
+    assert!(told.starts_with("HTTP/1.1 200") && told.contains("note 4"), "{told}");
+    let told = String::from_utf8(post("/mcp/other")).unwrap();
+    assert!(told.starts_with("HTTP/1.1 404"), "{told}");
 }

@@ -84,7 +84,7 @@ impl Redactor {
     }
 
     /// A text without secrets.
-    pub(super) fn clean_text(&self, text: &str) -> String {
+    pub(crate) fn clean_text(&self, text: &str) -> String {
         // Only ASCII is taken out, and only ASCII is put in.
         String::from_utf8_lossy(&self.clean(text.as_bytes(), text.len())).into_owned()
     }

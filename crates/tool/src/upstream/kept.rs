@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use execgate_model::BoxFuture;
 use execgate_sandbox::KEEPER_ARGUMENT;
@@ -17,8 +18,7 @@ use zeroize::Zeroizing;
 use super::connect::{Connect, ConnectError, Opened};
 use super::link::{over, tell};
 use super::words::ServerName;
-use crate::action::Redactor;
-use crate::action::Secret;
+use crate::action::{Redactor, Secret};
 
 /// What every such server finds in its environment beside what was declared.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -44,14 +44,14 @@ pub struct KeptUpstreamSpec {
 /// A server that is a process of this host.
 pub struct KeptUpstream {
     spec: KeptUpstreamSpec,
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
 }
 
 impl KeptUpstream {
     /// This server.
     #[must_use]
     pub fn new(spec: KeptUpstreamSpec) -> Self {
-        let redactor = Redactor::of(&spec.secrets);
+        let redactor = Arc::new(Redactor::of(&spec.secrets));
         Self { spec, redactor }
     }
 
@@ -72,7 +72,8 @@ impl KeptUpstream {
         let (input, output) = pipes.ok_or_else(|| ConnectError("it has no pipes".to_owned()))?;
         let mut tasks = JoinSet::new();
         if let Some(said) = child.stderr.take() {
-            tasks.spawn(tell(spec.server.to_string(), said));
+            let redactor = Arc::clone(&self.redactor);
+            tasks.spawn(tell(spec.server.to_string(), said, move |text| redactor.clean_text(text)));
         }
         // Somebody has to reap it.
         tokio::spawn(async move { drop(child.wait().await) });

@@ -162,8 +162,12 @@ pub(super) async fn line(reads: &mut (impl AsyncBufRead + Unpin), bytes_max: usi
     }
 }
 
-/// Tells what a server says on standard error, as far as it is not too much.
-pub(super) async fn tell(server: String, reads: impl AsyncRead + Send + Unpin) {
+/// Tells what a server says on standard error, as far as it is not too much, without what `clean` takes out.
+pub(super) async fn tell(
+    server: String,
+    reads: impl AsyncRead + Send + Unpin,
+    clean: impl Fn(&str) -> String,
+) {
     let mut reads = BufReader::new(reads);
     let mut lines = 0_usize;
     loop {
@@ -175,7 +179,7 @@ pub(super) async fn tell(server: String, reads: impl AsyncRead + Send + Unpin) {
         for line in shown {
             lines = lines.saturating_add(1);
             if lines <= SAID_LINES_MAX {
-                let line = String::from_utf8_lossy(line.get(..SAID_BYTES_MAX).unwrap_or(line));
+                let line = clean(&String::from_utf8_lossy(line.get(..SAID_BYTES_MAX).unwrap_or(line)));
                 tracing::info!(server, said = ?line, "an upstream server wrote to its log");
             }
         }

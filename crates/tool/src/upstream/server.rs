@@ -24,6 +24,9 @@ const CALLS_MAX: usize = 64;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_mins(1);
 
+/// How long after a server has said that its tools have changed they are listed.
+const LIST_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 /// How often it is looked what was accepted meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -198,6 +201,8 @@ impl Upstream {
                         if changed.is_err() || now.has_ended {
                             break;
                         }
+                        // One that says so again and again is not asked as often.
+                        sleep(LIST_AGAIN_AFTER).await;
                         self.list_again(&client).await;
                     }
                     _ = look.tick() => self.look(),
@@ -247,7 +252,8 @@ impl Upstream {
     /// Holds an offer against what was accepted.
     fn take(&self, client: Option<Arc<Client>>, offer: Arc<Offer>) {
         let name = &self.parts.name;
-        if let Err(error) = self.parts.book.see(name, &offer) {
+        let is_known = self.now().offer.is_some_and(|known| known == offer);
+        if !is_known && let Err(error) = self.parts.book.see(name, &offer) {
             tracing::error!(server = %name, %error, "what an upstream server offers cannot be noted");
         }
         let mut pins = self.pins();

@@ -24,8 +24,8 @@ use serde_json::Value;
 
 use super::calls::OpenCall;
 use super::desk::{Asker, Desk};
-use super::own::OwnDesk;
 use super::server::Server;
+use super::upstream::desk_at;
 use crate::caller::{SESSION, Visitor, is_secret, recognise};
 use crate::house::House;
 use crate::peer::Peer;
@@ -88,7 +88,8 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     let asker = Asker { caller: visitor.caller.clone(), peer, origin: origin(house, &parts.headers) };
     // What opens things is for this door, and goes no further.
     parts.headers.remove(SESSION);
-    let served = serve(house, asker, Served { cancel, open, place }, (parts, bytes)).await;
+    let desk = desk_at(house, parts.uri.path())?;
+    let served = serve(house, desk, (asker, Served { cancel, open, place }), (parts, bytes)).await;
     let mut response = served.map(Body::new);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -114,11 +115,10 @@ struct Served {
 
 async fn serve(
     house: &Arc<House>,
-    asker: Asker,
-    served: Served,
+    desk: Arc<dyn Desk>,
+    (asker, served): (Asker, Served),
     (parts, bytes): (Parts, Bytes),
 ) -> Answered<BoxBody<Bytes, Infallible>> {
-    let desk: Arc<dyn Desk> = Arc::new(OwnDesk(Arc::clone(house)));
     let Served { cancel, open, place } = served;
     let (version, open) = (house.parts.info.version, open.map(Arc::new));
     let server = move || {

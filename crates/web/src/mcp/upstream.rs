@@ -26,6 +26,14 @@ const NOT_ACCEPTED: &str = "upstream/not-accepted";
 /// The error of a server whose code is none (JSON-RPC 2.0, 5.1).
 const INTERNAL: i32 = -32_603;
 
+/// What is behind a path: this gateway's own tools, or those of a server of others.
+pub(super) fn desk_at(house: &Arc<House>, path: &str) -> Result<Arc<dyn Desk>, Problem> {
+    let Some(server) = path.strip_prefix("/mcp/") else { return Ok(Arc::new(OwnDesk(Arc::clone(house)))) };
+    let upstream = house.parts.upstreams.server(server);
+    let upstream = upstream.ok_or_else(|| Problem::not_found("there is no such server here"))?;
+    Ok(Arc::new(UpstreamDesk::new(Arc::clone(house), Arc::clone(upstream))))
+}
+
 /// One server of others.
 pub(super) struct UpstreamDesk {
     own: OwnDesk,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use execgate_tool::upstream::ServerName;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,28 @@ use crate::privileges::become_owner_of;
 use crate::terminal;
 use crate::upstreams::{Book, Noted, NotedTool};
 
-/// The policy that is written.
+/// A policy that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Template {
+    /// For the actions and tools of this gateway
+    Starter,
+    /// For the tools of X402engine's MCP server
+    X402engine,
+}
+
+impl Template {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Starter => STARTER,
+            Self::X402engine => X402ENGINE,
+        }
+    }
+}
+
+/// The policy for X402engine's MCP server.
+const X402ENGINE: &str = include_str!("x402engine.json");
+
+/// The policy that is written where nothing else is asked for.
 pub(super) const STARTER: &str = include_str!("starter.json");
 
 #[derive(Debug, Args)]
@@ -25,6 +46,9 @@ pub(crate) struct Init {
     /// The file to write; one that is there is left alone
     #[arg(default_value = "policy.json")]
     file: PathBuf,
+    /// Begin with this one
+    #[arg(long, value_enum, default_value = "starter", conflicts_with = "from")]
+    template: Template,
     /// Begin with the tools of an MCP server: the output of `execgate scan --json`, or the name of a server that a proxy
     /// of the data directory has started
     #[arg(long, value_name = "SCAN|SERVER")]
@@ -39,7 +63,7 @@ const SCAN_BYTES_MAX: usize = 64 << 20;
 impl Init {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let text = match &self.from {
-            None => STARTER.to_owned(),
+            None => self.template.text().to_owned(),
             Some(from) => {
                 let policy = policy_of(&self.noted(from)?);
                 let text = format!("{}\n", serde_json::to_string_pretty(&policy)?);
@@ -56,10 +80,12 @@ impl Init {
             Err(error) => return Err(error).with_context(|| format!("failed to make {path}")),
         };
         file.write_all(text.as_bytes()).with_context(|| format!("failed to write {path}"))?;
-        terminal::line(match self.from {
-            None => format!("wrote {path}; put it in force by `file = \"{path}\"` under [policy]"),
-            Some(_) => format!("wrote {path}; put it in force by `execgate proxy --policy {path} -- …`"),
-        });
+        let way = if self.from.is_some() || self.template == Template::X402engine {
+            format!("`execgate proxy --policy {path} -- …`")
+        } else {
+            format!("`file = \"{path}\"` under [policy]")
+        };
+        terminal::line(format_args!("wrote {path}; put it in force by {way}"));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -112,13 +138,15 @@ fn entry_of(tool: &NotedTool) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::STARTER;
+    use super::{STARTER, X402ENGINE};
     use crate::policy::parse;
 
     #[test]
-    fn the_starter_is_a_policy_and_all_its_examples_hold() {
+    fn what_is_written_is_a_policy_and_all_its_examples_hold() {
         let loaded = parse(STARTER.as_bytes()).unwrap();
         assert!(loaded.policy.examples().len() >= 5);
         assert!(loaded.policy.tools().all(|(_, risk)| risk.is_some()));
+        let other = parse(X402ENGINE.as_bytes()).unwrap();
+        assert!(other.policy.examples().len() >= 5 && !other.policy.is_open());
     }
 }
