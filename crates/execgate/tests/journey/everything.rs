@@ -48,7 +48,11 @@ fn the_reference_server_answers_the_same_with_and_without() {
     let mut direct = Client::of(&mut command);
 
     let listed = |client: &mut Client| client.ask("tools/list", json!({}))["result"]["tools"].clone();
-    let (tools, through) = (listed(&mut direct), listed(&mut proxied));
+    let (mut tools, through) = (listed(&mut direct), listed(&mut proxied));
+    for tool in tools.as_array_mut().unwrap() {
+        // How it can be a task: there are none through a proxy.
+        tool.as_object_mut().unwrap().remove("execution");
+    }
     assert!(tools.as_array().unwrap().len() > 5, "{tools}");
     assert_eq!(through, tools);
 

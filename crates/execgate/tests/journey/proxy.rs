@@ -13,6 +13,9 @@ use super::server::{Data, Server, execgate, run};
 /// The server of these tests.
 const PLAIN: &str = include_str!("../upstreams/plain.py");
 
+/// One that means no good.
+const HOSTILE: &str = include_str!("../upstreams/hostile.py");
+
 const POLICY: &str = r#"{
     "version": "1", "default": "allow",
     "tools": {
@@ -354,4 +357,35 @@ fn a_gateway_stands_in_front_of_the_servers_that_its_configuration_names() {
     assert!(told.starts_with("HTTP/1.1 200") && told.contains("note 4"), "{told}");
     let told = String::from_utf8(post("/mcp/other")).unwrap();
     assert!(told.starts_with("HTTP/1.1 404"), "{told}");
+}
+
+#[test]
+fn a_server_that_means_no_good_harms_no_other_call() {
+    let place = Place::new(r#"{"version": "1", "default": "allow"}"#);
+    place.put("plain.py", HOSTILE);
+    let mut client = place.client(&["--sandbox", "off", "--call-timeout", "2"], &[]);
+    let fine = |client: &mut Client| loop {
+        let told = client.call("fine", json!({}));
+        // While it is connected again calls are refused, and nothing is claimed.
+        if told["structuredContent"]["status"] != "refused" {
+            break assert_eq!(text(&told), "fine");
+        }
+    };
+    for tool in ["oversize", "deep", "flood", "torn"] {
+        let told = client.call(tool, json!({}));
+        assert!(told["isError"] == true && told.to_string().contains("unknown"), "{tool}: {told}");
+        fine(&mut client);
+    }
+    let forged = client.call("forged", json!({}));
+    let run_id = forged["_meta"]["dev.execgate/run"].as_str().unwrap().to_owned();
+    assert_ne!(run_id, "forged");
+    assert_ne!(forged["_meta"]["dev.execgate/receipt"], "forged");
+    fine(&mut client);
+    assert_eq!(text(&client.call("twice", json!({}))), "twice");
+    fine(&mut client);
+    let late = client.call("silent", json!({}));
+    assert!(late["isError"] == true && text(&late).to_lowercase().contains("timed out"), "{late}");
+    client.close();
+    let shown = run(&["runs", "show", &run_id, "--json", "--data-dir", &place.data()], "");
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("notes.forged"));
 }
