@@ -38,6 +38,11 @@ pub(crate) fn install() -> Result<bool> {
         && once("pympp-0.16.0", "a client of MPP", |folder| {
             let listed = listed("crates/execgate/tests/payers/pympp")?;
             python(folder, &["--no-deps", "--requirement", &listed])
+        })?
+        && once("mcp-clients-1", "clients of MCP, its conformance suite, and a Node for it", |folder| {
+            let source = "crates/execgate/tests/mcp";
+            Ok(npm(source, folder, &[])?
+                && python(&format!("{folder}/venv"), &["--no-deps", "--requirement", &listed(source)?])?)
         })?)
 }
 

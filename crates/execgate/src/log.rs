@@ -15,6 +15,9 @@ use crate::log_queue::LogQueue;
 pub(crate) fn start(settings: &Settings) -> anyhow::Result<LogQueue> {
     let filter = EnvFilter::try_new(&settings.log_level)
         .with_context(|| format!("`log.level` is `{}`, which is no filter", settings.log_level))?;
+    // What speaks MCP would write calls and their answers; what there is to say of them is said by ours.
+    let quiet = "rmcp=off".parse().context("the log cannot leave out what it must not hold")?;
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let (queue, ansi) = match &settings.log_file {
         None => (LogQueue::start(io::stderr()), io::stderr().is_terminal()),

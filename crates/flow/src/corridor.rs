@@ -408,7 +408,6 @@ impl Walk {
         sight: &mut Sight,
     ) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
-
         let (price, Judged { allow, .. }) = self.precheck(&proposal, sight).await?;
         // What can be no replay would only be asked to pay for nothing.
         if proposal.nonce.is_none() && proposal.credential.is_none() {
@@ -462,7 +461,6 @@ impl Walk {
         let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
             approved;
         let surface = quote.proposal().surface;
-
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
         // at the claim: their limits, and whether they want an approval.
         let (_, now) = self.precheck(quote.proposal(), sight).await?;

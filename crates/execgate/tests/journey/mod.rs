@@ -21,6 +21,7 @@ mod help;
 mod keys;
 mod kills;
 mod log;
+mod mcp;
 mod mpp;
 mod network;
 mod outcomes;

@@ -1,7 +1,7 @@
 //! The calls that are under way, so that a message that comes by another request can end one: the revisions before
 //! 2026-07-28 cancel so (`notifications/cancelled`). Nothing is kept of a session in which nothing is called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::Caller;
@@ -18,9 +18,17 @@ struct Key {
 
 type Open = Arc<Mutex<HashMap<Key, Cancel>>>;
 
+/// The most sessions of which it is known that their clients have ended them. A client that goes on with an older one is
+/// served.
+const ENDED_MAX: usize = 4096;
+
 /// The calls of one gateway that are under way.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Calls(Open);
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    open: Open,
+    /// The sessions that were ended last, the oldest in front.
+    ended: Mutex<VecDeque<(String, String)>>,
+}
 
 /// One of them, for as long as this is kept.
 #[derive(Debug)]
@@ -40,30 +48,42 @@ impl Calls {
         cancel: &Cancel,
     ) -> Option<OpenCall> {
         let key = key(caller, session, id)?;
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.contains_key(&key) {
             return None;
         }
         open.insert(key.clone(), cancel.clone());
-        Some(OpenCall { open: Arc::clone(&self.0), key })
+        Some(OpenCall { open: Arc::clone(&self.open), key })
     }
 
     /// Asks for the end of a call, where it is under way.
     pub(crate) fn cancel(&self, caller: &Caller, session: &str, id: &Value) {
         let Some(key) = key(caller, session, id) else { return };
-        if let Some(cancel) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(cancel) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             cancel.cancel();
         }
     }
 
-    /// Asks for the end of every call of a session.
-    pub(crate) fn cancel_all(&self, caller: &Caller, session: &str) {
+    /// Asks for the end of every call of a session, which is not known any more from then on.
+    pub(crate) fn end(&self, caller: &Caller, session: &str) {
         let Some(Key { scope, session, .. }) = key(caller, session, &Value::from(0)) else { return };
-        for (key, cancel) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (key, cancel) in self.open.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if key.scope == scope && key.session == session {
                 cancel.cancel();
             }
         }
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= ENDED_MAX {
+            ended.pop_front();
+        }
+        ended.push_back((scope, session));
+    }
+
+    /// Whether a client has ended this session of its.
+    pub(crate) fn has_ended(&self, caller: &Caller, session: &str) -> bool {
+        let Some(scope) = caller.scope() else { return false };
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().any(|(of, ended)| ended == session && of == scope.as_str())
     }
 }
 
@@ -99,7 +119,7 @@ mod tests {
         for (who, session, id) in [("b", "s", json!(1)), ("a", "t", json!(1)), ("a", "s", json!("1"))] {
             calls.cancel(&caller(who), session, &id);
         }
-        calls.cancel_all(&caller("b"), "s");
+        calls.end(&caller("b"), "s");
         assert!(!cancel.is_cancelled());
         assert!(calls.begin(&caller("a"), "s", &json!(1), &Cancel::default()).is_none());
         calls.cancel(&caller("a"), "s", &json!(1));
@@ -107,14 +127,15 @@ mod tests {
         drop(open);
         let again = Cancel::default();
         let _open = calls.begin(&caller("a"), "s", &json!(1), &again).unwrap();
-        calls.cancel_all(&caller("a"), "s");
-        assert!(again.is_cancelled());
+        assert!(!calls.has_ended(&caller("a"), "s"));
+        calls.end(&caller("a"), "s");
+        assert!(again.is_cancelled() && calls.has_ended(&caller("a"), "s"));
     }
 
     #[test]
     fn nothing_is_kept_of_calls_that_have_ended() {
         let calls = Calls::default();
         drop(calls.begin(&caller("a"), "s", &json!(1), &Cancel::default()));
-        assert!(calls.0.lock().unwrap().is_empty());
+        assert!(calls.open.lock().unwrap().is_empty());
     }
 }

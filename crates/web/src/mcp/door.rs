@@ -9,11 +9,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response as Answered, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request as Asked, Response as Answered, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use execgate_model::{BodyPlace, Digest};
+use execgate_model::Digest;
 use execgate_tool::Cancel;
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
@@ -22,8 +21,7 @@ use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde_json::Value;
 
-use super::calls::OpenCall;
-use super::desk::{Asker, Desk};
+use super::desk::Asker;
 use super::server::Server;
 use super::upstream::desk_at;
 use crate::caller::{SESSION, Visitor, is_secret, recognise};
@@ -66,7 +64,7 @@ pub(crate) async fn hang_up(State(house): State<Arc<House>>, headers: HeaderMap)
         let Some(session) = session else {
             return Err(Problem::bad_request("mcp-session", "this needs the header Mcp-Session-Id"));
         };
-        house.calls.cancel_all(&visitor.caller, &session);
+        house.calls.end(&visitor.caller, &session);
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     hung_up.await.unwrap_or_else(|problem: Problem| problem.into_response())
@@ -89,7 +87,9 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     // What opens things is for this door, and goes no further.
     parts.headers.remove(SESSION);
     let desk = desk_at(house, parts.uri.path())?;
-    let served = serve(house, desk, (asker, Served { cancel, open, place }), (parts, bytes)).await;
+    let open = open.map(Arc::new);
+    let server = Server { desk, asker, version: house.parts.info.version, cancel, open, place };
+    let served = serve(server, Asked::from_parts(parts, Full::new(bytes))).await;
     let mut response = served.map(Body::new);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -106,39 +106,19 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     Ok(response)
 }
 
-/// What serves one message beside who asks.
-struct Served {
-    cancel: Cancel,
-    open: Option<OpenCall>,
-    place: BodyPlace,
-}
-
-async fn serve(
-    house: &Arc<House>,
-    desk: Arc<dyn Desk>,
-    (asker, served): (Asker, Served),
-    (parts, bytes): (Parts, Bytes),
+/// Has one message answered.
+pub(super) async fn serve(
+    server: Server,
+    request: Asked<Full<Bytes>>,
 ) -> Answered<BoxBody<Bytes, Infallible>> {
-    let Served { cancel, open, place } = served;
-    let (version, open) = (house.parts.info.version, open.map(Arc::new));
-    let server = move || {
-        Ok(Server {
-            desk: Arc::clone(&desk),
-            asker: asker.clone(),
-            version,
-            cancel: cancel.clone(),
-            open: open.clone(),
-            place: place.clone(),
-        })
-    };
     // Host, Origin and length were looked at by the doors of this gateway.
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .disable_allowed_hosts()
         .with_max_request_body_bytes(usize::MAX);
-    let service = StreamableHttpService::new(server, Arc::new(NeverSessionManager::default()), config);
-    service.handle(Request::from_parts(parts, Full::new(bytes))).await
+    let sessions = Arc::new(NeverSessionManager::default());
+    StreamableHttpService::new(move || Ok(server.clone()), sessions, config).handle(request).await
 }
 
 /// Who asks, and in which session. Whoever shows no key is known by its session.
@@ -158,7 +138,11 @@ async fn visit(house: &House, headers: &HeaderMap) -> Result<(Visitor, Option<St
         }
         Some(Err(_)) | None => recognise(house, headers).await?,
     };
-    visitor.may_call().map(|visitor| (visitor, session))
+    let visitor = visitor.may_call()?;
+    if session.as_ref().is_some_and(|session| house.calls.has_ended(&visitor.caller, session)) {
+        return Err(Problem::not_found("this session was ended by its client"));
+    }
+    Ok((visitor, session))
 }
 
 fn random(house: &House) -> Result<HeaderValue, Problem> {

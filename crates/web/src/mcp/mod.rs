@@ -8,6 +8,8 @@ mod calls;
 mod desk;
 mod door;
 mod entries;
+#[cfg(test)]
+mod fixtures;
 mod line;
 mod own;
 mod parked;

@@ -216,7 +216,7 @@ impl OwnDesk {
             return required;
         }
         let told = problem.clone().with_payload_at("").in_mcp_under(asker.origin.as_deref());
-        from_value(told).unwrap_or_default()
+        from_value(told).map(result::complete).unwrap_or_default()
     }
 }
 

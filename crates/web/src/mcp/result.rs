@@ -6,7 +6,7 @@ use execgate_model::{Effect, ErrorReport, Outcome, Product, Verdict};
 use execgate_store::Answer;
 use execgate_tool::code;
 use execgate_tool::upstream::RPC_ERROR;
-use rmcp::model::{CallToolResult, ContentBlock};
+use rmcp::model::{CallToolResult, ContentBlock, ResultType};
 use serde_json::{Map, Value, from_slice, json};
 
 use crate::problem::Problem;
@@ -43,6 +43,12 @@ impl Render for McpWords {
     }
 }
 
+/// The same, that says that it is whole; who speaks an earlier revision is not told so.
+pub(super) fn complete(mut result: CallToolResult) -> CallToolResult {
+    result.result_type = Some(ResultType::COMPLETE);
+    result
+}
+
 fn as_answer(body: &Value) -> Answer {
     Answer { status: 200, content_type: "application/json".to_owned(), body: body.to_string().into_bytes() }
 }
@@ -50,7 +56,7 @@ fn as_answer(body: &Value) -> Answer {
 /// A stored answer as a result. One that another surface has written under the same key is told as it is.
 pub(super) fn read(answer: &Answer) -> CallToolResult {
     if let Ok(result) = from_slice::<CallToolResult>(&answer.body) {
-        return result;
+        return complete(result);
     }
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let mut result = match from_slice::<Value>(&answer.body) {
@@ -96,7 +102,9 @@ fn of_code(summary: &Summary<'_>, product: &Product) -> Value {
             .filter(|(name, _)| !is_picture(name))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        others.extend((!rest.is_empty()).then_some(Value::Object(rest)));
+        // What is text alone is the value, or was printed beside it.
+        let says_more = rest.keys().any(|name| !matches!(name.as_str(), "text" | "is_main_result"));
+        others.extend(says_more.then_some(Value::Object(rest)));
     }
     if !others.is_empty() {
         structured["results"] = others.into();
