@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use execgate_model::Digest;
@@ -177,7 +177,7 @@ impl PinBook for Book {
     fn pins(&self, server: &ServerName) -> Result<Option<Pins>, PinError> {
         let path = self.accepted_path(server);
         let written = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, pins)) = last.get(server)
             && *when == written
             && written.is_some()

@@ -1,6 +1,8 @@
 //! A server in the jail: the sandbox knows its program as a language whose code is empty, as it does actions that are
 //! programs. It holds a slot for as long as it lives, at most a day; then it is started anew.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use execgate_model::BoxFuture;
@@ -86,10 +88,10 @@ impl JailedUpstream {
         request.keep = Keep::Nothing;
         request.cancel = Some(cord.clone());
         let server = self.spec.server.to_string();
-        let mut stdout = std::fs::File::from(stdout);
+        let mut stdout = File::from(stdout);
         request.sink = Some(Box::new(move |stream, bytes| match stream {
             // Where nobody reads any more the line is over, and the cord is pulled.
-            Stream::Stdout => drop(std::io::Write::write_all(&mut stdout, bytes)),
+            Stream::Stdout => drop(stdout.write_all(bytes)),
             Stream::Stderr => {
                 tracing::debug!(server, said = ?String::from_utf8_lossy(bytes), "an upstream server wrote to its log");
             }

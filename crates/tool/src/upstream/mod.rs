@@ -28,7 +28,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use connect::{Connect, ConnectError};
+pub use connect::{Connect, ConnectError, Opened};
 pub use entry::{Digester, Entry};
 pub use http::{HttpUpstream, HttpUpstreamSpec};
 pub use jailed::{JailedUpstream, JailedUpstreamSpec, program_of};

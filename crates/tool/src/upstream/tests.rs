@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split};
 
+use tokio::task::JoinSet;
+
 use super::connect::{Connect, ConnectError, Opened};
 use super::link::over;
 use super::message::FRAME_BYTES_MAX;
@@ -249,7 +251,7 @@ async fn answers_in_another_order_come_to_those_who_asked() {
     });
     let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
     upstream.connect().await.unwrap();
-    let mut calls = tokio::task::JoinSet::new();
+    let mut calls = JoinSet::new();
     for number in 0..8_u8 {
         let upstream = Arc::clone(&upstream);
         calls.spawn(async move {
