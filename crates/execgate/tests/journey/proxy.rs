@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::server::{Data, Server, execgate, run};
@@ -135,6 +137,15 @@ fn runs(data: &str) -> Value {
     serde_json::from_slice(&told.stdout).unwrap_or_else(|_| panic!("{told:?}"))
 }
 
+/// What held a run, by its signed receipt.
+fn enforced(data: &str, id: &str) -> Value {
+    let file = run(&["runs", "show", id, "--receipt", "--data-dir", data], "");
+    let file: Value = serde_json::from_slice(&file.stdout).unwrap_or_else(|_| panic!("{file:?}"));
+    let payload = STANDARD.decode(file["envelope"]["payload"].as_str().unwrap()).unwrap();
+    let statement: Value = serde_json::from_slice(&payload).unwrap();
+    statement["predicate"]["enforced"]["upstream"].clone()
+}
+
 /// Whether a process has this among its arguments.
 fn is_running(argument: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -169,6 +180,7 @@ fn rules_stand_before_every_call_and_each_that_passes_has_a_receipt() {
     let shown = run(&["runs", "show", &run_id, "--json", "--data-dir", &data], "");
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("notes.read_note"), "{shown}");
+    assert_eq!(enforced(&data, &run_id)["sandbox"], false);
     let listed = runs(&data).to_string();
     assert!(listed.contains(&run_id) && !listed.contains("delete_note"), "{listed}");
     let audit = run(&["audit", "--json", "--data-dir", &data], "");
@@ -261,9 +273,10 @@ fn in_the_jail_a_server_sees_no_host_and_its_receipt_says_what_held_it() {
     assert!(!seen["env"].as_array().unwrap().contains(&json!("OTHER")), "{seen}");
     let id = told["_meta"]["dev.execgate/run"].as_str().unwrap().to_owned();
     client.close();
-    let shown = run(&["runs", "show", &id, "--json", "--data-dir", &data], "");
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("plain.read_note"), "{shown}");
+    let held = enforced(&data, &id);
+    assert_eq!((&held["server"], &held["tool"]), (&json!("plain"), &json!("read_note")));
+    assert_eq!(held["sandbox"]["network"], "none");
+    assert!(held["sandbox"]["tier"].as_str().unwrap().starts_with("jail"), "{held}");
 }
 
 #[test]
