@@ -31,6 +31,9 @@ pub(crate) fn install() -> Result<bool> {
         && once("mppx-0.11.0", "a client of MPP", |folder| {
             npm("crates/execgate/tests/payers/mppx", folder, &["--legacy-peer-deps"])
         })?
+        && once("server-everything-2026.8.31", "the reference server of MCP, for a proxy to stand in front of", |folder| {
+            npm("crates/execgate/tests/upstreams/everything", folder, &[])
+        })?
         // Nothing is installed that is not listed.
         && once("pympp-0.16.0", "a client of MPP", |folder| {
             let listed = listed("crates/execgate/tests/payers/pympp")?;

@@ -21,6 +21,7 @@ mod privileges;
 mod socket;
 mod terminal;
 mod till;
+mod upstreams;
 mod webhook;
 mod wire;
 mod witness;

@@ -74,9 +74,19 @@ pub(crate) struct Ground {
     pub(crate) profiles: BTreeMap<String, BTreeSet<String>>,
     /// The names of those who may approve.
     pub(crate) approvers: BTreeSet<String>,
+    /// The server whose tools the file names by their own names.
+    pub(crate) server: Option<String>,
 }
 
 impl Ground {
+    /// The same rules, by the names that they mean.
+    fn named(&self, loaded: Loaded) -> Loaded {
+        match &self.server {
+            Some(server) => Loaded { policy: loaded.policy.for_server(server), ..loaded },
+            None => loaded,
+        }
+    }
+
     /// Refuses rules that name a profile that is not there, or that has not the language.
     fn hold(&self, policy: &Policy) -> anyhow::Result<()> {
         for (action, profile, rule) in policy.profiles() {
@@ -122,7 +132,7 @@ impl RuleBook {
         path: Option<&Path>,
         ground: Ground,
     ) -> anyhow::Result<Self> {
-        let loaded = path.map(load).transpose()?;
+        let loaded = path.map(load).transpose()?.map(|loaded| ground.named(loaded));
         if let Some(loaded) = &loaded {
             ground.hold(&loaded.policy)?;
         }
@@ -175,7 +185,7 @@ impl RuleBook {
         *seen = Some(now);
         let read = parse(&bytes).and_then(|loaded| {
             self.ground.hold(&loaded.policy)?;
-            rules(self.allowed.clone(), Some(loaded))
+            rules(self.allowed.clone(), Some(self.ground.named(loaded)))
         });
         match read {
             Ok(rules) => {

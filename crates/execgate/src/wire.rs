@@ -27,6 +27,7 @@ use execgate_sandbox::{
     TierChoice,
 };
 use execgate_store::{OpenOptions, Store, open, open_to_read};
+use execgate_tool::upstream::Upstreams;
 use execgate_tool::{
     Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, Unlocked, Workers,
     builtin, code,
@@ -140,7 +141,7 @@ pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<V
     let egress = || settings.outward.means.clone();
     let programs = |profile: Option<&str>| {
         let programs = actions.iter().filter_map(Action::program);
-        programs.filter(|(of, _)| *of == profile).map(|(_, program)| program).collect()
+        programs.filter(|(of, _)| *of == profile).map(|(_, program)| program).collect::<Vec<_>>()
     };
     let default = Jail {
         name: String::new(),
@@ -149,7 +150,7 @@ pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<V
         slots: settings.slots,
         residents,
         egress: egress(),
-        programs: programs(None),
+        programs: programs(None).into_iter().chain(settings.programs.iter().cloned()).collect(),
     };
     let mut jails = vec![default];
     for profile in &settings.profiles {
@@ -357,7 +358,8 @@ fn rule_book(settings: &Settings, profiles: Option<&Profiles>) -> anyhow::Result
     let languages = |sandbox: &Sandbox| sandbox.languages().map(str::to_owned).collect();
     let profiles = profiles.into_iter().flat_map(Profiles::iter);
     let profiles = profiles.map(|(name, sandbox)| (name.to_owned(), languages(sandbox))).collect();
-    let ground = Ground { profiles, approvers: settings.approvals.names() };
+    let server = settings.policy_server.clone();
+    let ground = Ground { profiles, approvers: settings.approvals.names(), server };
     RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), ground)
 }
 
@@ -480,6 +482,8 @@ pub(crate) struct Around<'a> {
     pub(crate) space: &'a Arc<DiskWatch>,
     /// Who is told of runs that wait for people.
     pub(crate) webhook: Option<Webhook>,
+    /// Servers of others, whose tools are beside its own.
+    pub(crate) upstreams: Upstreams,
     /// Where its files are.
     pub(crate) data_dir: &'a Path,
 }
@@ -499,6 +503,7 @@ pub(crate) fn gate(
     let rails = till::rails(settings, around.data_dir, &clock)?;
     let names = till::tool_names(actions);
     let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
+    let registry = registry.with_toolbox(Arc::new(around.upstreams.clone()));
     let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
@@ -548,6 +553,7 @@ pub(crate) fn gate(
         },
         tokens: tokens.as_ref().map(|tokens| token_door(settings, Arc::clone(tokens))),
         public_url: settings.public_url.clone(),
+        upstreams: around.upstreams.clone(),
         tenant: settings.tenant.clone(),
         metrics: Arc::clone(&metrics),
         trail: trail.clone(),

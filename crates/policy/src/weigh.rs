@@ -7,7 +7,7 @@
 use execgate_model::{Digest, RuleId};
 
 use crate::condition::{Condition, Finding};
-use crate::file::{Action, ApprovalRule, Entry, Limit, Mode, Origin, OtherTools};
+use crate::file::{Action, ApprovalRule, Entry, Limit, Mode, OtherTools};
 use crate::schema::{Breach, Schema};
 use crate::{
     Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Policy, Request, Reservation, Spent,
@@ -70,7 +70,7 @@ struct Scales<'a, W: Watch> {
 impl<W: Watch> Scales<'_, W> {
     /// Looks at every rule that is about this request; the rule that allows it, or the first that refuses.
     fn load<'p>(&mut self, policy: &'p Policy) -> Result<&'p str, Denial> {
-        let tool = self.request.action.as_str();
+        let tool = policy.own_name(self.request.action.as_str());
         if let Some(rule) = policy.hidden.find(tool).next().and_then(|number| policy.hide.get(number)) {
             self.refuse(policy.mode, rule, || format!("Tool `{tool}` is hidden by policy"))?;
         }
@@ -98,12 +98,12 @@ impl<W: Watch> Scales<'_, W> {
             }
         }
         for entry in own.chain(&policy.all_tools) {
-            self.entry(policy.origin, entry)?;
+            self.entry(policy, entry)?;
         }
         Ok(allowing.unwrap_or(policy.origin.default_rule()))
     }
 
-    fn entry(&mut self, origin: Origin, entry: &Entry) -> Result<(), Denial> {
+    fn entry(&mut self, policy: &Policy, entry: &Entry) -> Result<(), Denial> {
         let tool = self.request.action;
         if entry.action == Some(Action::Deny) {
             let reason = || entry.reason.clone().unwrap_or_else(|| format!("policy denies `{tool}`"));
@@ -128,7 +128,7 @@ impl<W: Watch> Scales<'_, W> {
             self.profile(entry, wanted)?;
         }
         for limit in &entry.limits {
-            self.limit(origin, entry, limit)?;
+            self.limit(policy, entry, limit)?;
         }
         if let Some(rule) = &entry.approval {
             self.approval(entry, rule)?;
@@ -176,7 +176,7 @@ impl<W: Watch> Scales<'_, W> {
     }
 
     /// What can never pass is refused here; how much is left is for the claim to say.
-    fn limit(&mut self, origin: Origin, entry: &Entry, limit: &Limit) -> Result<(), Denial> {
+    fn limit(&mut self, policy: &Policy, entry: &Entry, limit: &Limit) -> Result<(), Denial> {
         let tool = self.request.action;
         let Some(amount) = limit.amount(self.request) else {
             let reason = || {
@@ -187,7 +187,9 @@ impl<W: Watch> Scales<'_, W> {
             };
             return self.refuse(entry.mode, &limit.rule, reason);
         };
-        let key = limit.key(origin, &entry.name, self.request);
+        // Those of two servers are two, also where they have one name.
+        let server = policy.server.as_ref().map(|server| format!("{server}.{}", entry.name));
+        let key = limit.key(policy.origin, server.as_deref().unwrap_or(&entry.name), self.request);
         let used = self.spent.of(&key);
         if used.checked_add(amount).is_none_or(|sum| sum > limit.max) {
             let reason = || format!("the limit `{}` of `{tool}` is {} in a window", limit.counter, limit.max);

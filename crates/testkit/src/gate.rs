@@ -28,6 +28,7 @@ use execgate_sandbox::Network;
 use execgate_store::{
     AUDIT_PAGE_MAX, AuditLine, AuditOrder, AuditQuery, OpenOptions, Page, Record, Store, open,
 };
+use execgate_tool::upstream::Upstreams;
 use execgate_tool::{ActionParts, Registry, ToolNames, Workers, builtin};
 use execgate_web::{
     DoorRules, ExecMode, ExecuteWords, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections,
@@ -167,6 +168,7 @@ impl Gate {
         let log = log(shared, &store, rooms.log.clone());
         let house = Arc::new(House::new(HouseParts {
             public_url: None,
+            upstreams: Upstreams::default(),
             log: Some(Arc::clone(&log)),
             corridor: Corridor::new(rooms.clone(), Arc::clone(&notice)),
             store: store.clone(),

@@ -17,6 +17,7 @@ mod port;
 mod pure;
 mod registry;
 mod unlocked;
+pub mod upstream;
 
 #[cfg(any(test, fuzzing))]
 pub use interpreter::fuzz;
@@ -31,5 +32,5 @@ pub use interpreter::{Interpreter, Profiles, file_json, rich_results, spoken};
 pub use names::{BLOCKED, Behind, Blocked, TOOLS, ToolNames};
 pub use outbound::{Courier, CourierError, Delivery, Message, Reach};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
-pub use registry::{Registry, RegistryError};
+pub use registry::{Registry, RegistryError, Toolbox};
 pub use unlocked::Unlocked;

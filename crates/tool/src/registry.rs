@@ -1,12 +1,22 @@
-//! The static list of what can be run. Nothing is loaded at run time.
+//! The static list of what can be run, and the tools of upstream servers beside it. Nothing is loaded at run time.
 
 use std::sync::Arc;
 
 use crate::Tool;
 
+/// Tools that come and go while a gateway serves. Their names are of a kind of their own: no tool of the list has a dot or
+/// a colon in its name.
+pub trait Toolbox: Send + Sync {
+    /// The tool that answers to a name now.
+    fn find(&self, action: &str) -> Option<Arc<dyn Tool>>;
+}
+
 /// Every tool of one gateway, in the order of their names.
 #[derive(Clone)]
-pub struct Registry(Arc<[Box<dyn Tool>]>);
+pub struct Registry {
+    tools: Arc<[Arc<dyn Tool>]>,
+    toolbox: Option<Arc<dyn Toolbox>>,
+}
 
 /// Why a list of tools is no registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,20 +39,28 @@ impl Registry {
         tools.sort_by(|a, b| a.name().cmp(b.name()));
         match tools.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
             Some(pair) => Err(RegistryError::Twice { name: pair[0].name().to_owned() }),
-            None => Ok(Self(tools.into())),
+            None => Ok(Self { tools: tools.into_iter().map(Arc::from).collect(), toolbox: None }),
         }
     }
 
-    /// The tool that answers to a name.
+    /// The same, with tools that come and go.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&dyn Tool> {
-        let at = self.0.binary_search_by(|tool| tool.name().cmp(name)).ok()?;
-        Some(self.0[at].as_ref())
+    pub fn with_toolbox(self, toolbox: Arc<dyn Toolbox>) -> Self {
+        Self { toolbox: Some(toolbox), ..self }
     }
 
-    /// Every tool, in the order of their names.
+    /// The tool that answers to a name: one of the list before all others.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Arc<dyn Tool>> {
+        match self.tools.binary_search_by(|tool| tool.name().cmp(name)) {
+            Ok(at) => Some(Arc::clone(&self.tools[at])),
+            Err(_) => self.toolbox.as_ref()?.find(name),
+        }
+    }
+
+    /// Every tool of the list, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &dyn Tool> {
-        self.0.iter().map(AsRef::as_ref)
+        self.tools.iter().map(AsRef::as_ref)
     }
 }
 

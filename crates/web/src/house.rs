@@ -11,6 +11,7 @@ use execgate_flow::{Corridor, Passage, Refusal};
 use execgate_model::{Clock, Entropy, Proposal, Space, TenantId, UnixMs};
 use execgate_store::Store;
 use execgate_tool::Languages;
+use execgate_tool::upstream::Upstreams;
 use serde::Serialize;
 
 use crate::body::Bodies;
@@ -109,6 +110,8 @@ pub struct HouseParts {
     pub tokens: Option<TokenDoor>,
     /// Scheme, name and port under which others reach this gateway, where the operator has said it.
     pub public_url: Option<String>,
+    /// Servers of others, each with a path of its own.
+    pub upstreams: Upstreams,
     /// The tenant of callers without a grant.
     pub tenant: TenantId,
     /// What is counted.

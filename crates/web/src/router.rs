@@ -19,6 +19,9 @@ use crate::shape::shape;
 /// Where the Model Context Protocol is spoken.
 const MCP: &str = "/mcp";
 
+/// The tools of a server of others.
+const MCP_UPSTREAM: &str = "/mcp/{server}";
+
 /// One route.
 pub(crate) struct Route {
     #[cfg_attr(not(test), expect(dead_code, reason = "a test holds it against openapi.json"))]
@@ -54,6 +57,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },
     Route { method: Method::POST, path: MCP, handler: || post(mcp::door) },
     Route { method: Method::DELETE, path: MCP, handler: || delete(mcp::hang_up) },
+    Route { method: Method::POST, path: MCP_UPSTREAM, handler: || post(mcp::door) },
+    Route { method: Method::DELETE, path: MCP_UPSTREAM, handler: || delete(mcp::hang_up) },
     Route { method: Method::GET, path: "/receipts/{id}", handler: || get(receipts::show) },
     Route { method: Method::GET, path: "/runs/{id}", handler: || get(runs::show) },
     Route { method: Method::GET, path: "/log/checkpoint", handler: || get(log::checkpoint) },

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, mcp, openapi, pause, policy,
-    pricing, run, runs, serve, settler, verify, witness,
+    pricing, proxy, run, runs, scan, serve, settler, upstream, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -32,6 +32,13 @@ enum Command {
     Run(run::Run),
     /// Serve tools and code to one MCP client, over standard input and output
     Mcp(mcp::Mcp),
+    /// Put rules, limits, approvals and receipts in front of an MCP server of others
+    Proxy(proxy::Proxy),
+    /// Say what the tools of an MCP server of others may do
+    Scan(scan::Scan),
+    /// Look at what MCP servers of others offer, and accept it
+    #[command(subcommand)]
+    Upstream(upstream::UpstreamCommand),
     /// Show everything at work, on a gateway of its own, and check that it held
     Demo(demo::Demo),
     /// Say what this host can enforce, and how to mend what it cannot
@@ -143,6 +150,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.execute(),
         Command::Run(run) => run.execute(),
         Command::Mcp(mcp) => mcp.execute(),
+        Command::Proxy(proxy) => proxy.execute(),
+        Command::Scan(scan) => scan.execute(),
+        Command::Upstream(upstream) => upstream.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Verify(verify) => verify.execute(),

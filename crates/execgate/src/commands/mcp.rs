@@ -42,7 +42,7 @@ impl Mcp {
         let log = log::start(&settings)?;
         let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;
-            let Fitted { profiles, actions, webhook } = fitted;
+            let Fitted { profiles, actions, webhook, .. } = fitted;
             let gateway = Gateway::open(&settings, data_dir, profiles, &actions, webhook).await?;
             gateway.gate.tell_of(&log);
             let served = gateway.serve_pipe(stop).await;

@@ -17,10 +17,13 @@ mod openapi;
 mod pause;
 mod policy;
 mod pricing;
+mod proxy;
 mod run;
 mod runs;
+mod scan;
 pub(crate) mod serve;
 mod settler;
+mod upstream;
 mod verify;
 mod witness;
 

@@ -19,8 +19,9 @@ use execgate_flow::log::{Log, LogFault, Witnesses};
 use execgate_iam::{KeysPlace, TokenIssuers, Unreached};
 use execgate_sandbox::{Enforced, Network};
 use execgate_store::Store;
+use execgate_tool::upstream::{Upstream, Upstreams};
 use execgate_tool::{Action, Profiles, spoken};
-use execgate_web::{Office, ServerLimits, router, serve, serve_pipe};
+use execgate_web::{Office, ServerLimits, router, serve, serve_pipe, serve_upstream_pipe};
 use rustix::process::geteuid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -28,7 +29,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Payment, Settings, Switch, Webhook};
+use crate::config::{
+    AnswersKept, AuditKept, DEFAULT, Declared, Environment, Payment, Settings, Switch, Webhook,
+};
 use crate::disk::DiskWatch;
 use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
@@ -38,7 +41,7 @@ use crate::ports::SystemEntropy;
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
 use crate::wire::{Around, OwnKeys};
-use crate::{log, terminal, wire};
+use crate::{log, terminal, upstreams, wire};
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -88,6 +91,8 @@ pub(crate) struct Listeners {
 /// A gateway that is ready to be served: root is dropped, and nothing runs yet.
 pub(crate) struct Ready {
     pub(crate) listeners: Listeners,
+    /// Servers of others.
+    pub(crate) upstreams: Vec<Declared>,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
     /// Who is told of runs that wait for an approval.
@@ -95,7 +100,9 @@ pub(crate) struct Ready {
 }
 
 /// What a gateway is made of that it has from before root was dropped.
+#[derive(Default)]
 pub(crate) struct Fitted {
+    pub(crate) upstreams: Vec<Declared>,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
     pub(crate) webhook: Option<Webhook>,
@@ -132,9 +139,9 @@ pub(crate) fn prepare(
     let listen = || anyhow::Ok((bind(settings.listen)?, settings.admin.map(bind).transpose()?));
     let (((public, address), admin), fitted) = fit_out(settings, data_dir, account, listen)?;
     let socket = AdminSocket::bind(data_dir)?;
-    let Fitted { profiles, actions, webhook } = fitted;
+    let Fitted { upstreams, profiles, actions, webhook } = fitted;
     let listeners = Listeners { public, address, socket, admin };
-    Ok(Ready { listeners, profiles, actions, webhook })
+    Ok(Ready { listeners, upstreams, profiles, actions, webhook })
 }
 
 /// The same, where `listen` is what is done last before root is dropped.
@@ -146,6 +153,7 @@ pub(crate) fn fit_out<T>(
 ) -> anyhow::Result<(T, Fitted)> {
     wire::make_data_dir(data_dir)?;
     let actions = settings.actions.load()?;
+    let upstreams = settings.load_upstreams()?;
     let webhook = settings.webhook.as_ref().map(|hook| hook.load(&settings.actions)).transpose()?;
     let jails = match settings.code {
         Switch::Off => Vec::new(),
@@ -162,7 +170,7 @@ pub(crate) fn fit_out<T>(
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok((listening, Fitted { profiles, actions, webhook }))
+    Ok((listening, Fitted { upstreams, profiles, actions, webhook }))
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -299,9 +307,12 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions, ready.webhook).await?;
+    let Ready { listeners, upstreams, profiles, actions, webhook } = ready;
+    let beside = upstreams::looked_after(&upstreams, profiles.as_ref(), data_dir)?;
+    let fitted = Fitted { profiles, actions, webhook, ..Fitted::default() };
+    let gateway = Gateway::open_beside(settings, data_dir, fitted, beside).await?;
     gateway.gate.tell_of(log);
-    let served = gateway.serve(ready.listeners, settings.connections, stop).await;
+    let served = gateway.serve(listeners, settings.connections, stop).await;
     gateway.close().await;
     served?;
     tracing::info!("drained and closed");
@@ -317,6 +328,7 @@ pub(crate) struct Gateway {
     keyring: Keyring,
     office: Arc<Office>,
     space: Arc<DiskWatch>,
+    upstreams: Upstreams,
     kept: AnswersKept,
     audit: AuditKept,
 }
@@ -330,6 +342,18 @@ impl Gateway {
         actions: &[Action],
         webhook: Option<Webhook>,
     ) -> anyhow::Result<Self> {
+        let fitted = Fitted { profiles, actions: actions.to_vec(), webhook, ..Fitted::default() };
+        Self::open_beside(settings, data_dir, fitted, Upstreams::default()).await
+    }
+
+    /// The same, beside servers of others whose tools are its own.
+    pub(crate) async fn open_beside(
+        settings: &Settings,
+        data_dir: &Path,
+        fitted: Fitted,
+        upstreams: Upstreams,
+    ) -> anyhow::Result<Self> {
+        let Fitted { profiles, actions, webhook, .. } = fitted;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
         let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
@@ -338,8 +362,8 @@ impl Gateway {
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let around = Around { log: &log, space: &space, webhook, data_dir };
-        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
+        let around = Around { log: &log, space: &space, webhook, upstreams: upstreams.clone(), data_dir };
+        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, &actions)?;
         gate.tell_of_witnesses(&witnesses);
         warn_of_unknown_grants(settings, store.as_ref()).await?;
         let keys = OwnKeys {
@@ -356,6 +380,7 @@ impl Gateway {
             keyring,
             office: Arc::new(office),
             space,
+            upstreams,
             kept: settings.answers,
             audit: settings.audit,
         })
@@ -399,6 +424,29 @@ impl Gateway {
             let (input, output) = terminal::pipe();
             let served = tokio::select! {
                 served = serve_pipe(Arc::clone(&house), input, output) => served,
+                () = stop => Ok(()),
+            };
+            house.close();
+            house.drained().await;
+            served
+        })
+        .await?
+        .map_err(Into::into)
+    }
+
+    /// The same for the tools of a server of others, which is connected before anything is served.
+    pub(crate) async fn serve_upstream(
+        &self,
+        upstream: Arc<Upstream>,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let house = Arc::clone(&self.gate.house);
+        let connected = upstream.connect().await;
+        connected.with_context(|| format!("the server `{}` cannot be connected", upstream.name()))?;
+        self.attended(async {
+            let (input, output) = terminal::pipe();
+            let served = tokio::select! {
+                served = serve_upstream_pipe(Arc::clone(&house), Arc::clone(&upstream), input, output) => served,
                 () = stop => Ok(()),
             };
             house.close();
@@ -454,7 +502,12 @@ impl Gateway {
         let ringing = self.gate.bell.clone().map(|bell| tokio::spawn(bell.ring_forever()));
         let key_watcher = tokio::spawn(watch_keys(self.keyring.clone()));
         let watcher = tokio::spawn(watch_policy(Arc::clone(&self.gate.rules)));
+        let mut looking_after = JoinSet::new();
+        for upstream in self.upstreams.iter().map(Arc::clone) {
+            looking_after.spawn(async move { upstream.tend().await });
+        }
         let served = serving.await;
+        looking_after.abort_all();
         sweeper.abort();
         reconciler.abort();
         space.abort();

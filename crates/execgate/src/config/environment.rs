@@ -55,6 +55,13 @@ impl Environment {
         Self { openexec_db_url: self.openexec_db_url, database_url: self.database_url, ..Self::default() }
     }
 
+    /// The same, and where the log goes: for a proxy, whose rules its own command line names.
+    pub(crate) fn for_proxy(self) -> Self {
+        let (home, xdg_cache_home) = (self.home.clone(), self.xdg_cache_home.clone());
+        let log_file = self.log_file.clone();
+        Self { home, xdg_cache_home, log_file, ..self.for_record() }
+    }
+
     /// Only what says where this user's files lie: for commands that are no gateway.
     pub(crate) fn without_gateway(self) -> Self {
         Self { home: self.home, xdg_cache_home: self.xdg_cache_home, ..Self::default() }

@@ -65,6 +65,7 @@ pub(crate) struct File {
     pub(crate) sandbox: SandboxSection,
     pub(crate) profiles: BTreeMap<String, ProfileSection>,
     pub(crate) action: Vec<ActionSection>,
+    pub(crate) upstream: Vec<UpstreamSection>,
     pub(crate) witness: Vec<WitnessSection>,
     pub(crate) secrets: BTreeMap<String, SecretSection>,
     pub(crate) log: Log,
@@ -305,6 +306,57 @@ pub(crate) struct ActionSection {
     pub(crate) env: Option<Value>,
     pub(crate) price: Option<Value>,
     pub(crate) risk: Option<Value>,
+}
+
+/// How a server at a URL is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TransportSetting {
+    /// Streamable HTTP.
+    Http,
+    /// The older transport, with a stream of events.
+    Sse,
+}
+
+/// What becomes of a server of which nothing was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FirstSetting {
+    /// What it offers then is accepted.
+    Accept,
+    /// It waits for the operator.
+    Wait,
+}
+
+/// A header that is sent to a server: a secret, and what stands before it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeaderSection {
+    pub(crate) secret: String,
+    pub(crate) prefix: Option<String>,
+}
+
+/// A server of others, with the fields of every kind; those of another kind are refused later, by name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamSection {
+    pub(crate) name: String,
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) sandbox: Option<bool>,
+    pub(crate) shareable: Option<bool>,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, String>,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) memory_mib: Option<u64>,
+    pub(crate) url: Option<String>,
+    pub(crate) transport: Option<TransportSetting>,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, HeaderSection>,
+    pub(crate) allow_private: Option<bool>,
+    pub(crate) first: Option<FirstSetting>,
+    pub(crate) timeout_s: Option<u64>,
 }
 
 /// Where a secret is read from: a file, or a variable.

@@ -16,6 +16,7 @@ mod payment;
 mod secrets;
 mod settings;
 mod transparency;
+mod upstreams;
 mod webhook;
 mod witnesses;
 
@@ -30,5 +31,6 @@ pub(crate) use payment::Payment;
 pub(crate) use secrets::of_file as secret_of_file;
 pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};
 pub(crate) use transparency::Transparency;
+pub(crate) use upstreams::Declared;
 pub(crate) use webhook::{Webhook, WebhookSetting};
 pub(crate) use witnesses::WitnessPlace;

@@ -8,14 +8,17 @@ use anyhow::{Context as _, bail};
 use execgate_flow::authorise::Rates;
 use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
+use execgate_sandbox::Language;
 
 use super::approvals::Approvals;
-use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection};
+use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection, UpstreamSection};
 use super::issuers::{issuers, public_url};
 use super::network::Outward;
+use super::upstreams;
 use super::witnesses::{WitnessPlace, witnesses};
 use super::{
-    Actions, Environment, Guarding, Payment, Switch, TierSetting, Transparency, WebhookSetting, image_cache,
+    Actions, Declared, Environment, Guarding, Payment, Switch, TierSetting, Transparency, WebhookSetting,
+    image_cache,
 };
 
 /// The port that is listened on where nothing says otherwise.
@@ -68,6 +71,12 @@ pub(crate) struct Settings {
     pub(crate) payment: Option<Payment>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
     pub(crate) policy: Option<PathBuf>,
+    /// The server whose tools the policy names by their own names.
+    pub(crate) policy_server: Option<String>,
+    /// Programs of upstream servers, for the jail.
+    pub(crate) programs: Vec<Language>,
+    /// Servers of others that this gateway stands in front of.
+    pub(crate) upstreams: Vec<UpstreamSection>,
     pub(crate) approvals: Approvals,
     pub(crate) code: Switch,
     pub(crate) tools: Switch,
@@ -134,6 +143,11 @@ impl Settings {
     ///
     /// Whatever is asked for and cannot be done yet is an error: a gateway that ignored it would be open where
     /// its operator believes it closed.
+    /// The servers of others, with the secrets that they are handed.
+    pub(crate) fn load_upstreams(&self) -> anyhow::Result<Vec<Declared>> {
+        upstreams::load(&self.upstreams, &self.actions.secrets()?)
+    }
+
     pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
         let file = File::read(flags.config.as_deref())?;
         let payment = Payment::resolve(environment, file.payment.as_ref())?;
@@ -173,6 +187,9 @@ impl Settings {
             payment,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
+            policy_server: None,
+            programs: upstreams::programs(&file.upstream)?,
+            upstreams: file.upstream.clone(),
             approvals: Approvals::resolve(environment, &file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),
             tools: file.surfaces.tools.unwrap_or(Switch::On),

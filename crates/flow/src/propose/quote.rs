@@ -151,7 +151,7 @@ impl Propose {
     }
 
     /// What a proposal would run. A blocked tool is here, too: whether it may is for the approve room.
-    fn tool(&self, proposal: &Proposal) -> Result<&dyn Tool, Refusal> {
+    fn tool(&self, proposal: &Proposal) -> Result<Arc<dyn Tool>, Refusal> {
         let (name, namespace) = (proposal.action.as_str(), proposal.surface.namespace());
         if let Some(blocked) = Blocked::find(name, namespace) {
             let handler = blocked.handler().and_then(|handler| self.registry.find(handler));

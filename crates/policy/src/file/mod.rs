@@ -18,7 +18,6 @@ pub use error::PolicyError;
 pub use examples::Example;
 pub(crate) use limits::Limit;
 pub use limits::{LimitScope, Window};
-pub(crate) use place::Origin;
 pub(crate) use policy::Default as OtherTools;
 pub use policy::Policy;
 pub use warnings::Warning;

@@ -39,9 +39,24 @@ pub struct Policy {
     pub(crate) entries: Vec<Entry>,
     pub(crate) index: Index,
     examples: Vec<Example>,
+    /// The server whose tools the file names by their own names.
+    pub(crate) server: Option<String>,
 }
 
 impl Policy {
+    /// The same for the tools of one server: `tools` and `hide` name them as the server does, and the actions that are
+    /// decided on are `server.tool`.
+    #[must_use]
+    pub fn for_server(self, server: &str) -> Self {
+        Self { server: Some(server.to_owned()), ..self }
+    }
+
+    /// What the file calls an action.
+    pub(crate) fn own_name<'a>(&self, action: &'a str) -> &'a str {
+        let rest = self.server.as_deref().and_then(|server| action.strip_prefix(server)?.strip_prefix('.'));
+        rest.unwrap_or(action)
+    }
+
     /// Reads and compiles a file, and holds it against its own examples.
     ///
     /// # Errors
@@ -90,7 +105,8 @@ impl Policy {
                 place.wrong(format!("there are more than {CONDITIONS_MAX} conditions, limits and schemas"))
             );
         }
-        Ok(Self { origin, mode, default, hidden, hide, all_tools, entries, index, examples })
+        let server = None;
+        Ok(Self { origin, mode, default, hidden, hide, all_tools, entries, index, examples, server })
     }
 
     /// The examples of the file, all of which hold.
@@ -107,6 +123,7 @@ impl Policy {
     /// What a call of a tool costs by these rules, where they say; the narrowest entry that does is taken.
     #[must_use]
     pub fn price(&self, tool: &str) -> Option<Amount> {
+        let tool = self.own_name(tool);
         let entries = self.index.find(tool).filter_map(|number| self.entries.get(number));
         entries.filter(|entry| entry.mode == Mode::Enforce).find_map(|entry| entry.price)
     }
@@ -150,6 +167,7 @@ impl Policy {
     /// Whether a tool is not to be shown.
     #[must_use]
     pub fn hides(&self, tool: &str) -> bool {
+        let tool = self.own_name(tool);
         let hidden = |entry: &Entry| entry.hide && entry.mode == Mode::Enforce;
         self.mode == Mode::Enforce && self.hidden.find(tool).next().is_some()
             || self.index.find(tool).any(|number| hidden(&self.entries[number]))
@@ -164,13 +182,14 @@ impl Policy {
     /// What becomes of calls of a tool, in a few words: what `diff` compares first.
     #[must_use]
     pub fn standing(&self, tool: &str) -> String {
+        if self.hides(tool) {
+            return "hidden".to_owned();
+        }
+        let tool = self.own_name(tool);
         let entries: Vec<_> =
             self.index.find(tool).map(|number| &self.entries[number]).chain(&self.all_tools).collect();
         let kept = |entry: &&&Entry| entry.mode == Mode::Enforce;
         let listed = self.default == Default::Allow || entries.iter().any(|entry| entry.lists());
-        if self.hides(tool) {
-            return "hidden".to_owned();
-        }
         let denied = |entry: &&Entry| entry.action == Some(Action::Deny);
         if entries.iter().filter(kept).any(denied) || !listed && self.mode == Mode::Enforce {
             return "deny".to_owned();

@@ -1,7 +1,7 @@
 //! What is decided, and by which rule.
 
 use execgate_model::Labels;
-use execgate_policy::{Decision, PolicySet};
+use execgate_policy::{Decision, Policy, PolicySet};
 use serde_json::{Value, json};
 
 use super::ask::{DIGEST, as_caller, ask, caller, policy, said};
@@ -180,4 +180,34 @@ fn what_a_tool_may_is_told_in_a_few_words() {
     assert_eq!(standing("unlisted"), "deny");
     assert_eq!(standing("secret_x"), "hidden");
     assert_eq!(standing("code_run"), "allow, on conditions, with approval");
+}
+
+#[test]
+fn a_file_for_one_server_names_its_tools_as_the_server_does() {
+    let file = json!({
+        "version": "1", "default": "deny", "hide": ["secret"],
+        "tools": {
+            "read": {"limits": [{"counter": "calls", "window": "minute", "max": 1}]},
+            "notes.read": {"action": "deny"},
+            "write": {"action": "deny"}
+        }
+    });
+    let policy = Policy::read(file.to_string().as_bytes()).unwrap().for_server("notes");
+    assert!(policy.hides("notes.secret") && policy.bars("notes.write") && !policy.bars("notes.read"));
+    let rules = PolicySet::new(None, DIGEST).with_policy(policy);
+    all(
+        &rules,
+        &[
+            ("notes.read", json!({}), "allow", "/tools/read"),
+            ("notes.write", json!({}), "deny", "/tools/write/action"),
+            ("notes.secret", json!({}), "deny", "/hide/0"),
+            ("notes.other", json!({}), "deny", "/default"),
+            // Its own prefix is taken off once.
+            ("notes.notes.read", json!({}), "deny", "/tools/notes.read/action"),
+            ("other.read", json!({}), "deny", "/default"),
+            ("notes:resources.read", json!({}), "deny", "/default"),
+        ],
+    );
+    let Decision::Allow(allow) = ask(&rules, "notes.read", &json!({})) else { panic!("not allowed") };
+    assert!(allow.limits()[0].key.starts_with("notes.read\n"), "{}", allow.limits()[0].key);
 }

@@ -23,4 +23,5 @@ mod url;
 
 pub use bad::BadAction;
 pub use definition::{Action, ActionEffect, ActionParts, ActionSpec, CommandSpec, HttpSpec, KindSpec};
+pub(crate) use redact::Redactor;
 pub use secret::{BadSecret, Secret, Secrets};

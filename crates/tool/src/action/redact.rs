@@ -38,14 +38,14 @@ struct Trace {
 }
 
 /// Finds some secrets.
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     traces: Vec<Trace>,
     /// Whether a byte can begin a trace.
     begins: [bool; 256],
 }
 
 impl Redactor {
-    pub(super) fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+    pub(crate) fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let traces: Vec<_> = secrets.into_iter().flat_map(traces).collect();
         let mut begins = [false; 256];
         for byte in 0..=u8::MAX {
@@ -84,13 +84,13 @@ impl Redactor {
     }
 
     /// A text without secrets.
-    pub(super) fn clean_text(&self, text: &str) -> String {
+    pub(crate) fn clean_text(&self, text: &str) -> String {
         // Only ASCII is taken out, and only ASCII is put in.
         String::from_utf8_lossy(&self.clean(text.as_bytes(), text.len())).into_owned()
     }
 
     /// A value without secrets: what was escaped twice is escaped once in it.
-    pub(super) fn clean_value(&self, value: Value) -> Value {
+    pub(crate) fn clean_value(&self, value: Value) -> Value {
         match value {
             Value::String(text) => self.clean_text(&text).into(),
             Value::Array(items) => items.into_iter().map(|item| self.clean_value(item)).collect(),

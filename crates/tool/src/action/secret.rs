@@ -1,5 +1,5 @@
-//! Secrets of the operator. The only way to the text is [`Secret::reveal`], which is called where a request is made and
-//! where an answer is searched, and nowhere else.
+//! Secrets of the operator. The only ways to the text are [`Secret::reveal`], which is called where a request is made and
+//! where an answer is searched, and [`Secret::text`], for the program that the operator hands it to.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -70,6 +70,12 @@ impl Secret {
         format!("[secret {}]", self.name)
     }
 
+    /// Its text, for the environment of a program that the operator hands it to.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.reveal().to_owned())
+    }
+
     /// HMAC-SHA256 (RFC 2104) over a message, under the bytes of this secret.
     #[must_use]
     pub fn authenticate(&self, message: &[u8]) -> Vec<u8> {
@@ -77,7 +83,7 @@ impl Secret {
         hmac::sign(&key, message).as_ref().to_vec()
     }
 
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.text
     }
 }

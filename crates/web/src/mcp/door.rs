@@ -22,8 +22,8 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use serde_json::Value;
 
 use super::desk::Asker;
-use super::own::OwnDesk;
 use super::server::Server;
+use super::upstream::desk_at;
 use crate::caller::{SESSION, Visitor, is_secret, recognise};
 use crate::house::House;
 use crate::peer::Peer;
@@ -86,7 +86,7 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     let asker = Asker { caller: visitor.caller.clone(), peer, origin: origin(house, &parts.headers) };
     // What opens things is for this door, and goes no further.
     parts.headers.remove(SESSION);
-    let desk = Arc::new(OwnDesk(Arc::clone(house)));
+    let desk = desk_at(house, parts.uri.path())?;
     let open = open.map(Arc::new);
     let server = Server { desk, asker, version: house.parts.info.version, cancel, open, place };
     let served = serve(server, Asked::from_parts(parts, Full::new(bytes))).await;

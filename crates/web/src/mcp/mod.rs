@@ -2,7 +2,7 @@
 //!
 //! A [`desk`] is a list of tools and a way to call one, for each caller; [`server`] speaks the protocol for it, [`door`]
 //! is how it is reached by HTTP and [`pipe`] how over standard input and output. [`own`] is the desk of this gateway's
-//! tools. The crate `rmcp`, which knows the wire, is named in this folder and nowhere else.
+//! tools, [`upstream`] that of a server of others. The crate `rmcp`, which knows the wire, is named in this folder and nowhere else.
 
 mod calls;
 mod desk;
@@ -18,9 +18,10 @@ mod pipe;
 mod proposal;
 mod result;
 mod server;
+mod upstream;
 
 pub(crate) use calls::Calls;
 pub(crate) use door::{door, hang_up};
 pub(crate) use parked::ParkedCalls;
-pub use pipe::{PipeError, serve_pipe};
+pub use pipe::{PipeError, serve_pipe, serve_upstream_pipe};
 pub(crate) use result::McpWords;

@@ -153,14 +153,14 @@ impl OwnDesk {
     }
 
     /// What is paid when it has ended shows nothing before.
-    fn may_be_watched(&self, proposal: &Proposal, rules: &RulesFor) -> bool {
+    pub(super) fn may_be_watched(&self, proposal: &Proposal, rules: &RulesFor) -> bool {
         let prices = self.0.parts.corridor.prices();
         prices.asked(proposal, rules.price(proposal.action.as_str())).is_zero()
             || prices.flow(&proposal.action, None) == Flow::Upfront
     }
 
     /// Walks a call. One without a key that waits for people has one of ours, by which the same call finds it again.
-    async fn walk(&self, mut proposal: Proposal, rules: &RulesFor) -> Result<Passage, Refusal> {
+    pub(super) async fn walk(&self, mut proposal: Proposal, rules: &RulesFor) -> Result<Passage, Refusal> {
         let (corridor, parked) = (&self.0.parts.corridor, &self.0.parked_calls);
         let unnamed =
             proposal.nonce.is_none() && proposal.credential.is_none() && proposal.approval.is_none();
@@ -211,7 +211,7 @@ impl OwnDesk {
     }
 
     /// A refusal as a result.
-    fn refused(&self, asker: &Asker, tool: &str, problem: &Problem) -> CallToolResult {
+    pub(super) fn refused(&self, asker: &Asker, tool: &str, problem: &Problem) -> CallToolResult {
         if let Some(required) = pay::required(&self.0, tool, problem) {
             return required;
         }
@@ -230,7 +230,7 @@ fn digest(proposal: &Proposal) -> Option<Digest> {
 }
 
 /// A problem where there is no result that could tell it.
-fn fault(problem: &Problem) -> ErrorData {
+pub(super) fn fault(problem: &Problem) -> ErrorData {
     let told: Value = problem.in_mcp();
     let text = told["content"][0]["text"].as_str().unwrap_or("a fault").to_owned();
     ErrorData::internal_error(text, Some(told["structuredContent"].clone()))

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use execgate_model::{BodyPlace, Caller, Identity};
 use execgate_tool::Cancel;
+use execgate_tool::upstream::Upstream;
 use rmcp::RoleServer;
 use rmcp::service::{ServerInitializeError, serve_server};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::desk::Asker;
+use super::desk::{Asker, Desk};
 use super::own::OwnDesk;
 use super::server::Server;
+use super::upstream::UpstreamDesk;
 use crate::house::House;
 
 /// The longest line that is read, in bytes: as much as a body by HTTP may have, and what surrounds it.
@@ -44,16 +46,34 @@ pub async fn serve_pipe(
     input: impl AsyncRead + Send + Unpin + 'static,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<(), PipeError> {
+    let desk = Arc::new(OwnDesk(Arc::clone(&house)));
+    serve_desk(&house, desk, input, output).await
+}
+
+/// The same, with the tools of one server of others in the place of this gateway's own.
+///
+/// # Errors
+/// As [`serve_pipe`].
+pub async fn serve_upstream_pipe(
+    house: Arc<House>,
+    upstream: Arc<Upstream>,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<(), PipeError> {
+    let desk = Arc::new(UpstreamDesk::new(Arc::clone(&house), upstream));
+    serve_desk(&house, desk, input, output).await
+}
+
+async fn serve_desk(
+    house: &House,
+    desk: Arc<dyn Desk>,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<(), PipeError> {
     let version = house.parts.info.version;
     let asker = Asker { caller: house.local(), peer: None, origin: None };
-    let server = Server {
-        desk: Arc::new(OwnDesk(house)),
-        asker,
-        version,
-        cancel: Cancel::default(),
-        open: None,
-        place: BodyPlace::default(),
-    };
+    let server =
+        Server { desk, asker, version, cancel: Cancel::default(), open: None, place: BodyPlace::default() };
     let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_MAX);
     let running = match serve_server(server, transport).await {
         Ok(running) => running,

@@ -5,6 +5,7 @@ use execgate_flow::witness::{Render, Summary};
 use execgate_model::{Effect, ErrorReport, Outcome, Product, Verdict};
 use execgate_store::Answer;
 use execgate_tool::code;
+use execgate_tool::upstream::RPC_ERROR;
 use rmcp::model::{CallToolResult, ContentBlock, ResultType};
 use serde_json::{Map, Value, from_slice, json};
 
@@ -12,6 +13,10 @@ use crate::problem::Problem;
 
 /// Pictures that a run displays: the name of the field that holds one as base64, and its type.
 const PICTURES: [(&str, &str); 2] = [("png", "image/png"), ("jpeg", "image/jpeg")];
+
+/// Where the answer of a server of others names its run and its receipt.
+const RUN: &str = "dev.execgate/run";
+const RECEIPT: &str = "dev.execgate/receipt";
 
 /// The words of `tools/call`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,6 +28,10 @@ impl Render for McpWords {
             Outcome::Unknown => Problem::unknown_outcome(summary.run, summary.content).in_mcp(),
             Outcome::Done { product } if code::named(summary.action.as_str()).is_some() => {
                 of_code(summary, product)
+            }
+            // The gateway's own word about the run, which no server can forge.
+            Outcome::Done { product } if product.enforced.get("upstream").is_some() => {
+                of_upstream(summary, product)
             }
             Outcome::Done { product } => of_tool(summary, product),
         };
@@ -137,6 +146,22 @@ fn joined(parts: &[(&str, String)]) -> String {
             .collect::<Vec<_>>()
             .join("\n"),
     }
+}
+
+/// The answer of a server of others, as it gave it, and beside it which run it is.
+fn of_upstream(summary: &Summary<'_>, product: &Product) -> Value {
+    let mut result = product.result.clone();
+    let is_answer = result.get("content").is_some_and(Value::is_array) || result.get(RPC_ERROR).is_some();
+    if !is_answer {
+        let told = product.error.as_ref().map_or_else(|| result.to_string(), error_text);
+        let is_error = product.verdict != Verdict::Value;
+        result = json!({"content": [{"type": "text", "text": told}], "isError": is_error});
+    }
+    let mut meta = result.get("_meta").and_then(Value::as_object).cloned().unwrap_or_default();
+    meta.insert(RUN.to_owned(), json!(summary.run));
+    meta.insert(RECEIPT.to_owned(), json!(summary.content));
+    result["_meta"] = Value::Object(meta);
+    result
 }
 
 /// A tool's answer.

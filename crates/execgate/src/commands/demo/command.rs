@@ -56,7 +56,7 @@ impl Demo {
         folder: &std::path::Path,
         ready: Ready,
     ) -> anyhow::Result<bool> {
-        let Ready { listeners, profiles, actions, webhook } = ready;
+        let Ready { listeners, profiles, actions, webhook, .. } = ready;
         let address = listeners.address;
         let gateway = Gateway::open(settings, folder, profiles, &actions, webhook).await?;
         let key = keys::public_key(&keys::public_path(folder))?;

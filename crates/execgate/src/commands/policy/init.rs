@@ -1,16 +1,44 @@
-//! `execgate policy init`: a policy to begin with.
+//! `execgate policy init`: a policy to begin with; with `--from` one for the tools of an MCP server of others, by what was
+//! guessed of each.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use execgate_tool::upstream::ServerName;
+use serde_json::{Map, Value, json};
 
+use crate::commands::cli::DataDir;
+use crate::policy::parse;
+use crate::privileges::become_owner_of;
 use crate::terminal;
+use crate::upstreams::{Book, Noted, NotedTool};
 
-/// The policy that is written.
+/// A policy that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Template {
+    /// For the actions and tools of this gateway
+    Starter,
+    /// For the tools of X402engine's MCP server
+    X402engine,
+}
+
+impl Template {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Starter => STARTER,
+            Self::X402engine => X402ENGINE,
+        }
+    }
+}
+
+/// The policy for X402engine's MCP server.
+const X402ENGINE: &str = include_str!("x402engine.json");
+
+/// The policy that is written where nothing else is asked for.
 pub(super) const STARTER: &str = include_str!("starter.json");
 
 #[derive(Debug, Args)]
@@ -18,10 +46,31 @@ pub(crate) struct Init {
     /// The file to write; one that is there is left alone
     #[arg(default_value = "policy.json")]
     file: PathBuf,
+    /// Begin with this one
+    #[arg(long, value_enum, default_value = "starter", conflicts_with = "from")]
+    template: Template,
+    /// Begin with the tools of an MCP server: the output of `execgate scan --json`, or the name of a server that a proxy
+    /// of the data directory has started
+    #[arg(long, value_name = "SCAN|SERVER")]
+    from: Option<String>,
+    #[command(flatten)]
+    data: DataDir,
 }
+
+/// The longest file of a scan, in bytes.
+const SCAN_BYTES_MAX: usize = 64 << 20;
 
 impl Init {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        let text = match &self.from {
+            None => self.template.text().to_owned(),
+            Some(from) => {
+                let policy = policy_of(&self.noted(from)?);
+                let text = format!("{}\n", serde_json::to_string_pretty(&policy)?);
+                parse(text.as_bytes()).context("no policy can be made of these tools")?;
+                text
+            }
+        };
         let path = self.file.display();
         let mut file = match OpenOptions::new().write(true).create_new(true).open(&self.file) {
             Ok(file) => file,
@@ -30,21 +79,74 @@ impl Init {
             }
             Err(error) => return Err(error).with_context(|| format!("failed to make {path}")),
         };
-        file.write_all(STARTER.as_bytes()).with_context(|| format!("failed to write {path}"))?;
-        terminal::line(format_args!("wrote {path}; put it in force by `file = \"{path}\"` under [policy]"));
+        file.write_all(text.as_bytes()).with_context(|| format!("failed to write {path}"))?;
+        let way = if self.from.is_some() || self.template == Template::X402engine {
+            format!("`execgate proxy --policy {path} -- …`")
+        } else {
+            format!("`file = \"{path}\"` under [policy]")
+        };
+        terminal::line(format_args!("wrote {path}; put it in force by {way}"));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What a server was seen to offer.
+    fn noted(&self, from: &str) -> anyhow::Result<Noted> {
+        match fs::read(from) {
+            Ok(bytes) if bytes.len() > SCAN_BYTES_MAX => bail!("{from} has more than {SCAN_BYTES_MAX} bytes"),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{from} is no output of `execgate scan --json`")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let server =
+                    ServerName::new(from).map_err(|rule| anyhow::anyhow!("--from {from}: {rule}"))?;
+                let data_dir = &self.data.data_dir;
+                become_owner_of(data_dir)?;
+                let noted = Book::of(data_dir).noted(&server)?;
+                noted.with_context(|| {
+                    format!("there is no file {from}, and no such server was ever seen here")
+                })
+            }
+            Err(error) => Err(error).with_context(|| format!("failed to read {from}")),
+        }
+    }
+}
+
+/// A policy for what a server offers: what is not listed is denied, what only reads is allowed, what runs, destroys or pays
+/// asks a person, and what speaks to the model where it should speak of itself is denied.
+fn policy_of(noted: &Noted) -> Value {
+    let tools: Map<_, _> = noted.tools.iter().map(|tool| (tool.name.clone(), entry_of(tool))).collect();
+    json!({
+        "version": "1",
+        "description": format!("Made of what the server `{}` says of its tools. Read it before you rely on it.", noted.server),
+        "default": "deny",
+        "all_tools": {"limits": [{"counter": "calls", "window": "minute", "max": 120, "scope": "grant"}]},
+        "tools": tools,
+    })
+}
+
+fn entry_of(tool: &NotedTool) -> Value {
+    let per_minute = |max: u32| json!({"max": max, "window": "minute"});
+    if tool.attacks.iter().any(|attack| attack == "tool-poisoning") {
+        return json!({"risk": tool.class, "action": "deny", "reason": "its description speaks to the model: look at it"});
+    }
+    match tool.class.as_str() {
+        "read" => json!({"risk": "read"}),
+        "write" => json!({"risk": "write", "rate_limit": per_minute(30)}),
+        "execute" => json!({"risk": "execute", "action": "require_approval", "rate_limit": per_minute(10)}),
+        class => json!({"risk": class, "action": "require_approval", "rate_limit": per_minute(5)}),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::STARTER;
+    use super::{STARTER, X402ENGINE};
     use crate::policy::parse;
 
     #[test]
-    fn the_starter_is_a_policy_and_all_its_examples_hold() {
+    fn what_is_written_is_a_policy_and_all_its_examples_hold() {
         let loaded = parse(STARTER.as_bytes()).unwrap();
         assert!(loaded.policy.examples().len() >= 5);
         assert!(loaded.policy.tools().all(|(_, risk)| risk.is_some()));
+        let other = parse(X402ENGINE.as_bytes()).unwrap();
+        assert!(other.policy.examples().len() >= 5 && !other.policy.is_open());
     }
 }

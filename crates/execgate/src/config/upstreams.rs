@@ -1,0 +1,232 @@
+//! Servers of others that a gateway stands in front of: from sections of the configuration to what the tools crate connects.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use execgate_sandbox::{Language, Network};
+use execgate_tool::upstream::{
+    Connect, FirstContact, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec, KeptUpstream,
+    KeptUpstreamSpec, ServerName, program_of,
+};
+use execgate_tool::{Profiles, Secret, Secrets};
+use zeroize::Zeroizing;
+
+use super::file::{FirstSetting, TransportSetting, UpstreamSection};
+
+/// The most servers.
+const SERVERS_MAX: usize = 64;
+
+/// The memory of a server in the jail where nothing is said, and the least, in MiB.
+const MEMORY_MIB: u64 = 512;
+const MEMORY_MIB_MIN: u64 = 64;
+
+/// How long a call may take where nothing is said, and at most, in seconds.
+const TIMEOUT_S: u64 = 300;
+const TIMEOUT_S_MAX: u64 = 600;
+
+/// One server, as it was declared; its secrets are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Declared {
+    pub(crate) name: ServerName,
+    pub(crate) first: FirstContact,
+    pub(crate) call_within: Duration,
+    means: Means,
+}
+
+#[derive(Debug, Clone)]
+enum Means {
+    Http(HttpUpstreamSpec),
+    Kept(KeptUpstreamSpec),
+    Jailed(JailedUpstreamSpec),
+}
+
+impl Declared {
+    /// Who connects it, in one of these sandboxes where it is in one.
+    pub(crate) fn connect(&self, profiles: Option<&Profiles>) -> anyhow::Result<Arc<dyn Connect>> {
+        Ok(match &self.means {
+            Means::Http(spec) => Arc::new(HttpUpstream::new(spec.clone())?),
+            Means::Kept(spec) => Arc::new(KeptUpstream::new(spec.clone())),
+            Means::Jailed(spec) => {
+                let sandbox = profiles.and_then(|profiles| profiles.find(None));
+                let sandbox = sandbox.with_context(|| {
+                    format!("the server `{}` is to run in the jail, and code is off here", self.name)
+                })?;
+                Arc::new(JailedUpstream::new(spec.clone(), Arc::clone(sandbox)))
+            }
+        })
+    }
+}
+
+fn name(section: &UpstreamSection) -> anyhow::Result<ServerName> {
+    ServerName::new(section.name.as_str())
+        .map_err(|rule| anyhow::anyhow!("[[upstream]] `{}`: {rule}", section.name))
+}
+
+fn is_jailed(section: &UpstreamSection) -> bool {
+    section.command.is_some() && section.sandbox.unwrap_or(true)
+}
+
+/// The programs of those that are in the jail.
+pub(super) fn programs(sections: &[UpstreamSection]) -> anyhow::Result<Vec<Language>> {
+    let program = |section: &UpstreamSection| {
+        let argv = section.command.clone().unwrap_or_default();
+        if !argv.first().is_some_and(|program| program.starts_with('/')) {
+            bail!(
+                "[[upstream]] `{}`: `command` begins with the path of a program in the image",
+                section.name
+            );
+        }
+        let env = section.env.clone().into_iter().collect();
+        Ok(program_of(&name(section)?, argv, env))
+    };
+    sections.iter().filter(|section| is_jailed(section)).map(program).collect()
+}
+
+/// Reads what was declared, with the secrets that it names.
+pub(super) fn load(sections: &[UpstreamSection], secrets: &Secrets) -> anyhow::Result<Vec<Declared>> {
+    if sections.len() > SERVERS_MAX {
+        bail!("there are {} upstream servers; at most {SERVERS_MAX} can be", sections.len());
+    }
+    let mut all: Vec<Declared> = Vec::new();
+    for section in sections {
+        let one = declared(section, secrets)
+            .with_context(|| format!("[[upstream]] `{}` is wrong", section.name))?;
+        if all.iter().any(|other| other.name == one.name) {
+            bail!("two upstream servers are called `{}`", one.name);
+        }
+        all.push(one);
+    }
+    Ok(all)
+}
+
+fn declared(section: &UpstreamSection, secrets: &Secrets) -> anyhow::Result<Declared> {
+    let name = name(section)?;
+    let seconds = section.timeout_s.unwrap_or(TIMEOUT_S);
+    if !(1..=TIMEOUT_S_MAX).contains(&seconds) {
+        bail!("`timeout_s` is 1 to {TIMEOUT_S_MAX}");
+    }
+    let means = match (&section.command, &section.url) {
+        (None, Some(url)) => Means::Http(http(section, name.clone(), url, secrets)?),
+        (Some(argv), None) => process(section, name.clone(), argv, secrets)?,
+        (Some(_), Some(_)) | (None, None) => bail!("it has either `command` or `url`"),
+    };
+    let first = match section.first.unwrap_or(FirstSetting::Wait) {
+        FirstSetting::Accept => FirstContact::Accept,
+        FirstSetting::Wait => FirstContact::Wait,
+    };
+    Ok(Declared { name, first, call_within: Duration::from_secs(seconds), means })
+}
+
+fn secret(named: &str, secrets: &Secrets) -> anyhow::Result<Secret> {
+    secrets.find(named).cloned().with_context(|| format!("there is no section [secrets.{named}]"))
+}
+
+fn http(
+    section: &UpstreamSection,
+    server: ServerName,
+    url: &str,
+    secrets: &Secrets,
+) -> anyhow::Result<HttpUpstreamSpec> {
+    if section.sandbox.is_some()
+        || section.shareable.is_some()
+        || !section.env.is_empty()
+        || !section.secrets.is_empty()
+    {
+        bail!("`sandbox`, `shareable`, `env` and `secrets` are for a server with a `command`");
+    }
+    let mut headers = BTreeMap::new();
+    for (header, value) in &section.headers {
+        let before = value.prefix.clone().unwrap_or_default();
+        headers.insert(header.clone(), (before, secret(&value.secret, secrets)?));
+    }
+    let is_legacy = section.transport == Some(TransportSetting::Sse);
+    let allow_private = section.allow_private.unwrap_or(false);
+    let spec = HttpUpstreamSpec { server, url: url.to_owned(), is_legacy, headers, allow_private };
+    // What is wrong with it is told at the start.
+    HttpUpstream::new(spec.clone())?;
+    Ok(spec)
+}
+
+fn process(
+    section: &UpstreamSection,
+    server: ServerName,
+    argv: &[String],
+    secrets: &Secrets,
+) -> anyhow::Result<Means> {
+    if section.transport.is_some() || section.allow_private.is_some() || !section.headers.is_empty() {
+        bail!("`transport`, `allow_private` and `headers` are for a server with a `url`");
+    }
+    if section.shareable != Some(true) {
+        bail!("its one process serves every caller: `shareable = true` says that it may");
+    }
+    if section.memory_mib.is_some_and(|mib| mib < MEMORY_MIB_MIN) {
+        bail!("`memory_mib` is at least {MEMORY_MIB_MIN}");
+    }
+    if is_jailed(section) {
+        if !section.secrets.is_empty() {
+            bail!("`secrets` reach no guest: strangers' code could tell them in other words");
+        }
+        let memory_bytes = section.memory_mib.unwrap_or(MEMORY_MIB) << 20;
+        let (network, files) = (Network::None, Vec::new());
+        return Ok(Means::Jailed(JailedUpstreamSpec { server, network, memory_bytes, files }));
+    }
+    let plain = section.env.iter().map(|(name, text)| (name.clone(), Zeroizing::new(text.clone())));
+    let mut env: BTreeMap<_, _> = plain.collect();
+    let mut taken = Vec::new();
+    for (variable, named) in &section.secrets {
+        let secret = secret(named, secrets)?;
+        env.insert(variable.clone(), secret.text());
+        taken.push(secret);
+    }
+    let folder = section.folder.clone().unwrap_or_else(|| PathBuf::from("/"));
+    Ok(Means::Kept(KeptUpstreamSpec { server, argv: argv.to_vec(), env, secrets: taken, folder }))
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_tool::Secrets;
+
+    use super::{load, programs};
+    use crate::config::file::File;
+
+    fn told(section: &str) -> String {
+        let file: File = toml::from_str(&format!("[[upstream]]\nname = \"a\"\n{section}")).unwrap();
+        let loaded =
+            programs(&file.upstream).and_then(|_| load(&file.upstream, &Secrets::default()).map(drop));
+        loaded.err().map(|error| format!("{error:#}")).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_server_has_fits_what_it_is() {
+        for good in [
+            "command = [\"/usr/bin/python3\", \"-m\", \"x\"]\nshareable = true\n",
+            "command = [\"npx\", \"x\"]\nshareable = true\nsandbox = false\nenv = { MODE = \"x\" }\n",
+            "url = \"https://mcp.example/mcp\"\n",
+            "url = \"https://mcp.example/sse\"\ntransport = \"sse\"\nfirst = \"accept\"\n",
+        ] {
+            assert_eq!(told(good), "", "{good}");
+        }
+        for (bad, why) in [
+            ("", "either `command` or `url`"),
+            ("command = [\"/bin/x\"]\n", "shareable"),
+            ("command = [\"npx\"]\nshareable = true\n", "path of a program"),
+            ("command = [\"/bin/x\"]\nshareable = true\nsecrets = { A = \"B\" }\n", "reach no guest"),
+            (
+                "command = [\"/bin/x\"]\nshareable = true\nsandbox = false\nsecrets = { A = \"B\" }\n",
+                "[secrets.B]",
+            ),
+            ("url = \"https://a.example/\"\nsandbox = false\n", "with a `command`"),
+            (
+                "url = \"http://a.example/\"\nheaders = { Authorization = { secret = \"B\" } }\n",
+                "[secrets.B]",
+            ),
+            ("url = \"ftp://a.example/\"\n", "http or https"),
+            ("url = \"https://a.example/\"\ntimeout_s = 0\n", "timeout_s"),
+        ] {
+            assert!(told(bad).contains(why), "{bad}: {}", told(bad));
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! One conversation with a server: it is greeted, asked, and its answers are given to whoever asked.
+//!
+//! What it asks of us (sampling, elicitation, roots) is refused here: nothing of that was offered to it. The end of a
+//! conversation ends every question that is under way, and nobody can tell what became of it.
+
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use execgate_model::{Progress, Watcher};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connect::ConnectError;
+use super::entry::Digester;
+use super::link::{Inbound, Link, Outbound};
+use super::message::{Message, RpcError, looks_like_one, read};
+use super::offer::{Hello, Offer};
+
+/// The revision that is asked for first; every server that is not of the stateless kind knows it or says another.
+const REVISION: &str = "2025-11-25";
+
+/// The stateless revision (MCP 2026-07-28).
+const REVISION_STATELESS: &str = "2026-07-28";
+
+/// The revisions that a server may answer with.
+const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", REVISION];
+
+/// How long a server may take to be there: one that is installed as it starts takes a while.
+const GREETS_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long a page of a list may take.
+const LISTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Pages and items of a list.
+const PAGES_MAX: usize = 64;
+const TOOLS_MAX: usize = 2_048;
+
+/// Things that make no sense and are borne in one conversation: answers to nothing, lines that are no messages.
+const STRIKES_MAX: usize = 64;
+
+/// Questions that were given up, and whose late answers are no strikes.
+const GIVEN_UP_MAX: usize = 1_024;
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum AskError {
+    /// The server said no.
+    Rpc(RpcError),
+    /// It was not sent.
+    NotSent(String),
+    /// It was sent, and nothing will come.
+    Lost(String),
+    /// Nothing came in time.
+    Slow,
+}
+
+impl AskError {
+    fn told(self) -> String {
+        match self {
+            Self::Rpc(error) => format!("it answers with the error {} ({:?})", error.code, error.message),
+            Self::NotSent(why) | Self::Lost(why) => why,
+            Self::Slow => "it does not answer".to_owned(),
+        }
+    }
+}
+
+/// Something that a server told everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Heard {
+    /// How often it said that its tools have changed.
+    pub(super) changes: u64,
+    /// Whether it has ended.
+    pub(super) has_ended: bool,
+}
+
+#[derive(Default)]
+struct Asked {
+    waiting: HashMap<u64, Waiting>,
+    given_up: VecDeque<u64>,
+    last: u64,
+    strikes: usize,
+    ended: Option<String>,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Result<Value, AskError>>,
+    watcher: Option<Watcher>,
+}
+
+#[derive(Default)]
+struct Shared {
+    asked: Mutex<Asked>,
+    heard: watch::Sender<Heard>,
+}
+
+impl Shared {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the conversation: what waits is lost.
+    fn end(&self, why: &str) {
+        let waiting = {
+            let mut asked = self.asked();
+            asked.ended.get_or_insert_with(|| why.to_owned());
+            core::mem::take(&mut asked.waiting)
+        };
+        for waiting in waiting.into_values() {
+            drop(waiting.answer.send(Err(AskError::Lost(format!("the server is gone: {why}")))));
+        }
+        self.heard.send_modify(|heard| heard.has_ended = true);
+    }
+
+    /// One strike more; whether that is too many.
+    fn strike(&self) -> bool {
+        let mut asked = self.asked();
+        asked.strikes += 1;
+        asked.strikes > STRIKES_MAX
+    }
+}
+
+/// A conversation.
+pub(super) struct Client {
+    shared: Arc<Shared>,
+    outbound: mpsc::Sender<Outbound>,
+    hello: Hello,
+    is_stateless: bool,
+    _tasks: JoinSet<()>,
+}
+
+impl Client {
+    /// Greets a server.
+    pub(super) async fn greet(link: Link) -> Result<Self, ConnectError> {
+        let Link { outbound, inbound, hold } = link;
+        let shared = Arc::new(Shared::default());
+        let mut tasks = JoinSet::new();
+        let (heard, replies) = (Arc::clone(&shared), outbound.clone());
+        tasks.spawn(async move {
+            hear(&heard, inbound, replies).await;
+            // What keeps the line open goes with whoever hears it.
+            drop(hold);
+        });
+        let mut client =
+            Self { shared, outbound, hello: Hello::default(), is_stateless: false, _tasks: tasks };
+        let hello = timeout(GREETS_WITHIN, client.hello()).await;
+        (client.hello, client.is_stateless) =
+            hello.map_err(|_| ConnectError("it does not answer when it is greeted".to_owned()))??;
+        Ok(client)
+    }
+
+    async fn hello(&self) -> Result<(Hello, bool), ConnectError> {
+        let us = json!({"name": "execgate", "version": env!("CARGO_PKG_VERSION")});
+        let greeting = json!({"protocolVersion": REVISION, "capabilities": {}, "clientInfo": us});
+        let result = match self.ask("initialize", greeting, GREETS_WITHIN, None).await {
+            Ok(result) => result,
+            // One of the stateless kind knows no greeting (MCP 2026-07-28, versioning).
+            Err(AskError::Rpc(_)) => {
+                let meta = json!({"_meta": stateless_meta()});
+                let found = self.ask("server/discover", meta, GREETS_WITHIN, None).await;
+                let found = found.map_err(|error| ConnectError(error.told()))?;
+                return Ok((Hello::read(REVISION_STATELESS, &found), true));
+            }
+            Err(error) => return Err(ConnectError(error.told())),
+        };
+        let revision = result.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
+        if !REVISIONS.contains(&revision) {
+            return Err(ConnectError(format!(
+                "it speaks the revision {revision:?}, which is not known here"
+            )));
+        }
+        self.tell("notifications/initialized", json!({})).await;
+        Ok((Hello::read(revision, &result), false))
+    }
+
+    /// What it tells.
+    pub(super) fn heard(&self) -> watch::Receiver<Heard> {
+        self.shared.heard.subscribe()
+    }
+
+    /// Why it has ended, if it has.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.shared.asked().ended.clone()
+    }
+
+    /// All that it offers.
+    pub(super) async fn offer(&self, digester: Digester) -> Result<Offer, ConnectError> {
+        let listed =
+            if self.hello.can("tools") { self.list("tools/list", "tools").await? } else { Vec::new() };
+        Ok(Offer::new(self.hello.clone(), listed, digester))
+    }
+
+    /// A list, page by page.
+    pub(super) async fn list(&self, method: &str, of: &str) -> Result<Vec<Value>, ConnectError> {
+        let (mut all, mut cursor) = (Vec::new(), None::<Value>);
+        for _ in 0..PAGES_MAX {
+            let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
+            let page = self.ask(method, params, LISTS_WITHIN, None).await;
+            let mut page = page.map_err(|error| ConnectError(error.told()))?;
+            if let Some(Value::Array(items)) = page.get_mut(of).map(Value::take) {
+                all.extend(items);
+            }
+            if all.len() > TOOLS_MAX {
+                return Err(ConnectError(format!("it lists more than {TOOLS_MAX} {of}")));
+            }
+            cursor = page.get_mut("nextCursor").map(Value::take).filter(Value::is_string);
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
+        Err(ConnectError(format!("its list of {of} has more than {PAGES_MAX} pages")))
+    }
+
+    /// Asks, with an object, and waits for the answer. Dropping the future gives the question up, and tells the server so.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        mut params: Value,
+        within: Duration,
+        watcher: Option<Watcher>,
+    ) -> Result<Value, AskError> {
+        let (answer, answered) = oneshot::channel();
+        let id = {
+            let mut asked = self.shared.asked();
+            if let Some(why) = &asked.ended {
+                return Err(AskError::NotSent(format!("the server is gone: {why}")));
+            }
+            asked.last += 1;
+            let id = asked.last;
+            if watcher.is_some() {
+                say(&mut params, &json!({"progressToken": id}));
+            }
+            asked.waiting.insert(id, Waiting { answer, watcher });
+            id
+        };
+        if self.is_stateless {
+            say(&mut params, &stateless_meta());
+        }
+        let name =
+            params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let mut given_up = GivesUp { client: self, id, is_answered: false };
+        let frame = Outbound {
+            id: Some(id),
+            method: method.to_owned(),
+            name,
+            frame: message.to_string().into_bytes(),
+        };
+        if self.outbound.send(frame).await.is_err() {
+            given_up.is_answered = true;
+            self.shared.asked().waiting.remove(&id);
+            return Err(AskError::NotSent("the line to the server is closed".to_owned()));
+        }
+        let Ok(answer) = timeout(within, answered).await else { return Err(AskError::Slow) };
+        given_up.is_answered = true;
+        answer.unwrap_or_else(|_| Err(AskError::Lost("the server is gone".to_owned())))
+    }
+
+    /// Tells something, as far as the line takes it.
+    async fn tell(&self, method: &str, params: Value) {
+        let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        let frame = Outbound {
+            id: None,
+            method: method.to_owned(),
+            name: None,
+            frame: message.to_string().into_bytes(),
+        };
+        drop(self.outbound.send(frame).await);
+    }
+}
+
+/// What every request of the stateless revision says (MCP 2026-07-28, 1).
+fn stateless_meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": REVISION_STATELESS,
+        "io.modelcontextprotocol/clientInfo": {"name": "execgate", "version": env!("CARGO_PKG_VERSION")},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
+}
+
+/// Puts more into the `_meta` of some parameters.
+fn say(params: &mut Value, more: &Value) {
+    let mut meta = params.get("_meta").and_then(Value::as_object).cloned().unwrap_or_default();
+    meta.extend(more.as_object().cloned().unwrap_or_default());
+    params["_meta"] = Value::Object(meta);
+}
+
+/// Takes a question back where nobody waits for its answer any more.
+struct GivesUp<'c> {
+    client: &'c Client,
+    id: u64,
+    is_answered: bool,
+}
+
+impl Drop for GivesUp<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        {
+            let mut asked = self.client.shared.asked();
+            asked.waiting.remove(&self.id);
+            asked.given_up.push_back(self.id);
+            if asked.given_up.len() > GIVEN_UP_MAX {
+                asked.given_up.pop_front();
+            }
+        }
+        let params = json!({"requestId": self.id, "reason": "nobody waits for the answer any more"});
+        let message = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+        let method = "notifications/cancelled".to_owned();
+        let frame = Outbound { id: None, method, name: None, frame: message.to_string().into_bytes() };
+        // A line that is full, or gone, hears of it by its own end.
+        drop(self.client.outbound.try_send(frame));
+    }
+}
+
+/// Hears what a server says, until it has ended.
+async fn hear(shared: &Shared, mut inbound: mpsc::Receiver<Inbound>, replies: mpsc::Sender<Outbound>) {
+    let why = loop {
+        match inbound.recv().await {
+            None => break "the line is closed".to_owned(),
+            Some(Inbound::Ended(why)) => break why,
+            Some(Inbound::Failed { id, was_sent, why }) => {
+                let error = if was_sent { AskError::Lost(why) } else { AskError::NotSent(why) };
+                if let Some(waiting) = shared.asked().waiting.remove(&id) {
+                    drop(waiting.answer.send(Err(error)));
+                }
+            }
+            Some(Inbound::Frame(frame)) => {
+                if let Err(why) = take(shared, &frame, &replies) {
+                    break why;
+                }
+            }
+        }
+    };
+    shared.end(&why);
+}
+
+/// Takes one frame; what cannot be borne ends the conversation.
+fn take(shared: &Shared, frame: &[u8], replies: &mpsc::Sender<Outbound>) -> Result<(), String> {
+    let borne = |is_too_many: bool| {
+        if is_too_many { Err("it sends too much that makes no sense".to_owned()) } else { Ok(()) }
+    };
+    match read(frame) {
+        None if looks_like_one(frame) => {
+            // Somebody may wait for just this.
+            Err("it sent a message that cannot be read".to_owned())
+        }
+        None | Some(Message::Stray) => borne(shared.strike()),
+        Some(Message::Answer { id, outcome }) => {
+            let waiting = {
+                let mut asked = shared.asked();
+                let given_up = asked.given_up.iter().position(|given_up| *given_up == id);
+                if let Some(at) = given_up {
+                    asked.given_up.remove(at);
+                    return Ok(());
+                }
+                asked.waiting.remove(&id)
+            };
+            match waiting {
+                // A second answer comes to nobody: the first one counts.
+                None => borne(shared.strike()),
+                Some(waiting) => {
+                    drop(waiting.answer.send(outcome.map_err(AskError::Rpc)));
+                    Ok(())
+                }
+            }
+        }
+        Some(Message::Request { id, method }) => {
+            let reply = if method == "ping" {
+                json!({"jsonrpc": "2.0", "id": id, "result": {}})
+            } else {
+                let error = json!({"code": -32_601, "message": "this client offers no such thing"});
+                json!({"jsonrpc": "2.0", "id": id, "error": error})
+            };
+            let frame = Outbound {
+                id: None,
+                method: "reply".to_owned(),
+                name: None,
+                frame: reply.to_string().into_bytes(),
+            };
+            // One that asks faster than it reads is not waited for.
+            borne(replies.try_send(frame).is_err() && shared.strike())
+        }
+        Some(Message::Notification { method, params }) => {
+            notice(shared, &method, &params);
+            Ok(())
+        }
+    }
+}
+
+fn notice(shared: &Shared, method: &str, params: &Value) {
+    match method {
+        "notifications/tools/list_changed" => shared.heard.send_modify(|heard| heard.changes += 1),
+        "notifications/progress" => {
+            let Some(token) = params.get("progressToken").and_then(Value::as_u64) else { return };
+            let watcher = shared.asked().waiting.get(&token).and_then(|waiting| waiting.watcher.clone());
+            if let Some(watcher) = watcher {
+                let said = params.get("message").and_then(Value::as_str).unwrap_or_default();
+                watcher.see(Progress::Stdout(said.as_bytes()));
+            }
+        }
+        _ => {}
+    }
+}

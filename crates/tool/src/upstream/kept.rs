@@ -1,0 +1,101 @@
+//! A server that is a process of this host, outside any jail: only where the operator has said so in writing.
+//!
+//! Its environment is what was declared and nothing else; it has three descriptors, and is in a process group of its own,
+//! below a keeper of this same program that leaves nothing of it behind.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use execgate_model::BoxFuture;
+use execgate_sandbox::KEEPER_ARGUMENT;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::connect::{Connect, ConnectError, Opened};
+use super::link::{over, tell};
+use super::words::ServerName;
+use crate::action::{Redactor, Secret};
+
+/// What every such server finds in its environment beside what was declared.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The keeper, as a program; what is open is started even where the file was replaced since.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// What is started.
+#[derive(Debug, Clone)]
+pub struct KeptUpstreamSpec {
+    /// Its name.
+    pub server: ServerName,
+    /// Program and arguments; a program without a `/` is looked for in `PATH` of `env`, or the usual one.
+    pub argv: Vec<String>,
+    /// Its environment beside `PATH`, `HOME` and `LANG`; what it names of these takes their place.
+    pub env: BTreeMap<String, Zeroizing<String>>,
+    /// Of which of these it must tell nobody.
+    pub secrets: Vec<Secret>,
+    /// Where it starts.
+    pub folder: PathBuf,
+}
+
+/// A server that is a process of this host.
+pub struct KeptUpstream {
+    spec: KeptUpstreamSpec,
+    redactor: Arc<Redactor>,
+}
+
+impl KeptUpstream {
+    /// This server.
+    #[must_use]
+    pub fn new(spec: KeptUpstreamSpec) -> Self {
+        let redactor = Arc::new(Redactor::of(&spec.secrets));
+        Self { spec, redactor }
+    }
+
+    fn start(&self) -> Result<Opened, ConnectError> {
+        let spec = &self.spec;
+        let mut command = Command::new(THIS_PROGRAM);
+        command.arg(KEEPER_ARGUMENT).args(&spec.argv).env_clear();
+        command.env("PATH", PATH).env("HOME", &spec.folder).env("LANG", "C.UTF-8");
+        for (name, text) in &spec.env {
+            command.env(name, text.as_str());
+        }
+        command.current_dir(&spec.folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Its end is the end of its input: the keeper sees to the rest, also where this process dies.
+        let mut child = command.process_group(0).spawn().map_err(|error| {
+            ConnectError(format!("the keeper of `{}` cannot be started ({error})", spec.server))
+        })?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (input, output) = pipes.ok_or_else(|| ConnectError("it has no pipes".to_owned()))?;
+        let mut tasks = JoinSet::new();
+        if let Some(said) = child.stderr.take() {
+            let redactor = Arc::clone(&self.redactor);
+            tasks.spawn(tell(spec.server.to_string(), said, move |text| redactor.clean_text(text)));
+        }
+        // Somebody has to reap it.
+        tokio::spawn(async move { drop(child.wait().await) });
+        Ok(Opened(over(input, output, Some(Box::new(Held { _tasks: tasks })))))
+    }
+}
+
+/// What goes with the line.
+struct Held {
+    _tasks: JoinSet<()>,
+}
+
+impl Connect for KeptUpstream {
+    fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>> {
+        Box::pin(async move { self.start() })
+    }
+
+    fn enforced(&self) -> Value {
+        json!({"transport": "stdio", "sandbox": false})
+    }
+
+    fn clean(&self, value: Value) -> Value {
+        if self.spec.secrets.is_empty() { value } else { self.redactor.clean_value(value) }
+    }
+}

@@ -1,0 +1,189 @@
+//! The line to a server: frames go out, frames come in, and at some point it is over. Each frame is one line
+//! (MCP, stdio transport), read within a bound before anything is parsed.
+
+use core::any::Any;
+use std::io;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::message::FRAME_BYTES_MAX;
+
+/// Frames that wait on either side.
+const WAITING_MAX: usize = 64;
+
+/// The longest line of a server's own log that is shown, in bytes.
+const SAID_BYTES_MAX: usize = 1_024;
+
+/// How many lines of a server's log are told of one connection; the rest is thrown away.
+const SAID_LINES_MAX: usize = 1_000;
+
+/// A frame that goes out.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    /// The id, where it asks something.
+    pub(super) id: Option<u64>,
+    /// The method.
+    pub(super) method: String,
+    /// What it is about: a tool, a resource.
+    pub(super) name: Option<String>,
+    /// The message, without a line end.
+    pub(super) frame: Vec<u8>,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// A frame.
+    Frame(Vec<u8>),
+    /// What was asked under this id will not be answered; whether it was sent.
+    Failed { id: u64, was_sent: bool, why: String },
+    /// Nothing comes any more.
+    Ended(String),
+}
+
+/// A line to a server. Dropping it ends the line.
+pub(super) struct Link {
+    pub(super) outbound: mpsc::Sender<Outbound>,
+    pub(super) inbound: mpsc::Receiver<Inbound>,
+    /// What keeps it open.
+    pub(super) hold: Hold,
+}
+
+/// What keeps a line open, until it is dropped.
+pub(super) struct Hold {
+    _tasks: JoinSet<()>,
+    _other: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Hold {
+    pub(super) fn new(tasks: JoinSet<()>, other: Option<Box<dyn Any + Send + Sync>>) -> Self {
+        Self { _tasks: tasks, _other: other }
+    }
+}
+
+/// Both ends of the queues between a line and whoever uses it.
+pub(super) struct Queues {
+    pub(super) to_server: mpsc::Receiver<Outbound>,
+    pub(super) from_server: mpsc::Sender<Inbound>,
+}
+
+/// The queues of a line.
+pub(super) fn queues() -> (mpsc::Sender<Outbound>, mpsc::Receiver<Inbound>, Queues) {
+    let (outbound, to_server) = mpsc::channel(WAITING_MAX);
+    let (from_server, inbound) = mpsc::channel(WAITING_MAX);
+    (outbound, inbound, Queues { to_server, from_server })
+}
+
+/// A line over two streams of bytes.
+pub(super) fn over(
+    writes: impl AsyncWrite + Send + Unpin + 'static,
+    reads: impl AsyncRead + Send + Unpin + 'static,
+    other: Option<Box<dyn Any + Send + Sync>>,
+) -> Link {
+    let (outbound, inbound, Queues { to_server, from_server }) = queues();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(write_all(writes, to_server, from_server.clone()));
+    tasks.spawn(read_all(reads, from_server));
+    Link { outbound, inbound, hold: Hold::new(tasks, other) }
+}
+
+async fn write_all(
+    mut writes: impl AsyncWrite + Send + Unpin,
+    mut to_server: mpsc::Receiver<Outbound>,
+    from_server: mpsc::Sender<Inbound>,
+) {
+    while let Some(Outbound { frame, .. }) = to_server.recv().await {
+        let mut line = frame;
+        line.push(b'\n');
+        let written = async {
+            writes.write_all(&line).await?;
+            writes.flush().await
+        };
+        if let Err(error) = written.await {
+            // Part of it may have been read: whatever is asked may have been heard.
+            drop(from_server.send(Inbound::Ended(format!("it takes no more input ({error})"))).await);
+            return;
+        }
+    }
+}
+
+async fn read_all(reads: impl AsyncRead + Send + Unpin, from_server: mpsc::Sender<Inbound>) {
+    let mut reads = BufReader::with_capacity(64 << 10, reads);
+    let why = loop {
+        match line(&mut reads, FRAME_BYTES_MAX).await {
+            Ok(Line::Whole(line)) if line.is_empty() => {}
+            Ok(Line::Whole(line)) => {
+                if from_server.send(Inbound::Frame(line)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Line::TooLong) => break format!("it sent a message of more than {FRAME_BYTES_MAX} bytes"),
+            Ok(Line::End) => break "it has ended".to_owned(),
+            Err(error) => break format!("it cannot be read ({error})"),
+        }
+    };
+    drop(from_server.send(Inbound::Ended(why)).await);
+}
+
+/// What a stream gave.
+pub(super) enum Line {
+    /// A line without its end.
+    Whole(Vec<u8>),
+    /// One that is longer than the bound; the stream is of no use any more.
+    TooLong,
+    /// Nothing comes any more.
+    End,
+}
+
+/// The next line of a stream.
+pub(super) async fn line(reads: &mut (impl AsyncBufRead + Unpin), bytes_max: usize) -> io::Result<Line> {
+    let mut line = Vec::new();
+    loop {
+        let chunk = reads.fill_buf().await?;
+        if chunk.is_empty() {
+            return Ok(if line.is_empty() { Line::End } else { Line::Whole(line) });
+        }
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let taken = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
+        if line.len() + taken.len() > bytes_max {
+            return Ok(Line::TooLong);
+        }
+        line.extend_from_slice(taken);
+        let used = taken.len() + usize::from(end.is_some());
+        reads.consume(used);
+        if end.is_some() {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            return Ok(Line::Whole(line));
+        }
+    }
+}
+
+/// Tells what a server says on standard error, as far as it is not too much, without what `clean` takes out.
+pub(super) async fn tell(
+    server: String,
+    reads: impl AsyncRead + Send + Unpin,
+    clean: impl Fn(&str) -> String,
+) {
+    let mut reads = BufReader::new(reads);
+    let mut lines = 0_usize;
+    loop {
+        let Ok(chunk) = reads.fill_buf().await else { return };
+        if chunk.is_empty() {
+            return;
+        }
+        let shown = chunk.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        for line in shown {
+            lines = lines.saturating_add(1);
+            if lines <= SAID_LINES_MAX {
+                let line = clean(&String::from_utf8_lossy(line.get(..SAID_BYTES_MAX).unwrap_or(line)));
+                tracing::info!(server, said = ?line, "an upstream server wrote to its log");
+            }
+        }
+        let used = chunk.len();
+        reads.consume(used);
+    }
+}

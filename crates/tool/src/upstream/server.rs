@@ -1,0 +1,332 @@
+//! One server, looked after: it is connected, what it offers is held against what was accepted, and when it is gone it is
+//! connected again, ever more slowly.
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use execgate_model::Watcher;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{interval, sleep};
+
+use super::client::{AskError, Client};
+use super::connect::{Connect, ConnectError};
+use super::entry::{Digester, Entry};
+use super::offer::{Hello, Offer};
+use super::pins::{FirstContact, PinBook, Pins, Standing};
+use super::words::ServerName;
+use crate::NotStarted;
+
+/// Calls of one server under way at once.
+const CALLS_MAX: usize = 64;
+
+/// How long it is waited before a server that is gone is connected again: at first, and at most.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(250);
+const BACK_OFF_MAX: Duration = Duration::from_mins(1);
+
+/// How long after a server has said that its tools have changed they are listed.
+const LIST_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// How often it is looked what was accepted meanwhile.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a server is looked after with.
+pub struct UpstreamParts {
+    /// Its name.
+    pub name: ServerName,
+    /// Who connects it.
+    pub connect: Arc<dyn Connect>,
+    /// What was accepted.
+    pub book: Arc<dyn PinBook>,
+    /// Who computes digests.
+    pub digester: Digester,
+    /// What becomes of one of which nothing was accepted.
+    pub first: FirstContact,
+    /// How long one call may take.
+    pub call_within: Duration,
+}
+
+/// A tool as it is offered now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The tool.
+    pub entry: Entry,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// What is known of a server now.
+#[derive(Clone, Default)]
+struct Now {
+    client: Option<Arc<Client>>,
+    offer: Option<Arc<Offer>>,
+    tools: Arc<[Seen]>,
+    /// Its instructions, where they are what was accepted.
+    instructions: Option<String>,
+    pins: Option<Arc<Pins>>,
+}
+
+/// A server.
+pub struct Upstream {
+    parts: UpstreamParts,
+    now: RwLock<Now>,
+    places: Arc<Semaphore>,
+    /// Counts how often the tools that may be called have changed.
+    changes: watch::Sender<u64>,
+    /// Why it is not connected.
+    fault: Mutex<Option<String>>,
+}
+
+impl Upstream {
+    /// A server that is not connected yet.
+    #[must_use]
+    pub fn new(parts: UpstreamParts) -> Self {
+        let places = Arc::new(Semaphore::new(CALLS_MAX));
+        Self {
+            parts,
+            now: RwLock::default(),
+            places,
+            changes: watch::Sender::new(0),
+            fault: Mutex::default(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ServerName {
+        &self.parts.name
+    }
+
+    /// What it said of itself, once it was connected; without instructions that nobody has accepted.
+    #[must_use]
+    pub fn hello(&self) -> Option<Hello> {
+        let now = self.now();
+        let offer = now.offer?;
+        Some(Hello { instructions: now.instructions, ..offer.hello.clone() })
+    }
+
+    /// Every tool that it offers, in its order.
+    #[must_use]
+    pub fn tools(&self) -> Arc<[Seen]> {
+        self.now().tools
+    }
+
+    /// The tools that were accepted, in its order.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Entry> {
+        let tools = self.tools();
+        let accepted = tools.iter().filter(|seen| seen.standing == Standing::Accepted);
+        accepted.map(|seen| seen.entry.clone()).collect()
+    }
+
+    /// A tool that was accepted.
+    #[must_use]
+    pub fn find(&self, tool: &str) -> Option<Entry> {
+        let tools = self.tools();
+        let seen = tools.iter().find(|seen| seen.entry.name == tool)?;
+        (seen.standing == Standing::Accepted).then(|| seen.entry.clone())
+    }
+
+    /// Tells of changes of the tools that may be called.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// What confines it, for receipts.
+    #[must_use]
+    pub fn enforced(&self) -> Value {
+        self.parts.connect.enforced()
+    }
+
+    /// An answer of it without the secrets that went along.
+    pub(super) fn clean(&self, value: Value) -> Value {
+        self.parts.connect.clean(value)
+    }
+
+    pub(super) fn call_within(&self) -> Duration {
+        self.parts.call_within
+    }
+
+    fn now(&self) -> Now {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Connects it, and holds what it offers against what was accepted.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(&self) -> Result<Arc<Offer>, ConnectError> {
+        let connected = self.try_connect().await;
+        let fault = connected.as_ref().err().map(ToString::to_string);
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        connected
+    }
+
+    async fn try_connect(&self) -> Result<Arc<Offer>, ConnectError> {
+        let opened = self.parts.connect.open().await?;
+        let client = Client::greet(opened.0).await?;
+        let offer = Arc::new(client.offer(self.parts.digester).await?);
+        self.take(Some(Arc::new(client)), Arc::clone(&offer));
+        Ok(offer)
+    }
+
+    /// Looks after it for as long as this is polled: connects it again, lists anew what has changed, and takes up what was
+    /// accepted.
+    pub async fn tend(&self) {
+        let mut wait = BACK_OFF_FIRST;
+        let mut look = interval(LOOK_EVERY);
+        loop {
+            let Some(client) = self.now().client.filter(|client| client.ended().is_none()) else {
+                self.gone();
+                sleep(wait).await;
+                wait = match self.connect().await {
+                    Ok(_) => BACK_OFF_FIRST,
+                    Err(error) => {
+                        tracing::warn!(server = %self.parts.name, %error, "an upstream server cannot be connected");
+                        (wait * 2).min(BACK_OFF_MAX)
+                    }
+                };
+                continue;
+            };
+            let mut heard = client.heard();
+            let seen = *heard.borrow_and_update();
+            if seen.has_ended {
+                continue;
+            }
+            loop {
+                tokio::select! {
+                    changed = heard.changed() => {
+                        let now = *heard.borrow_and_update();
+                        if changed.is_err() || now.has_ended {
+                            break;
+                        }
+                        // One that says so again and again is not asked as often.
+                        sleep(LIST_AGAIN_AFTER).await;
+                        self.list_again(&client).await;
+                    }
+                    _ = look.tick() => self.look(),
+                }
+            }
+        }
+    }
+
+    async fn list_again(&self, client: &Arc<Client>) {
+        match client.offer(self.parts.digester).await {
+            Ok(offer) => self.take(Some(Arc::clone(client)), Arc::new(offer)),
+            Err(error) => {
+                tracing::warn!(server = %self.parts.name, %error, "the tools of an upstream server cannot be listed");
+            }
+        }
+    }
+
+    /// It is not there. Its tools stay listed: what is called meanwhile is told so.
+    fn gone(&self) {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = now.client.take() {
+            let why = client.ended().unwrap_or_default();
+            tracing::warn!(server = %self.parts.name, why, "an upstream server is gone");
+            *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        }
+    }
+
+    /// Looks whether something else is accepted by now.
+    fn look(&self) {
+        let now = self.now();
+        if let Some(offer) = now.offer
+            && self.pins() != now.pins
+        {
+            self.take(now.client, offer);
+        }
+    }
+
+    /// What was accepted. A book that cannot be read has accepted nothing.
+    fn pins(&self) -> Option<Arc<Pins>> {
+        let pins = self.parts.book.pins(&self.parts.name).unwrap_or_else(|error| {
+            tracing::error!(server = %self.parts.name, %error, "what was accepted of an upstream server cannot be read");
+            Some(Pins::default())
+        });
+        pins.map(Arc::new)
+    }
+
+    /// Holds an offer against what was accepted.
+    fn take(&self, client: Option<Arc<Client>>, offer: Arc<Offer>) {
+        let name = &self.parts.name;
+        let is_known = self.now().offer.is_some_and(|known| known == offer);
+        if !is_known && let Err(error) = self.parts.book.see(name, &offer) {
+            tracing::error!(server = %name, %error, "what an upstream server offers cannot be noted");
+        }
+        let mut pins = self.pins();
+        if pins.is_none() && self.parts.first == FirstContact::Accept {
+            let all = Pins::of(&offer);
+            match self.parts.book.accept_first(name, &all) {
+                Ok(()) => pins = Some(Arc::new(all)),
+                Err(error) => {
+                    tracing::error!(server = %name, %error, "an upstream server cannot be accepted")
+                }
+            }
+        }
+        let accepted = pins.clone().unwrap_or_default();
+        let stand = |entry: &Entry| {
+            let standing = Standing::of(accepted.tools.get(&entry.name), &entry.digest);
+            Seen { entry: entry.clone(), standing }
+        };
+        let tools: Arc<[Seen]> = offer.entries.iter().map(stand).collect();
+        for seen in tools.iter().filter(|seen| seen.standing != Standing::Accepted) {
+            let (tool, standing) = (&seen.entry.name, seen.standing.as_str());
+            tracing::warn!(server = %name, tool, standing, "a tool is hidden until it is accepted");
+        }
+        let instructions =
+            offer.hello.instructions.clone().filter(|_| accepted.instructions == offer.instructions);
+        let before = {
+            let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+            let before = core::mem::take(&mut now.tools);
+            *now = Now { client, offer: Some(offer), tools: Arc::clone(&tools), instructions, pins };
+            before
+        };
+        if before != tools {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Takes a place for a call. Nothing is sent.
+    pub(super) fn reserve(&self) -> Result<Place, NotStarted> {
+        let client = self.now().client.filter(|client| client.ended().is_none());
+        let client = client.ok_or_else(|| {
+            NotStarted::Unavailable(format!(
+                "the server `{}` is not connected now; try again later",
+                self.parts.name
+            ))
+        })?;
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| NotStarted::Full)?;
+        Ok(Place { client, _permit: permit })
+    }
+
+    /// Asks for something that has no effect, outside the corridor: lists.
+    ///
+    /// # Errors
+    /// The reason, for the caller.
+    pub async fn list(&self, method: &str, of: &str) -> Result<Vec<Value>, String> {
+        let place = self.reserve().map_err(|error| error.to_string())?;
+        let listed = place.client.list(method, of).await.map_err(|error| error.to_string())?;
+        Ok(listed.into_iter().map(|item| self.clean(item)).collect())
+    }
+}
+
+/// A place for one call.
+pub(super) struct Place {
+    client: Arc<Client>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        params: Value,
+        within: Duration,
+        watcher: Option<Watcher>,
+    ) -> Result<Value, AskError> {
+        self.client.ask(method, params, within, watcher).await
+    }
+}

@@ -1,0 +1,54 @@
+//! The servers of a gateway, as the tools that they are by now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::server::Upstream;
+use super::tool::UpstreamTool;
+use super::words::{Method, ServerName};
+use crate::Tool;
+use crate::registry::Toolbox;
+
+/// Every server, by its name.
+#[derive(Clone, Default)]
+pub struct Upstreams(Arc<BTreeMap<ServerName, Arc<Upstream>>>);
+
+impl Upstreams {
+    /// These servers; of two that have one name, the last.
+    #[must_use]
+    pub fn new(servers: impl IntoIterator<Item = Arc<Upstream>>) -> Self {
+        let servers = servers.into_iter().map(|server| (server.name().clone(), server));
+        Self(Arc::new(servers.collect()))
+    }
+
+    /// The server of a name.
+    #[must_use]
+    pub fn server(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.0.get(&ServerName::new(name).ok()?)
+    }
+
+    /// Every server, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.0.values()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Toolbox for Upstreams {
+    fn find(&self, action: &str) -> Option<Arc<dyn Tool>> {
+        // The name of a server has neither, so that the first of them ends it.
+        let at = action.find(['.', ':'])?;
+        let (server, rest) = (self.server(action.get(..at)?)?, action.get(at + 1..)?);
+        let tool = if action.as_bytes().get(at) == Some(&b'.') {
+            UpstreamTool::of_entry(Arc::clone(server), server.find(rest)?)?
+        } else {
+            UpstreamTool::of_method(Arc::clone(server), Method::of_word(rest)?)?
+        };
+        Some(Arc::new(tool))
+    }
+}

@@ -1,0 +1,121 @@
+//! The desk of one server of others: its tools under their own names, each call by the one corridor as the action
+//! `server.tool`.
+//!
+//! What its operator has not accepted is neither listed nor called; what the rules bar is not listed, and denied by its rule
+//! where it is called all the same.
+
+use std::sync::Arc;
+
+use execgate_flow::Refusal;
+use execgate_model::{BoxFuture, Proposal};
+use execgate_tool::upstream::{RPC_ERROR, Seen, Standing, Upstream};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, ErrorCode, Tool};
+use serde_json::{Value, from_slice, from_value};
+
+use super::desk::{Asker, Call, Desk};
+use super::own::{OwnDesk, fault};
+use super::server::unknown_tool;
+use super::{proposal, result};
+use crate::house::House;
+use crate::problem::Problem;
+
+/// The rule by which what was not accepted is refused.
+const NOT_ACCEPTED: &str = "upstream/not-accepted";
+
+/// The error of a server whose code is none (JSON-RPC 2.0, 5.1).
+const INTERNAL: i32 = -32_603;
+
+/// What is behind a path: this gateway's own tools, or those of a server of others.
+pub(super) fn desk_at(house: &Arc<House>, path: &str) -> Result<Arc<dyn Desk>, Problem> {
+    let Some(server) = path.strip_prefix("/mcp/") else { return Ok(Arc::new(OwnDesk(Arc::clone(house)))) };
+    let upstream = house.parts.upstreams.server(server);
+    let upstream = upstream.ok_or_else(|| Problem::not_found("there is no such server here"))?;
+    Ok(Arc::new(UpstreamDesk::new(Arc::clone(house), Arc::clone(upstream))))
+}
+
+/// One server of others.
+pub(super) struct UpstreamDesk {
+    own: OwnDesk,
+    upstream: Arc<Upstream>,
+}
+
+impl UpstreamDesk {
+    pub(super) fn new(house: Arc<House>, upstream: Arc<Upstream>) -> Self {
+        Self { own: OwnDesk(house), upstream }
+    }
+
+    /// A tool that it offers, accepted or not.
+    fn seen(&self, name: &str) -> Option<Seen> {
+        self.upstream.tools().iter().find(|seen| seen.entry.name == name).cloned()
+    }
+
+    /// What is called, or why it is not.
+    async fn answer(&self, asker: &Asker, mut call: Call) -> Result<Answered, Problem> {
+        let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await?;
+        let proposal = proposal::of_tool(asker, &mut call)?;
+        let watched = call.line.as_ref().filter(|_| self.own.may_be_watched(&proposal, &rules));
+        let watcher = watched.map(|line| line.watcher());
+        let passage = self.own.walk(Proposal { watcher, ..proposal }, &rules).await?;
+        let said: Option<Value> = from_slice(&passage.answer.body).ok();
+        Ok(match said.as_ref().and_then(|said| said.get(RPC_ERROR)) {
+            Some(error) => Answered::Error(error_of(error)),
+            None => Answered::Result(result::read(&passage.answer)),
+        })
+    }
+}
+
+/// How a server answers.
+enum Answered {
+    Result(CallToolResult),
+    Error(ErrorData),
+}
+
+/// The error that a server answered with.
+fn error_of(error: &Value) -> ErrorData {
+    let code = error.get("code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+    let message = error.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+    ErrorData::new(ErrorCode(code.unwrap_or(INTERNAL)), message, error.get("data").cloned())
+}
+
+impl Desk for UpstreamDesk {
+    fn instructions(&self) -> String {
+        self.upstream.hello().and_then(|hello| hello.instructions).unwrap_or_default()
+    }
+
+    fn tools<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Vec<Tool>, ErrorData>> {
+        Box::pin(async move {
+            let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await;
+            let rules = rules.map_err(|refusal| fault(&Problem::from(refusal)))?;
+            let name = self.upstream.name();
+            let shown =
+                self.upstream.accepted().into_iter().filter(|entry| {
+                    name.action(&entry.name).is_some_and(|action| !rules.bars(action.as_str()))
+                });
+            // What the protocol has no form for cannot be told.
+            Ok(shown.filter_map(|entry| from_value((*entry.raw).clone()).ok()).collect())
+        })
+    }
+
+    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>> {
+        Box::pin(async move {
+            let name = call.name.clone();
+            let Some(seen) = self.seen(&name) else { return Err(unknown_tool(&name)) };
+            let Some(action) = self.upstream.name().action(&name) else { return Err(unknown_tool(&name)) };
+            if seen.standing != Standing::Accepted {
+                let standing = seen.standing.as_str();
+                let reason = format!(
+                    "`{name}` is {standing}, and is called once the operator has accepted it \
+                     (`execgate upstream accept`)"
+                );
+                let refusal = Refusal::Denied { rule: NOT_ACCEPTED.to_owned(), reason };
+                return Ok(self.own.refused(asker, &name, &Problem::from(refusal)));
+            }
+            match self.answer(asker, Call { name: action.to_string(), ..call }).await {
+                Ok(Answered::Result(result)) => Ok(result),
+                Ok(Answered::Error(error)) => Err(error),
+                Err(problem) => Ok(self.own.refused(asker, &name, &problem)),
+            }
+        })
+    }
+}
