@@ -35,7 +35,7 @@ pub use ask::{Ask, ask};
 pub use clock::{Dice, ManualClock, SeededEntropy};
 pub use gate::{Gate, LOG_ORIGIN, OPERATOR_UID, Walked};
 pub use grants::{change, holder};
-pub use history::History;
+pub use history::{History, books};
 pub use http::{
     CODE_ROUTES, Live, LiveEvent, Reply, TOOL_ROUTES, execute, get, keyed, live, piecewise, post, with,
 };

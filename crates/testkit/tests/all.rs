@@ -38,6 +38,7 @@ mod suite {
     mod shapes;
     mod simulation;
     mod streaming;
+    mod taken_up;
     mod tokens;
     mod upfront;
     mod wallets;

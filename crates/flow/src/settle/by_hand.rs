@@ -7,6 +7,7 @@ use execgate_model::{Amount, Digest, RunId};
 use execgate_payment::SettlementState;
 use execgate_store::{OpenPayment, Settled, SettlementWord, Settling};
 
+use super::late::watch_until;
 use super::room::Settle;
 use super::said::Movement;
 use crate::Refusal;
@@ -90,9 +91,19 @@ impl Settle {
         };
         let salt = open.salt.unwrap_or_else(|| self.entropy.thirty_two());
         let said = Some(movement.by_hand(&salt, at)?);
-        let settling =
-            Settling { run, payment: open.key, from: SettlementWord::Pending, to, reference, said, at };
-        match self.store.settle(settling).await.map_err(Refusal::from)? {
+        // Who looks may be wrong: what is said to be gone is looked for like any other that failed.
+        let watched = reference.is_none().then(|| watch_until(self.rails.named(&open.rail), &open.state, at));
+        let settling = Settling {
+            run,
+            payment: open.key,
+            from: SettlementWord::Pending,
+            to,
+            reference,
+            said,
+            watch_until: watched,
+            at,
+        };
+        match self.write(settling).await.map_err(Refusal::from)? {
             Settled::Moved => {}
             // Somebody has found out about it meanwhile.
             Settled::Stands(_) => return Err(ByHandError::NotPending),

@@ -6,9 +6,11 @@
 
 mod by_hand;
 mod charge;
+mod late;
 mod reconcile;
 mod room;
 mod said;
+mod walking;
 
 pub use by_hand::{ByHand, ByHandError, EndedByHand};
 pub use charge::is_charged;
@@ -16,3 +18,4 @@ pub(crate) use charge::is_charged_word;
 pub use reconcile::Reconciled;
 pub(crate) use room::OPEN_HOLDS_MAX;
 pub use room::{Held, Settle};
+pub use walking::Walking;

@@ -14,7 +14,7 @@ use super::said::Movement;
 use crate::Refusal;
 
 /// How long a rail may look for money.
-const LOOK_TIME: Duration = Duration::from_secs(15);
+pub(super) const LOOK_TIME: Duration = Duration::from_secs(15);
 
 /// What was found of captures that nobody had heard the end of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,10 +27,13 @@ pub struct Reconciled {
     pub released: u32,
     /// Payments of which nobody can tell yet.
     pub left: u32,
+    /// Payments that had failed, and have moved since.
+    pub late: u32,
 }
 
 impl Settle {
-    /// Looks for every payment whose capture nobody has heard the end of, or for those of one run.
+    /// Looks for every payment whose capture nobody has heard the end of, or for those of one run; without one, for those
+    /// that failed and may have moved since, too.
     ///
     /// # Errors
     /// Only if the record cannot be read or written.
@@ -47,6 +50,9 @@ impl Settle {
                 Some(SettlementState::Released | SettlementState::Free) => found.released += 1,
                 Some(SettlementState::Pending) | None => found.left += 1,
             }
+        }
+        if only.is_none() {
+            found.late = self.look_for_late().await?;
         }
         Ok(found)
     }
@@ -105,8 +111,9 @@ impl Settle {
         let is_taken = to == SettlementWord::Captured;
         let said = is_taken.then(|| movement.taken(&self.entropy.thirty_two(), at)).transpose()?;
         let reference = reference.map(str::to_owned);
-        let settling = Settling { run: open.run, payment: open.key, from, to, reference, said, at };
-        self.store.settle(settling).await?;
+        // It was looked for, and is over.
+        let (run, payment, watch_until) = (open.run, open.key, None);
+        self.write(Settling { run, payment, from, to, reference, said, watch_until, at }).await?;
         Ok(state)
     }
 }

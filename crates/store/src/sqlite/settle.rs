@@ -6,7 +6,7 @@ use execgate_model::{InstanceId, RunId, Stage};
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{changes, holds, rows};
+use super::{changes, holds, payers, rows, watch};
 use crate::{NewPayment, Repaid, Settled, SettlementWord, Settling, StoreError};
 
 const DOING: &str = "settle a run";
@@ -96,10 +96,16 @@ fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), Sto
     let sql = "UPDATE payment SET word = ?2, reference = ?3, at = ?4 WHERE id = ?1";
     let at = rows::stored(settling.at.0, DOING)?;
     rows::change(conn, sql, DOING, (payment, word, &settling.reference, at))?;
-    if settling.to == SettlementWord::Unpaid {
-        holds::note_failed(conn, payment, settling.at)?;
+    match settling.to {
+        SettlementWord::Captured => return payers::note_taken(conn, payment),
+        SettlementWord::Unpaid => payers::note_failed(conn, payment, settling.at)?,
+        SettlementWord::Free
+        | SettlementWord::Held
+        | SettlementWord::Capturing
+        | SettlementWord::Released
+        | SettlementWord::Pending => {}
     }
-    Ok(())
+    settling.watch_until.map_or(Ok(()), |until| watch::begin(conn, payment, settling.at, until))
 }
 
 /// Claims a new payment for a run that waits for one, to be captured at once. The run becomes `mine`, so that no other
@@ -115,7 +121,7 @@ pub(super) fn repay(
     if let Some(other) = rows::by_payment(conn, payment.key)? {
         return Ok(Repaid::PaymentSpent(other));
     }
-    let newest = holds::insert(conn, run, payment)?;
+    let newest = holds::insert(conn, run, payment, true)?;
     let sql = "UPDATE run SET payment = ?2, rail = ?3, instance = ?4, settlement = 'capturing', reference = NULL \
         WHERE id = ?1";
     rows::change(conn, sql, "hold a second payment", (row, newest, &payment.rail, mine.as_bytes()))?;

@@ -96,6 +96,7 @@ async fn what_an_operator_found_taken_for_a_run_that_was_taken_back_is_a_credit_
     let ended = world.end_by_hand(run, Some(key("p^")), ByHand::Gone).await.unwrap();
     assert_eq!((ended.state, ended.is_credit), (SettlementState::Released, false));
     assert_eq!(world.store().open_payments().await.unwrap(), []);
+    assert_eq!(world.fsck().await.0, []);
 }
 
 #[tokio::test]
