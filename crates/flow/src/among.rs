@@ -50,11 +50,13 @@ impl Walk {
     /// was held then: it may be over by now, and used, since it was asked for.
     pub(crate) async fn looked(&self, quote: &Quote, hold: Hold, known: Known) -> Result<Hold, Refusal> {
         let key = hold.paid().claim.as_ref().map(|claim| claim.key).filter(|_| known == Known::Perhaps);
-        let left = match key {
-            Some(key) => self.rooms.execute.store.left_payment(quote.run(), key).await?,
-            None => None,
-        };
-        match left {
+        let Some(key) = key else { return self.rooms.pay.look(hold).await };
+        let store = &self.rooms.execute.store;
+        match store.left_payment(quote.run(), key).await? {
+            // What has bought another run is used: whoever looked would say no more of it than that.
+            None if store.by_payment(key).await?.is_some_and(|run| run != quote.run()) => {
+                Err(Refusal::PaymentReused)
+            }
             None => self.rooms.pay.look(hold).await,
             Some(left) if left.rail != hold.rail() => Err(Refusal::PaymentReused),
             Some(left) => Ok(hold.as_first_held(left.amount, left.state)),

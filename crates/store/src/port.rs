@@ -108,7 +108,7 @@ pub trait Store: LogStore {
     /// asked for. At most 1,000.
     fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>>;
 
-    /// Those of one run.
+    /// Those of one run, also such as its run came again without.
     fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>>;
 
     /// The payment that an earlier try of this very run has left, which was asked for before the work.

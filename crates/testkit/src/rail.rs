@@ -142,6 +142,15 @@ impl Bank {
         self.ways().gone.insert(claim.to_owned());
     }
 
+    /// The windows of all claims so far are over: what was not taken never will be.
+    pub fn end_windows(&self) {
+        for event in self.journal.events() {
+            if let Event::Verified { claim } = event {
+                self.give_up_for_good(&claim);
+            }
+        }
+    }
+
     fn is_gone(&self, claim: &str) -> bool {
         self.ways().gone.contains(claim) || self.with(|script| script.gone.contains(claim))
     }

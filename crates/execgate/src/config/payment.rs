@@ -277,6 +277,7 @@ fn account(section: &TokenSection, wallet: Address) -> anyhow::Result<Account> {
 #[cfg(test)]
 mod tests {
     use execgate_model::{ActionName, Effect, Offer};
+    use execgate_payment::Flow;
 
     use super::{Environment, Payment};
     use crate::config::file::File;
@@ -326,6 +327,32 @@ mod tests {
         }
         let payment = resolve(Some(WALLET), "[payment.prices]\nehco = \"0.01\"\n").unwrap().unwrap();
         assert!(payment.prices(&["echo"], &[], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn what_reaches_outward_is_paid_before_it_is_done_unless_the_operator_says_otherwise() {
+        let flow = |text: &str, outward: &[&str], name: &str, offer| {
+            let payment = resolve(Some(WALLET), text).unwrap().unwrap();
+            let prices = payment.prices(&["http_get", "python"], &["http_get"], &["python"], outward);
+            prices.unwrap().flow(&ActionName::new(name).unwrap(), offer)
+        };
+        let own = "[payment]\nauthorization = [\"http_get\", \"code-run\"]\n";
+        for (text, outward, name, offer, expected) in [
+            ("", ["http_get"].as_slice(), "http_get", None, Flow::Upfront),
+            (own, &["http_get"], "http_get", None, Flow::Authorization),
+            ("", &["http_get"], "python", Some(Offer::CodeRun), Flow::Authorization),
+            ("", &["python"], "python", None, Flow::Upfront),
+            ("", &["python"], "python", Some(Offer::CodeRun), Flow::Upfront),
+            (own, &["python"], "python", Some(Offer::CodeRun), Flow::Authorization),
+            (own, &["python"], "python", Some(Offer::CodeRunPro), Flow::Upfront),
+        ] {
+            assert_eq!(flow(text, outward, name, offer), expected, "{text} {name} {offer:?}");
+        }
+        let both = "[payment]\nauthorization = [\"echo\"]\nupfront = [\"echo\"]\n";
+        let payment = resolve(Some(WALLET), both).unwrap().unwrap();
+        assert!(payment.prices(&["echo"], &[], &[], &[]).is_err());
+        let strange = resolve(Some(WALLET), "[payment]\nauthorization = [\"ehco\"]\n").unwrap().unwrap();
+        assert!(strange.prices(&["echo"], &[], &[], &[]).is_err());
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl Scene {
                 history.heard("n", &passage);
             }
         }
-        if world.bank().move_late().is_some() {
+        let is_late = world.bank().move_late().is_some();
+        if is_late {
             world.clock().advance_ms(60_000);
             world.reconcile().await;
         }
@@ -119,6 +120,10 @@ impl Scene {
         }
         world.bank().forget_script();
         world.restart().await;
+        if is_late {
+            world.clock().advance_ms(60_000);
+            world.reconcile().await;
+        }
         let scene = format!("{}, dead at {first} and {second:?}", self.name);
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
 
@@ -135,6 +140,7 @@ impl Scene {
         }
         world.restart().await;
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
+        world.bank().end_windows();
         world.clock().advance_ms(3_600_000);
         world.reconcile().await;
         assert_eq!(books(&world).await, Vec::<String>::new(), "{scene}");

@@ -95,6 +95,8 @@ impl Case {
         }
         world.restart().await;
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{}", self.point);
+        world.bank().end_windows();
+        world.reconcile().await;
         assert_eq!(books(&world).await, Vec::<String>::new(), "{}", self.point);
         assert_eq!(world.runs().await.len(), 1, "{}", self.point);
         let started = usize::from(!matches!(self.point, "claimed" | "prepaid"));

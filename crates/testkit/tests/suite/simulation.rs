@@ -196,11 +196,15 @@ impl Play {
 
     /// As a gateway does when it starts, and every now and then: one at a time.
     fn sweep_by(&mut self, process: usize) {
-        self.chore(process, "sweeps", |gate| async move { drop(gate.sweep().await) });
+        self.chore(process, "sweeps", |gate| async move {
+            gate.sweep().await;
+        });
     }
 
     fn reconcile_by(&mut self, process: usize) {
-        self.chore(process, "reconciles", |gate| async move { drop(gate.reconcile().await) });
+        self.chore(process, "reconciles", |gate| async move {
+            gate.reconcile().await;
+        });
     }
 
     /// An operator looks at the bank's books and ends by hand what is pending. What they find gone, the bank never takes.
@@ -332,6 +336,7 @@ impl Play {
 
     /// Until nothing is pending, and all that moved late is found.
     async fn look_for_money(&mut self) {
+        self.world.bank().end_windows();
         for _ in 0..2 {
             self.world.clock().advance_ms(3_600_001);
             self.world.reconcile().await;

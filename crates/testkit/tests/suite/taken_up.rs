@@ -207,7 +207,7 @@ async fn a_run_whose_end_could_not_be_written_is_ended_without_a_restart() {
     for (claim, captures) in [("p", 1), ("p^", 1)] {
         let world = World::priced().open();
         world.bank().forgetful(true);
-        for _ in 0..20 {
+        for _ in 0..10 {
             world.gate().fail_at("settle", StoreFault::Before);
         }
         assert_eq!(world.walk(paid(claim)).await.rule(), "record-failed", "{claim}");
