@@ -467,12 +467,12 @@ impl Walk {
             approval = rooms.approve.enter(&quote, &authorised)?;
         }
         quote.prepared().reserve()?;
-        let _walks = rooms.settle.walking.begin(quote.run());
+        let walks = rooms.settle.walking.begin(quote.run());
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
         {
             Claimed::Fresh(claim) => claim,
             Claimed::Earlier(record) => {
-                drop(turn);
+                drop((turn, walks));
                 return self.earlier(*record, &quote, &hold).await;
             }
         };
@@ -506,6 +506,7 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
+        drop(walks);
         let bought = Bought::now(&hold, &settlement, claim.facts().started);
         Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
     }

@@ -203,7 +203,7 @@ pub enum Claimed {
     /// The intent is durable, and its payment is one that an earlier try of the same call has left: it is taken before the
     /// work, whatever was agreed, and where it was not taken already it is looked for before it is asked for again.
     TakenUp {
-        /// `Captured`, or `Pending` where its end is not known, or was no.
+        /// `Captured`, `Released` where it was refused, or `Pending` where its end is not known.
         word: SettlementWord,
         /// The rail's own name for the movement, where it was taken.
         reference: Option<String>,

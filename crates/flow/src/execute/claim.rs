@@ -52,7 +52,7 @@ pub struct Claim {
 /// A payment that an earlier try of the same call has left: it is taken before the work, whatever was agreed now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// Where its money stands: `Captured`, or `Pending` where that is to be found out.
+    /// Where its money stands: `Captured`, `Released` where it was refused, or `Pending` where that is to be found out.
     pub(crate) word: SettlementWord,
     /// The rail's own name for the movement, where it was taken.
     pub(crate) reference: Option<String>,

@@ -122,7 +122,15 @@ impl Settle {
             Some(Left { word: SettlementWord::Captured, reference }) => {
                 return Ok(Some(Settlement::recorded(reference.clone())));
             }
-            Some(_) => resumed(self.rail(held.rail)?, held).await,
+            Some(left) => {
+                let rail = self.rail(held.rail)?;
+                match resumed(rail, held).await {
+                    Some(settlement) => settlement,
+                    // It surely was not taken, so that whoever cannot look asks for it again.
+                    None if left.word == SettlementWord::Released => taken(rail, held).await,
+                    None => Settlement::pending(),
+                }
+            }
             None if hold.paid().flow != Flow::Upfront || held.amount.is_zero() => return Ok(None),
             None => taken(self.rail(held.rail)?, held).await,
         };
@@ -156,6 +164,7 @@ impl Settle {
     /// As [`Self::enter`].
     pub async fn resume(&self, held: Held<'_>) -> Result<Settlement, Refusal> {
         let settlement = resumed(self.rail(held.rail)?, held).await;
+        let settlement = settlement.unwrap_or_else(Settlement::pending);
         self.end(held, SettlementWord::Capturing, settlement).await
     }
 
@@ -270,14 +279,15 @@ pub(super) async fn taken(rail: &dyn Rail, held: Held<'_>) -> Settlement {
     captured.unwrap_or_else(|_| Settlement::pending())
 }
 
-/// Looks where money is that was asked for, and asks again only where it may still be taken.
-async fn resumed(rail: &dyn Rail, held: Held<'_>) -> Settlement {
+/// Looks where money is that was asked for, and asks again only where it may still be taken. None where nobody could be asked,
+/// and nothing was asked for.
+async fn resumed(rail: &dyn Rail, held: Held<'_>) -> Option<Settlement> {
     match tokio::time::timeout(CAPTURE_TIME, resume(rail, held.amount, held.state)).await {
-        Ok(Ok(settlement)) => settlement,
+        Ok(Ok(settlement)) => Some(settlement),
         Ok(Err(error)) => {
             tracing::warn!(run = %held.run, %error, "nobody can tell yet what became of a payment");
-            Settlement::pending()
+            None
         }
-        Err(_) => Settlement::pending(),
+        Err(_) => Some(Settlement::pending()),
     }
 }

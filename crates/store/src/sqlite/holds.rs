@@ -144,10 +144,13 @@ pub(super) fn hold(conn: &Connection, run: RunId, payment: &NewPayment) -> Resul
     // One that was refused is open again: it is looked for, and asked for again.
     let sql =
         "UPDATE payment SET word = NULL, reference = NULL, at = NULL WHERE id = ?1 AND word IS NOT NULL";
-    if rows::change(conn, sql, "take up a payment", [left.id])? > 0 {
+    let word = if rows::change(conn, sql, "take up a payment", [left.id])? > 0 {
         watch::end(conn, left.id)?;
-    }
-    let claimed = Claimed::TakenUp { word: SettlementWord::Pending, reference: None };
+        SettlementWord::Released
+    } else {
+        SettlementWord::Pending
+    };
+    let claimed = Claimed::TakenUp { word, reference: None };
     Ok(HeldPayment { row: left.id, word: SettlementWord::Capturing, claimed })
 }
 

@@ -268,7 +268,7 @@ pub(crate) async fn a_payment_that_was_asked_for_is_never_forgotten(backend: &im
     let other = Claim { payment: Some(upfront(1)), ..claim(store.instance(), 2) };
     assert_eq!(store.claim(other).await.unwrap(), Claimed::PaymentSpent(run_id(1)));
     assert_eq!(store.watched(UnixMs(u64::MAX >> 1), 9).await.unwrap().len(), 1);
-    assert_eq!(store.claim(start).await.unwrap(), taken_up(Pending));
+    assert_eq!(store.claim(start).await.unwrap(), taken_up(Released));
     assert_eq!(store.watched(UnixMs(u64::MAX >> 1), 9).await.unwrap(), []);
     assert_eq!(store.sums().await.unwrap().open, 1);
     // What nobody has asked for is gone with its claim.

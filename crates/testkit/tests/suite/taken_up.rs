@@ -72,6 +72,16 @@ async fn what_nobody_can_tell_of_stays_pending_however_often_the_call_comes_agai
 }
 
 #[tokio::test]
+async fn what_was_refused_is_asked_for_again_though_nobody_can_look() {
+    let world = World::priced().open();
+    world.bank().next_capture("p^", Move::Failed);
+    assert_eq!(world.walk(prepaid("gives")).await.rule(), "payment-refused");
+    world.bank().close(true);
+    assert_eq!(world.walk(prepaid("gives")).await.passage().answer.status, 200);
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+}
+
+#[tokio::test]
 async fn what_was_taken_at_an_earlier_price_serves_its_call_at_that() {
     let world = World::priced().open();
     world.bank().next_capture("p^", Move::DoneUnheard);
