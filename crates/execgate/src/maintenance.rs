@@ -119,7 +119,8 @@ pub(crate) async fn reconcile(log: Arc<Log>, settle: Settle) {
                 unpaid = found.unpaid,
                 released = found.released,
                 left = found.left,
-                "pending payments were found"
+                late = found.late,
+                "payments were found"
             ),
             Err(error) => tracing::error!(%error, "pending payments could not be looked for"),
         }

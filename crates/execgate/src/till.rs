@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use execgate_flow::propose::Prices;
-use execgate_flow::settle::Settle;
+use execgate_flow::settle::{Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
 use execgate_payment::mpp::{CredentialHeader, EvmCharge, Funds, Method, Mpp};
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid};
+use execgate_sandbox::Network;
 use execgate_settler::{Counter, Remote};
 use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
@@ -77,7 +78,13 @@ pub(crate) fn sold(settings: &Settings) -> anyhow::Result<Sold> {
     let mut actions: Vec<_> = tools.iter().map(|tool| tool.name()).collect();
     actions.extend(own.iter().map(Action::name));
     actions.extend(code::all().iter().map(|language| language.name()));
-    let prices = priced(settings, &actions, &names)?;
+    // The network of jails, as of a sandbox that is not there.
+    let jails = matches!(settings.outward.network, Network::Egress(_));
+    let mut outward: Vec<_> =
+        tools.iter().filter(|tool| tool.reaches_out()).map(|tool| tool.name()).collect();
+    outward.extend(own.iter().filter(|action| action.reaches_out(jails)).map(Action::name));
+    outward.extend(code::all().iter().filter(|_| jails).map(|language| language.name()));
+    let prices = priced(settings, &actions, &names, &outward)?;
     let named = |name: &&str| ActionName::new(*name);
     Ok(Sold {
         prices,
@@ -93,10 +100,16 @@ pub(crate) fn sold(settings: &Settings) -> anyhow::Result<Sold> {
 /// What is asked for what there is.
 pub(crate) fn prices(settings: &Settings, registry: &Registry, names: &ToolNames) -> anyhow::Result<Prices> {
     let actions: Vec<_> = registry.iter().map(Tool::name).collect();
-    priced(settings, &actions, names)
+    let outward: Vec<_> = registry.iter().filter(|tool| tool.reaches_out()).map(Tool::name).collect();
+    priced(settings, &actions, names, &outward)
 }
 
-fn priced(settings: &Settings, actions: &[&str], names: &ToolNames) -> anyhow::Result<Prices> {
+fn priced(
+    settings: &Settings,
+    actions: &[&str],
+    names: &ToolNames,
+    outward: &[&str],
+) -> anyhow::Result<Prices> {
     let Some(payment) = &settings.payment else { return Ok(Prices::free()) };
     let languages: Vec<_> = code::all().iter().map(|language| language.name()).collect();
     // A blocked tool is one, too, once an approval has unlocked it.
@@ -105,7 +118,7 @@ fn priced(settings: &Settings, actions: &[&str], names: &ToolNames) -> anyhow::R
             || (Blocked::find(name, Namespace::Tools).is_some() && !languages.contains(name))
     };
     let tools: Vec<_> = actions.iter().copied().filter(is_tool).collect();
-    payment.prices(actions, &tools, &languages)
+    payment.prices(actions, &tools, &languages, outward)
 }
 
 /// What moves the money.
@@ -116,5 +129,12 @@ pub(crate) fn settle(
     crash: &Arc<NoCrash>,
 ) -> Settle {
     let (rails, store) = (rails.clone(), Arc::clone(store));
-    Settle { rails, store, clock: clock.clone(), crash: crash.clone() }
+    Settle {
+        rails,
+        store,
+        clock: clock.clone(),
+        entropy: Arc::new(SystemEntropy),
+        crash: crash.clone(),
+        walking: Walking::default(),
+    }
 }

@@ -2,37 +2,30 @@
 //! and [`Walk::pass`]: what comes before the claim, and the claim with what comes behind it.
 
 use core::future::Future;
-use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
 use execgate_payment::{Hold, Rails};
-use execgate_store::{Parked, Record};
+use execgate_store::Parked;
 use execgate_tool::{Blocked, Cancel, Description};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
+use crate::among::Among;
 use crate::approve::{Approval, Approve, Judgement, Wanted};
 use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
-use crate::parking::{Boundless, Found, Lodging, Trace, Turn, Yard};
-use crate::pay::{Bought, Duplicates, Earlier, Guard, Pay, Place, only_its_own, unless_lapsed};
+use crate::parking::{Boundless, Lodging, Trace, Turn, Yard};
+use crate::pay::{Bought, Duplicates, Guard, Known, Pay, only_its_own};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
 use crate::witness::{Render, Witness};
 use crate::{Passage, Refusal, Room};
-
-/// How long a duplicate waits for the first: the longest run and a margin.
-const DUPLICATE_WAIT: Duration = Duration::from_secs(330);
-
-/// How often a run in another process is looked at. That is rare: one nonce sent to two processes at once.
-const FOREIGN_POLL: Duration = Duration::from_millis(25);
 
 /// The rooms, furnished.
 #[derive(Clone)]
@@ -85,7 +78,7 @@ pub(crate) struct Walk {
     pub(crate) rooms: Arc<Rooms>,
     notice: Arc<dyn Notice>,
     pub(crate) bell: Arc<dyn Bell>,
-    duplicates: Duplicates,
+    pub(crate) duplicates: Duplicates,
     pub(crate) render: Arc<dyn Render>,
     pub(crate) yard: Yard,
     pub(crate) cancel: Cancel,
@@ -414,22 +407,26 @@ impl Walk {
             rooms.log.ask(proposal.effect)?;
         }
         proposal.options.profile = allow.profile().map(str::to_owned);
+        if let Some(passage) = self.answered(&proposal, price).await? {
+            return Ok(Approach::Answered(passage));
+        }
         let mut quote = rooms.propose.enter(proposal, price)?.resume(waits.as_deref())?;
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
         let (hold, claim) = rooms.pay.enter(&mut quote).await?;
         sight.paid_by(&quote.proposal().caller);
-        if let Some(claim) = claim {
-            only_its_own(rooms.execute.store.as_ref(), &quote, claim.key, &hold).await?;
-        }
+        let known = match claim {
+            Some(claim) => only_its_own(rooms.execute.store.as_ref(), &quote, claim.key, &hold).await?,
+            None => Known::Perhaps,
+        };
         let ticket = ticket.named(quote.run()).advance::<ticket::Paid>(&hold);
         sight.named(quote.run());
         let (first, waits) = match self.among_duplicates(&quote, &hold, waits).await? {
             Among::First(guard, waits) => (guard, waits),
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
-        let hold = rooms.pay.look(hold).await?;
+        let hold = self.looked(&quote, hold, known).await?;
         rooms.log.ask(quote.proposal().effect)?;
         sight.lap(Room::Pay);
 
@@ -460,7 +457,6 @@ impl Walk {
         let rooms = Arc::clone(&self.rooms);
         let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
             approved;
-        let surface = quote.proposal().surface;
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
         // at the claim: their limits, and whether they want an approval.
         let (_, now) = self.precheck(quote.proposal(), sight).await?;
@@ -476,11 +472,12 @@ impl Walk {
             approval = rooms.approve.enter(&quote, &authorised)?;
         }
         quote.prepared().reserve()?;
+        let walks = rooms.settle.walking.begin(quote.run());
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
         {
             Claimed::Fresh(claim) => claim,
             Claimed::Earlier(record) => {
-                drop(turn);
+                drop((turn, walks));
                 return self.earlier(*record, &quote, &hold).await;
             }
         };
@@ -508,93 +505,14 @@ impl Walk {
         let settlement = match prepaid {
             Some(settlement) => settlement,
             None => {
-                let charged = is_charged(ended.outcome(), surface);
+                let charged = is_charged(ended.outcome(), claim.facts());
                 rooms.settle.enter(Held::by(&claim, &hold), charged).await?
             }
         };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
+        drop(walks);
         let bought = Bought::now(&hold, &settlement, claim.facts().started);
         Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
     }
-
-    /// Takes a place among requests of the same nonce, or the answer of an earlier one.
-    async fn among_duplicates(
-        &self,
-        quote: &Quote,
-        hold: &Hold,
-        waits: Option<Box<Parked>>,
-    ) -> Result<Among, Refusal> {
-        let Some(key) = quote.nonce_key() else {
-            return Ok(Among::First(None, waits));
-        };
-        let patience = Instant::now() + DUPLICATE_WAIT;
-        let guard = loop {
-            match self.duplicates.place(key, quote.terms().fingerprint, quote.run()) {
-                Place::First(guard) => break guard,
-                Place::Other(run) => return Err(quote.name_is_taken(run)),
-                Place::Crowded(run) => return Err(Refusal::StillRunning { run }),
-                Place::Same(mut landed) => {
-                    if tokio::time::timeout_at(patience, landed.changed()).await.is_err() {
-                        return Err(Refusal::StillRunning { run: quote.run() });
-                    }
-                }
-            }
-        };
-        match self.rooms.execute.store.by_nonce(key.digest()).await? {
-            None => Ok(Among::First(Some(guard), None)),
-            Some(record)
-                if record.stage == Stage::Parked && record.fingerprint == quote.terms().fingerprint =>
-            {
-                // It may have run, or ended, after this copy of the record was made.
-                self.rooms.log.ask(quote.proposal().effect)?;
-                match self.found(&record, quote.proposal()).await? {
-                    Found::Ended(passage) => Ok(Among::Answered(passage)),
-                    Found::Waiting(waits) => Ok(Among::First(Some(guard), Some(waits))),
-                }
-            }
-            Some(record) => self.earlier(record, quote, hold).await.map(Among::Answered),
-        }
-    }
-
-    /// Answers from the record of an earlier run; waits for one that goes on in another process. What is answered from the
-    /// record starts nothing, whatever is wrong with the log; all else waits until it is mended.
-    pub(crate) async fn earlier(
-        &self,
-        mut record: Record,
-        quote: &Quote,
-        hold: &Hold,
-    ) -> Result<Passage, Refusal> {
-        let patience = Instant::now() + DUPLICATE_WAIT;
-        loop {
-            let run = record.run;
-            match Earlier::read(record, quote.terms().fingerprint) {
-                Earlier::Answered(passage) => return Ok(passage),
-                Earlier::Refused(Refusal::NonceReused { run }) => return Err(quote.name_is_taken(run)),
-                Earlier::Refused(refusal) => return Err(refusal),
-                Earlier::Unpaid(unpaid) => {
-                    unless_lapsed(hold)?;
-                    self.rooms.log.ask(quote.proposal().effect)?;
-                    let paid = hold.paid().claim.as_ref().map(|claim| (claim, hold.paid().state.as_slice()));
-                    self.rooms.settle.again(&unpaid, hold.rail(), paid).await?;
-                }
-                Earlier::Parked => return Err(self.still_parked(run).await?),
-                Earlier::Running if Instant::now() >= patience => return Err(Refusal::StillRunning { run }),
-                Earlier::Running => {
-                    self.rooms.log.ask(quote.proposal().effect)?;
-                    sleep(FOREIGN_POLL).await;
-                }
-            }
-            let now = self.rooms.execute.store.run(run).await?;
-            record = now.ok_or(Refusal::StillRunning { run })?;
-        }
-    }
-}
-
-/// Where a request stands among its duplicates.
-enum Among {
-    /// It goes on; the guard keeps its nonce. It may be parked already.
-    First(Option<Guard>, Option<Box<Parked>>),
-    /// It is answered already.
-    Answered(Passage),
 }

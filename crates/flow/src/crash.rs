@@ -12,9 +12,10 @@
 /// | `recorded` | the outcome is durable, and no money has moved |
 /// | `repaid` | a second payment is claimed for a run whose first one failed, and not captured |
 /// | `moved` | the money has moved, and the record does not say so |
+/// | `late` | a payment that had failed has moved, and the record says so |
 /// | `settled` | all of it is durable, and nobody has been answered |
 pub const CRASH_POINTS: &[&str] =
-    &["claimed", "taken", "prepaid", "ran", "sealed", "recorded", "repaid", "moved", "settled"];
+    &["claimed", "taken", "prepaid", "ran", "sealed", "recorded", "repaid", "moved", "late", "settled"];
 
 /// The points beside them, on the way into `parked` and out of it; a test dies at each of these too.
 ///

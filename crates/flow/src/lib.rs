@@ -21,6 +21,7 @@
 //! [`Corridor`] alone knows their order; [`ticket::Ticket`] makes a skipped room a compile error.
 
 pub mod administer;
+mod among;
 pub mod approve;
 pub mod authorise;
 mod batch;

@@ -127,6 +127,8 @@ pub enum Refusal {
     PayerLimited {
         /// The price.
         price: Amount,
+        /// When it is taken, if it is paid so.
+        flow: Flow,
         /// The stable word: `holds-full`, `holds-exceed-balance`, `upfront-only`.
         rule: &'static str,
         /// One sentence.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest, Nonce, Resource};
+use execgate_model::{ActionName, Amount, BoxFuture, Credential, Digest, Nonce, Resource, UnixMs};
 use serde::{Deserialize, Serialize};
 
 use crate::{Asked, Header, Offer, Settled};
@@ -116,6 +116,13 @@ impl Hold {
         &self.paid
     }
 
+    /// The same payment as it was held the first time, and asked for: for that amount, and by that `state`. What has changed
+    /// since is nothing to it.
+    #[must_use]
+    pub fn as_first_held(self, amount: Amount, state: Vec<u8>) -> Self {
+        Self { amount, paid: Paid { state, lapsed: None, ..self.paid }, funds: None, ..self }
+    }
+
     /// How much its payer was seen to have, where somebody has looked and could see it.
     #[must_use]
     pub fn funds(&self) -> Option<Amount> {
@@ -151,6 +158,12 @@ impl Settlement {
     #[must_use]
     pub fn pending() -> Self {
         Self { state: SettlementState::Pending, reference: None }
+    }
+
+    /// A capture that the record knows of already, under the rail's own name for the movement.
+    #[must_use]
+    pub fn recorded(reference: Option<String>) -> Self {
+        Self { state: SettlementState::Captured, reference }
     }
 
     /// Where the money ended.
@@ -267,6 +280,11 @@ pub trait Rail: Send + Sync {
             let _ = state;
             Err(Unreachable(format!("the rail `{}` keeps no books that could be asked", self.name())))
         })
+    }
+
+    /// When held money cannot be moved any more, by its own terms; none where the rail cannot tell.
+    fn ends(&self, _state: &[u8]) -> Option<UnixMs> {
+        None
     }
 
     /// How much its payer has; none where the rail cannot see that.

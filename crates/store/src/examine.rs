@@ -57,12 +57,30 @@ pub struct ExaminedPayment {
     pub place: u64,
     /// The run that it has bought.
     pub run: RunId,
+    /// Which rail.
+    pub rail: String,
     /// How much.
     pub amount: Amount,
+    /// How it ended: `captured`, `released` or `failed`; none while it is open.
+    pub word: Option<String>,
+    /// The rail's own name for the movement.
+    pub reference: Option<String>,
+    /// When that was recorded; none where an earlier release recorded it.
+    pub at: Option<UnixMs>,
+    /// Whether it is owed to its payer.
+    pub is_credit: bool,
+    /// Whether it pays for work that was done already, at the price of its own day.
+    pub again: bool,
     /// The price of that run; none where there is no such run.
     pub price: Option<Amount>,
-    /// The newest payment of that run, by its place.
+    /// The payment that that run stands by, by its place.
     pub newest: Option<u64>,
+    /// Where the money of that run stands, by its word; none where there is no such run.
+    pub settlement: Option<String>,
+    /// The rail of that run.
+    pub run_rail: Option<String>,
+    /// What that run has as the rail's own name for the movement.
+    pub run_reference: Option<String>,
     /// Whether it is taken before the work: its claim may have been taken back, and it stays.
     pub upfront: bool,
 }
@@ -160,6 +178,9 @@ pub trait Examiner: Send + Sync {
 
     /// The first leaves of votes, by their places, for which no vote stands.
     fn bare_votes(&self) -> Reply<'_, Vec<u64>>;
+
+    /// One payment, by its key.
+    fn payment(&self, key: Digest) -> Reply<'_, Option<ExaminedPayment>>;
 
     /// Payments behind a place.
     fn payments(&self, after: u64) -> Reply<'_, Vec<ExaminedPayment>>;

@@ -27,7 +27,10 @@ pub use log::{
     LOG_LEAVES_MAX, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf, LogNode, LogStanding, LogStep,
     LogStore,
 };
-pub use money::{Earned, OpenPayment, Settled, Settling, Sums};
+pub use money::{
+    Earned, FAILED_FOR_MS, Late, LeftPayment, MovedLate, OpenPayment, REDEEMED_BY, SPARED_MAX,
+    SPARED_WINDOW_MS, Settled, Settling, Sums, Watched,
+};
 pub use open::{OpenError, OpenOptions, open, open_to_read};
 pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use parking::{

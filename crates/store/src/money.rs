@@ -4,6 +4,18 @@ use execgate_model::{ActionName, Amount, Digest, RunId, Stage, UnixMs};
 
 use crate::{Change, SettlementWord};
 
+/// For how long a payer whose payment failed when the work was done pays before the work: a week.
+pub const FAILED_FOR_MS: u64 = 604_800_000;
+
+/// So many payments that were taken before the work end that sooner.
+pub const REDEEMED_BY: u32 = 3;
+
+/// In which window timeouts that are not charged are counted, of each payer: an hour.
+pub const SPARED_WINDOW_MS: u64 = 3_600_000;
+
+/// So many of them in it, and the payer pays before the work until it is over.
+pub const SPARED_MAX: u32 = 8;
+
 impl SettlementWord {
     /// Whether nothing moves any more behind it.
     #[must_use]
@@ -41,8 +53,81 @@ pub struct Settling {
     pub reference: Option<String>,
     /// What is said of it in the log.
     pub said: Option<Change>,
+    /// Until when it may move all the same, where it failed and nobody has seen that it is over: it is looked for until then.
+    pub watch_until: Option<UnixMs>,
     /// When.
     pub at: UnixMs,
+}
+
+/// A payment that was asked for before the work, and whose run was taken back: the same call takes it up again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LeftPayment {
+    /// Which rail.
+    pub rail: String,
+    /// How much.
+    pub amount: Amount,
+    /// What the rail needs to move it. It may be money.
+    pub state: Vec<u8>,
+    /// Whether it was taken, as far as is known.
+    pub is_captured: bool,
+}
+
+impl core::fmt::Debug for LeftPayment {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut shown = f.debug_struct("LeftPayment");
+        shown.field("rail", &self.rail).field("is_captured", &self.is_captured).finish_non_exhaustive()
+    }
+}
+
+/// A payment that failed, and may still move.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// What makes it unique.
+    pub key: Digest,
+    /// The run that it was to buy.
+    pub run: RunId,
+    /// Which rail.
+    pub rail: String,
+    /// How much.
+    pub amount: Amount,
+    /// What the rail needs to look for it. It may be money.
+    pub state: Vec<u8>,
+    /// When it failed.
+    pub since: UnixMs,
+    /// When its authorization is over.
+    pub until: UnixMs,
+}
+
+impl core::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Watched").field("key", &self.key).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// That a payment which failed has moved after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// The run that it was to buy.
+    pub run: RunId,
+    /// The payment, by its key.
+    pub payment: Digest,
+    /// The rail's own name for the movement.
+    pub reference: Option<String>,
+    /// What is said of it in the log.
+    pub said: Change,
+    /// When it was found.
+    pub at: UnixMs,
+}
+
+/// What came of a payment that moved late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MovedLate {
+    /// It pays for its run, whose result waited for a payment.
+    Paid,
+    /// It is its payer's credit.
+    Credited,
+    /// It is not one that failed. Nothing is recorded.
+    Stands,
 }
 
 /// The answer to a movement.

@@ -7,9 +7,9 @@ use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, 
 
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
-    Finished, Grant, Granted, KeyAdded, KeyRetired, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page,
-    Parked, ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Sums,
-    Undone, Untold, Vote, Voted,
+    Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogStore, MovedLate, NewKey,
+    NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Repaid, Resolution,
+    Settled, Settling, Standing, Sums, Undone, Untold, Vote, Voted, Watched,
 };
 
 /// Why the record could not be read or written.
@@ -108,6 +108,22 @@ pub trait Store: LogStore {
     /// asked for. At most 1,000.
     fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>>;
 
+    /// Those of one run, also such as its run came again without.
+    fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>>;
+
+    /// The payment that an earlier try of this very run has left, which was asked for before the work.
+    fn left_payment(&self, run: RunId, key: Digest) -> Reply<'_, Option<LeftPayment>>;
+
+    /// Payments that failed, may still move, and are to be looked for by now; the longest due first. At most so many.
+    fn watched(&self, now: UnixMs, limit: u32) -> Reply<'_, Vec<Watched>>;
+
+    /// Looks for one of them again then, or never again.
+    fn watch_again(&self, key: Digest, due: Option<UnixMs>) -> Reply<'_, ()>;
+
+    /// Records that one of them has moved after all: it pays for its run where the result of that waits for a payment, and is
+    /// a credit else.
+    fn moved_late(&self, late: Late) -> Reply<'_, MovedLate>;
+
     /// A page of payments that were taken, behind a place, in their order. At most 1,000.
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>>;
 
@@ -135,6 +151,10 @@ pub trait Store: LogStore {
     /// its lock can be taken; this instance never is. The answer adopts these instances: while this store is
     /// open, no other one is told of their runs, so that two processes never recover the same run.
     fn orphans(&self) -> Reply<'_, Vec<Record>>;
+
+    /// The runs of this instance, claimed before then, that stand in `execute` or whose money is still held or asked for,
+    /// oldest first. Those that walk are among them.
+    fn own_unended(&self, before: UnixMs) -> Reply<'_, Vec<Record>>;
 
     /// Says what became of an unknown run. False if the run is not unknown or is resolved already.
     fn resolve(&self, resolution: Resolution, change: Change) -> Reply<'_, bool>;

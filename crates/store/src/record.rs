@@ -200,6 +200,14 @@ pub struct Claim {
 pub enum Claimed {
     /// The intent is durable; the handler may start.
     Fresh,
+    /// The intent is durable, and its payment is one that an earlier try of the same call has left: it is taken before the
+    /// work, whatever was agreed, and where it was not taken already it is looked for before it is asked for again.
+    TakenUp {
+        /// `Captured`, `Released` where it was refused, or `Pending` where its end is not known.
+        word: SettlementWord,
+        /// The rail's own name for the movement, where it was taken.
+        reference: Option<String>,
+    },
     /// The nonce is taken by this run, which may have another fingerprint.
     Taken(Box<Record>),
     /// The payment has bought another run.
@@ -221,6 +229,8 @@ pub enum Claimed {
     },
     /// A payment of this payer has failed when the work was done: it pays before the work, or not at all.
     UpfrontOnly,
+    /// Too much work of this payer ran into timeouts that are not charged: the same, until their window is over.
+    SparedEnough,
 }
 
 /// The body that was answered, to be answered again byte for byte.
@@ -402,6 +412,8 @@ pub struct Record {
     pub payment_state: Option<Vec<u8>>,
     /// What makes that payment unique.
     pub payment_key: Option<Digest>,
+    /// How much it is: the price of the day on which it was signed.
+    pub payment_amount: Option<Amount>,
     /// The salt of its digests.
     pub salt: [u8; 32],
     /// What recovery needs.

@@ -18,9 +18,9 @@ use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
-use execgate_flow::settle::{Reconciled, Settle};
+use execgate_flow::settle::{ByHand, ByHandError, EndedByHand, Reconciled, Settle, Walking};
 use execgate_flow::witness::{InForce, Render, Witness};
-use execgate_flow::{Corridor, Passage, Refusal, Rooms};
+use execgate_flow::{Corridor, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
@@ -42,6 +42,7 @@ use crate::languages::ScriptedLanguages;
 use crate::mortal::MortalStore;
 use crate::rail::ScriptedRail;
 use crate::tokens::token_door;
+use crate::walked::Walked;
 use crate::{Bench, Death, Life, Reply, Settings, Shared, StoreFault, Turns};
 
 /// The seed of the receipt key of every world.
@@ -68,55 +69,6 @@ impl RuleDesk for StandingRules {
     }
 
     fn look(&self) {}
-}
-
-/// What came of a walk.
-#[derive(Debug)]
-pub enum Walked {
-    /// It has an answer.
-    Passed(Passage),
-    /// It was turned away.
-    Refused(Refusal),
-    /// The process died first.
-    Died,
-}
-
-impl Walked {
-    /// The passage.
-    ///
-    /// # Panics
-    /// If there is none.
-    #[track_caller]
-    pub fn passage(self) -> Passage {
-        let Self::Passed(passage) = self else { unreachable!("{self:?}") };
-        passage
-    }
-
-    /// The rule that refused.
-    ///
-    /// # Panics
-    /// If it was not refused.
-    #[must_use]
-    #[track_caller]
-    pub fn rule(self) -> String {
-        let Self::Refused(refusal) = self else { unreachable!("{self:?}") };
-        refusal.rule().to_owned()
-    }
-
-    /// The rule that refused, where one did.
-    #[must_use]
-    pub fn refused_by(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refusal) => Some(refusal.rule()),
-            Self::Passed(_) | Self::Died => None,
-        }
-    }
-
-    /// Whether the process died first.
-    #[must_use]
-    pub const fn died(&self) -> bool {
-        matches!(self, Self::Died)
-    }
 }
 
 /// One process. It is cheap to clone: a clone is the same process.
@@ -362,6 +314,19 @@ impl Gate {
         Some(found.expect("the record can be read"))
     }
 
+    /// Ends a pending payment as an operator says.
+    ///
+    /// # Errors
+    /// As [`Settle::end_by_hand`].
+    pub async fn end_by_hand(
+        &self,
+        run: RunId,
+        payment: Option<Digest>,
+        end: ByHand,
+    ) -> Result<EndedByHand, ByHandError> {
+        self.recover.settle.end_by_hand(run, payment, end).await
+    }
+
     /// Signs what became of an unknown run, and records it.
     ///
     /// # Panics
@@ -581,7 +546,14 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             alias: settings.alias.as_deref().map(Into::into),
         },
         witness,
-        settle: Settle { rails, store: store.clone(), clock: shared.clock.clone(), crash: life.clone() },
+        settle: Settle {
+            rails,
+            store: store.clone(),
+            clock: shared.clock.clone(),
+            entropy: shared.entropy.clone(),
+            crash: life.clone(),
+            walking: Walking::default(),
+        },
         log: LogGate::default(),
     }
 }

@@ -44,7 +44,7 @@ impl History {
         let records = world.runs().await;
         let events = world.journal().events();
         let mut faults = starts(&events);
-        faults.extend(money(&events, &records, &loose(world).await));
+        faults.extend(money(&events, &records, &loose(world, &records).await));
         for record in &records {
             faults.extend(end(record, world));
         }
@@ -95,17 +95,54 @@ fn starts(events: &[Event]) -> Vec<String> {
     faults
 }
 
-/// The claims whose run was taken back when they were asked for, or were taken.
-async fn loose(world: &World) -> BTreeSet<Vec<u8>> {
+/// The claims that no run stands by: those whose run was taken back when they were asked for, or were taken, and those that
+/// moved late.
+async fn loose(world: &World, records: &[Record]) -> BTreeSet<Vec<u8>> {
     let store = world.store();
     let open = store.open_payments().await.expect("the record can be read");
     let open = open.into_iter().filter(|open| open.stage.is_none()).map(|open| open.state);
     let earned = store.earned(0).await.expect("the record can be read");
-    let earned = earned.into_iter().filter(|earned| earned.action.is_none()).filter_map(|earned| {
+    let earned = earned.into_iter().filter_map(|earned| {
         let claim = earned.reference?.strip_prefix("transfer-of-")?.as_bytes().to_vec();
         earned.is_credit.then_some(claim)
     });
-    open.chain(earned).collect()
+    let stands = |claim: &Vec<u8>| records.iter().any(|record| record.payment_state.as_ref() == Some(claim));
+    open.chain(earned).filter(|claim| !stands(claim)).collect()
+}
+
+/// The bank's books against the gateway's, once nothing is pending and nothing that failed moves any more: every claim that
+/// was taken is in them once, at what was taken, and no other is.
+///
+/// # Panics
+/// If the record cannot be read.
+pub async fn books(world: &World) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut taken: BTreeMap<String, u64> = BTreeMap::new();
+    for event in world.journal().events() {
+        if let Event::Captured { claim, micros } = event {
+            *taken.entry(claim).or_default() += micros;
+        }
+    }
+    let sum: u64 = taken.values().sum();
+    let store = world.store();
+    let open = store.open_payments().await.expect("the record can be read");
+    if !open.is_empty() {
+        faults.push(format!("{} payments are pending for ever", open.len()));
+    }
+    for earned in store.earned(0).await.expect("the record can be read") {
+        let claim = earned.reference.as_deref().and_then(|name| name.strip_prefix("transfer-of-"));
+        let micros = claim.and_then(|claim| taken.remove(claim));
+        if micros != Some(earned.amount.micros()) {
+            faults
+                .push(format!("{:?} is in our books, and {micros:?} in those of the bank", earned.reference));
+        }
+    }
+    faults.extend(taken.keys().map(|claim| format!("{claim} was taken, and is not in our books")));
+    let sums = store.sums().await.expect("the record can be read");
+    if sums.captured_micros != sum {
+        faults.push(format!("our books sum up to {}, and those of the bank to {sum}", sums.captured_micros));
+    }
+    faults
 }
 
 /// Captured at most once, never captured and let go of, and holds = captures + releases + open.

@@ -28,14 +28,15 @@ mod tokens;
 mod tools;
 mod turns;
 mod upstream;
+mod walked;
 pub mod wallet;
 mod world;
 
 pub use ask::{Ask, ask};
 pub use clock::{Dice, ManualClock, SeededEntropy};
-pub use gate::{Gate, LOG_ORIGIN, OPERATOR_UID, Walked};
+pub use gate::{Gate, LOG_ORIGIN, OPERATOR_UID};
 pub use grants::{change, holder};
-pub use history::History;
+pub use history::{History, books};
 pub use http::{
     CODE_ROUTES, Live, LiveEvent, Reply, TOOL_ROUTES, execute, get, keyed, live, piecewise, post, with,
 };
@@ -47,5 +48,6 @@ pub use rail::{AUTHORIZED, AuthorizedRail, Bank, Look, Move, RAIL_POINTS, SCRIPT
 pub use tools::Bench;
 pub use turns::{Turns, until_idle};
 pub use upstream::Upstream;
+pub use walked::Walked;
 pub(crate) use world::Shared;
 pub use world::{ScriptedIam, ScriptedSpace, Settings, World, WorldBuilder, temporary_folder};

@@ -11,10 +11,10 @@ use std::thread::{self, Thread};
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
 use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
-    Finished, Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf,
-    LogNode, LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked,
-    ParkedPage, Parking, Record, Recorded, Repaid, Reply, Resolution, Settled, Settling, Standing, Store,
-    StoreError, Sums, Undone, Untold, Vote, Voted,
+    Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
+    LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
+    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Repaid, Reply, Resolution, Settled,
+    Settling, Standing, Store, StoreError, Sums, Undone, Untold, Vote, Voted, Watched,
 };
 use tokio::task::unconstrained;
 
@@ -237,6 +237,26 @@ impl Store for MortalStore {
         pass_on!(self, open_payments())
     }
 
+    fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>> {
+        pass_on!(self, open_payments_of(run))
+    }
+
+    fn left_payment(&self, run: RunId, key: Digest) -> Reply<'_, Option<LeftPayment>> {
+        pass_on!(self, left_payment(run, key))
+    }
+
+    fn watched(&self, now: UnixMs, limit: u32) -> Reply<'_, Vec<Watched>> {
+        pass_on!(self, watched(now, limit))
+    }
+
+    fn watch_again(&self, key: Digest, due: Option<UnixMs>) -> Reply<'_, ()> {
+        pass_on!(self, watch_again(key, due))
+    }
+
+    fn moved_late(&self, late: Late) -> Reply<'_, MovedLate> {
+        pass_on!(self, moved_late(late))
+    }
+
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {
         pass_on!(self, earned(after))
     }
@@ -267,6 +287,10 @@ impl Store for MortalStore {
 
     fn orphans(&self) -> Reply<'_, Vec<Record>> {
         pass_on!(self, orphans())
+    }
+
+    fn own_unended(&self, before: UnixMs) -> Reply<'_, Vec<Record>> {
+        pass_on!(self, own_unended(before))
     }
 
     fn resolve(&self, resolution: Resolution, change: Change) -> Reply<'_, bool> {

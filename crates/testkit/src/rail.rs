@@ -1,10 +1,11 @@
 //! A rail that does what a test tells it, and the bank behind it that keeps the books.
 //!
-//! A credential is the text `claim`, or `claim@payer`; a claim that ends with `^` is taken before the work. The bank is honest where nothing else is scripted. It is
+//! A credential is the text `claim`, or `claim@payer`; a claim that ends with `^` is taken before the work, and one that ends
+//! with `^~` is the same claim, agreed to be taken after it. The bank is honest where nothing else is scripted. It is
 //! outside of every process: what it took stays taken whoever dies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
 use execgate_payment::evm::{Authorization, U256};
@@ -15,6 +16,9 @@ use execgate_payment::{
 use execgate_receipt::sha256;
 
 use crate::{Event, Journal, Life};
+
+/// What moves late is of the price of every world that is priced.
+const PRICE_MICROS: u64 = 50_000;
 
 /// The name of the rail.
 pub const SCRIPTED: &str = "scripted";
@@ -63,18 +67,29 @@ struct Script {
     is_closed: bool,
 }
 
+/// What a bank is like, whatever a test scripts.
+#[derive(Debug, Default)]
+struct Ways {
+    is_forgetful: bool,
+    /// Claims of which it has said that it did not take them.
+    refused: BTreeSet<String>,
+    /// Claims that it never takes, whatever becomes of a script.
+    gone: BTreeSet<String>,
+}
+
 /// The bank: its script and its books, which are the journal.
 #[derive(Debug)]
 pub struct Bank {
     journal: Arc<Journal>,
     script: Mutex<Script>,
+    ways: Mutex<Ways>,
 }
 
 impl Bank {
     /// A bank that writes its books into this journal.
     #[must_use]
     pub fn new(journal: Arc<Journal>) -> Self {
-        Self { journal, script: Mutex::default() }
+        Self { journal, script: Mutex::default(), ways: Mutex::default() }
     }
 
     /// Says what the bank will say to the next credential of this claim.
@@ -102,6 +117,44 @@ impl Bank {
         self.with(|script| script.gone.insert(claim.to_owned()));
     }
 
+    /// Whether the bank refuses a claim that it has taken already, as whoever only reads "its nonce is used" does.
+    pub fn forgetful(&self, is_forgetful: bool) {
+        self.ways().is_forgetful = is_forgetful;
+    }
+
+    /// Takes the first claim that it has said that it did not, where it may still: somebody who had seen it has had it happen.
+    pub fn move_late(&self) -> Option<String> {
+        let refused: Vec<_> = self.ways().refused.iter().cloned().collect();
+        let is_open = |claim: &String| {
+            !self.journal.is_captured(claim) && !self.journal.is_released(claim) && !self.is_gone(claim)
+        };
+        let claim = refused.into_iter().find(is_open)?;
+        self.journal.write(Event::Captured { claim: claim.clone(), micros: PRICE_MICROS });
+        Some(claim)
+    }
+
+    fn ways(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A claim is never to be taken from now on, whatever a test scripts.
+    pub fn give_up_for_good(&self, claim: &str) {
+        self.ways().gone.insert(claim.to_owned());
+    }
+
+    /// The windows of all claims so far are over: what was not taken never will be.
+    pub fn end_windows(&self) {
+        for event in self.journal.events() {
+            if let Event::Verified { claim } = event {
+                self.give_up_for_good(&claim);
+            }
+        }
+    }
+
+    fn is_gone(&self, claim: &str) -> bool {
+        self.ways().gone.contains(claim) || self.with(|script| script.gone.contains(claim))
+    }
+
     /// How much every payer has; none: the bank does not tell.
     pub fn funds(&self, funds: Option<Amount>) {
         self.with(|script| script.funds = funds);
@@ -125,7 +178,7 @@ impl Bank {
     fn find(&self, claim: &str) -> Found {
         if self.journal.is_captured(claim) {
             Found::Taken { reference: Some(format!("transfer-of-{claim}")) }
-        } else if self.journal.is_released(claim) || self.with(|script| script.gone.contains(claim)) {
+        } else if self.journal.is_released(claim) || self.is_gone(claim) {
             Found::Gone
         } else {
             Found::Open
@@ -150,7 +203,13 @@ impl Bank {
         let scripted = self.with(|script| script.captures.get_mut(claim).and_then(VecDeque::pop_front));
         let answer = scripted.unwrap_or(Move::Done);
         let taken = self.journal.is_captured(claim);
-        let free = self.journal.is_released(claim);
+        let free = self.journal.is_released(claim) || self.is_gone(claim);
+        if answer == Move::Failed && !taken {
+            self.ways().refused.insert(claim.to_owned());
+        }
+        if taken && self.ways().is_forgetful && matches!(answer, Move::Done | Move::Failed) {
+            return Err(Some(CaptureError::Failed("its nonce is used".to_owned())));
+        }
         if !taken && !free && matches!(answer, Move::Done | Move::DoneUnheard) {
             self.journal.write(Event::Captured { claim: claim.to_owned(), micros: amount.micros() });
         }
@@ -199,6 +258,7 @@ impl Rail for ScriptedRail {
             self.life.step("verify").await;
             let text = text(&credential.bytes);
             let (claim, payer) = text.split_once('@').unwrap_or((&text, "account:1"));
+            let (claim, is_after) = claim.strip_suffix('~').map_or((claim, false), |claim| (claim, true));
             match self.bank.look(claim) {
                 Look::Good => {}
                 Look::Refused => return Err(HoldError::Refused("the bank does not know it".to_owned())),
@@ -208,7 +268,7 @@ impl Rail for ScriptedRail {
             self.bank.journal.write(Event::Verified { claim: claim.to_owned() });
             let named = PaymentClaim { key: sha256(claim.as_bytes()), payer: payer.to_owned() };
             let paid = Paid::by(named, claim.as_bytes().to_vec());
-            let flow = if claim.ends_with('^') { Flow::Upfront } else { Flow::Authorization };
+            let flow = if claim.ends_with('^') && !is_after { Flow::Upfront } else { Flow::Authorization };
             Ok(Paid { flow, lapsed: self.bank.lapsed(claim), ..paid })
         })
     }

@@ -402,10 +402,22 @@ impl World {
         &self.shared.journal
     }
 
+    /// The same, for whoever outlives this borrow.
+    #[must_use]
+    pub fn shared_journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.shared.journal)
+    }
+
     /// The bank behind the scripted rail.
     #[must_use]
     pub fn bank(&self) -> &Bank {
         &self.shared.bank
+    }
+
+    /// The same, for whoever outlives this borrow.
+    #[must_use]
+    pub fn shared_bank(&self) -> Arc<Bank> {
+        Arc::clone(&self.shared.bank)
     }
 
     /// Where handlers work.
@@ -498,6 +510,15 @@ impl World {
     pub async fn restart_without_turns(&mut self) -> Recovered {
         self.settings.takes_turns = false;
         self.restart().await
+    }
+
+    /// A sweep when so much time has gone by.
+    ///
+    /// # Panics
+    /// If the record cannot be read.
+    pub async fn sweep_after(&self, ms: u64) -> Option<Recovered> {
+        self.shared.clock.advance_ms(ms);
+        self.gate.sweep().await
     }
 
     /// Restarts with another allow-list.

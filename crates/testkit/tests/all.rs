@@ -13,6 +13,7 @@ mod suite {
     mod any_call;
     mod approvals;
     mod audit;
+    mod by_hand;
     mod callers;
     mod code;
     mod crash;
@@ -37,6 +38,7 @@ mod suite {
     mod shapes;
     mod simulation;
     mod streaming;
+    mod taken_up;
     mod tokens;
     mod upfront;
     mod wallets;

@@ -137,6 +137,12 @@ pub trait Tool: Send + Sync {
         false
     }
 
+    /// Whether its calls reach beyond this gateway and its jails, so that what they do cannot be taken back: where it has a
+    /// price it is paid before the work, unless the operator says otherwise, and its timeouts are charged (CONTRACTS 3).
+    fn reaches_out(&self) -> bool {
+        false
+    }
+
     /// Checks a call, without any effect.
     ///
     /// # Errors

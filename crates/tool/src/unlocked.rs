@@ -67,6 +67,10 @@ impl Tool for Unlocked {
         true
     }
 
+    fn reaches_out(&self) -> bool {
+        self.interpreter.reaches_out()
+    }
+
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
         let arguments = Arguments::of(call.payload, &[self.argument], self.example)?;
         let text = arguments.short_text(self.argument, TEXT_BYTES_MAX)?;

@@ -204,6 +204,7 @@ pub(crate) struct PaymentSection {
     pub(crate) facilitator: Option<String>,
     pub(crate) settler: Option<PathBuf>,
     pub(crate) upfront: Vec<String>,
+    pub(crate) authorization: Vec<String>,
     pub(crate) prices: BTreeMap<String, Amount>,
     pub(crate) token: Vec<TokenSection>,
 }

@@ -50,6 +50,7 @@ pub(crate) struct Payment {
     pub(crate) settler: Option<PathBuf>,
     prices: BTreeMap<String, Amount>,
     upfront: BTreeSet<String>,
+    authorization: BTreeSet<String>,
 }
 
 impl Payment {
@@ -98,6 +99,7 @@ impl Payment {
             settler: section.settler.clone(),
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
+            authorization: section.authorization.iter().cloned().collect(),
         };
         Ok(Some(payment))
     }
@@ -119,7 +121,8 @@ impl Payment {
         Ok(())
     }
 
-    /// What is asked for the actions that there are, the tools among them, and the languages.
+    /// What is asked for the actions that there are, the tools among them, and the languages. What reaches outward is paid
+    /// before it is done, since it cannot be taken back, unless the operator has said otherwise.
     ///
     /// # Errors
     /// Where a price, or a flow, is of something that is not there.
@@ -128,6 +131,7 @@ impl Payment {
         actions: &[&str],
         tools: &[&str],
         languages: &[&str],
+        outward: &[&str],
     ) -> anyhow::Result<Prices> {
         let offers = Offer::ALL.map(Offer::as_str);
         let known = |name: &str| actions.contains(&name) || offers.contains(&name);
@@ -136,8 +140,15 @@ impl Payment {
         {
             bail!("`payment.prices` has a price for `{name}`, which is nothing that is sold here");
         }
-        if let Some(name) = self.upfront.iter().find(|name| !known(name)) {
-            bail!("`payment.upfront` names `{name}`, which is nothing that is sold here");
+        for (key, names) in [("upfront", &self.upfront), ("authorization", &self.authorization)] {
+            if let Some(name) = names.iter().find(|name| !known(name)) {
+                bail!("`payment.{key}` names `{name}`, which is nothing that is sold here");
+            }
+        }
+        if let Some(name) = self.upfront.intersection(&self.authorization).next() {
+            bail!(
+                "`payment.upfront` and `payment.authorization` both name `{name}`: it is paid before or after"
+            );
         }
         let of = |name: &str, usual: Amount| self.prices.get(name).copied().unwrap_or(usual);
         let listed = ToolPrices {
@@ -174,7 +185,17 @@ impl Payment {
         if !self.prices.contains_key(Offer::CodeRunBasic.as_str()) {
             prices = prices.without_offer(Offer::CodeRunBasic);
         }
-        Ok(prices.with_upfront(self.upfront.clone()))
+        Ok(prices.with_upfront(self.paid_before(languages, outward)))
+    }
+
+    /// What is paid before it is done, by name: offers are of the languages.
+    fn paid_before(&self, languages: &[&str], outward: &[&str]) -> BTreeSet<String> {
+        let offers = Offer::ALL.map(Offer::as_str);
+        let offered = offers.iter().filter(|_| languages.iter().any(|language| outward.contains(language)));
+        let mut names: BTreeSet<_> = outward.iter().chain(offered).map(|name| (*name).to_owned()).collect();
+        names.retain(|name| !self.authorization.contains(name));
+        names.extend(self.upfront.iter().cloned());
+        names
     }
 }
 
@@ -256,6 +277,7 @@ fn account(section: &TokenSection, wallet: Address) -> anyhow::Result<Account> {
 #[cfg(test)]
 mod tests {
     use execgate_model::{ActionName, Effect, Offer};
+    use execgate_payment::Flow;
 
     use super::{Environment, Payment};
     use crate::config::file::File;
@@ -304,7 +326,33 @@ mod tests {
             assert!(error.contains(word), "{text}: {error}");
         }
         let payment = resolve(Some(WALLET), "[payment.prices]\nehco = \"0.01\"\n").unwrap().unwrap();
-        assert!(payment.prices(&["echo"], &[], &[]).is_err());
+        assert!(payment.prices(&["echo"], &[], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn what_reaches_outward_is_paid_before_it_is_done_unless_the_operator_says_otherwise() {
+        let flow = |text: &str, outward: &[&str], name: &str, offer| {
+            let payment = resolve(Some(WALLET), text).unwrap().unwrap();
+            let prices = payment.prices(&["http_get", "python"], &["http_get"], &["python"], outward);
+            prices.unwrap().flow(&ActionName::new(name).unwrap(), offer)
+        };
+        let own = "[payment]\nauthorization = [\"http_get\", \"code-run\"]\n";
+        for (text, outward, name, offer, expected) in [
+            ("", ["http_get"].as_slice(), "http_get", None, Flow::Upfront),
+            (own, &["http_get"], "http_get", None, Flow::Authorization),
+            ("", &["http_get"], "python", Some(Offer::CodeRun), Flow::Authorization),
+            ("", &["python"], "python", None, Flow::Upfront),
+            ("", &["python"], "python", Some(Offer::CodeRun), Flow::Upfront),
+            (own, &["python"], "python", Some(Offer::CodeRun), Flow::Authorization),
+            (own, &["python"], "python", Some(Offer::CodeRunPro), Flow::Upfront),
+        ] {
+            assert_eq!(flow(text, outward, name, offer), expected, "{text} {name} {offer:?}");
+        }
+        let both = "[payment]\nauthorization = [\"echo\"]\nupfront = [\"echo\"]\n";
+        let payment = resolve(Some(WALLET), both).unwrap().unwrap();
+        assert!(payment.prices(&["echo"], &[], &[], &[]).is_err());
+        let strange = resolve(Some(WALLET), "[payment]\nauthorization = [\"ehco\"]\n").unwrap().unwrap();
+        assert!(strange.prices(&["echo"], &[], &[], &[]).is_err());
     }
 
     #[test]
@@ -312,7 +360,7 @@ mod tests {
         let text = "[payment]\nupfront = [\"code-run-pro\"]\n[payment.prices]\nhttp_get = \"0.07\"\n\"code-run\" = \"0.03\"\n";
         let payment = resolve(Some(WALLET), text).unwrap().unwrap();
         let prices =
-            payment.prices(&["echo", "python", "http_get", "mine"], &["http_get"], &["python"]).unwrap();
+            payment.prices(&["echo", "python", "http_get", "mine"], &["http_get"], &["python"], &[]).unwrap();
         let of =
             |name: &str, effect, offer| prices.of(&ActionName::new(name).unwrap(), effect, offer).to_string();
         assert_eq!(of("echo", Effect::Live, None), "0.01");

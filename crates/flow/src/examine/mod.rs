@@ -10,6 +10,7 @@
 mod finding;
 mod leaves;
 mod marks;
+mod money;
 mod own_keys;
 mod run;
 mod waiting;

@@ -215,7 +215,7 @@ impl Judge<'_> {
 
 /// Whether what the statement says of a charge is what its outcome costs, and where the money is.
 fn is_charge(said: &Predicate, record: &Record, facts: &Facts, upfront: bool) -> bool {
-    let is_due = !record.price.is_zero() && is_charged_word(record.outcome.as_deref(), facts.surface);
+    let is_due = !record.price.is_zero() && is_charged_word(record.outcome.as_deref(), facts);
     let amount = said.charged.as_ref().map(|charged| charged.amount);
     let fits = match record.settlement {
         // What was taken before work that is not charged is its payer's credit.

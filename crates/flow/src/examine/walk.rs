@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use execgate_model::{KeyPurpose, Stage};
 use execgate_receipt::VerifyingKey;
-use execgate_store::{ExaminedRun, Examiner, Extent, SettlementWord, Store, StoreError};
+use execgate_store::{
+    ExaminedLeaf, ExaminedRun, Examiner, Extent, LeafKind, SettlementWord, Store, StoreError,
+};
 use tokio::sync::mpsc::Sender;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::leaves::Leaves;
+use super::marks::Marks;
+use super::money::{Moved, must_be_said, payment_fault};
 use super::run::{Judged, judge};
 use super::waiting::{judge_parked, judge_vote};
 use super::{Finding, Report, Rule, Step, Told};
@@ -35,6 +39,8 @@ pub struct Examination {
     told: Sender<Told>,
     extent: Extent,
     leaves: Leaves,
+    /// Payments of which the log says that they were taken.
+    money: Marks,
     report: Report,
 }
 
@@ -50,8 +56,8 @@ impl Examination {
     ) -> Result<Report, ExamineError> {
         let record = store.examiner();
         let extent = record.extent().await?;
-        let mut walk =
-            Self { record, keys, told, extent, leaves: Leaves::default(), report: Report::default() };
+        let (leaves, money, report) = (Leaves::default(), Marks::default(), Report::default());
+        let mut walk = Self { record, keys, told, extent, leaves, money, report };
         walk.file().await?;
         // Runs before leaves: a leaf is written with what it stands for, so that every end that is seen has its leaf then.
         walk.runs().await?;
@@ -174,12 +180,41 @@ impl Examination {
                 return Ok(());
             }
             for leaf in page {
-                if let Some(finding) = self.leaves.judge(&leaf) {
+                let found = self.leaves.judge(&leaf);
+                // What is missing before it says nothing of it.
+                let is_sound = found.as_ref().is_none_or(|finding| finding.rule == Rule::LeafGap);
+                if let Some(finding) = found {
+                    self.found(finding).await?;
+                }
+                if is_sound
+                    && leaf.kind == Ok(LeafKind::Settlement)
+                    && let Some(finding) = self.settlement(&leaf).await?
+                {
                     self.found(finding).await?;
                 }
             }
             self.at(Step::Leaves, self.leaves.last, self.extent.leaves.max(self.leaves.last)).await?;
         }
+    }
+
+    /// What the log says of money, held against the payment that it names.
+    async fn settlement(&mut self, leaf: &ExaminedLeaf) -> Result<Option<Finding>, ExamineError> {
+        let wrong = |what: &str| Some(Finding::at(Rule::Money, leaf.seq, leaf.run, what));
+        let Some(moved) = leaf.behind.as_deref().and_then(Moved::read) else {
+            return Ok(wrong("what it says of money cannot be read"));
+        };
+        let Some(payment) = self.record.payment(moved.payment).await? else {
+            return Ok(wrong("it speaks of a payment that is not there"));
+        };
+        if let Some(what) = moved.fault(leaf, &payment) {
+            return Ok(wrong(what));
+        }
+        let is_first = !moved.is_taken() || self.money.set(payment.place);
+        Ok(if is_first {
+            None
+        } else {
+            wrong("it says of a payment that it was taken, and is not the first to")
+        })
     }
 
     async fn changes(&mut self, store: &dyn Store) -> Result<(), ExamineError> {
@@ -232,7 +267,8 @@ impl Examination {
         self.at(Step::Parked, 1, 1).await
     }
 
-    /// Holds = captures + releases + open + replaced: every payment is that of a run, and every run's is there.
+    /// Holds = captures + releases + open + replaced: every payment is that of a run, and every run's is there; what was
+    /// taken, the log says.
     async fn payments(&mut self) -> Result<(), ExamineError> {
         let of = self.extent.payments;
         let mut after = 0;
@@ -242,23 +278,18 @@ impl Examination {
             after = last.place;
             for payment in page {
                 self.report.counts.payments += 1;
-                let wrong = |what: &str| Finding::of(Rule::Money, payment.run, what);
-                // Its claim was taken back, and what was asked of its rail was not.
-                if payment.upfront && payment.newest.is_none() {
-                    self.report.counts.replaced += 1;
-                    continue;
+                let is_current = payment.newest == Some(payment.place);
+                self.report.counts.replaced += u64::from(!is_current);
+                if let Some(what) = payment_fault(&payment, is_current) {
+                    self.found(Finding::of(Rule::Money, payment.run, what)).await?;
                 }
-                match payment.price {
-                    None => self.found(wrong("a payment has bought a run that is not there")).await?,
-                    Some(price) if price != payment.amount => {
-                        self.found(wrong("a payment is not what the run costs")).await?;
+                if must_be_said(&payment) && !self.money.has(payment.place) {
+                    // One that was taken since the leaves were read.
+                    self.more_leaves().await?;
+                    if !self.money.has(payment.place) {
+                        let what = "a payment was taken, and the log does not say so";
+                        self.found(Finding::of(Rule::Money, payment.run, what)).await?;
                     }
-                    Some(_) => {}
-                }
-                match payment.newest {
-                    Some(newest) if newest > payment.place => self.report.counts.replaced += 1,
-                    Some(newest) if newest == payment.place => {}
-                    Some(_) | None => self.found(wrong("a payment is not its run's newest")).await?,
                 }
             }
             self.at(Step::Payments, after, of.max(after)).await?;

@@ -8,7 +8,7 @@ use execgate_policy::{Allow, Kept, Reservation};
 use execgate_receipt::{Timestamp, canonical, salted, sha256};
 use execgate_store::{
     self as store, ApprovalClaim, Change, Leaf, LeafKind, LimitClaim, NewPayment, Parked, Parking, Record,
-    Store, ToolCall,
+    SettlementWord, Store, ToolCall,
 };
 use serde_json::json;
 
@@ -46,6 +46,16 @@ pub struct Execute {
 pub struct Claim {
     facts: Facts,
     salt: [u8; 32],
+    left: Option<Left>,
+}
+
+/// A payment that an earlier try of the same call has left: it is taken before the work, whatever was agreed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Where its money stands: `Captured`, `Released` where it was refused, or `Pending` where that is to be found out.
+    pub(crate) word: SettlementWord,
+    /// The rail's own name for the movement, where it was taken.
+    pub(crate) reference: Option<String>,
 }
 
 impl Claim {
@@ -65,6 +75,11 @@ impl Claim {
     #[must_use]
     pub fn salt(&self) -> &[u8; 32] {
         &self.salt
+    }
+
+    /// The payment that it has taken up, where it has.
+    pub(crate) fn left(&self) -> Option<&Left> {
+        self.left.as_ref()
     }
 }
 
@@ -101,7 +116,7 @@ impl Execute {
         let facts = Facts::new(quote, hold, authorised, approval, self.store.instance(), at)?;
         // What people have said of a parked run has leaves of its own; its digests keep their salt.
         let salt = waits.map_or_else(|| self.entropy.thirty_two(), |parked| parked.record.salt);
-        let claim = Claim { facts, salt };
+        let mut claim = Claim { facts, salt, left: None };
         let used = approval.claim(claim.run(), at, self.entropy.as_ref())?;
         let row = claim.row(quote, hold, &authorised.allow, used, self.alias.as_deref())?;
         let claimed = match waits {
@@ -109,11 +124,12 @@ impl Execute {
             Some(_) => self.store.unpark(row).await?,
         };
         match taken(claimed, at, hold)? {
-            None => {
+            Taken::Fresh(left) => {
+                claim.left = left;
                 self.crash.reached("claimed");
                 Ok(Claimed::Fresh(Box::new(claim)))
             }
-            Some(record) => Ok(Claimed::Earlier(record)),
+            Taken::Earlier(record) => Ok(Claimed::Earlier(record)),
         }
     }
 
@@ -138,7 +154,7 @@ impl Execute {
         self.ask_space()?;
         let at = self.clock.now();
         let facts = Facts::waiting(quote, hold, authorised, wanted, self.store.instance(), at)?;
-        let claim = Claim { facts, salt: self.entropy.thirty_two() };
+        let claim = Claim { facts, salt: self.entropy.thirty_two(), left: None };
         let row = claim.row(quote, hold, &authorised.allow, None, self.alias.as_deref())?;
         // It keeps no credential: those of wallets live for minutes (CONTRACTS 1).
         let row = store::Claim { payment: None, ..row };
@@ -146,21 +162,31 @@ impl Execute {
         let payload = payload.map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
         let said = claim.parked(wanted, &parking, self.entropy.as_ref())?;
         match taken(self.store.park(row, parking, payload, said).await?, at, hold)? {
-            None => {
+            Taken::Fresh(_) => {
                 self.crash.reached("parked");
                 Ok(Claimed::Fresh(Box::new(claim)))
             }
-            Some(record) => Ok(Claimed::Earlier(record)),
+            Taken::Earlier(record) => Ok(Claimed::Earlier(record)),
         }
     }
 }
 
+/// What came of a claim that nothing stood in the way of.
+enum Taken {
+    /// It is durable, with the payment that it has taken up.
+    Fresh(Option<Left>),
+    /// A run has its nonce already.
+    Earlier(Box<Record>),
+}
+
 /// The run that has the nonce already, where one has; or what else stood in the way of a claim.
-fn taken(claimed: store::Claimed, at: UnixMs, hold: &Hold) -> Result<Option<Box<Record>>, Refusal> {
-    let payer = |rule, reason| Err(Refusal::PayerLimited { price: hold.amount(), rule, reason });
+fn taken(claimed: store::Claimed, at: UnixMs, hold: &Hold) -> Result<Taken, Refusal> {
+    let (price, agreed) = (hold.amount(), hold.paid().flow);
+    let payer = |flow, rule, reason| Err(Refusal::PayerLimited { price, flow, rule, reason });
     match claimed {
-        store::Claimed::Fresh => Ok(None),
-        store::Claimed::Taken(record) => Ok(Some(record)),
+        store::Claimed::Fresh => Ok(Taken::Fresh(None)),
+        store::Claimed::TakenUp { word, reference } => Ok(Taken::Fresh(Some(Left { word, reference }))),
+        store::Claimed::Taken(record) => Ok(Taken::Earlier(record)),
         store::Claimed::PaymentSpent(_) => Err(Refusal::PaymentReused),
         store::Claimed::ApprovalSpent(_) => Err(Refusal::ApprovalReused),
         store::Claimed::LimitReached(reached) => {
@@ -168,16 +194,24 @@ fn taken(claimed: store::Claimed, at: UnixMs, hold: &Hold) -> Result<Option<Box<
             Err(Refusal::LimitReached { rule: reached.rule, retry_after_s })
         }
         store::Claimed::HoldsFull => payer(
+            agreed,
             "holds-full",
             "too many payments of this payer are open; try again when some of them are settled",
         ),
         store::Claimed::Overdrawn { .. } => payer(
+            agreed,
             "holds-exceed-balance",
             "the payer has less than this costs, together with its payments that are open",
         ),
         store::Claimed::UpfrontOnly => payer(
+            Flow::Upfront,
             "upfront-only",
-            "a payment of this payer failed when its work was done; it pays before the work from now on",
+            "a payment of this payer failed when its work was done; it pays before the work for a while",
+        ),
+        store::Claimed::SparedEnough => payer(
+            Flow::Upfront,
+            "upfront-only",
+            "too much work of this payer ran into timeouts that are not charged; it pays before the work for a while",
         ),
         store::Claimed::ParkedFull => {
             let reason = "too many calls wait for an approval already; try again when some of them have one";

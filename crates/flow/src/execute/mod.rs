@@ -6,5 +6,6 @@
 mod claim;
 mod run;
 
+pub(crate) use claim::Left;
 pub use claim::{Claim, Claimed, Execute, owner};
 pub use run::Ended;

@@ -11,6 +11,15 @@ use crate::propose::Quote;
 
 use super::hold::unless_lapsed;
 
+/// What the record knows of a payment already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing: it buys a new run, or none.
+    New,
+    /// It may be of the very run that is asked for.
+    Perhaps,
+}
+
 /// Turns away whoever is known by nothing but a payment that has bought another run. What moves a token is for everybody to
 /// read on its chain from then on, so that it proves no more than what it has bought: one that buys nothing here, because it
 /// is to somebody else or over, proves nothing.
@@ -19,11 +28,11 @@ pub(crate) async fn only_its_own(
     quote: &Quote,
     payment: Digest,
     hold: &Hold,
-) -> Result<(), Refusal> {
+) -> Result<Known, Refusal> {
     match store.by_payment(payment).await? {
         Some(run) if run != quote.run() => Err(Refusal::PaymentReused),
-        Some(_) => Ok(()),
-        None => unless_lapsed(hold),
+        Some(_) => Ok(Known::Perhaps),
+        None => unless_lapsed(hold).map(|()| Known::New),
     }
 }
 
@@ -62,7 +71,7 @@ impl Bought {
         };
         Some(Box::new(Self {
             rail: record.rail.clone(),
-            amount: record.price,
+            amount: record.payment_amount.unwrap_or(record.price),
             state,
             reference: record.settlement_reference.clone(),
             kept: record.payment_state.clone().unwrap_or_default(),

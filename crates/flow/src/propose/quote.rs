@@ -22,6 +22,7 @@ pub struct Quote {
     nonce_key: Option<NonceKey>,
     named_by_payment: bool,
     args_digest: Digest,
+    reaches_out: bool,
     prepared: Box<dyn Prepared>,
 }
 
@@ -54,6 +55,11 @@ impl Quote {
     #[must_use]
     pub fn args_digest(&self) -> Digest {
         self.args_digest
+    }
+
+    /// Whether what it runs reaches beyond the gateway and its jails.
+    pub(crate) fn reaches_out(&self) -> bool {
+        self.reaches_out
     }
 
     /// Whoever has shown that a payment is theirs is the caller, where it was not known who that is; its name for the call
@@ -185,7 +191,7 @@ impl Propose {
         let fingerprint = fingerprint(&proposal).map_err(undigestible)?;
         let args_digest = digest_json(&proposal.payload).map_err(undigestible)?;
         let call = Call { payload: &proposal.payload, options: &proposal.options, effect: proposal.effect };
-        let prepared = tool.prepare(&call)?;
+        let (prepared, reaches_out) = (tool.prepare(&call)?, tool.reaches_out());
         let named = proposal.nonce.as_ref().zip(proposal.caller.scope());
         let (run, nonce_key) = match named {
             Some((nonce, scope)) => {
@@ -196,6 +202,7 @@ impl Propose {
         let lives_at_least_s = lives_at_least_s(proposal.surface, proposal.options.offer);
         let action = proposal.action.clone();
         let terms = Terms { amount: price, action, fingerprint, flow, lives_at_least_s };
-        Ok(Quote { proposal, terms, run, nonce_key, named_by_payment: false, args_digest, prepared })
+        let named_by_payment = false;
+        Ok(Quote { proposal, terms, run, nonce_key, named_by_payment, args_digest, reaches_out, prepared })
     }
 }

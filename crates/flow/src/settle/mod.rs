@@ -4,12 +4,18 @@
 //! is `pending` and is never repeated blindly: [`Settle::reconcile`] looks for it. What is agreed to be paid before the work is
 //! captured when the intent is durable and nothing has started ([`Settle::before`]).
 
+mod by_hand;
 mod charge;
+mod late;
 mod reconcile;
 mod room;
+mod said;
+mod walking;
 
+pub use by_hand::{ByHand, ByHandError, EndedByHand};
 pub use charge::is_charged;
 pub(crate) use charge::is_charged_word;
 pub use reconcile::Reconciled;
 pub(crate) use room::OPEN_HOLDS_MAX;
 pub use room::{Held, Settle};
+pub use walking::Walking;

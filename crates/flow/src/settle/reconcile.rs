@@ -10,10 +10,11 @@ use execgate_payment::{Settlement, SettlementState, look};
 use execgate_store::{OpenPayment, SettlementWord, Settling};
 
 use super::room::{Held, Settle, taken};
+use super::said::Movement;
 use crate::Refusal;
 
 /// How long a rail may look for money.
-const LOOK_TIME: Duration = Duration::from_secs(15);
+pub(super) const LOOK_TIME: Duration = Duration::from_secs(15);
 
 /// What was found of captures that nobody had heard the end of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,25 +27,32 @@ pub struct Reconciled {
     pub released: u32,
     /// Payments of which nobody can tell yet.
     pub left: u32,
+    /// Payments that had failed, and have moved since.
+    pub late: u32,
 }
 
 impl Settle {
-    /// Looks for every payment whose capture nobody has heard the end of, or for those of one run.
+    /// Looks for every payment whose capture nobody has heard the end of, or for those of one run; without one, for those
+    /// that failed and may have moved since, too.
     ///
     /// # Errors
     /// Only if the record cannot be read or written.
     pub async fn reconcile(&self, only: Option<RunId>) -> Result<Reconciled, Refusal> {
         let mut found = Reconciled::default();
-        for open in self.store.open_payments().await? {
-            if only.is_some_and(|only| only != open.run) {
-                continue;
-            }
+        let open = match only {
+            Some(run) => self.store.open_payments_of(run).await?,
+            None => self.store.open_payments().await?,
+        };
+        for open in open {
             match self.find(&open).await? {
                 Some(SettlementState::Captured) => found.captured += 1,
                 Some(SettlementState::Unpaid) => found.unpaid += 1,
                 Some(SettlementState::Released | SettlementState::Free) => found.released += 1,
                 Some(SettlementState::Pending) | None => found.left += 1,
             }
+        }
+        if only.is_none() {
+            found.late = self.look_for_late().await?;
         }
         Ok(found)
     }
@@ -97,10 +105,15 @@ impl Settle {
         } else {
             (SettlementWord::Released, SettlementState::Released)
         };
-        let reference = settlement.reference().map(str::to_owned);
-        let (from, at) = (SettlementWord::Pending, self.clock.now());
-        let settling = Settling { run: open.run, payment: open.key, from, to, reference, said: None, at };
-        self.store.settle(settling).await?;
+        let (from, at, reference) = (SettlementWord::Pending, self.clock.now(), settlement.reference());
+        let movement =
+            Movement { run: open.run, payment: open.key, rail: &open.rail, amount: open.amount, reference };
+        let is_taken = to == SettlementWord::Captured;
+        let said = is_taken.then(|| movement.taken(&self.entropy.thirty_two(), at)).transpose()?;
+        let reference = reference.map(str::to_owned);
+        // It was looked for, and is over.
+        let (run, payment, watch_until) = (open.run, open.key, None);
+        self.write(Settling { run, payment, from, to, reference, said, watch_until, at }).await?;
         Ok(state)
     }
 }

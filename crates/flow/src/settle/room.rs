@@ -3,18 +3,16 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{Amount, Clock, CrashPoints, Digest, RunId, UnixMs};
-use execgate_payment::{
-    Flow, Hold, PaymentClaim, Rail, Rails, Settlement, SettlementState, capture, release, resume,
-};
-use execgate_receipt::{canonical, salted};
-use execgate_store::{
-    Change, Leaf, LeafKind, NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store,
-};
-use serde_json::json;
+use execgate_model::{Amount, Clock, CrashPoints, Digest, Entropy, RunId};
+use execgate_payment::{Flow, Hold, Rail, Rails, Settlement, SettlementState, capture, release, resume};
+use execgate_store::{NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store, StoreError};
+use tokio::time::sleep;
 
+use super::late::watch_until;
+use super::said::Movement;
+use super::walking::Walking;
 use crate::Refusal;
-use crate::execute::Claim;
+use crate::execute::{Claim, Left};
 
 /// How long a rail may take to capture before nobody can tell.
 const CAPTURE_TIME: Duration = Duration::from_secs(30);
@@ -22,8 +20,10 @@ const CAPTURE_TIME: Duration = Duration::from_secs(30);
 /// How long a rail may take to let go. What it has not let go of by then stays held, and recovery asks again.
 const RELEASE_TIME: Duration = Duration::from_secs(30);
 
-/// What is said of money in the log is written in this version.
-const STATEMENT_VERSION: u32 = 1;
+/// How often the record is asked to write down where money is, and how long it is left alone between. It is known by
+/// nobody else then.
+const RECORD_TRIES: u32 = 8;
+const RECORD_PAUSE: Duration = Duration::from_millis(250);
 
 /// How many holds of one payer may be open: more than anybody has in flight, and what one who never pays can cost.
 pub(crate) const OPEN_HOLDS_MAX: u32 = 16;
@@ -37,8 +37,12 @@ pub struct Settle {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Salts of what is said of money that no run stands behind.
+    pub entropy: Arc<dyn Entropy>,
     /// Where a test may let the process die.
     pub crash: Arc<dyn CrashPoints>,
+    /// Who of this process walks with a run.
+    pub walking: Walking,
 }
 
 /// Money that was held for a run.
@@ -72,7 +76,8 @@ impl<'a> Held<'a> {
     #[must_use]
     pub fn of(record: &'a Record) -> Option<Self> {
         let (payment, state) = (record.payment_key, record.payment_state.as_deref()?);
-        let (run, rail, amount) = (record.run, record.rail.as_str(), record.price);
+        let (run, rail) = (record.run, record.rail.as_str());
+        let amount = record.payment_amount.unwrap_or(record.price);
         Some(Self { run, rail, amount, payment, state, salt: &record.salt })
     }
 }
@@ -105,23 +110,41 @@ impl Settle {
         self.end(held, SettlementWord::Held, released).await
     }
 
-    /// Captures what is to be taken before the work, when the intent is durable. None where it is taken after it.
+    /// Captures what is to be taken before the work, when the intent is durable. None where it is taken after it. What an
+    /// earlier try of the same call has left is looked for before it is asked for again, and not where it was taken.
     ///
     /// # Errors
     /// [`Refusal::PaymentRefused`] where it surely was not taken, and [`Refusal::SettlementPending`] where nobody can
     /// tell: the claim is taken back, nothing has started, and the same call with the same payment is served later.
     pub async fn before(&self, claim: &Claim, hold: &Hold) -> Result<Option<Settlement>, Refusal> {
         let held = Held::by(claim, hold);
-        if hold.paid().flow != Flow::Upfront || held.amount.is_zero() {
-            return Ok(None);
-        }
-        let settlement = taken(self.rail(held.rail)?, held).await;
+        let settlement = match claim.left() {
+            Some(Left { word: SettlementWord::Captured, reference }) => {
+                return Ok(Some(Settlement::recorded(reference.clone())));
+            }
+            Some(left) => {
+                let rail = self.rail(held.rail)?;
+                match resumed(rail, held).await {
+                    Some(settlement) => settlement,
+                    // It surely was not taken, so that whoever cannot look asks for it again.
+                    None if left.word == SettlementWord::Released => taken(rail, held).await,
+                    None => Settlement::pending(),
+                }
+            }
+            None if hold.paid().flow != Flow::Upfront || held.amount.is_zero() => return Ok(None),
+            None => taken(self.rail(held.rail)?, held).await,
+        };
         self.crash.reached("taken");
         let refusal = match settlement.state() {
             SettlementState::Captured => {
-                self.move_to(held, SettlementWord::Capturing, SettlementWord::Captured, &settlement).await?;
-                self.crash.reached("prepaid");
-                return Ok(Some(settlement));
+                let (from, to) = (SettlementWord::Capturing, SettlementWord::Captured);
+                match self.move_to(held, from, to, &settlement).await? {
+                    Settled::Moved | Settled::Stands(SettlementWord::Captured) => {
+                        self.crash.reached("prepaid");
+                        return Ok(Some(settlement));
+                    }
+                    Settled::Stands(_) => Refusal::SettlementPending { run: held.run },
+                }
             }
             SettlementState::Unpaid | SettlementState::Released | SettlementState::Free => {
                 self.move_to(held, SettlementWord::Capturing, SettlementWord::Released, &settlement).await?;
@@ -140,16 +163,8 @@ impl Settle {
     /// # Errors
     /// As [`Self::enter`].
     pub async fn resume(&self, held: Held<'_>) -> Result<Settlement, Refusal> {
-        let rail = self.rail(held.rail)?;
-        let resumed = tokio::time::timeout(CAPTURE_TIME, resume(rail, held.amount, held.state)).await;
-        let settlement = match resumed {
-            Ok(Ok(settlement)) => settlement,
-            Ok(Err(error)) => {
-                tracing::warn!(run = %held.run, %error, "nobody can tell yet what became of a payment");
-                Settlement::pending()
-            }
-            Err(_) => Settlement::pending(),
-        };
+        let settlement = resumed(self.rail(held.rail)?, held).await;
+        let settlement = settlement.unwrap_or_else(Settlement::pending);
         self.end(held, SettlementWord::Capturing, settlement).await
     }
 
@@ -191,44 +206,63 @@ impl Settle {
         let payment = held.payment.ok_or(Refusal::Receipt { detail })?;
         let at = self.clock.now();
         let is_taken = to == SettlementWord::Captured;
-        let said = is_taken.then(|| said(held, payment, settlement, at)).transpose()?;
-        let reference = settlement.reference().map(str::to_owned);
-        let settling = Settling { run: held.run, payment, from, to, reference, said, at };
-        Ok(self.store.settle(settling).await?)
+        let reference = settlement.reference();
+        let movement = Movement { run: held.run, payment, rail: held.rail, amount: held.amount, reference };
+        let said = is_taken.then(|| movement.taken(held.salt, at)).transpose()?;
+        let reference = reference.map(str::to_owned);
+        // What was asked for and failed may move all the same.
+        let may_move =
+            from != SettlementWord::Held && matches!(to, SettlementWord::Unpaid | SettlementWord::Released);
+        let watch_until = may_move.then(|| watch_until(self.rails.named(held.rail), held.state, at));
+        let run = held.run;
+        Ok(self.write(Settling { run, payment, from, to, reference, said, watch_until, at }).await?)
+    }
+
+    /// Writes down where money is. One that was written and told to have failed stands where it was moved to.
+    pub(super) async fn write(&self, settling: Settling) -> Result<Settled, StoreError> {
+        for _ in 1..RECORD_TRIES {
+            match self.store.settle(settling.clone()).await {
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) => {
+                    let run = settling.run;
+                    tracing::error!(%run, %error, "where money is could not be written; trying again");
+                    sleep(RECORD_PAUSE).await;
+                }
+                Ok(settled) => return Ok(settled),
+            }
+        }
+        self.store.settle(settling).await
     }
 
     pub(super) fn rail(&self, name: &str) -> Result<&dyn Rail, Refusal> {
         self.rails.named(name).ok_or_else(|| Refusal::RailUnavailable { rail: name.to_owned() })
     }
 
-    /// Captures a new payment for a run whose work is done and whose first payment failed. Runs nothing, and does
-    /// nothing where another payment was faster: the record says then how that one ended.
+    /// Captures a new payment for a run whose work is done and whose first payment failed, at the price for which it was
+    /// signed. Runs nothing, and does nothing where another payment was faster: the record says then how that one ended.
     ///
     /// # Errors
     /// As [`Self::enter`]; and a request without a new payment is told to bring one.
-    pub async fn again(
-        &self,
-        record: &Record,
-        rail: &'static str,
-        claim: Option<(&PaymentClaim, &[u8])>,
-    ) -> Result<(), Refusal> {
-        let unpaid = Refusal::Unpaid { run: record.run, price: record.price };
-        let Some((claim, state)) = claim else { return Err(unpaid) };
+    pub async fn again(&self, record: &Record, hold: &Hold) -> Result<(), Refusal> {
+        let unpaid = Refusal::Unpaid { run: record.run, price: hold.amount() };
+        let Some(claim) = &hold.paid().claim else { return Err(unpaid) };
+        let (rail, amount, state) = (hold.rail(), hold.amount(), hold.paid().state.as_slice());
         let payment = NewPayment {
             key: claim.key,
             payer: claim.payer.clone(),
             state: state.to_vec(),
             rail: rail.to_owned(),
-            amount: record.price,
+            amount,
             upfront: false,
             funds: None,
             holds_max: OPEN_HOLDS_MAX,
         };
+        let _walks = self.walking.begin(record.run);
         match self.store.repay(record.run, payment).await? {
             Repaid::Held => {
                 self.crash.reached("repaid");
                 let (payment, salt) = (Some(claim.key), &record.salt);
-                let held = Held { run: record.run, rail, amount: record.price, payment, state, salt };
+                let held = Held { run: record.run, rail, amount, payment, state, salt };
                 self.enter(held, true).await.map(drop)
             }
             // The payment that failed is no new one; one that bought another run is refused as such.
@@ -245,19 +279,15 @@ pub(super) async fn taken(rail: &dyn Rail, held: Held<'_>) -> Settlement {
     captured.unwrap_or_else(|_| Settlement::pending())
 }
 
-/// What the log says of money that was taken: it binds the run to the movement.
-fn said(held: Held<'_>, payment: Digest, settlement: &Settlement, at: UnixMs) -> Result<Change, Refusal> {
-    let statement = json!({
-        "v": STATEMENT_VERSION,
-        "kind": "settlement",
-        "exec_id": held.run,
-        "payment": payment,
-        "rail": held.rail,
-        "amount": held.amount,
-        "currency": "USD",
-        "reference": settlement.reference(),
-    });
-    let statement = canonical(&statement).map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
-    let leaf = Leaf { kind: LeafKind::Settlement, digest: salted(held.salt, &statement) };
-    Ok(Change { statement, salt: *held.salt, leaf, at })
+/// Looks where money is that was asked for, and asks again only where it may still be taken. None where nobody could be asked,
+/// and nothing was asked for.
+async fn resumed(rail: &dyn Rail, held: Held<'_>) -> Option<Settlement> {
+    match tokio::time::timeout(CAPTURE_TIME, resume(rail, held.amount, held.state)).await {
+        Ok(Ok(settlement)) => Some(settlement),
+        Ok(Err(error)) => {
+            tracing::warn!(run = %held.run, %error, "nobody can tell yet what became of a payment");
+            None
+        }
+        Err(_) => Some(Settlement::pending()),
+    }
 }

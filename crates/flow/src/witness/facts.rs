@@ -65,6 +65,9 @@ pub struct Facts {
     /// Whether the caller wants its receipt with the answer.
     #[serde(default, skip_serializing_if = "is_off")]
     pub wants_receipt: bool,
+    /// Whether what is run reaches beyond the gateway and its jails.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub reaches_out: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -136,6 +139,7 @@ impl Facts {
             claimed_agent: proposal.hearsay.agent.clone(),
             context: proposal.hearsay.context,
             wants_receipt: proposal.options.receipt,
+            reaches_out: quote.reaches_out(),
         })
     }
 

@@ -130,7 +130,7 @@ impl Witness {
             outcome: &word,
             result_digest: ended.result_digest(),
             context_digest: facts.context,
-            charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
+            charged: !facts.price.is_zero() && is_charged(outcome, facts),
             enforced: enforced(outcome),
             finished: (*outcome != Outcome::Unknown).then_some(ended.at()),
         };
@@ -161,7 +161,7 @@ impl Witness {
             answer,
             outcome: word,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
-            charged: !facts.price.is_zero() && is_charged(outcome, facts.surface),
+            charged: !facts.price.is_zero() && is_charged(outcome, facts),
             at: ended.at(),
         })
     }

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use execgate_model::Digest;
+use execgate_model::{Digest, UnixMs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +14,9 @@ use super::keccak::keccak256;
 use super::number::U256;
 use super::signature::{Signature, SignatureError};
 use super::token::Token;
+
+/// Milliseconds in a second.
+const SECOND_MS: u64 = 1000;
 
 /// The type of what is signed (EIP-3009).
 const TRANSFER_TYPE: &[u8] = b"TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
@@ -121,6 +124,12 @@ impl Authorization {
     #[must_use]
     pub fn payer(&self) -> String {
         format!("{}:{}", self.token.network, self.from.to_lowercase())
+    }
+
+    /// When it cannot be settled any more, by the clock of its chain.
+    #[must_use]
+    pub fn ends(&self) -> UnixMs {
+        UnixMs(self.valid_before.saturating_u64().saturating_mul(SECOND_MS))
     }
 
     /// The bytes to keep until it is captured. They are money.

@@ -10,6 +10,7 @@ use super::{
     Ask, Challenge, Credential, CredentialHeader, Fault, InForce, Method, Pledge, Preferences, Problem,
     Receipt, body_digest, charge, instant, opaque,
 };
+use crate::evm::Authorization;
 use crate::{
     Asked, CaptureError, Found, Header, HoldError, Offer, Paid, Rail, Settled, SettlementState, Terms,
     Unreachable,
@@ -214,6 +215,10 @@ impl Rail for Mpp {
             let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
             method.whereabouts(state).await
         })
+    }
+
+    fn ends(&self, state: &[u8]) -> Option<UnixMs> {
+        Authorization::from_bytes(state).ok().map(|authorization| authorization.ends())
     }
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {

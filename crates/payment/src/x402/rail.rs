@@ -229,6 +229,10 @@ impl Rail for X402 {
         Box::pin(find_authorized(self.facilitator.as_ref(), state))
     }
 
+    fn ends(&self, state: &[u8]) -> Option<UnixMs> {
+        Authorization::from_bytes(state).ok().map(|authorization| authorization.ends())
+    }
+
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
         Box::pin(async move {
             if self.sees_funds { funds_of_payer(self.facilitator.as_ref(), state).await } else { Ok(None) }

@@ -22,8 +22,8 @@ pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreEr
     match limits::reserve(conn, claim.run, &claim.limits)? {
         Err(reached) => Ok(Claimed::LimitReached(reached)),
         Ok(reserved) => {
-            insert_run(conn, claim, reserved, Stage::Execute)?;
-            start(conn, claim).map(|()| Claimed::Fresh)
+            let (_, claimed) = insert_run(conn, claim, reserved, Stage::Execute)?;
+            start(conn, claim, &claimed).map(|()| claimed)
         }
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn obstacle_but_nonce(conn: &Connection, claim: &Claim) -> Result<Opt
         return Ok(Some(Claimed::Paused));
     }
     if let Some(payment) = &claim.payment
-        && let Some(obstacle) = holds::obstacle(conn, claim.run, payment)?
+        && let Some(obstacle) = holds::obstacle(conn, claim.run, payment, claim.at)?
     {
         return Ok(Some(obstacle));
     }
@@ -56,14 +56,14 @@ pub(super) fn obstacle_but_nonce(conn: &Connection, claim: &Claim) -> Result<Opt
     Ok(None)
 }
 
-/// Inserts the row of a run, and gives its key.
+/// Inserts the row of a run, and gives its key, and what its claim is answered.
 pub(super) fn insert_run(
     conn: &Connection,
     claim: &Claim,
     reserved: Option<Vec<u8>>,
     stage: Stage,
-) -> Result<i64, StoreError> {
-    let (payment, settlement) = hold(conn, claim)?;
+) -> Result<(i64, Claimed), StoreError> {
+    let (payment, settlement, claimed) = hold(conn, claim)?;
     let call = claim.tool_call.as_ref();
     let params = params![
         claim.run.as_bytes(),
@@ -89,11 +89,16 @@ pub(super) fn insert_run(
         (stage == Stage::Parked).then_some(parking::WITH_LEAF),
     ];
     rows::change(conn, INSERT_RUN, "store a claim", params)?;
-    Ok(conn.last_insert_rowid())
+    Ok((conn.last_insert_rowid(), claimed))
 }
 
-/// What a claim leaves that lets its run start: what it uses up of approvals, and its intent in the log.
-pub(super) fn start(conn: &Connection, claim: &Claim) -> Result<(), StoreError> {
+/// What a claim leaves that lets its run start: by which movement it is paid already, what it uses up of approvals, and its
+/// intent in the log.
+pub(super) fn start(conn: &Connection, claim: &Claim, claimed: &Claimed) -> Result<(), StoreError> {
+    if let Claimed::TakenUp { reference: Some(reference), .. } = claimed {
+        let sql = "UPDATE run SET reference = ?2 WHERE run = ?1";
+        rows::change(conn, sql, "take up a payment", (claim.run.as_bytes(), reference))?;
+    }
     claim.approval.as_ref().map_or(Ok(()), |approval| use_up(conn, claim.run, approval))?;
     rows::append_leaf(conn, claim.run, claim.leaf.kind, &claim.leaf, Some(claim.at))
 }
@@ -113,10 +118,18 @@ fn use_up(conn: &Connection, run: RunId, approval: &ApprovalClaim) -> Result<(),
     changes::record(conn, run.as_bytes(), &approval.change)
 }
 
-/// Holds the payment of a claim, where it has one: its row, and where its money stands.
-pub(super) fn hold(conn: &Connection, claim: &Claim) -> Result<(Option<i64>, SettlementWord), StoreError> {
-    let held = claim.payment.as_ref().map(|payment| holds::hold(conn, claim.run, payment)).transpose()?;
-    Ok(held.map_or((None, SettlementWord::Free), |(row, word)| (Some(row), word)))
+/// Holds the payment of a claim, where it has one: its row, where its money stands, and what the claim is answered.
+pub(super) fn hold(
+    conn: &Connection,
+    claim: &Claim,
+) -> Result<(Option<i64>, SettlementWord, Claimed), StoreError> {
+    Ok(match &claim.payment {
+        None => (None, SettlementWord::Free, Claimed::Fresh),
+        Some(payment) => {
+            let held = holds::hold(conn, claim.run, payment)?;
+            (Some(held.row), held.word, held.claimed)
+        }
+    })
 }
 
 /// Takes a claim back: the row with its nonce, the payment, the approval, and what it used up of limits. Its leaves stay.

@@ -79,6 +79,10 @@ impl Examiner for SqliteExaminer {
         Box::pin(self.0.long(bare_votes))
     }
 
+    fn payment(&self, key: Digest) -> Reply<'_, Option<ExaminedPayment>> {
+        Box::pin(self.0.long(move |conn| payment(conn, key)))
+    }
+
     fn payments(&self, after: u64) -> Reply<'_, Vec<ExaminedPayment>> {
         Box::pin(self.0.long(move |conn| payments(conn, after)))
     }
@@ -229,18 +233,44 @@ fn bare_votes(conn: &Connection) -> Result<Vec<u64>, StoreError> {
     rows::all(conn, sql, "look for leaves without a vote", [TOLD_MAX], |row| rows::unsigned(row, 0, "seq"))
 }
 
+macro_rules! select_payment {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.id, p.run, p.amount, r.price, r.payment, p.upfront IS NOT NULL, p.rail, p.word, p.reference, ",
+            "p.at, c.payment IS NOT NULL, p.again IS NOT NULL, r.settlement, r.rail, r.reference FROM payment p LEFT JOIN run r ON r.run = p.run ",
+            "LEFT JOIN credit c ON c.payment = p.id ",
+            $rest
+        )
+    };
+}
+
 fn payments(conn: &Connection, after: u64) -> Result<Vec<ExaminedPayment>, StoreError> {
-    let sql = "SELECT p.id, p.run, p.amount, r.price, r.payment, p.upfront IS NOT NULL FROM payment p LEFT JOIN run r ON r.run = p.run \
-        WHERE p.id > ?1 ORDER BY p.id LIMIT ?2";
-    rows::all(conn, sql, "read payments to check them", (place(after), PAGE), |row| {
-        Ok(ExaminedPayment {
-            place: rows::unsigned(row, 0, "id")?,
-            run: RunId::from_stored(rows::value(row, 1, "run")?),
-            amount: Amount::from_micros(rows::unsigned(row, 2, "amount")?),
-            price: optional_place(row, 3, "price")?.map(Amount::from_micros),
-            newest: optional_place(row, 4, "payment")?,
-            upfront: rows::value(row, 5, "upfront")?,
-        })
+    let sql = select_payment!("WHERE p.id > ?1 ORDER BY p.id LIMIT ?2");
+    rows::all(conn, sql, "read payments to check them", (place(after), PAGE), examined_payment)
+}
+
+fn payment(conn: &Connection, key: Digest) -> Result<Option<ExaminedPayment>, StoreError> {
+    let sql = select_payment!("WHERE p.key = ?1");
+    rows::first(conn, sql, "read a payment to check it", [key.as_bytes()], examined_payment)
+}
+
+fn examined_payment(row: &Row<'_>) -> Result<ExaminedPayment, StoreError> {
+    Ok(ExaminedPayment {
+        place: rows::unsigned(row, 0, "id")?,
+        run: RunId::from_stored(rows::value(row, 1, "run")?),
+        amount: Amount::from_micros(rows::unsigned(row, 2, "amount")?),
+        price: optional_place(row, 3, "price")?.map(Amount::from_micros),
+        newest: optional_place(row, 4, "payment")?,
+        upfront: rows::value(row, 5, "upfront")?,
+        rail: rows::value(row, 6, "rail")?,
+        word: rows::value(row, 7, "word")?,
+        reference: rows::value(row, 8, "reference")?,
+        at: optional_place(row, 9, "at")?.map(UnixMs),
+        is_credit: rows::value(row, 10, "credit")?,
+        again: rows::value(row, 11, "again")?,
+        settlement: rows::value(row, 12, "settlement")?,
+        run_rail: rows::value(row, 13, "rail")?,
+        run_reference: rows::value(row, 14, "reference")?,
     })
 }
 

@@ -4,7 +4,7 @@ use execgate_model::Stage;
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{holds, own_keys, parking, rows};
+use super::{holds, own_keys, parking, payers, rows};
 use crate::{Finish, Finished, LeafKind, Resolution, SettlementWord, StoreError};
 
 const UPDATE_RUN: &str = "UPDATE run SET stage = ?1, settlement = CASE WHEN ?4 AND settlement = 'held' THEN 'capturing' ELSE settlement END \
@@ -40,6 +40,9 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
     }
     if let (Some(payment), SettlementWord::Captured, false) = (payment, word, finish.charged) {
         holds::credit(conn, payment, finish.at)?;
+    }
+    if let (Some(payment), "timeout", false) = (payment, finish.outcome.as_str(), finish.charged) {
+        payers::note_spared(conn, payment, finish.at)?;
     }
     ending(conn, row, finish)?;
     Ok(Finished::Recorded)

@@ -1,6 +1,6 @@
 //! Pages of runs, and the runs of dead instances. Neither reads history that it does not show.
 
-use execgate_model::{RunId, Stage};
+use execgate_model::{InstanceId, RunId, Stage, UnixMs};
 use rusqlite::Connection;
 
 use super::instances::{self, Instances};
@@ -39,6 +39,12 @@ const UNRELEASED_OF: &str = select_record!(
     "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1 AND r.stage = 'unknown'"
 );
 
+/// Of this instance, before a time: those that walk, and those that nobody walks with any more.
+const UNENDED_MINE: &str = select_record!(
+    "run_unended",
+    "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1 AND r.created < ?2"
+);
+
 /// A page of runs, newest first. A `before` that names no run gives an empty page.
 pub(super) fn list(conn: &Connection, page: Page) -> Result<Vec<Record>, StoreError> {
     let doing = "list runs";
@@ -74,17 +80,30 @@ pub(super) fn orphans(conn: &Connection, instances: &Instances) -> Result<Vec<Re
     Ok(found)
 }
 
+/// The runs of this instance that are not ended, claimed before a time, oldest first.
+pub(super) fn own_unended(
+    conn: &Connection,
+    mine: InstanceId,
+    before: UnixMs,
+) -> Result<Vec<Record>, StoreError> {
+    let before = rows::stored(before.0, "read own runs")?;
+    let mut found = rows::all(conn, UNENDED_MINE, "read own runs", (mine.as_bytes(), before), rows::record)?;
+    found.sort_by_key(|record| record.created);
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
 
-    use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_OF, UNRELEASED_OF};
+    use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_MINE, UNENDED_OF, UNRELEASED_OF};
     use crate::sqlite::audit::{NEWEST, OLDEST, WRITTEN};
     use crate::sqlite::forget::OLD_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
-    use crate::sqlite::money::{EARNED, OPEN};
+    use crate::sqlite::money::{EARNED, OPEN, OPEN_OF};
     use crate::sqlite::parking::PAGE;
+    use crate::sqlite::watch::DUE;
 
     #[test]
     fn no_listing_scans_or_sorts_history() {
@@ -93,10 +112,13 @@ mod tests {
         for sql in [
             EARNED,
             OPEN,
+            OPEN_OF,
             ANY_STAGE,
             SETTLED,
             NOT_SETTLED,
             UNENDED_OF,
+            UNENDED_MINE,
+            DUE,
             UNRELEASED_OF,
             UNENDED_INSTANCES,
             OLD_ANSWERS,

@@ -49,7 +49,7 @@ pub(super) fn park(
         Ok(reserved) => reserved,
     };
     let doing = "park a run";
-    let row = claim::insert_run(conn, claim, reserved, Stage::Parked)?;
+    let (row, _) = claim::insert_run(conn, claim, reserved, Stage::Parked)?;
     let params = (
         row,
         place.as_ref().map(|owner| owner.as_bytes()),
@@ -125,7 +125,7 @@ pub(super) fn unpark(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreE
             return Ok(Claimed::LimitReached(reached));
         }
     };
-    let (payment, settlement) = claim::hold(conn, claim)?;
+    let (payment, settlement, claimed) = claim::hold(conn, claim)?;
     let sql = "UPDATE run SET stage = 'execute', instance = ?2, payment = ?3, settlement = ?4, rail = ?5, \
         price = ?6, intent = ?7, reserved = ?8, iam_approved = ?9 WHERE id = ?1";
     let params = params![
@@ -140,7 +140,7 @@ pub(super) fn unpark(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreE
         claim.tool_call.as_ref().map(|call| call.iam_approved),
     ];
     rows::change(conn, sql, doing, params)?;
-    claim::start(conn, claim).map(|()| Claimed::Fresh)
+    claim::start(conn, claim, &claimed).map(|()| claimed)
 }
 
 /// Puts a run that was parked back to where it was; none for one that was not, or is no longer this instance's.

@@ -13,7 +13,7 @@ macro_rules! select_record {
         concat!(
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
-            "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, p.key, e.body ",
+            "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, p.key, e.body, p.amount ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -29,7 +29,7 @@ macro_rules! select_brief {
         concat!(
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
-            "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, p.key, NULL ",
+            "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, p.key, NULL, p.amount ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -84,6 +84,10 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         intent: value(row, 14, "intent")?,
         payment_state: value(row, 15, "state")?,
         payment_key: value::<Option<_>>(row, 23, "key")?.map(Digest::from_bytes),
+        payment_amount: match value::<Option<i64>>(row, 25, "amount")? {
+            Some(_) => Some(Amount::from_micros(unsigned(row, 25, "amount")?)),
+            None => None,
+        },
         outcome: value(row, 16, "outcome")?,
         content: value::<Option<_>>(row, 17, "content")?.map(Digest::from_bytes),
         finished: match value::<Option<i64>>(row, 18, "finished")? {

@@ -12,16 +12,16 @@ use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
 use super::{
-    audit, changes, claim, copy, cosigned, finish, forget, grants, limits, list, log, money, own_keys,
-    parking, settle,
+    audit, changes, claim, copy, cosigned, finish, forget, grants, holds, limits, list, log, money, own_keys,
+    parking, settle, watch,
 };
 use crate::port::Reply;
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
-    Finished, Grant, Granted, KeyAdded, KeyRetired, LogCheckpoint, LogCosigned, LogEpoch, LogHead, LogLeaf,
-    LogNode, LogStanding, LogStep, LogStore, NewKey, NewPayment, OpenPayment, OwnKey, Page, Parked,
-    ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling, Standing, Store, Sums,
-    Undone, Untold, Vote, Voted,
+    Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
+    LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
+    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling,
+    Standing, Store, Sums, Undone, Untold, Vote, Voted, Watched,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -174,6 +174,26 @@ impl Store for SqliteStore {
         Box::pin(self.readers.long(money::open))
     }
 
+    fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>> {
+        Box::pin(self.readers.long(move |conn| money::open_of(conn, run)))
+    }
+
+    fn left_payment(&self, run: RunId, key: Digest) -> Reply<'_, Option<LeftPayment>> {
+        Box::pin(self.readers.point(move |conn| holds::left_payment(conn, run, key)))
+    }
+
+    fn watched(&self, now: UnixMs, limit: u32) -> Reply<'_, Vec<Watched>> {
+        Box::pin(self.readers.long(move |conn| watch::due(conn, now, limit)))
+    }
+
+    fn watch_again(&self, key: Digest, due: Option<UnixMs>) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::End, move |conn| watch::again(conn, key, due)))
+    }
+
+    fn moved_late(&self, late: Late) -> Reply<'_, MovedLate> {
+        Box::pin(self.writer.write(Entry::End, move |conn| watch::moved_late(conn, &late)))
+    }
+
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {
         Box::pin(self.readers.long(move |conn| money::earned(conn, after)))
     }
@@ -206,6 +226,11 @@ impl Store for SqliteStore {
     fn orphans(&self) -> Reply<'_, Vec<Record>> {
         let instances = Arc::clone(&self.instances);
         Box::pin(self.readers.long(move |conn| list::orphans(conn, &instances)))
+    }
+
+    fn own_unended(&self, before: UnixMs) -> Reply<'_, Vec<Record>> {
+        let mine = self.instances.mine();
+        Box::pin(self.readers.long(move |conn| list::own_unended(conn, mine, before)))
     }
 
     fn resolve(&self, resolution: Resolution, change: Change) -> Reply<'_, bool> {

@@ -1,9 +1,10 @@
 //! Where the money of a run ends.
 
-use execgate_model::{Amount, Stage};
+use execgate_model::{Amount, Stage, UnixMs};
 use execgate_store::{
-    Change, Claim, Claimed, Finish, Leaf, LeafKind, NewPayment, Record, Repaid, Settled, SettlementWord,
-    Settling, StoreError, Undone,
+    Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, MovedLate, NewPayment, REDEEMED_BY,
+    Record, Repaid, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord, Settling, Store, StoreError,
+    Undone,
 };
 
 use super::runs::{Backend, claim, created, digest, finish, held, payment, recorded, run_id, settling};
@@ -212,14 +213,24 @@ pub(crate) async fn a_payment_whose_run_was_taken_back_serves_the_same_call_agai
     let other = Claim { payment: Some(upfront(1)), ..claim(store.instance(), 2) };
     assert_eq!(store.claim(other.clone()).await.unwrap(), Claimed::PaymentSpent(run_id(1)));
 
-    assert_eq!(store.claim(start.clone()).await.unwrap(), Claimed::Fresh);
+    let left = store.left_payment(run_id(1), digest(5, 1)).await.unwrap().unwrap();
+    assert_eq!((left.is_captured, left.state), (false, upfront(1).state));
+    assert_eq!(store.left_payment(run_id(2), digest(5, 1)).await.unwrap(), None);
+    // Whatever was agreed now: it was asked for before the work.
+    let agreed = NewPayment { upfront: false, ..upfront(1) };
+    let again = Claim { payment: Some(agreed), ..start.clone() };
+    assert_eq!(store.claim(again).await.unwrap(), taken_up(Pending));
+    assert_eq!(store.left_payment(run_id(1), digest(5, 1)).await.unwrap(), None);
     assert_eq!(store.open_payments().await.unwrap(), []);
     store.settle(settling(1, Capturing, Captured)).await.unwrap();
     assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Credited);
     assert!(store.earned(0).await.unwrap()[0].is_credit);
     assert_eq!(store.claim(other).await.unwrap(), Claimed::PaymentSpent(run_id(1)));
 
-    assert_eq!(store.claim(start).await.unwrap(), Claimed::Fresh);
+    let another = NewPayment { state: b"another".to_vec(), ..upfront(1) };
+    let other = Claim { payment: Some(another), ..start.clone() };
+    assert_eq!(store.claim(other).await.unwrap(), Claimed::PaymentSpent(run_id(1)), "another under its key");
+    assert_eq!(store.claim(start).await.unwrap(), taken_up(Captured));
     assert!(!store.earned(0).await.unwrap()[0].is_credit, "the credit is used");
     assert_eq!(store.run(run_id(1)).await.unwrap().unwrap().settlement, Captured);
 }
@@ -242,12 +253,153 @@ pub(crate) async fn what_is_found_of_a_payment_without_a_run_is_recorded_once(ba
     assert_eq!(store.open_payments().await.unwrap(), []);
 }
 
-pub(crate) async fn an_upfront_payment_that_failed_leaves_nothing(backend: &impl Backend) {
+fn taken_up(word: SettlementWord) -> Claimed {
+    Claimed::TakenUp { word, reference: None }
+}
+
+pub(crate) async fn a_payment_that_was_asked_for_is_never_forgotten(backend: &impl Backend) {
     let store = backend.open();
     let start = Claim { payment: Some(upfront(1)), ..claim(store.instance(), 1) };
     store.claim(start.clone()).await.unwrap();
-    store.settle(settling(1, Capturing, Released)).await.unwrap();
+    let failed = Settling { watch_until: Some(UnixMs(u64::MAX)), ..settling(1, Capturing, Released) };
+    store.settle(failed).await.unwrap();
     assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Undone);
-    assert_eq!(store.by_payment(digest(5, 1)).await.unwrap(), None);
-    assert_eq!(store.claim(start).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.by_payment(digest(5, 1)).await.unwrap(), Some(run_id(1)));
+    let other = Claim { payment: Some(upfront(1)), ..claim(store.instance(), 2) };
+    assert_eq!(store.claim(other).await.unwrap(), Claimed::PaymentSpent(run_id(1)));
+    assert_eq!(store.watched(UnixMs(u64::MAX >> 1), 9).await.unwrap().len(), 1);
+    assert_eq!(store.claim(start).await.unwrap(), taken_up(Released));
+    assert_eq!(store.watched(UnixMs(u64::MAX >> 1), 9).await.unwrap(), []);
+    assert_eq!(store.sums().await.unwrap().open, 1);
+    // What nobody has asked for is gone with its claim.
+    store.claim(Claim { payment: Some(payment(3)), ..claim(store.instance(), 3) }).await.unwrap();
+    store.undo(run_id(3), store.instance()).await.unwrap();
+    assert_eq!(store.by_payment(digest(5, 3)).await.unwrap(), None);
+}
+
+pub(crate) async fn a_payment_that_was_left_is_closed_beside_its_run(backend: &impl Backend) {
+    let store = backend.open();
+    let start = Claim { payment: Some(upfront(1)), ..claim(store.instance(), 1) };
+    store.claim(start.clone()).await.unwrap();
+    store.undo(run_id(1), store.instance()).await.unwrap();
+    store.claim(Claim { payment: Some(upfront(2)), ..start }).await.unwrap();
+    let open = store.open_payments_of(run_id(1)).await.unwrap();
+    assert_eq!((open.len(), open[0].key, open[0].stage), (1, digest(5, 1), None));
+    assert_eq!(store.open_payments_of(run_id(2)).await.unwrap(), []);
+    let found = Settling { said: Some(said(1)), ..settling(1, Pending, Captured) };
+    assert_eq!(store.settle(found).await.unwrap(), Settled::Moved);
+    assert_eq!(store.open_payments().await.unwrap(), []);
+    let earned = store.earned(0).await.unwrap();
+    assert_eq!((earned.len(), earned[0].is_credit), (1, true));
+    assert!(backend.leaves(run_id(1)).contains(&leaf(1)));
+}
+
+/// A run whose payment has failed, and is watched.
+async fn failed(store: &dyn Store, number: u16) {
+    store.claim(Claim { payment: Some(payment(number)), ..claim(store.instance(), number) }).await.unwrap();
+    store.finish(finish(store.instance(), number, Stage::Witness)).await.unwrap();
+    let until = Some(UnixMs(created(number).0 + 900_000));
+    let failed = Settling { watch_until: until, ..settling(number, Capturing, Unpaid) };
+    store.settle(failed).await.unwrap();
+}
+
+fn late(number: u16) -> Late {
+    let (run, payment, reference) = (run_id(number), digest(5, number), Some("0xlate".to_owned()));
+    Late { run, payment, reference, said: said(number), at: UnixMs(created(number).0 + 60_000) }
+}
+
+pub(crate) async fn a_payment_that_moves_late_pays_for_its_run_or_is_a_credit(backend: &impl Backend) {
+    let store = backend.open();
+    failed(store.as_ref(), 1).await;
+    failed(store.as_ref(), 2).await;
+    let soon = UnixMs(created(2).0 + 2_000);
+    assert_eq!(store.watched(soon, 9).await.unwrap(), [], "it has only just failed");
+    let due = UnixMs(created(2).0 + 40_000);
+    assert_eq!(store.watched(due, 1).await.unwrap().len(), 1);
+    store.watch_again(digest(5, 1), Some(UnixMs(due.0 + 1))).await.unwrap();
+    assert_eq!(store.watched(due, 9).await.unwrap().iter().map(|w| w.run).collect::<Vec<_>>(), [run_id(2)]);
+
+    assert_eq!(store.moved_late(late(1)).await.unwrap(), MovedLate::Paid);
+    assert_eq!(store.moved_late(late(1)).await.unwrap(), MovedLate::Stands);
+    let record = store.run(run_id(1)).await.unwrap().unwrap();
+    assert_eq!((record.stage, record.settlement), (Stage::Settled, Captured));
+    assert_eq!(record.settlement_reference.as_deref(), Some("0xlate"));
+
+    // Its work has been paid for meanwhile.
+    assert_eq!(store.repay(run_id(2), payment(3)).await.unwrap(), Repaid::Held);
+    let paid = Settling { payment: digest(5, 3), ..settling(2, Capturing, Captured) };
+    store.settle(paid).await.unwrap();
+    assert_eq!(store.moved_late(late(2)).await.unwrap(), MovedLate::Credited);
+    let record = store.run(run_id(2)).await.unwrap().unwrap();
+    assert_eq!((record.settlement, record.payment_key), (Captured, Some(digest(5, 3))));
+    let sums = store.sums().await.unwrap();
+    assert_eq!((sums.captured, sums.credited_micros), (3, 20_000));
+    assert_eq!(store.watched(UnixMs(u64::MAX >> 1), 9).await.unwrap(), []);
+    // Another run's, or one that is not there.
+    let strange = Late { run: run_id(1), ..late(3) };
+    assert_eq!(store.moved_late(strange).await.unwrap(), MovedLate::Stands);
+}
+
+pub(crate) async fn a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time(
+    backend: &impl Backend,
+) {
+    let store = backend.open();
+    let paid = |number, upfront, at| {
+        let payment = NewPayment { upfront, funds: None, ..of_one(number) };
+        Claim { payment: Some(payment), at, ..claim(store.instance(), number) }
+    };
+    store.claim(paid(1, false, created(1))).await.unwrap();
+    store.finish(finish(store.instance(), 1, Stage::Witness)).await.unwrap();
+    let failing = settling(1, Capturing, Unpaid);
+    let at = failing.at;
+    store.settle(failing).await.unwrap();
+    let week = UnixMs(at.0 + FAILED_FOR_MS);
+    assert_eq!(store.claim(paid(2, false, UnixMs(week.0 - 1))).await.unwrap(), Claimed::UpfrontOnly);
+    assert_eq!(store.claim(paid(2, false, week)).await.unwrap(), Claimed::Fresh);
+    for number in 3..3 + u16::try_from(REDEEMED_BY).unwrap() {
+        assert_eq!(store.claim(paid(9, false, at)).await.unwrap(), Claimed::UpfrontOnly);
+        store.claim(paid(number, true, at)).await.unwrap();
+        store.settle(settling(number, Capturing, Captured)).await.unwrap();
+    }
+    assert_eq!(store.claim(paid(9, false, at)).await.unwrap(), Claimed::Fresh);
+}
+
+pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_each_payer(backend: &impl Backend) {
+    let store = backend.open();
+    let paid = |number, upfront, at| {
+        let payment = NewPayment { upfront, funds: None, ..of_one(number) };
+        Claim { payment: Some(payment), at, ..claim(store.instance(), number) }
+    };
+    let most = u16::try_from(SPARED_MAX).unwrap();
+    for number in 1..=most {
+        assert_eq!(store.claim(paid(number, false, created(1))).await.unwrap(), Claimed::Fresh);
+        let end = Finish {
+            charged: false,
+            outcome: "timeout".to_owned(),
+            ..finish(store.instance(), number, Stage::Witness)
+        };
+        store.finish(end).await.unwrap();
+        store.settle(settling(number, Held, Released)).await.unwrap();
+    }
+    let begun = created(1).0 + 1_000;
+    let over = UnixMs(begun + SPARED_WINDOW_MS);
+    let asked = paid(99, false, UnixMs(over.0 - 1));
+    assert_eq!(store.claim(asked).await.unwrap(), Claimed::SparedEnough);
+    let other = Claim { payment: Some(payment(98)), ..claim(store.instance(), 98) };
+    assert_eq!(store.claim(other).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.claim(paid(97, true, created(1))).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.claim(paid(99, false, over)).await.unwrap(), Claimed::Fresh);
+}
+
+pub(crate) async fn own_runs_that_are_not_ended_are_listed_from_a_time_on(backend: &impl Backend) {
+    let (store, other) = (backend.open(), backend.open());
+    store.claim(Claim { payment: Some(payment(1)), ..claim(store.instance(), 1) }).await.unwrap();
+    store.claim(Claim { payment: Some(payment(2)), ..claim(store.instance(), 2) }).await.unwrap();
+    store.finish(finish(store.instance(), 2, Stage::Witness)).await.unwrap();
+    store.claim(claim(other.instance(), 3)).await.unwrap();
+    store.claim(claim(store.instance(), 4)).await.unwrap();
+    store.finish(finish(store.instance(), 4, Stage::Settled)).await.unwrap();
+    store.claim(claim(store.instance(), 5)).await.unwrap();
+    let own = store.own_unended(created(5)).await.unwrap();
+    assert_eq!(own.iter().map(|record| record.run).collect::<Vec<_>>(), [run_id(1), run_id(2)]);
 }

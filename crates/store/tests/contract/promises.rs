@@ -29,7 +29,12 @@ macro_rules! every_promise {
                 a_payer_that_failed_pays_before_the_work, money_taken_for_work_that_is_not_charged_is_a_credit,
                 a_payment_whose_run_was_taken_back_serves_the_same_call_again,
                 what_is_found_of_a_payment_without_a_run_is_recorded_once,
-                an_upfront_payment_that_failed_leaves_nothing;
+                a_payment_that_was_asked_for_is_never_forgotten,
+                a_payment_that_was_left_is_closed_beside_its_run,
+                a_payment_that_moves_late_pays_for_its_run_or_is_a_credit,
+                a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time,
+                timeouts_that_are_not_charged_are_counted_of_each_payer,
+                own_runs_that_are_not_ended_are_listed_from_a_time_on;
             parking: a_parked_run_reads_back_whole_and_leaves_its_leaf, a_tenant_has_at_most_half_of_all_places,
                 whoever_is_to_be_told_of_a_parked_run_is_told_over_restarts,
                 a_parked_run_starts_once_among_two_instances,

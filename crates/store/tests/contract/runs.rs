@@ -97,6 +97,7 @@ pub(crate) fn settling(number: u16, from: SettlementWord, to: SettlementWord) ->
         to,
         reference: None,
         said: None,
+        watch_until: None,
         at: UnixMs(created(number).0 + 2_000),
     }
 }
@@ -155,6 +156,7 @@ pub(crate) fn held(claim: &Claim) -> Record {
         price: claim.price,
         payment_state: claim.payment.as_ref().map(|payment| payment.state.clone()),
         payment_key: claim.payment.as_ref().map(|payment| payment.key),
+        payment_amount: claim.payment.as_ref().map(|payment| payment.amount),
         salt: claim.salt,
         intent: claim.intent.clone(),
         resolution: None,

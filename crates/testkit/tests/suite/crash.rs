@@ -9,7 +9,7 @@ use std::path::Path;
 use execgate_flow::{CRASH_POINTS, PARKING_POINTS, Refusal};
 use execgate_model::{Offer, Proposal, RunOptions, Surface};
 use execgate_testkit::{
-    Ask, Bank, Death, History, Look, Move, RAIL_POINTS, Walked, World, ask, execute, keyed, post,
+    Ask, Bank, Death, History, Look, Move, RAIL_POINTS, Walked, World, ask, books, execute, keyed, post,
 };
 use serde_json::json;
 
@@ -96,6 +96,7 @@ impl Scene {
     /// One history: a first death at `first`, a second one of the recovery at `second`, then peace.
     async fn play(&self, first: &'static str, second: Option<&'static str>) -> BTreeSet<&'static str> {
         let mut world = World::priced().open();
+        world.bank().forgetful(true);
         (self.bank)(world.bank());
         let mut history = History::default();
         let mut reached = BTreeSet::new();
@@ -104,6 +105,11 @@ impl Scene {
             if let Walked::Passed(passage) = world.walk(self.asked(claim)).await {
                 history.heard("n", &passage);
             }
+        }
+        let is_late = world.bank().move_late().is_some();
+        if is_late {
+            world.clock().advance_ms(60_000);
+            world.reconcile().await;
         }
         reached.extend(world.points());
         world.reopen().await;
@@ -114,6 +120,10 @@ impl Scene {
         }
         world.bank().forget_script();
         world.restart().await;
+        if is_late {
+            world.clock().advance_ms(60_000);
+            world.reconcile().await;
+        }
         let scene = format!("{}, dead at {first} and {second:?}", self.name);
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
 
@@ -129,6 +139,11 @@ impl Scene {
             assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
         }
         world.restart().await;
+        assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
+        world.bank().end_windows();
+        world.clock().advance_ms(3_600_000);
+        world.reconcile().await;
+        assert_eq!(books(&world).await, Vec::<String>::new(), "{scene}");
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{scene}");
         reached
     }
@@ -147,7 +162,7 @@ async fn a_death_at_any_point_breaks_no_promise() {
 }
 
 /// Points that recovery never comes to: it claims, starts and redeems nothing.
-const NOT_IN_RECOVERY: [&str; 5] = ["claimed", "taken", "prepaid", "ran", "repaid"];
+const NOT_IN_RECOVERY: [&str; 6] = ["claimed", "taken", "prepaid", "ran", "repaid", "late"];
 
 /// Dies at each point that a scene comes to, and again at each point of the recovery.
 async fn die_twice(scenes: &[Scene]) {
@@ -162,7 +177,7 @@ async fn die_twice(scenes: &[Scene]) {
             }
         }
     }
-    let elsewhere = ["repaid", "taken", "prepaid"];
+    let elsewhere = ["repaid", "taken", "prepaid", "late"];
     for point in points().filter(|point| !point.starts_with("rail-releas") && !elsewhere.contains(point)) {
         assert!(reached.contains(point), "{point} is not reached");
     }

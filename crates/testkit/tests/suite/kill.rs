@@ -13,7 +13,7 @@ use execgate_model::{Clock as _, RunId};
 use execgate_receipt::approval::{ApprovalStatement, Decision};
 use execgate_testkit::approval::{approver, signed, yes};
 use execgate_testkit::{
-    Ask, Death, History, Move, RAIL_POINTS, Walked, World, WorldBuilder, ask, post, temporary_folder,
+    Ask, Death, History, Move, RAIL_POINTS, Walked, World, WorldBuilder, ask, books, post, temporary_folder,
 };
 use serde_json::json;
 
@@ -38,7 +38,7 @@ fn cases() -> Vec<Case> {
     let case = |point: &&'static str| Case {
         point,
         action: if point.starts_with("rail-releas") { "panics" } else { "gives" },
-        fails_first: *point == "repaid",
+        fails_first: matches!(*point, "repaid" | "late"),
     };
     CRASH_POINTS.iter().chain(RAIL_POINTS).map(case).collect()
 }
@@ -68,6 +68,11 @@ impl Case {
                 assert_eq!(world.walk(self.asked("p")).await.rule(), "done-unpaid");
             }
             world.die_at(self.point, Death::Real);
+            if self.point == "late" {
+                assert!(world.bank().move_late().is_some());
+                world.clock().advance_ms(60_000);
+                world.reconcile().await;
+            }
             world.walk(self.asked(if self.fails_first { "q" } else { "p" })).await.passage();
         });
     }
@@ -90,6 +95,9 @@ impl Case {
         }
         world.restart().await;
         assert_eq!(history.faults(&world).await, Vec::<String>::new(), "{}", self.point);
+        world.bank().end_windows();
+        world.reconcile().await;
+        assert_eq!(books(&world).await, Vec::<String>::new(), "{}", self.point);
         assert_eq!(world.runs().await.len(), 1, "{}", self.point);
         let started = usize::from(!matches!(self.point, "claimed" | "prepaid"));
         assert_eq!(

@@ -1,15 +1,19 @@
 //! A small deterministic simulation: two processes over one record, a few nonces and payments, a bank and a record that
-//! fail, deaths at any point, and an interleaving that a seed gives. A checker judges each history from outside.
+//! fail, deaths at any point, payments that are taken up again and such that move late, an operator who ends by hand what is
+//! pending, and an interleaving that a seed gives. A checker judges each history from outside, and at its end the bank's books
+//! against the gateway's.
 //!
 //! A failing seed is printed; `EXECGATE_SEED=<seed>` plays it alone and prints its steps.
 
+use core::future::Future;
 use core::time::Duration;
 use std::env;
 
 use execgate_flow::CRASH_POINTS;
-use execgate_flow::recover::Recovered;
+use execgate_flow::settle::ByHand;
 use execgate_testkit::{
-    Ask, Death, Dice, Gate, History, Look, Move, RAIL_POINTS, StoreFault, Walked, World, ask, until_idle,
+    Ask, Death, Dice, Gate, History, Look, Move, RAIL_POINTS, StoreFault, Walked, World, ask, books,
+    until_idle,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -28,11 +32,24 @@ const PATIENCE: usize = 20_000;
 
 const PROCESSES: usize = 2;
 const NONCES: [&str; 3] = ["n1", "n2", "n3"];
-const CLAIMS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
+/// Half of them are taken before the work; each has a payer of its own, so that one that fails binds no other.
+const CLAIMS: [&str; 8] = ["p1", "p2", "p3", "p4", "u1^", "u2^", "u3^", "u4^"];
 const ACTIONS: [&str; 7] = ["gives", "gives", "gives", "raises", "panics", "unstartable", "inexact"];
 
 /// What of a record may fail.
-const STORE_STEPS: [&str; 8] = ["claim", "claim", "finish", "finish", "settle", "undo", "by_nonce", "repay"];
+const STORE_STEPS: [&str; 11] = [
+    "claim",
+    "claim",
+    "finish",
+    "finish",
+    "settle",
+    "settle",
+    "undo",
+    "by_nonce",
+    "repay",
+    "moved_late",
+    "left_payment",
+];
 const STORE_FAULTS: [StoreFault; 4] =
     [StoreFault::Busy, StoreFault::Before, StoreFault::After, StoreFault::Slow];
 
@@ -52,7 +69,8 @@ struct Play {
     requests: Vec<Request>,
     /// Process and name of requests whose caller hung up: they may walk on.
     unheard: Vec<(usize, String)>,
-    sweeps: Vec<(usize, JoinHandle<Option<Recovered>>)>,
+    /// What is looked after beside requests: process, what, and its end.
+    chores: Vec<(usize, &'static str, JoinHandle<()>)>,
     history: History,
     trace: Vec<String>,
 }
@@ -60,6 +78,8 @@ struct Play {
 impl Play {
     fn begin(seed: u64) -> Self {
         let world = World::priced().seed(seed).in_turns().open();
+        // One bank tells a payment that it has taken by its transfer, and the other that its nonce is used.
+        world.bank().forgetful(seed.is_multiple_of(2));
         let gates = vec![world.gate(), world.another_gate()];
         assert_eq!(gates.len(), PROCESSES);
         Self {
@@ -69,7 +89,7 @@ impl Play {
             gates,
             requests: Vec::new(),
             unheard: Vec::new(),
-            sweeps: Vec::new(),
+            chores: Vec::new(),
             history: History::default(),
             trace: Vec::new(),
         }
@@ -88,7 +108,10 @@ impl Play {
         let usual =
             Dice::of(name.bytes().fold(self.seed, |sum, byte| sum + u64::from(byte))).below(ACTIONS.len());
         let action = if self.dice.percent(95) { ACTIONS[usual] } else { self.pick(&ACTIONS) };
-        let asked = ask(action).payload(json!({"mark": name})).pays(claim);
+        // Some claims are agreed to be taken after the work though an earlier try was before it.
+        let agreed = if claim.ends_with('^') && self.dice.percent(15) { "~" } else { "" };
+        let pays = format!("{claim}{agreed}@payer-of-{claim}");
+        let asked = ask(action).payload(json!({"mark": name})).pays(&pays);
         (name, if let Some(nonce) = named { asked.nonce(nonce) } else { asked })
     }
 
@@ -173,12 +196,56 @@ impl Play {
 
     /// As a gateway does when it starts, and every now and then: one at a time.
     fn sweep_by(&mut self, process: usize) {
-        if self.sweeps.iter().any(|(other, _)| *other == process) {
+        self.chore(process, "sweeps", |gate| async move {
+            gate.sweep().await;
+        });
+    }
+
+    fn reconcile_by(&mut self, process: usize) {
+        self.chore(process, "reconciles", |gate| async move {
+            gate.reconcile().await;
+        });
+    }
+
+    /// An operator looks at the bank's books and ends by hand what is pending. What they find gone, the bank never takes.
+    fn end_by_hand(&mut self, process: usize) {
+        let (bank, journal) = (self.world.shared_bank(), self.world.shared_journal());
+        self.chore(process, "is told by hand", |gate| async move {
+            let Ok(open) = gate.store().open_payments().await else { return };
+            let Some(open) = open.first() else { return };
+            let claim = String::from_utf8_lossy(&open.state).into_owned();
+            bank.give_up_for_good(&claim);
+            let end = if journal.is_captured(&claim) {
+                ByHand::Taken { reference: format!("transfer-of-{claim}") }
+            } else {
+                ByHand::Gone
+            };
+            drop(gate.end_by_hand(open.run, Some(open.key), end).await);
+        });
+    }
+
+    fn chore<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        process: usize,
+        what: &'static str,
+        work: impl FnOnce(Gate) -> F,
+    ) {
+        if self.chores.iter().any(|(other, same, _)| (*other, *same) == (process, what)) {
             return;
         }
-        self.trace.push(format!("{process}: sweeps"));
-        let gate = self.gates[process].clone();
-        self.sweeps.push((process, tokio::spawn(async move { gate.sweep().await })));
+        self.trace.push(format!("{process}: {what}"));
+        let chore = tokio::spawn(work(self.gates[process].clone()));
+        self.chores.push((process, what, chore));
+    }
+
+    /// Time goes by, and somebody who had seen a payment that failed may have had it happen.
+    fn later(&mut self) {
+        self.world.clock().advance_ms(61_000);
+        if self.dice.percent(50)
+            && let Some(claim) = self.world.bank().move_late()
+        {
+            self.trace.push(format!("{claim} moves late"));
+        }
     }
 
     /// Starts a dead process anew.
@@ -188,6 +255,7 @@ impl Play {
                 self.trace.push(format!("{process}: died and starts anew"));
                 self.gates[process].kill().await;
                 self.unheard.retain(|(other, _)| *other != process);
+                self.chores.retain(|(other, _, chore)| *other != process || chore.is_finished());
                 self.gates[process] = self.world.another_gate();
                 self.sweep_by(process);
                 // Waiting for the dead may have let others run on, or not.
@@ -198,7 +266,7 @@ impl Play {
 
     /// Hears the answers of requests that came to their end.
     async fn hear(&mut self) {
-        self.sweeps.retain(|(_, sweep)| !sweep.is_finished());
+        self.chores.retain(|(_, _, chore)| !chore.is_finished());
         let mut at = 0;
         while at < self.requests.len() {
             if !self.requests[at].walk.is_finished() {
@@ -231,6 +299,15 @@ impl Play {
             }
             30..32 => self.kill_one(),
             32..36 => self.script_a_store_fault(),
+            36..39 => {
+                let process = self.dice.below(PROCESSES);
+                self.reconcile_by(process);
+            }
+            39..40 => {
+                let process = self.dice.below(PROCESSES);
+                self.end_by_hand(process);
+            }
+            40..43 => self.later(),
             _ => {
                 self.let_one_go();
             }
@@ -246,7 +323,7 @@ impl Play {
             until_idle().await;
             self.hear().await;
             self.raise_the_dead().await;
-            if self.requests.is_empty() && self.sweeps.is_empty() {
+            if self.requests.is_empty() && self.chores.is_empty() {
                 return;
             }
             if !self.let_one_go() {
@@ -257,6 +334,15 @@ impl Play {
         self.trace.push("something waits for ever".to_owned());
     }
 
+    /// Until nothing is pending, and all that moved late is found.
+    async fn look_for_money(&mut self) {
+        self.world.bank().end_windows();
+        for _ in 0..2 {
+            self.world.clock().advance_ms(3_600_001);
+            self.world.reconcile().await;
+        }
+    }
+
     /// After the last death, every request has its answer, and it stays the same.
     async fn judge(&mut self) -> Vec<String> {
         self.world.bank().forget_script();
@@ -264,11 +350,13 @@ impl Play {
             gate.kill().await;
         }
         self.world.restart_without_turns().await;
+        self.look_for_money().await;
         let mut faults = self.history.faults(&self.world).await;
+        faults.extend(books(&self.world).await);
         for round in 0..2 {
             for nonce in NONCES {
                 for action in ["gives", "raises", "panics", "unstartable", "inexact"] {
-                    let fresh = format!("fresh-{round}-{nonce}-{action}");
+                    let fresh = format!("fresh-{round}-{nonce}-{action}@payer-{round}-{nonce}");
                     let asked = ask(action).payload(json!({"mark": nonce})).nonce(nonce).pays(&fresh);
                     if let Walked::Passed(passage) = self.world.walk(asked).await {
                         self.history.heard(nonce, &passage);
@@ -276,7 +364,9 @@ impl Play {
                 }
             }
         }
+        self.look_for_money().await;
         faults.extend(self.history.faults(&self.world).await);
+        faults.extend(books(&self.world).await);
         if self.trace.last().is_some_and(|last| last == "something waits for ever") {
             faults.push("something waits for ever".to_owned());
         }

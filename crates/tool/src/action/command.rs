@@ -78,6 +78,10 @@ impl Tool for Command {
         self.common.describe()
     }
 
+    fn reaches_out(&self) -> bool {
+        matches!(self.network, Network::Egress(_))
+    }
+
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
         self.common.schema.check(call.payload)?;
         let wall = self.common.wall(call.options)?;

@@ -174,6 +174,15 @@ impl Action {
         &self.common.name
     }
 
+    /// Whether it reaches beyond this gateway, where the network of jails does or does not.
+    #[must_use]
+    pub fn reaches_out(&self, jails: bool) -> bool {
+        match self.kind.as_ref() {
+            Kind::Http(_) => true,
+            Kind::Command(_) => jails,
+        }
+    }
+
     /// Whether it is a tool of `/exec/*` too.
     #[must_use]
     pub fn is_tool(&self) -> bool {

@@ -197,6 +197,10 @@ impl Tool for HttpAction {
         self.common.describe()
     }
 
+    fn reaches_out(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
         let (common, request) = (&self.common, &self.request);
         common.schema.check(call.payload)?;

@@ -72,6 +72,10 @@ impl Tool for Interpreter {
         true
     }
 
+    fn reaches_out(&self) -> bool {
+        matches!(self.network, Network::Egress(_))
+    }
+
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
         if call.effect == Effect::DryRun {
             return Err(BadCall::at("", format!("`{}` cannot be simulated", self.language)));

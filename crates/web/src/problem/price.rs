@@ -31,9 +31,8 @@ impl PriceTag {
             Some(tag(price, *flow, None))
         } else if let Refusal::PaymentRefused { price, flow, reason } = refusal {
             Some(tag(price, *flow, Some(reason)))
-        } else if let Refusal::PayerLimited { price, rule, .. } = refusal {
-            let flow = if *rule == "upfront-only" { Flow::Upfront } else { Flow::Authorization };
-            Some(tag(price, flow, Some(rule)))
+        } else if let Refusal::PayerLimited { price, flow, rule, .. } = refusal {
+            Some(tag(price, *flow, Some(rule)))
         } else if let Refusal::Unpaid { price, .. } = refusal {
             // The work is done: what comes now is taken at once.
             Some(tag(price, Flow::Authorization, Some("settlement_failed")))

@@ -119,6 +119,10 @@ impl Tool for HttpGet {
         }
     }
 
+    fn reaches_out(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, call: &Call<'_>) -> Result<Box<dyn Prepared>, BadCall> {
         let (fetch, wall) = (self.read(call.payload)?, wall(call.options)?);
         if call.effect == Effect::DryRun {
