@@ -19,7 +19,7 @@ pub use facilitator::{
 };
 pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
-    CaptureError, Flow, Found, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
+    CaptureError, Flow, Found, Hold, HoldError, LookError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
     Unreachable, capture, hold, look, observe, release, resume,
 };
 pub use rails::Rails;

@@ -11,7 +11,7 @@ use super::{
     Receipt, body_digest, charge, instant, opaque,
 };
 use crate::{
-    Asked, CaptureError, Found, Header, HoldError, Offer, Paid, Rail, Settled, SettlementState, Terms,
+    Asked, CaptureError, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled, SettlementState, Terms,
     Unreachable,
 };
 
@@ -216,7 +216,7 @@ impl Rail for Mpp {
         })
     }
 
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async move {
             let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
             method.funds(state).await

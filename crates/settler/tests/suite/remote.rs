@@ -56,10 +56,10 @@ async fn what_a_facilitator_may_have_done_is_unknown() {
         ("502 Bad Gateway", "{}".to_owned(), unknown(None)),
     ] {
         let service = says(status, body.clone()).await;
-        let remote = Remote::new(&service.url(""), None).unwrap();
+        let remote = Remote::new(&service.url(""), []).unwrap();
         assert_eq!(remote.settle(&paid).await, expected, "{status} {body}");
     }
-    let remote = Remote::new("http://127.0.0.1:9/", None).unwrap();
+    let remote = Remote::new("http://127.0.0.1:9/", []).unwrap();
     assert_eq!(remote.settle(&paid).await, unknown(None), "nobody listens");
 }
 
@@ -68,7 +68,7 @@ async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
     let chain = Chain::start();
     let paid = paid(&chain);
     let refuses = says("200 OK", r#"{"success":false,"errorReason":"insufficient_funds"}"#.to_owned()).await;
-    let remote = Remote::new(&refuses.url(""), Some(ledger(&chain).await)).unwrap();
+    let remote = Remote::new(&refuses.url(""), [ledger(&chain).await]).unwrap();
     assert_eq!(remote.settle(&paid).await, Err(SettleError::Refused("insufficient_funds".to_owned())));
     // It has settled, and says that it has not.
     chain.submit(&paid);
@@ -78,7 +78,7 @@ async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
     // It has settled nothing of this, and names what paid for something else.
     let other = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 40_000, 2, chain.now_s());
     let lie = says("200 OK", format!(r#"{{"success":true,"transaction":"{transaction}"}}"#)).await;
-    let remote = Remote::new(&lie.url(""), Some(ledger(&chain).await)).unwrap();
+    let remote = Remote::new(&lie.url(""), [ledger(&chain).await]).unwrap();
     assert!(matches!(remote.settle(&other).await, Err(SettleError::Refused(_))));
     // Nor does it pay twice for the same.
     let twin = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 50_000, 3, chain.now_s());
@@ -90,7 +90,7 @@ async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
 async fn what_it_supports_is_asked_for() {
     let kinds = r#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:84532"}]}"#;
     let service = says("200 OK", kinds.to_owned()).await;
-    let remote = Remote::new(&service.url(""), None).unwrap();
+    let remote = Remote::new(&service.url(""), []).unwrap();
     assert_eq!(remote.supports(ChainId::BASE_SEPOLIA).await, Ok(true));
     assert_eq!(remote.supports(ChainId::BASE).await, Ok(false));
     assert!(service.asked()[0].starts_with("GET /supported "));
