@@ -116,5 +116,5 @@ pub(crate) fn settle(
     crash: &Arc<NoCrash>,
 ) -> Settle {
     let (rails, store) = (rails.clone(), Arc::clone(store));
-    Settle { rails, store, clock: clock.clone(), crash: crash.clone() }
+    Settle { rails, store, clock: clock.clone(), entropy: Arc::new(SystemEntropy), crash: crash.clone() }
 }

@@ -108,6 +108,9 @@ pub trait Store: LogStore {
     /// asked for. At most 1,000.
     fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>>;
 
+    /// Those of one run.
+    fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>>;
+
     /// A page of payments that were taken, behind a place, in their order. At most 1,000.
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>>;
 

@@ -18,7 +18,7 @@ use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
-use execgate_flow::settle::{Reconciled, Settle};
+use execgate_flow::settle::{ByHand, ByHandError, EndedByHand, Reconciled, Settle};
 use execgate_flow::witness::{InForce, Render, Witness};
 use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
@@ -360,6 +360,19 @@ impl Gate {
         Some(found.expect("the record can be read"))
     }
 
+    /// Ends a pending payment as an operator says.
+    ///
+    /// # Errors
+    /// As [`Settle::end_by_hand`].
+    pub async fn end_by_hand(
+        &self,
+        run: RunId,
+        payment: Option<Digest>,
+        end: ByHand,
+    ) -> Result<EndedByHand, ByHandError> {
+        self.recover.settle.end_by_hand(run, payment, end).await
+    }
+
     /// Signs what became of an unknown run, and records it.
     ///
     /// # Panics
@@ -579,7 +592,13 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             alias: settings.alias.as_deref().map(Into::into),
         },
         witness,
-        settle: Settle { rails, store: store.clone(), clock: shared.clock.clone(), crash: life.clone() },
+        settle: Settle {
+            rails,
+            store: store.clone(),
+            clock: shared.clock.clone(),
+            entropy: shared.entropy.clone(),
+            crash: life.clone(),
+        },
         log: LogGate::default(),
     }
 }

@@ -237,6 +237,10 @@ impl Store for MortalStore {
         pass_on!(self, open_payments())
     }
 
+    fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>> {
+        pass_on!(self, open_payments_of(run))
+    }
+
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {
         pass_on!(self, earned(after))
     }

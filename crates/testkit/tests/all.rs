@@ -13,6 +13,7 @@ mod suite {
     mod any_call;
     mod approvals;
     mod audit;
+    mod by_hand;
     mod callers;
     mod code;
     mod crash;

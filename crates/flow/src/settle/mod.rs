@@ -4,10 +4,13 @@
 //! is `pending` and is never repeated blindly: [`Settle::reconcile`] looks for it. What is agreed to be paid before the work is
 //! captured when the intent is durable and nothing has started ([`Settle::before`]).
 
+mod by_hand;
 mod charge;
 mod reconcile;
 mod room;
+mod said;
 
+pub use by_hand::{ByHand, ByHandError, EndedByHand};
 pub use charge::is_charged;
 pub(crate) use charge::is_charged_word;
 pub use reconcile::Reconciled;

@@ -10,6 +10,7 @@ use execgate_payment::{Settlement, SettlementState, look};
 use execgate_store::{OpenPayment, SettlementWord, Settling};
 
 use super::room::{Held, Settle, taken};
+use super::said::Movement;
 use crate::Refusal;
 
 /// How long a rail may look for money.
@@ -35,10 +36,11 @@ impl Settle {
     /// Only if the record cannot be read or written.
     pub async fn reconcile(&self, only: Option<RunId>) -> Result<Reconciled, Refusal> {
         let mut found = Reconciled::default();
-        for open in self.store.open_payments().await? {
-            if only.is_some_and(|only| only != open.run) {
-                continue;
-            }
+        let open = match only {
+            Some(run) => self.store.open_payments_of(run).await?,
+            None => self.store.open_payments().await?,
+        };
+        for open in open {
             match self.find(&open).await? {
                 Some(SettlementState::Captured) => found.captured += 1,
                 Some(SettlementState::Unpaid) => found.unpaid += 1,
@@ -97,9 +99,13 @@ impl Settle {
         } else {
             (SettlementWord::Released, SettlementState::Released)
         };
-        let reference = settlement.reference().map(str::to_owned);
-        let (from, at) = (SettlementWord::Pending, self.clock.now());
-        let settling = Settling { run: open.run, payment: open.key, from, to, reference, said: None, at };
+        let (from, at, reference) = (SettlementWord::Pending, self.clock.now(), settlement.reference());
+        let movement =
+            Movement { run: open.run, payment: open.key, rail: &open.rail, amount: open.amount, reference };
+        let is_taken = to == SettlementWord::Captured;
+        let said = is_taken.then(|| movement.taken(&self.entropy.thirty_two(), at)).transpose()?;
+        let reference = reference.map(str::to_owned);
+        let settling = Settling { run: open.run, payment: open.key, from, to, reference, said, at };
         self.store.settle(settling).await?;
         Ok(state)
     }

@@ -3,16 +3,13 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{Amount, Clock, CrashPoints, Digest, RunId, UnixMs};
+use execgate_model::{Amount, Clock, CrashPoints, Digest, Entropy, RunId};
 use execgate_payment::{
     Flow, Hold, PaymentClaim, Rail, Rails, Settlement, SettlementState, capture, release, resume,
 };
-use execgate_receipt::{canonical, salted};
-use execgate_store::{
-    Change, Leaf, LeafKind, NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store,
-};
-use serde_json::json;
+use execgate_store::{NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store};
 
+use super::said::Movement;
 use crate::Refusal;
 use crate::execute::Claim;
 
@@ -21,9 +18,6 @@ const CAPTURE_TIME: Duration = Duration::from_secs(30);
 
 /// How long a rail may take to let go. What it has not let go of by then stays held, and recovery asks again.
 const RELEASE_TIME: Duration = Duration::from_secs(30);
-
-/// What is said of money in the log is written in this version.
-const STATEMENT_VERSION: u32 = 1;
 
 /// How many holds of one payer may be open: more than anybody has in flight, and what one who never pays can cost.
 pub(crate) const OPEN_HOLDS_MAX: u32 = 16;
@@ -37,6 +31,8 @@ pub struct Settle {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Salts of what is said of money that no run stands behind.
+    pub entropy: Arc<dyn Entropy>,
     /// Where a test may let the process die.
     pub crash: Arc<dyn CrashPoints>,
 }
@@ -191,8 +187,10 @@ impl Settle {
         let payment = held.payment.ok_or(Refusal::Receipt { detail })?;
         let at = self.clock.now();
         let is_taken = to == SettlementWord::Captured;
-        let said = is_taken.then(|| said(held, payment, settlement, at)).transpose()?;
-        let reference = settlement.reference().map(str::to_owned);
+        let reference = settlement.reference();
+        let movement = Movement { run: held.run, payment, rail: held.rail, amount: held.amount, reference };
+        let said = is_taken.then(|| movement.taken(held.salt, at)).transpose()?;
+        let reference = reference.map(str::to_owned);
         let settling = Settling { run: held.run, payment, from, to, reference, said, at };
         Ok(self.store.settle(settling).await?)
     }
@@ -243,21 +241,4 @@ impl Settle {
 pub(super) async fn taken(rail: &dyn Rail, held: Held<'_>) -> Settlement {
     let captured = tokio::time::timeout(CAPTURE_TIME, capture(rail, held.amount, held.state)).await;
     captured.unwrap_or_else(|_| Settlement::pending())
-}
-
-/// What the log says of money that was taken: it binds the run to the movement.
-fn said(held: Held<'_>, payment: Digest, settlement: &Settlement, at: UnixMs) -> Result<Change, Refusal> {
-    let statement = json!({
-        "v": STATEMENT_VERSION,
-        "kind": "settlement",
-        "exec_id": held.run,
-        "payment": payment,
-        "rail": held.rail,
-        "amount": held.amount,
-        "currency": "USD",
-        "reference": settlement.reference(),
-    });
-    let statement = canonical(&statement).map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
-    let leaf = Leaf { kind: LeafKind::Settlement, digest: salted(held.salt, &statement) };
-    Ok(Change { statement, salt: *held.salt, leaf, at })
 }

@@ -83,7 +83,7 @@ mod tests {
     use crate::sqlite::forget::OLD_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
-    use crate::sqlite::money::{EARNED, OPEN};
+    use crate::sqlite::money::{EARNED, OPEN, OPEN_OF};
     use crate::sqlite::parking::PAGE;
 
     #[test]
@@ -93,6 +93,7 @@ mod tests {
         for sql in [
             EARNED,
             OPEN,
+            OPEN_OF,
             ANY_STAGE,
             SETTLED,
             NOT_SETTLED,

@@ -11,9 +11,22 @@ use crate::{Earned, OpenPayment, StoreError, Sums};
 const PAGE: u32 = 1_000;
 
 /// Pending, and those whose run was taken back: nobody walks with them any more.
-pub(super) const OPEN: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, r.reference, r.salt, r.created \
-    FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
-    WHERE p.word IS NULL AND p.payer > '' AND (r.id IS NULL OR r.settlement = 'pending') LIMIT ?1";
+macro_rules! select_open {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, r.reference, r.salt, r.created ",
+            "FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id ",
+            "WHERE p.word IS NULL AND p.payer > '' AND (r.id IS NULL OR r.settlement = 'pending') ",
+            $rest
+        )
+    };
+}
+
+/// All of them.
+pub(super) const OPEN: &str = select_open!("LIMIT ?1");
+
+/// Those of one run: what is open is few, so passing over the others is cheap.
+pub(super) const OPEN_OF: &str = select_open!("AND p.run = ?2 LIMIT ?1");
 
 /// In the order of payments.
 pub(super) const EARNED: &str = "SELECT p.id, p.run, r.action, p.rail, p.payer, p.amount, p.reference, p.at, c.payment IS NOT NULL \
@@ -22,23 +35,30 @@ pub(super) const EARNED: &str = "SELECT p.id, p.run, r.action, p.rail, p.payer, 
 
 /// Payments whose capture nobody has heard the end of.
 pub(super) fn open(conn: &Connection) -> Result<Vec<OpenPayment>, StoreError> {
-    rows::all(conn, OPEN, "list open payments", [PAGE], |row| {
-        let stage = match rows::value::<Option<String>>(row, 6, "stage")? {
-            None => None,
-            Some(_) => Some(rows::word(row, 6, "stage", Stage::from_word)?),
-        };
-        Ok(OpenPayment {
-            key: Digest::from_bytes(rows::value(row, 0, "key")?),
-            run: RunId::from_stored(rows::value(row, 1, "run")?),
-            payer: rows::value(row, 2, "payer")?,
-            rail: rows::value(row, 3, "rail")?,
-            amount: Amount::from_micros(rows::unsigned(row, 4, "amount")?),
-            state: rows::value(row, 5, "state")?,
-            stage,
-            reference: rows::value(row, 7, "reference")?,
-            salt: rows::value(row, 8, "salt")?,
-            since: time(row, 9, "created")?,
-        })
+    rows::all(conn, OPEN, "list open payments", [PAGE], open_payment)
+}
+
+/// Those of one run.
+pub(super) fn open_of(conn: &Connection, run: RunId) -> Result<Vec<OpenPayment>, StoreError> {
+    rows::all(conn, OPEN_OF, "list open payments", (PAGE, run.as_bytes()), open_payment)
+}
+
+fn open_payment(row: &Row<'_>) -> Result<OpenPayment, StoreError> {
+    let stage = match rows::value::<Option<String>>(row, 6, "stage")? {
+        None => None,
+        Some(_) => Some(rows::word(row, 6, "stage", Stage::from_word)?),
+    };
+    Ok(OpenPayment {
+        key: Digest::from_bytes(rows::value(row, 0, "key")?),
+        run: RunId::from_stored(rows::value(row, 1, "run")?),
+        payer: rows::value(row, 2, "payer")?,
+        rail: rows::value(row, 3, "rail")?,
+        amount: Amount::from_micros(rows::unsigned(row, 4, "amount")?),
+        state: rows::value(row, 5, "state")?,
+        stage,
+        reference: rows::value(row, 7, "reference")?,
+        salt: rows::value(row, 8, "salt")?,
+        since: time(row, 9, "created")?,
     })
 }
 

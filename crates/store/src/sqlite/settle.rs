@@ -49,28 +49,37 @@ pub(super) fn settle(conn: &Connection, settling: &Settling) -> Result<Settled, 
     }
 }
 
-/// Where the money of a run stands that has moved already; or of a payment whose run was taken back.
+/// Where the money of a run stands that has moved already; or of a payment whose run was taken back, which the run may have
+/// come again without: that is closed here.
 fn standing(conn: &Connection, settling: &Settling) -> Result<Settled, StoreError> {
-    let sql = "SELECT settlement FROM run WHERE run = ?1 AND payment IS NOT NULL";
-    let read = |row: &Row<'_>| rows::word(row, 0, "settlement", SettlementWord::from_word);
-    if let Some(word) = rows::first(conn, sql, DOING, [settling.run.as_bytes()], read)? {
-        return Ok(Settled::Stands(word));
-    }
+    let of_run = {
+        let sql = "SELECT settlement, payment FROM run WHERE run = ?1 AND payment IS NOT NULL";
+        let read = |row: &Row<'_>| {
+            let word = rows::word(row, 0, "settlement", SettlementWord::from_word)?;
+            Ok((word, rows::value::<i64>(row, 1, "payment")?))
+        };
+        rows::first(conn, sql, DOING, [settling.run.as_bytes()], read)?
+    };
     let sql = "SELECT id, word FROM payment WHERE key = ?1 AND run = ?2";
     let params = (settling.payment.as_bytes(), settling.run.as_bytes());
-    let read =
-        |row: &Row<'_>| Ok((rows::value(row, 0, "id")?, rows::value::<Option<String>>(row, 1, "word")?));
-    match rows::first(conn, sql, DOING, params, read)? {
-        None => Err(backend(DOING, format!("no money is held for a run called {}", settling.run))),
-        Some((payment, None)) => {
+    let read = |row: &Row<'_>| {
+        Ok((rows::value::<i64>(row, 0, "id")?, rows::value::<Option<String>>(row, 1, "word")?))
+    };
+    match (rows::first(conn, sql, DOING, params, read)?, of_run) {
+        (None, None) => Err(backend(DOING, format!("no money is held for a run called {}", settling.run))),
+        (Some((payment, None)), other) if other.is_none_or(|(_, newest)| newest != payment) => {
             close(conn, payment, settling)?;
             if settling.to == SettlementWord::Captured {
                 holds::credit(conn, payment, settling.at)?;
             }
+            if let Some(said) = &settling.said {
+                changes::record(conn, settling.run.as_bytes(), said)?;
+            }
             Ok(Settled::Moved)
         }
-        Some((_, Some(word))) if word == "captured" => Ok(Settled::Stands(SettlementWord::Captured)),
-        Some((_, Some(_))) => Ok(Settled::Stands(SettlementWord::Released)),
+        (_, Some((word, _))) => Ok(Settled::Stands(word)),
+        (Some((_, Some(word))), None) if word == "captured" => Ok(Settled::Stands(SettlementWord::Captured)),
+        (Some(_), None) => Ok(Settled::Stands(SettlementWord::Released)),
     }
 }
 

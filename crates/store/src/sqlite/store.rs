@@ -174,6 +174,10 @@ impl Store for SqliteStore {
         Box::pin(self.readers.long(money::open))
     }
 
+    fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>> {
+        Box::pin(self.readers.long(move |conn| money::open_of(conn, run)))
+    }
+
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {
         Box::pin(self.readers.long(move |conn| money::earned(conn, after)))
     }
