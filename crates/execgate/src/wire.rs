@@ -485,7 +485,7 @@ pub(crate) struct Around<'a> {
 }
 
 /// Puts a gateway together.
-pub(crate) fn gate(
+pub(crate) async fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
     key: Arc<InForce<SigningKey>>,
@@ -496,7 +496,7 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = till::rails(settings, around.data_dir, &clock)?;
+    let rails = till::rails(settings, around.data_dir, &clock).await?;
     let names = till::tool_names(actions);
     let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
     let prices = till::prices(settings, &registry, &names)?;

@@ -21,7 +21,7 @@ use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Boundless, Found, Lodging, Trace, Turn, Yard};
-use crate::pay::{Bought, Duplicates, Earlier, Guard, Pay, Place, only_its_own, unless_lapsed};
+use crate::pay::{Bought, Duplicates, Earlier, Guard, Pay, Place, has_bought, only_its_own, unless_lapsed};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
@@ -424,7 +424,8 @@ impl Walk {
             Among::First(guard, waits) => (guard, waits),
             Among::Answered(passage) => return Ok(Approach::Answered(passage)),
         };
-        let hold = rooms.pay.look(hold).await?;
+        let is_known = has_bought(rooms.execute.store.as_ref(), quote.run(), &hold).await?;
+        let hold = if is_known { hold } else { rooms.pay.look(hold).await? };
         rooms.log.ask(quote.proposal().effect)?;
         sight.lap(Room::Pay);
 

@@ -92,6 +92,11 @@ impl Line {
         Ok(Self { url, patience, tls })
     }
 
+    /// The same service, which may take so long to answer.
+    pub(crate) fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Asks by `POST` with JSON, at a path below that of the address.
     ///
     /// # Errors

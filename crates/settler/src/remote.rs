@@ -47,6 +47,12 @@ impl Remote {
         Ok(Self { line: Line::new(address, PATIENCE)?, ledgers: ledgers.into_iter().collect() })
     }
 
+    /// The same service, which may take so long to answer.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self { line: self.line.within(patience), ..self }
+    }
+
     /// Whether it settles `exact` of x402 v2 on this chain.
     ///
     /// # Errors

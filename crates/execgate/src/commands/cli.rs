@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, pricing,
-    run, runs, serve, settler, verify, witness,
+    run, runs, serve, settle, settler, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -71,6 +71,9 @@ enum Command {
     Pricing(pricing::Pricing),
     /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
     Witness(witness::Witness),
+    /// Look at money that is not settled, look for it anew, or say what became of it
+    #[command(subcommand)]
+    Settle(settle::SettleCommand),
     /// Move what a gateway is paid by authorization, by a key that the gateway never has
     Settler(settler::Settler),
     /// Print the OpenAPI description
@@ -157,6 +160,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(policy) => policy.execute(),
         Command::Pricing(pricing) => pricing.execute(),
         Command::Witness(witness) => witness.execute(),
+        Command::Settle(settle) => settle.execute(),
         Command::Settler(settler) => settler.execute(),
         Command::Openapi(openapi) => openapi.execute(),
         Command::Pause(switch) => switch.execute(true),

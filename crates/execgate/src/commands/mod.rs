@@ -19,6 +19,7 @@ mod pricing;
 mod run;
 mod runs;
 pub(crate) mod serve;
+mod settle;
 mod settler;
 mod verify;
 mod witness;

@@ -30,5 +30,6 @@ mod profiles;
 mod receipts;
 mod recipes;
 mod server;
+mod settle;
 mod tokens;
 mod witness;

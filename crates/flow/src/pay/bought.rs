@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use execgate_model::{Amount, Digest, UnixMs};
+use execgate_model::{Amount, Digest, RunId, UnixMs};
 use execgate_payment::{Header, Hold, Rails, Settled, Settlement, SettlementState};
 use execgate_store::{Record, SettlementWord, Store};
 
@@ -24,6 +24,18 @@ pub(crate) async fn only_its_own(
         Some(run) if run != quote.run() => Err(Refusal::PaymentReused),
         Some(_) => Ok(()),
         None => unless_lapsed(hold),
+    }
+}
+
+/// Whether a payment is of this very run already. Nobody is asked then whether it would be taken: it may have been.
+///
+/// # Errors
+/// [`Refusal::PaymentReused`] where it has bought another run.
+pub(crate) async fn has_bought(store: &dyn Store, run: RunId, hold: &Hold) -> Result<bool, Refusal> {
+    let Some(claim) = &hold.paid().claim else { return Ok(false) };
+    match store.by_payment(claim.key).await? {
+        Some(bought) if bought != run => Err(Refusal::PaymentReused),
+        bought => Ok(bought.is_some()),
     }
 }
 

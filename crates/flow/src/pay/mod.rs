@@ -8,7 +8,7 @@ mod earlier;
 mod hold;
 
 pub use bought::Bought;
-pub(crate) use bought::only_its_own;
+pub(crate) use bought::{has_bought, only_its_own};
 pub use duplicates::{Duplicates, Guard, Place};
 pub use earlier::Earlier;
 pub use hold::Pay;

@@ -9,6 +9,8 @@ mod charge;
 mod reconcile;
 mod room;
 mod said;
+mod unsettled;
+mod word;
 
 pub use by_hand::{ByHand, ByHandError, EndedByHand};
 pub use charge::is_charged;
@@ -16,3 +18,5 @@ pub(crate) use charge::is_charged_word;
 pub use reconcile::Reconciled;
 pub(crate) use room::OPEN_HOLDS_MAX;
 pub use room::{Held, Settle};
+pub use unsettled::{Standing, Unsettled, unsettled};
+pub use word::WordError;

@@ -14,7 +14,7 @@ use super::said::Movement;
 use crate::Refusal;
 
 /// How long a rail may look for money.
-const LOOK_TIME: Duration = Duration::from_secs(15);
+pub(super) const LOOK_TIME: Duration = Duration::from_secs(15);
 
 /// What was found of captures that nobody had heard the end of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
