@@ -198,7 +198,7 @@ fn record_options(data_dir: &Path, url: String) -> OpenOptions {
 pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
     // What the environment says of a gateway is the gateway's business; a record can be looked at all the same.
     let environment = Environment::read().for_record();
-    Settings::resolve(&common.flags(None, None, true), &environment, true)
+    Settings::resolve(&common.for_record(), &environment, true)
 }
 
 /// The runtime of a process.

@@ -15,6 +15,7 @@ use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, Token, U256};
 use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::journal::{Job, Journal, JournalError, NONCE_USED};
 use crate::ledger::{Ledger, Mined};
@@ -24,6 +25,9 @@ use crate::work::{End, GAS_MAX};
 
 /// How many transactions are on their way at once: as many as nodes keep of one account for the next block.
 const TURNS: usize = 16;
+
+/// After how many times the patience of its askers one that is still worked on says that nothing moves any more.
+const STALLED_AFTER: u32 = 4;
 
 /// How a desk behaves.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +74,12 @@ impl From<RpcError> for DeskError {
 /// What a worker tells when it ends.
 type Told = watch::Receiver<Option<End>>;
 
+/// One that is worked on.
+struct Work {
+    told: Told,
+    since: Instant,
+}
+
 pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     pub(crate) key: GasKey,
@@ -78,7 +88,7 @@ pub(crate) struct Inner {
     /// The places of those that have a number, or are about to.
     pub(crate) turns: Semaphore,
     /// Who is worked on, by what was signed.
-    works: Mutex<HashMap<[u8; 32], Told>>,
+    works: Mutex<HashMap<[u8; 32], Work>>,
     stopped: AtomicBool,
 }
 
@@ -125,11 +135,11 @@ impl Desk {
     fn worked_on(&self, authorization: &Authorization) -> Told {
         let name = authorization.digest();
         let mut works = self.0.works();
-        if let Some(told) = works.get(&name) {
-            return told.clone();
+        if let Some(work) = works.get(&name) {
+            return work.told.clone();
         }
         let (tells, told) = watch::channel(None);
-        works.insert(name, told.clone());
+        works.insert(name, Work { told: told.clone(), since: Instant::now() });
         drop(works);
         let (desk, wanted) = (Arc::clone(&self.0), authorization.clone());
         tokio::spawn(async move {
@@ -190,6 +200,10 @@ impl Desk {
         if kept.is_some() {
             return refused(NONCE_USED);
         }
+        if desk.is_stalled() {
+            tracing::error!("transfers wait for a block for longer than anybody is kept waiting");
+            return Err(Unreachable("transfers before it wait for a block for too long".to_owned()).into());
+        }
         let account = self.account();
         let (moves, ether) =
             tokio::join!(desk.ledger.would_move(authorization, account), desk.ledger.ether(account));
@@ -215,8 +229,14 @@ impl Drop for Listed<'_> {
 }
 
 impl Inner {
-    fn works(&self) -> MutexGuard<'_, HashMap<[u8; 32], Told>> {
+    fn works(&self) -> MutexGuard<'_, HashMap<[u8; 32], Work>> {
         self.works.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something has been on its way for so long that what comes behind it may not get there either.
+    fn is_stalled(&self) -> bool {
+        let longest = self.manners.patience * STALLED_AFTER;
+        self.works().values().any(|work| work.since.elapsed() > longest)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

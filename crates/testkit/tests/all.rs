@@ -42,4 +42,5 @@ mod suite {
     mod upfront;
     mod wallets;
     mod witness;
+    mod word;
 }

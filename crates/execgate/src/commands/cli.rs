@@ -134,7 +134,13 @@ impl Common {
             slots: None,
             image: jail.and_then(|jail| jail.image.clone()),
             image_cache: jail.and_then(|jail| jail.image_cache.clone()),
+            for_record: false,
         }
+    }
+
+    /// Those of a command that serves nobody, and looks at a record.
+    pub(crate) fn for_record(&self) -> Flags {
+        Flags { for_record: true, ..self.flags(None, None, false) }
     }
 }
 

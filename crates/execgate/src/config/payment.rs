@@ -312,7 +312,8 @@ mod tests {
             (Some(WALLET), "[payment]\nsettler = \"/s\"\nrpc = \"https://n\"\n", "node of its own"),
             (Some(WALLET), "[payment.rpc]\n\"eip155:1\" = \"https://n\"\n", "nothing is paid"),
             (Some(WALLET), "[payment]\nrpc = 7\n", "the address of a node"),
-            (Some(WALLET), "[payment]\nrpc = \"https://n\"\nnetworks = [\"eip155:84532\", \"eip155:80002\"]\n", "several"),
+            (Some(WALLET), "[payment]\nrpc = \"https://n\"\nnetworks = [\"eip155:84532\"]\n[[payment.token]]\nnetwork = \"eip155:80002\"\n\
+                 contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\nname = \"a\"\nversion = \"2\"\ndecimals = 6\n", "several"),
             (Some(WALLET), "[payment]\nwalet = \"\"\n", "unknown field"),
             (Some(WALLET), "[payment.prices]\necho = \"1e3\"\n", "decimal point"),
             (Some(WALLET), "[payment.prices]\necho = 0.01\n", "invalid type"),

@@ -356,6 +356,24 @@ async fn before_the_work_it_is_asked_whether_a_transfer_could_happen_and_nothing
     assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (0, 0));
 }
 
+#[tokio::test]
+async fn where_nothing_moves_any_more_no_work_is_done_for_what_would_wait_behind_it() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let (first, second) = (paid(&chain, 1), paid(&chain, 2));
+    chain.mine_at_once(false);
+    let desk = desk(&chain, folder.path(), HASTY).await;
+    assert!(desk.settle(&first).await.is_err());
+    assert!(desk.verify(&second).await.is_ok(), "it may be in the next block");
+    while desk.verify(&second).await.is_ok() {
+        tokio::time::sleep(HASTY.look_every).await;
+    }
+    assert!(matches!(desk.verify(&second).await, Err(LookError::Unreachable(_))));
+    chain.mine_at_once(true);
+    chain.mine(1);
+    settled_in_the_end(&desk, &first).await;
+    assert!(desk.verify(&second).await.is_ok());
+}
+
 /// Those of a test whose askers do not wait for long, and whose workers do.
 const PATIENT_IN_TURN: Manners = Manners { patience: Duration::from_secs(2), ..HASTY };
 

@@ -1,18 +1,20 @@
-//! `/payments`: money that is not settled, and the operator's word on it.
+//! `/payments`: money that is not settled, and the operator's word on it, which no key of a grant has.
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use execgate_flow::administer::AdministerError;
+use execgate_flow::administer::{AdministerError, By};
 use execgate_flow::settle::{ByHand, Settle, Unsettled, unsettled};
 use execgate_model::{Digest, RunId, UnixMs};
 use execgate_payment::SettlementState;
 use execgate_receipt::Timestamp;
 use serde_json::{Value, json};
 
+use crate::admit::Administrator;
 use crate::http;
 use crate::http::admin::{answer, asked};
 use crate::office::Office;
@@ -57,11 +59,16 @@ pub(crate) async fn retry(
 /// `POST /payments/{id}/end`: what the operator has found out about a payment of a run, where nobody else can tell.
 pub(crate) async fn end(
     State(office): State<Arc<Office>>,
+    Extension(administrator): Extension<Administrator>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     answer(async {
+        let By::Operator { .. } = administrator.by() else {
+            let (rule, what) = ("operator-only/payments", "the word on what became of a payment");
+            return Err(AdministerError::OperatorOnly { rule, what }.into());
+        };
         let (word, transaction, payment) = asked(&office, &headers, body, |fields| {
             let word = fields.text("word")?;
             Ok((word, fields.optional_text("transaction")?, fields.optional_text("payment")?))
