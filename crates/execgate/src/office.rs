@@ -134,18 +134,16 @@ async fn alone<T>(
         keyring.open(&By::Operator { uid: geteuid().as_raw() }).await?;
     }
     let witness = match signs {
-        Signs::NothingAndWritesNothing
-        | Signs::Nothing
-        | Signs::Checkpoints
-        | Signs::NothingAndAsksRails => None,
+        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Checkpoints | Signs::NothingAndAsksRails => {
+            None
+        }
         Signs::Statements => Some(wire::witness(keys.receipt()?, Arc::clone(&store))),
     };
     let grants = Arc::new(Grants::new(Arc::clone(&store), Arc::new(SystemClock::new())));
     let log = match signs {
-        Signs::NothingAndWritesNothing
-        | Signs::Nothing
-        | Signs::Statements
-        | Signs::NothingAndAsksRails => None,
+        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Statements | Signs::NothingAndAsksRails => {
+            None
+        }
         Signs::Checkpoints => Some(kept_log(settings, folder, &store, &keys).await?),
     };
     let keys = OwnKeys { witness, log, keyring };

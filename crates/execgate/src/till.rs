@@ -44,7 +44,10 @@ async fn ledgers(payment: &Payment) -> anyhow::Result<Vec<Ledger>> {
     for (network, address) in payment.nodes.iter() {
         let rpc = Rpc::new(address).with_context(|| format!("`payment.rpc` of {network} is wrong"))?;
         let ledger = Ledger::open(rpc, network).await;
-        ledgers.push(ledger.with_context(|| format!("the node that `payment.rpc` names for {network} cannot be used"))?);
+        ledgers
+            .push(ledger.with_context(|| {
+                format!("the node that `payment.rpc` names for {network} cannot be used")
+            })?);
     }
     Ok(ledgers)
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use execgate_line::exchange;
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, Token, U256};
 use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::line::{LineError, exchange};
+use crate::line::{ANSWER_MAX, LineError};
 
 /// The longest question, in bytes: an authorization has some 700.
 const QUESTION_MAX: usize = 16 << 10;
@@ -148,7 +149,7 @@ impl Counter {
             .map_err(|_| LineError::Address)?;
         let asked = async {
             let stream = UnixStream::connect(&self.0).await.map_err(LineError::Connect)?;
-            exchange(stream, request).await
+            Ok(exchange(stream, request, ANSWER_MAX).await?)
         };
         let asked = tokio::time::timeout(PATIENCE, asked).await;
         let reply = asked.unwrap_or_else(|late| Err(LineError::Broken(late.into())))?;

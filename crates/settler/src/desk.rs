@@ -208,7 +208,7 @@ impl Desk {
         let (moves, ether) =
             tokio::join!(desk.ledger.would_move(authorization, account), desk.ledger.ether(account));
         let (has, block) = moves?;
-        if ether? < block.base_fee.saturating_mul(u128::from(GAS_MAX)) {
+        if ether? < block.base_fee.unwrap_or_default().saturating_mul(u128::from(GAS_MAX)) {
             tracing::error!(%account, "the account that pays for gas has too little");
             return Err(Unreachable("the account that pays for gas has too little".to_owned()).into());
         }

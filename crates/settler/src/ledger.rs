@@ -27,8 +27,8 @@ pub(crate) struct Block {
     number: u128,
     /// The chain's clock, in seconds.
     time: u128,
-    /// What a unit of gas costs there at least, in wei.
-    pub(crate) base_fee: u128,
+    /// What a unit of gas costs there at least, in wei, on chains that say so (EIP-1559).
+    pub(crate) base_fee: Option<u128>,
 }
 
 impl Block {
@@ -79,9 +79,10 @@ impl Ledger {
     pub(crate) async fn newest(&self) -> Result<Block, Unreachable> {
         let block = self.rpc.ask("eth_getBlockByNumber", &json!(["latest", false])).await?;
         let of = |name: &str| block.get(name).and_then(number);
-        let strange = || RpcError::Strange("eth_getBlockByNumber");
-        let (Some(number), Some(time)) = (of("number"), of("timestamp")) else { return Err(strange().into()) };
-        Ok(Block { number, time, base_fee: of("baseFeePerGas").ok_or_else(strange)? })
+        let (Some(number), Some(time)) = (of("number"), of("timestamp")) else {
+            return Err(RpcError::Strange("eth_getBlockByNumber").into());
+        };
+        Ok(Block { number, time, base_fee: of("baseFeePerGas") })
     }
 
     /// How many transactions of an account a block and those before it have; that of the newest, where none is named.
@@ -116,9 +117,7 @@ impl Ledger {
         let hash = log["transactionHash"].as_str().and_then(|hash| hash.parse().ok());
         let hash: TxHash = hash.ok_or(RpcError::Strange("eth_getLogs"))?;
         match self.mined(authorization, hash).await? {
-            Some(mined) => {
-                Ok(Whereabouts::Used { transaction: Some(hash), to_us: mined == Mined::Paid })
-            }
+            Some(mined) => Ok(Whereabouts::Used { transaction: Some(hash), to_us: mined == Mined::Paid }),
             None => Err(Unreachable(format!("the node shows a log of {hash}, and not its receipt"))),
         }
     }
@@ -137,8 +136,11 @@ impl Ledger {
 
     /// The log of whatever used a nonce, sought backwards from a block, and not without end.
     async fn use_of(&self, authorization: &Authorization, block: Block) -> Result<Value, Unreachable> {
-        let topics = json!([[abi::used(), abi::cancelled()], to_hex(&authorization.from.to_word()),
-            to_hex(&authorization.nonce)]);
+        let topics = json!([
+            [abi::used(), abi::cancelled()],
+            to_hex(&authorization.from.to_word()),
+            to_hex(&authorization.nonce)
+        ]);
         let contract = authorization.token.contract.to_lowercase();
         let (mut last, mut span) = (block.number, SPAN);
         for _ in 0..SPANS_MAX {

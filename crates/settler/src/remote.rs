@@ -81,10 +81,8 @@ impl Remote {
         let Some(ledger) = self.ledger(authorization.token.network) else {
             return self.verified(authorization).await.map(|()| None);
         };
-        let (moves, verified) = tokio::join!(
-            ledger.would_move(authorization, authorization.to),
-            self.verified(authorization)
-        );
+        let (moves, verified) =
+            tokio::join!(ledger.would_move(authorization, authorization.to), self.verified(authorization));
         let (has, _) = moves?;
         verified?;
         Ok(Some(has))
@@ -99,9 +97,9 @@ impl Remote {
         let Ok(answer) = serde_json::from_slice::<Value>(&reply.body) else {
             return unreachable("the facilitator answers no JSON");
         };
-        let is_of_another = answer["payer"].as_str().is_some_and(|payer| {
-            payer.parse::<Address>().is_ok_and(|payer| payer != authorization.from)
-        });
+        let is_of_another = answer["payer"]
+            .as_str()
+            .is_some_and(|payer| payer.parse::<Address>().is_ok_and(|payer| payer != authorization.from));
         match (reply.status, answer["isValid"].as_bool(), answer["invalidReason"].as_str()) {
             (200, Some(true), _) if !is_of_another => Ok(()),
             // A fault of its own is no answer.

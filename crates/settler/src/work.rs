@@ -31,6 +31,10 @@ const BASE_FEES: u128 = 2;
 /// The longest pause before a node that failed is asked again.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// At how many looks in a row none of one's own transactions is shown under a number that is used up, before it is believed
+/// that it was used by another: five seconds, as long as nodes behind one address lag behind each other.
+const UNSHOWN_MIN: u32 = 20;
+
 /// How an authorization ended here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
@@ -47,6 +51,8 @@ struct Memory {
     sent: Option<Instant>,
     /// Whether its number was the next one at the last look.
     is_next: bool,
+    /// At how many looks in a row its number was used up, and none of its transactions shown.
+    unshown: u32,
     /// Whether its account has too little for what is offered.
     is_poor: bool,
 }
@@ -149,6 +155,7 @@ impl Inner {
     /// What is offered for gas now.
     async fn fees(&self) -> Result<Fees, DeskError> {
         let base = self.ledger.newest().await?.base_fee;
+        let base = base.ok_or(RpcError::Strange("eth_getBlockByNumber"))?;
         let tip = self.ledger.rpc.number("eth_maxPriorityFeePerGas", &json!([])).await?;
         let most = base.saturating_mul(BASE_FEES).saturating_add(tip).min(self.manners.fee_max);
         Ok(Fees { most, tip: tip.min(most) })
@@ -204,10 +211,21 @@ impl Inner {
         if count <= u128::from(job.nonce) {
             return Ok(None);
         }
+        let mut is_shown = false;
         for (signed, _) in job.sent.iter().rev() {
-            if self.ledger.mined(authorization, signed.hash).await? == Some(Mined::Paid) {
-                return self.done(authorization, signed.hash);
+            match self.ledger.mined(authorization, signed.hash).await? {
+                Some(Mined::Paid) => return self.done(authorization, signed.hash),
+                Some(Mined::Idle | Mined::Failed) => is_shown = true,
+                None => {}
             }
+        }
+        // The number is used up, and the node shows none of ours that has it: it may be behind, or somebody else has the key.
+        memory.unshown = if is_shown { 0 } else { memory.unshown + 1 };
+        if !is_shown && memory.unshown < UNSHOWN_MIN {
+            return Ok(None);
+        }
+        if !is_shown {
+            tracing::error!(%account, nonce = job.nonce, "another process sends by this key");
         }
         let block = self.ledger.newest().await?;
         if self.ledger.count(account, Some(block)).await? <= u128::from(job.nonce) {

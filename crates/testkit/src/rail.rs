@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
 use execgate_payment::evm::{Authorization, U256};
 use execgate_payment::{
-    CaptureError, Facilitator, Flow, Found, HoldError, LookError, Paid, PaymentClaim, Rail, Terms, Unreachable,
-    capture_authorized, find_authorized, funds_of_payer,
+    CaptureError, Facilitator, Flow, Found, HoldError, LookError, Paid, PaymentClaim, Rail, Terms,
+    Unreachable, capture_authorized, find_authorized, funds_of_payer,
 };
 use execgate_receipt::sha256;
 

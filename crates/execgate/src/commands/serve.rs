@@ -325,7 +325,8 @@ impl Gateway {
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
         let around = Around { log: &log, space: &space, webhook, data_dir };
-        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions).await?;
+        let gate =
+            wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions).await?;
         gate.tell_of_witnesses(&witnesses);
         warn_of_unknown_grants(settings, store.as_ref()).await?;
         let keys = OwnKeys {

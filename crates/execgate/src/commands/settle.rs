@@ -148,8 +148,7 @@ async fn pending(desk: &mut Desk) -> anyhow::Result<Vec<String>> {
     let payments = desk.get("/payments").await?.json()?;
     let is_open = |payment: &&Value| payment["state"] == "pending" || payment["state"] == "loose";
     let named = payments.as_array().into_iter().flatten().filter(is_open);
-    let mut runs: Vec<_> =
-        named.filter_map(|payment| payment["run"].as_str()).map(str::to_owned).collect();
+    let mut runs: Vec<_> = named.filter_map(|payment| payment["run"].as_str()).map(str::to_owned).collect();
     runs.sort_unstable();
     runs.dedup();
     Ok(runs)
@@ -162,8 +161,10 @@ impl Word {
                 Some(transaction) => format!("was taken by {}", plain::text(transaction)),
                 None => "was not taken, and never will be".to_owned(),
             };
-            let prompt = format!("The payment of run {} {said}. It is recorded for good. Type yes: ", self.id);
-            let typed = terminal::ask(&prompt).context("nobody is there to be asked; --yes says that it is meant")?;
+            let prompt =
+                format!("The payment of run {} {said}. It is recorded for good. Type yes: ", self.id);
+            let typed =
+                terminal::ask(&prompt).context("nobody is there to be asked; --yes says that it is meant")?;
             if typed.trim() != "yes" {
                 bail!("nothing was recorded");
             }

@@ -59,7 +59,10 @@ impl fmt::Debug for Nodes {
 }
 
 impl Nodes {
-    pub(super) fn resolve(section: Option<&RpcSection>, networks: &BTreeSet<ChainId>) -> anyhow::Result<Self> {
+    pub(super) fn resolve(
+        section: Option<&RpcSection>,
+        networks: &BTreeSet<ChainId>,
+    ) -> anyhow::Result<Self> {
         match section {
             None => Ok(Self::default()),
             Some(RpcSection::One(address)) => {

@@ -312,8 +312,12 @@ mod tests {
             (Some(WALLET), "[payment]\nsettler = \"/s\"\nrpc = \"https://n\"\n", "node of its own"),
             (Some(WALLET), "[payment.rpc]\n\"eip155:1\" = \"https://n\"\n", "nothing is paid"),
             (Some(WALLET), "[payment]\nrpc = 7\n", "the address of a node"),
-            (Some(WALLET), "[payment]\nrpc = \"https://n\"\nnetworks = [\"eip155:84532\"]\n[[payment.token]]\nnetwork = \"eip155:80002\"\n\
-                 contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\nname = \"a\"\nversion = \"2\"\ndecimals = 6\n", "several"),
+            (
+                Some(WALLET),
+                "[payment]\nrpc = \"https://n\"\nnetworks = [\"eip155:84532\"]\n[[payment.token]]\nnetwork = \"eip155:80002\"\n\
+                 contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\nname = \"a\"\nversion = \"2\"\ndecimals = 6\n",
+                "several",
+            ),
             (Some(WALLET), "[payment]\nwalet = \"\"\n", "unknown field"),
             (Some(WALLET), "[payment.prices]\necho = \"1e3\"\n", "decimal point"),
             (Some(WALLET), "[payment.prices]\necho = 0.01\n", "invalid type"),
@@ -331,10 +335,14 @@ mod tests {
         let unseen = |payment: &Payment| payment.unseen().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(unseen(&resolved("")), ["eip155:8453"]);
         assert_eq!(unseen(&resolved("[payment]\nsettler = \"/s\"\n")), [""; 0]);
-        for text in ["[payment]\nrpc = \"https://n/secret\"\n", "[payment.rpc]\n\"eip155:8453\" = \"https://n/secret\"\n"] {
+        for text in [
+            "[payment]\nrpc = \"https://n/secret\"\n",
+            "[payment.rpc]\n\"eip155:8453\" = \"https://n/secret\"\n",
+        ] {
             let payment = resolved(text);
             assert_eq!(unseen(&payment), [""; 0]);
-            let nodes: Vec<_> = payment.nodes.iter().map(|(network, url)| (network.to_string(), url)).collect();
+            let nodes: Vec<_> =
+                payment.nodes.iter().map(|(network, url)| (network.to_string(), url)).collect();
             assert_eq!(nodes, [("eip155:8453".to_owned(), "https://n/secret")]);
             assert!(!format!("{payment:?}").contains("secret"));
         }

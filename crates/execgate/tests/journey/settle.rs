@@ -130,7 +130,8 @@ fn where_nobody_can_tell_the_operator_says_what_became_of_a_payment() {
     let server = shop.serve();
     let payment = signed(&shop);
     let answer = bought(&shop, &server, &payment);
-    assert_eq!((answer.status, &answer.json()["rule"]), (402, &json!("settlement-pending")));
+    let told = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 402 && told.contains("pending"), "{told}");
     let open = shop.open();
     let run = open[0]["run"].as_str().unwrap().to_owned();
     assert_eq!(
@@ -164,7 +165,8 @@ fn a_node_of_our_own_has_the_last_word_and_ends_what_is_pending() {
     drop(server);
     let open = shop.open();
     let run = open[0]["run"].as_str().unwrap().to_owned();
-    for word in [&["gone", &run, "--yes"][..], &["taken", &run, "--transaction", &to_hex(&[7; 32]), "--yes"]] {
+    for word in [&["gone", &run, "--yes"][..], &["taken", &run, "--transaction", &to_hex(&[7; 32]), "--yes"]]
+    {
         assert!(shop.refused(word).contains("may still be"), "{word:?}");
     }
     assert_eq!(shop.settle(&["retry", &run]).status.code(), Some(1));

@@ -59,16 +59,21 @@ pub struct Unsettled {
 /// # Errors
 /// If the record cannot be read.
 pub async fn unsettled(store: &dyn Store) -> Result<Vec<Unsettled>, StoreError> {
-    let mut found: Vec<_> = store.open_payments().await?.into_iter().map(|open| Unsettled {
-        standing: if open.stage.is_some() { Standing::Pending } else { Standing::Loose },
-        run: open.run,
-        payment: Some(open.key),
-        payer: Some(open.payer),
-        rail: open.rail,
-        amount: open.amount,
-        reference: open.reference,
-        since: open.since,
-    }).collect();
+    let mut found: Vec<_> = store
+        .open_payments()
+        .await?
+        .into_iter()
+        .map(|open| Unsettled {
+            standing: if open.stage.is_some() { Standing::Pending } else { Standing::Loose },
+            run: open.run,
+            payment: Some(open.key),
+            payer: Some(open.payer),
+            rail: open.rail,
+            amount: open.amount,
+            reference: open.reference,
+            since: open.since,
+        })
+        .collect();
     for stage in [Stage::Execute, Stage::Witness] {
         let page = Page { before: None, limit: SHOWN_MAX, stage: Some(stage) };
         found.extend(store.list(page).await?.into_iter().filter_map(of_run));

@@ -49,10 +49,12 @@ impl Settle {
         let Ok(Ok(looked)) = looked else { return Ok(end) };
         let found = looked.as_ref().map(|found| (found.state(), found.reference()));
         let says = match (found, &end) {
-            (Some((SettlementState::Captured, reference)), ByHand::Taken { reference: said }) => match reference {
-                Some(reference) if reference != said => format!("it was taken by {reference}"),
-                Some(_) | None => return Ok(end),
-            },
+            (Some((SettlementState::Captured, reference)), ByHand::Taken { reference: said }) => {
+                match reference {
+                    Some(reference) if reference != said => format!("it was taken by {reference}"),
+                    Some(_) | None => return Ok(end),
+                }
+            }
             (Some((SettlementState::Captured, reference)), ByHand::Gone) => {
                 format!("it was taken by {}", reference.unwrap_or("a movement that is not named"))
             }
@@ -71,6 +73,6 @@ fn named(open: &OpenPayment, end: ByHand) -> Result<ByHand, ByHandError> {
             let hash: TxHash = reference.parse().map_err(|_| ByHandError::Reference)?;
             Ok(ByHand::Taken { reference: hash.to_string() })
         }
-        end => Ok(end),
+        end @ (ByHand::Taken { .. } | ByHand::Gone) => Ok(end),
     }
 }

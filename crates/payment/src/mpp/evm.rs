@@ -9,8 +9,8 @@ use super::charge::{self, METHOD, PayloadError};
 use super::{Ask, Credential, Fault, Method, Pledge, Problem};
 use crate::evm::{Address, Authorization, Token, U256};
 use crate::{
-    CaptureError, Facilitator, Found, LookError, PaymentClaim, Unreachable, capture_authorized, find_authorized,
-    funds_of_payer,
+    CaptureError, Facilitator, Found, LookError, PaymentClaim, Unreachable, capture_authorized,
+    find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.

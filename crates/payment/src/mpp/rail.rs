@@ -11,8 +11,8 @@ use super::{
     Receipt, body_digest, charge, instant, opaque,
 };
 use crate::{
-    Asked, CaptureError, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled, SettlementState, Terms,
-    Unreachable,
+    Asked, CaptureError, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled, SettlementState,
+    Terms, Unreachable,
 };
 
 /// For how long a client may think about a challenge, in seconds: five minutes, as the reference servers give.

@@ -10,8 +10,8 @@ use super::credential::{Accepted, Shown, refused};
 use super::{code, offer, response};
 use crate::evm::{Address, Authorization, ChainId, Token, U256};
 use crate::{
-    Asked, CaptureError, Facilitator, Flow, Found, Header, HoldError, Offer, Paid, PaymentClaim, Rail,
-    LookError, Settled, Terms, Unreachable, capture_authorized, find_authorized, funds_of_payer,
+    Asked, CaptureError, Facilitator, Flow, Found, Header, HoldError, LookError, Offer, Paid, PaymentClaim,
+    Rail, Settled, Terms, Unreachable, capture_authorized, find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.

@@ -19,8 +19,8 @@ use execgate_payment::mpp::{
     CredentialHeader, EvmCharge, InForce, Mpp, Price, Secret, Secrets, find, payment_info,
 };
 use execgate_payment::{
-    Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail as _, SettleError, Settled, SettlementState, Terms,
-    TxHash, Unreachable, Whereabouts,
+    Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail as _, SettleError, Settled, SettlementState,
+    Terms, TxHash, Unreachable, Whereabouts,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

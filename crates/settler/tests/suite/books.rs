@@ -29,7 +29,8 @@ enum Own {
 }
 
 async fn world(chain: &Chain, url: &str, own: Own) -> World {
-    let ledger = async { Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap() };
+    let ledger =
+        async { Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap() };
     let ledger = if own == Own::Node { Some(ledger.await) } else { None };
     let remote = Remote::new(url, ledger).unwrap().within(PATIENCE);
     World::priced().rail(Arc::new(AuthorizedRail(Arc::new(remote)))).open()
@@ -41,7 +42,9 @@ fn funded(chain: &Chain) -> Authorization {
 }
 
 fn paying(authorization: &Authorization) -> Ask {
-    ask("gives").nonce("n").pays_by(AUTHORIZED, &String::from_utf8(authorization.to_bytes().unwrap()).unwrap())
+    ask("gives")
+        .nonce("n")
+        .pays_by(AUTHORIZED, &String::from_utf8(authorization.to_bytes().unwrap()).unwrap())
 }
 
 /// A service that says these two things.
@@ -63,7 +66,8 @@ async fn a_payment_that_is_refused_or_cannot_be_asked_about_has_no_work_done() {
     let chain = Chain::start();
     let paid = funded(&chain);
     let empty = r#"{"isValid":false,"invalidReason":"insufficient_funds"}"#;
-    for (says, rule) in [(empty, "payment-refused"), ("{}", "rail-unavailable"), ("what", "rail-unavailable")] {
+    for (says, rule) in [(empty, "payment-refused"), ("{}", "rail-unavailable"), ("what", "rail-unavailable")]
+    {
         let service = service(says, || unreachable!("nothing is settled")).await;
         let world = world(&chain, &service.url(""), Own::Nothing).await;
         assert_eq!(world.walk(paying(&paid)).await.rule(), rule, "{says}");

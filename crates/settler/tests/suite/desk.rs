@@ -382,7 +382,8 @@ async fn mute_for(chain: &Chain, method: &'static str) -> (Upstream, Arc<AtomicB
     let is_mute = Arc::new(AtomicBool::new(true));
     let mute = Arc::clone(&is_mute);
     let node = between(chain, move |question| {
-        (mute.load(Ordering::SeqCst) && question["method"] == method).then(|| json!("nothing that can be read"))
+        (mute.load(Ordering::SeqCst) && question["method"] == method)
+            .then(|| json!("nothing that can be read"))
     });
     (node.await, is_mute)
 }

@@ -99,8 +99,16 @@ async fn before_the_work_a_facilitator_is_asked_and_only_its_word_is_taken() {
     let long = format!(r#"{{"isValid":false,"invalidReason":"{}"}}"#, "x".repeat(5_000));
     for (status, body, expected) in [
         ("200 OK", r#"{"isValid":true}"#, Some(Ok(None))),
-        ("200 OK", r#"{"isValid":false,"invalidReason":"insufficient_funds"}"#, refused("insufficient_funds")),
-        ("400 Bad Request", r#"{"isValid":false,"invalidReason":"invalid_payload"}"#, refused("invalid_payload")),
+        (
+            "200 OK",
+            r#"{"isValid":false,"invalidReason":"insufficient_funds"}"#,
+            refused("insufficient_funds"),
+        ),
+        (
+            "400 Bad Request",
+            r#"{"isValid":false,"invalidReason":"invalid_payload"}"#,
+            refused("invalid_payload"),
+        ),
         ("200 OK", r#"{"isValid":false,"invalidReason":"a\u0000\u202e\r\nb c"}"#, refused("ab c")),
         ("200 OK", &long, refused(&"x".repeat(100))),
         ("200 OK", r#"{"isValid":false}"#, refused("invalid_payment")),

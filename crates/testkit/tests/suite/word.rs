@@ -23,7 +23,7 @@ async fn say(world: &World, word: Value) -> Reply {
 
 async fn refused(world: &World, word: Value) -> String {
     let reply = say(world, word).await;
-    assert_eq!((reply.status, &reply.json()["rule"]), (409, &json!("contradicted")), "{}", reply.show());
+    assert_eq!((reply.status, &reply.json()["code"]), (409, &json!("contradicted")), "{}", reply.show());
     reply.json()["detail"].as_str().unwrap().to_owned()
 }
 
@@ -41,7 +41,10 @@ async fn what_was_taken_is_not_gone_and_was_taken_by_what_took_it() {
     assert!(refused(&world, gone()).await.contains("it was taken by transfer-of-p"));
     assert!(refused(&world, taken("other")).await.contains("transfer-of-p"));
     let told = say(&world, taken("transfer-of-p")).await.json();
-    assert_eq!((&told["state"], &told["credit"], &told["amount"]), (&json!("captured"), &json!(false), &json!("0.05")));
+    assert_eq!(
+        (&told["state"], &told["credit"], &told["amount"]),
+        (&json!("captured"), &json!(false), &json!("0.05"))
+    );
     assert_eq!(say(&world, gone()).await.status, 409, "it has ended");
     assert_eq!(world.fsck().await.0, []);
 }
@@ -65,12 +68,20 @@ async fn where_nobody_can_tell_the_operators_word_is_taken_and_no_key_has_it() {
     world.bank().close(true);
     let run = world.only_run().await.run;
     let listed = world.admin(OPERATOR, get("/payments")).await.json();
-    assert_eq!((&listed[0]["state"], &listed[0]["run"], &listed[1]), (&json!("pending"), &json!(run), &Value::Null));
+    assert_eq!(
+        (&listed[0]["state"], &listed[0]["run"], &listed[1]),
+        (&json!("pending"), &json!(run), &Value::Null)
+    );
     let key = world.give(Grant { roles: [Role::Admin].into(), ..holder("admin") }).await;
     let request = with(post(&format!("/payments/{run}/end"), gone().to_string()), "x-api-key", &key);
     let network = Peer::Network { address: [127, 0, 0, 1].into() };
     assert_eq!(world.admin(network, request).await.json()["rule"], "operator-only/payments");
-    for wrong in [json!({}), json!({"word": "lost"}), json!({"word": "taken"}), json!({"word": "gone", "transaction": "x"})] {
+    for wrong in [
+        json!({}),
+        json!({"word": "lost"}),
+        json!({"word": "taken"}),
+        json!({"word": "gone", "transaction": "x"}),
+    ] {
         assert_eq!(say(&world, wrong).await.status, 400);
     }
     let retried = world.admin(OPERATOR, post(&format!("/payments/{run}/retry"), "{}")).await.json();

@@ -34,7 +34,9 @@ impl From<WordError> for Problem {
         let text = error.to_string();
         match error {
             WordError::Contradicted(_) => Self::new(StatusCode::CONFLICT, "contradicted", text),
-            WordError::ByHand(ByHandError::NotPending) => Self::new(StatusCode::CONFLICT, "not-pending", text),
+            WordError::ByHand(ByHandError::NotPending) => {
+                Self::new(StatusCode::CONFLICT, "not-pending", text)
+            }
             WordError::ByHand(ByHandError::Several(payments)) => {
                 let named: Vec<_> = payments.iter().map(ToString::to_string).collect();
                 let detail = format!("{text}: {}", named.join(", "));

@@ -18,8 +18,8 @@ use crate::mpp::{
     Challenge, CredentialHeader, EvmCharge, InForce, Receipt, Secret, Secrets, charge, find, instant,
 };
 use crate::{
-    Asked, CaptureError, Facilitator, Flow, HoldError, LookError, Rail as _, SettleError, Settled, SettlementState,
-    Terms, TxHash, Unreachable, Whereabouts,
+    Asked, CaptureError, Facilitator, Flow, HoldError, LookError, Rail as _, SettleError, Settled,
+    SettlementState, Terms, TxHash, Unreachable, Whereabouts,
 };
 
 /// The key of an account that every development chain has.

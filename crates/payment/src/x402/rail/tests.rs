@@ -15,8 +15,8 @@ use serde_json::{Value, from_slice, json};
 use super::{Account, X402};
 use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
 use crate::{
-    Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail, SettleError, Settled, SettlementState, Terms, TxHash,
-    Unreachable, Whereabouts,
+    Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail, SettleError, Settled, SettlementState, Terms,
+    TxHash, Unreachable, Whereabouts,
 };
 
 const NOW_S: u64 = 1_800_000_000;

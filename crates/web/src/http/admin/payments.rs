@@ -84,7 +84,8 @@ pub(crate) async fn end(
             _ => return Err(Problem::bad_field("/word", "`word` is `taken` or `gone`")),
         };
         let read = |text: String| {
-            text.parse::<Digest>().map_err(|_| Problem::bad_field("/payment", "this is no digest of a payment"))
+            text.parse::<Digest>()
+                .map_err(|_| Problem::bad_field("/payment", "this is no digest of a payment"))
         };
         let payment = payment.map(read).transpose()?;
         let ended = settle(&office)?.end_by_word(named(&id)?, payment, end).await?;
