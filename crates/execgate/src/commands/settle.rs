@@ -171,8 +171,13 @@ impl Word {
         }
         with_desk(&self.data, &self.common, Signs::NothingAndAsksRails, async |desk| {
             desk.patient(LOOK_TIME);
-            let word = if transaction.is_some() { "taken" } else { "gone" };
-            let said = json!({"word": word, "transaction": transaction, "payment": self.payment});
+            let mut said = match transaction {
+                Some(transaction) => json!({"word": "taken", "transaction": transaction}),
+                None => json!({"word": "gone"}),
+            };
+            if let Some(payment) = self.payment {
+                said["payment"] = json!(payment);
+            }
             let ended = desk.post(&format!("/payments/{}/end", self.id), &said).await?.json()?;
             let credit = if ended["credit"] == true { ", and is owed to its payer" } else { "" };
             let text = |name: &str| plain::text(ended[name].as_str().unwrap_or("-"));
