@@ -10,6 +10,7 @@ use bytes::Bytes;
 use execgate_flow::administer::By;
 use execgate_flow::authorise::Grants;
 use execgate_flow::log::Log;
+use execgate_model::NoCrash;
 use execgate_receipt::sha256;
 use execgate_store::Store;
 use execgate_web::{Peer, admin_router, serve_one};
@@ -28,7 +29,7 @@ use crate::config::Settings;
 use crate::keys::KeyFolder;
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::wire::OwnKeys;
-use crate::{privileges, socket, wire};
+use crate::{privileges, socket, till, wire};
 
 /// How long an answer may take. A record that is busy is waited for; a gateway that hangs is not.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -51,6 +52,8 @@ pub(crate) enum Signs {
     Statements,
     /// Checkpoints of the log.
     Checkpoints,
+    /// Nothing; and money is looked for, by the rails of the configuration.
+    NothingAndAsksRails,
 }
 
 /// The administration, as a command sees it.
@@ -121,7 +124,9 @@ async fn alone<T>(
     let url = settings.database_url(folder);
     let store = match signs {
         Signs::NothingAndWritesNothing => wire::record_to_read(folder, url)?,
-        Signs::Nothing | Signs::Statements | Signs::Checkpoints => wire::record(folder, url)?,
+        Signs::Nothing | Signs::Statements | Signs::Checkpoints | Signs::NothingAndAsksRails => {
+            wire::record(folder, url)?
+        }
     };
     let keys = Arc::new(KeyFolder::new(folder.to_owned(), Arc::new(SystemEntropy)));
     let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
@@ -129,16 +134,25 @@ async fn alone<T>(
         keyring.open(&By::Operator { uid: geteuid().as_raw() }).await?;
     }
     let witness = match signs {
-        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Checkpoints => None,
+        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Checkpoints | Signs::NothingAndAsksRails => {
+            None
+        }
         Signs::Statements => Some(wire::witness(keys.receipt()?, Arc::clone(&store))),
     };
     let grants = Arc::new(Grants::new(Arc::clone(&store), Arc::new(SystemClock::new())));
     let log = match signs {
-        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Statements => None,
+        Signs::NothingAndWritesNothing | Signs::Nothing | Signs::Statements | Signs::NothingAndAsksRails => {
+            None
+        }
         Signs::Checkpoints => Some(kept_log(settings, folder, &store, &keys).await?),
     };
     let keys = OwnKeys { witness, log, keyring };
-    let office = wire::office(settings, folder, &store, grants, keys, None);
+    let mut office = wire::office(settings, folder, &store, grants, keys, None);
+    if signs == Signs::NothingAndAsksRails {
+        let clock = Arc::new(SystemClock::new());
+        let rails = till::rails(settings, folder, &clock).await?;
+        office = office.settling(till::settle(&rails, &store, &clock, &Arc::new(NoCrash)));
+    }
     let (ours, theirs) = duplex(PIPE_BYTES);
     let peer = Peer::User { uid: geteuid().as_raw() };
     tokio::spawn(serve_one(theirs, peer, admin_router(Arc::new(office))));
@@ -211,6 +225,11 @@ impl Desk {
             }
         }
         if is_success { Ok(()) } else { Err(refusal(&begun)) }
+    }
+
+    /// The same, asked for what takes so long.
+    pub(crate) fn patient(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// `POST` of JSON.

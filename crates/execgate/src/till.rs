@@ -7,11 +7,11 @@ use anyhow::Context as _;
 use execgate_flow::propose::Prices;
 use execgate_flow::settle::{Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
-use execgate_payment::mpp::{CredentialHeader, EvmCharge, Funds, Method, Mpp};
+use execgate_payment::mpp::{CredentialHeader, EvmCharge, Method, Mpp};
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid};
 use execgate_sandbox::Network;
-use execgate_settler::{Counter, Remote};
+use execgate_settler::{Counter, Ledger, Remote, Rpc};
 use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 
@@ -19,33 +19,49 @@ use crate::config::{Payment, Settings};
 use crate::keys::ChallengeSecrets;
 use crate::ports::{SystemClock, SystemEntropy};
 
-/// By which rails callers pay.
-pub(crate) fn rails(settings: &Settings, data_dir: &Path, clock: &Arc<SystemClock>) -> anyhow::Result<Rails> {
+/// By which rails callers pay. Nodes of the operator's own are asked here which chain is theirs.
+pub(crate) async fn rails(
+    settings: &Settings,
+    data_dir: &Path,
+    clock: &Arc<SystemClock>,
+) -> anyhow::Result<Rails> {
     let Some(payment) = &settings.payment else { return Ok(Rails::new(Arc::new(Unpaid::FREE), [])) };
-    let accounts = || payment.accounts.clone();
-    let x402 =
-        |facilitator: &Arc<dyn Facilitator>| X402::new(accounts(), Arc::clone(facilitator), clock.clone());
-    if let Some(socket) = &payment.settler {
-        let facilitator: Arc<dyn Facilitator> = Arc::new(Counter::new(socket.clone()));
-        let mpp = challenged(payment, data_dir, (&facilitator, Funds::Seen), clock)?;
-        Ok(Rails::new(Arc::new(x402(&facilitator).seeing_funds()), [Arc::new(mpp) as _]))
-    } else {
-        let remote = Remote::new(&payment.facilitator, None).context("`payment.facilitator` is wrong")?;
-        let facilitator: Arc<dyn Facilitator> = Arc::new(remote);
-        let mpp = challenged(payment, data_dir, (&facilitator, Funds::Unseen), clock)?;
-        Ok(Rails::new(Arc::new(x402(&facilitator)), [Arc::new(mpp) as _]))
+    let facilitator: Arc<dyn Facilitator> = match &payment.settler {
+        Some(socket) => Arc::new(Counter::new(socket.clone())),
+        None => Arc::new(
+            Remote::new(&payment.facilitator, ledgers(payment).await?)
+                .context("`payment.facilitator` is wrong")?,
+        ),
+    };
+    let x402 = X402::new(payment.accounts.clone(), Arc::clone(&facilitator), clock.clone());
+    let mpp = challenged(payment, data_dir, &facilitator, clock)?;
+    Ok(Rails::new(Arc::new(x402), [Arc::new(mpp) as _]))
+}
+
+/// The chains of payments as nodes of the operator's own show them. One that cannot be asked now could not say, either, what
+/// became of a payment.
+async fn ledgers(payment: &Payment) -> anyhow::Result<Vec<Ledger>> {
+    let mut ledgers = Vec::new();
+    for (network, address) in payment.nodes.iter() {
+        let rpc = Rpc::new(address).with_context(|| format!("`payment.rpc` of {network} is wrong"))?;
+        let ledger = Ledger::open(rpc, network).await;
+        ledgers
+            .push(ledger.with_context(|| {
+                format!("the node that `payment.rpc` names for {network} cannot be used")
+            })?);
     }
+    Ok(ledgers)
 }
 
 /// The rail of the scheme `Payment`, which takes the same tokens.
 fn challenged(
     payment: &Payment,
     data_dir: &Path,
-    (facilitator, funds): (&Arc<dyn Facilitator>, Funds),
+    facilitator: &Arc<dyn Facilitator>,
     clock: &Arc<SystemClock>,
 ) -> anyhow::Result<Mpp> {
     let charge = |account: &Account| {
-        let charge = EvmCharge::new(account.token.clone(), account.pay_to, Arc::clone(facilitator), funds);
+        let charge = EvmCharge::new(account.token.clone(), account.pay_to, Arc::clone(facilitator));
         Arc::new(charge) as Arc<dyn Method>
     };
     let methods = payment.accounts.iter().map(charge).collect();

@@ -199,7 +199,7 @@ fn record_options(data_dir: &Path, url: String) -> OpenOptions {
 pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
     // What the environment says of a gateway is the gateway's business; a record can be looked at all the same.
     let environment = Environment::read().for_record();
-    Settings::resolve(&common.flags(None, None, true), &environment, true)
+    Settings::resolve(&common.for_record(), &environment, true)
 }
 
 /// The runtime of a process.
@@ -489,7 +489,7 @@ pub(crate) struct Around<'a> {
 }
 
 /// Puts a gateway together.
-pub(crate) fn gate(
+pub(crate) async fn gate(
     settings: &Settings,
     store: Arc<dyn Store>,
     key: Arc<InForce<SigningKey>>,
@@ -500,7 +500,7 @@ pub(crate) fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = till::rails(settings, around.data_dir, &clock)?;
+    let rails = till::rails(settings, around.data_dir, &clock).await?;
     let names = till::tool_names(actions);
     let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
     let registry = registry.with_toolbox(Arc::new(around.upstreams.clone()));

@@ -1,41 +1,21 @@
-//! One exchange with a service: a connection of its own, one question, one bounded answer, no redirect.
+//! The way to a service: where it is, and how it is asked. One exchange is `execgate_line`'s.
 
-use core::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
+use execgate_line::{ExchangeError as Broken, Reply, TlsError, connector, exchange};
+use http_body_util::Full;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::http::request::Builder;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, Error as RustlsError, RootCertStore};
 
 use crate::ServiceUrl;
 
 /// The longest answer, in bytes. Those of the shape have some hundred.
 pub(crate) const ANSWER_MAX: usize = 64 << 10;
-
-/// The longest head of an answer, in bytes.
-const HEAD_MAX: usize = 16 << 10;
-
-/// Why a service cannot be asked by TLS at all.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// Nothing says whom to believe.
-    #[error("this host has no certificates of authorities, so that no service can be told by https")]
-    NoRoots,
-    /// The TLS library refuses its own configuration.
-    #[error("failed to set up TLS")]
-    SetUp(#[source] RustlsError),
-}
 
 /// Why there is no answer. It is for the log alone.
 #[derive(Debug, thiserror::Error)]
@@ -46,18 +26,10 @@ pub(crate) enum ExchangeError {
     Tls(#[source] io::Error),
     #[error("the host is no name that a certificate can have")]
     Name,
-    #[error("failed to exchange a question for an answer")]
-    Http(#[source] hyper::Error),
     #[error("the question cannot be written")]
     Question(#[source] hyper::http::Error),
-    #[error("the answer is too long or broke off")]
-    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// What a service has answered.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: Bytes,
+    #[error(transparent)]
+    Exchange(#[from] Broken),
 }
 
 /// The way to a service.
@@ -116,56 +88,12 @@ impl Line {
         };
         let stream = stream.map_err(ExchangeError::Connect)?;
         match &self.tls {
-            None => exchange(stream, request).await,
+            None => Ok(exchange(stream, request, ANSWER_MAX).await?),
             Some(tls) => {
                 let name = ServerName::try_from(self.url.host.clone()).map_err(|_| ExchangeError::Name)?;
                 let stream = tls.connect(name, stream).await.map_err(ExchangeError::Tls)?;
-                exchange(stream, request).await
+                Ok(exchange(stream, request, ANSWER_MAX).await?)
             }
         }
     }
-}
-
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Reply, ExchangeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_MAX);
-    let (mut sender, connection) =
-        builder.handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
-    let answer = async move {
-        let response = sender.send_request(request).await.map_err(ExchangeError::Http)?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_MAX);
-        let body = body.collect().await.map_err(ExchangeError::Answer)?.to_bytes();
-        Ok(Reply { status, body })
-    };
-    // The connection ends with this future, so that no question outlives who asks it.
-    let drive = async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to a service ended badly");
-        }
-        core::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        answer = answer => answer,
-        never = drive => match never {},
-    }
-}
-
-fn connector() -> Result<TlsConnector, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // Certificates that cannot be read are passed over: what counts is whether any can.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(TlsError::NoRoots);
-    }
-    let provider = ring::default_provider();
-    let config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::SetUp)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

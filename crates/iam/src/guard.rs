@@ -10,9 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::ServiceUrl;
+use crate::TlsError;
 use crate::breaker::Breaker;
 use crate::cache::{self, Cache};
-use crate::exchange::{Line, TlsError};
+use crate::exchange::Line;
 use crate::words::{self, Verdict};
 
 /// How long a question may take in all: connecting, TLS, and the last byte of the answer.

@@ -17,7 +17,7 @@ mod url;
 mod witness;
 mod words;
 
-pub use exchange::TlsError;
+pub use execgate_line::TlsError;
 pub use guard::{Guard, GuardParts, Unreached};
 pub use token::{
     Algorithm, IssuerParts, KeysFault, KeysPlace, OpenError, PartsError, RoleRule, TenantRule, TokenIssuers,

@@ -11,7 +11,7 @@ use execgate_model::{Amount, BoxFuture};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::evm::{Address, Authorization, HexError, Token, U256, from_hex, to_hex};
-use crate::{CaptureError, Found, Unreachable};
+use crate::{CaptureError, Found, LookError, Unreachable};
 
 /// An amount of money has so many decimals.
 const AMOUNT_DECIMALS: u32 = 6;
@@ -104,6 +104,17 @@ pub trait Facilitator: Send + Sync {
     /// What it is called, in logs and answers.
     fn name(&self) -> &'static str;
 
+    /// Whether it would have the transfer happen, asked before the work: how much of the token the payer has, where that
+    /// can be seen. Moves nothing. A nonce that is used is refused, whoever it has paid: it may have bought something else.
+    ///
+    /// # Errors
+    /// [`LookError::Refused`] with a code of x402, bounded and without control characters; [`LookError::Unreachable`] where
+    /// nobody can be asked, or what is answered makes no sense.
+    fn verify<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Option<U256>, LookError>>;
+
     /// Has the transfer happen, and waits until its chain shows that exactly this was moved. Again for the same
     /// authorization: the same transaction, or what became of it.
     ///
@@ -158,18 +169,17 @@ pub async fn find_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> Res
     })
 }
 
-/// `Rail::funds` of such a rail.
+/// `Rail::funds` of such a rail: whoever moves the tokens is asked whether it would.
 ///
 /// # Errors
 /// As [`crate::Rail::funds`].
 pub async fn funds_of_payer(
     facilitator: &dyn Facilitator,
     state: &[u8],
-) -> Result<Option<Amount>, Unreachable> {
+) -> Result<Option<Amount>, LookError> {
     let authorization = Authorization::from_bytes(state).map_err(|error| Unreachable(error.to_string()))?;
-    let token = &authorization.token;
-    let units = facilitator.balance(token, authorization.from).await?;
-    Ok(Some(amount_of(units, token.decimals)))
+    let units = facilitator.verify(&authorization).await?;
+    Ok(units.map(|units| amount_of(units, authorization.token.decimals)))
 }
 
 /// Units of a token as money: what is less than a millionth is nothing, and what does not fit is the largest amount.

@@ -19,8 +19,8 @@ pub use facilitator::{
 };
 pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
-    CaptureError, Flow, Found, Hold, HoldError, Paid, PaymentClaim, Rail, Settlement, SettlementState, Terms,
-    Unreachable, capture, hold, look, observe, release, resume,
+    CaptureError, Flow, Found, Hold, HoldError, LookError, Paid, PaymentClaim, Rail, Settlement,
+    SettlementState, Terms, Unreachable, capture, hold, look, observe, release, resume,
 };
 pub use rails::Rails;
 pub use unpaid::Unpaid;

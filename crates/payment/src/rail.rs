@@ -232,6 +232,17 @@ pub enum Found {
 #[error("nobody can be asked: {0}")]
 pub struct Unreachable(pub String);
 
+/// Why a payment was not found good when whoever moves the money was asked, before the work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookError {
+    /// It would not be taken. The text is for the caller.
+    #[error("the payment would not be taken: {0}")]
+    Refused(String),
+    /// Nobody can tell now.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+}
+
 /// One way to pay.
 pub trait Rail: Send + Sync {
     /// Its name, as answers and receipts write it.
@@ -287,11 +298,12 @@ pub trait Rail: Send + Sync {
         None
     }
 
-    /// How much its payer has; none where the rail cannot see that.
+    /// Asks whoever moves the money whether it would take what is held, before the work: how much its payer has, and none
+    /// where the rail cannot see that. Moves nothing.
     ///
     /// # Errors
-    /// [`Unreachable`] where it could be seen, and nobody answers.
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    /// [`LookError`] says whether it would not, or nobody answers.
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async move {
             let _ = state;
             Ok(None)
@@ -351,11 +363,11 @@ pub async fn resume(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Set
     }
 }
 
-/// Looks how much the payer of a hold has.
+/// Looks whether a hold would be taken, and how much its payer has.
 ///
 /// # Errors
 /// As [`Rail::funds`].
-pub async fn observe(rail: &dyn Rail, hold: Hold) -> Result<Hold, Unreachable> {
+pub async fn observe(rail: &dyn Rail, hold: Hold) -> Result<Hold, LookError> {
     if hold.amount.is_zero() {
         return Ok(hold);
     }

@@ -1,6 +1,6 @@
 //! The socket between a gateway and its settler, which is another process: the gateway never has the gas key.
 //!
-//! Three questions by HTTP on a Unix socket, each a `POST` with JSON. Who may open the socket's file may ask: that is for the
+//! Four questions by HTTP on a Unix socket, each a `POST` with JSON. Who may open the socket's file may ask: that is for the
 //! rights of its folder to say. What is asked is bounded, and an answer that does not come means that nobody can tell.
 
 use core::convert::Infallible;
@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use execgate_line::exchange;
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, Token, U256};
-use execgate_payment::{Facilitator, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::HOST;
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::line::{LineError, exchange};
+use crate::line::{ANSWER_MAX, LineError};
 
 /// The longest question, in bytes: an authorization has some 700.
 const QUESTION_MAX: usize = 16 << 10;
@@ -101,6 +102,11 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
             Err(SettleError::Refused(reason)) => json!({"refused": reason}),
             Err(SettleError::Unknown { transaction }) => json!({"unknown": transaction}),
         }),
+        "/verify" => Some(match facilitator.verify(&Authorization::from_bytes(body).ok()?).await {
+            Ok(units) => json!({"good": true, "units": units}),
+            Err(LookError::Refused(reason)) => json!({"refused": reason}),
+            Err(LookError::Unreachable(Unreachable(why))) => json!({"unreachable": why}),
+        }),
         "/whereabouts" => Some(match facilitator.whereabouts(&Authorization::from_bytes(body).ok()?).await {
             Ok(Whereabouts::Unused) => json!({"word": "unused"}),
             Ok(Whereabouts::Used { transaction, to_us }) => {
@@ -143,7 +149,7 @@ impl Counter {
             .map_err(|_| LineError::Address)?;
         let asked = async {
             let stream = UnixStream::connect(&self.0).await.map_err(LineError::Connect)?;
-            exchange(stream, request).await
+            Ok(exchange(stream, request, ANSWER_MAX).await?)
         };
         let asked = tokio::time::timeout(PATIENCE, asked).await;
         let reply = asked.unwrap_or_else(|late| Err(LineError::Broken(late.into())))?;
@@ -170,6 +176,22 @@ fn strange() -> Unreachable {
 impl Facilitator for Counter {
     fn name(&self) -> &'static str {
         "settler"
+    }
+
+    fn verify<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(async move {
+            let body = authorization.to_bytes().map_err(|error| Unreachable(error.to_string()))?;
+            let answer = self.look("/verify", body).await?;
+            let units = answer["units"].as_str().map(str::parse).transpose();
+            match (answer["good"].as_bool(), answer["refused"].as_str(), units) {
+                (Some(true), None, Ok(units)) => Ok(units),
+                (None, Some(reason), _) => Err(LookError::Refused(reason.to_owned())),
+                _ => Err(strange().into()),
+            }
+        })
     }
 
     fn settle<'a>(&'a self, authorization: &'a Authorization) -> BoxFuture<'a, Result<TxHash, SettleError>> {

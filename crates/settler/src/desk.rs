@@ -1,35 +1,33 @@
-//! The desk: settles authorizations by one's own key, one after the other.
+//! The desk: settles authorizations by one's own key.
 //!
-//! One queue for one key, so that no two transactions ever have one number. What is signed is durable before it is sent. A
-//! transaction that no block takes is signed anew with the same number and higher fees, so that one of them at most is
-//! taken. What was paid is believed only from the token's own `Transfer` in the receipt. A desk that starts goes on with what
-//! the one before had promised, by the very bytes that it had signed.
+//! One asker or many, one authorization has one worker (`work`), which goes on when nobody waits for it any more. So many of
+//! them have a number at once as a node keeps of one account; the others wait for a turn, and are given up after a while,
+//! unsigned. Nobody waits for another's block: what one worker meets holds up nobody but those behind its number. A desk that
+//! starts goes on with what the one before had promised, by the very bytes that it had signed.
 
 use core::time::Duration;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::BoxFuture;
-use execgate_payment::evm::{Address, Authorization, Token, U256, to_hex};
-use execgate_payment::{Facilitator, SettleError, TxHash, Unreachable, Whereabouts};
-use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use execgate_payment::evm::{Address, Authorization, Token, U256};
+use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
-use crate::abi;
-use crate::journal::{Job, Journal, JournalError, Open};
+use crate::journal::{Job, Journal, JournalError, NONCE_USED};
 use crate::ledger::{Ledger, Mined};
-use crate::rpc::{RpcError, number};
-use crate::transaction::{Fees, GasKey, Signed, Transaction};
+use crate::rpc::RpcError;
+use crate::transaction::GasKey;
+use crate::work::{End, GAS_MAX};
 
-/// The most gas that a transfer may take. One takes 61,000 to 90,000.
-const GAS_MAX: u64 = 200_000;
+/// How many transactions are on their way at once: as many as nodes keep of one account for the next block.
+const TURNS: usize = 16;
 
-/// Fees rise by an eighth and a bit, which is the least that nodes take for another transaction of the same number.
-const BUMP: (u128, u128) = (9, 8);
-
-/// How much of the base fee of now is offered: it may double and the transaction is still taken.
-const BASE_FEES: u128 = 2;
+/// After how many times the patience of its askers one that is still worked on says that nothing moves any more.
+const STALLED_AFTER: u32 = 4;
 
 /// How a desk behaves.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +36,7 @@ pub struct Manners {
     pub look_every: Duration,
     /// How long it waits for a block before it offers more.
     pub bump_after: Duration,
-    /// How long one who asks is kept waiting. The job goes on.
+    /// How long one who asks is kept waiting. What is signed by then goes on; what is not is given up at twice that.
     pub patience: Duration,
     /// The most that a unit of gas may cost, in wei: beyond it the desk waits.
     pub fee_max: u128,
@@ -73,20 +71,25 @@ impl From<RpcError> for DeskError {
     }
 }
 
-/// How one try of a job ended.
-enum Step {
-    Done(TxHash),
-    Refused(String),
+/// What a worker tells when it ends.
+type Told = watch::Receiver<Option<End>>;
+
+/// One that is worked on.
+struct Work {
+    told: Told,
+    since: Instant,
 }
 
-struct Inner {
-    ledger: Ledger,
-    key: GasKey,
-    journal: Journal,
-    manners: Manners,
-    /// Held by the one job that is sent.
-    queue: Mutex<()>,
-    stopped: RwLock<bool>,
+pub(crate) struct Inner {
+    pub(crate) ledger: Ledger,
+    pub(crate) key: GasKey,
+    pub(crate) journal: Journal,
+    pub(crate) manners: Manners,
+    /// The places of those that have a number, or are about to.
+    pub(crate) turns: Semaphore,
+    /// Who is worked on, by what was signed.
+    works: Mutex<HashMap<[u8; 32], Work>>,
+    stopped: AtomicBool,
 }
 
 /// A desk.
@@ -100,8 +103,9 @@ impl Desk {
     /// [`DeskError::Journal`].
     pub fn open(ledger: Ledger, key: GasKey, file: &Path, manners: Manners) -> Result<Self, DeskError> {
         let journal = Journal::open(file)?;
-        let (queue, stopped) = (Mutex::new(()), RwLock::new(false));
-        Ok(Self(Arc::new(Inner { ledger, key, journal, manners, queue, stopped })))
+        let (turns, works) = (Semaphore::new(TURNS), Mutex::default());
+        let stopped = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { ledger, key, journal, manners, turns, works, stopped })))
     }
 
     /// The account that pays for gas.
@@ -117,213 +121,129 @@ impl Desk {
     pub async fn resume(&self) -> Result<usize, DeskError> {
         let open = self.0.journal.all_open()?;
         for job in &open {
-            let desk = self.clone();
-            let authorization = job.authorization.clone();
-            tokio::spawn(async move { desk.0.work(&authorization).await });
+            drop(self.worked_on(&job.authorization));
         }
         Ok(open.len())
     }
 
     /// Sends nothing from now on; what was promised is gone on with by the next desk.
     pub fn stop(&self) {
-        *self.0.stopped.write().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Has an authorization worked on, unless it is already.
+    fn worked_on(&self, authorization: &Authorization) -> Told {
+        let name = authorization.digest();
+        let mut works = self.0.works();
+        if let Some(work) = works.get(&name) {
+            return work.told.clone();
+        }
+        let (tells, told) = watch::channel(None);
+        works.insert(name, Work { told: told.clone(), since: Instant::now() });
+        drop(works);
+        let (desk, wanted) = (Arc::clone(&self.0), authorization.clone());
+        tokio::spawn(async move {
+            // It is taken from the list however it ends.
+            let listed = Listed { desk: &desk, name };
+            let end = desk.work(&wanted).await;
+            drop(listed);
+            tells.send_replace(Some(end));
+        });
+        told
+    }
+
+    async fn settled(&self, authorization: &Authorization) -> Result<TxHash, SettleError> {
+        if let Err(error) = self.0.ledger.is_ours(authorization) {
+            return Err(SettleError::Refused(error.to_string()));
+        }
+        let mut told = self.worked_on(authorization);
+        let told = tokio::time::timeout(self.0.manners.patience, told.wait_for(Option::is_some)).await;
+        let end = told.ok().and_then(Result::ok).and_then(|end| end.clone());
+        match end {
+            Some(End::Done(hash)) => Ok(hash),
+            Some(End::Refused(reason)) => Err(SettleError::Refused(reason)),
+            Some(End::GivenUp) | None => {
+                Err(SettleError::Unknown { transaction: self.0.newest(authorization) })
+            }
+        }
+    }
+
+    /// What is signed here is asked for here first: a transaction that is on its way means that nobody can tell, whatever the
+    /// chain says of its nonce.
+    async fn found(&self, authorization: &Authorization) -> Result<Whereabouts, Unreachable> {
+        let desk = &self.0;
+        desk.ledger.is_ours(authorization)?;
+        let kept = desk.journal.find(authorization).map_err(|error| Unreachable(error.to_string()))?;
+        let hashes = match kept {
+            Some(Job::Done(hash)) => vec![hash],
+            Some(Job::Open(job)) => {
+                drop(self.worked_on(authorization));
+                job.sent.iter().map(|(signed, _)| signed.hash).collect()
+            }
+            Some(Job::Refused(_)) | None => return desk.ledger.whereabouts(authorization).await,
+        };
+        for hash in hashes {
+            if desk.ledger.mined(authorization, hash).await? == Some(Mined::Paid) {
+                return Ok(Whereabouts::Used { transaction: Some(hash), to_us: true });
+            }
+        }
+        Err(Unreachable("it was sent, and the node does not show yet how it ended".to_owned()))
+    }
+
+    async fn looked(&self, authorization: &Authorization) -> Result<Option<U256>, LookError> {
+        let desk = &self.0;
+        let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
+        if authorization.verify().is_err() {
+            return refused("invalid_exact_evm_payload_signature");
+        }
+        let kept = desk.journal.find(authorization).map_err(|error| Unreachable(error.to_string()))?;
+        if kept.is_some() {
+            return refused(NONCE_USED);
+        }
+        if desk.is_stalled() {
+            tracing::error!("transfers wait for a block for longer than anybody is kept waiting");
+            return Err(Unreachable("transfers before it wait for a block for too long".to_owned()).into());
+        }
+        let account = self.account();
+        let (moves, ether) =
+            tokio::join!(desk.ledger.would_move(authorization, account), desk.ledger.ether(account));
+        let (has, block) = moves?;
+        if ether? < block.base_fee.unwrap_or_default().saturating_mul(u128::from(GAS_MAX)) {
+            tracing::error!(%account, "the account that pays for gas has too little");
+            return Err(Unreachable("the account that pays for gas has too little".to_owned()).into());
+        }
+        Ok(Some(has))
+    }
+}
+
+/// The place of a worker among those that are at work.
+struct Listed<'a> {
+    desk: &'a Inner,
+    name: [u8; 32],
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.desk.works().remove(&self.name);
     }
 }
 
 impl Inner {
-    fn is_stopped(&self) -> bool {
-        *self.stopped.read().unwrap_or_else(PoisonError::into_inner)
+    fn works(&self) -> MutexGuard<'_, HashMap<[u8; 32], Work>> {
+        self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on one authorization until it is settled or surely never will be.
-    async fn work(&self, authorization: &Authorization) -> Result<TxHash, SettleError> {
-        loop {
-            let _turn = self.queue.lock().await;
-            if self.is_stopped() {
-                return Err(SettleError::Unknown { transaction: None });
-            }
-            match self.step(authorization).await {
-                Ok(Step::Done(hash)) => return Ok(hash),
-                Ok(Step::Refused(reason)) => return Err(SettleError::Refused(reason)),
-                Err(error) => {
-                    let claim = authorization.claim_key();
-                    tracing::warn!(%claim, %error, "a transfer waits for its node");
-                }
-            }
-            sleep(self.manners.look_every).await;
-        }
+    /// Whether something has been on its way for so long that what comes behind it may not get there either.
+    fn is_stalled(&self) -> bool {
+        let longest = self.manners.patience * STALLED_AFTER;
+        self.works().values().any(|work| work.since.elapsed() > longest)
     }
 
-    /// One turn: from wherever the job stands to its end, or to a fault of the node.
-    async fn step(&self, authorization: &Authorization) -> Result<Step, DeskError> {
-        let job = match self.journal.find(authorization)? {
-            Some(Job::Done(hash)) => return Ok(Step::Done(hash)),
-            Some(Job::Open(open)) => *open,
-            // What was refused may be good now: it is looked at anew, and moves nothing twice by itself.
-            Some(Job::Refused(_)) | None => match self.admit(authorization).await? {
-                Ok(()) => self.begin(authorization).await?,
-                Err(step) => return Ok(step),
-            },
-        };
-        self.see_through(job).await
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Whether a transfer may be sent: it is unused, in time, and the chain would let it happen.
-    async fn admit(&self, authorization: &Authorization) -> Result<Result<(), Step>, DeskError> {
-        if authorization.verify().is_err() {
-            return Ok(Err(Step::Refused("invalid_exact_evm_payload_signature".to_owned())));
-        }
-        match self.ledger.whereabouts(authorization).await? {
-            Whereabouts::Unused => {}
-            // Somebody else has sent it, and we were paid.
-            Whereabouts::Used { transaction: Some(hash), to_us: true } => return Ok(Err(Step::Done(hash))),
-            Whereabouts::Used { .. } | Whereabouts::Cancelled => {
-                return Ok(Err(Step::Refused("invalid_exact_evm_nonce_already_used".to_owned())));
-            }
-            Whereabouts::Expired => {
-                let reason = "invalid_exact_evm_payload_authorization_valid_before".to_owned();
-                return Ok(Err(Step::Refused(reason)));
-            }
-        }
-        let call = json!([{
-            "from": self.key.address(),
-            "to": authorization.token.contract,
-            "data": to_hex(&abi::transfer(authorization)),
-        }, "latest"]);
-        match self.ledger.rpc.ask("eth_call", &call).await {
-            Ok(_) => Ok(Ok(())),
-            Err(RpcError::Said(said)) => {
-                tracing::info!(claim = %authorization.claim_key(), said, "the token refuses a transfer");
-                let has = self.ledger.balance(&authorization.token, authorization.from).await?;
-                let reason = if has < authorization.value {
-                    "insufficient_funds"
-                } else {
-                    "invalid_exact_evm_transaction_simulation_failed"
-                };
-                Ok(Err(Step::Refused(reason.to_owned())))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Gives a job its number, and signs and keeps its first transaction.
-    async fn begin(&self, authorization: &Authorization) -> Result<Open, DeskError> {
-        let account = json!([self.key.address(), "pending"]);
-        let known = self.ledger.rpc.number("eth_getTransactionCount", &account).await?;
-        let known = u64::try_from(known).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
-        let nonce = known.max(self.journal.next_nonce()?);
-        let fees = self.fees().await?;
-        let signed = self.sign(authorization, nonce, fees);
-        self.journal.keep(authorization, nonce, &signed, fees)?;
-        Ok(Open { authorization: authorization.clone(), nonce, sent: vec![(signed, fees)] })
-    }
-
-    /// What is offered for gas now.
-    async fn fees(&self) -> Result<Fees, DeskError> {
-        let block = self.ledger.rpc.ask("eth_getBlockByNumber", &json!(["latest", false])).await?;
-        let base = block.get("baseFeePerGas").and_then(number);
-        let base = base.ok_or(RpcError::Strange("eth_getBlockByNumber"))?;
-        let tip = self.ledger.rpc.number("eth_maxPriorityFeePerGas", &json!([])).await?;
-        let most = base.saturating_mul(BASE_FEES).saturating_add(tip).min(self.manners.fee_max);
-        Ok(Fees { most, tip: tip.min(most) })
-    }
-
-    fn sign(&self, authorization: &Authorization, nonce: u64, fees: Fees) -> Signed {
-        let data = abi::transfer(authorization);
-        let chain = self.ledger.chain().number();
-        let to = authorization.token.contract;
-        Transaction { chain, nonce, fees, gas: GAS_MAX, to, data: &data }.sign(&self.key)
-    }
-
-    /// Sends what is kept of a job and waits for a block, offering more from time to time.
-    async fn see_through(&self, mut job: Open) -> Result<Step, DeskError> {
-        loop {
-            if let Some((signed, _)) = job.sent.last() {
-                self.send(signed).await?;
-            }
-            let until = Instant::now() + self.manners.bump_after;
-            while Instant::now() < until {
-                if let Some(step) = self.look(&job).await? {
-                    return Ok(step);
-                }
-                if self.is_stopped() {
-                    return Err(Unreachable("the desk is closed".to_owned()).into());
-                }
-                sleep(self.manners.look_every).await;
-            }
-            self.bump(&mut job).await?;
-        }
-    }
-
-    /// Sends signed bytes. A node that has them already, or knows better, is heard of by looking.
-    async fn send(&self, signed: &Signed) -> Result<(), DeskError> {
-        match self.ledger.rpc.ask("eth_sendRawTransaction", &json!([to_hex(&signed.raw)])).await {
-            Ok(_) => Ok(()),
-            Err(RpcError::Said(said)) => {
-                tracing::debug!(transaction = %signed.hash, said, "a node does not take a transaction");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Whether a job is over.
-    async fn look(&self, job: &Open) -> Result<Option<Step>, DeskError> {
-        let authorization = &job.authorization;
-        for (signed, _) in &job.sent {
-            let Some(mined) = self.ledger.mined(authorization, signed.hash).await? else { continue };
-            if mined == Mined::Paid {
-                self.journal.done(authorization, signed.hash)?;
-                return Ok(Some(Step::Done(signed.hash)));
-            }
-            return self.conclude(authorization).await.map(Some);
-        }
-        let account = json!([self.key.address(), "latest"]);
-        let count = self.ledger.rpc.number("eth_getTransactionCount", &account).await?;
-        if count > u128::from(job.nonce) {
-            // Its number is used up, and by none of these: somebody else has the key.
-            tracing::error!(account = %self.key.address(), "another process sends by this key");
-            return self.conclude(authorization).await.map(Some);
-        }
-        Ok(None)
-    }
-
-    /// What a job comes to whose own transactions moved nothing.
-    async fn conclude(&self, authorization: &Authorization) -> Result<Step, DeskError> {
-        match self.ledger.whereabouts(authorization).await? {
-            Whereabouts::Used { transaction: Some(hash), to_us: true } => {
-                self.journal.done(authorization, hash)?;
-                Ok(Step::Done(hash))
-            }
-            Whereabouts::Unused
-            | Whereabouts::Expired
-            | Whereabouts::Cancelled
-            | Whereabouts::Used { .. } => {
-                let reason = "invalid_exact_evm_transaction_failed";
-                self.journal.refused(authorization, reason)?;
-                Ok(Step::Refused(reason.to_owned()))
-            }
-        }
-    }
-
-    /// Offers more for the same number.
-    async fn bump(&self, job: &mut Open) -> Result<(), DeskError> {
-        let Some((_, last)) = job.sent.last() else { return Ok(()) };
-        let more = |fee: u128| fee.saturating_mul(BUMP.0) / BUMP.1 + 1;
-        let now = self.fees().await?;
-        let fees = Fees { most: more(last.most).max(now.most), tip: more(last.tip).max(now.tip) };
-        if fees.most > self.manners.fee_max {
-            let nonce = job.nonce;
-            tracing::warn!(nonce, "a transfer waits for gas to be as cheap as the operator has said");
-            return Ok(());
-        }
-        let signed = self.sign(&job.authorization, job.nonce, fees);
-        self.journal.keep(&job.authorization, job.nonce, &signed, fees)?;
-        job.sent.push((signed, fees));
-        Ok(())
-    }
-
-    /// The newest transaction of a job that is not over.
+    /// The newest transaction of a job that was begun.
     fn newest(&self, authorization: &Authorization) -> Option<TxHash> {
         match self.journal.find(authorization) {
             Ok(Some(Job::Open(open))) => open.sent.last().map(|(signed, _)| signed.hash),
@@ -338,28 +258,22 @@ impl Facilitator for Desk {
         "settler"
     }
 
+    fn verify<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(self.looked(authorization))
+    }
+
     fn settle<'a>(&'a self, authorization: &'a Authorization) -> BoxFuture<'a, Result<TxHash, SettleError>> {
-        Box::pin(async move {
-            if let Err(error) = self.0.ledger.is_ours(authorization) {
-                return Err(SettleError::Refused(error.to_string()));
-            }
-            let (desk, wanted) = (self.clone(), authorization.clone());
-            // It goes on when nobody waits for it any more.
-            let work = tokio::spawn(async move { desk.0.work(&wanted).await });
-            match tokio::time::timeout(self.0.manners.patience, work).await {
-                Ok(Ok(settled)) => settled,
-                Ok(Err(_)) | Err(_) => {
-                    Err(SettleError::Unknown { transaction: self.0.newest(authorization) })
-                }
-            }
-        })
+        Box::pin(self.settled(authorization))
     }
 
     fn whereabouts<'a>(
         &'a self,
         authorization: &'a Authorization,
     ) -> BoxFuture<'a, Result<Whereabouts, Unreachable>> {
-        Box::pin(self.0.ledger.whereabouts(authorization))
+        Box::pin(self.found(authorization))
     }
 
     fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {

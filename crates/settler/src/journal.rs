@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS sent (
 CREATE INDEX IF NOT EXISTS sent_by_claim ON sent (claim);
 ";
 
+/// The code of x402 for a nonce that is used.
+pub(crate) const NONCE_USED: &str = "invalid_exact_evm_nonce_already_used";
+
 /// Why the journal could not be read or written. Nothing is sent then.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -81,33 +84,10 @@ impl Journal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number behind that of every transaction that was ever signed here.
-    pub(crate) fn next_nonce(&self) -> Result<u64, JournalError> {
-        let next: i64 =
-            self.conn().query_row("SELECT coalesce(max(nonce) + 1, 0) FROM job", [], |row| row.get(0))?;
-        u64::try_from(next).map_err(|_| JournalError::Unreadable)
-    }
-
-    /// How the job of an authorization stands, where there is one.
+    /// How the job of an authorization stands, where there is one. One that uses the same nonce for something else has been
+    /// refused: its token takes a nonce once, and it is taken for the other.
     pub(crate) fn find(&self, authorization: &Authorization) -> Result<Option<Job>, JournalError> {
-        let conn = self.conn();
-        let claim = authorization.claim_key().to_hex();
-        let sql = "SELECT authorization, nonce, word, hash, reason FROM job WHERE claim = ?1";
-        let read = |row: &Row<'_>| {
-            let (bytes, nonce, word): (Vec<u8>, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok((bytes, nonce, word, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?))
-        };
-        let Some((bytes, nonce, word, hash, reason)) = conn.query_row(sql, [&claim], read).optional()? else {
-            return Ok(None);
-        };
-        match (word.as_str(), hash, reason) {
-            ("done", Some(hash), _) => {
-                Ok(Some(Job::Done(hash.parse().map_err(|_| JournalError::Unreadable)?)))
-            }
-            ("refused", _, Some(reason)) => Ok(Some(Job::Refused(reason))),
-            ("open", ..) => Ok(Some(Job::Open(Box::new(opened(&conn, &claim, &bytes, nonce)?)))),
-            _ => Err(JournalError::Unreadable),
-        }
+        found(&self.conn(), authorization)
     }
 
     /// Every job that is not over, in the order of their numbers.
@@ -125,29 +105,46 @@ impl Journal {
         .collect()
     }
 
-    /// Keeps what is about to be sent. Durable when this returns.
+    /// Gives an authorization its number, the least that neither the chain nor this journal has used, and keeps what is
+    /// signed with it. Durable when this returns. A job that is there already is given as it stands, and nothing is signed.
+    pub(crate) fn begin(
+        &self,
+        authorization: &Authorization,
+        used_by_chain: u64,
+        fees: Fees,
+        sign: impl FnOnce(u64) -> Signed,
+    ) -> Result<Job, JournalError> {
+        let mut conn = self.conn();
+        let transaction = conn.transaction()?;
+        if let Some(job) = found(&transaction, authorization)? {
+            return Ok(job);
+        }
+        let next: i64 =
+            transaction.query_row("SELECT coalesce(max(nonce) + 1, 0) FROM job", [], |row| row.get(0))?;
+        let nonce = u64::try_from(next).map_err(|_| JournalError::Unreadable)?.max(used_by_chain);
+        let signed = sign(nonce);
+        let claim = authorization.claim_key().to_hex();
+        let bytes = authorization.to_bytes().map_err(|_| JournalError::Unreadable)?;
+        let number = i64::try_from(nonce).map_err(|_| JournalError::Unreadable)?;
+        let sql = "INSERT INTO job (claim, authorization, nonce, word) VALUES (?1, ?2, ?3, 'open')";
+        transaction.execute(sql, params![claim, bytes, number])?;
+        sent(&transaction, &claim, &signed, fees)?;
+        transaction.commit()?;
+        Ok(Job::Open(Box::new(Open {
+            authorization: authorization.clone(),
+            nonce,
+            sent: vec![(signed, fees)],
+        })))
+    }
+
+    /// Keeps another transaction of a job, before it is sent. Durable when this returns.
     pub(crate) fn keep(
         &self,
         authorization: &Authorization,
-        nonce: u64,
         signed: &Signed,
         fees: Fees,
     ) -> Result<(), JournalError> {
-        let mut conn = self.conn();
-        let claim = authorization.claim_key().to_hex();
-        let bytes = authorization.to_bytes().map_err(|_| JournalError::Unreadable)?;
-        let nonce = i64::try_from(nonce).map_err(|_| JournalError::Unreadable)?;
-        let transaction = conn.transaction()?;
-        // What was signed under another number is over, and says nothing of this one.
-        let sql = "DELETE FROM sent WHERE claim = ?1 AND NOT EXISTS (SELECT 1 FROM job WHERE claim = ?1 AND nonce = ?2)";
-        transaction.execute(sql, params![claim, nonce])?;
-        let sql = "INSERT INTO job (claim, authorization, nonce, word) VALUES (?1, ?2, ?3, 'open') \
-            ON CONFLICT (claim) DO UPDATE SET nonce = excluded.nonce, word = 'open', hash = NULL, reason = NULL";
-        transaction.execute(sql, params![claim, bytes, nonce])?;
-        let sql = "INSERT INTO sent (hash, claim, raw, most, tip) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-        let (most, tip) = (fees.most.to_string(), fees.tip.to_string());
-        transaction.execute(sql, params![signed.hash.to_string(), claim, signed.raw, most, tip])?;
-        Ok(transaction.commit()?)
+        sent(&self.conn(), &authorization.claim_key().to_hex(), signed, fees)
     }
 
     /// Notes that a job moved what it should, by this transaction.
@@ -163,6 +160,42 @@ impl Journal {
         self.conn().execute(sql, params![authorization.claim_key().to_hex(), reason])?;
         Ok(())
     }
+}
+
+fn sent(conn: &Connection, claim: &str, signed: &Signed, fees: Fees) -> Result<(), JournalError> {
+    let sql =
+        "INSERT INTO sent (hash, claim, raw, most, tip) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    let (most, tip) = (fees.most.to_string(), fees.tip.to_string());
+    conn.execute(sql, params![signed.hash.to_string(), claim, signed.raw, most, tip])?;
+    Ok(())
+}
+
+fn found(conn: &Connection, authorization: &Authorization) -> Result<Option<Job>, JournalError> {
+    let claim = authorization.claim_key().to_hex();
+    let sql = "SELECT authorization, nonce, word, hash, reason FROM job WHERE claim = ?1";
+    let read = |row: &Row<'_>| {
+        let (bytes, nonce, word): (Vec<u8>, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((bytes, nonce, word, row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?))
+    };
+    let Some((bytes, nonce, word, hash, reason)) = conn.query_row(sql, [&claim], read).optional()? else {
+        return Ok(None);
+    };
+    let kept = Authorization::from_bytes(&bytes).map_err(|_| JournalError::Unreadable)?;
+    if !is_same(&kept, authorization) {
+        return Ok(Some(Job::Refused(NONCE_USED.to_owned())));
+    }
+    match (word.as_str(), hash, reason) {
+        ("done", Some(hash), _) => Ok(Some(Job::Done(hash.parse().map_err(|_| JournalError::Unreadable)?))),
+        ("refused", _, Some(reason)) => Ok(Some(Job::Refused(reason))),
+        ("open", ..) => Ok(Some(Job::Open(Box::new(opened(conn, &claim, &bytes, nonce)?)))),
+        _ => Err(JournalError::Unreadable),
+    }
+}
+
+/// Whether two authorizations of one nonce move the same.
+fn is_same(one: &Authorization, other: &Authorization) -> bool {
+    let moved = |it: &Authorization| (it.to, it.value, it.valid_after, it.valid_before);
+    moved(one) == moved(other)
 }
 
 fn opened(conn: &Connection, claim: &str, bytes: &[u8], nonce: i64) -> Result<Open, JournalError> {

@@ -4,14 +4,38 @@
 //! payee, by the token, in the transaction that used it.
 
 use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256, to_hex};
-use execgate_payment::{TxHash, Unreachable, Whereabouts};
+use execgate_payment::{LookError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 
 use crate::abi;
+use crate::journal::NONCE_USED;
 use crate::rpc::{Rpc, RpcError, number};
 
-/// How many blocks are looked back through for whoever used a nonce: five hours of Base, and what public nodes allow.
-const LOOK_BACK: u128 = 9_000;
+/// How many blocks are asked for at once for whoever used a nonce: five hours of Base, and what many nodes allow.
+const SPAN: u128 = 9_000;
+
+/// The least that is asked for at once of a node that allows no more.
+const SPAN_MIN: u128 = 250;
+
+/// How often a node is asked for whoever used a nonce: ten days of Base, where it allows whole spans. What is older is for
+/// the operator to say.
+const SPANS_MAX: usize = 48;
+
+/// A block, for reads that have to be of one state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    number: u128,
+    /// The chain's clock, in seconds.
+    time: u128,
+    /// What a unit of gas costs there at least, in wei, on chains that say so (EIP-1559).
+    pub(crate) base_fee: Option<u128>,
+}
+
+impl Block {
+    fn tag(self) -> String {
+        format!("{:#x}", self.number)
+    }
+}
 
 /// What became of a transaction that is in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,38 +75,156 @@ impl Ledger {
         self.chain
     }
 
+    /// The newest block that the node shows.
+    pub(crate) async fn newest(&self) -> Result<Block, Unreachable> {
+        let block = self.rpc.ask("eth_getBlockByNumber", &json!(["latest", false])).await?;
+        let of = |name: &str| block.get(name).and_then(number);
+        let (Some(number), Some(time)) = (of("number"), of("timestamp")) else {
+            return Err(RpcError::Strange("eth_getBlockByNumber").into());
+        };
+        Ok(Block { number, time, base_fee: of("baseFeePerGas") })
+    }
+
+    /// How many transactions of an account a block and those before it have; that of the newest, where none is named.
+    pub(crate) async fn count(&self, account: Address, block: Option<Block>) -> Result<u128, Unreachable> {
+        let tag = block.map_or_else(|| "latest".to_owned(), Block::tag);
+        Ok(self.rpc.number("eth_getTransactionCount", &json!([account, tag])).await?)
+    }
+
     /// Where an authorization stands.
     ///
     /// # Errors
     /// [`Unreachable`] where the node does not answer, or no longer shows who used the nonce.
     pub async fn whereabouts(&self, authorization: &Authorization) -> Result<Whereabouts, Unreachable> {
         self.is_ours(authorization)?;
-        let contract = authorization.token.contract.to_lowercase();
-        let state = self.rpc.call(&contract, &abi::state(authorization.from, authorization.nonce)).await?;
-        if state.iter().all(|byte| *byte == 0) {
-            let block = self.rpc.ask("eth_getBlockByNumber", &json!(["latest", false])).await?;
-            let time = block.get("timestamp").and_then(number);
-            let time = time.ok_or(RpcError::Strange("eth_getBlockByNumber"))?;
-            let ends = authorization.valid_before.to_u64().map_or(u128::MAX, u128::from);
-            return Ok(if time >= ends { Whereabouts::Expired } else { Whereabouts::Unused });
+        self.whereabouts_in(authorization, self.newest().await?).await
+    }
+
+    /// Where it stands in a block: every read is of that one. A node that has not got so far does not answer.
+    pub(crate) async fn whereabouts_in(
+        &self,
+        authorization: &Authorization,
+        block: Block,
+    ) -> Result<Whereabouts, Unreachable> {
+        if !self.is_used(authorization, &block.tag()).await? {
+            let is_over = block.time >= ends(authorization);
+            return Ok(if is_over { Whereabouts::Expired } else { Whereabouts::Unused });
         }
-        let newest = self.rpc.number("eth_blockNumber", &json!([])).await?;
-        let filter = json!([{
-            "address": contract,
-            "fromBlock": format!("{:#x}", newest.saturating_sub(LOOK_BACK)),
-            "topics": [[abi::used(), abi::cancelled()], to_hex(&authorization.from.to_word()),
-                to_hex(&authorization.nonce)],
-        }]);
-        let logs = self.rpc.ask("eth_getLogs", &filter).await?;
-        let log = logs.as_array().and_then(|logs| logs.first());
-        let log = log.ok_or_else(|| Unreachable("the node does not show who used a nonce".to_owned()))?;
+        let log = self.use_of(authorization, block).await?;
         if log["topics"][0].as_str() == Some(&abi::cancelled()) {
             return Ok(Whereabouts::Cancelled);
         }
         let hash = log["transactionHash"].as_str().and_then(|hash| hash.parse().ok());
         let hash: TxHash = hash.ok_or(RpcError::Strange("eth_getLogs"))?;
-        let to_us = self.mined(authorization, hash).await? == Some(Mined::Paid);
-        Ok(Whereabouts::Used { transaction: Some(hash), to_us })
+        match self.mined(authorization, hash).await? {
+            Some(mined) => Ok(Whereabouts::Used { transaction: Some(hash), to_us: mined == Mined::Paid }),
+            None => Err(Unreachable(format!("the node shows a log of {hash}, and not its receipt"))),
+        }
+    }
+
+    async fn is_used(&self, authorization: &Authorization, tag: &str) -> Result<bool, RpcError> {
+        let contract = authorization.token.contract.to_lowercase();
+        let asked = abi::state(authorization.from, authorization.nonce);
+        let word = self.rpc.call(&contract, &asked, tag).await?;
+        // No code at the address gives no bytes at all: that is no free nonce.
+        if word.len() == 32 {
+            Ok(word.iter().any(|byte| *byte != 0))
+        } else {
+            Err(RpcError::Strange("authorizationState"))
+        }
+    }
+
+    /// The log of whatever used a nonce, sought backwards from a block, and not without end.
+    async fn use_of(&self, authorization: &Authorization, block: Block) -> Result<Value, Unreachable> {
+        let topics = json!([
+            [abi::used(), abi::cancelled()],
+            to_hex(&authorization.from.to_word()),
+            to_hex(&authorization.nonce)
+        ]);
+        let contract = authorization.token.contract.to_lowercase();
+        let (mut last, mut span) = (block.number, SPAN);
+        for _ in 0..SPANS_MAX {
+            let first = last.saturating_sub(span - 1);
+            let filter = json!([{
+                "address": contract, "topics": topics,
+                "fromBlock": format!("{first:#x}"), "toBlock": format!("{last:#x}"),
+            }]);
+            let logs = match self.rpc.ask("eth_getLogs", &filter).await {
+                // Nodes allow different spans.
+                Err(RpcError::Said(_)) if span > SPAN_MIN => {
+                    span = (span / 4).max(SPAN_MIN);
+                    continue;
+                }
+                logs => logs?,
+            };
+            let logs = logs.as_array().ok_or(RpcError::Strange("eth_getLogs"))?;
+            if let Some(log) = logs.first() {
+                return Ok(log.clone());
+            }
+            if first == 0 {
+                break;
+            }
+            last = first - 1;
+        }
+        Err(Unreachable("the node does not show who used a nonce".to_owned()))
+    }
+
+    /// Whether a transfer would happen if somebody sent it now: what its payer has, and the block in which that was seen.
+    /// One round trip.
+    ///
+    /// # Errors
+    /// [`LookError::Refused`] with a code of x402, and [`LookError::Unreachable`].
+    pub(crate) async fn would_move(
+        &self,
+        authorization: &Authorization,
+        sender: Address,
+    ) -> Result<(U256, Block), LookError> {
+        self.is_ours(authorization)?;
+        let (block, is_used, has, tried) = tokio::join!(
+            self.newest(),
+            self.is_used(authorization, "latest"),
+            self.balance(&authorization.token, authorization.from),
+            self.tried(authorization, sender),
+        );
+        let (block, has) = (block?, has?);
+        let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
+        if is_used.map_err(Unreachable::from)? {
+            refused(NONCE_USED)
+        } else if block.time >= ends(authorization) {
+            refused("invalid_exact_evm_payload_authorization_valid_before")
+        } else if has < authorization.value {
+            refused("insufficient_funds")
+        } else {
+            match tried {
+                Ok(()) => Ok((has, block)),
+                // The chain's clock stands until its next block: what was signed just now is good there soon.
+                Err(RpcError::Reverted(_)) if begins(authorization) >= block.time => Ok((has, block)),
+                Err(RpcError::Reverted(said)) => {
+                    tracing::info!(claim = %authorization.claim_key(), said, "the token refuses a transfer");
+                    refused("invalid_exact_evm_transaction_simulation_failed")
+                }
+                Err(error) => Err(Unreachable::from(error).into()),
+            }
+        }
+    }
+
+    /// Whether the chain's clock has come to where an authorization counts.
+    pub(crate) fn is_good_yet(authorization: &Authorization, block: Block) -> bool {
+        block.time > begins(authorization)
+    }
+
+    async fn tried(&self, authorization: &Authorization, sender: Address) -> Result<(), RpcError> {
+        let call = json!([{
+            "from": sender,
+            "to": authorization.token.contract,
+            "data": to_hex(&abi::transfer(authorization)),
+        }, "latest"]);
+        self.rpc.ask("eth_call", &call).await.map(drop)
+    }
+
+    /// How much ether an account has, in wei.
+    pub(crate) async fn ether(&self, account: Address) -> Result<u128, Unreachable> {
+        Ok(self.rpc.number("eth_getBalance", &json!([account, "latest"])).await?)
     }
 
     /// What became of a transaction; none where it is in no block.
@@ -115,7 +257,7 @@ impl Ledger {
     /// # Errors
     /// [`Unreachable`] where the node does not answer.
     pub async fn balance(&self, token: &Token, account: Address) -> Result<U256, Unreachable> {
-        let bytes = self.rpc.call(&token.contract.to_lowercase(), &abi::balance(account)).await?;
+        let bytes = self.rpc.call(&token.contract.to_lowercase(), &abi::balance(account), "latest").await?;
         let word = bytes.try_into().map_err(|_| RpcError::Strange("eth_call"))?;
         Ok(U256::from_bytes(word))
     }
@@ -128,6 +270,16 @@ impl Ledger {
             Err(Unreachable(format!("no node of {} is configured", authorization.token.network)))
         }
     }
+}
+
+/// The second from which on it does not count any more.
+fn ends(authorization: &Authorization) -> u128 {
+    authorization.valid_before.to_u64().map_or(u128::MAX, u128::from)
+}
+
+/// The second after which it counts.
+fn begins(authorization: &Authorization) -> u128 {
+    authorization.valid_after.to_u64().map_or(u128::MAX, u128::from)
 }
 
 fn is(value: &Value, wanted: &str) -> bool {

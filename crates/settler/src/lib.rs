@@ -2,7 +2,7 @@
 //! ([`Desk`]), which stands in a process of its own ([`serve`]) and is asked through a socket ([`Counter`]).
 //!
 //! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization. `transaction` signs, `journal`
-//! keeps what was signed before it is sent, and `desk` sends: one queue for one key. Every change in `desk`, `journal` and
+//! keeps what was signed before it is sent, and `work` sends, for a `desk` that has one key. Every change in `desk`, `work`, `journal` and
 //! `transaction` needs a second reader.
 
 mod abi;
@@ -14,6 +14,7 @@ mod line;
 mod remote;
 mod rpc;
 mod transaction;
+mod work;
 
 pub use counter::{Counter, SocketError, serve};
 pub use desk::{Desk, DeskError, Manners};

@@ -1,29 +1,20 @@
-//! The way to a service: one question by HTTP, one bounded answer, no redirect.
+//! The way to a service: which may be asked, and for how long. One exchange is `execgate_line`'s.
 
-use core::convert::Infallible;
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
+use execgate_line::{ExchangeError, Reply, TlsError, connector, exchange};
+use http_body_util::Full;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 /// The longest answer, in bytes. Logs of one payment have some thousand.
-const ANSWER_MAX: usize = 1 << 20;
-
-/// The longest head of an answer, in bytes.
-const HEAD_MAX: usize = 16 << 10;
+pub(crate) const ANSWER_MAX: usize = 1 << 20;
 
 /// How long connecting may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -34,9 +25,9 @@ pub enum LineError {
     /// The address is none, or of another scheme than http and https, or http beyond this machine.
     #[error("the address of a service is https, or http on this machine, with a host and no credentials")]
     Address,
-    /// Nothing says whom to believe.
-    #[error("this host has no certificates of authorities, so that no service can be told by https")]
-    NoRoots,
+    /// It is by TLS, which cannot be had here.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No connection came to be: nothing was asked.
     #[error("failed to connect")]
     Connect(#[source] io::Error),
@@ -45,21 +36,18 @@ pub enum LineError {
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl From<ExchangeError> for LineError {
+    fn from(error: ExchangeError) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
 impl LineError {
     /// Whether the question surely did not arrive.
     #[must_use]
     pub const fn is_unasked(&self) -> bool {
-        matches!(self, Self::Address | Self::NoRoots | Self::Connect(_))
+        matches!(self, Self::Address | Self::Tls(_) | Self::Connect(_))
     }
-}
-
-/// What a service has answered.
-#[derive(Debug)]
-pub struct Reply {
-    /// Its status code.
-    pub status: u16,
-    /// Its body.
-    pub body: Bytes,
 }
 
 /// A service.
@@ -74,7 +62,7 @@ impl Line {
     /// The way to a service, and how long it may take to answer.
     ///
     /// # Errors
-    /// [`LineError::Address`] and [`LineError::NoRoots`].
+    /// [`LineError::Address`] and [`LineError::Tls`].
     pub fn new(address: &str, patience: Duration) -> Result<Self, LineError> {
         let url = Url::parse(address).map_err(|_| LineError::Address)?;
         let is_clean = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
@@ -90,6 +78,11 @@ impl Line {
             _ => return Err(LineError::Address),
         };
         Ok(Self { url, patience, tls })
+    }
+
+    /// The same service, which may take so long to answer.
+    pub(crate) fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Asks by `POST` with JSON, at a path below that of the address.
@@ -134,58 +127,15 @@ impl Line {
             stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(LineError::Connect)?;
         let answered = async {
             match &self.tls {
-                None => exchange(stream, request).await,
+                None => Ok(exchange(stream, request, ANSWER_MAX).await?),
                 Some(tls) => {
                     let name = ServerName::try_from(host).map_err(|_| LineError::Address)?;
                     let stream = tls.connect(name, stream).await.map_err(LineError::Connect)?;
-                    exchange(stream, request).await
+                    Ok(exchange(stream, request, ANSWER_MAX).await?)
                 }
             }
         };
         let answered = tokio::time::timeout(self.patience, answered).await;
         answered.unwrap_or_else(|late| Err(LineError::Broken(late.into())))
     }
-}
-
-/// One question and its answer on a connection of their own.
-pub(crate) async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Reply, LineError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let broken = |error: hyper::Error| LineError::Broken(error.into());
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_MAX);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let answer = async move {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-        Ok(Reply { status, body: body.map_err(LineError::Broken)?.to_bytes() })
-    };
-    // The connection ends with this future, so that no question outlives who asks it.
-    let drive = async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the connection to a service ended badly");
-        }
-        core::future::pending::<Infallible>().await
-    };
-    tokio::select! {
-        answer = answer => answer,
-        never = drive => match never {},
-    }
-}
-
-fn connector() -> Result<TlsConnector, LineError> {
-    let mut roots = RootCertStore::empty();
-    // Certificates that cannot be read are passed over: what counts is whether any can.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(LineError::NoRoots);
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| LineError::Broken(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -1,13 +1,15 @@
 //! A remote facilitator: a service that speaks x402 (`/verify`, `/settle`, `/supported`).
 //!
-//! It is believed that it settled only where it names a transaction, and where a node of our own is configured only when that
-//! shows the transfer. An answer that did not come, or that makes no sense, may have settled: nobody can tell.
+//! It is asked before the work (`/verify`) whether it would settle. It is believed that it settled only where it names a
+//! transaction, and where a node of our own is configured only when that shows the transfer. An answer that did not come, or
+//! that makes no sense, may have settled: nobody can tell. What it says to have failed may have been sent all the same, and it
+//! has what the payer signed: where our node can be asked, only that says that nothing will come of it.
 
 use core::time::Duration;
 
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256, to_hex};
-use execgate_payment::{Facilitator, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -32,17 +34,23 @@ const TIMEOUT_S: u64 = 60;
 /// A service.
 pub struct Remote {
     line: Line,
-    /// A node of our own, where one is configured.
-    ledger: Option<Ledger>,
+    /// Nodes of our own, where they are configured: at most one of a chain.
+    ledgers: Vec<Ledger>,
 }
 
 impl Remote {
-    /// The service at an address, checked by a node of our own where there is one.
+    /// The service at an address, checked by nodes of our own where there are some.
     ///
     /// # Errors
     /// As [`Line::new`].
-    pub fn new(address: &str, ledger: Option<Ledger>) -> Result<Self, LineError> {
-        Ok(Self { line: Line::new(address, PATIENCE)?, ledger })
+    pub fn new(address: &str, ledgers: impl IntoIterator<Item = Ledger>) -> Result<Self, LineError> {
+        Ok(Self { line: Line::new(address, PATIENCE)?, ledgers: ledgers.into_iter().collect() })
+    }
+
+    /// The same service, which may take so long to answer.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self { line: self.line.within(patience), ..self }
     }
 
     /// Whether it settles `exact` of x402 v2 on this chain.
@@ -59,8 +67,48 @@ impl Remote {
         Ok(answer["kinds"].as_array().is_some_and(|kinds| kinds.iter().any(is_it)))
     }
 
-    fn own(&self) -> Result<&Ledger, Unreachable> {
-        self.ledger.as_ref().ok_or_else(|| Unreachable("no node of our own is configured".to_owned()))
+    /// The node of our own of a chain.
+    fn ledger(&self, chain: ChainId) -> Option<&Ledger> {
+        self.ledgers.iter().find(|ledger| ledger.chain() == chain)
+    }
+
+    fn own(&self, chain: ChainId) -> Result<&Ledger, Unreachable> {
+        self.ledger(chain).ok_or_else(|| Unreachable(format!("no node of our own of {chain} is configured")))
+    }
+
+    /// Whether it would settle, and whether our own node says that it could. Both are asked at once.
+    async fn looked(&self, authorization: &Authorization) -> Result<Option<U256>, LookError> {
+        let Some(ledger) = self.ledger(authorization.token.network) else {
+            return self.verified(authorization).await.map(|()| None);
+        };
+        let (moves, verified) =
+            tokio::join!(ledger.would_move(authorization, authorization.to), self.verified(authorization));
+        let (has, _) = moves?;
+        verified?;
+        Ok(Some(has))
+    }
+
+    async fn verified(&self, authorization: &Authorization) -> Result<(), LookError> {
+        let unreachable = |why: &str| Err(Unreachable(why.to_owned()).into());
+        let reply = match self.line.post("/verify", question(authorization)).await {
+            Ok(reply) => reply,
+            Err(error) => return unreachable(&error.to_string()),
+        };
+        let Ok(answer) = serde_json::from_slice::<Value>(&reply.body) else {
+            return unreachable("the facilitator answers no JSON");
+        };
+        let is_of_another = answer["payer"]
+            .as_str()
+            .is_some_and(|payer| payer.parse::<Address>().is_ok_and(|payer| payer != authorization.from));
+        match (reply.status, answer["isValid"].as_bool(), answer["invalidReason"].as_str()) {
+            (200, Some(true), _) if !is_of_another => Ok(()),
+            // A fault of its own is no answer.
+            (200..=499, Some(false), Some(reason)) if reason != "unexpected_verify_error" => {
+                Err(LookError::Refused(kept(reason)))
+            }
+            (200..=499, Some(false), None) => Err(LookError::Refused("invalid_payment".to_owned())),
+            _ => unreachable("the facilitator does not say whether a payment is good"),
+        }
     }
 
     async fn settled(&self, authorization: &Authorization) -> Result<TxHash, SettleError> {
@@ -86,10 +134,7 @@ impl Remote {
                 self.sought(authorization, transaction).await
             }
             (Some(false), reason, _) => {
-                let reason = reason.unwrap_or("unexpected_settle_error");
-                let reason: String =
-                    reason.chars().filter(|sign| !sign.is_control()).take(REASON_MAX).collect();
-                self.denied(authorization, reason).await
+                self.denied(authorization, kept(reason.unwrap_or("unexpected_settle_error"))).await
             }
             (_, _, transaction) => Err(SettleError::Unknown { transaction }),
         }
@@ -97,7 +142,7 @@ impl Remote {
 
     /// What it says to have sent, as our own node shows it.
     async fn shown(&self, authorization: &Authorization, hash: TxHash) -> Result<TxHash, SettleError> {
-        let Some(ledger) = &self.ledger else { return Ok(hash) };
+        let Some(ledger) = self.ledger(authorization.token.network) else { return Ok(hash) };
         let unknown = SettleError::Unknown { transaction: Some(hash) };
         let until = Instant::now() + LAG;
         loop {
@@ -105,9 +150,7 @@ impl Remote {
                 Ok(Some(Mined::Paid)) => return Ok(hash),
                 Ok(Some(Mined::Idle | Mined::Failed)) => {
                     tracing::error!(transaction = %hash, "a facilitator names a transaction that did not pay us");
-                    return self
-                        .denied(authorization, "invalid_exact_evm_transfer_event_mismatch".to_owned())
-                        .await;
+                    return self.sought(authorization, None).await;
                 }
                 Ok(None) if Instant::now() < until => sleep(LOOK_EVERY).await,
                 Ok(None) | Err(_) => return Err(unknown),
@@ -115,32 +158,43 @@ impl Remote {
         }
     }
 
-    /// It says that it failed, and may have sent it before. Only our own node can tell.
+    /// It may have sent it, and may still. Only our own node can tell that it did, or that nothing will come of it.
     async fn sought(
         &self,
         authorization: &Authorization,
         transaction: Option<TxHash>,
     ) -> Result<TxHash, SettleError> {
         let unknown = SettleError::Unknown { transaction };
-        let Some(ledger) = &self.ledger else { return Err(unknown) };
+        let Some(ledger) = self.ledger(authorization.token.network) else { return Err(unknown) };
         match ledger.whereabouts(authorization).await {
             Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }) => Ok(hash),
+            Ok(Whereabouts::Used { to_us: false, .. }) => {
+                Err(SettleError::Refused("invalid_exact_evm_nonce_already_used".to_owned()))
+            }
             Ok(Whereabouts::Expired | Whereabouts::Cancelled) => {
                 Err(SettleError::Refused("the authorization is over".to_owned()))
             }
-            Ok(_) | Err(_) => Err(unknown),
+            Ok(Whereabouts::Unused | Whereabouts::Used { .. }) | Err(_) => Err(unknown),
         }
     }
 
-    /// It says that it did not happen. Where our own node can tell, it has the last word.
+    /// It says that it was not sent. Where our own node can tell, it has the last word.
     async fn denied(&self, authorization: &Authorization, reason: String) -> Result<TxHash, SettleError> {
-        let Some(ledger) = &self.ledger else { return Err(SettleError::Refused(reason)) };
+        let Some(ledger) = self.ledger(authorization.token.network) else {
+            return Err(SettleError::Refused(reason));
+        };
         match ledger.whereabouts(authorization).await {
             Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }) => Ok(hash),
             Ok(_) => Err(SettleError::Refused(reason)),
             Err(_) => Err(SettleError::Unknown { transaction: None }),
         }
     }
+}
+
+/// A reason of a service, as far as it is kept: it goes on to callers.
+fn kept(reason: &str) -> String {
+    let is_plain = |sign: &char| sign.is_ascii_graphic() || *sign == ' ';
+    reason.chars().filter(is_plain).take(REASON_MAX).collect()
 }
 
 /// Whether a facilitator has refused before it sent anything: by a code of its verification (x402, error codes), and without
@@ -181,6 +235,13 @@ impl Facilitator for Remote {
         "remote"
     }
 
+    fn verify<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(self.looked(authorization))
+    }
+
     fn settle<'a>(&'a self, authorization: &'a Authorization) -> BoxFuture<'a, Result<TxHash, SettleError>> {
         Box::pin(self.settled(authorization))
     }
@@ -189,10 +250,10 @@ impl Facilitator for Remote {
         &'a self,
         authorization: &'a Authorization,
     ) -> BoxFuture<'a, Result<Whereabouts, Unreachable>> {
-        Box::pin(async move { self.own()?.whereabouts(authorization).await })
+        Box::pin(async move { self.own(authorization.token.network)?.whereabouts(authorization).await })
     }
 
     fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
-        Box::pin(async move { self.own()?.balance(token, account).await })
+        Box::pin(async move { self.own(token.network)?.balance(token, account).await })
     }
 }

@@ -17,6 +17,9 @@ const TEXT_MAX: usize = 200;
 /// The longest bytes that a call gives, in bytes.
 const BYTES_MAX: usize = 4_096;
 
+/// The code of an error by which a contract has refused a call (what execution clients agree on).
+const REVERTED: i64 = 3;
+
 /// Why a node did not answer what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
@@ -26,6 +29,9 @@ pub enum RpcError {
     /// It says no: its own words, cut.
     #[error("the node says: {0}")]
     Said(String),
+    /// It has run the call, and the contract refuses: its own words, cut.
+    #[error("the contract refuses: {0}")]
+    Reverted(String),
     /// What it answers is not what was asked for.
     #[error("the node's answer to `{0}` has no form")]
     Strange(&'static str),
@@ -61,7 +67,10 @@ impl Rpc {
             }
             Some(error) => {
                 let text = error.get("message").and_then(Value::as_str).unwrap_or("nothing that can be read");
-                Err(RpcError::Said(text.chars().filter(|sign| !sign.is_control()).take(TEXT_MAX).collect()))
+                let kept = text.chars().filter(|sign| !sign.is_control()).take(TEXT_MAX).collect();
+                let is_revert = error.get("code").and_then(Value::as_i64) == Some(REVERTED)
+                    || text.to_ascii_lowercase().contains("revert");
+                Err(if is_revert { RpcError::Reverted(kept) } else { RpcError::Said(kept) })
             }
         }
     }
@@ -71,9 +80,9 @@ impl Rpc {
         number(&self.ask(method, params).await?).ok_or(RpcError::Strange(method))
     }
 
-    /// What a call of a contract gives now.
-    pub(crate) async fn call(&self, contract: &str, data: &[u8]) -> Result<Vec<u8>, RpcError> {
-        let params = json!([{"to": contract, "data": to_hex(data)}, "latest"]);
+    /// What a call of a contract gives in a block.
+    pub(crate) async fn call(&self, contract: &str, data: &[u8], block: &str) -> Result<Vec<u8>, RpcError> {
+        let params = json!([{"to": contract, "data": to_hex(data)}, block]);
         let answer = self.ask("eth_call", &params).await?;
         let bytes = answer.as_str().and_then(|text| from_hex(text, BYTES_MAX).ok());
         bytes.ok_or(RpcError::Strange("eth_call"))

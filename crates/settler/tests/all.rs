@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod suite {
+    mod between;
+    mod books;
     mod desk;
     mod money;
     mod remote;

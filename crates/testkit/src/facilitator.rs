@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, Token, U256, keccak256};
-use execgate_payment::{Facilitator, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use tokio::task::JoinSet;
 
 use crate::wallet::{Wallet, usdc};
@@ -53,12 +53,20 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
     assert_eq!(facilitator.balance(&usdc(), payer.address()).await, Ok(U256::from(5 * PRICE)));
 
     let once = pays(1);
+    let seen = Ok(Some(U256::from(5 * PRICE)));
+    assert_eq!(facilitator.verify(&once).await, seen, "before it is settled");
     assert_eq!(facilitator.whereabouts(&once).await, Ok(Whereabouts::Unused), "before it is settled");
     let transaction = facilitator.settle(&once).await.expect("a good transfer is settled");
     assert_eq!(balances(), (4 * PRICE, PRICE));
     let found = Whereabouts::Used { transaction: Some(transaction), to_us: true };
     assert_eq!(facilitator.whereabouts(&once).await, Ok(found), "when it is settled");
     assert_eq!(facilitator.settle(&once).await, Ok(transaction), "settled again");
+
+    let refused = async |authorization: &Authorization, when: &str| {
+        let looked = facilitator.verify(authorization).await;
+        assert!(matches!(looked, Err(LookError::Refused(_))), "{when}: {looked:?}");
+    };
+    refused(&once, "settled").await;
 
     let mut crowd = JoinSet::new();
     let many = pays(2);
@@ -73,14 +81,17 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
     let dear = payer.pays(seller, 4 * PRICE, 3, ground.now_s());
     assert!(matches!(facilitator.settle(&dear).await, Err(SettleError::Refused(_))), "more than there is");
     assert_eq!(facilitator.whereabouts(&dear).await, Ok(Whereabouts::Unused), "more than there is");
+    refused(&dear, "more than there is").await;
 
     let forged = Wallet::number(3).signs(pays(4));
     assert!(matches!(facilitator.settle(&forged).await, Err(SettleError::Refused(_))), "signed by another");
+    refused(&forged, "signed by another").await;
 
     let taken_back = pays(5);
     ground.cancel(&payer, taken_back.nonce);
     assert_eq!(facilitator.whereabouts(&taken_back).await, Ok(Whereabouts::Cancelled));
     assert!(matches!(facilitator.settle(&taken_back).await, Err(SettleError::Refused(_))), "cancelled");
+    refused(&taken_back, "cancelled").await;
 
     let elsewhere = payer.pays(Wallet::number(4).address(), PRICE, 6, ground.now_s());
     ground.submit(&elsewhere);
@@ -92,6 +103,7 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
 
     let front_run = pays(7);
     ground.submit(&front_run);
+    refused(&front_run, "it may have bought something else").await;
     let theirs = facilitator.settle(&front_run).await.expect("somebody else was faster, and we were paid");
     let found = Whereabouts::Used { transaction: Some(theirs), to_us: true };
     assert_eq!(facilitator.whereabouts(&front_run).await, Ok(found), "settled by somebody else");
@@ -101,6 +113,7 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
     ground.advance(3_600);
     assert_eq!(facilitator.whereabouts(&late).await, Ok(Whereabouts::Expired));
     assert!(matches!(facilitator.settle(&late).await, Err(SettleError::Refused(_))), "too late");
+    refused(&late, "too late").await;
     assert_eq!(balances(), (PRICE, 3 * PRICE), "in the end");
 }
 
@@ -215,6 +228,33 @@ impl Ledger {
 impl Facilitator for Ledger {
     fn name(&self) -> &'static str {
         "ledger"
+    }
+
+    fn verify<'a>(
+        &'a self,
+        authorization: &'a Authorization,
+    ) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(async move {
+            let Authorization { from, value, nonce, valid_before, .. } = *authorization;
+            let is_signed = authorization.verify().is_ok();
+            let books = self.books();
+            if !books.reachable {
+                return Err(Unreachable("the ledger is closed".to_owned()).into());
+            }
+            let has = U256::from(books.balances.get(&from).copied().unwrap_or_default());
+            let reason = if !is_signed {
+                "invalid_exact_evm_payload_signature"
+            } else if books.used.contains_key(&(from, nonce)) {
+                "invalid_exact_evm_nonce_already_used"
+            } else if valid_before <= U256::from(books.now_s) {
+                "invalid_exact_evm_payload_authorization_valid_before"
+            } else if has < value {
+                "insufficient_funds"
+            } else {
+                return Ok(Some(has));
+            };
+            Err(LookError::Refused(reason.to_owned()))
+        })
     }
 
     fn settle<'a>(&'a self, authorization: &'a Authorization) -> BoxFuture<'a, Result<TxHash, SettleError>> {

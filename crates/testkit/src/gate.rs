@@ -140,7 +140,8 @@ impl Gate {
             clock: shared.clock.clone(),
             entropy: shared.entropy.clone(),
         }));
-        let office = office(shared, settings, &house.grants(), &metrics, &recover.witness, &rules, &log);
+        let office = office(shared, settings, &house.grants(), &metrics, &recover.witness, &rules, &log)
+            .settling(recover.settle.clone());
         let looked_at = Arc::downgrade(&house);
         metrics.probe(move || looked_at.upgrade().map(|house| house.readings()).unwrap_or_default());
         Self {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
 use execgate_payment::evm::{Authorization, U256};
 use execgate_payment::{
-    CaptureError, Facilitator, Flow, Found, HoldError, Paid, PaymentClaim, Rail, Terms, Unreachable,
-    capture_authorized, find_authorized, funds_of_payer,
+    CaptureError, Facilitator, Flow, Found, HoldError, LookError, Paid, PaymentClaim, Rail, Terms,
+    Unreachable, capture_authorized, find_authorized, funds_of_payer,
 };
 use execgate_receipt::sha256;
 
@@ -296,7 +296,7 @@ impl Rail for ScriptedRail {
         })
     }
 
-    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async move {
             self.bank.asked()?;
             Ok(self.bank.with(|script| script.funds))
@@ -369,7 +369,7 @@ impl Rail for AuthorizedRail {
         Box::pin(find_authorized(self.0.as_ref(), state))
     }
 
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(funds_of_payer(self.0.as_ref(), state))
     }
 }

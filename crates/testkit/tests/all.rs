@@ -43,4 +43,5 @@ mod suite {
     mod upfront;
     mod wallets;
     mod witness;
+    mod word;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use execgate_flow::administer::{Administer, Keyring};
 use execgate_flow::authorise::Grants;
 use execgate_flow::log::Log;
+use execgate_flow::settle::Settle;
 use execgate_flow::witness::Witness;
 use execgate_model::{Clock, Digest, Entropy, TenantId};
 use execgate_receipt::VerifyingKey;
@@ -90,6 +91,8 @@ pub struct Office {
     pub(crate) administer: Administer,
     pub(crate) doors: DoorRules,
     pub(crate) bodies: Bodies,
+    /// What moves money; none where no rail is at hand.
+    pub(crate) settle: Option<Settle>,
     /// Whoever reads the audit trail: one at a time.
     pub(crate) audit_turn: Arc<Semaphore>,
     /// Whoever checks the record: one at a time.
@@ -113,6 +116,12 @@ impl Office {
         };
         let turn = || Arc::new(Semaphore::new(1));
         let (audit_turn, fsck_turn) = (turn(), turn());
-        Self { parts, administer, doors, bodies: Bodies::default(), audit_turn, fsck_turn }
+        Self { parts, administer, doors, bodies: Bodies::default(), settle: None, audit_turn, fsck_turn }
+    }
+
+    /// The same, by which money can be looked for, and its end be said.
+    #[must_use]
+    pub fn settling(self, settle: Settle) -> Self {
+        Self { settle: Some(settle), ..self }
     }
 }

@@ -14,6 +14,7 @@ use crate::tidy::tree::Tree;
 const FLOORS: &[(&str, u8)] = &[
     ("execgate-model", 0),
     ("execgate-forkpoint", 0),
+    ("execgate-line", 0),
     ("execgate-policy", 1),
     ("execgate-receipt", 1),
     ("execgate-store", 1),

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, mcp, openapi, pause, policy,
-    pricing, proxy, run, runs, scan, serve, settler, upstream, verify, witness,
+    pricing, proxy, run, runs, scan, serve, settle, settler, upstream, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -80,6 +80,9 @@ enum Command {
     Pricing(pricing::Pricing),
     /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
     Witness(witness::Witness),
+    /// Look at money that is not settled, look for it anew, or say what became of it
+    #[command(subcommand)]
+    Settle(settle::SettleCommand),
     /// Move what a gateway is paid by authorization, by a key that the gateway never has
     Settler(settler::Settler),
     /// Print the OpenAPI description
@@ -140,7 +143,13 @@ impl Common {
             slots: None,
             image: jail.and_then(|jail| jail.image.clone()),
             image_cache: jail.and_then(|jail| jail.image_cache.clone()),
+            for_record: false,
         }
+    }
+
+    /// Those of a command that serves nobody, and looks at a record.
+    pub(crate) fn for_record(&self) -> Flags {
+        Flags { for_record: true, ..self.flags(None, None, false) }
     }
 }
 
@@ -170,6 +179,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(policy) => policy.execute(),
         Command::Pricing(pricing) => pricing.execute(),
         Command::Witness(witness) => witness.execute(),
+        Command::Settle(settle) => settle.execute(),
         Command::Settler(settler) => settler.execute(),
         Command::Openapi(openapi) => openapi.execute(),
         Command::Pause(switch) => switch.execute(true),

@@ -22,6 +22,7 @@ mod run;
 mod runs;
 mod scan;
 pub(crate) mod serve;
+mod settle;
 mod settler;
 mod upstream;
 mod verify;

@@ -273,6 +273,11 @@ pub(crate) fn announce_payment(payment: &Payment) {
         ));
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
+    for network in payment.unseen() {
+        terminal::line(format_args!(
+            "            no node of your own of {network} (`payment.rpc`): what is pending there ends by `execgate settle`"
+        ));
+    }
 }
 
 /// Whose word is taken beside this gateway's own.
@@ -363,7 +368,8 @@ impl Gateway {
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
         let around = Around { log: &log, space: &space, webhook, upstreams: upstreams.clone(), data_dir };
-        let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, &actions)?;
+        let gate =
+            wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, &actions).await?;
         gate.tell_of_witnesses(&witnesses);
         warn_of_unknown_grants(settings, store.as_ref()).await?;
         let keys = OwnKeys {
@@ -371,7 +377,8 @@ impl Gateway {
             log: Some(Arc::clone(&log)),
             keyring: keyring.clone(),
         };
-        let office = wire::office(settings, data_dir, &store, gate.house.grants(), keys, Some(&gate));
+        let office = wire::office(settings, data_dir, &store, gate.house.grants(), keys, Some(&gate))
+            .settling(gate.recover.settle.clone());
         Ok(Self {
             store,
             gate,

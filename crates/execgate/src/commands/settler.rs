@@ -1,7 +1,7 @@
 //! `execgate settler`: a process of its own that has the gas key, and settles what a gateway asks for through a socket. The
 //! gateway never has the key; the settler never hears a request from outside.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 use execgate_payment::evm::ChainId;
 use execgate_settler::{Desk, GasKey, Ledger, Manners, Rpc, serve};
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::{geteuid, umask};
 
 use super::serve::stop_signal;
@@ -23,6 +23,9 @@ const JOURNAL: &str = "settler.db";
 
 /// The socket, likewise.
 const SOCKET: &str = "settler.sock";
+
+/// Whose lock says that a settler is at work in the folder.
+const LOCK: &str = "settler.lock";
 
 /// Nobody but its user reads what the settler makes: what is signed there is money.
 const PRIVATE: u32 = 0o700;
@@ -67,6 +70,10 @@ impl Settler {
             .context("failed to make the folder")?;
         fs::set_permissions(&self.dir, Permissions::from_mode(PRIVATE))
             .context("failed to close the folder")?;
+        // Held until this process ends: two settlers would give one number twice.
+        let lock = File::create(self.dir.join(LOCK)).context("failed to make the file of the lock")?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .context("another settler is at work in this folder")?;
         let file = std::path::absolute(&self.key_file).context("failed to name the file of the key")?;
         let key = GasKey::parse(&secret_of_file(&file)?).context("the file of the gas key holds none")?;
         let settings =

@@ -52,7 +52,12 @@ impl Environment {
 
     /// Only what says where the record is: for commands of the operator.
     pub(crate) fn for_record(self) -> Self {
-        Self { openexec_db_url: self.openexec_db_url, database_url: self.database_url, ..Self::default() }
+        Self {
+            openexec_db_url: self.openexec_db_url,
+            database_url: self.database_url,
+            payment_wallet: self.payment_wallet,
+            ..Self::default()
+        }
     }
 
     /// The same, and where the log goes: for a proxy, whose rules its own command line names.

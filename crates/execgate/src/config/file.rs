@@ -11,6 +11,8 @@ use execgate_payment::evm::{Address, ChainId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::nodes::RpcSection;
+
 /// The embedded, commented default file: the manual of the configuration.
 pub(crate) const DEFAULT: &str = include_str!("default.toml");
 
@@ -203,6 +205,7 @@ pub(crate) struct PaymentSection {
     pub(crate) networks: Option<Vec<ChainId>>,
     pub(crate) facilitator: Option<String>,
     pub(crate) settler: Option<PathBuf>,
+    pub(crate) rpc: Option<RpcSection>,
     pub(crate) upfront: Vec<String>,
     pub(crate) authorization: Vec<String>,
     pub(crate) prices: BTreeMap<String, Amount>,

@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 mod identity;
 mod issuers;
 mod network;
+mod nodes;
 mod paths;
 mod payment;
 mod secrets;

@@ -11,6 +11,7 @@ use execgate_payment::x402::Account;
 
 use super::Environment;
 use super::file::{PaymentSection, TokenSection};
+use super::nodes::Nodes;
 
 /// The facilitator of main networks where the operator names none: it asks for no account of its own.
 const MAINNET_FACILITATOR: &str = "https://facilitator.payai.network";
@@ -48,6 +49,8 @@ pub(crate) struct Payment {
     pub(crate) facilitator: String,
     /// The socket of a settler of the operator's own, where one is named.
     pub(crate) settler: Option<PathBuf>,
+    /// Nodes of the operator's own, that show what a remote facilitator does.
+    pub(crate) nodes: Nodes,
     prices: BTreeMap<String, Amount>,
     upfront: BTreeSet<String>,
     authorization: BTreeSet<String>,
@@ -85,6 +88,9 @@ impl Payment {
             if !settler.is_absolute() {
                 bail!("`payment.settler` is not the whole path of a settler's socket");
             }
+            if section.rpc.is_some() {
+                bail!("`payment.rpc` is for a remote facilitator: a settler has a node of its own");
+            }
             if networks.len() != 1 {
                 bail!("`payment.settler` is of one network, and {} are named", networks.len());
             }
@@ -97,11 +103,18 @@ impl Payment {
                 None => section.facilitator.clone().unwrap_or_else(|| usual.to_owned()),
             },
             settler: section.settler.clone(),
+            nodes: Nodes::resolve(section.rpc.as_ref(), &networks)?,
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
             authorization: section.authorization.iter().cloned().collect(),
         };
         Ok(Some(payment))
+    }
+
+    /// Networks on which nobody but the facilitator can tell what became of a payment.
+    pub(crate) fn unseen(&self) -> BTreeSet<ChainId> {
+        let networks = self.accounts.iter().map(|account| account.token.network);
+        networks.filter(|network| self.settler.is_none() && !self.nodes.has(*network)).collect()
     }
 
     /// Whether its money is worth nothing.
@@ -318,6 +331,15 @@ mod tests {
             (Some(WALLET), "[payment]\nnetworks = [\"eip155:8453\", \"eip155:8453\"]\n", "twice"),
             (Some(WALLET), "[payment]\nsettler = \"s.sock\"\n", "whole path"),
             (Some(WALLET), "[payment]\nsettler = \"/s\"\nfacilitator = \"https://f\"\n", "exclude"),
+            (Some(WALLET), "[payment]\nsettler = \"/s\"\nrpc = \"https://n\"\n", "node of its own"),
+            (Some(WALLET), "[payment.rpc]\n\"eip155:1\" = \"https://n\"\n", "nothing is paid"),
+            (Some(WALLET), "[payment]\nrpc = 7\n", "the address of a node"),
+            (
+                Some(WALLET),
+                "[payment]\nrpc = \"https://n\"\nnetworks = [\"eip155:84532\"]\n[[payment.token]]\nnetwork = \"eip155:80002\"\n\
+                 contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\nname = \"a\"\nversion = \"2\"\ndecimals = 6\n",
+                "several",
+            ),
             (Some(WALLET), "[payment]\nwalet = \"\"\n", "unknown field"),
             (Some(WALLET), "[payment.prices]\necho = \"1e3\"\n", "decimal point"),
             (Some(WALLET), "[payment.prices]\necho = 0.01\n", "invalid type"),
@@ -353,6 +375,25 @@ mod tests {
         assert!(payment.prices(&["echo"], &[], &[], &[]).is_err());
         let strange = resolve(Some(WALLET), "[payment]\nauthorization = [\"ehco\"]\n").unwrap().unwrap();
         assert!(strange.prices(&["echo"], &[], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn nodes_are_told_by_network_and_never_shown() {
+        let resolved = |text| resolve(Some(WALLET), text).unwrap().unwrap();
+        let unseen = |payment: &Payment| payment.unseen().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(unseen(&resolved("")), ["eip155:8453"]);
+        assert_eq!(unseen(&resolved("[payment]\nsettler = \"/s\"\n")), [""; 0]);
+        for text in [
+            "[payment]\nrpc = \"https://n/secret\"\n",
+            "[payment.rpc]\n\"eip155:8453\" = \"https://n/secret\"\n",
+        ] {
+            let payment = resolved(text);
+            assert_eq!(unseen(&payment), [""; 0]);
+            let nodes: Vec<_> =
+                payment.nodes.iter().map(|(network, url)| (network.to_string(), url)).collect();
+            assert_eq!(nodes, [("eip155:8453".to_owned(), "https://n/secret")]);
+            assert!(!format!("{payment:?}").contains("secret"));
+        }
     }
 
     #[test]

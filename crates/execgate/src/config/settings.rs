@@ -38,6 +38,8 @@ pub(crate) struct Flags {
     pub(crate) slots: Option<usize>,
     pub(crate) image: Option<String>,
     pub(crate) image_cache: Option<PathBuf>,
+    /// Nobody is served: a record is looked at.
+    pub(crate) for_record: bool,
 }
 
 /// An image that calls may choose by name.
@@ -154,7 +156,9 @@ impl Settings {
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         let require_grant = file.identity.require_grant.unwrap_or(false);
-        refuse_an_open_door(listen, free, require_grant, payment.as_ref())?;
+        if !flags.for_record {
+            refuse_an_open_door(listen, free, require_grant, payment.as_ref())?;
+        }
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let slots = flags.slots.or(file.sandbox.slots).filter(|slots| *slots > 0).unwrap_or(processors * 2);
         let cache = flags.image_cache.as_ref().map(|path| path.display().to_string());

@@ -33,5 +33,6 @@ mod proxy;
 mod receipts;
 mod recipes;
 mod server;
+mod settle;
 mod tokens;
 mod witness;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use execgate_payment::{Hold, HoldError, PaymentClaim, Rail, Rails, Unpaid, hold, observe};
+use execgate_payment::{Hold, HoldError, LookError, PaymentClaim, Rail, Rails, Unpaid, hold, observe};
 
 use crate::Refusal;
 use crate::propose::Quote;
@@ -56,19 +56,21 @@ impl Pay {
         Ok((held, claim.filter(|_| !is_known)))
     }
 
-    /// Whether a payment buys a new run: it is good now, and its payer was looked at. What it has bought already is answered
+    /// Whether a payment buys a new run: it is good now, and whoever moves the money would take it. What it has bought already is answered
     /// without this.
     ///
     /// # Errors
-    /// [`Refusal::PaymentRefused`] where it has lapsed, [`Refusal::RailUnavailable`] where nobody can look.
+    /// [`Refusal::PaymentRefused`] where it has lapsed, or would not be taken, [`Refusal::RailUnavailable`] where nobody can look.
     pub async fn look(&self, hold: Hold) -> Result<Hold, Refusal> {
         unless_lapsed(&hold)?;
         let unavailable = || Refusal::RailUnavailable { rail: hold.rail().to_owned() };
         let rail = self.rails.named(hold.rail()).ok_or_else(unavailable)?;
         let name = rail.name().to_owned();
+        let (price, flow) = (hold.amount(), hold.paid().flow);
         match tokio::time::timeout(VERIFY_TIME, observe(rail, hold)).await {
             Ok(Ok(hold)) => Ok(hold),
-            Ok(Err(error)) => {
+            Ok(Err(LookError::Refused(reason))) => Err(Refusal::PaymentRefused { price, flow, reason }),
+            Ok(Err(LookError::Unreachable(error))) => {
                 tracing::warn!(rail = name, %error, "what a payer has could not be looked at");
                 Err(Refusal::RailUnavailable { rail: name })
             }

@@ -10,7 +10,9 @@ mod late;
 mod reconcile;
 mod room;
 mod said;
+mod unsettled;
 mod walking;
+mod word;
 
 pub use by_hand::{ByHand, ByHandError, EndedByHand};
 pub use charge::is_charged;
@@ -18,4 +20,6 @@ pub(crate) use charge::is_charged_word;
 pub use reconcile::Reconciled;
 pub(crate) use room::OPEN_HOLDS_MAX;
 pub use room::{Held, Settle};
+pub use unsettled::{Standing, Unsettled, unsettled};
 pub use walking::Walking;
+pub use word::WordError;

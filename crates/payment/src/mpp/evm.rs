@@ -9,8 +9,8 @@ use super::charge::{self, METHOD, PayloadError};
 use super::{Ask, Credential, Fault, Method, Pledge, Problem};
 use crate::evm::{Address, Authorization, Token, U256};
 use crate::{
-    CaptureError, Facilitator, Found, PaymentClaim, Unreachable, capture_authorized, find_authorized,
-    funds_of_payer,
+    CaptureError, Facilitator, Found, LookError, PaymentClaim, Unreachable, capture_authorized,
+    find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.
@@ -19,28 +19,18 @@ const SECOND_MS: u64 = 1000;
 /// An amount of money has so many decimals.
 const AMOUNT_DECIMALS: u32 = 6;
 
-/// Whether whoever moves the tokens can say how many a payer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Funds {
-    /// It can.
-    Seen,
-    /// It cannot: it only settles.
-    Unseen,
-}
-
 /// Charges in one token, to one account.
 pub struct EvmCharge {
     token: Token,
     pay_to: Address,
     facilitator: Arc<dyn Facilitator>,
-    funds: Funds,
 }
 
 impl EvmCharge {
     /// Charges in that token, to that account, settled by that facilitator.
     #[must_use]
-    pub fn new(token: Token, pay_to: Address, facilitator: Arc<dyn Facilitator>, funds: Funds) -> Self {
-        Self { token, pay_to, facilitator, funds }
+    pub fn new(token: Token, pay_to: Address, facilitator: Arc<dyn Facilitator>) -> Self {
+        Self { token, pay_to, facilitator }
     }
 
     /// Why an authorization that is its payer's does not pay for this, where it does not.
@@ -114,11 +104,8 @@ impl Method for EvmCharge {
         Box::pin(find_authorized(&*self.facilitator, state))
     }
 
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
-        match self.funds {
-            Funds::Seen => Box::pin(funds_of_payer(&*self.facilitator, state)),
-            Funds::Unseen => Box::pin(async { Ok(None) }),
-        }
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
+        Box::pin(funds_of_payer(&*self.facilitator, state))
     }
 }
 

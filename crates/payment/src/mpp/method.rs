@@ -5,7 +5,7 @@ use core::fmt;
 use execgate_model::{Amount, BoxFuture, UnixMs};
 
 use super::{Credential, Problem};
-use crate::{CaptureError, Flow, Found, PaymentClaim, Unreachable};
+use crate::{CaptureError, Flow, Found, LookError, PaymentClaim, Unreachable};
 
 /// What a credential is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,5 +104,5 @@ pub trait Method: Send + Sync {
     ///
     /// # Errors
     /// As there.
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>>;
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>>;
 }

@@ -26,7 +26,7 @@ pub use auth_params::ParamsError;
 pub use challenge::{Challenge, ChallengeError, CredentialHeader, MAX_CHALLENGE_BYTES, body_digest, opaque};
 pub use credential::{Credential, CredentialError, MAX_CREDENTIAL_BYTES, Several, find};
 pub use discovery::{Price, payment_info};
-pub use evm::{EvmCharge, Funds};
+pub use evm::EvmCharge;
 pub use exchange::{Answer, Exchange, NoAnswer, Question};
 pub use instant::{InstantError, read, told};
 pub use method::{Ask, Fault, Method, Pledge};

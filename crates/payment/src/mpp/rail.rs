@@ -12,8 +12,8 @@ use super::{
 };
 use crate::evm::Authorization;
 use crate::{
-    Asked, CaptureError, Found, Header, HoldError, Offer, Paid, Rail, Settled, SettlementState, Terms,
-    Unreachable,
+    Asked, CaptureError, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled, SettlementState,
+    Terms, Unreachable,
 };
 
 /// For how long a client may think about a challenge, in seconds: five minutes, as the reference servers give.
@@ -221,7 +221,7 @@ impl Rail for Mpp {
         Authorization::from_bytes(state).ok().map(|authorization| authorization.ends())
     }
 
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async move {
             let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
             method.funds(state).await

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Answer, Ask, Credential, Exchange, Fault, Method, Pledge, Problem, Question};
-use crate::{CaptureError, Flow, Found, PaymentClaim, Unreachable};
+use crate::{CaptureError, Flow, Found, LookError, PaymentClaim, Unreachable};
 
 /// Its name.
 const METHOD: &str = "stripe";
@@ -226,7 +226,7 @@ impl Method for StripeCharge {
         })
     }
 
-    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async { Ok(None) })
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Ask, Credential, Exchange, Fault, Method, Pledge, Problem, Question};
 use crate::evm::{Address, U256, from_hex, keccak256, to_hex};
-use crate::{CaptureError, Flow, Found, PaymentClaim, TxHash, Unreachable};
+use crate::{CaptureError, Flow, Found, LookError, PaymentClaim, TxHash, Unreachable};
 
 /// Its name.
 const METHOD: &str = "tempo";
@@ -224,7 +224,7 @@ impl Method for TempoCharge {
         })
     }
 
-    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
+    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async { Ok(None) })
     }
 }

@@ -10,8 +10,8 @@ use super::credential::{Accepted, Shown, refused};
 use super::{code, offer, response};
 use crate::evm::{Address, Authorization, ChainId, Token, U256};
 use crate::{
-    Asked, CaptureError, Facilitator, Flow, Found, Header, HoldError, Offer, Paid, PaymentClaim, Rail,
-    Settled, Terms, Unreachable, capture_authorized, find_authorized, funds_of_payer,
+    Asked, CaptureError, Facilitator, Flow, Found, Header, HoldError, LookError, Offer, Paid, PaymentClaim,
+    Rail, Settled, Terms, Unreachable, capture_authorized, find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.
@@ -31,7 +31,6 @@ pub struct X402 {
     accounts: Vec<Account>,
     facilitator: Arc<dyn Facilitator>,
     clock: Arc<dyn Clock>,
-    sees_funds: bool,
 }
 
 impl fmt::Debug for X402 {
@@ -47,13 +46,7 @@ impl X402 {
     /// A rail that is paid to these accounts, offered in their order, by whoever moves the tokens.
     #[must_use]
     pub fn new(accounts: Vec<Account>, facilitator: Arc<dyn Facilitator>, clock: Arc<dyn Clock>) -> Self {
-        Self { accounts, facilitator, clock, sees_funds: false }
-    }
-
-    /// The same, where the facilitator has a node that shows what payers have: one that cannot be asked refuses then.
-    #[must_use]
-    pub fn seeing_funds(self) -> Self {
-        Self { sees_funds: true, ..self }
+        Self { accounts, facilitator, clock }
     }
 
     /// The account that a payment is for. Version 1 does not say which token: it is the first of its network.
@@ -233,10 +226,8 @@ impl Rail for X402 {
         Authorization::from_bytes(state).ok().map(|authorization| authorization.ends())
     }
 
-    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, Unreachable>> {
-        Box::pin(async move {
-            if self.sees_funds { funds_of_payer(self.facilitator.as_ref(), state).await } else { Ok(None) }
-        })
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
+        Box::pin(funds_of_payer(self.facilitator.as_ref(), state))
     }
 }
 

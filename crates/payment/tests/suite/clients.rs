@@ -16,11 +16,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use execgate_model::{ActionName, Amount, BoxFuture, Clock, Credential, Digest, Resource, UnixMs};
 use execgate_payment::evm::{Address, Authorization, ChainId, KnownToken, Token, U256};
 use execgate_payment::mpp::{
-    CredentialHeader, EvmCharge, Funds, InForce, Mpp, Price, Secret, Secrets, find, payment_info,
+    CredentialHeader, EvmCharge, InForce, Mpp, Price, Secret, Secrets, find, payment_info,
 };
 use execgate_payment::{
-    Asked, Facilitator, Flow, HoldError, Paid, Rail as _, SettleError, Settled, SettlementState, Terms,
-    TxHash, Unreachable, Whereabouts,
+    Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail as _, SettleError, Settled, SettlementState,
+    Terms, TxHash, Unreachable, Whereabouts,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -68,6 +68,10 @@ impl Facilitator for Settler {
         Box::pin(async { Ok(Whereabouts::Unused) })
     }
 
+    fn verify<'a>(&'a self, _: &'a Authorization) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn balance<'a>(&'a self, _: &'a Token, _: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
         Box::pin(async { Ok(U256::ZERO) })
     }
@@ -98,7 +102,7 @@ impl Shop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let usdc = KnownToken::find("USDC", ChainId::BASE_SEPOLIA).unwrap();
         let settler = Arc::new(Settler::default());
-        let charge = EvmCharge::new(usdc, SELLER.parse().unwrap(), Arc::clone(&settler) as _, Funds::Seen);
+        let charge = EvmCharge::new(usdc, SELLER.parse().unwrap(), Arc::clone(&settler) as _);
         let secrets = Secrets::new(vec![Secret::new([1; 32]).unwrap()]).unwrap();
         let secrets = Arc::new(InForce::new(secrets));
         let rail = Mpp::new(vec![Arc::new(charge)], header, secrets, Arc::new(Now));

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execgate_payment::evm::{Address, Authorization, ChainId};
-use execgate_payment::{Facilitator, SettleError, Whereabouts};
+use execgate_payment::evm::{Address, Authorization, ChainId, U256};
+use execgate_payment::{Facilitator, LookError, SettleError, Whereabouts};
 use execgate_settler::{Counter, Desk, GasKey, Ledger, Manners, Rpc, serve};
 use execgate_testkit::chain::{Chain, Coin, GAS, PAYER, SELLER};
 use execgate_testkit::facilitator::{Ground, keeps_the_contract};
-use execgate_testkit::temporary_folder;
 use execgate_testkit::wallet::{Wallet, usdc};
+use execgate_testkit::{Upstream, temporary_folder};
+use serde_json::json;
+
+use super::between::between;
 
 /// A chain and a facilitator before it.
 struct OnChain {
@@ -60,7 +64,11 @@ const HASTY: Manners = Manners {
 const PATIENT: Manners = Manners { patience: Duration::from_secs(30), ..HASTY };
 
 async fn desk(chain: &Chain, folder: &Path, manners: Manners) -> Desk {
-    let rpc = Rpc::new(&chain.url()).unwrap();
+    desk_at(&chain.url(), folder, manners).await
+}
+
+async fn desk_at(url: &str, folder: &Path, manners: Manners) -> Desk {
+    let rpc = Rpc::new(url).unwrap();
     let ledger = Ledger::open(rpc, ChainId::BASE_SEPOLIA).await.unwrap();
     Desk::open(ledger, GasKey::parse(GAS.key).unwrap(), &folder.join("settler.db"), manners).unwrap()
 }
@@ -180,4 +188,211 @@ async fn a_node_of_another_chain_is_refused() {
     let rpc = Rpc::new(&chain.url()).unwrap();
     let opened = Ledger::open(rpc, ChainId::BASE).await.err().map(|error| error.to_string());
     assert!(opened.unwrap().contains("84532"));
+}
+
+#[tokio::test]
+async fn transfers_are_on_their_way_side_by_side_and_none_waits_for_the_block_of_another() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let (one, two) = (paid(&chain, 1), paid(&chain, 2));
+    chain.mine_at_once(false);
+    let desk = desk(&chain, folder.path(), PATIENT).await;
+    let settling = [one.clone(), two].map(|paid| {
+        let desk = desk.clone();
+        tokio::spawn(async move { desk.settle(&paid).await })
+    });
+    while chain.waiting() < 2 {
+        tokio::task::yield_now().await;
+    }
+    chain.mine_at_once(true);
+    chain.mine(1);
+    for settled in settling {
+        settled.await.unwrap().unwrap();
+    }
+    assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (100_000, 2));
+    // What was signed with the same nonce for something else is another transfer, and was not paid.
+    let other = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 7, 1, chain.now_s());
+    assert_eq!(other.claim_key(), one.claim_key());
+    assert!(matches!(desk.settle(&other).await, Err(SettleError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_transfer_that_could_not_be_sent_holds_up_nobody_behind_it() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let (first, second) = (paid(&chain, 1), paid(&chain, 2));
+    let (node, is_mute) = mute_for(&chain, "eth_sendRawTransaction").await;
+    let desk = desk_at(&node.url(""), folder.path(), PATIENT_IN_TURN).await;
+    let begun = desk.settle(&first).await;
+    assert!(matches!(begun, Err(SettleError::Unknown { transaction: Some(_) })), "{begun:?}");
+    is_mute.store(false, Ordering::SeqCst);
+    settled_in_the_end(&desk, &second).await;
+    settled_in_the_end(&desk, &first).await;
+    assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (100_000, 2));
+}
+
+#[tokio::test]
+async fn what_has_no_number_is_given_up_in_time_and_nothing_of_it_is_sent_later() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let paid = paid(&chain, 1);
+    let (node, is_mute) = mute_for(&chain, "eth_call").await;
+    let desk = desk_at(&node.url(""), folder.path(), HASTY).await;
+    let nobody_knows = Err(SettleError::Unknown { transaction: None });
+    assert_eq!(desk.settle(&paid).await, nobody_knows);
+    // The worker has given up by the time that the next one asks for longer than it takes.
+    assert_eq!(desk.settle(&paid).await, nobody_knows);
+    is_mute.store(false, Ordering::SeqCst);
+    assert_eq!((desk.resume().await.unwrap(), chain.nonce(GAS.address)), (0, 0));
+    settled_in_the_end(&desk, &paid).await;
+    assert_eq!(chain.balance(SELLER.address), 50_000);
+}
+
+#[tokio::test]
+async fn a_node_that_is_behind_the_others_is_never_heard_as_a_no() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let paid = paid(&chain, 1);
+    let is_behind = Arc::new(AtomicBool::new(true));
+    let newest = chain.rpc("eth_blockNumber", &json!([]));
+    let old = newest.as_str().unwrap().to_owned();
+    let behind = Arc::clone(&is_behind);
+    // Of the nodes behind one address some have the transaction, and some have got no further than a block before it.
+    let node = between(&chain, move |question| {
+        if !behind.load(Ordering::SeqCst) {
+            return None;
+        }
+        match question["method"].as_str()? {
+            "eth_getTransactionReceipt" => Some(json!({"result": null})),
+            "eth_call" if question["params"][1] == "latest" => None,
+            "eth_call" if question["params"][1] != old.as_str() => {
+                Some(json!({"error": {"code": -32000, "message": "header not found"}}))
+            }
+            _ => None,
+        }
+    })
+    .await;
+    let desk = desk_at(&node.url(""), folder.path(), PATIENT_IN_TURN).await;
+    let settled = desk.settle(&paid).await;
+    let Err(SettleError::Unknown { transaction: Some(sent) }) = settled else { panic!("{settled:?}") };
+    assert_eq!(chain.balance(SELLER.address), 50_000, "it is paid");
+    assert!(desk.whereabouts(&paid).await.is_err(), "neither unused nor gone");
+    is_behind.store(false, Ordering::SeqCst);
+    settled_in_the_end(&desk, &paid).await;
+    let used = Whereabouts::Used { transaction: Some(sent), to_us: true };
+    assert_eq!(desk.whereabouts(&paid).await, Ok(used));
+}
+
+#[tokio::test]
+async fn what_is_sent_and_in_no_block_is_neither_unused_nor_gone() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let paid = paid(&chain, 1);
+    chain.mine_at_once(false);
+    let desk = desk(&chain, folder.path(), HASTY).await;
+    assert!(desk.settle(&paid).await.is_err());
+    assert!(desk.whereabouts(&paid).await.is_err());
+    chain.mine(1);
+    assert!(matches!(desk.whereabouts(&paid).await, Ok(Whereabouts::Used { to_us: true, .. })));
+}
+
+#[tokio::test]
+async fn a_transfer_that_failed_is_never_sent_again() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let paid = paid(&chain, 1);
+    let (node, is_mute) = mute_for(&chain, "eth_sendRawTransaction").await;
+    let desk = desk_at(&node.url(""), folder.path(), PATIENT_IN_TURN).await;
+    assert!(matches!(desk.settle(&paid).await, Err(SettleError::Unknown { transaction: Some(_) })));
+    chain.empty(PAYER.address);
+    is_mute.store(false, Ordering::SeqCst);
+    let mut settled = desk.settle(&paid).await;
+    while let Err(SettleError::Unknown { .. }) = settled {
+        settled = desk.settle(&paid).await;
+    }
+    let failed = Err(SettleError::Refused("invalid_exact_evm_transaction_failed".to_owned()));
+    assert_eq!(settled, failed);
+    chain.fund(PAYER.address, 50_000);
+    assert_eq!(desk.settle(&paid).await, failed);
+    assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (0, 1));
+    assert!(matches!(desk.verify(&paid).await, Err(LookError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_nonce_that_was_used_long_ago_is_found() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let paid = paid(&chain, 1);
+    chain.submit(&paid);
+    chain.mine(700);
+    // A node that shows few blocks at once.
+    let node = between(&chain, |question| {
+        let of = |name: &str| u64::from_str_radix(&question["params"][0][name].as_str()?[2..], 16).ok();
+        let is_wide = question["method"] == "eth_getLogs" && of("toBlock")? - of("fromBlock")? > 300;
+        is_wide.then(|| json!({"error": {"code": -32005, "message": "block range too large"}}))
+    })
+    .await;
+    let desk = desk_at(&node.url(""), folder.path(), PATIENT).await;
+    let found = desk.whereabouts(&paid).await;
+    assert!(matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true })), "{found:?}");
+}
+
+#[tokio::test]
+async fn before_the_work_it_is_asked_whether_a_transfer_could_happen_and_nothing_moves() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let good = paid(&chain, 1);
+    let young = Authorization { valid_after: U256::from(chain.now_s()), ..paid(&chain, 2) };
+    let young = Wallet::of(PAYER).signs(young);
+    let has = chain.balance(PAYER.address);
+    let is_mute = Arc::new(AtomicBool::new(false));
+    let mute = Arc::clone(&is_mute);
+    let node = between(&chain, move |question| {
+        let is_over = mute.load(Ordering::SeqCst) && question["method"] == "eth_call";
+        // What a node that is asked too often says is no word of the token.
+        is_over.then(|| json!({"error": {"code": -32005, "message": "limit exceeded"}}))
+    })
+    .await;
+    let desk = desk_at(&node.url(""), folder.path(), HASTY).await;
+    assert_eq!(desk.verify(&good).await, Ok(Some(U256::from(has))));
+    assert_eq!(desk.verify(&young).await, Ok(Some(U256::from(has))), "the chain's clock is behind");
+    is_mute.store(true, Ordering::SeqCst);
+    assert!(matches!(desk.verify(&good).await, Err(LookError::Unreachable(_))));
+    is_mute.store(false, Ordering::SeqCst);
+    chain.set_gas(GAS.address, 1_000);
+    assert!(matches!(desk.verify(&good).await, Err(LookError::Unreachable(_))), "nobody pays for gas");
+    assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (0, 0));
+}
+
+#[tokio::test]
+async fn where_nothing_moves_any_more_no_work_is_done_for_what_would_wait_behind_it() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let (first, second) = (paid(&chain, 1), paid(&chain, 2));
+    chain.mine_at_once(false);
+    let desk = desk(&chain, folder.path(), HASTY).await;
+    assert!(desk.settle(&first).await.is_err());
+    assert!(desk.verify(&second).await.is_ok(), "it may be in the next block");
+    let mut looked = desk.verify(&second).await;
+    while looked.is_ok() {
+        looked = desk.verify(&second).await;
+    }
+    assert!(matches!(looked, Err(LookError::Unreachable(_))), "{looked:?}");
+    chain.mine_at_once(true);
+    chain.mine(1);
+    settled_in_the_end(&desk, &first).await;
+    assert!(desk.verify(&second).await.is_ok());
+}
+
+/// Those of a test whose askers do not wait for long, and whose workers do.
+const PATIENT_IN_TURN: Manners = Manners { patience: Duration::from_secs(2), ..HASTY };
+
+/// A node that does not answer to one method until it is told so.
+async fn mute_for(chain: &Chain, method: &'static str) -> (Upstream, Arc<AtomicBool>) {
+    let is_mute = Arc::new(AtomicBool::new(true));
+    let mute = Arc::clone(&is_mute);
+    let node = between(chain, move |question| {
+        (mute.load(Ordering::SeqCst) && question["method"] == method)
+            .then(|| json!("nothing that can be read"))
+    });
+    (node.await, is_mute)
+}
+
+async fn settled_in_the_end(desk: &Desk, paid: &Authorization) {
+    let mut settled = desk.settle(paid).await;
+    while let Err(SettleError::Unknown { .. }) = settled {
+        settled = desk.settle(paid).await;
+    }
+    settled.unwrap();
 }

@@ -1,7 +1,7 @@
 //! A remote facilitator that hangs up, lies, or says nothing: what nobody can tell is never told.
 
-use execgate_payment::evm::{Authorization, ChainId};
-use execgate_payment::{Facilitator, SettleError};
+use execgate_payment::evm::{Authorization, ChainId, U256};
+use execgate_payment::{Facilitator, LookError, SettleError};
 use execgate_settler::{Ledger, Line, Remote, Rpc};
 use execgate_testkit::Upstream;
 use execgate_testkit::chain::{Chain, PAYER, SELLER};
@@ -56,10 +56,10 @@ async fn what_a_facilitator_may_have_done_is_unknown() {
         ("502 Bad Gateway", "{}".to_owned(), unknown(None)),
     ] {
         let service = says(status, body.clone()).await;
-        let remote = Remote::new(&service.url(""), None).unwrap();
+        let remote = Remote::new(&service.url(""), []).unwrap();
         assert_eq!(remote.settle(&paid).await, expected, "{status} {body}");
     }
-    let remote = Remote::new("http://127.0.0.1:9/", None).unwrap();
+    let remote = Remote::new("http://127.0.0.1:9/", []).unwrap();
     assert_eq!(remote.settle(&paid).await, unknown(None), "nobody listens");
 }
 
@@ -68,7 +68,7 @@ async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
     let chain = Chain::start();
     let paid = paid(&chain);
     let refuses = says("200 OK", r#"{"success":false,"errorReason":"insufficient_funds"}"#.to_owned()).await;
-    let remote = Remote::new(&refuses.url(""), Some(ledger(&chain).await)).unwrap();
+    let remote = Remote::new(&refuses.url(""), [ledger(&chain).await]).unwrap();
     assert_eq!(remote.settle(&paid).await, Err(SettleError::Refused("insufficient_funds".to_owned())));
     // It has settled, and says that it has not.
     chain.submit(&paid);
@@ -78,19 +78,80 @@ async fn a_facilitator_is_believed_as_far_as_our_own_node_shows() {
     // It has settled nothing of this, and names what paid for something else.
     let other = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 40_000, 2, chain.now_s());
     let lie = says("200 OK", format!(r#"{{"success":true,"transaction":"{transaction}"}}"#)).await;
-    let remote = Remote::new(&lie.url(""), Some(ledger(&chain).await)).unwrap();
-    assert!(matches!(remote.settle(&other).await, Err(SettleError::Refused(_))));
+    let remote = Remote::new(&lie.url(""), [ledger(&chain).await]).unwrap();
+    // It has what was signed: it may still send it, until nothing can come of it any more.
+    let unknown = Err(SettleError::Unknown { transaction: None });
+    assert_eq!(remote.settle(&other).await, unknown);
     // Nor does it pay twice for the same.
     let twin = Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), 50_000, 3, chain.now_s());
-    assert!(matches!(remote.settle(&twin).await, Err(SettleError::Refused(_))));
+    assert_eq!(remote.settle(&twin).await, unknown);
     assert_eq!(remote.settle(&paid).await, Ok(transaction));
+    chain.advance(3_600);
+    assert!(matches!(remote.settle(&other).await, Err(SettleError::Refused(_))));
+}
+
+#[tokio::test]
+async fn before_the_work_a_facilitator_is_asked_and_only_its_word_is_taken() {
+    let chain = Chain::start();
+    let paid = paid(&chain);
+    let refused = |reason: &str| Some(Err(LookError::Refused(reason.to_owned())));
+    let other = r#"{"isValid":true,"payer":"0x90F79bf6EB2c4f870365E785982E1f101E93b906"}"#;
+    let long = format!(r#"{{"isValid":false,"invalidReason":"{}"}}"#, "x".repeat(5_000));
+    for (status, body, expected) in [
+        ("200 OK", r#"{"isValid":true}"#, Some(Ok(None))),
+        (
+            "200 OK",
+            r#"{"isValid":false,"invalidReason":"insufficient_funds"}"#,
+            refused("insufficient_funds"),
+        ),
+        (
+            "400 Bad Request",
+            r#"{"isValid":false,"invalidReason":"invalid_payload"}"#,
+            refused("invalid_payload"),
+        ),
+        ("200 OK", r#"{"isValid":false,"invalidReason":"a\u0000\u202e\r\nb c"}"#, refused("ab c")),
+        ("200 OK", &long, refused(&"x".repeat(100))),
+        ("200 OK", r#"{"isValid":false}"#, refused("invalid_payment")),
+        // Nobody can tell.
+        ("200 OK", r#"{"isValid":false,"invalidReason":"unexpected_verify_error"}"#, None),
+        ("200 OK", other, None),
+        ("200 OK", "{}", None),
+        ("200 OK", r#"{"isValid":"true"}"#, None),
+        ("200 OK", "no JSON", None),
+        ("402 Payment Required", r#"{"isValid":true}"#, None),
+        ("500 Internal Server Error", r#"{"isValid":false,"invalidReason":"x"}"#, None),
+    ] {
+        let service = says(status, body.to_owned()).await;
+        let remote = Remote::new(&service.url(""), []).unwrap();
+        let looked = remote.verify(&paid).await;
+        match expected {
+            Some(expected) => assert_eq!(looked, expected, "{status} {body}"),
+            None => assert!(matches!(looked, Err(LookError::Unreachable(_))), "{status} {body}: {looked:?}"),
+        }
+        assert!(service.asked()[0].starts_with("POST /verify "));
+    }
+    let nobody = Remote::new("http://127.0.0.1:9/", []).unwrap();
+    assert!(matches!(nobody.verify(&paid).await, Err(LookError::Unreachable(_))), "nobody listens");
+}
+
+#[tokio::test]
+async fn our_own_node_is_asked_before_the_work_too() {
+    let chain = Chain::start();
+    let paid = paid(&chain);
+    let service = says("200 OK", r#"{"isValid":true}"#.to_owned()).await;
+    let remote = Remote::new(&service.url(""), [ledger(&chain).await]).unwrap();
+    assert_eq!(remote.verify(&paid).await, Ok(Some(U256::from(50_000))));
+    chain.empty(PAYER.address);
+    assert_eq!(remote.verify(&paid).await, Err(LookError::Refused("insufficient_funds".to_owned())));
+    drop(chain);
+    assert!(matches!(remote.verify(&paid).await, Err(LookError::Unreachable(_))));
 }
 
 #[tokio::test]
 async fn what_it_supports_is_asked_for() {
     let kinds = r#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:84532"}]}"#;
     let service = says("200 OK", kinds.to_owned()).await;
-    let remote = Remote::new(&service.url(""), None).unwrap();
+    let remote = Remote::new(&service.url(""), []).unwrap();
     assert_eq!(remote.supports(ChainId::BASE_SEPOLIA).await, Ok(true));
     assert_eq!(remote.supports(ChainId::BASE).await, Ok(false));
     assert!(service.asked()[0].starts_with("GET /supported "));

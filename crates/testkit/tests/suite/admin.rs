@@ -234,13 +234,14 @@ const KINDS: [&str; 11] = [
 ];
 
 fn in_order(method: &str, path: &str, run: &str) -> Request<Body> {
-    let id = if path.starts_with("/runs") { run } else { "subject" };
+    let id = if path.starts_with("/runs") || path.starts_with("/payments") { run } else { "subject" };
     let path = path.replace("{id}", id);
     if method == "GET" {
         return get(&path);
     }
     let body = match path.rsplit('/').next().unwrap() {
         "grants" => json!({"name": "new"}),
+        "end" => json!({"word": "gone"}),
         "resolve" => json!({"note": "it was done"}),
         _ => json!({}),
     };

@@ -59,6 +59,11 @@ impl Tool for UpstreamTool {
         &self.action
     }
 
+    /// Nobody knows what another's server does.
+    fn reaches_out(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> Description {
         match &self.asks {
             Asks::Tool(entry) => Description {

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use execgate_flow::Refusal;
 use execgate_flow::administer::AdministerError;
+use execgate_flow::settle::{ByHandError, WordError};
 
 use super::Problem;
 
@@ -14,11 +15,36 @@ impl Problem {
         Self { rule: Some("peer".to_owned()), ..problem }
     }
 
+    /// No rail is at hand that money could be looked for by.
+    pub(crate) fn no_rails() -> Self {
+        let detail = "no rail is at hand here: ask where the gateway's [payment] is configured";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-rails", detail)
+    }
+
     /// The grant is of another tenant than the gateway.
     pub(crate) fn foreign_tenant() -> Self {
         let detail = "a gateway is administered by grants of its own tenant (`identity.tenant`)";
         let problem = Self::new(StatusCode::FORBIDDEN, "foreign-tenant", detail);
         Self { rule: Some("own-tenant".to_owned()), ..problem }
+    }
+}
+
+impl From<WordError> for Problem {
+    fn from(error: WordError) -> Self {
+        let text = error.to_string();
+        match error {
+            WordError::Contradicted(_) => Self::new(StatusCode::CONFLICT, "contradicted", text),
+            WordError::ByHand(ByHandError::NotPending) => {
+                Self::new(StatusCode::CONFLICT, "not-pending", text)
+            }
+            WordError::ByHand(ByHandError::Several(payments)) => {
+                let named: Vec<_> = payments.iter().map(ToString::to_string).collect();
+                let detail = format!("{text}: {}", named.join(", "));
+                Self::new(StatusCode::CONFLICT, "several-payments", detail)
+            }
+            WordError::ByHand(ByHandError::Reference) => Self::bad_field("/transaction", text),
+            WordError::ByHand(ByHandError::Record(refusal)) => refusal.into(),
+        }
     }
 }
 

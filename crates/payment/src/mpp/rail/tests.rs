@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use super::{Mpp, realm};
 use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
 use crate::mpp::{
-    Challenge, CredentialHeader, EvmCharge, Funds, InForce, Receipt, Secret, Secrets, charge, find, instant,
+    Challenge, CredentialHeader, EvmCharge, InForce, Receipt, Secret, Secrets, charge, find, instant,
 };
 use crate::{
-    Asked, CaptureError, Facilitator, Flow, HoldError, Rail as _, SettleError, Settled, SettlementState,
-    Terms, TxHash, Unreachable, Whereabouts,
+    Asked, CaptureError, Facilitator, Flow, HoldError, LookError, Rail as _, SettleError, Settled,
+    SettlementState, Terms, TxHash, Unreachable, Whereabouts,
 };
 
 /// The key of an account that every development chain has.
@@ -67,6 +67,10 @@ impl Facilitator for Settler {
         Box::pin(async { Ok(Whereabouts::Unused) })
     }
 
+    fn verify<'a>(&'a self, _: &'a Authorization) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(async { Ok(Some(U256::from(5))) })
+    }
+
     fn balance<'a>(&'a self, _: &'a Token, _: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
         Box::pin(async { Ok(U256::from(5)) })
     }
@@ -91,7 +95,7 @@ fn world() -> World {
     let hands = Arc::new(Hands(AtomicU64::new(START_S * 1000)));
     let in_force = Arc::new(InForce::new(secrets(&[1])));
     let settler = Arc::new(Settler::default());
-    let charge = EvmCharge::new(usdc(), SELLER.parse().unwrap(), Arc::clone(&settler) as _, Funds::Seen);
+    let charge = EvmCharge::new(usdc(), SELLER.parse().unwrap(), Arc::clone(&settler) as _);
     let (method, clock) = (Arc::new(charge) as _, Arc::clone(&hands) as _);
     let rail = Mpp::new(vec![method], CredentialHeader::Authorization, Arc::clone(&in_force), clock);
     World { rail, hands, secrets: in_force, settler }

@@ -15,8 +15,8 @@ use serde_json::{Value, from_slice, json};
 use super::{Account, X402};
 use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
 use crate::{
-    Asked, Facilitator, Flow, HoldError, Paid, Rail, SettleError, Settled, SettlementState, Terms, TxHash,
-    Unreachable, Whereabouts,
+    Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail, SettleError, Settled, SettlementState, Terms,
+    TxHash, Unreachable, Whereabouts,
 };
 
 const NOW_S: u64 = 1_800_000_000;
@@ -48,6 +48,10 @@ impl Facilitator for Nobody {
 
     fn whereabouts<'a>(&'a self, _: &'a Authorization) -> BoxFuture<'a, Result<Whereabouts, Unreachable>> {
         Box::pin(async { Ok(Whereabouts::Unused) })
+    }
+
+    fn verify<'a>(&'a self, _: &'a Authorization) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn balance<'a>(&'a self, _: &'a Token, _: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {

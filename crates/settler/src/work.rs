@@ -1,0 +1,268 @@
+//! The work on one authorization, from wherever it stands to its end.
+//!
+//! What is signed is durable, with its number, before it is sent. A transaction that no block takes is signed anew with the
+//! same number and higher fees, so that one of them at most is taken. What was paid is believed only from the token's own
+//! `Transfer` in the receipt; that it was not paid only from one block that has the number used up, and what the token says
+//! in that block: a node that is behind the others is never heard as a no.
+
+use core::time::Duration;
+
+use execgate_payment::evm::{Authorization, to_hex};
+use execgate_payment::{LookError, TxHash, Unreachable, Whereabouts};
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::abi;
+use crate::desk::{DeskError, Inner};
+use crate::journal::{Job, NONCE_USED, Open};
+use crate::ledger::{Ledger, Mined};
+use crate::rpc::RpcError;
+use crate::transaction::{Fees, Signed, Transaction};
+
+/// The most gas that a transfer may take. One takes 61,000 to 90,000.
+pub(crate) const GAS_MAX: u64 = 200_000;
+
+/// Fees rise by an eighth and a bit, which is the least that nodes take for another transaction of the same number.
+const BUMP: (u128, u128) = (9, 8);
+
+/// How much of the base fee of now is offered: it may double and the transaction is still taken.
+const BASE_FEES: u128 = 2;
+
+/// The longest pause before a node that failed is asked again.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// At how many looks in a row none of one's own transactions is shown under a number that is used up, before it is believed
+/// that it was used by another: five seconds, as long as nodes behind one address lag behind each other.
+const UNSHOWN_MIN: u32 = 20;
+
+/// How an authorization ended here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    Done(TxHash),
+    Refused(String),
+    /// Nothing was signed, and nobody could tell whether it may be; or the desk is closed.
+    GivenUp,
+}
+
+/// What a worker remembers between two looks.
+#[derive(Debug, Default)]
+struct Memory {
+    /// When the newest transaction was sent last.
+    sent: Option<Instant>,
+    /// Whether its number was the next one at the last look.
+    is_next: bool,
+    /// At how many looks in a row its number was used up, and none of its transactions shown.
+    unshown: u32,
+    /// Whether its account has too little for what is offered.
+    is_poor: bool,
+}
+
+impl Inner {
+    /// Works on one authorization until it is settled or surely never will be. What has no number is given up in time.
+    pub(crate) async fn work(&self, authorization: &Authorization) -> End {
+        let asked = Instant::now();
+        let give_up_after = self.manners.patience * 2;
+        let is_begun = || matches!(self.journal.find(authorization), Ok(Some(_)));
+        let _turn = if is_begun() {
+            None
+        } else {
+            match timeout(give_up_after, self.turns.acquire()).await {
+                Ok(Ok(turn)) => Some(turn),
+                Ok(Err(_)) | Err(_) => return End::GivenUp,
+            }
+        };
+        let (mut memory, mut pause) = (Memory::default(), self.manners.look_every);
+        loop {
+            if self.is_stopped() {
+                return End::GivenUp;
+            }
+            match self.step(authorization, &mut memory).await {
+                Ok(Some(end)) => return end,
+                Ok(None) => pause = self.manners.look_every,
+                Err(error) => {
+                    let claim = authorization.claim_key();
+                    tracing::warn!(%claim, %error, "a transfer waits for its node");
+                    pause = (pause * 2).min(PAUSE_MAX.max(self.manners.look_every));
+                }
+            }
+            if asked.elapsed() > give_up_after && !is_begun() {
+                return End::GivenUp;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// One look, and what follows from it at once; none where it has to be waited for.
+    async fn step(
+        &self,
+        authorization: &Authorization,
+        memory: &mut Memory,
+    ) -> Result<Option<End>, DeskError> {
+        let job = match self.journal.find(authorization)? {
+            Some(job) => job,
+            None => match self.admit(authorization).await? {
+                Some(end) => return Ok(Some(end)),
+                None => self.begin(authorization).await?,
+            },
+        };
+        match job {
+            Job::Done(hash) => Ok(Some(End::Done(hash))),
+            // It failed, and its asker was told so: it is never sent again.
+            Job::Refused(reason) => Ok(Some(End::Refused(reason))),
+            Job::Open(job) => {
+                self.offer(*job, memory).await?;
+                match self.journal.find(authorization)? {
+                    Some(Job::Open(job)) => self.look(&job, memory).await,
+                    Some(Job::Done(_) | Job::Refused(_)) | None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Whether a transfer may be sent: it is unused, in time, and the chain would let it happen. None where it may.
+    async fn admit(&self, authorization: &Authorization) -> Result<Option<End>, DeskError> {
+        let refused = |reason: &str| Ok(Some(End::Refused(reason.to_owned())));
+        if authorization.verify().is_err() {
+            return refused("invalid_exact_evm_payload_signature");
+        }
+        match self.ledger.whereabouts(authorization).await? {
+            Whereabouts::Unused => {}
+            // Somebody else has sent it, and we were paid.
+            Whereabouts::Used { transaction: Some(hash), to_us: true } => return Ok(Some(End::Done(hash))),
+            Whereabouts::Used { .. } | Whereabouts::Cancelled => return refused(NONCE_USED),
+            Whereabouts::Expired => return refused("invalid_exact_evm_payload_authorization_valid_before"),
+        }
+        match self.ledger.would_move(authorization, self.key.address()).await {
+            Ok((_, block)) if Ledger::is_good_yet(authorization, block) => Ok(None),
+            Ok(_) => Err(Unreachable("the chain's clock has not come to it yet".to_owned()).into()),
+            // Somebody was faster just now: by the next look it is seen who.
+            Err(LookError::Refused(reason)) if reason == NONCE_USED => Err(Unreachable(reason).into()),
+            Err(LookError::Refused(reason)) => Ok(Some(End::Refused(reason))),
+            Err(LookError::Unreachable(error)) => Err(error.into()),
+        }
+    }
+
+    /// Gives a job its number, and signs and keeps its first transaction. Nobody is asked while the number is given, so that
+    /// none is held while a node thinks.
+    async fn begin(&self, authorization: &Authorization) -> Result<Job, DeskError> {
+        let account = json!([self.key.address(), "pending"]);
+        let known = self.ledger.rpc.number("eth_getTransactionCount", &account).await?;
+        let known = u64::try_from(known).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
+        let fees = self.fees().await?;
+        Ok(self.journal.begin(authorization, known, fees, |nonce| self.sign(authorization, nonce, fees))?)
+    }
+
+    /// What is offered for gas now.
+    async fn fees(&self) -> Result<Fees, DeskError> {
+        let base = self.ledger.newest().await?.base_fee;
+        let base = base.ok_or(RpcError::Strange("eth_getBlockByNumber"))?;
+        let tip = self.ledger.rpc.number("eth_maxPriorityFeePerGas", &json!([])).await?;
+        let most = base.saturating_mul(BASE_FEES).saturating_add(tip).min(self.manners.fee_max);
+        Ok(Fees { most, tip: tip.min(most) })
+    }
+
+    fn sign(&self, authorization: &Authorization, nonce: u64, fees: Fees) -> Signed {
+        let data = abi::transfer(authorization);
+        let chain = self.ledger.chain().number();
+        let to = authorization.token.contract;
+        Transaction { chain, nonce, fees, gas: GAS_MAX, to, data: &data }.sign(&self.key)
+    }
+
+    /// Sends what is kept of a job, from time to time, and offers more where it is its number's turn.
+    async fn offer(&self, mut job: Open, memory: &mut Memory) -> Result<(), DeskError> {
+        if memory.sent.is_some_and(|sent| sent.elapsed() < self.manners.bump_after) {
+            return Ok(());
+        }
+        if memory.sent.is_some() && memory.is_next && !memory.is_poor {
+            self.bump(&mut job).await?;
+        }
+        if let Some((signed, _)) = job.sent.last() {
+            memory.is_poor = !self.send(signed).await?;
+            memory.sent = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Sends signed bytes. A node that has them already, or knows better, is heard of by looking. False where there is too
+    /// little to pay for gas.
+    async fn send(&self, signed: &Signed) -> Result<bool, DeskError> {
+        let (RpcError::Said(said) | RpcError::Reverted(said)) =
+            (match self.ledger.rpc.ask("eth_sendRawTransaction", &json!([to_hex(&signed.raw)])).await {
+                Ok(_) => return Ok(true),
+                Err(error) => error,
+            })
+        else {
+            return Err(Unreachable("the node did not say whether it takes a transaction".to_owned()).into());
+        };
+        let is_poor = said.to_ascii_lowercase().contains("insufficient funds");
+        if is_poor {
+            tracing::error!(account = %self.key.address(), "the account that pays for gas has too little");
+        } else {
+            tracing::debug!(transaction = %signed.hash, said, "a node does not take a transaction");
+        }
+        Ok(!is_poor)
+    }
+
+    /// Whether a job is over. Its own transactions say that it was paid; that it was not is said by one block.
+    async fn look(&self, job: &Open, memory: &mut Memory) -> Result<Option<End>, DeskError> {
+        let (account, authorization) = (self.key.address(), &job.authorization);
+        let count = self.ledger.count(account, None).await?;
+        memory.is_next = count == u128::from(job.nonce);
+        if count <= u128::from(job.nonce) {
+            return Ok(None);
+        }
+        let mut is_shown = false;
+        for (signed, _) in job.sent.iter().rev() {
+            match self.ledger.mined(authorization, signed.hash).await? {
+                Some(Mined::Paid) => return self.done(authorization, signed.hash),
+                Some(Mined::Idle | Mined::Failed) => is_shown = true,
+                None => {}
+            }
+        }
+        // The number is used up, and the node shows none of ours that has it: it may be behind, or somebody else has the key.
+        memory.unshown = if is_shown { 0 } else { memory.unshown + 1 };
+        if !is_shown && memory.unshown < UNSHOWN_MIN {
+            return Ok(None);
+        }
+        if !is_shown {
+            tracing::error!(%account, nonce = job.nonce, "another process sends by this key");
+        }
+        let block = self.ledger.newest().await?;
+        if self.ledger.count(account, Some(block)).await? <= u128::from(job.nonce) {
+            return Ok(None);
+        }
+        match self.ledger.whereabouts_in(authorization, block).await? {
+            Whereabouts::Used { transaction: Some(hash), to_us: true } => self.done(authorization, hash),
+            Whereabouts::Unused
+            | Whereabouts::Expired
+            | Whereabouts::Cancelled
+            | Whereabouts::Used { .. } => {
+                let reason = "invalid_exact_evm_transaction_failed";
+                self.journal.refused(authorization, reason)?;
+                Ok(Some(End::Refused(reason.to_owned())))
+            }
+        }
+    }
+
+    fn done(&self, authorization: &Authorization, hash: TxHash) -> Result<Option<End>, DeskError> {
+        self.journal.done(authorization, hash)?;
+        Ok(Some(End::Done(hash)))
+    }
+
+    /// Offers more for the same number.
+    async fn bump(&self, job: &mut Open) -> Result<(), DeskError> {
+        let Some((_, last)) = job.sent.last() else { return Ok(()) };
+        let more = |fee: u128| fee.saturating_mul(BUMP.0) / BUMP.1 + 1;
+        let now = self.fees().await?;
+        let fees = Fees { most: more(last.most).max(now.most), tip: more(last.tip).max(now.tip) };
+        if fees.most > self.manners.fee_max {
+            let nonce = job.nonce;
+            tracing::warn!(nonce, "a transfer waits for gas to be as cheap as the operator has said");
+            return Ok(());
+        }
+        let signed = self.sign(&job.authorization, job.nonce, fees);
+        self.journal.keep(&job.authorization, &signed, fees)?;
+        job.sent.push((signed, fees));
+        Ok(())
+    }
+}
