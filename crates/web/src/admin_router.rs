@@ -83,6 +83,7 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
         roles: ADMIN,
         handler: || post(admin::resolve),
     },
+    AdminRoute { method: Method::GET, path: "/payments", roles: AUDIT, handler: || get(admin::payments) },
     AdminRoute { method: Method::GET, path: "/changes", roles: AUDIT, handler: || get(admin::changes) },
     AdminRoute { method: Method::POST, path: "/pause", roles: ADMIN, handler: || post(admin::pause) },
     AdminRoute { method: Method::POST, path: "/resume", roles: ADMIN, handler: || post(admin::resume) },

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, openapi, pause, policy, pricing,
-    run, runs, serve, settler, verify, witness,
+    revenue, run, runs, serve, settler, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -69,6 +69,8 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Say what is sold, for how much, and to whom the money comes
     Pricing(pricing::Pricing),
+    /// Say what was earned, by day, action, rail and network, and what is owed to payers
+    Revenue(revenue::Revenue),
     /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
     Witness(witness::Witness),
     /// Move what a gateway is paid by authorization, by a key that the gateway never has
@@ -156,6 +158,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Pricing(pricing) => pricing.execute(),
+        Command::Revenue(revenue) => revenue.execute(),
         Command::Witness(witness) => witness.execute(),
         Command::Settler(settler) => settler.execute(),
         Command::Openapi(openapi) => openapi.execute(),

@@ -16,6 +16,7 @@ mod openapi;
 mod pause;
 mod policy;
 mod pricing;
+mod revenue;
 mod run;
 mod runs;
 pub(crate) mod serve;

@@ -29,6 +29,7 @@ mod policy;
 mod profiles;
 mod receipts;
 mod recipes;
+mod revenue;
 mod server;
 mod tokens;
 mod witness;
