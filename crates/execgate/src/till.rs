@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use execgate_flow::propose::Prices;
 use execgate_flow::settle::Settle;
 use execgate_model::{ActionName, Namespace, NoCrash};
-use execgate_payment::mpp::{CredentialHeader, EvmCharge, Funds, Method, Mpp};
+use execgate_payment::mpp::{EvmCharge, Funds, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid};
-use execgate_settler::{Counter, Remote};
+use execgate_settler::{Counter, Remote, Service};
 use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 
-use crate::config::{Payment, Settings};
+use crate::config::{ChallengeMethod, Payment, Settings};
 use crate::keys::ChallengeSecrets;
 use crate::ports::{SystemClock, SystemEntropy};
 
@@ -27,32 +27,53 @@ pub(crate) fn rails(settings: &Settings, data_dir: &Path, clock: &Arc<SystemCloc
     if let Some(socket) = &payment.settler {
         let facilitator: Arc<dyn Facilitator> = Arc::new(Counter::new(socket.clone()));
         let mpp = challenged(payment, data_dir, (&facilitator, Funds::Seen), clock)?;
-        Ok(Rails::new(Arc::new(x402(&facilitator).seeing_funds()), [Arc::new(mpp) as _]))
+        Ok(Rails::new(
+            Arc::new(x402(&facilitator).seeing_funds()),
+            mpp.into_iter().map(|mpp| Arc::new(mpp) as _),
+        ))
     } else {
         let remote = Remote::new(&payment.facilitator, None).context("`payment.facilitator` is wrong")?;
         let facilitator: Arc<dyn Facilitator> = Arc::new(remote);
         let mpp = challenged(payment, data_dir, (&facilitator, Funds::Unseen), clock)?;
-        Ok(Rails::new(Arc::new(x402(&facilitator)), [Arc::new(mpp) as _]))
+        Ok(Rails::new(Arc::new(x402(&facilitator)), mpp.into_iter().map(|mpp| Arc::new(mpp) as _)))
     }
 }
 
-/// The rail of the scheme `Payment`, which takes the same tokens.
+/// The rail of the scheme `Payment`, which takes the same tokens; none where nobody is asked by it.
 fn challenged(
     payment: &Payment,
     data_dir: &Path,
     (facilitator, funds): (&Arc<dyn Facilitator>, Funds),
     clock: &Arc<SystemClock>,
-) -> anyhow::Result<Mpp> {
+) -> anyhow::Result<Option<Mpp>> {
+    let challenges = &payment.challenges;
+    if challenges.methods.is_empty() {
+        return Ok(None);
+    }
     let charge = |account: &Account| {
         let charge = EvmCharge::new(account.token.clone(), account.pay_to, Arc::clone(facilitator), funds);
         Arc::new(charge) as Arc<dyn Method>
     };
-    let methods = payment.accounts.iter().map(charge).collect();
+    let mut methods: Vec<Arc<dyn Method>> = Vec::new();
+    for method in &challenges.methods {
+        match method {
+            ChallengeMethod::Evm => methods.extend(payment.accounts.iter().map(charge)),
+            ChallengeMethod::Stripe(stripe) => {
+                let service = Service::new(&stripe.url).context("`url` of [payment.mpp.stripe] is wrong")?;
+                methods.push(Arc::new(StripeCharge::new(stripe.account.clone(), Arc::new(service))));
+            }
+            ChallengeMethod::Tempo(tempo) => {
+                let node = Service::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
+                methods.push(Arc::new(TempoCharge::new(tempo.token.clone(), Arc::new(node))));
+            }
+        }
+    }
     let secrets = ChallengeSecrets::new(data_dir, Arc::new(SystemEntropy), clock.clone());
     let in_force = secrets.open()?;
     // It ends with the process: a gateway serves as long as it lives.
     tokio::spawn(secrets.keep(Arc::clone(&in_force)));
-    Ok(Mpp::new(methods, CredentialHeader::Authorization, in_force, clock.clone()))
+    let mpp = Mpp::new(methods, challenges.header, in_force, clock.clone());
+    Ok(Some(mpp.with_realm(challenges.realm.clone()).with_pay_within_s(challenges.pay_within_s)))
 }
 
 /// What is a tool of `/exec/*`, the operator's own actions among it.

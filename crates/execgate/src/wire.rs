@@ -38,7 +38,7 @@ use execgate_web::{
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
-use crate::config::{Environment, Settings, Switch, TierSetting, Webhook, WitnessPlace};
+use crate::config::{Settings, Switch, TierSetting, Webhook, WitnessPlace};
 use crate::disk::DiskWatch;
 use crate::keys::{self, KeyFolder};
 use crate::log_queue::LogQueue;
@@ -196,9 +196,7 @@ fn record_options(data_dir: &Path, url: String) -> OpenOptions {
 
 /// The settings of a command of the operator over a record.
 pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
-    // What the environment says of a gateway is the gateway's business; a record can be looked at all the same.
-    let environment = Environment::read().for_record();
-    Settings::resolve(&common.flags(None, None, true), &environment, true)
+    Settings::of_record(common.flags(None, None, true))
 }
 
 /// The runtime of a process.

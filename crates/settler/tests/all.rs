@@ -5,4 +5,5 @@ mod suite {
     mod desk;
     mod money;
     mod remote;
+    mod service;
 }

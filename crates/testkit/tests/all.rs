@@ -31,9 +31,9 @@ mod suite {
     mod pay;
     mod policy;
     mod propose;
+    mod revenue;
     mod secureexec;
     mod secureexec_batch;
-    mod revenue;
     mod settle;
     mod shapes;
     mod simulation;

@@ -127,6 +127,7 @@ impl Common {
         Flags {
             listen,
             free,
+            record_only: false,
             database: self.database.clone(),
             config: self.config.clone(),
             tier: jail.and_then(|jail| jail.tier),

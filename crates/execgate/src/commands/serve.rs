@@ -102,8 +102,9 @@ impl Serve {
         }
         let root = geteuid().is_root();
         let flags = self.common.flags(Some(&self.jail), self.listen, self.free);
-        let settings = Settings::resolve(&flags, &Environment::read(), root)?;
+        let mut settings = Settings::resolve(&flags, &Environment::read(), root)?;
         settings.payment.as_ref().map_or(Ok(()), Payment::is_worth_nothing)?;
+        settings.payment.as_mut().map_or(Ok(()), Payment::read_keys)?;
         let account = Account::choose(self.user.as_deref())?;
         let data_dir = &self.data.data_dir;
         let ready = prepare(&settings, data_dir, account)?;
@@ -246,6 +247,13 @@ pub(crate) fn announce_payment(payment: &Payment) {
         ));
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
+    for method in payment.challenges.methods.iter().filter(|method| !method.is_proven()) {
+        terminal::line(format_args!(
+            "            UNPROVEN: `{}` was never tried against {}, only against doubles of it",
+            method.as_str(),
+            method.service().unwrap_or_default()
+        ));
+    }
 }
 
 /// Whose word is taken beside this gateway's own.

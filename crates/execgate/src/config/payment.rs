@@ -11,6 +11,7 @@ use execgate_payment::x402::Account;
 
 use super::Environment;
 use super::file::{PaymentSection, TokenSection};
+use super::mpp::Challenges;
 
 /// The facilitator of main networks where the operator names none: it asks for no account of its own.
 const MAINNET_FACILITATOR: &str = "https://facilitator.payai.network";
@@ -48,6 +49,8 @@ pub(crate) struct Payment {
     pub(crate) facilitator: String,
     /// The socket of a settler of the operator's own, where one is named.
     pub(crate) settler: Option<PathBuf>,
+    /// How callers are asked to pay by challenge.
+    pub(crate) challenges: Challenges,
     prices: BTreeMap<String, Amount>,
     upfront: BTreeSet<String>,
 }
@@ -96,6 +99,7 @@ impl Payment {
                 None => section.facilitator.clone().unwrap_or_else(|| usual.to_owned()),
             },
             settler: section.settler.clone(),
+            challenges: Challenges::resolve(section.mpp.as_ref(), wallet, testnets != 0)?,
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
         };
@@ -105,6 +109,15 @@ impl Payment {
     /// Whether its money is worth nothing.
     pub(crate) fn is_testnet(&self) -> bool {
         self.accounts.iter().all(|account| account.token.network.is_testnet())
+    }
+
+    /// Reads what is secret of it, while this process still may.
+    ///
+    /// # Errors
+    /// As [`Challenges::read_keys`].
+    pub(crate) fn read_keys(&mut self) -> anyhow::Result<()> {
+        let is_testnet = self.is_testnet();
+        self.challenges.read_keys(is_testnet)
     }
 
     /// # Errors

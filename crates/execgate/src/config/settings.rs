@@ -29,6 +29,8 @@ const SLOTS_MAX: usize = 64;
 pub(crate) struct Flags {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) free: bool,
+    /// Only the record is looked at: who pays a gateway of this configuration does not matter.
+    pub(crate) record_only: bool,
     pub(crate) database: Option<String>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) tier: Option<TierSetting>,
@@ -130,13 +132,21 @@ impl AuditKept {
 }
 
 impl Settings {
+    /// The settings of whoever only looks at the record. What file and environment say of a gateway is the gateway's business:
+    /// a record can be looked at all the same.
+    pub(crate) fn of_record(flags: Flags) -> anyhow::Result<Self> {
+        let flags = Flags { record_only: true, ..flags };
+        Self::resolve(&flags, &Environment::read().for_record(), true)
+    }
+
     /// Resolves the settings of a process that runs as root or not.
     ///
     /// Whatever is asked for and cannot be done yet is an error: a gateway that ignored it would be open where
     /// its operator believes it closed.
     pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
         let file = File::read(flags.config.as_deref())?;
-        let payment = Payment::resolve(environment, file.payment.as_ref())?;
+        let paid = file.payment.as_ref().filter(|_| !flags.record_only);
+        let payment = Payment::resolve(environment, paid)?;
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         let require_grant = file.identity.require_grant.unwrap_or(false);

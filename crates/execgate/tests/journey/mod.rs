@@ -7,6 +7,7 @@ mod approving;
 mod audit;
 mod backup;
 mod bad_input;
+mod cards;
 mod code;
 mod command_line;
 mod crash;

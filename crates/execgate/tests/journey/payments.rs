@@ -214,7 +214,7 @@ impl Till {
     }
 
     /// The same with another nonce of the payer's.
-    pub(super) fn signed_as(&self, asked: &Reply, number: u8) -> String {
+    pub(super) fn signed_as(&self, asked: &Reply, number: u64) -> String {
         let told = asked.json();
         let wanted = &told["accepts"][0];
         let units = wanted["maxAmountRequired"].as_str().unwrap().parse().unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::payments::{ECHO_UNITS, Till};
 use super::server::run;
 
-fn pay(till: &Till, nonce: &str, number: u8) {
+fn pay(till: &Till, nonce: &str, number: u64) {
     let body = json!({"action": "echo", "payload": {"of": nonce}, "nonce": nonce});
     let payment = till.signed_as(&till.server.post("/execute", &body), number);
     assert_eq!(till.shown("/execute", &body, &payment).status, 200);
@@ -13,7 +13,7 @@ fn pay(till: &Till, nonce: &str, number: u8) {
 
 #[test]
 fn what_was_earned_is_what_the_chain_and_the_check_of_the_record_say() {
-    let till = Till::open("");
+    let mut till = Till::open("");
     pay(&till, "a", 1);
     pay(&till, "b", 2);
     let folder = till.folder();
@@ -32,12 +32,17 @@ fn what_was_earned_is_what_the_chain_and_the_check_of_the_record_say() {
         (&row["action"], &row["rail"], &row["network"]),
         (&json!("echo"), &json!("x402"), &json!("eip155:84532"))
     );
-    assert_eq!((&row["payments"], &row["earned"], &row["credited"]), (&json!(2), &json!("0.02"), &json!("0.00")));
+    assert_eq!(
+        (&row["payments"], &row["earned"], &row["credited"]),
+        (&json!(2), &json!("0.02"), &json!("0.00"))
+    );
     assert_eq!(till.paid(), 2 * ECHO_UNITS);
 
-    till.server.terminate();
-    // Whoever sums up now opens the record itself: the gateway's end is waited for by its lock.
+    assert_eq!(till.server.end(), Some(0));
     assert_eq!(json("revenue", &[]), while_served);
+    // Whose configuration says who pays can be looked at all the same.
+    let config = folder.parent().unwrap().join("execgate.toml");
+    assert_eq!(json("revenue", &["--config", config.to_str().unwrap()]), while_served);
     assert_eq!(json("fsck", &[])["captured"], while_served["payments"]);
     let days = json("revenue", &["--by", "day", "--since", "1h"]);
     assert_eq!((&days["earned"], &days["rows"][0]["payments"]), (&json!("0.02"), &json!(2)));
@@ -47,6 +52,12 @@ fn what_was_earned_is_what_the_chain_and_the_check_of_the_record_say() {
     let lines: Vec<_> = csv.split("\r\n").collect();
     assert_eq!(lines.len(), 4, "a header, two payments, and the end: {csv}");
     assert!(lines[0].starts_with("\"place\",\"at\",\"day\",\"run\",\"action\""), "{csv}");
-    assert!(lines[1].contains(",\"echo\",\"x402\",\"eip155:84532\",") && lines[1].contains(",\"0.01\",\"USD\",\"0x"));
-    assert!(told("revenue", &[]).ends_with("2 payments: $0.02 captured, $0.00 of it owed to payers in 0 credits; $0.02 earned\n"));
+    assert!(
+        lines[1].contains(",\"echo\",\"x402\",\"eip155:84532\",")
+            && lines[1].contains(",\"0.01\",\"USD\",\"0x")
+    );
+    assert!(
+        told("revenue", &[])
+            .ends_with("2 payments: $0.02 captured, $0.00 of it owed to payers in 0 credits; $0.02 earned\n")
+    );
 }

@@ -73,7 +73,10 @@ impl Span {
         }
         match payment.ms() {
             None => Within::Unknown,
-            Some(at) if self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until) => {
+            Some(at)
+                if self.since.is_none_or(|since| at >= since)
+                    && self.until.is_none_or(|until| at < until) =>
+            {
                 Within::Yes
             }
             Some(_) => Within::No,
@@ -256,7 +259,9 @@ mod tests {
 
     #[test]
     fn a_span_leaves_out_what_lies_beside_it_and_tells_of_what_has_no_date() {
-        let day = |text: &str| Some(UnixMs(text.parse::<jiff::Timestamp>().unwrap().as_millisecond() as u64));
+        let day = |text: &str| {
+            text.parse::<jiff::Timestamp>().unwrap().as_millisecond().try_into().ok().map(UnixMs)
+        };
         let span = Span { since: day("2026-11-02T00:00:00Z"), until: day("2026-11-03T00:00:00Z") };
         let mut book = Book::new(vec![By::Day]);
         let mut enter = |payment| book.enter(&payment, &span).unwrap();

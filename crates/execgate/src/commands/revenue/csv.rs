@@ -7,7 +7,18 @@ use super::book::Payment;
 
 /// The names of the columns.
 pub(super) const HEADER: [&str; 12] = [
-    "place", "at", "day", "run", "action", "rail", "network", "payer", "amount", "currency", "reference", "credit",
+    "place",
+    "at",
+    "day",
+    "run",
+    "action",
+    "rail",
+    "network",
+    "payer",
+    "amount",
+    "currency",
+    "reference",
+    "credit",
 ];
 
 /// With what a field begins that a spreadsheet computes.
