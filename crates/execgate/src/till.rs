@@ -72,7 +72,7 @@ fn challenged(
     let in_force = secrets.open()?;
     // It ends with the process: a gateway serves as long as it lives.
     tokio::spawn(secrets.keep(Arc::clone(&in_force)));
-    let mpp = Mpp::new(methods, challenges.header, in_force, clock.clone());
+    let mpp = Mpp::new(methods, challenges.header, in_force, clock.clone()).drawing(Arc::new(SystemEntropy));
     Ok(Some(mpp.with_realm(challenges.realm.clone()).with_pay_within_s(challenges.pay_within_s)))
 }
 

@@ -20,7 +20,7 @@ use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_flow::settle::{Reconciled, Settle};
 use execgate_flow::witness::{InForce, Render, Witness};
-use execgate_flow::{Corridor, Passage, Refusal, Rooms};
+use execgate_flow::{Batch, BatchRefusal, Batched, Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
@@ -297,6 +297,11 @@ impl Gate {
             Some(Err(refusal)) => Walked::Refused(refusal),
             None => Walked::Died,
         }
+    }
+
+    /// Walks a batch, likewise; none where the process died.
+    pub async fn walk_batch(&self, batch: Batch) -> Option<Result<Batched, BatchRefusal>> {
+        self.while_alive(self.corridor.walk_batch(batch, Arc::new(ExecuteWords))).await
     }
 
     /// Sends a request through the doors.

@@ -26,6 +26,7 @@ mod suite {
     mod once;
     mod outcomes;
     mod own_keys;
+    mod paid_batches;
     mod parked;
     mod parking;
     mod pay;

@@ -135,7 +135,7 @@ fn lines(settings: &Settings) -> anyhow::Result<Vec<Line>> {
         route: "POST /exec/batch",
         what: "at least, or the sum".to_owned(),
         price: sold.prices.least_of_batch(),
-        flow: "authorization",
+        flow: Flow::Upfront.as_str(),
     };
     lines.push(batch);
     lines.push(Line {

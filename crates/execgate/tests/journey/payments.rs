@@ -140,6 +140,20 @@ fn unmodified_clients_of_both_versions_pay_and_are_served_once() {
 }
 
 #[test]
+fn a_batch_is_paid_for_as_one_before_it_starts_by_a_client_that_knows_nothing_of_it() {
+    let till = Till::open("");
+    let call = |text: &str| json!({"tool": {"name": "json_parse", "args": {"data": text}}});
+    let body = json!({"dryRun": false, "calls": [call("[1]"), call("[2]"), call("{}")]});
+    let answer = till.pay("fetch", "/exec/batch", &body);
+    assert_eq!(answer["status"], 200, "{answer}");
+    // Three calls for real, at $0.05.
+    assert_eq!((till.paid(), till.chain.transfers().len()), (150_000, 1));
+    let asked = till.server.post("/exec/batch", &body);
+    assert_eq!((asked.status, &asked.json()["amount"]), (402, &json!("0.15")));
+    assert!(asked.json().get("accepts").is_none(), "version 1 knows of no payment before the work");
+}
+
+#[test]
 fn what_was_paid_is_answered_again_for_nothing_and_buys_nothing_else() {
     let till = Till::open("");
     let body = json!({"action": "echo", "payload": {"n": 1}, "nonce": "n-1"});

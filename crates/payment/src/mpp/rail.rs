@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Amount, BoxFuture, Clock, Resource, UnixMs};
+use execgate_model::{Amount, BoxFuture, Clock, Entropy, Resource, UnixMs};
 use serde_json::{Map, Value};
 
+use super::challenge::{drawn_opaque, is_opaque_of};
 use super::kept::Kept;
 use super::{
     Ask, Challenge, Credential, CredentialHeader, Fault, InForce, Method, Pledge, Preferences, Problem,
@@ -38,6 +39,8 @@ pub struct Mpp {
     pay_within_s: u64,
     secrets: Arc<InForce>,
     clock: Arc<dyn Clock>,
+    /// What makes each challenge another; none: those of the same second are the same.
+    entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Mpp {
@@ -52,7 +55,7 @@ impl Mpp {
         secrets: Arc<InForce>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { methods, header, realm: None, pay_within_s: PAY_WITHIN_S, secrets, clock }
+        Self { methods, header, realm: None, pay_within_s: PAY_WITHIN_S, secrets, clock, entropy: None }
     }
 
     /// The same under another realm than the name of the host. One that is none ([`is_realm`]) leaves that in its place.
@@ -61,10 +64,23 @@ impl Mpp {
         Self { realm: realm.filter(|realm| is_realm(realm)), ..self }
     }
 
+    /// The same, with something drawn in each challenge, so that none is given twice.
+    #[must_use]
+    pub fn drawing(self, entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy: Some(entropy), ..self }
+    }
+
     /// The same, for clients that may think so long, in seconds.
     #[must_use]
     pub fn with_pay_within_s(self, pay_within_s: u64) -> Self {
         Self { pay_within_s, ..self }
+    }
+
+    fn opaque(&self, resource: &Resource) -> String {
+        match &self.entropy {
+            Some(entropy) => drawn_opaque(entropy.sixteen(), &resource.method, &resource.url),
+            None => opaque(&resource.method, &resource.url),
+        }
     }
 
     /// The challenge of one method for something that is sold.
@@ -84,7 +100,7 @@ impl Mpp {
             expires: Some(expires),
             digest: resource.body_digest.as_ref().map(body_digest),
             header: self.header.parameter(),
-            opaque: Some(opaque(&resource.method, &resource.url)),
+            opaque: Some(self.opaque(resource)),
             description,
         }
     }
@@ -152,9 +168,19 @@ impl Mpp {
         if wanted.digest != echo.digest {
             return wrong("the challenge is for another body");
         }
+        let is_for_this =
+            echo.opaque.as_ref().is_some_and(|opaque| is_opaque_of(opaque, &resource.method, &resource.url));
+        if !is_for_this {
+            return wrong("the challenge is for something else, or none of this gateway's");
+        }
         // A description is for people, and nothing binds it. A challenge of an earlier configuration named the other header.
-        let wanted =
-            Challenge { description: echo.description.clone(), header: echo.header.clone(), ..wanted };
+        // What was drawn is bound by the id.
+        let wanted = Challenge {
+            description: echo.description.clone(),
+            header: echo.header.clone(),
+            opaque: echo.opaque.clone(),
+            ..wanted
+        };
         if wanted != *echo || !wanted.is_known_as(&credential.id, &self.secrets.now()) {
             return wrong("the challenge is for something else, or none of this gateway's");
         }
