@@ -20,7 +20,7 @@ use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
 use execgate_flow::settle::{Reconciled, Settle};
 use execgate_flow::witness::{InForce, Render, Witness};
-use execgate_flow::{Batch, BatchRefusal, Batched, Corridor, Passage, Refusal, Rooms};
+use execgate_flow::{Corridor, Passage, Refusal, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
 use execgate_payment::{Rails, Unpaid};
 use execgate_receipt::{Gateway, SigningKey};
@@ -299,11 +299,6 @@ impl Gate {
         }
     }
 
-    /// Walks a batch, likewise; none where the process died.
-    pub async fn walk_batch(&self, batch: Batch) -> Option<Result<Batched, BatchRefusal>> {
-        self.while_alive(self.corridor.walk_batch(batch, Arc::new(ExecuteWords))).await
-    }
-
     /// Sends a request through the doors.
     ///
     /// # Panics
@@ -475,7 +470,7 @@ impl Gate {
         waited.await.expect("waiting for a lock does not panic");
     }
 
-    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.life.ended() => None,

@@ -77,6 +77,9 @@ async fn a_card_is_charged_once_a_declined_one_runs_nothing_and_the_key_is_told_
     let (key, config, log) = (beside("stripe.key"), beside("execgate.toml"), beside("log"));
     fs::write(&key, format!("{KEY}\n")).unwrap();
     fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    // The server appends to it once it has dropped root.
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, Permissions::from_mode(0o666)).unwrap();
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[payment]\nwallet = \"{}\"\nnetworks = [\"eip155:84532\"]\n\
          facilitator = \"http://127.0.0.1:1\"\n[payment.prices]\necho = \"0.50\"\n\

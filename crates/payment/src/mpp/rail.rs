@@ -233,9 +233,9 @@ impl Rail for Mpp {
         if let Some(problem) = problem {
             members.insert("type".to_owned(), Value::from(problem.kind()));
             members.insert("title".to_owned(), Value::from(problem.title()));
-        }
-        if let Some(id) = first {
-            members.insert("challengeId".to_owned(), id.into());
+            if let Some(id) = first {
+                members.insert("challengeId".to_owned(), id.into());
+            }
         }
         Offer { headers, members }
     }

@@ -174,7 +174,7 @@ async fn wherever_the_process_dies_a_batch_is_taken_once_and_each_call_starts_at
         let died = world.gate().walk_batch(batch(&names, Some("n"), Some("p^"))).await;
         assert!(died.is_none(), "{point} lies on this way");
         world.restart().await;
-        drop(world.reconcile().await);
+        assert!(world.reconcile().await.is_some(), "{point}");
         let batched = walked(&world, batch(&names, Some("n"), Some("p^"))).await.unwrap();
         let sums = world.store().sums().await.unwrap();
         assert_eq!((world.journal().captures(), sums.captured_micros), (1, PRICE.micros()), "{point}");
