@@ -83,7 +83,6 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
         roles: ADMIN,
         handler: || post(admin::resolve),
     },
-    AdminRoute { method: Method::GET, path: "/payments", roles: AUDIT, handler: || get(admin::payments) },
     AdminRoute { method: Method::GET, path: "/changes", roles: AUDIT, handler: || get(admin::changes) },
     AdminRoute { method: Method::POST, path: "/pause", roles: ADMIN, handler: || post(admin::pause) },
     AdminRoute { method: Method::POST, path: "/resume", roles: ADMIN, handler: || post(admin::resume) },
@@ -103,6 +102,7 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
         handler: || post(admin::reload_policy),
     },
     AdminRoute { method: Method::GET, path: "/audit", roles: AUDIT, handler: || get(admin::audit) },
+    AdminRoute { method: Method::GET, path: "/revenue", roles: AUDIT, handler: || get(admin::revenue) },
     AdminRoute { method: Method::GET, path: "/fsck", roles: AUDIT, handler: || get(admin::fsck) },
     AdminRoute { method: Method::GET, path: "/log", roles: AUDIT, handler: || get(admin::log) },
     AdminRoute {

@@ -20,7 +20,7 @@ async fn sold() -> World {
 }
 
 async fn payments(world: &World, after: u64) -> Vec<Value> {
-    let reply = world.admin(OPERATOR, get(&format!("/payments?after={after}"))).await;
+    let reply = world.admin(OPERATOR, get(&format!("/revenue?after={after}"))).await;
     assert_eq!(reply.status, 200, "{}", reply.show());
     reply.json().as_array().unwrap().clone()
 }
@@ -46,7 +46,7 @@ async fn payments_that_were_taken_are_listed_in_order_and_what_is_owed_is_told_a
     assert_eq!(payments(&world, second).await, listed[2..]);
     let last = listed[2]["place"].as_u64().unwrap();
     assert_eq!(payments(&world, last).await, Vec::<Value>::new());
-    assert_eq!(world.admin(OPERATOR, get("/payments?after=x")).await.status, 400);
+    assert_eq!(world.admin(OPERATOR, get("/revenue?after=x")).await.status, 400);
 }
 
 #[tokio::test]

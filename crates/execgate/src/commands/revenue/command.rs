@@ -78,7 +78,7 @@ impl Revenue {
         }
         let mut after = 0;
         loop {
-            let page = Payment::page(desk.get(&format!("/payments?after={after}")).await?.json()?)?;
+            let page = Payment::page(desk.get(&format!("/revenue?after={after}")).await?.json()?)?;
             let Some(last) = page.last() else { return Ok(book) };
             after = last.place;
             let mut lines = String::new();

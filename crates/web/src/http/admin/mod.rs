@@ -9,8 +9,8 @@ mod grants;
 mod keys;
 mod log;
 mod metrics;
-mod payments;
 mod policy;
+mod revenue;
 mod runs;
 mod switch;
 
@@ -26,7 +26,7 @@ pub(crate) use grants::{
 pub(crate) use keys::{list as keys, retire as retire_key, rotate as rotate_key};
 pub(crate) use log::{checkpoint as log_checkpoint, list as log, new_origin, tile as log_tile};
 pub(crate) use metrics::metrics;
-pub(crate) use payments::list as payments;
 pub(crate) use policy::{reload as reload_policy, show as policy};
+pub(crate) use revenue::list as revenue;
 pub(crate) use runs::{list as runs, receipt, resolve, show as run};
 pub(crate) use switch::{pause, resume};

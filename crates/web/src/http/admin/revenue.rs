@@ -1,4 +1,4 @@
-//! `GET /payments`: money that was taken, payment by payment, in the order of the record.
+//! `GET /revenue`: money that was taken, payment by payment, in the order of the record.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::http::admin::answer;
 use crate::office::Office;
 use crate::query::Query;
 
-/// `GET /payments`: those behind a place, as many as the record gives at once. An empty page is the last.
+/// `GET /revenue`: those behind a place, as many as the record gives at once. An empty page is the last.
 pub(crate) async fn list(State(office): State<Arc<Office>>, RawQuery(query): RawQuery) -> Response {
     answer(async {
         let mut query = Query::new(query.as_deref());
