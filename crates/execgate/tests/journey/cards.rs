@@ -13,7 +13,7 @@ use execgate_testkit::Upstream;
 use execgate_testkit::chain::SELLER;
 use serde_json::{Value, json};
 
-use super::server::{Data, Reply, Server, reply, run};
+use super::server::{Data, Reply, Server, post_bytes, reply, run};
 
 const KEY: &str = "sk_test_canary0123456789";
 
@@ -37,19 +37,25 @@ async fn stripe(charges: Arc<Mutex<BTreeSet<String>>>) -> Upstream {
     .await
 }
 
-fn shown(server: &Server, body: &Value, credential: &str) -> Reply {
+/// An answer, and its head as it was sent: ids are not to be lowered.
+fn told(bytes: &[u8]) -> (Reply, String) {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    (reply(bytes), String::from_utf8(bytes[..end].to_vec()).unwrap())
+}
+
+fn shown(server: &Server, body: &Value, credential: &str) -> (Reply, String) {
     let body = body.to_string();
     let bytes = format!(
         "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Payment-Authorization: Payment {credential}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    reply(&server.raw(bytes.as_bytes()))
+    told(&server.raw(bytes.as_bytes()))
 }
 
 /// The challenge of Stripe's in a 402, and a credential that answers it with a token.
-fn answered(asked: &Reply, spt: &str) -> (String, String) {
-    let lines = asked.head.lines().filter_map(|line| line.strip_prefix("www-authenticate: "));
+fn answered(head: &str, spt: &str) -> (String, String) {
+    let lines = head.lines().filter_map(|line| line.strip_prefix("www-authenticate: "));
     let challenges = lines.flat_map(|line| Challenge::read_all(line).unwrap());
     let (id, challenge) = challenges.into_iter().find(|(_, challenge)| challenge.method == "stripe").unwrap();
     assert_eq!(
@@ -91,35 +97,36 @@ async fn a_card_is_charged_once_a_declined_one_runs_nothing_and_the_key_is_told_
     );
     fs::write(&config, text).unwrap();
     let args = ["--config", config.to_str().unwrap()];
-    let told = run(&["pricing", "--config", config.to_str().unwrap()], "");
-    let told = String::from_utf8(told.stdout).unwrap();
+    let listed = run(&["pricing", "--config", config.to_str().unwrap()], "");
+    let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(
-        told.contains("UNPROVEN: `stripe`") && told.contains("stripe/charge, evm/charge; realm pay.example"),
-        "{told}"
+        listed.contains("UNPROVEN: `stripe`")
+            && listed.contains("stripe/charge, evm/charge; realm pay.example"),
+        "{listed}"
     );
 
     let mut server = Server::start_with(&folder, &args, &[("LOG_FILE", log.to_str().unwrap())]);
     let body = json!({"action": "echo", "payload": {"n": 1}, "nonce": "n-1"});
-    let asked = server.post("/execute", &body);
+    let (asked, head) = told(&server.raw(&post_bytes("/execute", &body)));
     assert_eq!(asked.status, 402);
-    let (id, credential) = answered(&asked, "spt_good");
+    let (id, credential) = answered(&head, "spt_good");
     assert_eq!(asked.json()["challengeId"], json!(id), "the first of the methods");
-    let first = shown(&server, &body, &credential);
+    let (first, head) = shown(&server, &body, &credential);
     assert_eq!(first.status, 200, "{}", String::from_utf8_lossy(&first.body));
-    let receipt = first.head.lines().find_map(|line| line.strip_prefix("payment-receipt: ")).unwrap();
+    let receipt = head.lines().find_map(|line| line.strip_prefix("payment-receipt: ")).unwrap();
     let receipt = Receipt::read(receipt).unwrap();
     assert_eq!(
         (receipt.method.as_str(), receipt.reference.as_str(), receipt.challenge_id),
         ("stripe", "pi_1", Some(id))
     );
-    let again = shown(&server, &body, &credential);
+    let (again, _) = shown(&server, &body, &credential);
     assert_eq!((again.status, &again.body), (200, &first.body));
     assert_eq!((charges.lock().unwrap().len(), stripe.asked().len()), (1, 1));
 
     let other = json!({"action": "echo", "payload": {"n": 2}, "nonce": "n-2"});
-    assert_eq!(shown(&server, &other, &credential).status, 409, "it has bought something else");
-    let (_, declined) = answered(&server.post("/execute", &other), "spt_declined");
-    let refused = shown(&server, &other, &declined);
+    assert_eq!(shown(&server, &other, &credential).0.status, 409, "it has bought something else");
+    let (_, declined) = answered(&told(&server.raw(&post_bytes("/execute", &other))).1, "spt_declined");
+    let (refused, _) = shown(&server, &other, &declined);
     assert_eq!(refused.status, 402, "{}", String::from_utf8_lossy(&refused.body));
     assert_eq!(charges.lock().unwrap().len(), 1);
 
