@@ -7,15 +7,15 @@ use anyhow::Context as _;
 use execgate_flow::propose::Prices;
 use execgate_flow::settle::{Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
-use execgate_payment::mpp::{CredentialHeader, EvmCharge, Method, Mpp};
+use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid};
 use execgate_sandbox::Network;
-use execgate_settler::{Counter, Ledger, Remote, Rpc};
+use execgate_settler::{Counter, Ledger, Remote, Rpc, Service};
 use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 
-use crate::config::{Payment, Settings};
+use crate::config::{ChallengeMethod, Payment, Settings};
 use crate::keys::ChallengeSecrets;
 use crate::ports::{SystemClock, SystemEntropy};
 
@@ -35,7 +35,7 @@ pub(crate) async fn rails(
     };
     let x402 = X402::new(payment.accounts.clone(), Arc::clone(&facilitator), clock.clone());
     let mpp = challenged(payment, data_dir, &facilitator, clock)?;
-    Ok(Rails::new(Arc::new(x402), [Arc::new(mpp) as _]))
+    Ok(Rails::new(Arc::new(x402), mpp.into_iter().map(|mpp| Arc::new(mpp) as _)))
 }
 
 /// The chains of payments as nodes of the operator's own show them. One that cannot be asked now could not say, either, what
@@ -53,23 +53,41 @@ async fn ledgers(payment: &Payment) -> anyhow::Result<Vec<Ledger>> {
     Ok(ledgers)
 }
 
-/// The rail of the scheme `Payment`, which takes the same tokens.
+/// The rail of the scheme `Payment`, which takes the same tokens; none where nobody is asked by it.
 fn challenged(
     payment: &Payment,
     data_dir: &Path,
     facilitator: &Arc<dyn Facilitator>,
     clock: &Arc<SystemClock>,
-) -> anyhow::Result<Mpp> {
+) -> anyhow::Result<Option<Mpp>> {
+    let challenges = &payment.challenges;
+    if challenges.methods.is_empty() {
+        return Ok(None);
+    }
     let charge = |account: &Account| {
         let charge = EvmCharge::new(account.token.clone(), account.pay_to, Arc::clone(facilitator));
         Arc::new(charge) as Arc<dyn Method>
     };
-    let methods = payment.accounts.iter().map(charge).collect();
+    let mut methods: Vec<Arc<dyn Method>> = Vec::new();
+    for method in &challenges.methods {
+        match method {
+            ChallengeMethod::Evm => methods.extend(payment.accounts.iter().map(charge)),
+            ChallengeMethod::Stripe(stripe) => {
+                let service = Service::new(&stripe.url).context("`url` of [payment.mpp.stripe] is wrong")?;
+                methods.push(Arc::new(StripeCharge::new(stripe.account.clone(), Arc::new(service))));
+            }
+            ChallengeMethod::Tempo(tempo) => {
+                let node = Service::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
+                methods.push(Arc::new(TempoCharge::new(tempo.token.clone(), Arc::new(node))));
+            }
+        }
+    }
     let secrets = ChallengeSecrets::new(data_dir, Arc::new(SystemEntropy), clock.clone());
     let in_force = secrets.open()?;
     // It ends with the process: a gateway serves as long as it lives.
     tokio::spawn(secrets.keep(Arc::clone(&in_force)));
-    Ok(Mpp::new(methods, CredentialHeader::Authorization, in_force, clock.clone()))
+    let mpp = Mpp::new(methods, challenges.header, in_force, clock.clone()).drawing(Arc::new(SystemEntropy));
+    Ok(Some(mpp.with_realm(challenges.realm.clone()).with_pay_within_s(challenges.pay_within_s)))
 }
 
 /// What is a tool of `/exec/*`, the operator's own actions among it.

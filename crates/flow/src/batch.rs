@@ -4,16 +4,23 @@
 //! Item `i` of a batch with the nonce `n` has the nonce `n#i`, and a digest over the whole batch is part of its
 //! fingerprint, so that a batch with other content is refused. After a crash a repeated batch answers what is done
 //! and ends at the item whose end is lost; the items behind that one are never started.
+//!
+//! A batch that costs something is paid for as one, and before it starts. The payment is that of its first item, whose run
+//! holds the price of the whole: it is claimed with it, captured when that intent is durable, and found again after a
+//! crash, as that of any call that is paid upfront. The items behind it cost nothing more, and none of them is started
+//! before the first one has come to its end. Where the first one is lost or never starts, the whole is its payer's credit.
 
-use execgate_model::{Amount, Digest, Nonce, Proposal, RunId};
-use execgate_payment::Flow;
+use execgate_model::{Amount, Caller, Credential, Digest, Nonce, Proposal, RunId};
+use execgate_payment::{Flow, Hold};
 use execgate_receipt::digest_json;
 use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::corridor::{Approach, Walk};
+use crate::due::Due;
+use crate::notice::Sight;
 use crate::propose::{NonceKey, fingerprint};
-use crate::{Passage, Refusal};
+use crate::{Passage, Refusal, Room};
 
 /// Items of one batch at most (CONTRACTS 4).
 pub const BATCH_MAX: usize = 20;
@@ -42,6 +49,18 @@ pub struct Batch {
     pub items: Vec<Proposal>,
     /// What a failure means for the rest.
     pub after_failure: AfterFailure,
+    /// What came to pay for all of them.
+    pub credential: Option<Credential>,
+}
+
+/// What the first item of a batch has brought for all of them.
+struct Cover {
+    /// A hold of nothing, for the others.
+    hold: Hold,
+    /// Who asks, as the payment shows it where nothing else does.
+    caller: Caller,
+    /// The name of the batch: a payment is its own where there is none (CONTRACTS 2).
+    nonce: Nonce,
 }
 
 /// A batch that has started.
@@ -53,13 +72,21 @@ pub struct Batched {
     pub items: Vec<Result<Passage, Refusal>>,
 }
 
-/// Why nothing of a batch has started.
+/// Why nothing of a batch has started, or nobody can tell whether its first item has.
 #[derive(Debug)]
 pub struct BatchRefusal {
     /// The item that is refused; none where it is the whole.
     pub item: Option<usize>,
     /// Why.
     pub refusal: Refusal,
+}
+
+impl BatchRefusal {
+    /// What is wrong with an item; with the whole, where it is the payment.
+    fn of(at: usize, refusal: Refusal) -> Self {
+        let item = (refusal.room() != Room::Pay).then_some(at);
+        Self { item, refusal }
+    }
 }
 
 impl From<Refusal> for BatchRefusal {
@@ -88,12 +115,17 @@ impl Batch {
         digest_json(&whole).map_err(|error| Refusal::Undigestible(error.to_string()).into())
     }
 
-    /// The items under their own nonces, bound to the batch.
-    fn bound(self, digest: Digest) -> Result<Vec<Proposal>, BatchRefusal> {
+    /// The items under their own nonces, bound to the batch. What a payment says of its payer is true of all of them; the
+    /// first shows it anew.
+    fn bound(self, digest: Digest, cover: Option<&Cover>) -> Result<Vec<Proposal>, BatchRefusal> {
         let mut items = self.items;
+        let nonce = self.nonce.as_ref().or(cover.map(|cover| &cover.nonce));
         for (at, item) in items.iter_mut().enumerate() {
             item.options.batch = Some(digest);
-            if let Some(nonce) = &self.nonce {
+            if let Some(cover) = cover.filter(|_| at > 0) {
+                item.caller = cover.caller.clone();
+            }
+            if let Some(nonce) = nonce {
                 let nonce = Nonce::new(format!("{nonce}#{at}")).map_err(Refusal::from)?;
                 item.nonce = Some(nonce);
             }
@@ -104,8 +136,28 @@ impl Batch {
 
 impl Walk {
     /// Walks a batch to the claim, and only then claims and runs its items one by one.
-    pub(crate) async fn batch(self, batch: Batch) -> Result<Batched, BatchRefusal> {
-        let of = |at: usize| move |refusal| BatchRefusal { item: Some(at), refusal };
+    pub(crate) async fn batch(self, mut batch: Batch) -> Result<Batched, BatchRefusal> {
+        let asked = self.asked(&batch).await?;
+        let price = self.price(&batch, &asked)?;
+        let digest = batch.digest()?;
+        let cover = if price.is_zero() { None } else { Some(self.cover(&mut batch, price).await?) };
+        let id = self.name(&batch, cover.as_ref(), digest);
+        let after_failure = batch.after_failure;
+        let mut approached = Vec::with_capacity(batch.items.len());
+        for (at, item) in batch.bound(digest, cover.as_ref())?.into_iter().enumerate() {
+            let due = match &cover {
+                None => Due::Own,
+                Some(_) if at == 0 => Due::Batch(price),
+                Some(cover) => Due::Covered(&cover.hold),
+            };
+            approached.push(self.approach_item(at, item, due).await?);
+        }
+        let items = self.pass_items(approached, after_failure, cover.is_some()).await?;
+        Ok(Batched { id, items })
+    }
+
+    /// What is asked for each item. What the rules refuse whoever pays for it is refused before anybody is asked to pay.
+    async fn asked(&self, batch: &Batch) -> Result<Vec<Amount>, BatchRefusal> {
         let mut asked = Vec::with_capacity(batch.items.len());
         for (at, item) in batch.items.iter().enumerate() {
             let mut sight = self.sight(item);
@@ -116,31 +168,77 @@ impl Walk {
                 }
                 Err(refusal) => {
                     sight.refuse(&refusal);
-                    return Err(of(at)(refusal));
+                    return Err(BatchRefusal::of(at, refusal));
                 }
             }
         }
-        self.price(&batch, &asked)?;
-        let digest = batch.digest()?;
-        let id = self.name(&batch, digest);
-        let after_failure = batch.after_failure;
-        let mut approached = Vec::with_capacity(batch.items.len());
-        for (at, item) in batch.bound(digest)?.into_iter().enumerate() {
-            let mut sight = self.sight(&item);
-            let span = sight.span();
-            match self.approach(item, None, &mut sight).instrument(span).await {
-                Ok(Approach::Unapproved(unapproved)) => {
-                    let refusal = unapproved.refusal();
-                    sight.refuse(&refusal);
-                    return Err(of(at)(refusal));
-                }
-                Ok(approach) => approached.push((approach, sight)),
-                Err(refusal) => {
-                    sight.refuse(&refusal);
-                    return Err(of(at)(refusal));
-                }
+        Ok(asked)
+    }
+
+    /// The price of the whole, which is asked for where nothing came to pay it.
+    fn price(&self, batch: &Batch, asked: &[Amount]) -> Result<Amount, BatchRefusal> {
+        let Some(first) = batch.items.first() else { return Ok(Amount::ZERO) };
+        let price = self.rooms.propose.prices.of_batch(&first.caller, asked);
+        let price =
+            price.ok_or_else(|| Refusal::Undigestible("the batch costs more than there is".to_owned()))?;
+        if price.is_zero() || batch.credential.is_some() {
+            Ok(price)
+        } else {
+            Err(Refusal::PaymentRequired { price, flow: Flow::Upfront }.into())
+        }
+    }
+
+    /// Verifies the payment of a batch, and hands it to the first item, which brings it.
+    async fn cover(&self, batch: &mut Batch, price: Amount) -> Result<Cover, BatchRefusal> {
+        let required = || Refusal::PaymentRequired { price, flow: Flow::Upfront };
+        let head = batch.items.first_mut().ok_or_else(required)?;
+        head.credential = batch.credential.take();
+        let quote = self.rooms.propose.enter(head.clone(), price);
+        let mut quote = quote.map_err(|refusal| BatchRefusal::of(0, refusal))?.upfront();
+        let (hold, _) = self.rooms.pay.enter(&mut quote).await?;
+        let claim = hold.paid().claim.as_ref().ok_or_else(required)?;
+        if hold.paid().flow != Flow::Upfront {
+            let reason = "a batch is paid before it starts".to_owned();
+            return Err(Refusal::PaymentRefused { price, flow: Flow::Upfront, reason }.into());
+        }
+        let proposal = quote.proposal();
+        let nonce = match &proposal.nonce {
+            Some(nonce) => nonce.clone(),
+            None => Nonce::new(format!("payment:{}", claim.key)).map_err(Refusal::from)?,
+        };
+        Ok(Cover { hold: hold.covering(), caller: proposal.caller.clone(), nonce })
+    }
+
+    async fn approach_item(
+        &self,
+        at: usize,
+        item: Proposal,
+        due: Due<'_>,
+    ) -> Result<(Approach, Sight), BatchRefusal> {
+        let mut sight = self.sight(&item);
+        let span = sight.span();
+        match self.approach_due(item, None, due, &mut sight).instrument(span).await {
+            Ok(Approach::Unapproved(unapproved)) => {
+                let refusal = unapproved.refusal();
+                sight.refuse(&refusal);
+                Err(BatchRefusal::of(at, refusal))
+            }
+            Ok(approach) => Ok((approach, sight)),
+            Err(refusal) => {
+                sight.refuse(&refusal);
+                Err(BatchRefusal::of(at, refusal))
             }
         }
+    }
+
+    /// Claims and runs them in their order. Where they are paid for, the first one is the payment's: nothing of the rest is
+    /// started where it has not come to its end.
+    async fn pass_items(
+        &self,
+        approached: Vec<(Approach, Sight)>,
+        after_failure: AfterFailure,
+        is_paid: bool,
+    ) -> Result<Vec<Result<Passage, Refusal>>, BatchRefusal> {
         let mut items = Vec::with_capacity(approached.len());
         for (approach, mut sight) in approached {
             if self.cancel.is_cancelled() || self.is_closed() {
@@ -163,27 +261,26 @@ impl Walk {
                     ended.as_ref().map_or("", |passage| passage.outcome.as_str()) != VALUE
                 }
             };
+            if is_paid
+                && items.is_empty()
+                && let Err(refusal) = ended
+            {
+                return Err(BatchRefusal::of(0, refusal));
+            }
             items.push(ended);
             if ends_here {
                 break;
             }
         }
-        Ok(Batched { id, items })
+        Ok(items)
     }
 
-    /// A batch is paid as one, and no rail here takes such a payment yet.
-    fn price(&self, batch: &Batch, asked: &[Amount]) -> Result<(), BatchRefusal> {
-        let Some(first) = batch.items.first() else { return Ok(()) };
-        let price = self.rooms.propose.prices.of_batch(&first.caller, asked);
-        let price =
-            price.ok_or_else(|| Refusal::Undigestible("the batch costs more than there is".to_owned()))?;
-        let flow = Flow::Authorization;
-        if price.is_zero() { Ok(()) } else { Err(Refusal::PaymentRequired { price, flow }.into()) }
-    }
-
-    fn name(&self, batch: &Batch, digest: Digest) -> RunId {
-        let scope = batch.items.first().and_then(|item| item.caller.scope());
-        match (&batch.nonce, scope) {
+    fn name(&self, batch: &Batch, cover: Option<&Cover>, digest: Digest) -> RunId {
+        let scope = match cover {
+            Some(cover) => cover.caller.scope(),
+            None => batch.items.first().and_then(|item| item.caller.scope()),
+        };
+        match (batch.nonce.as_ref().or(cover.map(|cover| &cover.nonce)), scope) {
             (Some(nonce), Some(scope)) => NonceKey::run(&scope, nonce, digest),
             _ => RunId::from_entropy(self.rooms.propose.entropy.sixteen()),
         }

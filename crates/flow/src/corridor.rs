@@ -16,11 +16,13 @@ use crate::among::Among;
 use crate::approve::{Approval, Approve, Judgement, Wanted};
 use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
+use crate::due::Due;
 use crate::execute::{Claimed, Execute};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Boundless, Lodging, Trace, Turn, Yard};
 use crate::pay::{Bought, Duplicates, Guard, Known, Pay, only_its_own};
+use crate::presence::{HangUp, Presence};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
 use crate::ticket::{self, Ticket};
@@ -173,7 +175,11 @@ impl Corridor {
     /// # Errors
     /// [`BatchRefusal`] names the item. Nothing of the batch has started then.
     pub async fn walk_batch(&self, batch: Batch, render: Arc<dyn Render>) -> Result<Batched, BatchRefusal> {
-        let caller = if batch.nonce.is_none() { Presence::Needed } else { Presence::Dispensable };
+        let caller = if batch.nonce.is_none() && batch.credential.is_none() {
+            Presence::Needed
+        } else {
+            Presence::Dispensable
+        };
         self.accompany(caller, render, |walk| walk.batch(batch)).await
     }
 
@@ -332,24 +338,6 @@ impl Corridor {
     }
 }
 
-/// Whether a walk goes on when its caller hangs up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    Needed,
-    Dispensable,
-}
-
-/// Cancels a run when its caller goes.
-struct HangUp(Option<Cancel>);
-
-impl Drop for HangUp {
-    fn drop(&mut self) {
-        if let Some(cancel) = &self.0 {
-            cancel.cancel();
-        }
-    }
-}
-
 impl Walk {
     async fn rooms(self, proposal: Proposal) -> Result<Passage, Refusal> {
         let mut sight = self.sight(&proposal);
@@ -396,8 +384,19 @@ impl Walk {
     /// The rooms before the claim: they only compute. `waits`: it is a parked run that may be taken out.
     pub(crate) async fn approach(
         &self,
+        proposal: Proposal,
+        waits: Option<Box<Parked>>,
+        sight: &mut Sight,
+    ) -> Result<Approach, Refusal> {
+        self.approach_due(proposal, waits, Due::Own, sight).await
+    }
+
+    /// The same, where something else than its own price may be due.
+    pub(crate) async fn approach_due(
+        &self,
         mut proposal: Proposal,
         waits: Option<Box<Parked>>,
+        due: Due<'_>,
         sight: &mut Sight,
     ) -> Result<Approach, Refusal> {
         let rooms = Arc::clone(&self.rooms);
@@ -407,14 +406,20 @@ impl Walk {
             rooms.log.ask(proposal.effect)?;
         }
         proposal.options.profile = allow.profile().map(str::to_owned);
-        if let Some(passage) = self.answered(&proposal, price).await? {
+        if matches!(due, Due::Own)
+            && let Some(passage) = self.answered(&proposal, price).await?
+        {
             return Ok(Approach::Answered(passage));
         }
-        let mut quote = rooms.propose.enter(proposal, price)?.resume(waits.as_deref())?;
+        let quote = rooms.propose.enter(proposal, due.of(price))?.resume(waits.as_deref())?;
+        let mut quote = if matches!(due, Due::Batch(_)) { quote.upfront() } else { quote };
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
-        let (hold, claim) = rooms.pay.enter(&mut quote).await?;
+        let (hold, claim) = match due {
+            Due::Own | Due::Batch(_) => rooms.pay.enter(&mut quote).await?,
+            Due::Covered(hold) => (hold.clone(), None),
+        };
         sight.paid_by(&quote.proposal().caller);
         let known = match claim {
             Some(claim) => only_its_own(rooms.execute.store.as_ref(), &quote, claim.key, &hold).await?,

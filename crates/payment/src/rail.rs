@@ -104,6 +104,12 @@ impl Hold {
         self.rail
     }
 
+    /// A hold of nothing more, by the same rail: for what is paid for by this one.
+    #[must_use]
+    pub fn covering(&self) -> Self {
+        Self { rail: self.rail, amount: Amount::ZERO, paid: Paid::nothing(), funds: None }
+    }
+
     /// How much is held.
     #[must_use]
     pub fn amount(&self) -> Amount {

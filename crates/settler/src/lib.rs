@@ -1,6 +1,8 @@
 //! Back ends of [`execgate_payment::Facilitator`]: a remote service that speaks x402 ([`Remote`]), and one's own key
 //! ([`Desk`]), which stands in a process of its own ([`serve`]) and is asked through a socket ([`Counter`]).
 //!
+//! [`Service`] is the way to services by which methods of the scheme `Payment` take money.
+//!
 //! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization. `transaction` signs, `journal`
 //! keeps what was signed before it is sent, and `work` sends, for a `desk` that has one key. Every change in `desk`, `work`, `journal` and
 //! `transaction` needs a second reader.
@@ -13,6 +15,7 @@ mod ledger;
 mod line;
 mod remote;
 mod rpc;
+mod service;
 mod transaction;
 mod work;
 
@@ -23,4 +26,5 @@ pub use ledger::Ledger;
 pub use line::{Line, LineError};
 pub use remote::Remote;
 pub use rpc::{Rpc, RpcError};
+pub use service::Service;
 pub use transaction::{GasKey, KeyError};

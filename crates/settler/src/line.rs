@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 use execgate_line::{ExchangeError, Reply, TlsError, connector, exchange};
 use http_body_util::Full;
-use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -102,6 +102,21 @@ impl Line {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply, LineError> {
+        let json = [("content-type", "application/json".to_owned())];
+        self.question(method, path, &json, body).await
+    }
+
+    /// Asks with headers beside those of every question. Their values are secret.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub(crate) async fn question(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Reply, LineError> {
         let host = self.url.host_str().ok_or(LineError::Address)?.to_owned();
         let port = self.url.port_or_known_default().ok_or(LineError::Address)?;
         let base = self.url.path().trim_end_matches('/');
@@ -111,16 +126,19 @@ impl Line {
         } else {
             format!("{base}{path}{query}")
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(target)
             .header(HOST, format!("{host}:{port}"))
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, "execgate")
-            .header(CONNECTION, "close")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| LineError::Address)?;
+            .header(CONNECTION, "close");
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| LineError::Address)?;
+            value.set_sensitive(true);
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|_| LineError::Address)?;
         let dialled = TcpStream::connect((host.trim_matches(['[', ']']), port));
         let stream = tokio::time::timeout(CONNECT_TIME, dialled).await;
         let stream =

@@ -7,4 +7,5 @@ mod suite {
     mod desk;
     mod money;
     mod remote;
+    mod service;
 }

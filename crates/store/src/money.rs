@@ -198,6 +198,14 @@ pub struct Earned {
     pub is_credit: bool,
 }
 
+impl Earned {
+    /// Where it was paid: the account of a payer without what stands for the payer (CAIP-10): `eip155:8453`, `stripe`.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        self.payer.rsplit_once(':').map_or(self.payer.as_str(), |(network, _)| network)
+    }
+}
+
 /// Money, summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sums {
@@ -205,7 +213,9 @@ pub struct Sums {
     pub captured: u64,
     /// Together.
     pub captured_micros: u64,
-    /// Of these, what is owed to payers.
+    /// Of these, the ones that are owed to payers.
+    pub credited: u64,
+    /// Together.
     pub credited_micros: u64,
     /// Payments that may still be taken, those of runs that go on included.
     pub open: u64,
@@ -217,4 +227,6 @@ pub struct Sums {
     pub pending_micros: u64,
     /// Runs whose result is withheld until they are paid.
     pub unpaid: u64,
+    /// What they cost together.
+    pub unpaid_micros: u64,
 }

@@ -438,7 +438,7 @@ impl Gate {
         waited.await.expect("waiting for a lock does not panic");
     }
 
-    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.life.ended() => None,

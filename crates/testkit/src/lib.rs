@@ -9,6 +9,7 @@
 
 pub mod approval;
 mod ask;
+mod batches;
 pub mod chain;
 mod clock;
 pub mod facilitator;

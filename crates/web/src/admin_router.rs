@@ -115,6 +115,7 @@ pub(crate) const ADMIN_ROUTES: &[AdminRoute] = &[
         handler: || post(admin::reload_policy),
     },
     AdminRoute { method: Method::GET, path: "/audit", roles: AUDIT, handler: || get(admin::audit) },
+    AdminRoute { method: Method::GET, path: "/revenue", roles: AUDIT, handler: || get(admin::revenue) },
     AdminRoute { method: Method::GET, path: "/fsck", roles: AUDIT, handler: || get(admin::fsck) },
     AdminRoute { method: Method::GET, path: "/log", roles: AUDIT, handler: || get(admin::log) },
     AdminRoute {

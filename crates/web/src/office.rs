@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::body::Bodies;
 use crate::doors::DoorRules;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Money};
 
 /// The keys under which receipts of the record are published, read anew at each call; none where none can be read.
 pub type Published = Arc<dyn Fn() -> Vec<VerifyingKey> + Send + Sync>;
@@ -97,6 +97,8 @@ pub struct Office {
     pub(crate) audit_turn: Arc<Semaphore>,
     /// Whoever checks the record: one at a time.
     pub(crate) fsck_turn: Arc<Semaphore>,
+    /// What the metrics tell of money.
+    pub(crate) money: Arc<Money>,
 }
 
 impl Office {
@@ -116,7 +118,22 @@ impl Office {
         };
         let turn = || Arc::new(Semaphore::new(1));
         let (audit_turn, fsck_turn) = (turn(), turn());
-        Self { parts, administer, doors, bodies: Bodies::default(), settle: None, audit_turn, fsck_turn }
+        let money = Arc::new(Money::new(Arc::clone(&parts.store)));
+        if let Some(metrics) = &parts.metrics {
+            // Weakly: whoever reads the metrics longer than there is an administration keeps no record open.
+            let money = Arc::downgrade(&money);
+            metrics.probe(move || money.upgrade().map(|money| money.readings()).unwrap_or_default());
+        }
+        Self {
+            parts,
+            administer,
+            doors,
+            bodies: Bodies::default(),
+            settle: None,
+            audit_turn,
+            fsck_turn,
+            money,
+        }
     }
 
     /// The same, by which money can be looked for, and its end be said.

@@ -80,7 +80,7 @@ fn decision(word: &str) -> Result<AuditDecision, String> {
 }
 
 /// A length of time ago, or a moment.
-fn moment(text: &str) -> Result<UnixMs, String> {
+pub(super) fn moment(text: &str) -> Result<UnixMs, String> {
     if let Ok(ago) = length(text) {
         let now = SystemClock::new().now();
         return Ok(UnixMs(now.0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))));

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     approve, audit, backup, demo, doctor, fsck, grant, image, keys, log, mcp, openapi, pause, policy,
-    pricing, proxy, run, runs, scan, serve, settle, settler, upstream, verify, witness,
+    pricing, proxy, revenue, run, runs, scan, serve, settle, settler, upstream, verify, witness,
 };
 use crate::config::{Flags, TierSetting};
 
@@ -78,6 +78,8 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Say what is sold, for how much, and to whom the money comes
     Pricing(pricing::Pricing),
+    /// Say what was earned, by day, action, rail and network, and what is owed to payers
+    Revenue(revenue::Revenue),
     /// Cosign the log of a gateway, as a second process that sees that nothing is rewritten
     Witness(witness::Witness),
     /// Look at money that is not settled, look for it anew, or say what became of it
@@ -178,6 +180,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Image(image) => image.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Pricing(pricing) => pricing.execute(),
+        Command::Revenue(revenue) => revenue.execute(),
         Command::Witness(witness) => witness.execute(),
         Command::Settle(settle) => settle.execute(),
         Command::Settler(settler) => settler.execute(),

@@ -18,6 +18,7 @@ mod pause;
 mod policy;
 mod pricing;
 mod proxy;
+mod revenue;
 mod run;
 mod runs;
 mod scan;

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use execgate_model::{ActionName, Amount, Effect, Offer};
+use execgate_payment::Flow;
 use serde_json::{Value, json};
 
 use super::cli::Common;
 use super::serve::announce_payment;
-use crate::config::{Environment, Settings};
+use crate::config::{Challenges, Environment, Settings};
 use crate::{terminal, till};
 
 /// The prices.
@@ -50,17 +51,57 @@ impl Pricing {
             terminal::json(&json!({
                 "testnet": payment.is_testnet(),
                 "facilitator": payment.facilitator,
+                "x402": {"versions": [1, 2], "scheme": "exact", "flows": FLOWS.map(Flow::as_str)},
+                "mpp": challenged(&payment.challenges),
                 "accounts": accounts.collect::<Vec<Value>>(),
                 "prices": prices.collect::<Vec<Value>>(),
             }))?;
             return Ok(ExitCode::SUCCESS);
         }
         announce_payment(payment);
+        terminal::line(format_args!(
+            "  x402      versions 1 and 2, scheme exact, flows authorization and upfront"
+        ));
+        terminal::line(format_args!("  mpp       {}", said(&payment.challenges)));
         for Line { route, what, price, flow } in &lines {
             terminal::line(format_args!("{route:<24} {what:<24} ${price:<8} {flow}"));
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The flows that payments of x402 have.
+const FLOWS: [Flow; 2] = [Flow::Authorization, Flow::Upfront];
+
+/// How callers are asked to pay by challenge; null where they are not.
+fn challenged(challenges: &Challenges) -> Value {
+    if challenges.methods.is_empty() {
+        return Value::Null;
+    }
+    let methods = challenges.methods.iter().map(|method| {
+        let (name, proven) = (method.as_str(), method.is_proven());
+        // Nobody can verify the others beforehand: they are taken before the work.
+        let flows: &[Flow] = if proven { &FLOWS } else { &[Flow::Upfront] };
+        let flows: Vec<_> = flows.iter().map(|flow| flow.as_str()).collect();
+        json!({"method": name, "intent": "charge", "flows": flows, "service": method.service(), "proven": proven})
+    });
+    json!({
+        "methods": methods.collect::<Vec<Value>>(),
+        "realm": challenges.realm,
+        "challenge_s": challenges.pay_within_s,
+        "header": challenges.header.as_str(),
+    })
+}
+
+fn said(challenges: &Challenges) -> String {
+    let names: Vec<_> =
+        challenges.methods.iter().map(|method| format!("{}/charge", method.as_str())).collect();
+    if names.is_empty() {
+        return "nobody is asked by challenge".to_owned();
+    }
+    let realm = challenges.realm.as_deref().unwrap_or("the name of the host");
+    let (time, header) = (challenges.pay_within_s, challenges.header.as_str());
+    format!("{}; realm {realm}, {time} s, in {header}", names.join(", "))
 }
 
 fn lines(settings: &Settings) -> anyhow::Result<Vec<Line>> {
@@ -94,7 +135,7 @@ fn lines(settings: &Settings) -> anyhow::Result<Vec<Line>> {
         route: "POST /exec/batch",
         what: "at least, or the sum".to_owned(),
         price: sold.prices.least_of_batch(),
-        flow: "authorization",
+        flow: Flow::Upfront.as_str(),
     };
     lines.push(batch);
     lines.push(Line {

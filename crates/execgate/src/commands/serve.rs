@@ -116,8 +116,9 @@ impl Serve {
         }
         let root = geteuid().is_root();
         let flags = self.common.flags(Some(&self.jail), self.listen, self.free);
-        let settings = Settings::resolve(&flags, &Environment::read(), root)?;
+        let mut settings = Settings::resolve(&flags, &Environment::read(), root)?;
         settings.payment.as_ref().map_or(Ok(()), Payment::is_worth_nothing)?;
+        settings.payment.as_mut().map_or(Ok(()), Payment::read_keys)?;
         let account = Account::choose(self.user.as_deref())?;
         let data_dir = &self.data.data_dir;
         let ready = prepare(&settings, data_dir, account)?;
@@ -276,6 +277,13 @@ pub(crate) fn announce_payment(payment: &Payment) {
     for network in payment.unseen() {
         terminal::line(format_args!(
             "            no node of your own of {network} (`payment.rpc`): what is pending there ends by `execgate settle`"
+        ));
+    }
+    for method in payment.challenges.methods.iter().filter(|method| !method.is_proven()) {
+        terminal::line(format_args!(
+            "            UNPROVEN: `{}` was never tried against {}, only against doubles of it",
+            method.as_str(),
+            method.service().unwrap_or_default()
         ));
     }
 }

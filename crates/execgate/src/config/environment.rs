@@ -64,7 +64,7 @@ impl Environment {
     pub(crate) fn for_proxy(self) -> Self {
         let (home, xdg_cache_home) = (self.home.clone(), self.xdg_cache_home.clone());
         let log_file = self.log_file.clone();
-        Self { home, xdg_cache_home, log_file, ..self.for_record() }
+        Self { home, xdg_cache_home, log_file, payment_wallet: None, ..self.for_record() }
     }
 
     /// Only what says where this user's files lie: for commands that are no gateway.

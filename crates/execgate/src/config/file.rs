@@ -210,6 +210,57 @@ pub(crate) struct PaymentSection {
     pub(crate) authorization: Vec<String>,
     pub(crate) prices: BTreeMap<String, Amount>,
     pub(crate) token: Vec<TokenSection>,
+    pub(crate) mpp: Option<MppSection>,
+}
+
+/// A method of the scheme `Payment`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MethodSetting {
+    Evm,
+    Stripe,
+    Tempo,
+}
+
+/// In which header a credential of the scheme `Payment` is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CredentialSetting {
+    #[default]
+    Authorization,
+    PaymentAuthorization,
+}
+
+/// How callers are asked to pay by challenge.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MppSection {
+    pub(crate) methods: Option<Vec<MethodSetting>>,
+    pub(crate) realm: Option<String>,
+    pub(crate) challenge_s: Option<u64>,
+    pub(crate) header: Option<CredentialSetting>,
+    pub(crate) stripe: Option<StripeSection>,
+    pub(crate) tempo: Option<TempoSection>,
+}
+
+/// An account at Stripe.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StripeSection {
+    pub(crate) key_file: PathBuf,
+    pub(crate) profile: String,
+    pub(crate) types: Option<Vec<String>>,
+    pub(crate) url: Option<String>,
+}
+
+/// An account on the Tempo chain.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TempoSection {
+    pub(crate) rpc: String,
+    pub(crate) chain: Option<u64>,
+    pub(crate) contract: Address,
+    pub(crate) pay_to: Option<Address>,
 }
 
 /// A token that is not known by itself.

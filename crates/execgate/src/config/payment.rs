@@ -11,6 +11,7 @@ use execgate_payment::x402::Account;
 
 use super::Environment;
 use super::file::{PaymentSection, TokenSection};
+use super::mpp::Challenges;
 use super::nodes::Nodes;
 
 /// The facilitator of main networks where the operator names none: it asks for no account of its own.
@@ -51,6 +52,8 @@ pub(crate) struct Payment {
     pub(crate) settler: Option<PathBuf>,
     /// Nodes of the operator's own, that show what a remote facilitator does.
     pub(crate) nodes: Nodes,
+    /// How callers are asked to pay by challenge.
+    pub(crate) challenges: Challenges,
     prices: BTreeMap<String, Amount>,
     upfront: BTreeSet<String>,
     authorization: BTreeSet<String>,
@@ -104,6 +107,7 @@ impl Payment {
             },
             settler: section.settler.clone(),
             nodes: Nodes::resolve(section.rpc.as_ref(), &networks)?,
+            challenges: Challenges::resolve(section.mpp.as_ref(), wallet, testnets != 0)?,
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
             authorization: section.authorization.iter().cloned().collect(),
@@ -120,6 +124,15 @@ impl Payment {
     /// Whether its money is worth nothing.
     pub(crate) fn is_testnet(&self) -> bool {
         self.accounts.iter().all(|account| account.token.network.is_testnet())
+    }
+
+    /// Reads what is secret of it, while this process still may.
+    ///
+    /// # Errors
+    /// As [`Challenges::read_keys`].
+    pub(crate) fn read_keys(&mut self) -> anyhow::Result<()> {
+        let is_testnet = self.is_testnet();
+        self.challenges.read_keys(is_testnet)
     }
 
     /// # Errors

@@ -141,15 +141,15 @@ impl AuditKept {
 }
 
 impl Settings {
-    /// Resolves the settings of a process that runs as root or not.
-    ///
-    /// Whatever is asked for and cannot be done yet is an error: a gateway that ignored it would be open where
-    /// its operator believes it closed.
     /// The servers of others, with the secrets that they are handed.
     pub(crate) fn load_upstreams(&self) -> anyhow::Result<Vec<Declared>> {
         upstreams::load(&self.upstreams, &self.actions.secrets()?)
     }
 
+    /// Resolves the settings of a process that runs as root or not.
+    ///
+    /// Whatever is asked for and cannot be done yet is an error: a gateway that ignored it would be open where
+    /// its operator believes it closed.
     pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
         let file = File::read(flags.config.as_deref())?;
         let payment = Payment::resolve(environment, file.payment.as_ref())?;

@@ -33,7 +33,7 @@ pub(super) struct Till {
     pub(super) server: Server,
     pub(super) chain: Chain,
     facilitator: Child,
-    _data: Data,
+    data: Data,
 }
 
 impl Drop for Till {
@@ -83,7 +83,7 @@ impl Till {
         fs::write(&config, text).unwrap();
         let args = ["--config", config.to_str().unwrap()];
         let server = Server::start_with(&folder, &args, &[("PAYMENT_WALLET", SELLER.address)]);
-        Self { server, chain, facilitator, _data: data }
+        Self { server, chain, facilitator, data }
     }
 
     /// What one of the clients was answered.
@@ -105,6 +105,11 @@ impl Till {
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{client}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The gateway's folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.data.path()
     }
 
     pub(super) fn paid(&self) -> u64 {
@@ -132,6 +137,20 @@ fn unmodified_clients_of_both_versions_pay_and_are_served_once() {
         );
         assert!(answer["cache"].as_str().unwrap().contains("private"), "{answer}");
     }
+}
+
+#[test]
+fn a_batch_is_paid_for_as_one_before_it_starts_by_a_client_that_knows_nothing_of_it() {
+    let till = Till::open("");
+    let call = |text: &str| json!({"tool": {"name": "json_parse", "args": {"data": text}}});
+    let body = json!({"dryRun": false, "calls": [call("[1]"), call("[2]"), call("{}")]});
+    let answer = till.pay("fetch", "/exec/batch", &body);
+    assert_eq!(answer["status"], 200, "{answer}");
+    // Three calls for real, at $0.05.
+    assert_eq!((till.paid(), till.chain.transfers().len()), (150_000, 1));
+    let asked = till.server.post("/exec/batch", &body);
+    assert_eq!((asked.status, &asked.json()["amount"]), (402, &json!("0.15")));
+    assert!(asked.json().get("accepts").is_none(), "version 1 knows of no payment before the work");
 }
 
 #[test]
@@ -205,13 +224,18 @@ fn a_wallet_is_enough_to_be_paid_and_a_wrong_one_does_not_start() {
 impl Till {
     /// The payment of version 1 that the payer's wallet makes of a 402.
     fn signed(&self, asked: &Reply) -> String {
+        self.signed_as(asked, 1)
+    }
+
+    /// The same with another nonce of the payer's.
+    pub(super) fn signed_as(&self, asked: &Reply, number: u64) -> String {
         let told = asked.json();
         let wanted = &told["accepts"][0];
         let units = wanted["maxAmountRequired"].as_str().unwrap().parse().unwrap();
         let to = wanted["payTo"].as_str().unwrap().parse().unwrap();
         let (wallet, now_s) = (Wallet::of(PAYER), self.chain.now_s());
         let ends_s = now_s + wanted["maxTimeoutSeconds"].as_u64().unwrap();
-        let signed = wallet.pays(to, units, 1, now_s);
+        let signed = wallet.pays(to, units, number, now_s);
         let signed = wallet.signs(Authorization { valid_before: U256::from(ends_s), ..signed });
         let payment = json!({
             "x402Version": 1, "scheme": "exact", "network": wanted["network"],
@@ -227,7 +251,7 @@ impl Till {
     }
 
     /// A call that shows a payment.
-    fn shown(&self, path: &str, body: &Value, payment: &str) -> Reply {
+    pub(super) fn shown(&self, path: &str, body: &Value, payment: &str) -> Reply {
         let body = body.to_string();
         let bytes = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nX-PAYMENT: {payment}\r\n\

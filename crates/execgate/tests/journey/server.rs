@@ -146,6 +146,12 @@ impl Server {
         signal(i32::try_from(self.child.id()).unwrap(), Signal::TERM);
     }
 
+    /// SIGTERM, and the exit code, with what it has left to be looked at.
+    pub(super) fn end(&mut self) -> Option<i32> {
+        self.terminate();
+        self.child.wait().unwrap().code()
+    }
+
     /// The exit code of a server that was told to end.
     pub(super) fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()

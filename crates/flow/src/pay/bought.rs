@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use execgate_model::{Amount, Digest, RunId, UnixMs};
+use execgate_model::{Amount, Digest, UnixMs};
 use execgate_payment::{Header, Hold, Rails, Settled, Settlement, SettlementState};
 use execgate_store::{Record, SettlementWord, Store};
 

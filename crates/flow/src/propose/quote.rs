@@ -6,7 +6,7 @@ use std::sync::Arc;
 use execgate_model::{
     Amount, BodyPlace, Digest, Entropy, Identity, Namespace, Nonce, Proposal, RunId, Watcher,
 };
-use execgate_payment::{PaymentClaim, Terms};
+use execgate_payment::{Flow, PaymentClaim, Terms};
 use execgate_receipt::digest_json;
 use execgate_store::Parked;
 use execgate_tool::{Blocked, Call, Description, Prepared, Registry, Tool, ToolNames};
@@ -91,6 +91,12 @@ impl Quote {
         }
         self.run = record.run;
         Ok(self)
+    }
+
+    /// The same, to be paid before it starts.
+    pub(crate) fn upfront(mut self) -> Self {
+        self.terms.flow = Flow::Upfront;
+        self
     }
 
     /// Puts another approval in the place of what it has brought, which is given back.

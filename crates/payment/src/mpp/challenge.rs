@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use execgate_model::Digest;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::auth_params::{self, ParamsError};
@@ -209,13 +210,36 @@ pub fn body_digest(digest: &Digest) -> String {
 /// The parameter `opaque` of a challenge for one method and address and no other.
 #[must_use]
 pub fn opaque(http_method: &str, url: &str) -> String {
+    let resource = resource(http_method, url);
+    URL_SAFE_NO_PAD.encode(format!("{{\"resource\":\"{resource}\"}}"))
+}
+
+/// The same with something that was drawn, so that two who ask for the same in the same second are given two challenges:
+/// what answers a challenge is one payment.
+#[must_use]
+pub(super) fn drawn_opaque(drawn: [u8; 16], http_method: &str, url: &str) -> String {
+    let (drawn, resource) = (URL_SAFE_NO_PAD.encode(drawn), resource(http_method, url));
+    URL_SAFE_NO_PAD.encode(format!("{{\"drawn\":\"{drawn}\",\"resource\":\"{resource}\"}}"))
+}
+
+/// Whether an `opaque` is of a challenge for that method and address. That it is one of ours, the `id` says.
+pub(super) fn is_opaque_of(opaque: &str, http_method: &str, url: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        resource: String,
+    }
+    let json = URL_SAFE_NO_PAD.decode(opaque).ok();
+    let named = json.and_then(|json| serde_json::from_slice::<Named>(&json).ok());
+    named.is_some_and(|named| named.resource == resource(http_method, url))
+}
+
+fn resource(http_method: &str, url: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(http_method);
     // No method has a space in it.
     hash.update(" ");
     hash.update(url);
-    let resource = URL_SAFE_NO_PAD.encode(hash.finalize());
-    URL_SAFE_NO_PAD.encode(format!("{{\"resource\":\"{resource}\"}}"))
+    URL_SAFE_NO_PAD.encode(hash.finalize())
 }
 
 #[cfg(test)]

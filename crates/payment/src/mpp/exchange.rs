@@ -7,7 +7,7 @@ use execgate_model::BoxFuture;
 /// A question. What is sent may be money: it is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The path and query below the service's address, from the slash on.
+    /// The path and query below the service's address, from the slash on; nothing for that address itself.
     pub path: String,
     /// Headers, their names in lowercase.
     pub headers: Vec<(&'static str, String)>,

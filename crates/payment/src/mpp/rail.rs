@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use execgate_model::{Amount, BoxFuture, Clock, Resource, UnixMs};
+use execgate_model::{Amount, BoxFuture, Clock, Entropy, Resource, UnixMs};
 use serde_json::{Map, Value};
 
+use super::challenge::{drawn_opaque, is_opaque_of};
+use super::kept::Kept;
 use super::{
     Ask, Challenge, Credential, CredentialHeader, Fault, InForce, Method, Pledge, Preferences, Problem,
     Receipt, body_digest, charge, instant, opaque,
@@ -16,8 +18,9 @@ use crate::{
     Terms, Unreachable,
 };
 
-/// For how long a client may think about a challenge, in seconds: five minutes, as the reference servers give.
-const PAY_WITHIN_S: u64 = 300;
+/// For how long a client may think about a challenge, in seconds, where nobody says otherwise: five minutes, as the reference
+/// servers give.
+pub const PAY_WITHIN_S: u64 = 300;
 
 /// Milliseconds in a second.
 const SECOND_MS: u64 = 1000;
@@ -25,12 +28,20 @@ const SECOND_MS: u64 = 1000;
 /// What stands for the realm where an address names no host.
 const NO_HOST: &str = "execgate";
 
+/// The longest realm, in bytes: that of the longest name of a host.
+const REALM_MAX: usize = 253;
+
 /// The rail of the Payment scheme.
 pub struct Mpp {
     methods: Vec<Arc<dyn Method>>,
     header: CredentialHeader,
+    /// The protection space; none: the name of the host.
+    realm: Option<String>,
+    pay_within_s: u64,
     secrets: Arc<InForce>,
     clock: Arc<dyn Clock>,
+    /// What makes each challenge another; none: those of the same second are the same.
+    entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Mpp {
@@ -45,7 +56,32 @@ impl Mpp {
         secrets: Arc<InForce>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { methods, header, secrets, clock }
+        Self { methods, header, realm: None, pay_within_s: PAY_WITHIN_S, secrets, clock, entropy: None }
+    }
+
+    /// The same under another realm than the name of the host. One that is none ([`is_realm`]) leaves that in its place.
+    #[must_use]
+    pub fn with_realm(self, realm: Option<String>) -> Self {
+        Self { realm: realm.filter(|realm| is_realm(realm)), ..self }
+    }
+
+    /// The same, with something drawn in each challenge, so that none is given twice.
+    #[must_use]
+    pub fn drawing(self, entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy: Some(entropy), ..self }
+    }
+
+    /// The same, for clients that may think so long, in seconds.
+    #[must_use]
+    pub fn with_pay_within_s(self, pay_within_s: u64) -> Self {
+        Self { pay_within_s, ..self }
+    }
+
+    fn opaque(&self, resource: &Resource) -> String {
+        match &self.entropy {
+            Some(entropy) => drawn_opaque(entropy.sixteen(), &resource.method, &resource.url),
+            None => opaque(&resource.method, &resource.url),
+        }
     }
 
     /// The challenge of one method for something that is sold.
@@ -58,27 +94,27 @@ impl Mpp {
     ) -> Challenge {
         let description = (!resource.description.is_empty()).then(|| resource.description.clone());
         Challenge {
-            realm: realm(&resource.url).to_owned(),
+            realm: self.realm.as_deref().unwrap_or_else(|| realm(&resource.url)).to_owned(),
             method: method.name().to_owned(),
             intent: charge::INTENT.to_owned(),
             request,
             expires: Some(expires),
             digest: resource.body_digest.as_ref().map(body_digest),
             header: self.header.parameter(),
-            opaque: Some(opaque(&resource.method, &resource.url)),
+            opaque: Some(self.opaque(resource)),
             description,
         }
     }
 
-    /// The values of the lines that ask for payment.
-    fn challenges(&self, asked: &Asked, resource: &Resource) -> Vec<String> {
-        let lives_ms = asked.lives_at_least_s.saturating_add(PAY_WITHIN_S).saturating_mul(SECOND_MS);
+    /// The ids of the challenges that ask for payment, and the values of their lines.
+    fn challenges(&self, asked: &Asked, resource: &Resource) -> Vec<(String, String)> {
+        let lives_ms = asked.lives_at_least_s.saturating_add(self.pay_within_s).saturating_mul(SECOND_MS);
         let expires = instant::told(UnixMs(self.clock.now().0.saturating_add(lives_ms)));
         let secrets = self.secrets.now();
         let value = |method: &Arc<dyn Method>| {
             let request = method.request(asked.amount)?;
             let challenge = self.challenge(&**method, request, expires.clone(), resource);
-            challenge.header_value(secrets.newest()).ok()
+            Some((challenge.id(secrets.newest()).ok()?, challenge.header_value(secrets.newest()).ok()?))
         };
         let mut methods = self.methods.iter().collect();
         if let Some(accepts) = &asked.accepts {
@@ -109,7 +145,8 @@ impl Mpp {
         let pledge = method.pledge(&credential, &ask)?;
         // The challenge comes first: it says most of what a client may have done wrong.
         let unfit = self.unfit(&credential, &**method, &ask, resource).or(pledge.unfit);
-        Ok(Pledge { unfit, ..pledge })
+        let state = Kept { challenge: Some(&credential.id), state: &pledge.state }.to_bytes();
+        Ok(Pledge { unfit, state, ..pledge })
     }
 
     /// Why the challenge that a credential answers is not the one for this, where it is not.
@@ -132,9 +169,19 @@ impl Mpp {
         if wanted.digest != echo.digest {
             return wrong("the challenge is for another body");
         }
+        let is_for_this =
+            echo.opaque.as_ref().is_some_and(|opaque| is_opaque_of(opaque, &resource.method, &resource.url));
+        if !is_for_this {
+            return wrong("the challenge is for something else, or none of this gateway's");
+        }
         // A description is for people, and nothing binds it. A challenge of an earlier configuration named the other header.
-        let wanted =
-            Challenge { description: echo.description.clone(), header: echo.header.clone(), ..wanted };
+        // What was drawn is bound by the id.
+        let wanted = Challenge {
+            description: echo.description.clone(),
+            header: echo.header.clone(),
+            opaque: echo.opaque.clone(),
+            ..wanted
+        };
         if wanted != *echo || !wanted.is_known_as(&credential.id, &self.secrets.now()) {
             return wrong("the challenge is for something else, or none of this gateway's");
         }
@@ -175,8 +222,10 @@ impl Rail for Mpp {
     }
 
     fn offer(&self, asked: &Asked, resource: &Resource) -> Offer {
-        let header = |value| Header { name: "www-authenticate", value };
-        let headers = self.challenges(asked, resource).into_iter().map(header).collect();
+        let header = |(_, value)| Header { name: "www-authenticate", value };
+        let challenges = self.challenges(asked, resource);
+        let first = challenges.first().map(|(id, _)| id.clone());
+        let headers = challenges.into_iter().map(header).collect();
         // A refusal of another rail is in its own words.
         let code = asked.refused.as_deref().unwrap_or(Problem::PaymentRequired.slug());
         let code = code.split(':').next().unwrap_or_default();
@@ -185,6 +234,9 @@ impl Rail for Mpp {
         if let Some(problem) = problem {
             members.insert("type".to_owned(), Value::from(problem.kind()));
             members.insert("title".to_owned(), Value::from(problem.title()));
+            if let Some(id) = first {
+                members.insert("challengeId".to_owned(), id.into());
+            }
         }
         Offer { headers, members }
     }
@@ -193,13 +245,16 @@ impl Rail for Mpp {
         let (SettlementState::Captured, Some(reference)) = (settled.state, settled.reference) else {
             return Vec::new();
         };
-        let Some(method) = self.keeper(settled.kept) else { return Vec::new() };
-        let receipt = Receipt::new(method.name(), settled.at, reference);
+        let kept = Kept::read(settled.kept);
+        let Some(method) = self.keeper(kept.state) else { return Vec::new() };
+        let mut receipt = Receipt::new(method.name(), settled.at, reference);
+        receipt.challenge_id = kept.challenge.map(str::to_owned);
         vec![Header { name: "payment-receipt", value: receipt.to_string() }]
     }
 
     fn capture<'a>(&'a self, amount: Amount, state: &'a [u8]) -> BoxFuture<'a, Result<String, CaptureError>> {
         Box::pin(async move {
+            let state = Kept::read(state).state;
             let method = self.keeper(state).ok_or_else(|| CaptureError::Failed(Self::no_keeper()))?;
             method.capture(amount, state).await
         })
@@ -212,6 +267,7 @@ impl Rail for Mpp {
 
     fn whereabouts<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Found, Unreachable>> {
         Box::pin(async move {
+            let state = Kept::read(state).state;
             let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
             method.whereabouts(state).await
         })
@@ -223,10 +279,19 @@ impl Rail for Mpp {
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(async move {
+            let state = Kept::read(state).state;
             let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
             method.funds(state).await
         })
     }
+}
+
+/// Whether a text can be a realm: one that every client takes, and that needs no escape.
+#[must_use]
+pub fn is_realm(text: &str) -> bool {
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'[' | b']' | b':');
+    (1..=REALM_MAX).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
 /// The host in an address, without its port: the protection space.
@@ -236,8 +301,7 @@ fn realm(url: &str) -> &str {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let port = host.rfind(':').filter(|at| host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()));
     let host = port.map_or(host, |at| &host[..at]);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
-    if !host.is_empty() && host.chars().all(is_plain) { host } else { NO_HOST }
+    if is_realm(host) { host } else { NO_HOST }
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl TempoCharge {
         });
         let headers = vec![("content-type", "application/json".to_owned())];
         let body = Some(question.to_string().into_bytes());
-        let answer = self.node.ask(Question { path: "/".to_owned(), headers, body }).await;
+        let answer = self.node.ask(Question { path: String::new(), headers, body }).await;
         let answer = answer.map_err(|error| Unreachable(error.to_string()))?;
         let no_receipt = || Unreachable(format!("the node answers {} and no receipt", answer.status));
         let mut body: Value = serde_json::from_slice(&answer.body).map_err(|_| no_receipt())?;

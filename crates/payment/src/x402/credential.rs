@@ -146,7 +146,7 @@ impl Shown {
 
     fn of_payload(network: ChainId, payload: Map<String, Value>) -> Result<Self, HoldError> {
         for (member, method) in [("permit2Authorization", "Permit2"), ("delegationManager", "ERC-7710")] {
-            if payload.contains_key(member) {
+            if payload.get(member).is_some_and(|value| !value.is_null()) {
                 return Err(refused(
                     code::SCHEME,
                     format!("{method} is not taken here; authorize by EIP-3009"),
@@ -183,7 +183,8 @@ impl Shown {
         let Some(info) = self.extensions.get(IDENTIFIER).and_then(|extension| extension.get("info")) else {
             return Ok(None);
         };
-        if info.get("required").is_some_and(|required| *required != Value::Bool(false)) {
+        if info.get("required").is_some_and(|required| !matches!(required, Value::Null | Value::Bool(false)))
+        {
             return Err(refused(code::ECHO, "no payment identifier is required here"));
         }
         match info.get("id") {

@@ -99,7 +99,7 @@ pub(super) fn sums(conn: &Connection) -> Result<Sums, StoreError> {
     let (captured, captured_micros) = pair(
         "SELECT count(*), coalesce(sum(amount), 0) FROM payment INDEXED BY payment_captured WHERE word = 'captured'",
     )?;
-    let (_, credited_micros) =
+    let (credited, credited_micros) =
         pair("SELECT count(*), coalesce(sum(p.amount), 0) FROM credit c JOIN payment p ON p.id = c.payment")?;
     let (open, open_micros) = pair(
         "SELECT count(*), coalesce(sum(amount), 0) FROM payment INDEXED BY payment_open WHERE word IS NULL",
@@ -109,18 +109,20 @@ pub(super) fn sums(conn: &Connection) -> Result<Sums, StoreError> {
         LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
         WHERE p.word IS NULL AND (r.id IS NULL OR r.settlement = 'pending')",
     )?;
-    let (unpaid, _) = pair(
-        "SELECT count(*), 0 FROM run INDEXED BY run_open WHERE stage <> 'settled' AND stage = 'witness' \
+    let (unpaid, unpaid_micros) = pair(
+        "SELECT count(*), coalesce(sum(price), 0) FROM run INDEXED BY run_open WHERE stage <> 'settled' AND stage = 'witness' \
         AND settlement = 'unpaid'",
     )?;
     Ok(Sums {
         captured,
         captured_micros,
+        credited,
         credited_micros,
         open,
         open_micros,
         pending,
         pending_micros,
         unpaid,
+        unpaid_micros,
     })
 }

@@ -4,10 +4,12 @@
 //! rules of the operator's file. No label is a text of a caller.
 
 mod counters;
+mod money;
 mod reading;
 mod readings;
 
 pub use counters::Metrics;
 pub(crate) use counters::OPENMETRICS;
+pub(crate) use money::Money;
 use reading::Probes;
 pub use reading::{Reading, ReadingKind};

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use execgate_model::Amount;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -19,13 +20,21 @@ pub enum ReadingKind {
     Counter,
 }
 
+/// A value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Whole(u64),
+    /// Millionths of a dollar, told in dollars.
+    Micros(u64),
+}
+
 /// One figure, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     name: &'static str,
     help: &'static str,
     kind: ReadingKind,
-    values: Vec<(Vec<Label>, u64)>,
+    values: Vec<(Vec<Label>, Number)>,
 }
 
 impl Reading {
@@ -38,7 +47,15 @@ impl Reading {
     /// The same with a value, under these labels.
     #[must_use]
     pub fn with(mut self, labels: impl IntoIterator<Item = Label>, value: impl TryInto<u64>) -> Self {
-        self.values.push((labels.into_iter().collect(), value.try_into().unwrap_or(u64::MAX)));
+        let value = Number::Whole(value.try_into().unwrap_or(u64::MAX));
+        self.values.push((labels.into_iter().collect(), value));
+        self
+    }
+
+    /// The same with so many millionths of a dollar, told in dollars.
+    #[must_use]
+    pub fn with_usd(mut self, labels: impl IntoIterator<Item = Label>, micros: u64) -> Self {
+        self.values.push((labels.into_iter().collect(), Number::Micros(micros)));
         self
     }
 
@@ -58,12 +75,23 @@ impl Reading {
         Ok(())
     }
 
-    fn write(&self, figure: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
-        match self.kind {
-            ReadingKind::Gauge => figure.encode_gauge(&value),
-            ReadingKind::Counter => figure.encode_counter::<Vec<Label>, _, f64>(&value, None),
+    fn write(&self, figure: &mut MetricEncoder<'_>, value: Number) -> fmt::Result {
+        match (self.kind, value) {
+            (ReadingKind::Gauge, Number::Whole(value)) => figure.encode_gauge(&value),
+            (ReadingKind::Gauge, Number::Micros(micros)) => figure.encode_gauge(&dollars(micros)),
+            (ReadingKind::Counter, Number::Whole(value)) => {
+                figure.encode_counter::<Vec<Label>, _, f64>(&value, None)
+            }
+            (ReadingKind::Counter, Number::Micros(micros)) => {
+                figure.encode_counter::<Vec<Label>, _, f64>(&dollars(micros), None)
+            }
         }
     }
+}
+
+/// A text of the format is a float: from nine billion dollars on it is not exact to the millionth.
+fn dollars(micros: u64) -> f64 {
+    Amount::from_micros(micros).to_string().parse().unwrap_or(f64::NAN)
 }
 
 /// Somebody who is asked.

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use execgate_model::{ActionName, Amount, BoxFuture, Clock, Credential, Digest, Resource, UnixMs};
+use execgate_model::{ActionName, Amount, BoxFuture, Clock, Credential, Digest, Entropy, Resource, UnixMs};
 use k256::ecdsa::SigningKey;
 use proptest::prelude::{any, prop_assert, proptest};
 use serde_json::{Value, json};
 
-use super::{Mpp, realm};
+use super::{Mpp, is_realm, realm};
 use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
 use crate::mpp::{
     Challenge, CredentialHeader, EvmCharge, InForce, Receipt, Secret, Secrets, charge, find, instant,
@@ -357,7 +357,9 @@ fn a_402_names_its_problem_and_a_receipt_is_only_for_what_was_taken() {
     assert_eq!(bare.members["type"], "https://paymentauth.org/problems/payment-required");
     assert!(world.rail.offer(&asked(20_000, Some("invalid_payload")), &resource()).members.is_empty());
 
-    let state = now(world.rail.verify(&terms(20_000), Some(&world.wallet().sign(resource())))).unwrap().state;
+    let wallet = world.wallet();
+    let id = wallet.challenge.0.clone();
+    let state = now(world.rail.verify(&terms(20_000), Some(&wallet.sign(resource())))).unwrap().state;
     let settled = |state: SettlementState, reference, kept| Settled {
         amount: cents(20_000),
         state,
@@ -367,7 +369,14 @@ fn a_402_names_its_problem_and_a_receipt_is_only_for_what_was_taken() {
     };
     let told = world.rail.tell(&settled(SettlementState::Captured, Some("0xabc"), &state));
     assert_eq!(told[0].name, "payment-receipt");
-    assert_eq!(Receipt::read(&told[0].value), Ok(Receipt::new("evm", UnixMs(START_S * 1000), "0xabc")));
+    let plain = Receipt::new("evm", UnixMs(START_S * 1000), "0xabc");
+    let mut named = plain.clone();
+    named.challenge_id = Some(id);
+    assert_eq!(Receipt::read(&told[0].value), Ok(named));
+    // What an earlier release has kept names no challenge.
+    let at = state.iter().position(|byte| *byte == b'{').unwrap();
+    let told = world.rail.tell(&settled(SettlementState::Captured, Some("0xabc"), &state[at..]));
+    assert_eq!(Receipt::read(&told[0].value), Ok(plain));
     for other in [SettlementState::Pending, SettlementState::Unpaid, SettlementState::Released] {
         assert!(world.rail.tell(&settled(other, Some("0xabc"), &state)).is_empty());
     }
@@ -400,4 +409,58 @@ proptest! {
         prop_assert!(Challenge::read_all(&offer.headers[0].value).is_ok());
         prop_assert!(find([offer.headers[0].value.as_str()]).is_ok());
     }
+}
+
+/// Counts where others draw.
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, buffer: &mut [u8]) {
+        let drawn = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        buffer[..drawn.len()].copy_from_slice(&drawn);
+    }
+}
+
+#[test]
+fn two_who_ask_for_the_same_at_once_are_given_two_challenges_and_both_pay() {
+    let World { rail, hands, secrets, settler } = world();
+    let rail = rail.drawing(Arc::new(Counting(AtomicU64::new(0))));
+    let world = World { rail, hands, secrets, settler };
+    let (one, two) = (world.wallet(), world.wallet());
+    assert_ne!(one.challenge.0, two.challenge.0);
+    assert_ne!(one.payment.nonce, two.payment.nonce);
+    let other = Resource { url: "https://gw.example:8443/api/code-run-pro".to_owned(), ..resource() };
+    assert_eq!(world.stale(&world.wallet().sign(other)), "invalid-challenge");
+    let mut forged = world.wallet();
+    forged.challenge.1.opaque = world.wallet().challenge.1.opaque;
+    assert_eq!(world.stale(&forged.sign(resource())), "invalid-challenge", "what was drawn is bound");
+    assert!(world.pays(&one.sign(resource())) && world.pays(&two.sign(resource())));
+}
+
+#[test]
+fn a_realm_of_the_operator_s_and_another_time_are_in_the_challenge_and_a_402_and_a_receipt_name_it() {
+    let World { rail, hands, secrets, settler } = world();
+    let rail = rail.with_realm(Some("pay.example".to_owned())).with_pay_within_s(30);
+    let world = World { rail, hands, secrets, settler };
+    let told = world.rail.offer(&asked(20_000, None), &resource());
+    let (id, challenge) = Challenge::read_all(&told.headers[0].value).unwrap().remove(0);
+    assert_eq!(
+        (challenge.realm.as_str(), told.members["challengeId"].as_str()),
+        ("pay.example", Some(id.as_str()))
+    );
+    let ends_ms = instant::read(challenge.expires.as_ref().unwrap()).unwrap().0;
+    assert_eq!(ends_ms, (START_S + LIVES_S + 30) * 1000);
+    let paid = now(world.rail.verify(&terms(20_000), Some(&world.wallet().sign(resource())))).unwrap();
+    let settled = Settled {
+        amount: cents(20_000),
+        state: SettlementState::Captured,
+        reference: Some("0xab"),
+        kept: &paid.state,
+        at: UnixMs(0),
+    };
+    let receipt = Receipt::read(&world.rail.tell(&settled)[0].value).unwrap();
+    assert_eq!(receipt.challenge_id, Some(id));
+    // Without a scheme of its own to name the realm, the host does.
+    let named = |realm: &str| is_realm(realm);
+    assert!(named("api.example.com:8443") && named("[::1]") && !named("a b") && !named("") && !named("a|b"));
 }

@@ -302,6 +302,9 @@ fn what_a_client_adds_or_leaves_out_does_no_harm() {
     let mut eager = payment.clone();
     eager["accepted"]["extra"]["paymentFlow"] = json!("upfront");
     assert_eq!(verified(&rail, Flow::Authorization, &eager).unwrap().flow, Flow::Upfront);
+    payment["extensions"] = json!({"payment-identifier": {"info": {"required": null, "id": null}}});
+    payment["payload"]["permit2Authorization"] = json!(null);
+    assert_eq!(code(verified(&rail, Flow::Authorization, &payment)), "", "null is as good as absent");
     payment["extensions"] = json!(null);
     assert_eq!(
         (code(verified(&rail, Flow::Authorization, &payment)), rail.name_of(&shown(&payment))),

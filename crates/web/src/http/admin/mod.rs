@@ -11,6 +11,7 @@ mod log;
 mod metrics;
 mod payments;
 mod policy;
+mod revenue;
 mod runs;
 mod switch;
 
@@ -28,5 +29,6 @@ pub(crate) use log::{checkpoint as log_checkpoint, list as log, new_origin, tile
 pub(crate) use metrics::metrics;
 pub(crate) use payments::{end as end_payment, list as payments, retry as retry_payments};
 pub(crate) use policy::{reload as reload_policy, show as policy};
+pub(crate) use revenue::list as revenue;
 pub(crate) use runs::{list as runs, receipt, resolve, show as run};
 pub(crate) use switch::{pause, resume};

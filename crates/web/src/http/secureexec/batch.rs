@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use execgate_flow::pay::Bought;
 use execgate_flow::{AfterFailure, Batch, BatchRefusal, Batched, Passage, Refusal};
 use execgate_model::{Effect, Proposal, Surface};
 use execgate_payment::Flow;
@@ -17,6 +18,7 @@ use crate::figures::{Note, Service};
 use crate::headers::or_the_price;
 use crate::house::{House, ToolSurface};
 use crate::http;
+use crate::payment::credential;
 use crate::peer::Peer;
 use crate::problem::{Asked, Problem, SCHEMA_VERSION, Took, seal};
 use crate::render::ExecWords;
@@ -35,7 +37,13 @@ pub(crate) async fn batch(
     let note = Note::new(Arc::clone(&house), Service::Batch);
     let mut asked = Asked::default();
     let response = match walk(&house, &headers, body, &visitor, &mut asked).await {
-        Ok(body) => http::json(StatusCode::OK, &body),
+        Ok((body, bought)) => {
+            let mut response = http::json(StatusCode::OK, &body);
+            if let Some(bought) = bought {
+                house.tell(&bought, response.headers_mut());
+            }
+            response
+        }
         Err(problem) => problem.into_response(),
     };
     let mut response = note.take(response);
@@ -50,10 +58,10 @@ async fn walk(
     body: Body,
     visitor: &Visitor,
     asked: &mut Asked,
-) -> Result<Value, Problem> {
+) -> Result<(Value, Option<Box<Bought>>), Problem> {
     let least = visitor.owes(house.parts.corridor.prices().least_of_batch());
     let read = read(house, headers, body, visitor).await;
-    let batch = read.map_err(|problem| or_the_price(problem, headers, (least, Flow::Authorization)))?;
+    let batch = read.map_err(|problem| or_the_price(problem, headers, (least, Flow::Upfront)))?;
     let items: Vec<Asked> = batch.items.iter().map(of_item).collect();
     let after_failure = batch.after_failure;
     let batched = match house.parts.corridor.walk_batch(batch, Arc::new(ExecWords)).await {
@@ -67,7 +75,9 @@ async fn walk(
             return Err(problem);
         }
     };
-    Ok(told(house, &items, after_failure, batched))
+    // Whatever the batch costs, its first call has brought.
+    let bought = batched.items.first().and_then(|first| first.as_ref().ok()?.bought.clone());
+    Ok((told(house, &items, after_failure, batched), bought))
 }
 
 async fn read(house: &House, headers: &HeaderMap, body: Body, visitor: &Visitor) -> Result<Batch, Problem> {
@@ -80,6 +90,7 @@ async fn read(house: &House, headers: &HeaderMap, body: Body, visitor: &Visitor)
     for item in &mut batch.items {
         item.place = place.clone();
     }
+    batch.credential = credential(house, Service::Batch, headers)?;
     Ok(batch)
 }
 

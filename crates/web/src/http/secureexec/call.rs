@@ -107,7 +107,7 @@ pub(crate) fn read_batch(
         };
         items.push(read().map_err(|problem| problem.within(&format!("/calls/{at}")))?);
     }
-    Ok(Batch { nonce: common.nonce, items, after_failure })
+    Ok(Batch { nonce: common.nonce, items, after_failure, credential: None })
 }
 
 /// One call, without a nonce.
