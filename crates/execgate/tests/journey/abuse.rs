@@ -3,7 +3,9 @@
 
 use std::thread;
 
-use execgate_payment::evm::{Address, Authorization, ChainId, KnownToken, U256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use execgate_payment::evm::{Address, Authorization, ChainId, KnownToken, Token, U256};
 use execgate_testkit::chain::{Chain, Coin, PAYER, SELLER};
 use execgate_testkit::wallet::{Wallet, usdc};
 use serde_json::{Value, json};
@@ -17,18 +19,23 @@ const CROWD: usize = 22;
 /// What is wrong with a payment, and the codes by which x402 and the scheme `Payment` tell it.
 const WRONGS: [(&str, Wrong, &str, &str); 8] = [
     ("expired", |paid, now_s| paid.valid_before = U256::from(now_s - 1), "valid_before", "payment-expired"),
-    ("over before the work", |paid, now_s| paid.valid_before = U256::from(now_s + 3), "valid_before", "payment-expired"),
+    (
+        "over before the work",
+        |paid, now_s| paid.valid_before = U256::from(now_s + 3),
+        "valid_before",
+        "payment-expired",
+    ),
     ("early", |paid, now_s| paid.valid_after = U256::from(now_s + 600), "valid_after", "verification-failed"),
     ("short", |paid, _| paid.value = U256::from(PRICE - 1), "value_mismatch", "payment-insufficient"),
-    ("more than the price", |paid, _| paid.value = U256::from(PRICE + 1), "value_mismatch", "verification-failed"),
-    ("to another", |paid, _| paid.to = elsewhere(), "recipient_mismatch", "verification-failed"),
-    ("of another chain", |paid, _| paid.token = on(ChainId::BASE), "signature", "verification-failed"),
     (
-        "of another token",
-        |paid, _| paid.token.contract = elsewhere(),
-        "signature",
+        "more than the price",
+        |paid, _| paid.value = U256::from(PRICE + 1),
+        "value_mismatch",
         "verification-failed",
     ),
+    ("to another", |paid, _| paid.to = elsewhere(), "recipient_mismatch", "verification-failed"),
+    ("of another chain", |paid, _| paid.token = on(ChainId::BASE), "signature", "verification-failed"),
+    ("of another token", |paid, _| paid.token.contract = elsewhere(), "signature", "verification-failed"),
 ];
 
 type Wrong = fn(&mut Authorization, u64);
@@ -37,7 +44,7 @@ fn elsewhere() -> Address {
     Wallet::number(9).address()
 }
 
-fn on(chain: ChainId) -> execgate_payment::evm::Token {
+fn on(chain: ChainId) -> Token {
     KnownToken::find("USDC", chain).unwrap()
 }
 
@@ -62,7 +69,9 @@ fn what_does_not_pay_is_refused_before_the_work_in_every_form() {
         assert!(heard.status == 402 && told.contains(problem), "{name}: {} {told}", heard.status);
     }
     // What says that it is of another network or token is refused as that.
-    for (member, value) in [("network", "eip155:8453"), ("asset", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913")] {
+    for (member, value) in
+        [("network", "eip155:8453"), ("asset", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913")]
+    {
         let mut other = asked.clone();
         other.two["accepts"][0][member] = json!(value);
         let heard = shop.show("/execute", &body, &other.by_two(&good));
@@ -83,7 +92,7 @@ fn what_does_not_pay_is_refused_before_the_work_in_every_form() {
 fn a_payment_of_one_route_or_body_buys_nothing_on_another() {
     let shop = Shop::with_a_settler();
     let (one, other) = (work_of("n-1"), work_of("n-2"));
-    let call = json!({"tool": {"name": "math_compute", "args": {"expression": "1"}}, "nonce": "n-1"});
+    let call = json!({"tool": {"name": "math_compute", "args": {"expression": "1"}}});
     let asked = shop.ask("/execute", &one);
     let paid = asked.signed(&shop.payer());
     // The same price, and signed for something else: by its address, and by the bytes of its body.
@@ -149,13 +158,13 @@ fn whoever_spoils_its_payment(spoils: impl FnOnce(&Chain, &Authorization), mends
 
     let next = work_of("n-2");
     let first = shop.ask("/execute", &next);
-    let told = shop.show("/execute", &next, &first.by_two(&first.signed(&shop.payer())));
+    let told = shop.show("/execute", &next, &first.by_two(&first.drawn(&shop.payer(), 2)));
     assert_eq!(told.status, 402);
     let before = Asked::read(&told).unwrap();
     assert!(before.is_upfront(), "{}", before.two);
 
     let fresh = shop.ask("/execute", &body);
-    let again = shop.show("/execute", &body, &fresh.by_two(&fresh.signed(&shop.payer())));
+    let again = shop.show("/execute", &body, &fresh.by_two(&fresh.drawn(&shop.payer(), 3)));
     assert_eq!(again.status, 200, "{}", String::from_utf8_lossy(&again.body));
     assert_eq!((shop.work.starts(), shop.paid()), (1, PRICE));
     assert!(shop.is_sound());
@@ -164,14 +173,19 @@ fn whoever_spoils_its_payment(spoils: impl FnOnce(&Chain, &Authorization), mends
 #[test]
 fn a_payment_that_is_cancelled_while_the_work_runs_buys_nothing() {
     whoever_spoils_its_payment(
-        |chain, paid| chain.cancel(PAYER.address, &paid.nonce, &Wallet::of(PAYER).cancels(&usdc(), paid.nonce)),
+        |chain, paid| {
+            chain.cancel(PAYER.address, &paid.nonce, &Wallet::of(PAYER).cancels(&usdc(), paid.nonce))
+        },
         |_| {},
     );
 }
 
 #[test]
 fn a_wallet_that_is_emptied_while_the_work_runs_buys_nothing() {
-    whoever_spoils_its_payment(|chain, _| chain.empty(PAYER.address), |chain| chain.fund(PAYER.address, FUNDS));
+    whoever_spoils_its_payment(
+        |chain, _| chain.empty(PAYER.address),
+        |chain| chain.fund(PAYER.address, FUNDS),
+    );
 }
 
 #[test]
@@ -203,10 +217,7 @@ fn a_transfer_that_somebody_else_sends_is_the_payment_that_it_is() {
     let moved = shop.chain.transfers();
     assert_eq!((moved.len(), shop.paid()), (1, PRICE));
     let receipt = heard.header("payment-receipt").expect("a receipt of the payment");
-    let receipt: Value = serde_json::from_slice(
-        &base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, receipt).unwrap(),
-    )
-    .unwrap();
+    let receipt: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(receipt).unwrap()).unwrap();
     assert_eq!(receipt["reference"], moved[0].transaction);
     assert_eq!(shop.chain.balance(SELLER.address), PRICE);
     assert!(shop.is_sound());

@@ -34,7 +34,8 @@ pub(super) struct Books(BTreeMap<Vec<u8>, Row>);
 impl Books {
     /// Reads the books of a data directory.
     pub(super) fn read(data: &Path) -> Self {
-        let record = Connection::open_with_flags(data.join(RECORD), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let record =
+            Connection::open_with_flags(data.join(RECORD), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let sql = "SELECT p.key, p.payer, p.amount, p.word, p.reference, c.payment IS NOT NULL \
             FROM payment p LEFT JOIN credit c ON c.payment = p.id";
         let mut asked = record.prepare(sql).unwrap();
@@ -91,7 +92,9 @@ impl Books {
                 faults.push(format!("the books say that it was taken, and the chain does not: {row:?}"));
             }
         }
-        faults.extend(moved.values().map(|transfer| format!("it moved, and is not in the books: {transfer:?}")));
+        faults.extend(
+            moved.values().map(|transfer| format!("it moved, and is not in the books: {transfer:?}")),
+        );
         for paid in signed {
             let (is_used, row) = (chain.is_used(&paid.from.to_string(), &paid.nonce), self.of(paid));
             if is_used != row.is_some_and(Row::is_taken) {
@@ -102,7 +105,11 @@ impl Books {
             }
         }
         if chain.balance(SELLER.address) != self.taken() {
-            faults.push(format!("{} units came, and {} are booked", chain.balance(SELLER.address), self.taken()));
+            faults.push(format!(
+                "{} units came, and {} are booked",
+                chain.balance(SELLER.address),
+                self.taken()
+            ));
         }
         for (wallet, had) in wallets {
             let who = wallet.address().to_string();

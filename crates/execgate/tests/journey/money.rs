@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem::forget;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::id;
@@ -405,12 +406,13 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
     let kills = usize::try_from(number("EXECGATE_KILLS", u64::try_from(KILLS).unwrap())).unwrap();
     let seed = number("EXECGATE_SEED", u64::from(id()));
     println!("seed {seed}");
-    let (data, begun, chain) = (Data::new(), Instant::now(), Chain::start());
+    let (folder, begun, chain) = (Data::new(), Instant::now(), Chain::start());
+    let data = folder.path();
     let (sender, events) = channel();
     let hits = Arc::default();
     let port = service(Arc::clone(&hits), sender.clone());
-    let desk = Desk::new(&data.path(), &chain);
-    let config = config(data.path().parent().unwrap(), port, &desk.socket());
+    let desk = Desk::new(&data, &chain);
+    let config = config(data.parent().unwrap(), port, &desk.socket());
     fund(&chain, NEW_PURCHASES);
     let shared = Shared {
         addresses: Mutex::new(vec![SocketAddr::from(([127, 0, 0, 1], 1)); GATEWAYS]),
@@ -426,9 +428,8 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
         hits,
     };
     let servers = (0..GATEWAYS).map(|_| None).collect();
-    let (dice, data) = (Dice(seed), data.path());
-    let mut siege =
-        Siege { data, config, desk, servers, settler: None, dice, of_settler: 0, stood: 0 };
+    let dice = Dice(seed);
+    let mut siege = Siege { data, config, desk, servers, settler: None, dice, of_settler: 0, stood: 0 };
     for at in 0..GATEWAYS {
         siege.start(at, &shared);
     }
@@ -456,6 +457,10 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
         "{kills} kills in {} s, {of_settler} of them of the settler, {stood} with a node that stood still: {told}",
         begun.elapsed().as_secs()
     );
+    if !shared.faults.lock().unwrap().is_empty() {
+        println!("what is left of it: {}", siege.data.parent().unwrap().display());
+        forget(folder);
+    }
     assert_eq!(*shared.faults.lock().unwrap(), Vec::<String>::new());
     let signed = shared.signed.lock().unwrap();
     let flows: BTreeSet<bool> = signed.values().flatten().map(|signed| signed.is_upfront).collect();

@@ -54,7 +54,8 @@ pub(super) fn post(address: SocketAddr, path: &str, body: &Value, lines: &str) -
     stream.read_to_end(&mut answer).ok()?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let heard = Heard { status: head.split(' ').nth(1)?.parse().ok()?, head, body: answer[end + 4..].to_vec() };
+    let heard =
+        Heard { status: head.split(' ').nth(1)?.parse().ok()?, head, body: answer[end + 4..].to_vec() };
     let length: usize = heard.header("content-length")?.parse().ok()?;
     (heard.body.len() == length).then_some(heard)
 }
@@ -75,7 +76,8 @@ impl Asked {
             return None;
         }
         let two = STANDARD.decode(heard.header("payment-required")?).ok()?;
-        let (id, challenge) = Challenge::read_all(heard.header("www-authenticate")?).ok()?.into_iter().next()?;
+        let (id, challenge) =
+            Challenge::read_all(heard.header("www-authenticate")?).ok()?.into_iter().next()?;
         Some(Self { two: serde_json::from_slice(&two).ok()?, id, challenge })
     }
 
@@ -91,15 +93,17 @@ impl Asked {
 
     /// What pays it, signed by a wallet: by the nonce of the challenge, so that every rail takes it.
     pub(super) fn signed(&self, wallet: &Wallet) -> Authorization {
+        let nonce = charge::nonces(&self.id, &self.challenge.realm)[0];
+        wallet.signs(Authorization { nonce, ..self.drawn(wallet, 0) })
+    }
+
+    /// The same by a nonce that the wallet has drawn, another for each number: x402 takes it.
+    pub(super) fn drawn(&self, wallet: &Wallet, number: u64) -> Authorization {
         let units = self.wanted()["amount"].as_str().unwrap().parse().unwrap();
         let to: Address = self.wanted()["payTo"].as_str().unwrap().parse().unwrap();
         let ends_s = read(self.challenge.expires.as_ref().unwrap()).unwrap().0 / 1000;
-        let drawn = wallet.pays(to, units, 0, 0);
-        wallet.signs(Authorization {
-            nonce: charge::nonces(&self.id, &self.challenge.realm)[0],
-            valid_before: U256::from(ends_s),
-            ..drawn
-        })
+        let drawn = wallet.pays(to, units, number, 0);
+        wallet.signs(Authorization { valid_before: U256::from(ends_s), ..drawn })
     }
 
     /// The line of the head that shows a payment by version 2 of x402.

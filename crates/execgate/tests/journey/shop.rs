@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The work: a service that says when it was asked, and answers when it is let go.
 pub(super) struct Work {
     port: u16,
-    begun: Receiver<()>,
+    begun: Mutex<Receiver<()>>,
     open: Arc<(Mutex<bool>, Condvar)>,
     starts: Arc<Mutex<usize>>,
 }
@@ -50,7 +50,7 @@ impl Work {
                 thread::spawn(move || work(stream, &begins, &gate, &counted));
             }
         });
-        Self { port, begun, open, starts }
+        Self { port, begun: Mutex::new(begun), open, starts }
     }
 
     /// Holds up what begins from now on.
@@ -66,7 +66,7 @@ impl Work {
 
     /// Waits until some of it has begun.
     pub(super) fn until_begun(&self) {
-        self.begun.recv_timeout(PATIENCE).expect("the work begins");
+        self.begun.lock().unwrap().recv_timeout(PATIENCE).expect("the work begins");
     }
 
     /// How often it was begun.
@@ -177,7 +177,8 @@ fn serve(mut stream: TcpStream, said: &Mutex<VecDeque<Says>>, heard: &Mutex<Vec<
 
 fn answer(status: u16, told: &Value) -> Vec<u8> {
     let body = told.to_string();
-    let head = format!("HTTP/1.1 {status} Told\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    let head =
+        format!("HTTP/1.1 {status} Told\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
