@@ -222,3 +222,38 @@ fn a_transfer_that_somebody_else_sends_is_the_payment_that_it_is() {
     assert_eq!(shop.chain.balance(SELLER.address), PRICE);
     assert!(shop.is_sound());
 }
+
+#[test]
+fn two_payments_or_one_that_is_too_long_are_none() {
+    let shop = Shop::with_a_settler();
+    let body = work_of("n-1");
+    let asked = shop.ask("/execute", &body);
+    let paid = asked.signed(&shop.payer());
+    let [two, challenge, one] = asked.forms(&paid).try_into().unwrap();
+    let long = format!("PAYMENT-SIGNATURE: {}\r\n", "A".repeat((16 << 10) + 1));
+    for lines in [format!("{two}{two}"), format!("{two}{one}"), format!("{one}{challenge}"), long] {
+        let heard = shop.show("/execute", &body, &lines);
+        assert_eq!((heard.status, heard.code().as_str()), (400, "bad-payment"));
+    }
+    assert_eq!((shop.work.starts(), shop.paid()), (0, 0));
+    assert_eq!(shop.show("/execute", &body, &one).status, 200);
+}
+
+#[test]
+fn a_name_that_a_client_gives_its_payment_is_of_one_call() {
+    let shop = Shop::with_a_settler();
+    let call = |payload: &str| json!({"tool": {"name": "hash_generate", "args": {"data": payload}}});
+    let named = |body: &Value, number: u64| {
+        let mut asked = shop.ask("/exec/tool", body);
+        asked.two["extensions"]["payment-identifier"]["info"]["id"] = json!("order-0000-0000-0001");
+        asked.by_two(&asked.drawn(&shop.payer(), number))
+    };
+    let first = shop.show("/exec/tool", &call("a"), &named(&call("a"), 1));
+    assert_eq!(first.status, 200, "{}", String::from_utf8_lossy(&first.body));
+    // A retry signs anew, as clients do; it is the same order, and costs nothing.
+    let again = shop.show("/exec/tool", &call("a"), &named(&call("a"), 2));
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(shop.show("/exec/tool", &call("b"), &named(&call("b"), 3)).status, 409);
+    assert_eq!((shop.paid(), shop.chain.transfers().len()), (PRICE, 1));
+    assert!(shop.is_sound());
+}

@@ -110,6 +110,7 @@ impl Asked {
     pub(super) fn by_two(&self, paid: &Authorization) -> String {
         let payment = json!({
             "x402Version": 2, "accepted": self.wanted(), "resource": self.two["resource"],
+            "extensions": self.two["extensions"],
             "payload": {"signature": to_hex(paid.signature.as_bytes()), "authorization": members(paid)},
         });
         format!("PAYMENT-SIGNATURE: {}\r\n", STANDARD.encode(payment.to_string()))
