@@ -35,18 +35,16 @@ fn an_end_that_nobody_has_heard_withholds_the_result_and_is_asked_for_once() {
         ("says that it waits", Says::Told(200, failed("settlement_pending"))),
         ("says that it was used", Says::Told(200, failed("invalid_exact_evm_nonce_already_used"))),
     ];
-    let mut times = 1;
-    for (number, (name, says)) in (1..).zip(unheard) {
+    for (times, (name, says)) in (1..).zip(unheard) {
         service.says(says);
-        let nonce = format!("n-{number}");
-        let form = pays(&shop, &nonce, number);
+        let nonce = format!("n-{times}");
+        let form = pays(&shop, &nonce, u64::try_from(times).unwrap());
         for _ in 0..2 {
             let heard = shop.show("/execute", &work_of(&nonce), &form);
             assert_eq!((heard.status, heard.code().as_str()), (402, "settlement-pending"), "{name}");
             assert!(heard.json()["result"].is_null(), "{name}");
         }
         assert_eq!((shop.work.starts(), service.asked()), (times, times), "{name}");
-        times += 1;
     }
     assert!(shop.is_sound());
 }

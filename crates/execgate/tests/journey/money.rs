@@ -313,12 +313,13 @@ fn fund(chain: &Chain, allowed: usize) {
 }
 
 /// Asks for a purchase until it has come to its end, signing anew where a payment was over before it had bought anything.
-fn last_word(shared: &Shared, address: SocketAddr, purchase: usize, dice: &mut Dice) {
+fn last_word(siege: &mut Siege, shared: &Shared, purchase: usize, events: &Receiver<()>) {
+    let address = shared.addresses.lock().unwrap()[0];
     let until = Instant::now() + LAST_WAIT;
     while Instant::now() < until {
-        match shared.ask(address, purchase, dice) {
+        match shared.ask(address, purchase, &mut siege.dice) {
             Word::Over => return,
-            Word::Later => thread::sleep(AGAIN),
+            Word::Later => drop(events.recv_timeout(AGAIN)),
             Word::Anew => {
                 let heard = post(address, "/execute", &Shared::body(purchase), "");
                 let Some(asked) = heard.as_ref().and_then(Asked::read) else { continue };
@@ -333,15 +334,14 @@ fn last_word(shared: &Shared, address: SocketAddr, purchase: usize, dice: &mut D
 }
 
 /// What every purchase has come to, once nothing is killed any more.
-fn judge(siege: &mut Siege, shared: &Shared) -> String {
+fn judge(siege: &mut Siege, shared: &Shared, events: &Receiver<()>) -> String {
     for at in 0..GATEWAYS {
         siege.kill(at);
     }
     siege.start(0, shared);
-    let address = shared.addresses.lock().unwrap()[0];
     let purchases = shared.purchases.load(Ordering::SeqCst);
     for purchase in 0..purchases {
-        last_word(shared, address, purchase, &mut siege.dice);
+        last_word(siege, shared, purchase, events);
     }
     siege.check(shared, "at the end");
     siege.kill(0);
@@ -451,7 +451,7 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
         siege.kill_again_and_again(kills, &shared, &events);
         shared.over.store(true, Ordering::SeqCst);
     });
-    let told = judge(&mut siege, &shared);
+    let told = judge(&mut siege, &shared, &events);
     let (of_settler, stood) = (siege.of_settler, siege.stood);
     println!(
         "{kills} kills in {} s, {of_settler} of them of the settler, {stood} with a node that stood still: {told}",
