@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 use std::vec;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::chain::{Chain, FACILITATOR_KEY};
 use super::program::{Program, told_by_node};
 use super::prompt;
 use super::shop::{Desk, Shop};
 use crate::bench::command::Plan;
+use crate::bench::http::Connection;
 use crate::bench::load::Load;
 use crate::bench::report::Case;
 use crate::bench::series::{Paused, Series, rotated};
@@ -34,7 +36,7 @@ const PATH: &str = "/api/code-run";
 const PRICE: u64 = 20_000;
 
 /// Connections at once.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 4;
 
 /// Payers, who take turns: each may have so many holds open at a time.
 const PAYERS: usize = 16;
@@ -88,13 +90,14 @@ pub(crate) fn measure(plan: &Plan) -> Result<Case> {
         ("execgate, facilitator", Shop::ours(plan, &remote(&facilitator.url()))?, true),
         ("execgate, own settler", Shop::ours(plan, &desk.named())?, true),
     ];
-    let _settler = desk.open(plan, &chain, &entries[4].1)?;
+    let settler = desk.open(plan, &chain, &entries[4].1)?;
     let mut all = Vec::new();
     for (name, shop, is_on_chain) in entries {
         all.push(Contender::new(name, shop, is_on_chain, plan, &packages, &chain)?);
     }
     let mut notes = Vec::new();
     for contender in &mut all {
+        contender.sell_one()?;
         contender.sell(WARM_UP, &mut notes)?;
         (contender.series, contender.own) = (Series::new(contender.name), Duration::ZERO);
     }
@@ -104,7 +107,13 @@ pub(crate) fn measure(plan: &Plan) -> Result<Case> {
             all[at].sell(plan.length / slices, &mut notes)?;
         }
     }
-    tell(&all, &chain, notes)
+    let told = tell(&all, &chain, notes);
+    // Programs first, then servers, all at once: each of those waits for whatever it may have left behind.
+    drop((settler, facilitator, chain));
+    let (peers, ours): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| matches!(one.shop, Shop::Peer(_)));
+    drop(peers);
+    ours.iter().try_for_each(|one| one.shop.close())?;
+    told
 }
 
 impl Contender {
@@ -138,21 +147,25 @@ impl Contender {
         })
     }
 
+    /// Sells one call, to see that it is what is sold.
+    fn sell_one(&mut self) -> Result<()> {
+        let mut request = Vec::new();
+        paid(&mut request, self.shop.address(), self.payments.next());
+        let (status, body) = Connection::open(self.shop.address())?.ask(&request)?;
+        let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+        ensure!(status == 200 && told["stdout"] == "hi\n", "{} answers {status}: {told}", self.name);
+        self.sold += 1;
+        Ok(())
+    }
+
     /// Sells for so long.
     fn sell(&mut self, length: Duration, notes: &mut Vec<String>) -> Result<()> {
-        let (server, body) = (self.shop.address(), body());
+        let server = self.shop.address();
         let load = Load { server, connections: CONNECTIONS, length };
         let (before, sold_before) = (self.shop.cpu(), self.series.latencies.len());
         let payments = &mut self.payments;
         let refusal = load.run(&mut self.series, &mut |buffer| {
-            // Where none is left it is told to pay, and that is counted as refused.
-            let payment = payments.next().unwrap_or_default();
-            let head = format!(
-                "POST {PATH} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\npayment-signature: {payment}\r\n\
-                 content-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            buffer.extend_from_slice(head.as_bytes());
+            paid(buffer, server, payments.next());
         })?;
         let after = self.shop.cpu();
         let own = after.0.saturating_sub(before.0);
@@ -170,6 +183,17 @@ impl Contender {
         }
         Ok(())
     }
+}
+
+/// A call that shows a payment. Where none is left it is told to pay, and that is counted as refused.
+fn paid(buffer: &mut Vec<u8>, server: SocketAddr, payment: Option<String>) {
+    let (payment, body) = (payment.unwrap_or_default(), body());
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\npayment-signature: {payment}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    buffer.extend_from_slice(head.as_bytes());
 }
 
 fn body() -> String {

@@ -19,6 +19,9 @@ use crate::bench::server::Server;
 /// The server of x402's makers.
 const PEER: &str = include_str!("../../../peers/x402-express/server.mjs");
 
+/// Runs at once, of a server of ours.
+const SLOTS: usize = 16;
+
 /// What sells.
 pub(super) enum Shop {
     /// By x402's makers.
@@ -35,7 +38,10 @@ impl Shop {
 
     /// Ours, whose money is moved by what `settles` says, a line of its configuration.
     pub(super) fn ours(plan: &Plan, settles: &str) -> Result<Self> {
-        let configuration = format!("[payment]\nwallet = {SELLER:?}\nnetworks = [{CHAIN:?}]\n{settles}\n");
+        // As many runs as are asked for: the peer has no bound, and nobody is to be turned away.
+        let configuration = format!(
+            "[sandbox]\nslots = {SLOTS}\n[payment]\nwallet = {SELLER:?}\nnetworks = [{CHAIN:?}]\n{settles}\n"
+        );
         Server::start_as(&plan.binary, &plan.scratch, &configuration).map(Self::Ours)
     }
 
@@ -44,6 +50,14 @@ impl Shop {
         match self {
             Self::Peer(program) => program.address,
             Self::Ours(server) => server.address,
+        }
+    }
+
+    /// Tells a server of ours to stop, so that it is gone when others are waited for.
+    pub(super) fn close(&self) -> Result<()> {
+        match self {
+            Self::Peer(_) => Ok(()),
+            Self::Ours(server) => server.terminate(),
         }
     }
 
