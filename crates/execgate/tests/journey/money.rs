@@ -165,6 +165,8 @@ impl Shared {
             }
             // Turned away, and nothing claimed.
             (503, _) => Word::Later,
+            // Taken up in the form in which it was left, and in no other.
+            (409, "payment-reused") => Word::Later,
             (402, "payment-refused") => Word::Anew,
             (status, _) => {
                 let told = String::from_utf8_lossy(&heard.body).into_owned();
