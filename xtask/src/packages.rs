@@ -10,6 +10,15 @@ use crate::{setup, shell};
 /// Verifiers of receipts that others wrote: what the recipes of docs/LOG.md run. `cryptography` reads the key.
 const VERIFIERS: [&str; 3] = ["securesystemslib==1.6.0", "rfc8785==0.1.4", "cryptography"];
 
+/// The folder of the server of x402's makers.
+pub(crate) const X402_EXPRESS: &str = "x402-express-2.27.0";
+
+/// The folder of the Ethereum node, and where its program is in it.
+pub(crate) const ANVIL: &str = "anvil-1.7.1";
+
+/// The node's program, in its folder.
+pub(crate) const ANVIL_PROGRAM: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+
 /// What npm goes by.
 const MANIFESTS: [&str; 2] = ["package.json", "package-lock.json"];
 
@@ -19,7 +28,7 @@ const LISTED: &str = "requirements.txt";
 /// Installs all that is missing. The tests look for it in the folders that are named here: another folder for other packages.
 pub(crate) fn install() -> Result<bool> {
     Ok(once("verifiers", "verify receipts without us", |folder| python(folder, &VERIFIERS))?
-        && once("anvil-1.7.1", "the Ethereum node that payments are tested on", |folder| {
+        && once(ANVIL, "the Ethereum node that payments are tested on", |folder| {
             npm("crates/testkit/chain", folder, &[])
         })?
         && once("x402-clients-1", "clients of x402, and a facilitator", |folder| {
@@ -33,6 +42,9 @@ pub(crate) fn install() -> Result<bool> {
         })?
         && once("server-everything-2026.8.31", "the reference server of MCP, for a proxy to stand in front of", |folder| {
             npm("crates/execgate/tests/upstreams/everything", folder, &[])
+        })?
+        && once(X402_EXPRESS, "the server of x402's makers, which the benchmark of payments measures", |folder| {
+            npm("xtask/peers/x402-express", folder, &[])
         })?
         // Nothing is installed that is not listed.
         && once("pympp-0.16.0", "a client of MPP", |folder| {

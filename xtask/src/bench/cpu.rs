@@ -36,6 +36,14 @@ pub(crate) fn of_descendants() -> Duration {
     ticks(family(&all).iter().map(|(_, stat)| stat.own + stat.waited).sum())
 }
 
+/// Time of one process alone; and that of its living descendants, with all that those and it have waited for.
+pub(crate) fn of_process(id: u32) -> (Duration, Duration) {
+    let Ok(id) = i32::try_from(id) else { return Default::default() };
+    let (all, own) = (every_process(), read(id));
+    let others: u64 = below(id, &all).iter().map(|(_, stat)| stat.own + stat.waited).sum();
+    (ticks(own.map_or(0, |stat| stat.own)), ticks(others + own.map_or(0, |stat| stat.waited)))
+}
+
 /// Time of the children that this process has waited for.
 pub(crate) fn of_finished_children() -> Duration {
     let me = getpid().as_raw_nonzero().get();
@@ -99,7 +107,12 @@ fn parse(text: &str) -> Option<Stat> {
 
 /// The descendants of this process.
 fn family(all: &[(i32, Stat)]) -> Vec<(i32, Stat)> {
-    let mut open = vec![getpid().as_raw_nonzero().get()];
+    below(getpid().as_raw_nonzero().get(), all)
+}
+
+/// The descendants of a process.
+fn below(root: i32, all: &[(i32, Stat)]) -> Vec<(i32, Stat)> {
+    let mut open = vec![root];
     let mut found = Vec::new();
     while let Some(parent) = open.pop() {
         for (id, stat) in all.iter().filter(|(_, stat)| stat.parent == parent) {
@@ -131,6 +144,7 @@ mod tests {
         let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).spawn().unwrap();
         let id = i32::try_from(child.id()).unwrap();
         assert!(living_descendants().contains(&id));
+        assert_eq!(of_process(child.id()).1, Duration::ZERO, "it has no children of its own");
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!living_descendants().contains(&id));

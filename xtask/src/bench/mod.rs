@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod mapping;
 mod nonce;
+mod payments;
 mod peer;
 mod report;
 mod sandbox;

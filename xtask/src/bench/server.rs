@@ -121,6 +121,11 @@ impl Server {
         lines.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
+    /// Tells it to stop, and does not wait.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("failed to tell a server to stop")
+    }
+
     fn stop(&mut self) -> Result<()> {
         if self.child.try_wait()?.is_none() {
             // The child has not been waited for, so the id is still its own.

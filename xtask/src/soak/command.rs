@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand as _;
 
-use crate::soak::{attack, fuzz, kills, leaks, vm};
+use crate::soak::{attack, fuzz, kills, leaks, money, vm};
 
 /// `cargo xtask soak`
 #[derive(clap::Args)]
@@ -25,6 +25,8 @@ enum Soak {
     Attack(attack::Args),
     /// Kill gateways at random moments, a thousand times, and hold what is left against what was heard
     Kills(kills::Args),
+    /// Kill gateways and their settler at random moments, and look for every unit on the chain and in the books
+    Money(money::Args),
 }
 
 /// Runs a soak; `true` if it found nothing.
@@ -36,6 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         Some(Soak::Leaks(args)) => return leaks::run(args),
         Some(Soak::Attack(args)) => return attack::run(args),
         Some(Soak::Kills(args)) => return kills::run(args),
+        Some(Soak::Money(args)) => return money::run(args),
     }
     Ok(true)
 }
@@ -62,7 +65,8 @@ mod tests {
              cargo xtask soak vm       Boot other kernels and userlands, and run the tests of the sandbox there\n\
              cargo xtask soak leaks    Run code ten thousand times, and then many at a time, and count what is left\n\
              cargo xtask soak attack   Let stress-ng and trinity loose in the jail, and look at the host\n\
-             cargo xtask soak kills    Kill gateways at random moments, a thousand times, and hold what is left against what was heard"
+             cargo xtask soak kills    Kill gateways at random moments, a thousand times, and hold what is left against what was heard\n\
+             cargo xtask soak money    Kill gateways and their settler at random moments, and look for every unit on the chain and in the books"
         );
     }
 }

@@ -10,6 +10,7 @@ mod fuzz;
 mod kernel_log;
 mod kills;
 mod leaks;
+mod money;
 mod plan;
 mod told;
 mod vm;

@@ -106,17 +106,17 @@ fn statement(told: &Value, decision: Decision) -> Value {
 }
 
 /// A stream of numbers (splitmix64).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    fn place(&mut self, bound: usize) -> usize {
+    pub(super) fn place(&mut self, bound: usize) -> usize {
         usize::try_from(self.below(u64::try_from(bound).unwrap())).unwrap()
     }
 }
@@ -232,7 +232,7 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> Option<(u16, Vec<u8>)> {
 }
 
 /// A service that counts who was told to it.
-fn service(hits: Arc<Mutex<BTreeMap<String, usize>>>, events: Sender<()>) -> u16 {
+pub(super) fn service(hits: Arc<Mutex<BTreeMap<String, usize>>>, events: Sender<()>) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -386,7 +386,7 @@ fn judge(siege: &mut Siege, shared: &Shared) -> String {
     )
 }
 
-fn number(name: &str, usual: u64) -> u64 {
+pub(super) fn number(name: &str, usual: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a soak says how often, and a person which seed")]
     let said = env::var(name).ok();
     said.map_or(usual, |said| said.parse().unwrap())

@@ -1,0 +1,89 @@
+//! Services that are to settle and do not do what they should: they hang, hang up, lie, or answer twice. What nobody can
+//! tell withholds the result; nothing is done twice, and nothing is asked for twice by itself.
+
+use serde_json::{Value, json};
+
+use super::shop::{Says, Service, Shop, work_of};
+
+/// A transaction.
+const HASH: &str = "0xabababababababababababababababababababababababababababababababab";
+
+fn settled() -> Value {
+    json!({"success": true, "transaction": HASH, "network": "eip155:84532"})
+}
+
+fn failed(reason: &str) -> Value {
+    json!({"success": false, "errorReason": reason, "transaction": "", "network": "eip155:84532"})
+}
+
+/// How a payment for a call under a nonce is shown; another for each number.
+fn pays(shop: &Shop, nonce: &str, number: u64) -> String {
+    let asked = shop.ask("/execute", &work_of(nonce));
+    asked.by_two(&asked.drawn(&shop.payer(), number))
+}
+
+#[test]
+fn an_end_that_nobody_has_heard_withholds_the_result_and_is_asked_for_once() {
+    let service = Service::start();
+    let shop = Shop::with(&service);
+    let unheard = [
+        ("says nothing", Says::Nothing),
+        ("hangs up", Says::HangsUp),
+        ("fails", Says::Told(500, json!({"error": "no"}))),
+        ("says nonsense", Says::Told(200, json!([1]))),
+        ("names no transaction", Says::Told(200, json!({"success": true, "transaction": ""}))),
+        ("says that it waits", Says::Told(200, failed("settlement_pending"))),
+        ("says that it was used", Says::Told(200, failed("invalid_exact_evm_nonce_already_used"))),
+    ];
+    for (times, (name, says)) in (1..).zip(unheard) {
+        service.says(says);
+        let nonce = format!("n-{times}");
+        let form = pays(&shop, &nonce, u64::try_from(times).unwrap());
+        for _ in 0..2 {
+            let heard = shop.show("/execute", &work_of(&nonce), &form);
+            assert_eq!((heard.status, heard.code().as_str()), (402, "settlement-pending"), "{name}");
+            assert!(heard.json()["result"].is_null(), "{name}");
+        }
+        assert_eq!((shop.work.starts(), service.asked()), (times, times), "{name}");
+    }
+    assert!(shop.is_sound());
+}
+
+#[test]
+fn a_service_that_answers_twice_is_heard_once() {
+    let service = Service::start();
+    let shop = Shop::with(&service);
+    for (number, nonce, both, status) in [
+        (1, "n-1", Says::Both(settled(), failed("insufficient_funds")), 200),
+        (2, "n-2", Says::Both(failed("insufficient_funds"), settled()), 402),
+    ] {
+        service.says(both);
+        let form = pays(&shop, nonce, number);
+        let heard = shop.show("/execute", &work_of(nonce), &form);
+        assert_eq!(heard.status, status, "{}", String::from_utf8_lossy(&heard.body));
+    }
+    assert_eq!((shop.work.starts(), service.asked()), (2, 2));
+    assert!(shop.is_sound());
+}
+
+#[test]
+fn one_that_says_that_it_did_not_settle_leaves_the_work_to_a_new_payment() {
+    let service = Service::start();
+    let shop = Shop::with(&service);
+    service.says(Says::Told(200, failed("insufficient_funds")));
+    let body = work_of("n-1");
+    let form = pays(&shop, "n-1", 1);
+    let heard = shop.show("/execute", &body, &form);
+    assert_eq!((heard.status, heard.code().as_str()), (402, "done-unpaid"));
+    service.says(Says::Told(200, settled()));
+    let fresh = pays(&shop, "n-1", 2);
+    let heard = shop.show("/execute", &body, &fresh);
+    assert_eq!(heard.status, 200, "{}", String::from_utf8_lossy(&heard.body));
+    assert_eq!((shop.work.starts(), service.asked()), (1, 2));
+    // What it answers is answered again for either payment, and moves nothing.
+    for form in [form, fresh] {
+        assert_eq!(shop.show("/execute", &body, &form).body, heard.body);
+    }
+    assert_eq!(service.asked(), 2);
+    assert!(shop.is_sound());
+}
