@@ -408,6 +408,16 @@ impl Gate {
         self.life.fail_at(step, fault);
     }
 
+    /// Resolves once a step of its record is held that was to be ([`StoreFault::Held`]).
+    pub async fn holds(&self) {
+        self.life.holds().await;
+    }
+
+    /// Lets that step go on.
+    pub fn let_go(&self) {
+        self.life.let_go();
+    }
+
     /// The crash points that this process has come to.
     #[must_use]
     pub fn points(&self) -> Vec<&'static str> {

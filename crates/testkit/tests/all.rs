@@ -16,6 +16,7 @@ mod suite {
     mod callers;
     mod code;
     mod crash;
+    mod denied;
     mod doors;
     mod execute;
     mod fsck;
