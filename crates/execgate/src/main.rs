@@ -21,6 +21,7 @@ mod privileges;
 mod socket;
 mod terminal;
 mod till;
+mod toolbox;
 mod webhook;
 mod wire;
 mod witness;

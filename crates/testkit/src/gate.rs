@@ -28,7 +28,7 @@ use execgate_sandbox::Network;
 use execgate_store::{
     AUDIT_PAGE_MAX, AuditLine, AuditOrder, AuditQuery, OpenOptions, Page, Record, Store, open,
 };
-use execgate_tool::{ActionParts, Registry, ToolNames, Workers, builtin};
+use execgate_tool::{ActionParts, Registry, ToolNames, Workers, Workspaces, builtin};
 use execgate_web::{
     DoorRules, ExecMode, ExecuteWords, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections,
     OwnWords, Peer, RuleDesk, RuleStanding, ServiceInfo, admin_router, router,
@@ -177,6 +177,7 @@ impl Gate {
             policy_pulse: None,
             space: shared.space.clone(),
             catalogue: Some(Arc::new(ScriptedLanguages)),
+            workspaces: Workspaces::at(folder.join("workspaces")),
             tools: settings.tools,
             tokens: settings.issuer_keys.as_ref().map(|keys| token_door(folder, keys, shared.clock.clone())),
             tenant: crate::ask::tenant(),

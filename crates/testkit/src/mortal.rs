@@ -139,7 +139,7 @@ impl LogStore for MortalStore {
         pass_on!(self, log_epochs())
     }
 
-    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool> {
+    fn log_keep_cosigned(&self, cosigned: Vec<LogCosigned>) -> Reply<'_, bool> {
         pass_on!(self, log_keep_cosigned(cosigned))
     }
 

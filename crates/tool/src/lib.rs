@@ -17,6 +17,7 @@ mod port;
 mod pure;
 mod registry;
 mod unlocked;
+mod workspace;
 
 #[cfg(any(test, fuzzing))]
 pub use interpreter::fuzz;
@@ -33,3 +34,4 @@ pub use outbound::{Courier, CourierError, Delivery, Message, Reach};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError};
 pub use unlocked::Unlocked;
+pub use workspace::{BadPath, WorkspaceError, WorkspaceFile, WorkspacePath, Workspaces};

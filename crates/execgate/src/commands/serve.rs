@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Payment, Settings, Switch, Webhook};
+use crate::config::{AnswersKept, AuditKept, DEFAULT, Environment, Payment, Settings, Switch};
 use crate::disk::DiskWatch;
 use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
@@ -37,6 +37,7 @@ use crate::policy::RuleBook;
 use crate::ports::SystemEntropy;
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
+use crate::toolbox::Loaded;
 use crate::wire::{Around, OwnKeys};
 use crate::{log, terminal, wire};
 
@@ -90,8 +91,7 @@ pub(crate) struct Ready {
     pub(crate) listeners: Listeners,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
-    /// Who is told of runs that wait for an approval.
-    pub(crate) webhook: Option<Webhook>,
+    pub(crate) loaded: Loaded,
 }
 
 impl Serve {
@@ -124,7 +124,7 @@ pub(crate) fn prepare(
 ) -> anyhow::Result<Ready> {
     wire::make_data_dir(data_dir)?;
     let actions = settings.actions.load()?;
-    let webhook = settings.webhook.as_ref().map(|hook| hook.load(&settings.actions)).transpose()?;
+    let loaded = Loaded::of(settings)?;
     let jails = match settings.code {
         Switch::Off => Vec::new(),
         Switch::On => wire::jails(settings, &actions)?,
@@ -143,7 +143,7 @@ pub(crate) fn prepare(
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok(Ready { listeners, profiles, actions, webhook })
+    Ok(Ready { listeners, profiles, actions, loaded })
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -280,7 +280,7 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions, ready.webhook).await?;
+    let gateway = Gateway::open(settings, data_dir, ready.profiles, &ready.actions, ready.loaded).await?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(ready.listeners, settings.connections, stop).await;
     gateway.close().await;
@@ -309,7 +309,7 @@ impl Gateway {
         data_dir: &Path,
         profiles: Option<Profiles>,
         actions: &[Action],
-        webhook: Option<Webhook>,
+        loaded: Loaded,
     ) -> anyhow::Result<Self> {
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
@@ -319,7 +319,7 @@ impl Gateway {
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let around = Around { log: &log, space: &space, webhook, data_dir };
+        let around = Around { log: &log, space: &space, loaded, data_dir };
         let gate = wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, actions)?;
         gate.tell_of_witnesses(&witnesses);
         warn_of_unknown_grants(settings, store.as_ref()).await?;
@@ -372,10 +372,7 @@ impl Gateway {
         let log = Arc::clone(&self.log);
         let keeping = tokio::spawn(async move { log.work().await });
         let mut cosigning = JoinSet::new();
-        for at in 0..self.witnesses.len() {
-            let witnesses = Arc::clone(&self.witnesses);
-            cosigning.spawn(async move { witnesses.tend(at).await });
-        }
+        cosigning.spawn(Arc::clone(&self.witnesses).tend());
         let upkeep = Maintenance {
             log: Arc::clone(&self.log),
             recover: self.gate.recover.clone(),

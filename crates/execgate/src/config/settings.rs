@@ -15,7 +15,8 @@ use super::issuers::{issuers, public_url};
 use super::network::Outward;
 use super::witnesses::{WitnessPlace, witnesses};
 use super::{
-    Actions, Environment, Guarding, Payment, Switch, TierSetting, Transparency, WebhookSetting, image_cache,
+    Actions, Environment, Guarding, Payment, SqlSetting, Switch, TierSetting, Transparency, WebhookSetting,
+    image_cache,
 };
 
 /// The port that is listened on where nothing says otherwise.
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) actions: Actions,
     /// Who is told of runs that wait for an approval.
     pub(crate) webhook: Option<WebhookSetting>,
+    /// The database that `sql_write` writes to.
+    pub(crate) sql_write: Option<SqlSetting>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -189,6 +192,7 @@ impl Settings {
             profiles: profiles(&file)?,
             actions: Actions::declared(&file, flags.config.as_deref()),
             webhook: WebhookSetting::of_file(&file)?,
+            sql_write: SqlSetting::of_file(&file)?,
             log_file: environment
                 .log_file
                 .clone()

@@ -86,8 +86,8 @@ impl LogStore for SqliteStore {
         Box::pin(self.readers.point(move |conn| log::place(conn, run)))
     }
 
-    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool> {
-        Box::pin(self.writer.write(Entry::End, move |conn| cosigned::keep(conn, &cosigned)))
+    fn log_keep_cosigned(&self, cosigned: Vec<LogCosigned>) -> Reply<'_, bool> {
+        Box::pin(self.writer.write(Entry::End, move |conn| cosigned::keep_all(conn, &cosigned)))
     }
 
     fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>> {

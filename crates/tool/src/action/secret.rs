@@ -1,5 +1,5 @@
-//! Secrets of the operator. The only way to the text is [`Secret::reveal`], which is called where a request is made and
-//! where an answer is searched, and nowhere else.
+//! Secrets of the operator. The only way to the text is [`Secret::reveal`], which is called where a request is made, where an
+//! answer is searched, and where the operator's database is named, and nowhere else.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -77,7 +77,13 @@ impl Secret {
         hmac::sign(&key, message).as_ref().to_vec()
     }
 
-    pub(super) fn reveal(&self) -> &str {
+    /// Whether it is this very text.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
+        self.text.as_str() == text
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
         &self.text
     }
 }
