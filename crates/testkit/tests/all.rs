@@ -15,6 +15,7 @@ mod suite {
     mod audit;
     mod callers;
     mod code;
+    mod cosigning;
     mod crash;
     mod denied;
     mod doors;

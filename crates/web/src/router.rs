@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
@@ -62,11 +62,8 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route { method: Method::GET, path: "/log/names/{number}/tile/{*path}", handler: || get(log::named_tile) },
     Route { method: Method::GET, path: "/workspace", handler: || get(workspace::list) },
-    Route {
-        method: Method::GET,
-        path: "/workspace/{*path}",
-        handler: || get(workspace::show).delete(workspace::delete),
-    },
+    Route { method: Method::GET, path: "/workspace/{*path}", handler: || get(workspace::show) },
+    Route { method: Method::DELETE, path: "/workspace/{*path}", handler: || delete(workspace::delete) },
     Route { method: Method::GET, path: "/approvals", handler: || get(approvals::list) },
     Route { method: Method::GET, path: "/approvals/{id}", handler: || get(approvals::show) },
     Route { method: Method::POST, path: "/approvals/{id}", handler: || post(approvals::decide) },
