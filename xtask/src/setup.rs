@@ -190,6 +190,12 @@ const PACKAGES: &[Package] = &[
         why: "capsh shows and drops capabilities in the sandbox's tests",
     },
     Package {
+        name: "postgresql",
+        probe: Probe::File("/usr/lib/postgresql"),
+        needed_by: For::Tests,
+        why: "the database that `sql_write` is tested on",
+    },
+    Package {
         name: "libssl-dev",
         probe: Probe::File("/usr/include/openssl/evp.h"),
         needed_by: For::Tests,

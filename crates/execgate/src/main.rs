@@ -21,6 +21,7 @@ mod privileges;
 mod socket;
 mod terminal;
 mod till;
+mod toolbox;
 mod upstreams;
 mod webhook;
 mod wire;

@@ -28,10 +28,7 @@ use execgate_sandbox::{
 };
 use execgate_store::{OpenOptions, Store, open, open_to_read};
 use execgate_tool::upstream::Upstreams;
-use execgate_tool::{
-    Action, ActionParts, Catalogue, Interpreter, Languages, Profiles, Registry, Tool, Unlocked, Workers,
-    builtin, code,
-};
+use execgate_tool::{Action, Catalogue, Languages, Profiles, Registry, code};
 use execgate_web::{
     DoorRules, ExecMode, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections, OwnWords, Pulse,
     Reading, ReadingKind, Resource, RuleDesk, ServiceInfo, TokenDoor, ToolSurface,
@@ -39,7 +36,7 @@ use execgate_web::{
 use rustix::process::geteuid;
 
 use crate::commands::cli::Common;
-use crate::config::{Environment, Settings, Switch, TierSetting, Webhook, WitnessPlace};
+use crate::config::{Environment, Settings, Switch, TierSetting, WitnessPlace};
 use crate::disk::DiskWatch;
 use crate::keys::{self, KeyFolder};
 use crate::log_queue::LogQueue;
@@ -48,6 +45,7 @@ use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
 use crate::till;
+use crate::toolbox::{Loaded, tools, workspaces};
 use crate::webhook::HttpBell;
 
 /// The version of this binary.
@@ -386,41 +384,6 @@ fn token_door(settings: &Settings, tokens: Arc<TokenIssuers>) -> TokenDoor {
     TokenDoor { tokens, resource }
 }
 
-/// What can be run: the tools of this program, the languages of its sandboxes, and the actions of the operator's own.
-fn tools(
-    settings: &Settings,
-    profiles: Option<&Profiles>,
-    actions: &[Action],
-) -> anyhow::Result<Vec<Box<dyn Tool>>> {
-    let parts = builtin::Parts { workers: Workers::of_this_program(), client: builtin::HttpClient::new() };
-    let network = &settings.outward.network;
-    let mut tools: Vec<Box<dyn Tool>> = builtin::all(&parts);
-    if let Some(profiles) = profiles {
-        for language in profiles.languages() {
-            let interpreter = Interpreter::new(language, profiles.clone());
-            tools.push(Box::new(interpreter.with_network(network.clone())));
-        }
-        let behind = |language: &str| {
-            let is_there = profiles.languages().iter().any(|name| name == language);
-            is_there.then(|| Interpreter::new(language, profiles.clone()).with_network(network.clone()))
-        };
-        let unlocked =
-            [behind("bash").and_then(Unlocked::shell), behind("python").and_then(Unlocked::python)];
-        tools.extend(unlocked.into_iter().flatten().map(|tool| Box::new(tool) as Box<dyn Tool>));
-    }
-    let parts = ActionParts {
-        // Of their own: fetches of callers must not take the places of what the operator has declared.
-        client: builtin::HttpClient::new(),
-        profiles: profiles.cloned(),
-        network: network.clone(),
-    };
-    for action in actions {
-        let what = || format!("the action `{}` cannot be served", action.name());
-        tools.push(action.to_tool(&parts).with_context(what)?);
-    }
-    Ok(tools)
-}
-
 /// The room that asks who may do what.
 fn authorise(
     settings: &Settings,
@@ -480,8 +443,8 @@ pub(crate) struct Around<'a> {
     pub(crate) log: &'a Arc<Log>,
     /// How full the disk is.
     pub(crate) space: &'a Arc<DiskWatch>,
-    /// Who is told of runs that wait for people.
-    pub(crate) webhook: Option<Webhook>,
+    /// What was read with the rights of the start.
+    pub(crate) loaded: Loaded,
     /// Servers of others, whose tools are beside its own.
     pub(crate) upstreams: Upstreams,
     /// Where its files are.
@@ -502,7 +465,13 @@ pub(crate) async fn gate(
     let crash = Arc::new(NoCrash);
     let rails = till::rails(settings, around.data_dir, &clock).await?;
     let names = till::tool_names(actions);
-    let registry = Registry::new(tools(settings, profiles.as_ref(), actions)?)?;
+    let registry = Registry::new(tools(
+        settings,
+        around.data_dir,
+        around.loaded.database.as_ref(),
+        profiles.as_ref(),
+        actions,
+    )?)?;
     let registry = registry.with_toolbox(Arc::new(around.upstreams.clone()));
     let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;
@@ -535,7 +504,8 @@ pub(crate) async fn gate(
     let (sandbox_pulse, image_pulse) =
         (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
-    let bell = around.webhook.map(|hook| Arc::new(HttpBell::new(hook, clock.clone(), Arc::clone(&store))));
+    let bell =
+        around.loaded.webhook.map(|hook| Arc::new(HttpBell::new(hook, clock.clone(), Arc::clone(&store))));
     let house = House::new(HouseParts {
         corridor: Corridor::new(rooms, Arc::clone(&notice)).telling(HttpBell::or_none(bell.as_ref())),
         store: Arc::clone(&store),
@@ -547,6 +517,7 @@ pub(crate) async fn gate(
         policy_pulse: Some(policy_pulse(&rules)),
         space: around.space.clone(),
         catalogue: profiles.map(|profiles| Arc::new(Catalogue::new(profiles)) as Arc<dyn Languages>),
+        workspaces: workspaces(around.data_dir),
         tools: match settings.tools {
             Switch::On => ToolSurface::On,
             Switch::Off => ToolSurface::Off,

@@ -17,7 +17,7 @@ use crate::approve::{Approval, Approve, Judgement, Wanted};
 use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::due::Due;
-use crate::execute::{Claimed, Execute};
+use crate::execute::{Claimed, Execute, owner};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Boundless, Lodging, Trace, Turn, Yard};
@@ -476,6 +476,9 @@ impl Walk {
         if has_changed || approval.approved().is_some() {
             approval = rooms.approve.enter(&quote, &authorised)?;
         }
+        let caller = &quote.proposal().caller;
+        let owned_by = caller.scope().filter(|_| caller.is_identified()).map(|scope| owner(scope.as_str()));
+        quote.prepared().belongs_to(owned_by)?;
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?

@@ -14,7 +14,7 @@ use execgate_payment::evm::{
 };
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{
-    Facilitator, Flow, Hold, HoldError, SettleError, Terms, TxHash, Unreachable, Whereabouts, hold,
+    Facilitator, Flow, Hold, HoldError, LookError, SettleError, Terms, TxHash, Unreachable, Whereabouts, hold,
 };
 use k256::ecdsa::SigningKey;
 use serde_json::json;
@@ -63,6 +63,10 @@ impl Facilitator for Nobody {
 
     fn whereabouts<'a>(&'a self, _: &'a Authorization) -> BoxFuture<'a, Result<Whereabouts, Unreachable>> {
         Box::pin(async { Err(Unreachable(String::new())) })
+    }
+
+    fn verify<'a>(&'a self, _: &'a Authorization) -> BoxFuture<'a, Result<Option<U256>, LookError>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn balance<'a>(&'a self, _: &'a Token, _: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {

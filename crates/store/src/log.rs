@@ -131,8 +131,9 @@ pub trait LogStore: Send + Sync {
     /// The index of the leaf of a run's receipt; none before it has hashes.
     fn log_place(&self, run: RunId) -> Reply<'_, Option<u64>>;
 
-    /// Keeps what a witness has cosigned. False where it has cosigned a larger one under this name.
-    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool>;
+    /// Keeps what witnesses have cosigned, all of it in one step. Of one that has cosigned a larger one under this name
+    /// nothing is kept. False where that is so of all.
+    fn log_keep_cosigned(&self, cosigned: Vec<LogCosigned>) -> Reply<'_, bool>;
 
     /// The newest checkpoint of each witness under a name of the log, the largest first.
     fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>>;

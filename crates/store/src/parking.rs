@@ -43,8 +43,12 @@ pub struct Parking {
 pub struct Due {
     /// The run.
     pub run: RunId,
-    /// Whether its time is over. Else somebody has said yes.
+    /// Whether its time is over. Else somebody has said something.
     pub is_over: bool,
+    /// Whether somebody has said no, while it was being started.
+    pub is_denied: bool,
+    /// How much people have said of it.
+    pub votes: u32,
 }
 
 /// A parked run of which the operator's own service has not been told.
@@ -108,6 +112,19 @@ pub enum Voted {
     Repeated,
     /// This person has said enough of this run ([`VOTES_OF_ONE_MAX`]).
     TooMany,
+    /// A no to a run that is being started: it has a leaf, and holds where that start is taken back.
+    Kept,
+    /// The run does not wait any more.
+    NotParked,
+}
+
+/// The answer to the end of a run that never starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It has ended so.
+    Ended,
+    /// It has been started in vain since its end was made: that is to be made anew, of the intent that is in force.
+    Started,
     /// The run does not wait any more.
     NotParked,
 }
@@ -125,6 +142,14 @@ pub struct Parked {
     pub tries: u32,
     /// What people have said of it, in the order of the log.
     pub votes: Vec<Vote>,
+}
+
+impl Parked {
+    /// The no that somebody has said while it was being started.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Vote> {
+        self.votes.iter().find(|vote| vote.word == VoteWord::Deny)
+    }
 }
 
 /// A page of parked runs, newest first. What they ask for is not read.

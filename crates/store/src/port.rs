@@ -8,8 +8,8 @@ use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, 
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogStore, MovedLate, NewKey,
-    NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Repaid, Resolution,
-    Settled, Settling, Standing, Sums, Undone, Untold, Vote, Voted, Watched,
+    NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid,
+    Resolution, Settled, Settling, Standing, Sums, Undone, Untold, Vote, Voted, Watched,
 };
 
 /// Why the record could not be read or written.
@@ -61,20 +61,30 @@ pub trait Store: LogStore {
     fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed>;
 
     /// Claims a parked run to be started now, as of today: `parked → execute`, once, whoever asks. Its nonce, salt and
-    /// time stay; what it had reserved of limits is given back and counted anew. `Taken` where it does not wait any more.
+    /// time stay; what it had reserved of limits is given back and counted anew. `Taken` where it does not wait any more, or
+    /// somebody has said no while it was being started before.
     fn unpark(&self, claim: Claim) -> Reply<'_, Claimed>;
 
-    /// Records what a person says of a parked run, and what is said of that.
+    /// Records what a person says of a parked run, and what is said of that. A no to one that is being started is kept, too.
     fn vote(&self, run: RunId, vote: Vote, change: Change) -> Reply<'_, Voted>;
 
-    /// Ends a parked run that is never to start: `parked → settled`, once. Gives back its limits. False where it does
-    /// not wait any more; nothing is recorded then.
-    fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool>;
+    /// Ends a parked run that is never to start: `parked → settled`, once. Gives back its limits. `tries` is [`Parked::tries`]
+    /// of what its end was made from: a start in between has put another intent in force, and nothing is recorded then.
+    fn refuse(
+        &self,
+        finish: Finish,
+        tries: u32,
+        spent: Digest,
+        denial: Option<(Vote, Change)>,
+    ) -> Reply<'_, Refused>;
 
     /// A run that waits, without its payload.
     fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>>;
 
-    /// The payload of a run that waits, which may be as large as a body.
+    /// The same of one that waited and is being started, or runs: its claim may be taken back.
+    fn starting(&self, run: RunId) -> Reply<'_, Option<Parked>>;
+
+    /// The payload of a run that waits or is being started, which may be as large as a body.
     fn parked_payload(&self, run: RunId) -> Reply<'_, Option<Vec<u8>>>;
 
     /// What people have said of a run, whether it waits or not, in the order of the log.

@@ -29,7 +29,7 @@ use execgate_store::{
     AUDIT_PAGE_MAX, AuditLine, AuditOrder, AuditQuery, OpenOptions, Page, Record, Store, open,
 };
 use execgate_tool::upstream::Upstreams;
-use execgate_tool::{ActionParts, Registry, ToolNames, Workers, builtin};
+use execgate_tool::{ActionParts, Registry, ToolNames, Workers, Workspaces, builtin};
 use execgate_web::{
     DoorRules, ExecMode, ExecuteWords, House, HouseParts, Metrics, Office, OfficeParts, OpenConnections,
     OwnWords, Peer, RuleDesk, RuleStanding, ServiceInfo, admin_router, router,
@@ -131,6 +131,7 @@ impl Gate {
             policy_pulse: None,
             space: shared.space.clone(),
             catalogue: Some(Arc::new(ScriptedLanguages)),
+            workspaces: Workspaces::at(folder.join("workspaces")),
             tools: settings.tools,
             tokens: settings.issuer_keys.as_ref().map(|keys| token_door(folder, keys, shared.clock.clone())),
             tenant: crate::ask::tenant(),
@@ -374,6 +375,16 @@ impl Gate {
     /// Lets the record of this process fail so at its next step of this name.
     pub fn fail_at(&self, step: &'static str, fault: StoreFault) {
         self.life.fail_at(step, fault);
+    }
+
+    /// Resolves once a step of its record is held that was to be ([`StoreFault::Held`]).
+    pub async fn holds(&self) {
+        self.life.holds().await;
+    }
+
+    /// Lets that step go on.
+    pub fn let_go(&self) {
+        self.life.let_go();
     }
 
     /// The crash points that this process has come to.

@@ -33,6 +33,8 @@ pub enum StoreFault {
     After,
     /// It takes long: others have many turns before it.
     Slow,
+    /// It waits until the test lets it go on.
+    Held,
 }
 
 /// One process, from its start to its death.
@@ -43,6 +45,7 @@ pub struct Life {
     faults: Mutex<Vec<(&'static str, StoreFault)>>,
     reached: Mutex<Vec<&'static str>>,
     turns: Option<Arc<Turns>>,
+    held: watch::Sender<bool>,
 }
 
 /// What a simulated death unwinds with.
@@ -58,6 +61,7 @@ impl Life {
             faults: Mutex::default(),
             reached: Mutex::default(),
             turns,
+            held: watch::Sender::new(false),
         }
     }
 
@@ -76,6 +80,23 @@ impl Life {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let at = faults.iter().position(|(armed, _)| *armed == step)?;
         Some(faults.remove(at).1)
+    }
+
+    /// Holds a step of the record until [`Self::let_go`].
+    pub(crate) async fn hold(&self) {
+        self.held.send_replace(true);
+        // The sender lives as long as this value, so waiting cannot fail.
+        drop(self.held.subscribe().wait_for(|held| !*held).await.ok());
+    }
+
+    /// Resolves once a step is held.
+    pub async fn holds(&self) {
+        drop(self.held.subscribe().wait_for(|held| *held).await.ok());
+    }
+
+    /// Lets the step that is held go on.
+    pub fn let_go(&self) {
+        self.held.send_replace(false);
     }
 
     /// The points that this life has come to, in order.

@@ -13,7 +13,7 @@ use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
     LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
-    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Repaid, Reply, Resolution, Settled,
+    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Reply, Resolution, Settled,
     Settling, Standing, Store, StoreError, Sums, Undone, Untold, Vote, Voted, Watched,
 };
 use tokio::task::unconstrained;
@@ -60,6 +60,7 @@ impl MortalStore {
                         self.life.step(name).await;
                     }
                 }
+                Some(StoreFault::Held) => self.life.hold().await,
                 Some(StoreFault::After) | None => {}
             }
             let Some(store) = self.handle() else { return core::future::pending().await };
@@ -138,7 +139,7 @@ impl LogStore for MortalStore {
         pass_on!(self, log_epochs())
     }
 
-    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool> {
+    fn log_keep_cosigned(&self, cosigned: Vec<LogCosigned>) -> Reply<'_, bool> {
         pass_on!(self, log_keep_cosigned(cosigned))
     }
 
@@ -189,8 +190,18 @@ impl Store for MortalStore {
         pass_on!(self, vote(run, vote, change))
     }
 
-    fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
-        pass_on!(self, refuse(finish, spent, denial))
+    fn refuse(
+        &self,
+        finish: Finish,
+        tries: u32,
+        spent: Digest,
+        denial: Option<(Vote, Change)>,
+    ) -> Reply<'_, Refused> {
+        pass_on!(self, refuse(finish, tries, spent, denial))
+    }
+
+    fn starting(&self, run: RunId) -> Reply<'_, Option<Parked>> {
+        pass_on!(self, starting(run))
     }
 
     fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>> {

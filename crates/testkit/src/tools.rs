@@ -28,6 +28,8 @@ enum Deed {
     Unavailable,
     /// It is claimed, and cannot be started.
     Unstartable,
+    /// The same, once the test lets it go.
+    UnstartableLater,
     /// It panics.
     Panics,
     /// It starts, and its end is lost.
@@ -65,6 +67,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("full", Deed::Full),
     ("unavailable", Deed::Unavailable),
     ("unstartable", Deed::Unstartable),
+    ("unstartable-later", Deed::UnstartableLater),
     ("panics", Deed::Panics),
     ("loses-its-end", Deed::LosesItsEnd),
     ("dies", Deed::Dies),
@@ -169,6 +172,7 @@ impl Prepared for ScriptedRun {
             Deed::Ends(_)
             | Deed::Blocks
             | Deed::Unstartable
+            | Deed::UnstartableLater
             | Deed::Panics
             | Deed::LosesItsEnd
             | Deed::Dies => {}
@@ -182,7 +186,10 @@ impl Prepared for ScriptedRun {
         drop(take(&mut context.place));
         Box::pin(async move {
             self.place.life.step("run").await;
-            if self.deed == Deed::Unstartable {
+            if self.deed == Deed::UnstartableLater {
+                self.block(&context).await;
+            }
+            if matches!(self.deed, Deed::Unstartable | Deed::UnstartableLater) {
                 return Err(NotStarted::Fault("there is nothing to start".to_owned()).into());
             }
             let journal = &self.place.bench.journal;
@@ -197,9 +204,11 @@ impl Prepared for ScriptedRun {
                     Ok(product(End::Value, &self.payload))
                 }
                 Deed::Panics => std::panic::resume_unwind(Box::new("a handler that panics")),
-                Deed::Full | Deed::Unavailable | Deed::Unstartable | Deed::LosesItsEnd => {
-                    Err(RunFault::Lost("the end is lost".to_owned()))
-                }
+                Deed::Full
+                | Deed::Unavailable
+                | Deed::Unstartable
+                | Deed::UnstartableLater
+                | Deed::LosesItsEnd => Err(RunFault::Lost("the end is lost".to_owned())),
                 Deed::Dies => {
                     self.place.life.end();
                     core::future::pending().await

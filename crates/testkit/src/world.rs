@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -99,18 +99,28 @@ impl Settings {
 
 /// An identity service that says what a test wants.
 #[derive(Debug)]
-pub struct ScriptedIam(Mutex<IamAnswer>);
+pub struct ScriptedIam {
+    answer: Mutex<IamAnswer>,
+    asked: AtomicUsize,
+}
 
 impl ScriptedIam {
     /// Says this from now on.
     pub fn says(&self, answer: IamAnswer) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+
+    /// How often it was asked.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
 impl Iam for ScriptedIam {
     fn check<'a>(&'a self, _question: &'a Question<'a>) -> BoxFuture<'a, IamAnswer> {
-        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async { answer })
     }
 }
@@ -320,7 +330,10 @@ impl WorldBuilder {
             entropy: Arc::new(SeededEntropy::of(self.seed)),
             bank: Arc::new(Bank::new(Arc::clone(&journal))),
             bench: Arc::new(Bench::new(Arc::clone(&journal))),
-            iam: Arc::new(ScriptedIam(Mutex::new(IamAnswer::NotConfigured))),
+            iam: Arc::new(ScriptedIam {
+                answer: Mutex::new(IamAnswer::NotConfigured),
+                asked: AtomicUsize::new(0),
+            }),
             onlooker: Arc::default(),
             shelf: Arc::default(),
             space: Arc::default(),

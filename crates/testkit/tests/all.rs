@@ -16,7 +16,9 @@ mod suite {
     mod by_hand;
     mod callers;
     mod code;
+    mod cosigning;
     mod crash;
+    mod denied;
     mod doors;
     mod execute;
     mod fsck;

@@ -18,6 +18,7 @@ mod pure;
 mod registry;
 mod unlocked;
 pub mod upstream;
+mod workspace;
 
 #[cfg(any(test, fuzzing))]
 pub use interpreter::fuzz;
@@ -34,3 +35,4 @@ pub use outbound::{Courier, CourierError, Delivery, Message, Reach};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError, Toolbox};
 pub use unlocked::Unlocked;
+pub use workspace::{BadPath, WorkspaceError, WorkspaceFile, WorkspacePath, Workspaces};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use execgate_model::{BodyPlace, BoxFuture, Effect, Product, RunId, RunOptions, Watcher};
+use execgate_model::{BodyPlace, BoxFuture, Digest, Effect, Product, RunId, RunOptions, Watcher};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -105,6 +105,15 @@ pub struct RunContext {
 
 /// A call that is checked and only has to be started.
 pub trait Prepared: Send + Sync {
+    /// Told before its slot is taken whose run it is: the digest of a known caller's scope; none of anybody else's. Most
+    /// tools do the same for everybody.
+    ///
+    /// # Errors
+    /// [`NotStarted`] where it cannot be theirs.
+    fn belongs_to(&mut self, _owner: Option<Digest>) -> Result<(), NotStarted> {
+        Ok(())
+    }
+
     /// Takes the slot that the run will need, before anything is claimed.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use execgate_flow::witness::Render;
 use execgate_flow::{Corridor, Passage, Refusal};
 use execgate_model::{Clock, Entropy, Proposal, Space, TenantId, UnixMs};
 use execgate_store::Store;
-use execgate_tool::Languages;
 use execgate_tool::upstream::Upstreams;
+use execgate_tool::{Languages, Workspaces};
 use serde::Serialize;
 
 use crate::body::Bodies;
@@ -104,6 +104,8 @@ pub struct HouseParts {
     pub space: Arc<dyn Space>,
     /// The languages that are served; none where code is off.
     pub catalogue: Option<Arc<dyn Languages>>,
+    /// The files that callers have had written.
+    pub workspaces: Workspaces,
     /// Whether `/exec/*` is served.
     pub tools: ToolSurface,
     /// How tokens come in; none where no issuer is configured.

@@ -201,6 +201,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
+    /// A file is wanted where a folder is, or a folder where a file is.
+    pub(crate) fn no_file(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "no-file", detail)
+    }
+
     /// The path is there, the method is not.
     pub(crate) fn method_not_allowed() -> Self {
         let detail = "this path does not take this method; see /openapi.json";

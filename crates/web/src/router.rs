@@ -11,7 +11,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::doors::guard;
 use crate::house::House;
-use crate::http::{approvals, catalogue, code, ep, keys, log, openexec, receipts, runs, secureexec, service};
+use crate::http::{
+    approvals, catalogue, code, ep, keys, log, openexec, receipts, runs, secureexec, service, workspace,
+};
 use crate::mcp;
 use crate::problem::Problem;
 use crate::shape::shape;
@@ -70,6 +72,9 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(log::named_checkpoint),
     },
     Route { method: Method::GET, path: "/log/names/{number}/tile/{*path}", handler: || get(log::named_tile) },
+    Route { method: Method::GET, path: "/workspace", handler: || get(workspace::list) },
+    Route { method: Method::GET, path: "/workspace/{*path}", handler: || get(workspace::show) },
+    Route { method: Method::DELETE, path: "/workspace/{*path}", handler: || delete(workspace::delete) },
     Route { method: Method::GET, path: "/approvals", handler: || get(approvals::list) },
     Route { method: Method::GET, path: "/approvals/{id}", handler: || get(approvals::show) },
     Route { method: Method::POST, path: "/approvals/{id}", handler: || post(approvals::decide) },

@@ -42,8 +42,8 @@ impl Mcp {
         let log = log::start(&settings)?;
         let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;
-            let Fitted { profiles, actions, webhook, .. } = fitted;
-            let gateway = Gateway::open(&settings, data_dir, profiles, &actions, webhook).await?;
+            let Fitted { profiles, actions, loaded, .. } = fitted;
+            let gateway = Gateway::open(&settings, data_dir, profiles, &actions, loaded).await?;
             gateway.gate.tell_of(&log);
             let served = gateway.serve_pipe(stop).await;
             gateway.close().await;

@@ -29,9 +29,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::cli::{Common, DataDir, Jail};
 use crate::administration::Administration;
-use crate::config::{
-    AnswersKept, AuditKept, DEFAULT, Declared, Environment, Payment, Settings, Switch, Webhook,
-};
+use crate::config::{AnswersKept, AuditKept, DEFAULT, Declared, Environment, Payment, Settings, Switch};
 use crate::disk::DiskWatch;
 use crate::keys::KeyFolder;
 use crate::log_queue::LogQueue;
@@ -40,6 +38,7 @@ use crate::policy::RuleBook;
 use crate::ports::SystemEntropy;
 use crate::privileges::Account;
 use crate::socket::AdminSocket;
+use crate::toolbox::Loaded;
 use crate::wire::{Around, OwnKeys};
 use crate::{log, terminal, upstreams, wire};
 
@@ -95,8 +94,7 @@ pub(crate) struct Ready {
     pub(crate) upstreams: Vec<Declared>,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
-    /// Who is told of runs that wait for an approval.
-    pub(crate) webhook: Option<Webhook>,
+    pub(crate) loaded: Loaded,
 }
 
 /// What a gateway is made of that it has from before root was dropped.
@@ -105,7 +103,7 @@ pub(crate) struct Fitted {
     pub(crate) upstreams: Vec<Declared>,
     pub(crate) profiles: Option<Profiles>,
     pub(crate) actions: Vec<Action>,
-    pub(crate) webhook: Option<Webhook>,
+    pub(crate) loaded: Loaded,
 }
 
 impl Serve {
@@ -140,9 +138,9 @@ pub(crate) fn prepare(
     let listen = || anyhow::Ok((bind(settings.listen)?, settings.admin.map(bind).transpose()?));
     let (((public, address), admin), fitted) = fit_out(settings, data_dir, account, listen)?;
     let socket = AdminSocket::bind(data_dir)?;
-    let Fitted { upstreams, profiles, actions, webhook } = fitted;
+    let Fitted { upstreams, profiles, actions, loaded } = fitted;
     let listeners = Listeners { public, address, socket, admin };
-    Ok(Ready { listeners, upstreams, profiles, actions, webhook })
+    Ok(Ready { listeners, upstreams, profiles, actions, loaded })
 }
 
 /// The same, where `listen` is what is done last before root is dropped.
@@ -155,7 +153,7 @@ pub(crate) fn fit_out<T>(
     wire::make_data_dir(data_dir)?;
     let actions = settings.actions.load()?;
     let upstreams = settings.load_upstreams()?;
-    let webhook = settings.webhook.as_ref().map(|hook| hook.load(&settings.actions)).transpose()?;
+    let loaded = Loaded::of(settings)?;
     let jails = match settings.code {
         Switch::Off => Vec::new(),
         Switch::On => wire::jails(settings, &actions)?,
@@ -171,7 +169,7 @@ pub(crate) fn fit_out<T>(
     let profiles = wire::profiles(jails, tier).context(
         "code cannot be run here; `execgate doctor` says why, and `surfaces.code = \"off\"` serves the rest",
     )?;
-    Ok((listening, Fitted { upstreams, profiles, actions, webhook }))
+    Ok((listening, Fitted { upstreams, profiles, actions, loaded }))
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -320,9 +318,9 @@ async fn live(
     log: &LogQueue,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_signal()?;
-    let Ready { listeners, upstreams, profiles, actions, webhook } = ready;
+    let Ready { listeners, upstreams, profiles, actions, loaded } = ready;
     let beside = upstreams::looked_after(&upstreams, profiles.as_ref(), data_dir)?;
-    let fitted = Fitted { profiles, actions, webhook, ..Fitted::default() };
+    let fitted = Fitted { profiles, actions, loaded, ..Fitted::default() };
     let gateway = Gateway::open_beside(settings, data_dir, fitted, beside).await?;
     gateway.gate.tell_of(log);
     let served = gateway.serve(listeners, settings.connections, stop).await;
@@ -353,9 +351,9 @@ impl Gateway {
         data_dir: &Path,
         profiles: Option<Profiles>,
         actions: &[Action],
-        webhook: Option<Webhook>,
+        loaded: Loaded,
     ) -> anyhow::Result<Self> {
-        let fitted = Fitted { profiles, actions: actions.to_vec(), webhook, ..Fitted::default() };
+        let fitted = Fitted { profiles, actions: actions.to_vec(), loaded, ..Fitted::default() };
         Self::open_beside(settings, data_dir, fitted, Upstreams::default()).await
     }
 
@@ -366,7 +364,7 @@ impl Gateway {
         fitted: Fitted,
         upstreams: Upstreams,
     ) -> anyhow::Result<Self> {
-        let Fitted { profiles, actions, webhook, .. } = fitted;
+        let Fitted { profiles, actions, loaded, .. } = fitted;
         let store = wire::record(data_dir, settings.database_url(data_dir))?;
         let keys = Arc::new(KeyFolder::new(data_dir.to_owned(), Arc::new(SystemEntropy)));
         let keyring = wire::keyring(Arc::clone(&keys), Arc::clone(&store));
@@ -375,7 +373,7 @@ impl Gateway {
         let log = wire::log(settings, data_dir, &store, keys.log()?)?;
         let witnesses = Arc::new(Witnesses::new(Arc::clone(&log)));
         let space = Arc::new(DiskWatch::new(data_dir, settings.min_free));
-        let around = Around { log: &log, space: &space, webhook, upstreams: upstreams.clone(), data_dir };
+        let around = Around { log: &log, space: &space, loaded, upstreams: upstreams.clone(), data_dir };
         let gate =
             wire::gate(settings, Arc::clone(&store), keys.receipt()?, around, profiles, &actions).await?;
         gate.tell_of_witnesses(&witnesses);
@@ -492,10 +490,7 @@ impl Gateway {
         let log = Arc::clone(&self.log);
         let keeping = tokio::spawn(async move { log.work().await });
         let mut cosigning = JoinSet::new();
-        for at in 0..self.witnesses.len() {
-            let witnesses = Arc::clone(&self.witnesses);
-            cosigning.spawn(async move { witnesses.tend(at).await });
-        }
+        cosigning.spawn(Arc::clone(&self.witnesses).tend());
         let upkeep = Maintenance {
             log: Arc::clone(&self.log),
             recover: self.gate.recover.clone(),

@@ -62,6 +62,7 @@ pub(crate) struct File {
     pub(crate) approval: ApprovalSection,
     pub(crate) approver: Vec<ApproverSection>,
     pub(crate) webhook: Option<WebhookSection>,
+    pub(crate) sql_write: Option<SqlSection>,
     pub(crate) surfaces: Surfaces,
     pub(crate) payment: Option<PaymentSection>,
     pub(crate) sandbox: SandboxSection,
@@ -195,6 +196,14 @@ pub(crate) struct WebhookSection {
     pub(crate) url: String,
     pub(crate) secret: String,
     pub(crate) allow_private: Option<bool>,
+}
+
+/// The database that `sql_write` writes to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SqlSection {
+    pub(crate) dsn: String,
+    pub(crate) ca_file: Option<String>,
 }
 
 /// How callers pay.

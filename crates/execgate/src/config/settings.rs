@@ -17,8 +17,8 @@ use super::network::Outward;
 use super::upstreams;
 use super::witnesses::{WitnessPlace, witnesses};
 use super::{
-    Actions, Declared, Environment, Guarding, Payment, Switch, TierSetting, Transparency, WebhookSetting,
-    image_cache,
+    Actions, Declared, Environment, Guarding, Payment, SqlSetting, Switch, TierSetting, Transparency,
+    WebhookSetting, image_cache,
 };
 
 /// The port that is listened on where nothing says otherwise.
@@ -92,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) actions: Actions,
     /// Who is told of runs that wait for an approval.
     pub(crate) webhook: Option<WebhookSetting>,
+    /// The database that `sql_write` writes to.
+    pub(crate) sql_write: Option<SqlSetting>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
@@ -210,6 +212,7 @@ impl Settings {
             profiles: profiles(&file)?,
             actions: Actions::declared(&file, flags.config.as_deref()),
             webhook: WebhookSetting::of_file(&file)?,
+            sql_write: SqlSetting::of_file(&file)?,
             log_file: environment
                 .log_file
                 .clone()

@@ -262,3 +262,39 @@ fn an_approver_unlocks_what_is_blocked_and_satisfies_a_rule() {
     let never = server.post("/exec/tool", &deploy).json();
     assert!(never["error"]["detail"].as_str().unwrap().contains("has no handler"), "{never}");
 }
+
+#[test]
+fn an_approved_file_is_written_into_the_workspace_and_is_its_owners() {
+    let (data, folder) = (Data::new(), tempfile::tempdir().unwrap());
+    let config = folder.path().join("execgate.toml");
+    let pem = mint(&json!({}))["pem"].as_str().unwrap().replace('\n', "\\n");
+    fs::write(&config, format!("[[approver]]\nname = \"alice\"\nkeys = [\"{pem}\"]\n")).unwrap();
+    let server = Server::start_with(&data.path(), &["--config", config.to_str().unwrap()], &[]);
+    let args = json!({"path": "notes/today.txt", "content": "six times seven"});
+    let write = |args: &Value, artifact: &Value| {
+        let tool = json!({"name": "file_write", "args": args});
+        server.post("/exec/tool", &json!({"tool": tool, "dryRun": false, "approval_artifact": artifact}))
+    };
+    assert_eq!(write(&args, &Value::Null).json()["error"]["rule"], json!("blocked-tool"));
+    assert_eq!(server.get("/workspace").json()["files"], json!([]));
+    let written = write(&args, &envelope("file_write", &args, false)).json();
+    assert_eq!(written["status"], json!("completed"), "{written}");
+    let output = &written["result"]["output"];
+    assert_eq!((&output["bytes"], &output["replaced"]), (&json!(15), &json!(false)));
+    let receipt = server.get(&format!("/receipts/{}", written["jobId"].as_str().unwrap())).json();
+    assert_eq!(receipt["exec_id"], written["jobId"]);
+
+    let read = server.get("/workspace/notes/today.txt");
+    assert_eq!((read.status, String::from_utf8_lossy(&read.body).as_ref()), (200, "six times seven"));
+    let listed = server.get("/workspace").json();
+    assert_eq!(listed["files"][0]["path"], json!("notes/today.txt"));
+    assert_eq!((&listed["bytes"], &listed["quota_bytes"]), (&json!(15), &json!(64 << 20)));
+    for (path, status) in
+        [("other.txt", 404), ("notes", 404), ("../execgate.db", 404), ("%2e%2e/execgate.db", 400)]
+    {
+        assert_eq!(server.get(&format!("/workspace/{path}")).status, status, "{path}");
+    }
+    // Out of it nothing is written, whoever has approved it.
+    let out = json!({"path": "../keys/receipt.key", "content": "x"});
+    assert_eq!(write(&out, &envelope("file_write", &out, false)).status, 400);
+}

@@ -13,8 +13,8 @@ fn told(args: &[&str]) -> String {
 #[test]
 fn help_says_what_there_is() {
     let commands = [
-        "serve", "run", "mcp", "demo", "doctor", "verify", "runs", "audit", "image", "policy", "settle", "openapi",
-        "pause", "resume",
+        "serve", "run", "mcp", "demo", "doctor", "verify", "runs", "audit", "image", "policy", "settle",
+        "openapi", "pause", "resume",
     ];
     let mut pages = told(&["--help"]);
     for command in commands {

@@ -209,7 +209,8 @@ impl Shared {
             let Some((status, answer)) = exchange(address, &bytes) else { continue };
             let problem: Value = serde_json::from_slice(&answer).unwrap_or_default();
             match (status, problem["code"].as_str()) {
-                (200 | 503, _) | (409, Some("approval-settled" | "approval-repeated")) => {}
+                (200 | 503, _)
+                | (409, Some("approval-settled" | "approval-starting" | "approval-repeated")) => {}
                 _ => self.fault(format!("a word on {nonce} was answered {status}: {problem}")),
             }
         }

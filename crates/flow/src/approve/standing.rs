@@ -25,6 +25,12 @@ impl Approve {
         self.people.is_caller(verified.approver(), caller)
     }
 
+    /// Why somebody has said no, in the approver's words; none where nothing was said, or the key counts no more.
+    pub(crate) fn reason_of(&self, vote: &Vote) -> Option<String> {
+        let envelope = serde_json::from_slice::<Envelope>(&vote.artifact).ok()?;
+        self.open(&envelope).ok()?.statement().reason.clone()
+    }
+
     /// Of each person the newest yes that holds for this request now: keys, rules and time may have gone on since it was
     /// handed in.
     pub(crate) fn standing(&self, quote: &Quote, authorised: &Authorised, votes: &[Vote]) -> Vec<Value> {

@@ -5,7 +5,7 @@ use execgate_model::{Digest, KeyPurpose};
 use execgate_receipt::{
     Checkpoint, CheckpointError, KeyName, NoteAlgorithm, SignedNote, VerifierKey, VerifyingKey, empty_root,
 };
-use execgate_store::{Change, LogEpoch, LogStanding, StoreError};
+use execgate_store::{Change, LogEpoch, LogHead, LogStanding, StoreError};
 
 use super::keeper::Working;
 use super::sequence::{Stepped, end_gone};
@@ -30,6 +30,8 @@ impl Log {
     /// [`LogError`]: where only the last step failed, the name is new already.
     pub async fn rename(&self, after: u64, origin: &str, change: Change) -> Result<bool, LogError> {
         let mut working = self.working.lock().await;
+        // Until the end: nothing that was read under the name before may be kept behind the new one.
+        let mut kept = self.kept.lock().await;
         let now = self.parts.clock.now();
         // Outside first, so that nothing but this passes over what was seen there: a record that says of itself that it was
         // named anew is not believed. What dies in between is told as a foreign name, and is named again.
@@ -41,15 +43,17 @@ impl Log {
         if !self.parts.store.log_begin(after, origin.to_owned(), now, Some(change)).await? {
             return Ok(false);
         }
-        *working = Working::default();
+        (*working, *kept) = (Working::default(), None);
         self.parts.gate.set(None);
         while self.step(&mut working).await? == Stepped::More {}
-        self.keep_newest(&mut working).await?;
+        self.keep_newest(&mut kept).await?;
         Ok(true)
     }
 
     pub(super) async fn compare(&self, working: &mut Working) -> Result<(), LogError> {
         *working = Working::default();
+        let mut kept = self.kept.lock().await;
+        *kept = None;
         let mut seen = self.parts.outside.read().await;
         self.recall(&mut seen).await?;
         let standing = self.parts.store.log_standing().await?;
@@ -61,7 +65,7 @@ impl Log {
             if standing.epoch.is_none() {
                 self.begin(&seen).await?;
             }
-            self.fill_places(working, &seen).await?;
+            self.fill_places(&mut kept, &seen).await?;
         }
         self.parts.gate.set(fault);
         Ok(())
@@ -79,9 +83,9 @@ impl Log {
     }
 
     /// Keeps a checkpoint in places that the operator has named since, and notes every place in which one lies.
-    async fn fill_places(&self, working: &mut Working, seen: &[Seen]) -> Result<(), LogError> {
+    async fn fill_places(&self, kept: &mut Option<LogHead>, seen: &[Seen]) -> Result<(), LogError> {
         if seen.iter().any(|seen| matches!(seen.note, SeenNote::Nothing { .. })) {
-            self.keep_newest(working).await?;
+            self.keep_newest(kept).await?;
         }
         let known = self.parts.store.log_places().await?;
         for Seen { place, note } in self.parts.outside.read().await {

@@ -9,23 +9,38 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::BoxFuture;
-use execgate_receipt::{
-    Checkpoint, Consistency, ReadingError, SignedNote, VerifierKey, cosignatures, empty_root,
-};
-use execgate_store::{LogCosigned, LogHead, StoreError};
+use execgate_receipt::{Checkpoint, Consistency, Reading, SignedNote, VerifierKey, cosignatures, empty_root};
+use execgate_store::{LogCosigned, LogHead};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::{Log, LogError, LogFault, Seen, SeenNote};
 
 /// How long a witness is left alone after it has cosigned, and after it first could not be asked.
-const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// The longest time between two tries of a witness that cannot be asked.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often one is asked in a row, where another process of the same record is faster.
 const TRIES: u32 = 4;
+
+/// A signed head, as it is shown to all witnesses of a round.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) head: LogHead,
+    pub(super) note: SignedNote,
+}
+
+/// What is known of one witness from one question to the next.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Under which name of the log; under a new one it begins anew.
+    pub(super) epoch: u64,
+    /// How many entries it has seen.
+    pub(super) seen: u64,
+    /// The head that it has cosigned last.
+    pub(super) cosigned: Option<LogHead>,
+}
 
 /// What a witness answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,24 +77,29 @@ pub struct WitnessStanding {
 
 /// The witnesses of one log.
 pub struct Witnesses {
-    log: Arc<Log>,
-    lines: Vec<Arc<dyn WitnessLine>>,
+    pub(super) log: Arc<Log>,
+    pub(super) lines: Vec<Arc<dyn WitnessLine>>,
     standing: Mutex<Vec<WitnessStanding>>,
 }
 
 /// What came of asking one.
 #[derive(Debug)]
-enum Asked {
-    /// It has cosigned the newest checkpoint.
-    Cosigned,
+pub(super) enum Asked {
+    /// It has cosigned the checkpoint that it was shown.
+    Cosigned(Box<LogCosigned>),
     /// It has seen nothing of this log.
     Unseen,
     /// There is nothing to cosign yet.
     Nothing,
     /// It did not, for a reason that may pass.
     Not(String),
-    /// It has seen another log.
-    Accuses(LogFault),
+    /// It has seen another log, under the name that the log had when it was asked.
+    Accuses {
+        /// What it has seen.
+        fault: LogFault,
+        /// The number of that name.
+        epoch: u64,
+    },
 }
 
 impl Witnesses {
@@ -139,81 +159,57 @@ impl Witnesses {
     async fn ask_first(&self, line: &Arc<dyn WitnessLine>) -> Result<Asked, LogError> {
         let Some(question) = self.log.empty_request().await? else { return Ok(Asked::Nothing) };
         Ok(match line.submit(question).await {
-            Ok(WitnessAnswer::Stale(mut seen)) => self.ask_from(line, &mut seen).await?,
+            Ok(WitnessAnswer::Stale(seen)) => {
+                let Some(target) = self.log.target().await? else { return self.log.lost(line, seen).await };
+                let mut known = Known { epoch: target.head.epoch, seen, cosigned: None };
+                let asked = self.ask_for(line, &mut known, &target).await?;
+                // What several have to have cosigned is kept together, in a round.
+                if let Asked::Cosigned(cosigned) = &asked
+                    && self.log.parts.required <= 1
+                {
+                    self.log.parts.store.log_keep_cosigned(vec![(**cosigned).clone()]).await?;
+                }
+                asked
+            }
             Ok(WitnessAnswer::Cosigned(_)) => Asked::Unseen,
             Ok(WitnessAnswer::Refused(status)) => refused(status),
             Err(error) => Asked::Not(told(&*error)),
         })
     }
 
-    /// Asks one of them for a cosignature whenever the log has grown, for as long as it is awaited.
-    pub async fn tend(&self, at: usize) {
-        let Some(line) = self.lines.get(at) else { return };
-        let mut signed = self.log.signed.subscribe();
-        let (mut seen, mut name) = (0, None);
-        loop {
-            signed.mark_unchanged();
-            // Under a new name the log begins anew for a witness.
-            let named =
-                self.log.standing().await.ok().and_then(|standing| standing.epoch).map(|epoch| epoch.number);
-            if name.replace(named) != Some(named) {
-                seen = 0;
-            }
-            let asked = match self.log.fault() {
-                Some(_) => Ok(Asked::Nothing),
-                None => self.ask_from(line, &mut seen).await,
-            };
-            let cosigned = matches!(asked, Ok(Asked::Cosigned));
-            match asked {
-                Ok(asked) => {
-                    if let Err(error) = self.take(at, asked).await {
-                        tracing::error!(
-                            error = &error as &dyn Error,
-                            "what a witness said could not be kept"
-                        );
-                    }
-                }
-                Err(LogError::Store(StoreError::Closed)) => return,
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn Error, "a witness could not be asked");
-                }
-            }
-            sleep(self.pause(at)).await;
-            if cosigned && signed.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn pause(&self, at: usize) -> Duration {
+    pub(super) fn pause(&self, at: usize) -> Duration {
         let failures = self.kept().get(at).map_or(0, |standing| standing.failures);
         EVERY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_PAUSE)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<WitnessStanding>> {
+    pub(super) fn kept(&self) -> MutexGuard<'_, Vec<WitnessStanding>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows one the newest checkpoint, from what it has seen last.
-    async fn ask_from(&self, line: &Arc<dyn WitnessLine>, seen: &mut u64) -> Result<Asked, LogError> {
-        let place = format!("the witness {}", line.key().name());
+    /// Shows one a checkpoint, from what it has seen last.
+    pub(super) async fn ask_for(
+        &self,
+        line: &Arc<dyn WitnessLine>,
+        known: &mut Known,
+        target: &Target,
+    ) -> Result<Asked, LogError> {
+        let epoch = target.head.epoch;
+        if known.epoch != epoch {
+            *known = Known { epoch, ..Known::default() };
+        }
         for _ in 0..TRIES {
-            let request = match self.log.consistency(*seen).await {
-                Ok(Some(request)) => request,
-                Ok(None) if *seen == 0 => return Ok(Asked::Nothing),
-                // What it has seen was signed before it was shown, so that a record without it has lost it.
-                Ok(None) => return Ok(Asked::Accuses(LogFault::Behind { place, seen: *seen, leaves: 0 })),
-                Err(LogError::Reading(ReadingError::Beyond { size, .. })) => {
-                    return Ok(Asked::Accuses(LogFault::Behind { place, seen: *seen, leaves: size }));
-                }
-                Err(error) => return Err(error),
-            };
+            if known.seen > target.head.size {
+                // What it has seen was signed before it was shown, by whichever process.
+                return self.log.lost(line, known.seen).await;
+            }
+            let request = self.log.consistency_to(target, known.seen).await?;
             match line.submit(request.to_string()).await {
-                Ok(WitnessAnswer::Cosigned(lines)) => return self.keep(line, &request, &lines, seen).await,
-                Ok(WitnessAnswer::Stale(size)) if size != *seen => *seen = size,
+                Ok(WitnessAnswer::Cosigned(lines)) => return self.cosigned(line, target, &lines, known),
+                Ok(WitnessAnswer::Stale(size)) if size != known.seen => known.seen = size,
                 Ok(WitnessAnswer::Stale(_)) => return Ok(Asked::Not("it contradicts itself".to_owned())),
                 Ok(WitnessAnswer::Refused(409 | 422)) => {
-                    return Ok(Asked::Accuses(LogFault::Forked { place, size: *seen }));
+                    let fault = LogFault::Forked { place: place(line), size: known.seen };
+                    return Ok(Asked::Accuses { fault, epoch });
                 }
                 Ok(WitnessAnswer::Refused(status)) => return Ok(refused(status)),
                 Err(error) => return Ok(Asked::Not(told(&*error))),
@@ -222,51 +218,43 @@ impl Witnesses {
         Ok(Asked::Not("others were faster".to_owned()))
     }
 
-    /// Keeps a cosignature with its checkpoint, where it is one.
-    async fn keep(
+    /// A cosignature with its checkpoint, where it is one.
+    fn cosigned(
         &self,
         line: &Arc<dyn WitnessLine>,
-        request: &Consistency,
+        target: &Target,
         lines: &str,
-        seen: &mut u64,
+        known: &mut Known,
     ) -> Result<Asked, LogError> {
-        let text = request.newer.unverified_text();
-        let Ok(found) = cosignatures(text, lines, core::slice::from_ref(line.key())) else {
+        let text = target.note.unverified_text();
+        let key = core::slice::from_ref(line.key());
+        let Ok(found) = cosignatures(text, lines, key) else {
             return Ok(Asked::Not("what it answered is no cosignature of its key".to_owned()));
         };
-        let Ok(head) = text.parse::<Checkpoint>() else { return Ok(Asked::Nothing) };
-        let signatures = request.newer.signatures().iter().cloned().chain(found).collect();
+        let signatures = target.note.signatures().iter().cloned().chain(found).collect();
         let note = SignedNote::new(text.to_owned(), signatures)?;
-        *seen = head.size;
-        let epoch = self.log.standing().await?.epoch.filter(|epoch| epoch.origin == head.origin);
-        let Some(epoch) = epoch else { return Ok(Asked::Nothing) };
-        let cosigned = LogCosigned {
-            witness: line.key().name().to_string(),
-            head: LogHead { epoch: epoch.number, size: head.size, root: head.root },
-            note: note.to_string(),
-        };
-        self.log.parts.store.log_keep_cosigned(cosigned).await?;
-        let known = core::slice::from_ref(line.key());
-        let unix_s = note.verify(known).ok().and_then(|(_, attested)| attested.first()?.unix_s);
+        (known.seen, known.cosigned) = (target.head.size, Some(target.head));
+        let unix_s = note.verify(key).ok().and_then(|(_, attested)| attested.first()?.unix_s);
         let mut kept = self.kept();
         if let Some(standing) = kept.iter_mut().find(|standing| standing.name == line.key().name().as_str()) {
-            standing.cosigned = unix_s.map(|unix_s| (head.size, unix_s));
+            standing.cosigned = unix_s.map(|unix_s| (target.head.size, unix_s));
         }
-        Ok(Asked::Cosigned)
+        let witness = line.key().name().to_string();
+        Ok(Asked::Cosigned(Box::new(LogCosigned { witness, head: target.head, note: note.to_string() })))
     }
 
     /// Takes note of what came of asking.
-    async fn take(&self, at: usize, asked: Asked) -> Result<(), LogError> {
+    pub(super) async fn take(&self, at: usize, asked: Asked) -> Result<(), LogError> {
         let (name, failures) = {
             let mut kept = self.kept();
             let Some(standing) = kept.get_mut(at) else { return Ok(()) };
             standing.failures = match &asked {
-                Asked::Cosigned | Asked::Unseen | Asked::Nothing => 0,
-                Asked::Not(_) | Asked::Accuses(_) => standing.failures.saturating_add(1),
+                Asked::Cosigned(_) | Asked::Unseen | Asked::Nothing => 0,
+                Asked::Not(_) | Asked::Accuses { .. } => standing.failures.saturating_add(1),
             };
             match &asked {
-                Asked::Cosigned | Asked::Unseen => standing.agrees = true,
-                Asked::Accuses(_) => standing.agrees = false,
+                Asked::Cosigned(_) | Asked::Unseen => standing.agrees = true,
+                Asked::Accuses { .. } => standing.agrees = false,
                 Asked::Nothing | Asked::Not(_) => {}
             }
             (standing.name.clone(), standing.failures)
@@ -277,14 +265,19 @@ impl Witnesses {
             self.log.parts.gate.await_witnesses(false);
         }
         match asked {
-            Asked::Cosigned | Asked::Unseen | Asked::Nothing => {}
+            Asked::Cosigned(_) | Asked::Unseen | Asked::Nothing => {}
             Asked::Not(why) => {
                 tracing::warn!(witness = name, failures, why, "a witness has not cosigned the log");
             }
-            Asked::Accuses(fault) => self.log.accuse(fault).await?,
+            Asked::Accuses { fault, epoch } => self.log.accuse(fault, epoch).await?,
         }
         Ok(())
     }
+}
+
+/// What a witness is called in what is told.
+fn place(line: &Arc<dyn WitnessLine>) -> String {
+    format!("the witness {}", line.key().name())
 }
 
 fn refused(status: u16) -> Asked {
@@ -338,21 +331,64 @@ impl Log {
         {
             return Ok(Some(place));
         }
+        // All at once: those that do not answer cost one patience together.
+        let mut asking = JoinSet::new();
         for line in &self.parts.witnesses {
-            let told = line.submit(self.request_of(origin)?).await;
-            // What it has not seen it is told of by this, and a log without entries binds nobody.
-            if matches!(told, Ok(WitnessAnswer::Stale(1..) | WitnessAnswer::Refused(409 | 422))) {
-                return Ok(Some(format!("the witness {}", line.key().name())));
+            let line = Arc::clone(line);
+            let request = self.request_of(origin)?;
+            asking.spawn(async move {
+                let told = line.submit(request).await;
+                // What it has not seen it is told of by this, and a log without entries binds nobody.
+                let knows = matches!(told, Ok(WitnessAnswer::Stale(1..) | WitnessAnswer::Refused(409 | 422)));
+                knows.then(|| place(&line))
+            });
+        }
+        while let Some(asked) = asking.join_next().await {
+            if let Ok(Some(place)) = asked {
+                return Ok(Some(place));
             }
         }
         Ok(None)
     }
 
-    /// Stops live runs for what somebody else has seen.
-    async fn accuse(&self, fault: LogFault) -> Result<(), LogError> {
+    /// The newest signed head, under the name that the log has; none before the first.
+    pub(super) async fn target(&self) -> Result<Option<Target>, LogError> {
+        let newest = self.parts.store.log_checkpoint().await?;
+        let Some((head, note)) = newest.and_then(|newest| Some((newest.head, newest.note?))) else {
+            return Ok(None);
+        };
+        Ok(Some(Target { head, note: SignedNote::parse(note.as_bytes())? }))
+    }
+
+    async fn consistency_to(&self, target: &Target, older: u64) -> Result<Consistency, LogError> {
+        let path = self.made(&Reading::consistency(older, target.head.size)?).await?;
+        Ok(Consistency { older, path, newer: target.note.clone() })
+    }
+
+    /// What it means that a witness has seen more entries than it can be shown: the record has lost them, unless it has
+    /// them by now, or the log is being named anew. The name that counts is read first.
+    async fn lost(&self, line: &Arc<dyn WitnessLine>, seen: u64) -> Result<Asked, LogError> {
+        let Some(epoch) = self.standing().await?.epoch else { return Ok(Asked::Nothing) };
+        let leaves = match self.target().await? {
+            Some(newest) if newest.head.epoch != epoch.number => return Ok(Asked::Nothing),
+            Some(newest) => newest.head.size,
+            None => 0,
+        };
+        if leaves >= seen {
+            return Ok(Asked::Nothing);
+        }
+        let fault = LogFault::Behind { place: place(line), seen, leaves };
+        Ok(Asked::Accuses { fault, epoch: epoch.number })
+    }
+
+    /// Stops live runs for what somebody else has seen, of the log as it is named. What was seen of it under the name before
+    /// says nothing against the new one: a log is named anew for that very reason.
+    async fn accuse(&self, fault: LogFault, epoch: u64) -> Result<(), LogError> {
+        // A name is given with this lock.
         let mut working = self.working.lock().await;
-        if let Some(epoch) = self.standing().await?.epoch {
-            self.stop(&mut working, &epoch, fault);
+        match self.standing().await?.epoch {
+            Some(now) if now.number == epoch => drop(self.stop(&mut working, &now, fault)),
+            Some(_) | None => tracing::info!(%fault, "a witness speaks of the log before its new name"),
         }
         Ok(())
     }

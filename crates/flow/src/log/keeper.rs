@@ -35,6 +35,9 @@ pub struct LogParts {
 pub struct Log {
     pub(super) parts: LogParts,
     pub(super) working: Mutex<Working>,
+    /// The head that is kept outside, as far as this process knows. Taken behind `working` where both are, and for as long as
+    /// something is written outside: that waits for disks, and nothing else is to wait for it.
+    pub(super) kept: Mutex<Option<LogHead>>,
     /// How many entries the newest head has that this process has seen signed.
     pub(super) signed: watch::Sender<u64>,
 }
@@ -46,8 +49,6 @@ pub(super) struct Working {
     pub(super) frontier: Option<Frontier>,
     /// What this process has signed last.
     pub(super) signed: Option<LogHead>,
-    /// How many entries the checkpoint outside has, and under which name.
-    pub(super) kept: Option<LogHead>,
     /// The name that the log had when a fault was found.
     pub(super) faulted_in: Option<u64>,
 }
@@ -57,7 +58,7 @@ impl Log {
     #[must_use]
     pub fn new(parts: LogParts) -> Self {
         parts.gate.await_witnesses(parts.required > 0);
-        Self { parts, working: Mutex::default(), signed: watch::Sender::new(0) }
+        Self { parts, working: Mutex::default(), kept: Mutex::default(), signed: watch::Sender::new(0) }
     }
 
     /// What the corridor asks.

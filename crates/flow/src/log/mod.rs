@@ -16,6 +16,7 @@ mod gate;
 mod keeper;
 mod outside;
 mod read;
+mod rounds;
 mod sequence;
 mod signers;
 

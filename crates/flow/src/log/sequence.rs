@@ -6,17 +6,20 @@ use std::collections::VecDeque;
 
 use execgate_receipt::Frontier;
 use execgate_store::{LOG_LEAVES_MAX, LogEpoch, LogHead, LogStanding, LogStep, StoreError};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::keeper::Working;
 use super::{Log, LogError, LogFault};
 
-/// How long leaves are gathered after a commit before they are hashed: half of the 50 ms in which a checkpoint is
-/// promised, so that a disk has the other half, and a busy record pays for few commits of the log's.
-const GATHER: Duration = Duration::from_millis(25);
+/// How long leaves are gathered after a commit before they are hashed: less than half of the 50 ms in which a checkpoint is
+/// promised, so that a disk that is slow for a moment has the rest, and a busy record pays for few commits of the log's.
+const GATHER: Duration = Duration::from_millis(15);
 
 /// How often a checkpoint is kept outside of the record. What is lost of a record within it is not noticed.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the log looks for leaves that nobody here has stirred it for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the log waits after a fault of the moment before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -35,7 +38,14 @@ pub(super) enum Stepped {
 impl Log {
     /// Keeps the log for as long as it is awaited: sequences what is appended, and keeps the newest checkpoint outside.
     pub async fn work(&self) {
-        let mut keep_at = Instant::now() + KEEP_EVERY;
+        tokio::select! {
+            () = self.grow() => {}
+            // Beside it: what is kept outside is synced there, and a checkpoint does not wait for that.
+            () = self.keep_forever() => {}
+        }
+    }
+
+    async fn grow(&self) {
         loop {
             match self.sequence().await {
                 Ok(()) => {}
@@ -48,13 +58,17 @@ impl Log {
                     sleep(AGAIN_AFTER).await;
                 }
             }
-            if Instant::now() >= keep_at {
-                self.keep_told().await;
-                keep_at = Instant::now() + KEEP_EVERY;
-            }
-            if timeout_at(keep_at, self.parts.store.log_stirred()).await.is_ok() {
+            // What another process has appended, which stirs nobody here, is looked for now and then.
+            if timeout(LOOK_EVERY, self.parts.store.log_stirred()).await.is_ok() {
                 sleep(GATHER).await;
             }
+        }
+    }
+
+    async fn keep_forever(&self) {
+        loop {
+            sleep(KEEP_EVERY).await;
+            self.keep_told().await;
         }
     }
 
@@ -73,8 +87,8 @@ impl Log {
     /// # Errors
     /// [`LogError::Outside`] where that fails.
     pub async fn keep(&self) -> Result<(), LogError> {
-        let mut working = self.working.lock().await;
-        self.keep_newest(&mut working).await
+        let mut kept = self.kept.lock().await;
+        self.keep_newest(&mut kept).await
     }
 
     async fn keep_told(&self) {
@@ -86,7 +100,7 @@ impl Log {
         }
     }
 
-    pub(super) async fn keep_newest(&self, working: &mut Working) -> Result<(), LogError> {
+    pub(super) async fn keep_newest(&self, kept: &mut Option<LogHead>) -> Result<(), LogError> {
         if self.parts.gate.fault().is_some() {
             return Ok(());
         }
@@ -94,12 +108,12 @@ impl Log {
         let Some((head, note)) = newest.and_then(|newest| Some((newest.head, newest.note?))) else {
             return Ok(());
         };
-        if working.kept == Some(head) {
+        if *kept == Some(head) {
             return Ok(());
         }
-        let kept = self.parts.outside.keep(note).await;
-        kept.map_err(|(place, source)| LogError::Outside { place, source })?;
-        working.kept = Some(head);
+        let written = self.parts.outside.keep(note).await;
+        written.map_err(|(place, source)| LogError::Outside { place, source })?;
+        *kept = Some(head);
         Ok(())
     }
 

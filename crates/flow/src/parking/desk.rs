@@ -19,7 +19,7 @@ use crate::{Refusal, Rooms};
 /// The version of what is said of a vote.
 const VERSION: u8 = 1;
 
-/// Why what was handed in does not count. Nothing is recorded then.
+/// Why what was handed in does not count, or not yet. Nothing is recorded then, but for [`Self::Starting`].
 #[derive(Debug, thiserror::Error)]
 pub enum DecisionError {
     /// It is no approval artifact.
@@ -40,6 +40,9 @@ pub enum DecisionError {
         /// Where it stands, or how it ended.
         stage: String,
     },
+    /// It is being started at this moment: a no is kept, with a leaf.
+    #[error("this is being started at this moment: the no is kept, and holds if that start is taken back")]
+    Starting,
     /// The time for it is over.
     #[error("the time in which this could be approved is over")]
     Expired,
@@ -114,13 +117,22 @@ impl Corridor {
         let [envelope] = statements.as_slice() else { return Err(DecisionError::OneStatement) };
         let rooms = self.rooms();
         let store = &rooms.execute.store;
-        let Some(parked) = store.parked(run).await? else { return Err(ended(rooms, run).await) };
+        let waits = store.parked(run).await?;
+        let is_waiting = waits.is_some();
+        let parked = match waits {
+            Some(parked) => parked,
+            // For a no alone: its start may be taken back.
+            None => match store.starting(run).await? {
+                Some(starting) => starting,
+                None => return Err(ended(rooms, run).await),
+            },
+        };
         // Of a record that is not the one that its log was seen with, nothing is signed.
         rooms.log.ask(parked.record.effect)?;
         let now = rooms.execute.clock.now();
-        if parked.parking.expires <= now {
+        if parked.parking.expires <= now && is_waiting {
             let (walk, _presence) = self.set_out(Arc::clone(render))?;
-            walk.close(&parked, Closing::Expired, None).await?;
+            walk.close(&parked, Closing::Expired).await?;
             return Err(DecisionError::Expired);
         }
         let verified = rooms.approve.open(envelope)?;
@@ -154,19 +166,52 @@ impl Corridor {
                     drop(self.start(run, render));
                 }
                 Voted::TooMany => return Err(DecisionError::TooMany),
-                Voted::NotParked => return Err(ended(rooms, run).await),
+                Voted::Kept | Voted::NotParked => return Err(ended(rooms, run).await),
             },
             VoteWord::Deny => {
-                let (walk, _presence) = self.set_out(Arc::clone(render))?;
                 let why = Closing::Denied { approver: vote.approver.clone(), reason: said.reason.clone() };
-                let passage = walk.close(&parked, why, Some((vote, change))).await?;
-                if passage.replayed {
-                    return Err(ended(rooms, run).await);
-                }
+                self.deny(run, why, (vote, change), render).await?;
                 tracing::info!(%run, approver = %decided.approver, "a parked run was denied");
             }
         }
         Ok(decided)
+    }
+
+    /// Ends a run that somebody has denied. While it is being started the no is kept beside it, for the moment at which that
+    /// start may be taken back.
+    async fn deny(
+        &self,
+        run: RunId,
+        why: Closing,
+        denial: (Vote, Change),
+        render: &Arc<dyn Render>,
+    ) -> Result<(), DecisionError> {
+        let rooms = self.rooms();
+        let store = &rooms.execute.store;
+        loop {
+            if let Some(parked) = store.parked(run).await? {
+                let (walk, _presence) = self.set_out(Arc::clone(render))?;
+                match walk.refuse(&parked, &why, Some(denial.clone())).await? {
+                    Some(_) => return Ok(()),
+                    // Started, or ended, since it was read.
+                    None => continue,
+                }
+            }
+            match store.vote(run, denial.0.clone(), denial.1.clone()).await? {
+                Voted::Kept => {
+                    rooms.execute.crash.reached("voted");
+                    return Err(DecisionError::Starting);
+                }
+                // Its start was taken back since it was looked for: the no has its leaf, and the run is to be ended.
+                Voted::Recorded | Voted::Repeated => {
+                    let Some(parked) = store.parked(run).await? else { return Err(DecisionError::Starting) };
+                    let (walk, _presence) = self.set_out(Arc::clone(render))?;
+                    walk.close(&parked, why).await?;
+                    return Ok(());
+                }
+                Voted::TooMany | Voted::NotParked => return Err(ended(rooms, run).await),
+            }
+        }
     }
 
     /// Holds a statement against the run that it is about, under the rules of today.

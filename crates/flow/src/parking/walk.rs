@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage};
 use execgate_receipt::approval::{MAX_STATEMENTS, same_artifact};
-use execgate_store::{Change, Parked, Parking, Record, Vote};
+use execgate_store::{Change, Due, Parked, Parking, Record, Refused, Vote};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
 use super::request::expiry;
-use super::yard::{Trace, Turn};
+use super::yard::{Seen, Trace, Turn};
 use super::{Closing, ParkedRequest, Waiting};
 use crate::approve::Judgement;
 use crate::authorise::Authorised;
@@ -46,16 +46,21 @@ impl Corridor {
         let due = execute.store.parked_due(now).await?;
         let yard = self.yard();
         yard.keep_only(&due, now);
-        let (over, approved): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.is_over);
+        let (over, approved): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|due| due.is_over || due.is_denied);
         for due in over {
             // Beside the turns of those that start: time does not wait for them.
-            if let Err(refusal) = self.expire(due.run, render).await {
+            if let Err(refusal) = self.end(due.run, render).await {
                 tracing::warn!(run = %due.run, rule = refusal.rule(), "a parked run that is over could not be ended");
             }
         }
         // Those that cannot start yet must not keep the others from their turn.
-        let mut rested: Vec<_> =
-            approved.into_iter().map(|due| due.run).filter(|run| !yard.rests(*run, now)).collect();
+        let rules = self.rooms().authorise.rules.now().digest();
+        let rests = |due: &Due| {
+            let votes = usize::try_from(due.votes).unwrap_or(usize::MAX);
+            yard.rests(due.run, Seen { rules, votes }, now)
+        };
+        let mut rested: Vec<_> = approved.into_iter().filter(|due| !rests(due)).map(|due| due.run).collect();
         if !rested.is_empty() {
             let first = yard.next_turn() % rested.len();
             rested.rotate_left(first);
@@ -63,12 +68,15 @@ impl Corridor {
         Ok(rested.into_iter().filter_map(|run| self.start(run, render)).collect())
     }
 
-    /// Ends a parked run whose time is over.
-    async fn expire(&self, run: RunId, render: &Arc<dyn Render>) -> Result<(), Refusal> {
+    /// Ends a parked run whose time is over, or that was denied while it was being started.
+    async fn end(&self, run: RunId, render: &Arc<dyn Render>) -> Result<(), Refusal> {
         let execute = &self.rooms().execute;
         let Some(parked) = execute.store.parked(run).await? else { return Ok(()) };
         let (walk, _presence) = self.set_out(Arc::clone(render))?;
-        walk.close(&parked, Closing::Expired, None).await.map(drop)
+        match walk.over(&parked) {
+            Some(why) => walk.close(&parked, why).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Walks a parked run through the rooms, beside whoever asked for that. None where it walks already, too many do, or
@@ -77,14 +85,15 @@ impl Corridor {
         let turn = self.yard().take(run)?;
         let (walk, presence) = self.set_out(Arc::clone(render)).ok()?;
         let (yard, clock) = (self.yard().clone(), Arc::clone(&self.rooms().execute.clock));
+        let mut seen = Seen { rules: self.rooms().authorise.rules.now().digest(), votes: 0 };
         Some(tokio::spawn(async move {
-            match walk.unpark(run, turn).await {
+            match walk.unpark(run, turn, &mut seen).await {
                 Ok(passage) => tracing::info!(%run, outcome = passage.outcome, "a parked run has ended"),
                 Err(refusal) => {
                     tracing::debug!(%run, rule = refusal.rule(), "a parked run goes on waiting");
-                    // For people it waits at no cost, and what was undone has its rest already.
-                    if !matches!(refusal, Refusal::Parked(_) | Refusal::NotStarted(_)) {
-                        yard.rest(run, clock.now(), Trace::None);
+                    // What was undone has its rest already.
+                    if !matches!(refusal, Refusal::NotStarted(_)) {
+                        yard.rest(run, clock.now(), Trace::None(seen));
                     }
                 }
             }
@@ -186,11 +195,8 @@ impl Walk {
     pub(crate) async fn found(&self, record: &Record, again: &Proposal) -> Result<Found, Refusal> {
         let parked = self.rooms.execute.store.parked(record.run).await?;
         let parked = parked.ok_or(Refusal::StillRunning { run: record.run })?;
-        if parked.parking.expires <= self.rooms.execute.clock.now() {
-            return self.close(&parked, Closing::Expired, None).await.map(Found::Ended);
-        }
-        if parked.tries >= TRIES_MAX {
-            return self.close(&parked, never_starts(), None).await.map(Found::Ended);
+        if let Some(why) = self.over(&parked) {
+            return self.close(&parked, why).await.map(Found::Ended);
         }
         let has_nothing = parked.votes.is_empty() && again.approval.is_none();
         if has_nothing || self.yard.rests_long(record.run, self.rooms.execute.clock.now()) {
@@ -217,21 +223,21 @@ impl Walk {
 
     /// Takes a run out of `parked`, if it may be: through all the rooms, under the rules of today. Its turn is over with its
     /// claim.
-    pub(super) async fn unpark(self, run: RunId, turn: Turn) -> Result<Passage, Refusal> {
+    pub(super) async fn unpark(self, run: RunId, turn: Turn, seen: &mut Seen) -> Result<Passage, Refusal> {
         let rooms = Arc::clone(&self.rooms);
         let Some(parked) = rooms.execute.store.parked(run).await? else {
             return Err(Refusal::StillRunning { run });
         };
-        if parked.parking.expires <= rooms.execute.clock.now() {
-            return self.close(&parked, Closing::Expired, None).await;
-        }
-        if parked.tries >= TRIES_MAX {
-            return self.close(&parked, never_starts(), None).await;
+        seen.votes = parked.votes.len();
+        if let Some(why) = self.over(&parked) {
+            return self.close(&parked, why).await;
         }
         let request = ParkedRequest::from_bytes(&parked.parking.head)?;
         let today = self.yard.today(&rooms, &parked, &request).await?;
-        // Nobody else is asked, and what it asks for is not read, before enough people have spoken.
-        if !today.terms.iter().all(|term| term.has_enough(&parked.votes)) {
+        // Nobody else is asked, and what it asks for is not read, before enough people have spoken: under these rules, since
+        // what was said under others binds nobody.
+        let has_enough = today.terms.iter().all(|term| term.has_enough(&parked.votes));
+        if !has_enough || self.yard.is_in_vain(run, &today, seen.votes) {
             return Err(Refusal::Parked(Box::new(Waiting::of(&parked, request, today))));
         }
         if today.refused.is_none() && !today.price.is_zero() {
@@ -246,9 +252,13 @@ impl Walk {
             Err(refusal) => Err(refusal),
         };
         match walked {
+            Err(Refusal::Parked(waiting)) => {
+                self.yard.note_in_vain(run, today, seen.votes);
+                Err(Refusal::Parked(waiting))
+            }
             Err(refusal) if is_final(&refusal) => {
                 let why = Closing::Refused { rule: refusal.rule().to_owned(), reason: refusal.to_string() };
-                self.close(&parked, why, None).await
+                self.close(&parked, why).await
             }
             walked => walked,
         }
@@ -284,15 +294,42 @@ impl Walk {
         }
     }
 
-    /// Ends a parked run that is never to start.
-    pub(super) async fn close(
+    /// Why a run that waits is to be ended, whatever the rules say; none where it may start.
+    fn over(&self, parked: &Parked) -> Option<Closing> {
+        if let Some(no) = parked.denial() {
+            let reason = self.rooms.approve.reason_of(no);
+            return Some(Closing::Denied { approver: no.approver.clone(), reason });
+        }
+        if parked.parking.expires <= self.rooms.execute.clock.now() {
+            return Some(Closing::Expired);
+        }
+        (parked.tries >= TRIES_MAX).then(never_starts)
+    }
+
+    /// Ends a parked run that is never to start: its end says what is in force of it, however often it was started since it
+    /// was read.
+    pub(super) async fn close(&self, parked: &Parked, why: Closing) -> Result<Passage, Refusal> {
+        let store = &self.rooms.execute.store;
+        if let Some(passage) = self.refuse(parked, &why, None).await? {
+            return Ok(passage);
+        }
+        while let Some(again) = store.parked(parked.record.run).await? {
+            if let Some(passage) = self.refuse(&again, &why, None).await? {
+                return Ok(passage);
+            }
+        }
+        self.ended_elsewhere(&parked.record).await
+    }
+
+    /// The same, once: none where it does not wait any more, or was started in vain since it was read.
+    pub(super) async fn refuse(
         &self,
         parked: &Parked,
-        why: Closing,
+        why: &Closing,
         denial: Option<(Vote, Change)>,
-    ) -> Result<Passage, Refusal> {
+    ) -> Result<Option<Passage>, Refusal> {
         let rooms = &self.rooms;
-        let finish = rooms.witness.close(&parked.record, &why, self.render.as_ref())?;
+        let finish = rooms.witness.close(&parked.record, why, self.render.as_ref())?;
         let passage = Passage {
             run: finish.run,
             content: finish.content,
@@ -304,9 +341,9 @@ impl Walk {
         };
         // What people have said yes to is over with it, wherever else their statements lie.
         let spent = same_artifact(&parked.parking.tenant, ApprovalId::from(parked.record.run));
-        let ended = rooms.execute.store.refuse(finish, spent, denial).await?;
+        let refused = rooms.execute.store.refuse(finish, parked.tries, spent, denial).await?;
         rooms.execute.crash.reached("refused");
-        if ended { Ok(passage) } else { self.ended_elsewhere(&parked.record).await }
+        Ok((refused == Refused::Ended).then_some(passage))
     }
 }
 

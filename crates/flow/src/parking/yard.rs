@@ -7,10 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use execgate_model::{BodyPlace, RunId, UnixMs};
+use execgate_model::{BodyPlace, Digest, RunId, UnixMs};
 use execgate_store::{Due, Parked, Store};
 use serde_json::Value;
 
+use super::Today;
 use super::today::Remembered;
 use crate::Refusal;
 
@@ -45,13 +46,22 @@ impl Lodging for Boundless {
 /// What came of a start that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trace {
-    /// Nothing was claimed.
-    None,
+    /// Nothing was claimed. Other rules, or another word, may let it start.
+    None(Seen),
     /// It was claimed, and the claim was taken back: its leaves stay.
     Leaves {
         /// How often that was so before.
         before: u32,
     },
+}
+
+/// What a start was tried with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// What names the gateway's rules.
+    pub(super) rules: Digest,
+    /// How much people had said.
+    pub(super) votes: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +77,8 @@ struct Inner {
     walking: HashSet<RunId>,
     resting: HashMap<RunId, Rest>,
     remembered: HashMap<RunId, Remembered>,
+    /// Of which day's rules what people have said was not enough, and how much that was.
+    in_vain: HashMap<RunId, (Today, usize)>,
 }
 
 /// Where parked runs stand, as this process sees them.
@@ -120,17 +132,22 @@ impl Yard {
         let mut inner = self.inner();
         inner.resting.retain(|run, rest| due.contains(run) || rest.holds(now));
         inner.remembered.retain(|run, _| due.contains(run));
+        inner.in_vain.retain(|run, _| due.contains(run));
     }
 
-    /// Whether a run that failed to start has not rested for long enough.
-    pub(super) fn rests(&self, run: RunId, now: UnixMs) -> bool {
-        self.inner().resting.get(&run).is_some_and(|rest| rest.holds(now))
+    /// Whether a run that failed to start has not rested for long enough, under the same rules and with the same words.
+    pub(super) fn rests(&self, run: RunId, seen: Seen, now: UnixMs) -> bool {
+        let inner = self.inner();
+        inner.resting.get(&run).is_some_and(|rest| rest.holds(now) && rest.is_as(seen))
     }
 
     /// The same, where each further try leaves leaves: then not even its caller can have one.
     pub(super) fn rests_long(&self, run: RunId, now: UnixMs) -> bool {
         let inner = self.inner();
-        inner.resting.get(&run).is_some_and(|rest| rest.trace != Trace::None && rest.holds(now))
+        inner
+            .resting
+            .get(&run)
+            .is_some_and(|rest| matches!(rest.trace, Trace::Leaves { .. }) && rest.holds(now))
     }
 
     /// Lets a run rest that could not start now.
@@ -138,7 +155,7 @@ impl Yard {
         let mut inner = self.inner();
         let failures = inner.resting.get(&run).map_or(0, |rest| rest.failures);
         let (failures, most) = match trace {
-            Trace::None => (failures, REST_MAX_MS),
+            Trace::None(_) => (failures, REST_MAX_MS),
             Trace::Leaves { before } => (failures.max(before), LONG_REST_MAX_MS),
         };
         let pause = REST_MS.saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX)).min(most);
@@ -152,6 +169,15 @@ impl Yard {
         if let Some(rest) = self.inner().resting.get_mut(&run) {
             rest.until = rest.since;
         }
+    }
+
+    /// Whether what people have said is known not to be enough under these very rules: nobody need be asked again.
+    pub(super) fn is_in_vain(&self, run: RunId, today: &Today, votes: usize) -> bool {
+        self.inner().in_vain.get(&run).is_some_and(|known| (&known.0, known.1) == (today, votes))
+    }
+
+    pub(super) fn note_in_vain(&self, run: RunId, today: Today, votes: usize) {
+        self.inner().in_vain.insert(run, (today, votes));
     }
 
     pub(super) fn recall(&self, run: RunId) -> Option<Remembered> {
@@ -194,15 +220,26 @@ impl Rest {
     fn holds(&self, now: UnixMs) -> bool {
         (self.since..self.until).contains(&now)
     }
+
+    fn is_as(&self, seen: Seen) -> bool {
+        match self.trace {
+            Trace::None(before) => before == seen,
+            Trace::Leaves { .. } => true,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use execgate_model::{RunId, UnixMs};
+    use execgate_model::{Digest, RunId, UnixMs};
 
-    use super::{Boundless, LONG_REST_MAX_MS, REST_MAX_MS, REST_MS, STARTING_MAX, Trace, Yard};
+    use super::{Boundless, LONG_REST_MAX_MS, REST_MAX_MS, REST_MS, STARTING_MAX, Seen, Trace, Yard};
+
+    fn seen(votes: usize) -> Seen {
+        Seen { rules: Digest::from_bytes([0; 32]), votes }
+    }
 
     fn run(number: usize) -> RunId {
         RunId::from_entropy([u8::try_from(number).unwrap(); 16])
@@ -226,17 +263,23 @@ mod tests {
             yard.rest(run(1), UnixMs(now), Trace::Leaves { before: 0 });
             let pause = (REST_MS << failures).min(LONG_REST_MAX_MS);
             assert!(yard.rests_long(run(1), UnixMs(now + pause - 1)), "{failures}");
-            assert!(!yard.rests(run(1), UnixMs(now + pause)) && !yard.rests(run(2), UnixMs(now)));
+            assert!(
+                !yard.rests(run(1), seen(0), UnixMs(now + pause))
+                    && !yard.rests(run(2), seen(0), UnixMs(now))
+            );
             now += pause;
         }
-        yard.rest(run(1), UnixMs(now), Trace::None);
-        assert!(yard.rests(run(1), UnixMs(now)) && !yard.rests_long(run(1), UnixMs(now)));
-        assert!(!yard.rests(run(1), UnixMs(now + REST_MAX_MS)));
-        assert!(!yard.rests(run(1), UnixMs(now - 1)), "the clock was set back");
+        yard.rest(run(1), UnixMs(now), Trace::None(seen(0)));
+        assert!(yard.rests(run(1), seen(0), UnixMs(now)) && !yard.rests_long(run(1), UnixMs(now)));
+        assert!(!yard.rests(run(1), seen(0), UnixMs(now + REST_MAX_MS)));
+        assert!(!yard.rests(run(1), seen(0), UnixMs(now - 1)), "the clock was set back");
+        assert!(!yard.rests(run(1), seen(1), UnixMs(now)), "somebody has said more");
+        let other = Seen { rules: Digest::from_bytes([1; 32]), ..seen(0) };
+        assert!(!yard.rests(run(1), other, UnixMs(now)), "the rules are others");
         yard.wake(run(1));
-        assert!(!yard.rests(run(1), UnixMs(now)));
-        yard.rest(run(1), UnixMs(now), Trace::None);
+        assert!(!yard.rests(run(1), seen(0), UnixMs(now)));
+        yard.rest(run(1), UnixMs(now), Trace::None(seen(0)));
         yard.keep_only(&[], UnixMs(now + REST_MAX_MS));
-        assert!(!yard.rests(run(1), UnixMs(now)));
+        assert!(!yard.rests(run(1), seen(0), UnixMs(now)));
     }
 }

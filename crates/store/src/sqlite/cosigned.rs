@@ -6,8 +6,16 @@ use rusqlite::Connection;
 use super::rows;
 use crate::{LogCosigned, LogHead, StoreError};
 
-/// Keeps what a witness has cosigned, unless it has cosigned more.
-pub(super) fn keep(conn: &Connection, cosigned: &LogCosigned) -> Result<bool, StoreError> {
+/// Keeps what witnesses have cosigned, but of those that have cosigned more.
+pub(super) fn keep_all(conn: &Connection, cosigned: &[LogCosigned]) -> Result<bool, StoreError> {
+    let mut kept = false;
+    for one in cosigned {
+        kept |= keep(conn, one)?;
+    }
+    Ok(kept)
+}
+
+fn keep(conn: &Connection, cosigned: &LogCosigned) -> Result<bool, StoreError> {
     let doing = "keep a cosigned checkpoint";
     let sql = "INSERT INTO log_cosigned (epoch, witness, size, root, note) VALUES (?1, ?2, ?3, ?4, ?5) \
         ON CONFLICT (epoch, witness) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note \

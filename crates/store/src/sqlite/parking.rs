@@ -13,8 +13,8 @@ use crate::parking::{
     PARKED_OF_TENANT_MAX, VOTES_OF_ONE_MAX,
 };
 use crate::{
-    Change, Claim, Claimed, Due, Finish, Parked, ParkedPage, Parking, SettlementWord, StoreError, Undone,
-    Untold, Vote, VoteWord, Voted,
+    Change, Claim, Claimed, Due, Finish, Parked, ParkedPage, Parking, Refused, SettlementWord, StoreError,
+    Undone, Untold, Vote, VoteWord, Voted,
 };
 
 const INSERT: &str =
@@ -104,10 +104,19 @@ fn waiting(conn: &Connection, run: RunId) -> Result<Option<Waiting>, StoreError>
     rows::first(conn, sql, "find a parked run", [run.as_bytes()], read)
 }
 
-/// Moves a run from `parked` to `execute`, once. What it uses up of limits is counted anew, as of today.
+/// Whether somebody has said no to a run, while it was being started.
+fn is_denied(conn: &Connection, run: RunId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM vote INDEXED BY vote_by_run WHERE run = ?1 AND word = 'deny')";
+    let found = rows::first(conn, sql, "look for a no", [run.as_bytes()], |row| rows::value(row, 0, "vote"))?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Moves a run from `parked` to `execute`, once. What it uses up of limits is counted anew, as of today. One that somebody
+/// has denied is only to be ended.
 pub(super) fn unpark(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
     let doing = "start a parked run";
-    let Some((row, reserved)) = waiting(conn, claim.run)? else {
+    let denied = is_denied(conn, claim.run)?;
+    let Some((row, reserved)) = waiting(conn, claim.run)?.filter(|_| !denied) else {
         let record = rows::run(conn, claim.run)?;
         return record
             .map(|record| Claimed::Taken(Box::new(record)))
@@ -171,9 +180,14 @@ pub(super) fn park_again(
 }
 
 /// Records what a person says of a run that still waits, and what is said of that.
+/// A no is kept while it is being started, too: that start may be taken back.
 pub(super) fn vote(conn: &Connection, run: RunId, vote: &Vote, change: &Change) -> Result<Voted, StoreError> {
-    if waiting(conn, run)?.is_none() {
+    let starts = waiting(conn, run)?.is_none();
+    if starts && (vote.word != VoteWord::Deny || parked(conn, run, Stage::Execute)?.is_none()) {
         return Ok(Voted::NotParked);
+    }
+    if starts && is_denied(conn, run)? {
+        return Ok(Voted::Kept);
     }
     let said = votes(conn, run)?;
     if said.iter().any(|said| said.artifact == vote.artifact) {
@@ -190,18 +204,24 @@ pub(super) fn vote(conn: &Connection, run: RunId, vote: &Vote, change: &Change) 
     let at = rows::stored(vote.at.0, "store a time")?;
     let params = (run.as_bytes(), &vote.person, &vote.approver, vote.word.as_str(), at, &vote.artifact);
     rows::change(conn, sql, "record a vote", params)?;
-    Ok(Voted::Recorded)
+    Ok(if starts { Voted::Kept } else { Voted::Recorded })
 }
 
-/// Ends a run that never starts, once, and gives back what it has reserved. False where it does not wait any more.
+/// Ends a run that never starts, once, and gives back what it has reserved. `tries`: those that were seen when its end was
+/// signed, since each start replaces the intent that is signed.
 pub(super) fn refuse(
     conn: &Connection,
     finish: &Finish,
+    tries: u32,
     spent: Digest,
     denial: Option<&(Vote, Change)>,
-) -> Result<bool, StoreError> {
+) -> Result<Refused, StoreError> {
     let doing = "refuse a parked run";
-    let Some((row, reserved)) = waiting(conn, finish.run)? else { return Ok(false) };
+    let Some((row, reserved)) = waiting(conn, finish.run)? else { return Ok(Refused::NotParked) };
+    let sql = "SELECT tries FROM parked WHERE run = ?1";
+    if rows::first(conn, sql, doing, [row], |row| rows::value::<u32>(row, 0, "tries"))? != Some(tries) {
+        return Ok(Refused::Started);
+    }
     if let Some((denial, change)) = denial {
         vote(conn, finish.run, denial, change)?;
     }
@@ -212,7 +232,7 @@ pub(super) fn refuse(
     let sql = "INSERT INTO approval_use (key, run) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     rows::change(conn, sql, doing, (spent.as_bytes(), finish.run.as_bytes()))?;
     finish::ending(conn, row, finish)?;
-    Ok(true)
+    Ok(Refused::Ended)
 }
 
 /// Forgets what a run needed to be started: its end is there.
@@ -222,11 +242,11 @@ pub(super) fn forget(conn: &Connection, row: i64) -> Result<(), StoreError> {
     rows::change(conn, "DELETE FROM parked_payload WHERE run = ?1", doing, [row]).map(|_| ())
 }
 
-/// A run that waits, with all that is known of it but its payload.
-pub(super) fn parked(conn: &Connection, run: RunId) -> Result<Option<Parked>, StoreError> {
-    let sql = select_record!("run_by_run", "WHERE r.run = ?1 AND r.stage = 'parked'");
+/// A run that waits, or that waited and is being started, with all that is known of it but its payload.
+pub(super) fn parked(conn: &Connection, run: RunId, stage: Stage) -> Result<Option<Parked>, StoreError> {
+    let sql = select_record!("run_by_run", "WHERE r.run = ?1 AND r.stage = ?2");
     let doing = "read a parked run";
-    let Some(record) = rows::first(conn, sql, doing, [run.as_bytes()], rows::record)? else {
+    let Some(record) = rows::first(conn, sql, doing, (run.as_bytes(), stage.as_str()), rows::record)? else {
         return Ok(None);
     };
     let sql = "SELECT p.tenant, p.expires, p.head, p.owner IS NOT NULL, p.bytes, p.tries \
@@ -246,10 +266,10 @@ fn parking(row: &Row<'_>) -> Result<(Parking, u64, u32), StoreError> {
     Ok((parking, rows::unsigned(row, 4, "bytes")?, rows::value(row, 5, "tries")?))
 }
 
-/// What a run that waits is to be given.
+/// What a run that waits is to be given; kept until it has ended.
 pub(super) fn payload(conn: &Connection, run: RunId) -> Result<Option<Vec<u8>>, StoreError> {
     let sql = "SELECT p.payload FROM run r INDEXED BY run_by_run JOIN parked_payload p ON p.run = r.id \
-        WHERE r.run = ?1 AND r.stage = 'parked'";
+        WHERE r.run = ?1 AND r.stage IN ('parked', 'execute')";
     let read = |row: &Row<'_>| rows::value(row, 0, "payload");
     rows::first(conn, sql, "read what a parked run asks for", [run.as_bytes()], read)
 }
@@ -289,20 +309,26 @@ pub(super) fn page(conn: &Connection, page: &ParkedPage) -> Result<Vec<Parked>, 
         rows::all(conn, PAGE, doing, params, |row| Ok(RunId::from_stored(rows::value(row, 0, "run")?)))?;
     let mut runs = Vec::with_capacity(found.len());
     for run in found {
-        runs.extend(parked(conn, run)?);
+        runs.extend(parked(conn, run, Stage::Parked)?);
     }
     Ok(runs)
 }
 
-/// Parked runs that a sweep has to look at: their time is over, or somebody has said yes. Oldest first.
+/// Parked runs that a sweep has to look at: their time is over, or somebody has said something. Oldest first.
 pub(super) fn due(conn: &Connection, now: UnixMs) -> Result<Vec<Due>, StoreError> {
     // Parked runs are few, so looking at all of them is cheap; what they ask for is not read.
-    let sql = "SELECT r.run, p.expires <= ?1 FROM parked p CROSS JOIN run r ON r.id = p.run WHERE r.stage = 'parked' \
-        AND (p.expires <= ?1 OR EXISTS (SELECT 1 FROM vote v INDEXED BY vote_by_run WHERE v.run = r.run)) ORDER BY p.run";
+    let sql = "SELECT r.run, p.expires <= ?1, count(v.leaf), coalesce(max(v.word = 'deny'), 0) FROM parked p \
+        CROSS JOIN run r ON r.id = p.run LEFT JOIN vote v INDEXED BY vote_by_run ON v.run = r.run \
+        WHERE r.stage = 'parked' GROUP BY p.run HAVING p.expires <= ?1 OR count(v.leaf) > 0 ORDER BY p.run";
     let now = i64::try_from(now.0).unwrap_or(i64::MAX);
     let read = |row: &Row<'_>| {
         let run = RunId::from_stored(rows::value(row, 0, "run")?);
-        Ok(Due { run, is_over: rows::value(row, 1, "expires")? })
+        Ok(Due {
+            run,
+            is_over: rows::value(row, 1, "expires")?,
+            votes: rows::value(row, 2, "vote")?,
+            is_denied: rows::value(row, 3, "word")?,
+        })
     };
     rows::all(conn, sql, "look for parked runs that are due", [now], read)
 }

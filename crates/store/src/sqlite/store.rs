@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, UnixMs};
+use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, Stage, UnixMs};
 use rusqlite::Connection;
 
 use super::examine::SqliteExaminer;
@@ -20,8 +20,8 @@ use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
     LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
-    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Repaid, Resolution, Settled, Settling,
-    Standing, Store, Sums, Undone, Untold, Vote, Voted, Watched,
+    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Resolution, Settled,
+    Settling, Standing, Store, Sums, Undone, Untold, Vote, Voted, Watched,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -86,8 +86,8 @@ impl LogStore for SqliteStore {
         Box::pin(self.readers.point(move |conn| log::place(conn, run)))
     }
 
-    fn log_keep_cosigned(&self, cosigned: LogCosigned) -> Reply<'_, bool> {
-        Box::pin(self.writer.write(Entry::End, move |conn| cosigned::keep(conn, &cosigned)))
+    fn log_keep_cosigned(&self, cosigned: Vec<LogCosigned>) -> Reply<'_, bool> {
+        Box::pin(self.writer.write(Entry::End, move |conn| cosigned::keep_all(conn, &cosigned)))
     }
 
     fn log_cosigned(&self, epoch: u64) -> Reply<'_, Vec<LogCosigned>> {
@@ -125,13 +125,23 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::Start, move |conn| parking::vote(conn, run, &vote, &change)))
     }
 
-    fn refuse(&self, finish: Finish, spent: Digest, denial: Option<(Vote, Change)>) -> Reply<'_, bool> {
-        let work = move |conn: &Connection| parking::refuse(conn, &finish, spent, denial.as_ref());
+    fn refuse(
+        &self,
+        finish: Finish,
+        tries: u32,
+        spent: Digest,
+        denial: Option<(Vote, Change)>,
+    ) -> Reply<'_, Refused> {
+        let work = move |conn: &Connection| parking::refuse(conn, &finish, tries, spent, denial.as_ref());
         Box::pin(self.writer.write(Entry::End, work))
     }
 
     fn parked(&self, run: RunId) -> Reply<'_, Option<Parked>> {
-        Box::pin(self.readers.point(move |conn| parking::parked(conn, run)))
+        Box::pin(self.readers.point(move |conn| parking::parked(conn, run, Stage::Parked)))
+    }
+
+    fn starting(&self, run: RunId) -> Reply<'_, Option<Parked>> {
+        Box::pin(self.readers.point(move |conn| parking::parked(conn, run, Stage::Execute)))
     }
 
     fn parked_payload(&self, run: RunId) -> Reply<'_, Option<Vec<u8>>> {

@@ -125,12 +125,14 @@ pub(crate) async fn of_each_witness_the_largest_checkpoint_is_kept(backend: &imp
         head: LogHead { epoch, size, root: digest(99, u16::try_from(size).unwrap()) },
         note: format!("{witness} {size}"),
     };
-    assert!(one.log_keep_cosigned(cosigned("w1", 1, 3)).await.unwrap());
-    assert!(one.log_keep_cosigned(cosigned("w2", 1, 5)).await.unwrap());
-    assert!(two.log_keep_cosigned(cosigned("w1", 1, 4)).await.unwrap());
-    assert!(two.log_keep_cosigned(cosigned("w1", 1, 4)).await.unwrap(), "the same again, with a newer time");
-    assert!(!two.log_keep_cosigned(cosigned("w2", 1, 4)).await.unwrap());
-    assert!(two.log_keep_cosigned(cosigned("w2", 2, 1)).await.unwrap());
+    assert!(one.log_keep_cosigned(vec![cosigned("w1", 1, 3), cosigned("w2", 1, 5)]).await.unwrap());
+    assert!(two.log_keep_cosigned(vec![cosigned("w1", 1, 4)]).await.unwrap());
+    assert!(
+        two.log_keep_cosigned(vec![cosigned("w1", 1, 4)]).await.unwrap(),
+        "the same again, with a newer time"
+    );
+    assert!(!two.log_keep_cosigned(vec![cosigned("w2", 1, 4)]).await.unwrap());
+    assert!(two.log_keep_cosigned(vec![cosigned("w2", 2, 1)]).await.unwrap());
     assert_eq!(one.log_cosigned(1).await.unwrap(), [cosigned("w2", 1, 5), cosigned("w1", 1, 4)]);
     assert_eq!(one.log_cosigned(2).await.unwrap(), [cosigned("w2", 2, 1)]);
     assert_eq!(one.log_cosigned(3).await.unwrap(), []);

@@ -7,7 +7,7 @@ use execgate_model::{Stage, TenantId, UnixMs};
 use execgate_store::{
     Change, Claim, Claimed, Due, Finish, Finished, Leaf, LeafKind, LimitClaim, PARKED_BYTES_OF_ONE_MAX,
     PARKED_BYTES_OF_TENANT_MAX, PARKED_OF_ONE_MAX, PARKED_OF_TENANT_MAX, Parked, ParkedPage, Parking, Record,
-    Store, StoreError, Undone, Untold, VOTES_OF_ONE_MAX, Vote, VoteWord, Voted,
+    Refused, Store, StoreError, Undone, Untold, VOTES_OF_ONE_MAX, Vote, VoteWord, Voted,
 };
 use tokio::task::JoinSet;
 
@@ -135,8 +135,9 @@ pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Bac
     let waits = parked(&store, 1).await;
     let end = Finish { outcome: "denied".to_owned(), ..finish(store.instance(), 1, Stage::Settled) };
     let denial = vote(VoteWord::Deny, "anna", 1);
-    assert!(store.refuse(end.clone(), digest(6, 1), Some((denial.clone(), said(1)))).await.unwrap());
-    assert!(!store.refuse(end.clone(), digest(6, 1), None).await.unwrap());
+    let refused = store.refuse(end.clone(), 0, digest(6, 1), Some((denial.clone(), said(1)))).await;
+    assert_eq!(refused.unwrap(), Refused::Ended);
+    assert_eq!(store.refuse(end.clone(), 0, digest(6, 1), None).await.unwrap(), Refused::NotParked);
     let over = recorded(held(&waits), &end);
     assert_eq!(store.unpark(waits.clone()).await.unwrap(), Claimed::Taken(Box::new(over.clone())));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(over));
@@ -150,7 +151,8 @@ pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Bac
     // Nor is one that runs refused.
     let running = super::claim(store.instance(), 2);
     assert_eq!(store.claim(running).await.unwrap(), Claimed::Fresh);
-    assert!(!store.refuse(finish(store.instance(), 2, Stage::Settled), digest(6, 2), None).await.unwrap());
+    let end = finish(store.instance(), 2, Stage::Settled);
+    assert_eq!(store.refuse(end, 0, digest(6, 2), None).await.unwrap(), Refused::NotParked);
 }
 
 pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
@@ -182,7 +184,8 @@ pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
 
     // What is refused gives back what it had reserved.
     assert_eq!(park(&store, under(6, limit(5, 1)), parking(6)).await, Claimed::Fresh);
-    assert!(store.refuse(finish(store.instance(), 6, Stage::Settled), digest(6, 6), None).await.unwrap());
+    let end = finish(store.instance(), 6, Stage::Settled);
+    assert_eq!(store.refuse(end, 0, digest(6, 6), None).await.unwrap(), Refused::Ended);
     assert_eq!(store.claim(under(7, limit(5, 1))).await.unwrap(), Claimed::Fresh);
 }
 
@@ -199,6 +202,37 @@ pub(crate) async fn an_undone_start_waits_again(backend: &impl Backend) {
     assert_eq!(store.unpark(start).await.unwrap(), Claimed::Fresh);
 }
 
+pub(crate) async fn a_no_during_a_start_holds_where_that_is_taken_back(backend: &impl Backend) {
+    let store = backend.open();
+    let claim = parked(&store, 1).await;
+    let start = Claim { approval: Some(approval(1)), ..claim.clone() };
+    assert_eq!(store.unpark(start.clone()).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.parked(run_id(1)).await.unwrap(), None);
+    assert_eq!(store.starting(run_id(1)).await.unwrap().map(|starting| starting.tries), Some(0));
+    assert!(store.parked_payload(run_id(1)).await.unwrap().is_some());
+    let say = async |word, person, number| {
+        store.vote(run_id(1), vote(word, person, number), said(number)).await.unwrap()
+    };
+    assert_eq!(say(VoteWord::Approve, "anna", 1).await, Voted::NotParked, "a yes comes too late");
+    assert_eq!(say(VoteWord::Deny, "anna", 2).await, Voted::Kept);
+    assert_eq!(say(VoteWord::Deny, "bob", 3).await, Voted::Kept, "one is enough");
+    assert_eq!(store.parked_due(UnixMs(0)).await.unwrap(), []);
+    assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Undone);
+
+    // It waits, to be ended: no start is let through any more.
+    let due = Due { run: run_id(1), is_over: false, is_denied: true, votes: 1 };
+    assert_eq!(store.parked_due(UnixMs(0)).await.unwrap(), [due]);
+    assert!(matches!(store.unpark(start).await.unwrap(), Claimed::Taken(_)));
+    let again = store.parked(run_id(1)).await.unwrap().unwrap();
+    assert_eq!(again.denial().map(|no| no.person.as_str()), Some("anna"));
+    let end = Finish { outcome: "denied".to_owned(), ..finish(store.instance(), 1, Stage::Settled) };
+    let refuse = async |tries| store.refuse(end.clone(), tries, digest(6, 1), None).await.unwrap();
+    assert_eq!(refuse(0).await, Refused::Started, "its end was made before the start");
+    assert_eq!(refuse(1).await, Refused::Ended);
+    assert_eq!(store.starting(run_id(1)).await.unwrap(), None);
+    assert_eq!(say(VoteWord::Deny, "bob", 3).await, Voted::NotParked);
+}
+
 pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl Backend) {
     let store = backend.open();
     let of = |owner, number| Claim { owner: Some(digest(3, owner)), ..claim(store.instance(), number) };
@@ -208,7 +242,8 @@ pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl B
     assert_eq!(park(&store, of(1, 900), parking(900)).await, Claimed::ParkedFull);
     assert_eq!(store.parked(run_id(900)).await.unwrap(), None);
     // One that has ended makes room.
-    assert!(store.refuse(finish(store.instance(), 1, Stage::Settled), digest(6, 1), None).await.unwrap());
+    let end = finish(store.instance(), 1, Stage::Settled);
+    assert_eq!(store.refuse(end, 0, digest(6, 1), None).await.unwrap(), Refused::Ended);
     assert_eq!(park(&store, of(1, 900), parking(900)).await, Claimed::Fresh);
     // Others have places of their own, and are bounded by bytes too.
     let half = usize::try_from(PARKED_BYTES_OF_ONE_MAX / 2).unwrap() - PAYLOAD.len();
@@ -297,14 +332,14 @@ pub(crate) async fn what_is_due_is_over_or_has_been_spoken_of(backend: &impl Bac
         parked(&store, number).await;
     }
     let due = async |at| store.parked_due(UnixMs(at)).await.unwrap();
-    let over = |number| Due { run: run_id(number), is_over: true };
+    let over = |number| Due { run: run_id(number), is_over: true, is_denied: false, votes: 0 };
     assert_eq!(due(parking(1).expires.0 - 1).await, []);
     assert_eq!(due(parking(1).expires.0).await, [over(1)]);
     assert_eq!(
         store.vote(run_id(3), vote(VoteWord::Approve, "anna", 1), said(1)).await.unwrap(),
         Voted::Recorded
     );
-    assert_eq!(due(0).await, [Due { run: run_id(3), is_over: false }]);
+    assert_eq!(due(0).await, [Due { run: run_id(3), is_over: false, is_denied: false, votes: 1 }]);
     let start = claim(store.instance(), 3);
     assert_eq!(store.unpark(start).await.unwrap(), Claimed::Fresh);
     assert_eq!(due(u64::MAX).await, [over(1), over(2)]);

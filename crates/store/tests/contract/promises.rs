@@ -39,7 +39,7 @@ macro_rules! every_promise {
                 whoever_is_to_be_told_of_a_parked_run_is_told_over_restarts,
                 a_parked_run_starts_once_among_two_instances,
                 a_parked_run_that_is_refused_never_starts, a_start_counts_its_limits_anew,
-                an_undone_start_waits_again, parked_runs_are_bounded_by_number_and_bytes,
+                an_undone_start_waits_again, a_no_during_a_start_holds_where_that_is_taken_back, parked_runs_are_bounded_by_number_and_bytes,
                 what_a_person_says_is_recorded_once_and_only_while_it_waits,
                 what_is_due_is_over_or_has_been_spoken_of, an_end_forgets_what_was_asked_for,
                 a_page_of_parked_runs_is_of_a_tenant_or_an_owner;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use execgate_flow::authorise::IamAnswer;
 use execgate_model::{Clock as _, Role, TenantId, UnixMs};
 use execgate_receipt::digest_json;
@@ -289,6 +289,11 @@ fn in_order(method: &str, path: &str, run: &str) -> Request<Body> {
     let path = path.replace("{id}", run);
     if method == "GET" {
         return get(&path);
+    }
+    if method == "DELETE" {
+        let mut request = get(&path);
+        *request.method_mut() = Method::DELETE;
+        return request;
     }
     let body = match path.as_str() {
         "/execute" => gives("matrix"),

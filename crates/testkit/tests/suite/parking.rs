@@ -28,11 +28,12 @@ pub(super) fn people() -> Vec<Person> {
 }
 
 /// A file that wants so many of these people for `gives`.
-fn wants(approvers: &[&str], min: u64) -> Value {
+pub(super) fn wants(approvers: &[&str], min: u64) -> Value {
     json!({"version": "1", "default": "allow", "tools": {
         "gives": {"require_approval": {"approvers": approvers, "min": min, "ttl_s": TTL_S}},
         "dies": {"require_approval": {"ttl_s": TTL_S}},
         "unstartable": {"require_approval": {"ttl_s": TTL_S}},
+        "unstartable-later": {"require_approval": {"ttl_s": TTL_S}},
         "blocks": {"require_approval": {"ttl_s": TTL_S}},
     }})
 }
@@ -84,7 +85,7 @@ pub(super) async fn hand_in(gate: &Gate, run: RunId, said: &ApprovalStatement) -
 }
 
 /// The code and rule of a problem.
-fn problem(reply: &Reply) -> (u16, String) {
+pub(super) fn problem(reply: &Reply) -> (u16, String) {
     (reply.status, reply.json()["code"].as_str().unwrap_or_default().to_owned())
 }
 

@@ -1,5 +1,6 @@
-//! Secrets of the operator. The only ways to the text are [`Secret::reveal`], which is called where a request is made and
-//! where an answer is searched, and [`Secret::text`], for the program that the operator hands it to.
+//! Secrets of the operator. The only ways to the text are [`Secret::reveal`], which is called where a request is made, where an
+//! answer is searched and where the operator's database is named, and [`Secret::text`], for the program that the operator hands
+//! it to.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -81,6 +82,12 @@ impl Secret {
     pub fn authenticate(&self, message: &[u8]) -> Vec<u8> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.text.as_bytes());
         hmac::sign(&key, message).as_ref().to_vec()
+    }
+
+    /// Whether it is this very text.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
+        self.text.as_str() == text
     }
 
     pub(crate) fn reveal(&self) -> &str {

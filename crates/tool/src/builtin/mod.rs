@@ -3,6 +3,7 @@
 mod add;
 mod data_filter;
 mod echo;
+mod file_write;
 mod hash_generate;
 mod http_get;
 mod json_parse;
@@ -10,10 +11,13 @@ mod math_compute;
 mod mock_api_call;
 mod regex_match;
 mod schema_validate;
+mod sql_write;
 mod string_transform;
 mod timestamp_parse;
 
 pub use crate::outbound::HttpClient;
+pub use file_write::FileWrite;
+pub use sql_write::{BadDatabase, Database, SqlWrite};
 
 use crate::Tool;
 use crate::compute::{Computation, Computer, Workers};

@@ -13,6 +13,7 @@ pub(crate) mod receipts;
 pub(crate) mod runs;
 pub(crate) mod secureexec;
 pub(crate) mod service;
+pub(crate) mod workspace;
 mod write;
 
 pub(crate) use pieces::Pieces;

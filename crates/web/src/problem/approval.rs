@@ -88,6 +88,7 @@ impl From<DecisionError> for Problem {
             DecisionError::Missing => return Self::not_found("nothing of this id waits for an approval"),
             DecisionError::OtherRun => (StatusCode::CONFLICT, "approval-of-another-run"),
             DecisionError::Ended { .. } => (StatusCode::CONFLICT, "approval-settled"),
+            DecisionError::Starting => (StatusCode::CONFLICT, "approval-starting"),
             DecisionError::Expired => (StatusCode::GONE, "approval-expired"),
             DecisionError::TooMany => (StatusCode::CONFLICT, "approval-repeated"),
             DecisionError::Approval(_) => (StatusCode::FORBIDDEN, "approval-invalid"),

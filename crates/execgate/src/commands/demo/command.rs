@@ -56,9 +56,9 @@ impl Demo {
         folder: &std::path::Path,
         ready: Ready,
     ) -> anyhow::Result<bool> {
-        let Ready { listeners, profiles, actions, webhook, .. } = ready;
+        let Ready { listeners, profiles, actions, loaded, .. } = ready;
         let address = listeners.address;
-        let gateway = Gateway::open(settings, folder, profiles, &actions, webhook).await?;
+        let gateway = Gateway::open(settings, folder, profiles, &actions, loaded).await?;
         let key = keys::public_key(&keys::public_path(folder))?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = gateway.serve(listeners, settings.connections, async {
