@@ -4,6 +4,7 @@
 //! first, and never reads the environment or a configuration.
 
 mod administration;
+mod announcement;
 mod approver_key;
 mod commands;
 mod config;

@@ -451,6 +451,17 @@ pub(crate) struct Around<'a> {
     pub(crate) data_dir: &'a Path,
 }
 
+/// What can be run: its own, and the tools of servers of others.
+fn registry(
+    settings: &Settings,
+    around: &Around<'_>,
+    profiles: Option<&Profiles>,
+    actions: &[Action],
+) -> anyhow::Result<Registry> {
+    let own = tools(settings, around.data_dir, around.loaded.database.as_ref(), profiles, actions)?;
+    Ok(Registry::new(own)?.with_toolbox(Arc::new(around.upstreams.clone())))
+}
+
 /// Puts a gateway together.
 pub(crate) async fn gate(
     settings: &Settings,
@@ -465,14 +476,7 @@ pub(crate) async fn gate(
     let crash = Arc::new(NoCrash);
     let rails = till::rails(settings, around.data_dir, &clock).await?;
     let names = till::tool_names(actions);
-    let registry = Registry::new(tools(
-        settings,
-        around.data_dir,
-        around.loaded.database.as_ref(),
-        profiles.as_ref(),
-        actions,
-    )?)?;
-    let registry = registry.with_toolbox(Arc::new(around.upstreams.clone()));
+    let registry = registry(settings, &around, profiles.as_ref(), actions)?;
     let prices = till::prices(settings, &registry, &names)?;
     let tokens = tokens(settings, clock.clone())?;
     let rules = Arc::new(rule_book(settings, profiles.as_ref())?);
@@ -501,9 +505,8 @@ pub(crate) async fn gate(
         settle: settle.clone(),
         log: around.log.gate(),
     };
-    let (sandbox_pulse, image_pulse) =
-        (profiles.clone().map(sandbox_pulse), profiles.clone().map(image_pulse));
     let pool = profiles.clone();
+    let (sandbox_pulse, image_pulse) = (pool.clone().map(sandbox_pulse), pool.clone().map(image_pulse));
     let bell =
         around.loaded.webhook.map(|hook| Arc::new(HttpBell::new(hook, clock.clone(), Arc::clone(&store))));
     let house = House::new(HouseParts {

@@ -9,7 +9,7 @@ use execgate_payment::Flow;
 use serde_json::{Value, json};
 
 use super::cli::Common;
-use super::serve::announce_payment;
+use crate::announcement::announce_payment;
 use crate::config::{Challenges, Environment, Settings};
 use crate::{terminal, till};
 

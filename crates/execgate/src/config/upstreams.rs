@@ -110,7 +110,7 @@ fn declared(section: &UpstreamSection, secrets: &Secrets) -> anyhow::Result<Decl
     }
     let means = match (&section.command, &section.url) {
         (None, Some(url)) => Means::Http(http(section, name.clone(), url, secrets)?),
-        (Some(argv), None) => process(section, name.clone(), argv, secrets)?,
+        (Some(argv), None) => started(section, name.clone(), argv, secrets)?,
         (Some(_), Some(_)) | (None, None) => bail!("it has either `command` or `url`"),
     };
     let first = match section.first.unwrap_or(FirstSetting::Wait) {
@@ -150,7 +150,7 @@ fn http(
     Ok(spec)
 }
 
-fn process(
+fn started(
     section: &UpstreamSection,
     server: ServerName,
     argv: &[String],

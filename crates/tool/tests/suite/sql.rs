@@ -1,5 +1,7 @@
 //! `sql_write` in a real PostgreSQL: what it writes, what it does not, and what is said where the connection dies.
 
+#![expect(clippy::disallowed_methods, reason = "the test starts a server of its own")]
+
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -155,7 +157,7 @@ async fn run(tool: &SqlWrite, statement: &str, params: Value) -> Result<Product,
 fn error(product: &Product) -> (Verdict, String) {
     let told = product.result.to_string();
     assert!(!told.contains(PASSWORD), "{told}");
-    (product.verdict.clone(), told)
+    (product.verdict, told)
 }
 
 /// Where a connection is cut.
