@@ -261,6 +261,8 @@ impl Walk {
                     ended.as_ref().map_or("", |passage| passage.outcome.as_str()) != VALUE
                 }
             };
+            // What is answered from a time when nothing was to be paid pays for nothing behind it.
+            let is_covered = !is_paid || !items.is_empty() || ended.as_ref().is_ok_and(Passage::is_bought);
             if is_paid
                 && items.is_empty()
                 && let Err(refusal) = ended
@@ -268,7 +270,7 @@ impl Walk {
                 return Err(BatchRefusal::of(0, refusal));
             }
             items.push(ended);
-            if ends_here {
+            if ends_here || !is_covered {
                 break;
             }
         }

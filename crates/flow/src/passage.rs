@@ -77,6 +77,13 @@ pub struct Passage {
     pub bought: Option<Box<Bought>>,
 }
 
+impl Passage {
+    /// Whether money was taken for it.
+    pub(crate) fn is_bought(&self) -> bool {
+        self.bought.as_ref().is_some_and(|bought| bought.is_taken())
+    }
+}
+
 /// Why a request got no answer of a run. Every one is an answer to the caller; only the last three are faults.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {

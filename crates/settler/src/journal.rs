@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS job (
     hash          TEXT,
     reason        TEXT
 ) STRICT;
+CREATE INDEX IF NOT EXISTS job_by_nonce ON job (nonce);
 CREATE INDEX IF NOT EXISTS job_open ON job (nonce) WHERE word = 'open';
 CREATE TABLE IF NOT EXISTS sent (
     hash  TEXT    NOT NULL PRIMARY KEY,

@@ -114,7 +114,7 @@ impl Serve {
         let root = geteuid().is_root();
         let flags = self.common.flags(Some(&self.jail), self.listen, self.free);
         let mut settings = Settings::resolve(&flags, &Environment::read(), root)?;
-        settings.payment.as_ref().map_or(Ok(()), Payment::is_worth_nothing)?;
+        settings.payment.as_ref().map_or(Ok(()), Payment::is_proven)?;
         settings.payment.as_mut().map_or(Ok(()), Payment::read_keys)?;
         let account = Account::choose(self.user.as_deref())?;
         let data_dir = &self.data.data_dir;

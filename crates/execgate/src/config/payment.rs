@@ -136,12 +136,14 @@ impl Payment {
     }
 
     /// # Errors
-    /// Where the money is real: what is open about payments (docs/PAYMENTS.md) can cost a payer or a seller some of it.
-    pub(crate) fn is_worth_nothing(&self) -> anyhow::Result<()> {
-        if !self.is_testnet() {
+    /// Where real money would come in a way that was never tried with it.
+    pub(crate) fn is_proven(&self) -> anyhow::Result<()> {
+        let unproven = self.challenges.methods.iter().find(|method| !method.is_proven());
+        if let Some(method) = unproven.filter(|_| !self.is_testnet()) {
             bail!(
-                "payments are to a main network, and this version takes those of test networks alone (docs/PAYMENTS.md says what is \
-                 open); name them: `networks = [\"eip155:84532\"]` in [payment]"
+                "`{}` of [payment.mpp] was tried against doubles of its service alone: this version takes it beside test networks, and \
+                 not where money is real",
+                method.as_str()
             );
         }
         Ok(())
@@ -325,7 +327,7 @@ mod tests {
             ("eip155:8453", WALLET)
         );
         assert!(!payment.is_testnet() && payment.facilitator.starts_with("https://"));
-        assert!(payment.is_worth_nothing().is_err(), "it is not served yet");
+        assert!(payment.is_proven().is_ok());
         assert!(resolve(None, "").unwrap().is_none());
     }
 

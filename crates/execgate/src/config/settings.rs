@@ -154,7 +154,7 @@ impl Settings {
     /// its operator believes it closed.
     pub(crate) fn resolve(flags: &Flags, environment: &Environment, root: bool) -> anyhow::Result<Self> {
         let file = File::read(flags.config.as_deref())?;
-        let payment = Payment::resolve(environment, file.payment.as_ref())?;
+        let payment = payment(flags, environment, &file)?;
         let listen = listen(flags, environment, &file)?;
         let free = flags.free || file.server.free.unwrap_or(false);
         let require_grant = file.identity.require_grant.unwrap_or(false);
@@ -306,6 +306,13 @@ fn profiles(file: &File) -> anyhow::Result<Vec<Profile>> {
         Ok(Profile { name: name.clone(), image: section.image.clone(), slots })
     };
     file.profiles.iter().map(read).collect()
+}
+
+/// Who is paid. Where the wallet is in the gateway's own environment alone, its record can be looked at all the same.
+fn payment(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Result<Option<Payment>> {
+    let section = file.payment.as_ref();
+    let is_named = environment.payment_wallet.is_some() || section.is_some_and(|paid| paid.wallet.is_some());
+    Payment::resolve(environment, section.filter(|_| is_named || !flags.for_record))
 }
 
 fn listen(flags: &Flags, environment: &Environment, file: &File) -> anyhow::Result<SocketAddr> {

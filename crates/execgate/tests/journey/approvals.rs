@@ -290,7 +290,7 @@ fn an_approved_file_is_written_into_the_workspace_and_is_its_owners() {
     assert_eq!(listed["files"][0]["path"], json!("notes/today.txt"));
     assert_eq!((&listed["bytes"], &listed["quota_bytes"]), (&json!(15), &json!(64 << 20)));
     for (path, status) in
-        [("other.txt", 404), ("notes", 404), ("../execgate.db", 404), ("%2e%2e/execgate.db", 400)]
+        [("other.txt", 404), ("notes", 404), ("../execgate.db", 400), ("%2e%2e/execgate.db", 400)]
     {
         assert_eq!(server.get(&format!("/workspace/{path}")).status, status, "{path}");
     }

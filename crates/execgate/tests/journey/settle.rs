@@ -202,3 +202,15 @@ fn a_node_that_is_of_another_chain_or_not_there_keeps_a_gateway_from_starting() 
         assert!(output.status.code() == Some(2) && told.contains(word), "{word}: {told}");
     }
 }
+
+#[test]
+fn a_wallet_alone_is_served_on_a_main_network() {
+    let data = Data::new();
+    let server = Server::start_with(&data.path(), &[], &[("PAYMENT_WALLET", SELLER.address)]);
+    let asked = server.post("/execute", &json!({"action": "echo", "payload": {}, "nonce": "n"}));
+    let told = asked.json();
+    assert_eq!(
+        (asked.status, &told["network"], &told["payTo"]),
+        (402, &json!("base"), &json!(SELLER.address))
+    );
+}

@@ -79,6 +79,11 @@ impl Bought {
         }))
     }
 
+    /// Whether its money was taken.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.state == SettlementState::Captured
+    }
+
     /// What its rail tells of it.
     #[must_use]
     pub fn told(&self, rails: &Rails) -> Vec<Header> {

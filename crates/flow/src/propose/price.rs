@@ -108,7 +108,9 @@ impl Prices {
             Some(offer) => offer.as_str(),
             None => action.as_str(),
         };
-        if self.upfront.contains(name) { Flow::Upfront } else { Flow::Authorization }
+        // A tool of another's server has its name before it, and acts where nobody can take it back.
+        let is_anothers = action.as_str().contains('.');
+        if is_anothers || self.upfront.contains(name) { Flow::Upfront } else { Flow::Authorization }
     }
 
     /// The price of an action, under an offer or not. A dry-run costs what the action does, where nothing else is said.

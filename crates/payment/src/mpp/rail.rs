@@ -274,7 +274,7 @@ impl Rail for Mpp {
     }
 
     fn ends(&self, state: &[u8]) -> Option<UnixMs> {
-        Authorization::from_bytes(state).ok().map(|authorization| authorization.ends())
+        Authorization::from_bytes(Kept::read(state).state).ok().map(|authorization| authorization.ends())
     }
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {

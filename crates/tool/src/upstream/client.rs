@@ -11,9 +11,9 @@ use execgate_model::{Progress, Watcher};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connect::ConnectError;
+use super::connect::{Connect, ConnectError};
 use super::entry::Digester;
 use super::link::{Inbound, Link, Outbound};
 use super::message::{Message, RpcError, looks_like_one, read};
@@ -38,6 +38,10 @@ const LISTS_WITHIN: Duration = Duration::from_secs(30);
 const PAGES_MAX: usize = 64;
 const TOOLS_MAX: usize = 2_048;
 
+/// Bytes of one item of a list, and of all of them, as JSON.
+const ITEM_BYTES_MAX: usize = 256 << 10;
+const LIST_BYTES_MAX: usize = 16 << 20;
+
 /// Things that make no sense and are borne in one conversation: answers to nothing, lines that are no messages.
 const STRIKES_MAX: usize = 64;
 
@@ -49,11 +53,13 @@ const GIVEN_UP_MAX: usize = 1_024;
 pub(super) enum AskError {
     /// The server said no.
     Rpc(RpcError),
+    /// The server refused the request below the protocol, by a status of HTTP. Final, as an error of the protocol is.
+    Refused(RpcError),
     /// It was not sent.
     NotSent(String),
     /// It was sent, and nothing will come.
     Lost(String),
-    /// Nothing came in time.
+    /// It was sent, and nothing came in time.
     Slow,
 }
 
@@ -61,6 +67,7 @@ impl AskError {
     fn told(self) -> String {
         match self {
             Self::Rpc(error) => format!("it answers with the error {} ({:?})", error.code, error.message),
+            Self::Refused(error) => error.message,
             Self::NotSent(why) | Self::Lost(why) => why,
             Self::Slow => "it does not answer".to_owned(),
         }
@@ -132,14 +139,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Greets a server.
-    pub(super) async fn greet(link: Link) -> Result<Self, ConnectError> {
+    /// Greets a server. What it says is without what `connect` takes out.
+    pub(super) async fn greet(link: Link, connect: Arc<dyn Connect>) -> Result<Self, ConnectError> {
         let Link { outbound, inbound, hold } = link;
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         let (heard, replies) = (Arc::clone(&shared), outbound.clone());
         tasks.spawn(async move {
-            hear(&heard, inbound, replies).await;
+            hear(&heard, connect.as_ref(), inbound, replies).await;
             // What keeps the line open goes with whoever hears it.
             drop(hold);
         });
@@ -194,16 +201,20 @@ impl Client {
 
     /// A list, page by page.
     pub(super) async fn list(&self, method: &str, of: &str) -> Result<Vec<Value>, ConnectError> {
-        let (mut all, mut cursor) = (Vec::new(), None::<Value>);
+        let (mut all, mut cursor, mut bytes) = (Vec::new(), None::<Value>, 0_usize);
         for _ in 0..PAGES_MAX {
             let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
             let page = self.ask(method, params, LISTS_WITHIN, None).await;
             let mut page = page.map_err(|error| ConnectError(error.told()))?;
             if let Some(Value::Array(items)) = page.get_mut(of).map(Value::take) {
+                bytes = bytes.saturating_add(size(&items, of)?);
                 all.extend(items);
             }
             if all.len() > TOOLS_MAX {
                 return Err(ConnectError(format!("it lists more than {TOOLS_MAX} {of}")));
+            }
+            if bytes > LIST_BYTES_MAX {
+                return Err(ConnectError(format!("its list of {of} has more than {LIST_BYTES_MAX} bytes")));
             }
             cursor = page.get_mut("nextCursor").map(Value::take).filter(Value::is_string);
             if cursor.is_none() {
@@ -221,6 +232,7 @@ impl Client {
         within: Duration,
         watcher: Option<Watcher>,
     ) -> Result<Value, AskError> {
+        let deadline = Instant::now() + within;
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut asked = self.shared.asked();
@@ -248,12 +260,17 @@ impl Client {
             name,
             frame: message.to_string().into_bytes(),
         };
-        if self.outbound.send(frame).await.is_err() {
+        let unsent = match timeout_at(deadline, self.outbound.send(frame)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => Some("the line to the server is closed"),
+            Err(_) => Some("the server does not take what it is sent"),
+        };
+        if let Some(why) = unsent {
             given_up.is_answered = true;
             self.shared.asked().waiting.remove(&id);
-            return Err(AskError::NotSent("the line to the server is closed".to_owned()));
+            return Err(AskError::NotSent(why.to_owned()));
         }
-        let Ok(answer) = timeout(within, answered).await else { return Err(AskError::Slow) };
+        let Ok(answer) = timeout_at(deadline, answered).await else { return Err(AskError::Slow) };
         given_up.is_answered = true;
         answer.unwrap_or_else(|_| Err(AskError::Lost("the server is gone".to_owned())))
     }
@@ -269,6 +286,19 @@ impl Client {
         };
         drop(self.outbound.send(frame).await);
     }
+}
+
+/// How long some items of a list are as JSON; an item that is too long is an error.
+fn size(items: &[Value], of: &str) -> Result<usize, ConnectError> {
+    let mut bytes = 0_usize;
+    for item in items {
+        let length = item.to_string().len();
+        if length > ITEM_BYTES_MAX {
+            return Err(ConnectError(format!("one of its {of} has more than {ITEM_BYTES_MAX} bytes")));
+        }
+        bytes = bytes.saturating_add(length);
+    }
+    Ok(bytes)
 }
 
 /// What every request of the stateless revision says (MCP 2026-07-28, 1).
@@ -317,19 +347,23 @@ impl Drop for GivesUp<'_> {
 }
 
 /// Hears what a server says, until it has ended.
-async fn hear(shared: &Shared, mut inbound: mpsc::Receiver<Inbound>, replies: mpsc::Sender<Outbound>) {
+async fn hear(
+    shared: &Shared,
+    connect: &dyn Connect,
+    mut inbound: mpsc::Receiver<Inbound>,
+    replies: mpsc::Sender<Outbound>,
+) {
     let why = loop {
         match inbound.recv().await {
             None => break "the line is closed".to_owned(),
             Some(Inbound::Ended(why)) => break why,
-            Some(Inbound::Failed { id, was_sent, why }) => {
-                let error = if was_sent { AskError::Lost(why) } else { AskError::NotSent(why) };
+            Some(Inbound::Failed { id, error }) => {
                 if let Some(waiting) = shared.asked().waiting.remove(&id) {
                     drop(waiting.answer.send(Err(error)));
                 }
             }
             Some(Inbound::Frame(frame)) => {
-                if let Err(why) = take(shared, &frame, &replies) {
+                if let Err(why) = take(shared, connect, &frame, &replies) {
                     break why;
                 }
             }
@@ -338,12 +372,17 @@ async fn hear(shared: &Shared, mut inbound: mpsc::Receiver<Inbound>, replies: mp
     shared.end(&why);
 }
 
-/// Takes one frame; what cannot be borne ends the conversation.
-fn take(shared: &Shared, frame: &[u8], replies: &mpsc::Sender<Outbound>) -> Result<(), String> {
+/// Takes one frame; what cannot be borne ends the conversation. Secrets are taken out here, once, before anybody sees it.
+fn take(
+    shared: &Shared,
+    connect: &dyn Connect,
+    frame: &[u8],
+    replies: &mpsc::Sender<Outbound>,
+) -> Result<(), String> {
     let borne = |is_too_many: bool| {
         if is_too_many { Err("it sends too much that makes no sense".to_owned()) } else { Ok(()) }
     };
-    match read(frame) {
+    match read(frame, |value| connect.clean(value)) {
         None if looks_like_one(frame) => {
             // Somebody may wait for just this.
             Err("it sent a message that cannot be read".to_owned())

@@ -21,7 +21,7 @@ pub trait Connect: Send + Sync {
     /// What confines it, for receipts: `{transport, sandbox, …}`.
     fn enforced(&self) -> Value;
 
-    /// An answer without the secrets that went along.
+    /// What a server said, without the secrets that went along.
     fn clean(&self, value: Value) -> Value {
         value
     }

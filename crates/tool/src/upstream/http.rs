@@ -12,15 +12,16 @@ use execgate_model::BoxFuture;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Response};
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::client::AskError;
 use super::connect::{Connect, ConnectError, Opened};
 use super::link::{Hold, Inbound, Link, Outbound, Queues, queues};
-use super::message::FRAME_BYTES_MAX;
+use super::message::{FRAME_BYTES_MAX, RpcError};
 use super::sse::{Event, Events};
 use super::words::ServerName;
 use crate::action::{Redactor, Secret};
@@ -30,6 +31,14 @@ use crate::outbound::{Exchange, Outgoing, Target, judge_private, judge_within, r
 
 /// How long one exchange may take: calls have deadlines of their own, which are shorter.
 const EXCHANGE_WITHIN: Duration = Duration::from_mins(11);
+
+/// How long something may take that has no answer: replies, notifications.
+const TELLS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Requests, and messages without an answer, that are under way at once. Calls have fewer places; what was given up takes
+/// a while to end.
+const ASKS_MAX: usize = 256;
+const TELLS_MAX: usize = 64;
 
 /// How long the stream of the older transport may take to say where to post.
 const ENDPOINT_WITHIN: Duration = Duration::from_secs(20);
@@ -41,6 +50,9 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The revision whose requests name their method in a header (MCP 2026-07-28, 6).
 const REVISION_STATELESS: &str = "2026-07-28";
+
+/// The code of an error that is a status of HTTP (JSON-RPC 2.0: internal error).
+const REFUSED: i64 = -32_603;
 
 /// A server at a URL.
 #[derive(Debug, Clone)]
@@ -168,9 +180,38 @@ impl Line {
     }
 }
 
-/// Whether an error comes from before anything was sent.
-fn was_sent(raised: &Raised) -> bool {
-    !matches!(raised.name.as_str(), "AddressRefused" | "ConnectFailed" | "TlsFailed" | "ConnectTimeout")
+/// What an error means for what was asked: only before there was a connection nothing was sent.
+fn failed(raised: Raised) -> AskError {
+    match raised.name.as_str() {
+        "AddressRefused" | "ConnectFailed" | "TlsFailed" | "ConnectTimeout" => {
+            AskError::NotSent(raised.message)
+        }
+        _ => AskError::Lost(raised.message),
+    }
+}
+
+/// What a status means for what was asked, where no message came with it. The server had the request: but for one that
+/// lacks credentials it is never asked again by itself.
+fn refused(status: StatusCode) -> AskError {
+    let why = if status.is_redirection() {
+        "the server answers with a redirect, and none is followed".to_owned()
+    } else {
+        format!("the server answers with status {}", status.as_u16())
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => AskError::NotSent(why),
+        // Somebody on the way gave up waiting.
+        StatusCode::REQUEST_TIMEOUT => AskError::Lost(why),
+        _ if status.is_redirection() || status.is_client_error() => {
+            let data = Some(json!({"status": status.as_u16()}));
+            AskError::Refused(RpcError { code: REFUSED, message: why, data })
+        }
+        _ => AskError::Lost(why),
+    }
+}
+
+fn lost(why: &str) -> AskError {
+    AskError::Lost(why.to_owned())
 }
 
 /// A line each of whose messages is a request of its own.
@@ -178,41 +219,66 @@ fn streamable(line: Arc<Line>) -> Opened {
     let (outbound, inbound, Queues { mut to_server, from_server }) = queues();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        let mut posts = JoinSet::new();
+        let (mut asks, mut tells) = (JoinSet::new(), JoinSet::new());
         loop {
             tokio::select! {
                 next = to_server.recv() => {
                     let Some(next) = next else { return };
-                    let (line, from_server) = (Arc::clone(&line), from_server.clone());
-                    posts.spawn(async move { exchange(&line, next, &from_server).await });
+                    let (posts, most) =
+                        if next.id.is_some() { (&mut asks, ASKS_MAX) } else { (&mut tells, TELLS_MAX) };
+                    if posts.len() < most {
+                        let (line, from_server) = (Arc::clone(&line), from_server.clone());
+                        posts.spawn(async move { exchange(&line, next, &from_server).await });
+                    } else if let Some(id) = next.id {
+                        let error = AskError::NotSent("too much is under way at the server".to_owned());
+                        drop(from_server.send(Inbound::Failed { id, error }).await);
+                    } else {
+                        // One that asks faster than it takes the replies does without them.
+                        tracing::debug!(method = next.method, "a message to an upstream server was dropped");
+                    }
                 }
-                Some(_) = posts.join_next() => {}
+                Some(_) = asks.join_next() => {}
+                Some(_) = tells.join_next() => {}
             }
         }
     });
     Opened(Link { outbound, inbound, hold: Hold::new(tasks, None) })
 }
 
+/// How long an exchange may take.
+fn within(id: Option<u64>) -> Duration {
+    if id.is_some() { EXCHANGE_WITHIN } else { TELLS_WITHIN }
+}
+
 /// Sends one message, and hands on what comes back.
 async fn exchange(line: &Line, outbound: Outbound, from_server: &mpsc::Sender<Inbound>) {
     let id = outbound.id;
     let is_greeting = outbound.method == "initialize";
-    let done = timeout(EXCHANGE_WITHIN, async {
-        let Exchange { response, connection } =
-            line.post(&line.target, outbound).await.map_err(|raised| (was_sent(&raised), raised.message))?;
-        refuse_encoded(response.headers()).map_err(|raised| (true, raised.message))?;
+    let had_session = line.state().session.is_some();
+    let mut is_over = false;
+    let done = timeout(within(id), async {
+        let Exchange { response, connection } = line.post(&line.target, outbound).await.map_err(failed)?;
+        if response.status() == StatusCode::NOT_FOUND && had_session {
+            is_over = true;
+            return Err(AskError::NotSent("the session with the server is over".to_owned()));
+        }
+        refuse_encoded(response.headers()).map_err(|raised| AskError::Lost(raised.message))?;
         let told = answer(line, response, is_greeting, from_server).await;
         drop(connection);
         told
     });
-    let (was_sent, why) = match done.await {
-        Ok(Ok(())) => (true, "the server ended its answer without a result".to_owned()),
-        Ok(Err(failed)) => failed,
-        Err(_) => (true, "the server did not answer in time".to_owned()),
+    let error = match done.await {
+        Ok(Ok(())) => lost("the server ended its answer without a result"),
+        Ok(Err(error)) => error,
+        Err(_) => lost("the server did not answer in time"),
     };
     // Where it was answered nobody waits any more, and this is for nobody.
     if let Some(id) = id {
-        drop(from_server.send(Inbound::Failed { id, was_sent, why }).await);
+        drop(from_server.send(Inbound::Failed { id, error }).await);
+    }
+    // Behind the failure: the end of the conversation loses what still waits.
+    if is_over {
+        drop(from_server.send(Inbound::Ended("its session is over".to_owned())).await);
     }
 }
 
@@ -221,14 +287,8 @@ async fn answer(
     response: Response<Incoming>,
     is_greeting: bool,
     from_server: &mpsc::Sender<Inbound>,
-) -> Result<(), (bool, String)> {
+) -> Result<(), AskError> {
     let status = response.status();
-    let had_session = line.state().session.is_some();
-    if status.as_u16() == 404 && had_session {
-        let over = Inbound::Ended("its session is over".to_owned());
-        drop(from_server.send(over).await);
-        return Err((false, "the session with the server is over".to_owned()));
-    }
     if is_greeting && status.is_success() {
         let session = response.headers().get(&SESSION_ID).cloned();
         line.state().session = session;
@@ -236,24 +296,21 @@ async fn answer(
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if status.is_redirection() {
-        return Err((false, "the server answers with a redirect, and none is followed".to_owned()));
+        return Err(refused(status));
     }
     if kind == "text/event-stream" && status.is_success() {
-        return stream(response, |event| deliver(line, event.data, is_greeting, from_server)).await;
+        let read = stream(response, |event| deliver(line, event.data, is_greeting, from_server)).await;
+        return read.map_err(AskError::Lost);
     }
     let (body, is_cut) =
-        read(response.into_body(), FRAME_BYTES_MAX).await.map_err(|raised| (true, raised.message))?;
+        read(response.into_body(), FRAME_BYTES_MAX).await.map_err(|raised| AskError::Lost(raised.message))?;
     if is_cut {
-        return Err((true, format!("the server answered with more than {FRAME_BYTES_MAX} bytes")));
+        return Err(AskError::Lost(format!("the server answered with more than {FRAME_BYTES_MAX} bytes")));
     }
     if kind == "application/json" && !body.is_empty() {
         deliver(line, body, is_greeting, from_server).await;
     }
-    if status.is_success() {
-        return Ok(());
-    }
-    // What was refused has not happened; of what failed nobody knows.
-    Err((!status.is_client_error(), format!("the server answers with status {}", status.as_u16())))
+    if status.is_success() { Ok(()) } else { Err(refused(status)) }
 }
 
 /// Hands a message on; the greeting's says which revision is spoken from now on.
@@ -273,14 +330,13 @@ async fn deliver(line: &Line, frame: Vec<u8>, is_greeting: bool, from_server: &m
 async fn stream<F: Future<Output = ()>>(
     response: Response<Incoming>,
     mut take: impl FnMut(Event) -> F,
-) -> Result<(), (bool, String)> {
+) -> Result<(), String> {
     let mut body = response.into_body();
     let mut events = Events::default();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| (true, "the server broke off its stream".to_owned()))?;
+        let frame = frame.map_err(|_| "the server broke off its stream".to_owned())?;
         let Ok(data) = frame.into_data() else { continue };
-        let whole =
-            events.take(&data).map_err(|_| (true, "the server sent an event that is too long".to_owned()))?;
+        let whole = events.take(&data).map_err(|_| "the server sent an event that is too long".to_owned())?;
         for event in whole {
             take(event).await;
         }
@@ -310,18 +366,14 @@ async fn legacy(line: Arc<Line>) -> Result<Opened, ConnectError> {
     tasks.spawn(async move {
         while let Some(next) = to_server.recv().await {
             let id = next.id;
-            let failed = match timeout(EXCHANGE_WITHIN, line.post(&endpoint, next)).await {
+            let error = match timeout(within(id), line.post(&endpoint, next)).await {
                 Ok(Ok(Exchange { response, connection: _ })) if response.status().is_success() => continue,
-                Ok(Ok(Exchange { response, .. })) => {
-                    let status = response.status();
-                    (!status.is_client_error(), format!("the server answers with status {}", status.as_u16()))
-                }
-                Ok(Err(raised)) => (was_sent(&raised), raised.message),
-                Err(_) => (true, "the server does not take what it is sent".to_owned()),
+                Ok(Ok(Exchange { response, .. })) => refused(response.status()),
+                Ok(Err(raised)) => failed(raised),
+                Err(_) => lost("the server does not take what it is sent"),
             };
             if let Some(id) = id {
-                let (was_sent, why) = failed;
-                drop(from_server.send(Inbound::Failed { id, was_sent, why }).await);
+                drop(from_server.send(Inbound::Failed { id, error }).await);
             }
         }
     });
@@ -356,5 +408,5 @@ async fn listen(
             }
         }
     });
-    read.await.map_err(|(_, why)| why)
+    read.await
 }

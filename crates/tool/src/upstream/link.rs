@@ -4,17 +4,23 @@
 use core::any::Any;
 use std::io;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy, sink,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::client::AskError;
 use super::message::FRAME_BYTES_MAX;
 
 /// Frames that wait on either side.
 const WAITING_MAX: usize = 64;
 
-/// The longest line of a server's own log that is shown, in bytes.
-const SAID_BYTES_MAX: usize = 1_024;
+/// The longest line of a server's own log that is shown, in characters.
+const SAID_CHARS_MAX: usize = 1_024;
+
+/// How much of a line is read, in bytes: secrets are looked for before it is cut.
+const SAID_READ_MAX: usize = 64 << 10;
 
 /// How many lines of a server's log are told of one connection; the rest is thrown away.
 const SAID_LINES_MAX: usize = 1_000;
@@ -37,8 +43,8 @@ pub(super) struct Outbound {
 pub(super) enum Inbound {
     /// A frame.
     Frame(Vec<u8>),
-    /// What was asked under this id will not be answered; whether it was sent.
-    Failed { id: u64, was_sent: bool, why: String },
+    /// What was asked under this id will have no other answer.
+    Failed { id: u64, error: AskError },
     /// Nothing comes any more.
     Ended(String),
 }
@@ -169,21 +175,45 @@ pub(super) async fn tell(
     clean: impl Fn(&str) -> String,
 ) {
     let mut reads = BufReader::new(reads);
-    let mut lines = 0_usize;
-    loop {
+    let (mut lines, mut line) = (0_usize, Vec::new());
+    while lines < SAID_LINES_MAX {
         let Ok(chunk) = reads.fill_buf().await else { return };
-        if chunk.is_empty() {
+        let is_over = chunk.is_empty();
+        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let taken = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
+        let room = SAID_READ_MAX.saturating_sub(line.len()).min(taken.len());
+        line.extend_from_slice(taken.get(..room).unwrap_or_default());
+        let used = taken.len() + usize::from(end.is_some());
+        reads.consume(used);
+        if end.is_none() && !is_over {
+            continue;
+        }
+        if !line.trim_ascii().is_empty() {
+            lines += 1;
+            tracing::info!(server, said = ?said(&line, &clean), "an upstream server wrote to its log");
+        }
+        if is_over {
             return;
         }
-        let shown = chunk.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-        for line in shown {
-            lines = lines.saturating_add(1);
-            if lines <= SAID_LINES_MAX {
-                let line = clean(&String::from_utf8_lossy(line.get(..SAID_BYTES_MAX).unwrap_or(line)));
-                tracing::info!(server, said = ?line, "an upstream server wrote to its log");
-            }
-        }
-        let used = chunk.len();
-        reads.consume(used);
+        line.clear();
+    }
+    // The rest is read, so that it can go on writing, and thrown away.
+    drop(copy(&mut reads, &mut sink()).await);
+}
+
+/// A line as it is shown: cleaned whole, then cut.
+fn said(line: &[u8], clean: impl Fn(&str) -> String) -> String {
+    clean(&String::from_utf8_lossy(line)).chars().take(SAID_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SAID_CHARS_MAX, said};
+
+    #[test]
+    fn a_line_is_cleaned_before_it_is_cut() {
+        let line = format!("{}SECRET", "x".repeat(SAID_CHARS_MAX - 3));
+        let shown = said(line.as_bytes(), |text| text.replace("SECRET", "*"));
+        assert!(shown.ends_with("xx*"), "{shown}");
     }
 }

@@ -44,8 +44,8 @@ pub(super) enum Message {
     Notification { method: String, params: Value },
 }
 
-/// Reads a message. `None` for what is none.
-pub(super) fn read(bytes: &[u8]) -> Option<Message> {
+/// Reads a message, without what `clean` takes out. `None` for what is none.
+pub(super) fn read(bytes: &[u8], clean: impl Fn(Value) -> Value) -> Option<Message> {
     let Value::Object(mut members) = value(bytes, Numbers::Exact).ok()? else { return None };
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return None;
@@ -53,14 +53,15 @@ pub(super) fn read(bytes: &[u8]) -> Option<Message> {
     let id = members.remove("id").filter(|id| !id.is_null());
     if let Some(method) = members.remove("method") {
         let Value::String(method) = method else { return None };
-        let params = members.remove("params").unwrap_or_default();
+        let params = members.remove("params").map(clean).unwrap_or_default();
         return Some(match id {
             Some(id) if id.is_string() || id.is_i64() || id.is_u64() => Message::Request { id, method },
             Some(_) => return None,
             None => Message::Notification { method, params },
         });
     }
-    let outcome = match (members.remove("result"), members.remove("error")) {
+    // An error is cleaned whole, before its message is cut.
+    let outcome = match (members.remove("result").map(&clean), members.remove("error").map(&clean)) {
         (Some(result), None) => Ok(result),
         (None, Some(Value::Object(error))) => Err(rpc_error(error)),
         (_, _) => return None,
@@ -88,9 +89,13 @@ pub(super) fn looks_like_one(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::{Message, RpcError, read};
+    use super::{ERROR_CHARS_MAX, Message, RpcError};
+
+    fn read(bytes: &[u8]) -> Option<Message> {
+        super::read(bytes, |value| value)
+    }
 
     #[test]
     fn messages_are_what_they_say_and_nothing_else_is_one() {
@@ -121,5 +126,16 @@ mod tests {
         let deep =
             format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}{}}}", "[".repeat(100), "]".repeat(100));
         assert_eq!(read(deep.as_bytes()), None);
+    }
+
+    #[test]
+    fn an_error_is_cleaned_before_it_is_cut() {
+        let long = format!("{}SECRET", "x".repeat(ERROR_CHARS_MAX - 3));
+        let frame = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": long}}).to_string();
+        let clean = |value: Value| value.to_string().replace("SECRET", "*").parse().unwrap();
+        let Some(Message::Answer { outcome: Err(error), .. }) = super::read(frame.as_bytes(), clean) else {
+            panic!("no error");
+        };
+        assert!(error.message.ends_with("xx*"), "{}", error.message);
     }
 }

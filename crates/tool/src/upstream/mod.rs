@@ -39,4 +39,4 @@ pub use risk::{Attack, RiskClass, RiskFinding, Severity, classify};
 pub use server::{Seen, Upstream, UpstreamParts};
 pub use tool::RPC_ERROR;
 pub use toolbox::Upstreams;
-pub use words::{METHODS, Method, ServerName};
+pub use words::ServerName;

@@ -139,11 +139,6 @@ impl Upstream {
         self.parts.connect.enforced()
     }
 
-    /// An answer of it without the secrets that went along.
-    pub(super) fn clean(&self, value: Value) -> Value {
-        self.parts.connect.clean(value)
-    }
-
     pub(super) fn call_within(&self) -> Duration {
         self.parts.call_within
     }
@@ -165,7 +160,7 @@ impl Upstream {
 
     async fn try_connect(&self) -> Result<Arc<Offer>, ConnectError> {
         let opened = self.parts.connect.open().await?;
-        let client = Client::greet(opened.0).await?;
+        let client = Client::greet(opened.0, Arc::clone(&self.parts.connect)).await?;
         let offer = Arc::new(client.offer(self.parts.digester).await?);
         self.take(Some(Arc::new(client)), Arc::clone(&offer));
         Ok(offer)
@@ -308,8 +303,7 @@ impl Upstream {
     /// The reason, for the caller.
     pub async fn list(&self, method: &str, of: &str) -> Result<Vec<Value>, String> {
         let place = self.reserve().map_err(|error| error.to_string())?;
-        let listed = place.client.list(method, of).await.map_err(|error| error.to_string())?;
-        Ok(listed.into_iter().map(|item| self.clean(item)).collect())
+        place.client.list(method, of).await.map_err(|error| error.to_string())
     }
 }
 

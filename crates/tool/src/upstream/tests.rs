@@ -4,21 +4,27 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use execgate_model::{BodyPlace, BoxFuture, Digest, Effect, Product, RunId, RunOptions, Verdict};
+use execgate_model::{
+    BodyPlace, BoxFuture, Digest, Effect, Product, Progress, RunId, RunOptions, Verdict, Watcher,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split,
+};
+use tokio::net::TcpListener;
 
 use tokio::task::JoinSet;
 
 use super::connect::{Connect, ConnectError, Opened};
-use super::link::over;
+use super::link::{Hold, Inbound, Link, Queues, over, queues};
 use super::message::FRAME_BYTES_MAX;
 use super::{
-    FirstContact, Offer, PinBook, PinError, Pins, ServerName, Standing, Upstream, UpstreamParts, Upstreams,
+    FirstContact, HttpUpstream, HttpUpstreamSpec, Offer, PinBook, PinError, Pins, ServerName, Standing,
+    Upstream, UpstreamParts, Upstreams,
 };
 use crate::registry::Toolbox as _;
-use crate::{Call, Cancel, RunContext, RunFault};
+use crate::{Call, Cancel, NotStarted, RunContext, RunFault};
 
 /// What a server writes when it gets a message: lines, or nothing; none ends it.
 type Script = dyn Fn(&Value) -> Option<Vec<Vec<u8>>> + Send + Sync;
@@ -39,6 +45,10 @@ impl Connect for Scripted {
 
     fn enforced(&self) -> Value {
         json!({"transport": "memory"})
+    }
+
+    fn clean(&self, value: Value) -> Value {
+        value.to_string().replace("s3cr3t", "*").parse().unwrap()
     }
 }
 
@@ -84,7 +94,10 @@ fn name() -> ServerName {
 }
 
 fn upstream(book: Arc<dyn PinBook>, first: FirstContact, script: Arc<Script>) -> Arc<Upstream> {
-    let connect = Arc::new(Scripted(script));
+    upstream_at(Arc::new(Scripted(script)), book, first)
+}
+
+fn upstream_at(connect: Arc<dyn Connect>, book: Arc<dyn PinBook>, first: FirstContact) -> Arc<Upstream> {
     let call_within = Duration::from_secs(5);
     Arc::new(Upstream::new(UpstreamParts {
         name: name(),
@@ -298,8 +311,17 @@ async fn what_a_server_asks_of_us_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_nothing_is_waited_for_no_longer_than_was_asked() {
-    let product = call(sane(|_| Some(Vec::new()))).await.unwrap();
-    assert_eq!(product.verdict, Verdict::Timeout { after_ms: 5_000 });
+    assert!(lost(call(sane(|_| Some(Vec::new()))).await).contains("in time"));
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_has_gone_is_lost() {
+    let script = sane(|_| Some(Vec::new()));
+    let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
+    upstream.connect().await.unwrap();
+    let cancel = Cancel::default();
+    cancel.cancel();
+    assert!(lost(call_in(&upstream, RunContext { cancel, ..context() }).await).contains("caller"));
 }
 
 #[tokio::test]
@@ -378,4 +400,151 @@ async fn a_server_of_the_stateless_kind_is_discovered() {
     upstream.connect().await.unwrap();
     assert_eq!(upstream.hello().unwrap().instructions.as_deref(), Some("hi"));
     assert_eq!(upstream.accepted().len(), 1);
+}
+
+#[tokio::test]
+async fn no_secret_is_in_anything_that_a_server_says() {
+    let script = sane(|message| {
+        let token = &message["params"]["_meta"]["progressToken"];
+        let params = json!({"progressToken": token, "progress": 1, "message": "it is s3cr3t"});
+        let error = json!({"code": 1, "message": "no s3cr3t", "data": {"s3cr3t": ["s3cr3t"]}});
+        Some(vec![
+            line(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})),
+            line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error})),
+        ])
+    });
+    let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
+    upstream.connect().await.unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sees = Arc::clone(&seen);
+    let watcher = Watcher::new(move |progress: Progress<'_>| {
+        if let Progress::Stdout(bytes) = progress {
+            sees.lock().unwrap().extend_from_slice(bytes);
+        }
+    });
+    let product = call_in(&upstream, RunContext { watcher: Some(watcher), ..context() }).await.unwrap();
+    assert_eq!(product.result["rpcError"], json!({"code": 1, "message": "no *", "data": {"*": ["*"]}}));
+    assert_eq!(product.error.unwrap().message, "no *");
+    assert_eq!(seen.lock().unwrap().as_slice(), b"it is *");
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_big_is_no_offer() {
+    let listed = |tools: fn(&Value) -> Vec<Value>| -> Arc<Script> {
+        let other = sane(|_| Some(Vec::new()));
+        Arc::new(move |message| match message["method"].as_str() {
+            Some("tools/list") => {
+                Some(vec![answer(message, json!({"tools": tools(message), "nextCursor": "more"}))])
+            }
+            _ => other(message),
+        })
+    };
+    let one = listed(|_| vec![entry("big", &"x".repeat(256 << 10))]);
+    let all = listed(|message| {
+        (0..20).map(|n| entry(&format!("t{n}.{}", message["id"]), &"x".repeat(250 << 10))).collect()
+    });
+    for (script, said) in [(one, "262144 bytes"), (all, "16777216 bytes")] {
+        let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
+        let error = upstream.connect().await.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+/// A server that takes nothing any more once it has listed its tools.
+struct Stalled;
+
+impl Connect for Stalled {
+    fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>> {
+        Box::pin(async {
+            let (outbound, inbound, Queues { mut to_server, from_server }) = queues();
+            let script = sane(|_| None);
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
+                for _ in 0..3 {
+                    let next = to_server.recv().await.unwrap();
+                    for frame in script(&serde_json::from_slice(&next.frame).unwrap()).unwrap() {
+                        from_server.send(Inbound::Frame(frame)).await.unwrap();
+                    }
+                }
+                core::future::pending::<()>().await;
+                drop((to_server, from_server));
+            });
+            Ok(Opened(Link { outbound, inbound, hold: Hold::new(tasks, None) }))
+        })
+    }
+
+    fn enforced(&self) -> Value {
+        json!({})
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_line_never_took_was_not_sent() {
+    let upstream = upstream_at(Arc::new(Stalled), Arc::new(Memory::default()), FirstContact::Accept);
+    upstream.connect().await.unwrap();
+    assert!(lost(call_in(&upstream, context()).await).contains("in time"));
+    let mut last = None;
+    for _ in 0..64 {
+        last = Some(call_in(&upstream, context()).await);
+    }
+    assert!(matches!(last, Some(Err(RunFault::NotStarted(NotStarted::Unavailable(_))))), "{last:?}");
+}
+
+/// A server at a URL that answers calls with a status and nothing else.
+async fn answers_with(status: u16, session: &'static str) -> Arc<Upstream> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let script = sane(|_| None);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut request, mut chunk) = (Vec::new(), vec![0; 4096]);
+            let message = loop {
+                let length = stream.read(&mut chunk).await.unwrap();
+                request.extend_from_slice(&chunk[..length]);
+                let text = String::from_utf8_lossy(&request);
+                let body = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok());
+                if let Some(message) = body {
+                    break message;
+                }
+            };
+            let (status, body) = match script(&message) {
+                Some(answers) => (200, answers.into_iter().next().unwrap_or_default()),
+                None => (status, Vec::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{session}Content-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(&[head.into_bytes(), body].concat()).await.unwrap();
+        }
+    });
+    let connect = HttpUpstream::new(HttpUpstreamSpec {
+        server: name(),
+        url,
+        is_legacy: false,
+        headers: BTreeMap::new(),
+        allow_private: true,
+    });
+    let upstream = upstream_at(Arc::new(connect.unwrap()), Arc::new(Memory::default()), FirstContact::Accept);
+    upstream.connect().await.unwrap();
+    upstream
+}
+
+#[tokio::test]
+async fn a_request_that_a_status_answers_is_never_taken_as_not_sent() {
+    for status in [302, 400, 403, 404, 429] {
+        let upstream = answers_with(status, "").await;
+        let product = call_in(&upstream, context()).await.unwrap();
+        assert_eq!(product.verdict, Verdict::Exception, "{status}");
+        assert_eq!(product.result["rpcError"]["data"]["status"], status);
+    }
+    for status in [200, 408, 500, 503] {
+        let upstream = answers_with(status, "").await;
+        lost(call_in(&upstream, context()).await);
+    }
+    for (status, session) in [(401, ""), (404, "Mcp-Session-Id: a\r\n")] {
+        let upstream = answers_with(status, session).await;
+        let called = call_in(&upstream, context()).await;
+        assert!(matches!(called, Err(RunFault::NotStarted(_))), "{status}: {called:?}");
+    }
 }

@@ -3,14 +3,12 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{BoxFuture, Effect, ErrorReport, LimitKind, Product, RunId, Verdict, Watcher};
+use execgate_model::{BoxFuture, Effect, ErrorReport, Product, RunId, Verdict, Watcher};
 use serde_json::{Value, json};
 
 use super::client::AskError;
 use super::entry::Entry;
 use super::server::{Place, Upstream};
-use super::words::Method;
-use crate::compute::Ended;
 use crate::pure::Computed;
 use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
@@ -20,37 +18,19 @@ pub const RPC_ERROR: &str = "rpcError";
 /// The longest message of an error that is repeated, in characters.
 const MESSAGE_CHARS_MAX: usize = 500;
 
-/// What is asked of a server.
-#[derive(Clone)]
-enum Asks {
-    Tool(Entry),
-    Method(Method),
-}
-
-/// One thing that a server can be asked for.
+/// One tool of a server.
 pub(super) struct UpstreamTool {
     upstream: Arc<Upstream>,
     /// The action.
     action: String,
-    asks: Asks,
+    entry: Entry,
 }
 
 impl UpstreamTool {
     /// A tool that was accepted.
     pub(super) fn of_entry(upstream: Arc<Upstream>, entry: Entry) -> Option<Self> {
         let action = upstream.name().action(&entry.name)?.to_string();
-        Some(Self { upstream, action, asks: Asks::Tool(entry) })
-    }
-
-    /// A method that the server has said to know.
-    pub(super) fn of_method(upstream: Arc<Upstream>, method: Method) -> Option<Self> {
-        let capability = match method {
-            Method::ReadResource => "resources",
-            Method::GetPrompt => "prompts",
-        };
-        upstream.hello().filter(|hello| hello.can(capability))?;
-        let action = upstream.name().method_action(method)?.to_string();
-        Some(Self { upstream, action, asks: Asks::Method(method) })
+        Some(Self { upstream, action, entry })
     }
 }
 
@@ -65,14 +45,9 @@ impl Tool for UpstreamTool {
     }
 
     fn describe(&self) -> Description {
-        match &self.asks {
-            Asks::Tool(entry) => Description {
-                summary: entry.summary().to_owned().into(),
-                schema: entry.raw.get("inputSchema").cloned().unwrap_or_default(),
-            },
-            Asks::Method(method) => {
-                Description { summary: method.name().into(), schema: json!({"type": "object"}) }
-            }
+        Description {
+            summary: self.entry.summary().to_owned().into(),
+            schema: self.entry.raw.get("inputSchema").cloned().unwrap_or_default(),
         }
     }
 
@@ -91,7 +66,7 @@ impl Tool for UpstreamTool {
         }
         Ok(Box::new(PreparedCall {
             upstream: Arc::clone(&self.upstream),
-            asks: self.asks.clone(),
+            entry: self.entry.clone(),
             payload: call.payload.clone(),
             within,
             place: None,
@@ -101,7 +76,7 @@ impl Tool for UpstreamTool {
 
 struct PreparedCall {
     upstream: Arc<Upstream>,
-    asks: Asks,
+    entry: Entry,
     payload: Value,
     within: Duration,
     place: Option<Place>,
@@ -115,56 +90,41 @@ impl Prepared for PreparedCall {
 
     fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         Box::pin(async move {
-            let Self { upstream, asks, payload, within, place } = *self;
+            let Self { upstream, entry, payload, within, place } = *self;
             let place = match place {
                 Some(place) => place,
                 None => upstream.reserve()?,
             };
-            let (method, params) = question(&upstream, &asks, payload, context.run)?;
-            let enforced = json!({"upstream": described(&upstream, &asks)});
+            let params = question(&upstream, &entry, payload, context.run)?;
+            let enforced = json!({"upstream": described(&upstream, &entry)});
             let asked = ask(
                 &place,
-                method,
+                "tools/call",
                 params,
                 Wanted { within, watcher: context.watcher, cancel: context.cancel },
             );
-            let product = product(&upstream, asked.await, within)?;
+            let product = product(asked.await)?;
             Ok(Product { enforced, ..product })
         })
     }
 }
 
 /// What goes to the server. Held once more against what is accepted: it may have changed since the call was checked.
-fn question(
-    upstream: &Upstream,
-    asks: &Asks,
-    payload: Value,
-    run: RunId,
-) -> Result<(&'static str, Value), NotStarted> {
-    Ok(match asks {
-        Asks::Tool(entry) => {
-            if upstream.find(&entry.name).as_ref().map(|now| now.digest) != Some(entry.digest) {
-                let why = format!("`{}` is not what was accepted any more", entry.name);
-                return Err(NotStarted::Unavailable(why));
-            }
-            let meta = json!({"execgate/run": run.to_string()});
-            ("tools/call", json!({"name": entry.name, "arguments": payload, "_meta": meta}))
-        }
-        Asks::Method(method) => (method.name(), payload),
-    })
+fn question(upstream: &Upstream, entry: &Entry, payload: Value, run: RunId) -> Result<Value, NotStarted> {
+    if upstream.find(&entry.name).as_ref().map(|now| now.digest) != Some(entry.digest) {
+        let why = format!("`{}` is not what was accepted any more", entry.name);
+        return Err(NotStarted::Unavailable(why));
+    }
+    let meta = json!({"execgate/run": run.to_string()});
+    Ok(json!({"name": entry.name, "arguments": payload, "_meta": meta}))
 }
 
 /// What a receipt says of it.
-fn described(upstream: &Upstream, asks: &Asks) -> Value {
+fn described(upstream: &Upstream, entry: &Entry) -> Value {
     let mut told = upstream.enforced();
     told["server"] = upstream.name().as_str().into();
-    match asks {
-        Asks::Tool(entry) => {
-            told["tool"] = entry.name.as_str().into();
-            told["entry"] = format!("sha256:{}", entry.digest).into();
-        }
-        Asks::Method(method) => told["method"] = method.name().into(),
-    }
+    told["tool"] = entry.name.as_str().into();
+    told["entry"] = format!("sha256:{}", entry.digest).into();
     told
 }
 
@@ -177,20 +137,17 @@ struct Wanted {
 
 async fn ask(place: &Place, method: &str, params: Value, wanted: Wanted) -> Option<Result<Value, AskError>> {
     tokio::select! {
+        // What is there is taken, also where the caller has gone just now.
+        biased;
         answer = place.ask(method, params, wanted.within, wanted.watcher) => Some(answer),
         () = wanted.cancel.cancelled() => None,
     }
 }
 
 /// What became of it. What was sent and never answered is lost: it may have happened.
-fn product(
-    upstream: &Upstream,
-    answer: Option<Result<Value, AskError>>,
-    within: Duration,
-) -> Result<Product, RunFault> {
+fn product(answer: Option<Result<Value, AskError>>) -> Result<Product, RunFault> {
     match answer {
         Some(Ok(result)) => {
-            let result = upstream.clean(result);
             let is_error = result.get("isError").and_then(Value::as_bool).unwrap_or_default();
             if !is_error {
                 return Ok(Product { verdict: Verdict::Value, result, error: None, enforced: Value::Null });
@@ -199,15 +156,15 @@ fn product(
             let error = report("ToolError", said);
             Ok(Product { verdict: Verdict::Exception, result, error: Some(error), enforced: Value::Null })
         }
-        Some(Err(AskError::Rpc(error))) => {
+        Some(Err(AskError::Rpc(error) | AskError::Refused(error))) => {
             let report = report("RpcError", &error.message);
-            let result = upstream.clean(json!({ RPC_ERROR: error.into_json() }));
+            let result = json!({ RPC_ERROR: error.into_json() });
             Ok(Product { verdict: Verdict::Exception, result, error: Some(report), enforced: Value::Null })
         }
         Some(Err(AskError::NotSent(why))) => Err(NotStarted::Unavailable(why).into()),
         Some(Err(AskError::Lost(why))) => Err(RunFault::Lost(why)),
-        Some(Err(AskError::Slow)) => Ok(Ended::Timeout.product(within)),
-        None => Ok(Ended::Limit(LimitKind::Killed).product(within)),
+        Some(Err(AskError::Slow)) => Err(RunFault::Lost("the server did not answer in time".to_owned())),
+        None => Err(RunFault::Lost("the caller was gone before the server answered".to_owned())),
     }
 }
 

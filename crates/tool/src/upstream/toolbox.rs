@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::server::Upstream;
 use super::tool::UpstreamTool;
-use super::words::{Method, ServerName};
+use super::words::ServerName;
 use crate::Tool;
 use crate::registry::Toolbox;
 
@@ -41,14 +41,10 @@ impl Upstreams {
 
 impl Toolbox for Upstreams {
     fn find(&self, action: &str) -> Option<Arc<dyn Tool>> {
-        // The name of a server has neither, so that the first of them ends it.
-        let at = action.find(['.', ':'])?;
-        let (server, rest) = (self.server(action.get(..at)?)?, action.get(at + 1..)?);
-        let tool = if action.as_bytes().get(at) == Some(&b'.') {
-            UpstreamTool::of_entry(Arc::clone(server), server.find(rest)?)?
-        } else {
-            UpstreamTool::of_method(Arc::clone(server), Method::of_word(rest)?)?
-        };
+        // The name of a server has none, so that the first ends it.
+        let (server, rest) = action.split_once('.')?;
+        let server = self.server(server)?;
+        let tool = UpstreamTool::of_entry(Arc::clone(server), server.find(rest)?)?;
         Some(Arc::new(tool))
     }
 }

@@ -39,12 +39,6 @@ impl ServerName {
     pub fn action(&self, tool: &str) -> Option<ActionName> {
         ActionName::new(format!("{}.{tool}", self.0)).ok()
     }
-
-    /// The action of a method: `server:resources.read`. No tool has a colon in its name.
-    #[must_use]
-    pub fn method_action(&self, method: Method) -> Option<ActionName> {
-        ActionName::new(format!("{}:{}", self.0, method.word())).ok()
-    }
 }
 
 impl fmt::Display for ServerName {
@@ -53,53 +47,14 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// What is handed on beside calls of tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// `resources/read`.
-    ReadResource,
-    /// `prompts/get`.
-    GetPrompt,
-}
-
-/// Every method.
-pub const METHODS: [Method; 2] = [Method::ReadResource, Method::GetPrompt];
-
-impl Method {
-    /// As an action has it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::ReadResource => "resources.read",
-            Self::GetPrompt => "prompts.get",
-        }
-    }
-
-    /// As the protocol has it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ReadResource => "resources/read",
-            Self::GetPrompt => "prompts/get",
-        }
-    }
-
-    /// The method of a word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        METHODS.into_iter().find(|method| method.word() == word)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Method, ServerName};
+    use super::ServerName;
 
     #[test]
     fn a_name_leaves_one_reading_of_what_it_stands_before() {
         let name = ServerName::new("git-hub_2").unwrap();
         assert_eq!(name.action("a.b").unwrap().as_str(), "git-hub_2.a.b");
-        assert_eq!(name.method_action(Method::ReadResource).unwrap().as_str(), "git-hub_2:resources.read");
         assert!(name.action("no blanks").is_none());
         for bad in ["", "a.b", "a:b", "A", "é", &"x".repeat(33)] {
             assert!(ServerName::new(bad).is_err(), "{bad}");

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use execgate_flow::authorise::RulesFor;
 use execgate_flow::{Passage, Refusal};
 use execgate_model::{ActionName, BoxFuture, Digest, Effect, Namespace, Nonce, Proposal};
-use execgate_payment::Flow;
 use execgate_receipt::digest_json;
 use execgate_tool::Blocked;
 use rmcp::ErrorData;
@@ -21,6 +20,10 @@ use crate::body::Fields;
 use crate::house::{House, ToolSurface};
 use crate::http::receipts::check;
 use crate::problem::Problem;
+
+/// Why a call that has to wait is not taken.
+const UNREMEMBERED: &str = "too many calls without a key of their own wait for people; send one with \
+    `_meta[\"dev.execgate/idempotency-key\"]`";
 
 /// The tools that are none of the registry.
 const EXECUTE: &str = "execute_code";
@@ -156,7 +159,6 @@ impl OwnDesk {
     pub(super) fn may_be_watched(&self, proposal: &Proposal, rules: &RulesFor) -> bool {
         let prices = self.0.parts.corridor.prices();
         prices.asked(proposal, rules.price(proposal.action.as_str())).is_zero()
-            || prices.flow(&proposal.action, None) == Flow::Upfront
     }
 
     /// Walks a call. One without a key that waits for people has one of ours, by which the same call finds it again.
@@ -167,20 +169,28 @@ impl OwnDesk {
         let asks = || matches!(corridor.would(rules, &proposal), Ok(Some(_)));
         let known = !unnamed || !parked.is_empty() || asks();
         let call = if unnamed && known { digest(&proposal) } else { None };
+        let mut is_new = false;
         if let Some(call) = call {
             proposal.nonce = match parked.known(call) {
                 Some(nonce) => Some(nonce),
                 None if asks() => {
+                    is_new = true;
                     self.fresh().and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
                 }
                 None => None,
             };
         }
         let ours = call.filter(|_| proposal.nonce.is_some());
+        if is_new && ours.is_none() {
+            // Nobody would find it again, and the same call would wait twice.
+            return Err(Refusal::Busy { rule: "parked-calls", reason: UNREMEMBERED });
+        }
         let walked = corridor.walk(proposal, Arc::new(McpWords)).await;
         match (&walked, ours) {
             (Err(Refusal::Parked(waiting)), Some(call)) => parked.waits_until(call, waiting.expires),
             (Ok(_), Some(call)) => parked.forget(call),
+            // It does not wait, and has not started: it wants people.
+            (Err(_), Some(call)) if is_new => parked.forget(call),
             (Ok(_) | Err(_), _) => {}
         }
         walked

@@ -96,7 +96,9 @@ impl Database {
         if config.get_hosts().is_empty() {
             return Err(BadDatabase::NoHost);
         }
-        if !config.get_hosts().iter().all(is_here) {
+        let is_near =
+            config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        if !is_near {
             if config.get_ssl_mode() == SslMode::Disable {
                 return Err(BadDatabase::Clear);
             }
