@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use super::request::expiry;
 use super::yard::{Seen, Trace, Turn};
-use super::{Closing, ParkedRequest, Waiting};
+use super::{Closing, ParkedRequest, Today, Waiting};
 use crate::approve::Judgement;
 use crate::authorise::Authorised;
 use crate::corridor::{Approach, Corridor, Unapproved, Walk};
@@ -247,15 +247,12 @@ impl Walk {
         let walked = match rooms.authorise.as_of_now(&request.caller).await {
             Ok(caller) => {
                 let (payload, place) = self.yard.payload(rooms.execute.store.as_ref(), &parked).await?;
-                self.walk_parked(request.into_proposal(caller, payload, place), &parked, turn).await
+                let proposal = request.into_proposal(caller, payload, place);
+                self.walk_parked(proposal, &parked, today, turn).await
             }
             Err(refusal) => Err(refusal),
         };
         match walked {
-            Err(Refusal::Parked(waiting)) => {
-                self.yard.note_in_vain(run, today, seen.votes);
-                Err(Refusal::Parked(waiting))
-            }
             Err(refusal) if is_final(&refusal) => {
                 let why = Closing::Refused { rule: refusal.rule().to_owned(), reason: refusal.to_string() };
                 self.close(&parked, why).await
@@ -265,13 +262,23 @@ impl Walk {
     }
 
     /// Walks the rooms again with a run that was parked.
-    async fn walk_parked(&self, proposal: Proposal, parked: &Parked, turn: Turn) -> Result<Passage, Refusal> {
+    async fn walk_parked(
+        &self,
+        proposal: Proposal,
+        parked: &Parked,
+        today: Today,
+        turn: Turn,
+    ) -> Result<Passage, Refusal> {
         let mut sight = self.sight(&proposal);
         let span = sight.span();
         let walk = async {
             match self.approach(proposal, Some(Box::new(parked.clone())), &mut sight).await? {
                 Approach::Approved(approved) => self.pass(approved.in_turn(turn), &mut sight).await,
-                Approach::Unapproved(unapproved) => self.park(*unapproved).await,
+                Approach::Unapproved(unapproved) => {
+                    // This alone: what waits again after a start elsewhere has all that it needs.
+                    self.yard.note_in_vain(parked.record.run, today, parked.votes.len());
+                    self.park(*unapproved).await
+                }
                 Approach::Answered(passage) => Ok(passage),
             }
         };

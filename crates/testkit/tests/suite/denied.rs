@@ -133,3 +133,31 @@ async fn votes_under_other_rules_ask_nobody_until_rules_or_votes_change() {
     assert_eq!(world.journal().starts(), 1);
     assert_eq!(world.fsck().await.0, []);
 }
+
+#[tokio::test]
+async fn a_start_that_another_process_took_back_is_tried_here_all_the_same() {
+    let world = builder().open();
+    let other = world.another_gate();
+    let run = parked(world.walk(fails()).await);
+    // The word is taken here, and the start comes to its claim, which waits.
+    world.fail_at("unpark", StoreFault::Held);
+    let yes = said_of(&world, run, "anna", Decision::Approve, &fails());
+    assert_eq!(hand_in(&world, run, &yes).await.status, 200);
+    world.holds().await;
+    let elsewhere = other.clone();
+    let tending = tokio::spawn(async move { elsewhere.tend().await });
+    until(&world, run, Stage::Execute).await;
+    world.let_go();
+    world.bench().let_go();
+    tending.await.unwrap();
+    let tries = async || world.store().parked(run).await.unwrap().map(|parked| parked.tries);
+    while tries().await != Some(1) {
+        tokio::task::yield_now().await;
+    }
+    // Until the one that was too late here has seen that.
+    while tries().await == Some(1) {
+        world.clock().advance_ms(RESTS_MS);
+        world.tend().await;
+    }
+    assert_eq!(tries().await, Some(2));
+}
