@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST};
-use axum::http::{HeaderMap, HeaderValue, Request as Asked, Response as Answered, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request as Asked, Response as Answered, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use execgate_model::Digest;
@@ -58,9 +58,10 @@ pub(crate) async fn door(State(house): State<Arc<House>>, request: Request) -> R
 }
 
 /// `DELETE /mcp`: whatever the session has called ends.
-pub(crate) async fn hang_up(State(house): State<Arc<House>>, headers: HeaderMap) -> Response {
+pub(crate) async fn hang_up(State(house): State<Arc<House>>, uri: Uri, headers: HeaderMap) -> Response {
     let hung_up = async {
         let (visitor, session) = visit(&house, &headers).await?;
+        desk_at(&house, uri.path())?;
         let Some(session) = session else {
             return Err(Problem::bad_request("mcp-session", "this needs the header Mcp-Session-Id"));
         };
