@@ -1,7 +1,7 @@
 //! Kills at random moments: two gateways over one record, clients that ask both under few nonces, and `kill -9` of one or
 //! the other, again and again. Some of what they ask waits for an approver, who says yes or no at either gateway, more than
-//! once. What happened is judged from outside: by a service that counts how often it was called, by what clients heard, and
-//! by `execgate fsck`.
+//! once. What happened is judged from outside: by a service that counts how often it was called, by the files that were
+//! written, by what clients heard, and by `execgate fsck`.
 //!
 //! A few kills are part of every test run; `cargo xtask soak kills` is the same with as many as it is told.
 
@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use execgate_model::UnixMs;
 use execgate_receipt::approval::{APPROVAL_TYPE, ApprovalStatement, Decision};
-use execgate_receipt::{SigningKey, Timestamp};
+use execgate_receipt::{SigningKey, Timestamp, canonical, sha256};
 use serde_json::{Value, json};
 
 use super::server::{Data, Server, post_bytes, run};
@@ -57,6 +57,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a nonce is asked for at the end, where one that waits is approved, started, and waited for.
 const LAST_TRIES: usize = 50;
 
+/// Nonces of which some write a file: as many files as a workspace holds.
+const FILED: usize = 12_000;
+
+/// A file, in bytes: it takes some writing.
+const FILE_BYTES: usize = 12_000;
+
 /// The seed of the approver's key.
 const APPROVER_SEED: [u8; 32] = [7; 32];
 
@@ -74,26 +80,62 @@ enum Fate {
     Denied,
 }
 
+fn number_of(nonce: &str) -> usize {
+    nonce[1..].parse().unwrap()
+}
+
 fn fate(nonce: &str) -> Fate {
-    match nonce[1..].parse::<usize>().unwrap() % 6 {
+    match number_of(nonce) % 6 {
         0 | 3 => Fate::Approved,
         5 => Fate::Denied,
         _ => Fate::Free,
     }
 }
 
-/// What the approver signs of a run that waits.
-fn statement(told: &Value, decision: Decision) -> Value {
+/// What a nonce asks for, and with what.
+fn call(nonce: &str) -> (&'static str, Value) {
+    let number = number_of(nonce);
+    match fate(nonce) {
+        Fate::Free => ("notify", json!({"whom": nonce})),
+        Fate::Approved if number % 12 > 6 && number < FILED => {
+            ("file_write", json!({"path": nonce, "content": content(nonce)}))
+        }
+        Fate::Approved | Fate::Denied => ("vouch", json!({"whom": nonce})),
+    }
+}
+
+/// The call, as it is sent. What is blocked brings its approval along: the same one, whoever asks.
+fn asked(nonce: &str) -> Value {
+    let (action, payload) = call(nonce);
+    let mut body = json!({"action": action, "payload": payload, "nonce": nonce});
+    if action == "file_write" {
+        let about = json!({"action": action, "dryRun": false, "options": {}, "payload": payload});
+        let id = format!("00000000-0000-4000-8000-{:012}", number_of(nonce));
+        let digest = format!("sha256:{}", sha256(&canonical(&about).unwrap()).to_hex());
+        body["approval_artifact"] = statement(&id, action, &digest, Decision::Approve);
+    }
+    body
+}
+
+/// What the file of a nonce holds.
+fn content(nonce: &str) -> String {
+    let mut content = nonce.repeat(FILE_BYTES / nonce.len());
+    content.push('.');
+    content
+}
+
+/// What the approver signs of a run.
+fn statement(id: &str, action: &str, digest: &str, decision: Decision) -> Value {
     #[expect(clippy::disallowed_methods, reason = "the gateways go by the clock of this machine")]
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     let said = ApprovalStatement {
         statement_type: APPROVAL_TYPE.to_owned(),
-        approval_id: told["id"].as_str().unwrap().parse().unwrap(),
+        approval_id: id.parse().unwrap(),
         decision,
         tenant: "default".parse().unwrap(),
         scope: None,
-        action: "vouch".parse().unwrap(),
-        action_digest: told["action_digest"].as_str().unwrap().parse().unwrap(),
+        action: action.parse().unwrap(),
+        action_digest: digest.parse().unwrap(),
         policy_digest: None,
         max_price: None,
         reason: None,
@@ -101,8 +143,7 @@ fn statement(told: &Value, decision: Decision) -> Value {
         expires_at: Timestamp::new(UnixMs(now + LASTS_MS)).unwrap(),
         approver: "anna".parse().unwrap(),
     };
-    let envelope = said.sign(&SigningKey::from_seed(&APPROVER_SEED)).unwrap();
-    json!({ "artifact": envelope })
+    json!(said.sign(&SigningKey::from_seed(&APPROVER_SEED)).unwrap())
 }
 
 /// A stream of numbers (splitmix64).
@@ -166,9 +207,8 @@ impl Shared {
 
     fn ask(&self, address: SocketAddr, nonce: &str) -> bool {
         let fate = fate(nonce);
-        let action = if fate == Fate::Free { "notify" } else { "vouch" };
-        let body = json!({"action": action, "payload": {"whom": nonce}, "nonce": nonce});
-        let Some((status, answer)) = exchange(address, &post_bytes("/execute", &body)) else { return false };
+        let bytes = post_bytes("/execute", &asked(nonce));
+        let Some((status, answer)) = exchange(address, &bytes) else { return false };
         let problem: Value = serde_json::from_slice(&answer).unwrap_or_default();
         match (status, problem["code"].as_str()) {
             // It waits: for now there is no answer.
@@ -182,6 +222,11 @@ impl Shared {
             }
             (200, _) if fate == Fate::Denied => {
                 self.fault(format!("{nonce} was denied, and has run"));
+                true
+            }
+            // Each has a path of its own: only who writes twice finds a file there.
+            (200, _) if problem["result"]["replaced"] == json!(true) => {
+                self.fault(format!("{nonce} was written twice"));
                 true
             }
             (200, _) | (409, Some("run-outcome-unknown")) => {
@@ -202,8 +247,9 @@ impl Shared {
     /// Says yes or no at whichever gateway is there. Whoever else was faster has said the same.
     fn decide(&self, nonce: &str, fate: Fate, told: &Value) {
         let decision = if fate == Fate::Denied { Decision::Deny } else { Decision::Approve };
-        let path = format!("/approvals/{}", told["id"].as_str().unwrap());
-        let bytes = post_bytes(&path, &statement(told, decision));
+        let (id, digest) = (told["id"].as_str().unwrap(), told["action_digest"].as_str().unwrap());
+        let artifact = statement(id, call(nonce).0, digest, decision);
+        let bytes = post_bytes(&format!("/approvals/{id}"), &json!({ "artifact": artifact }));
         let addresses = self.addresses.lock().unwrap().clone();
         for address in addresses {
             let Some((status, answer)) = exchange(address, &bytes) else { continue };
@@ -343,6 +389,21 @@ impl Siege {
     }
 }
 
+/// Whose files are there. Each of them is whole.
+fn files(data: &Path, shared: &Shared) -> Vec<String> {
+    let owners = fs::read_dir(data.join("workspaces")).into_iter().flatten();
+    let found = owners.flat_map(|owner| fs::read_dir(owner.unwrap().path().join("files")).unwrap());
+    let nonces = found.map(|file| {
+        let path = file.unwrap().path();
+        let nonce = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if fs::read_to_string(&path).unwrap() != content(&nonce) {
+            shared.fault(format!("the file of {nonce} is not what was asked for"));
+        }
+        nonce
+    });
+    nonces.collect()
+}
+
 /// What every nonce has come to, once nothing is killed any more.
 fn judge(siege: &mut Siege, shared: &Shared) -> String {
     for at in 0..GATEWAYS {
@@ -359,7 +420,8 @@ fn judge(siege: &mut Siege, shared: &Shared) -> String {
     for nonce in left {
         shared.fault(format!("{nonce} has no answer"));
     }
-    let (heard, hits) = (shared.heard.lock().unwrap().clone(), shared.hits.lock().unwrap().clone());
+    let (heard, mut hits) = (shared.heard.lock().unwrap().clone(), shared.hits.lock().unwrap().clone());
+    hits.extend(files(&siege.data, shared).into_iter().map(|nonce| (nonce, 1)));
     for (nonce, told) in &heard {
         let hits = hits.get(nonce).copied().unwrap_or_default();
         let fits = match told.status {
