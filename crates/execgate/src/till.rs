@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use execgate_flow::propose::Prices;
-use execgate_flow::settle::{Settle, Walking};
+use execgate_flow::settle::{Round, Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
 use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, X402};
@@ -170,5 +170,6 @@ pub(crate) fn settle(
         entropy: Arc::new(SystemEntropy),
         crash: crash.clone(),
         walking: Walking::default(),
+        round: Round::default(),
     }
 }
