@@ -44,7 +44,7 @@ use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
-use crate::till;
+use crate::till::{self, Mute};
 use crate::toolbox::{Loaded, tools, workspaces};
 use crate::webhook::HttpBell;
 
@@ -474,7 +474,7 @@ pub(crate) async fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = till::rails(settings, around.data_dir, &clock).await?;
+    let rails = till::rails(settings, around.data_dir, &clock, Mute::Refused).await?;
     let names = till::tool_names(actions);
     let registry = registry(settings, &around, profiles.as_ref(), actions)?;
     let prices = till::prices(settings, &registry, &names)?;
@@ -537,12 +537,13 @@ pub(crate) async fn gate(
     });
     let recover = Recover { store, witness, settle, render: Arc::new(OwnWords), notice };
     let house = Arc::new(house);
-    watch(&metrics, &house, pool);
+    watch(settings, &metrics, &house, pool);
     Ok(Gate { house, recover, rules, trail, metrics, connections, tokens, bell })
 }
 
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.
-fn watch(metrics: &Metrics, house: &Arc<House>, pool: Option<Profiles>) {
+fn watch(settings: &Settings, metrics: &Metrics, house: &Arc<House>, pool: Option<Profiles>) {
+    till::tell_of_gas(settings, metrics);
     let house = Arc::downgrade(house);
     metrics.probe(move || house.upgrade().map(|house| house.readings()).unwrap_or_default());
     metrics.probe(move || pool.as_ref().map(pool_readings).unwrap_or_default());

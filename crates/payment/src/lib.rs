@@ -7,6 +7,7 @@ pub mod evm;
 mod facilitator;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod movement;
 pub mod mpp;
 mod offer;
 mod rail;
@@ -15,8 +16,9 @@ mod unpaid;
 pub mod x402;
 
 pub use facilitator::{
-    Facilitator, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,
+    Facilitator, Gas, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,
 };
+pub use movement::movement;
 pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
     CaptureError, Flow, Found, Hold, HoldError, LookError, Paid, PaymentClaim, Rail, Settlement,

@@ -1,6 +1,6 @@
 //! The socket between a gateway and its settler, which is another process: the gateway never has the gas key.
 //!
-//! Four questions by HTTP on a Unix socket, each a `POST` with JSON. Who may open the socket's file may ask: that is for the
+//! Five questions by HTTP on a Unix socket, each a `POST` with JSON. Who may open the socket's file may ask: that is for the
 //! rights of its folder to say. What is asked is bounded, and an answer that does not come means that nobody can tell.
 
 use core::convert::Infallible;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use execgate_line::exchange;
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, Token, U256};
-use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{Facilitator, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::HOST;
@@ -125,6 +125,13 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
                 Err(Unreachable(why)) => json!({"unreachable": why}),
             })
         }
+        "/gas" => Some(match facilitator.gas().await {
+            Ok(Some(gas)) => {
+                json!({"account": gas.account, "wei": gas.wei.to_string(), "nonce": gas.nonce})
+            }
+            Ok(None) => json!({"account": null}),
+            Err(Unreachable(why)) => json!({"unreachable": why}),
+        }),
         _ => None,
     }
 }
@@ -236,6 +243,21 @@ impl Facilitator for Counter {
             let question = json!({"token": token, "account": account}).to_string().into_bytes();
             let answer = self.look("/balance", question).await?;
             answer["units"].as_str().and_then(|units| units.parse().ok()).ok_or_else(strange)
+        })
+    }
+
+    fn gas(&self) -> BoxFuture<'_, Result<Option<Gas>, Unreachable>> {
+        Box::pin(async move {
+            let answer = self.look("/gas", Vec::new()).await?;
+            if answer.get("account") == Some(&Value::Null) {
+                return Ok(None);
+            }
+            let account = answer["account"].as_str().and_then(|account| account.parse().ok());
+            let wei = answer["wei"].as_str().and_then(|wei| wei.parse().ok());
+            match (account, wei, answer["nonce"].as_u64()) {
+                (Some(account), Some(wei), Some(nonce)) => Ok(Some(Gas { account, wei, nonce })),
+                _ => Err(strange()),
+            }
         })
     }
 }

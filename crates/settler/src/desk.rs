@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, Token, U256};
-use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{Facilitator, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -278,5 +278,14 @@ impl Facilitator for Desk {
 
     fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
         Box::pin(self.0.ledger.balance(token, account))
+    }
+
+    fn gas(&self) -> BoxFuture<'_, Result<Option<Gas>, Unreachable>> {
+        Box::pin(async move {
+            let (account, ledger) = (self.account(), &self.0.ledger);
+            let (wei, nonce) = tokio::join!(ledger.ether(account), ledger.count(account, None));
+            let nonce = u64::try_from(nonce?).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
+            Ok(Some(Gas { account, wei: wei?, nonce }))
+        })
     }
 }

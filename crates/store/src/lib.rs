@@ -28,7 +28,7 @@ pub use log::{
     LogStore,
 };
 pub use money::{
-    Earned, FAILED_FOR_MS, Late, LeftPayment, MovedLate, OpenPayment, REDEEMED_BY, SPARED_MAX,
+    Earned, FAILED_FOR_MS, Late, LeftPayment, MovedLate, OpenPayment, OpenPlace, REDEEMED_BY, SPARED_MAX,
     SPARED_WINDOW_MS, Settled, Settling, Sums, Watched,
 };
 pub use open::{OpenError, OpenOptions, open, open_to_read};

@@ -157,6 +157,14 @@ fn one_authorization_in_the_forms_of_two_rails_at_once_buys_one_run() {
         );
     }
     assert_eq!((till.paid(), till.chain.transfers().len()), (ECHO_UNITS, 1));
+    // Whoever keeps its session needs no payment for its own answer; nobody else has it.
+    let first =
+        answers.iter().find(|answer| !answer.head.contains("execgate-replayed")).expect("one that paid");
+    let session = first.head.lines().find_map(|line| line.strip_prefix("execgate-session: "));
+    let session = session.expect("a session");
+    let own = shown(&till, &body, &format!("Execgate-Session: {session}"));
+    assert_eq!((own.status, &own.body), (200, &answers[0].body));
+    assert_eq!(shown(&till, &body, &format!("Execgate-Session: {}", "a".repeat(64))).status, 402);
     let other = json!({"action": "echo", "payload": {"n": 2}, "nonce": "n-2"});
     let cheated = till.server.raw(&post_bytes("/execute", &other));
     assert_eq!(reply(&cheated).status, 402);
