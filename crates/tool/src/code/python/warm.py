@@ -33,8 +33,10 @@ os.register_at_fork = lambda *, after_in_child: hooks.append(after_in_child)
 import threading
 
 os.register_at_fork = register
-sys.path += [f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages"]
-sys.path += [f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site")]
+packages = [f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages"]
+packages += [f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site")]
+packages = [path for path in packages if os.path.exists(path)]
+sys.path += packages
 for name in () if is_alone else wanted.split() + sys.argv[3:]:
     try:
         __import__(name)
@@ -102,7 +104,8 @@ def stop(_code):
 
 
 def run(**names):
-    exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, "scripts": scripts, **names})
+    known = {"scripts": scripts, "packages": packages}
+    exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, **known, **names})
 
 
 def try_out():
