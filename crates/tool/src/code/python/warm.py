@@ -95,6 +95,16 @@ text
 """
 
 
+if "numpy" in sys.modules:
+    # Without what has a buffer of its own made: that would be copied, too.
+    sample = b"""
+import numpy as np
+items = np.arange(6, dtype=float)
+table = items.reshape(2, 3) * 2 + np.ones(3)
+print(items.sum(), table.mean(0), table[table > 3].max(), np.sort(items)[::-1], np.arange(3))
+""" + sample
+
+
 class Touched(BaseException):
     pass
 
