@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::journal::{Job, Journal, JournalError, NONCE_USED};
 use crate::ledger::{Ledger, Mined};
+use crate::pace::Pace;
 use crate::rpc::RpcError;
 use crate::transaction::GasKey;
 use crate::work::{End, GAS_MAX};
@@ -32,7 +33,7 @@ const STALLED_AFTER: u32 = 4;
 /// How a desk behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Manners {
-    /// How often it looks whether a block has taken a transaction.
+    /// How often it looks whether a block has taken a transaction. The first looks come sooner where blocks do.
     pub look_every: Duration,
     /// How long it waits for a block before it offers more.
     pub bump_after: Duration,
@@ -85,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) key: GasKey,
     pub(crate) journal: Journal,
     pub(crate) manners: Manners,
+    pub(crate) pace: Pace,
     /// The places of those that have a number, or are about to.
     pub(crate) turns: Semaphore,
     /// Who is worked on, by what was signed.
@@ -104,8 +106,8 @@ impl Desk {
     pub fn open(ledger: Ledger, key: GasKey, file: &Path, manners: Manners) -> Result<Self, DeskError> {
         let journal = Journal::open(file)?;
         let (turns, works) = (Semaphore::new(TURNS), Mutex::default());
-        let stopped = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { ledger, key, journal, manners, turns, works, stopped })))
+        let (pace, stopped) = (Pace::new(manners.look_every), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { ledger, key, journal, manners, pace, turns, works, stopped })))
     }
 
     /// The account that pays for gas.

@@ -13,6 +13,7 @@ mod desk;
 mod journal;
 mod ledger;
 mod line;
+mod pace;
 mod remote;
 mod rpc;
 mod service;
