@@ -3,6 +3,8 @@
 # as in an interpreter of its own, in an environment that nobody is attached to. The third serves a session; a dash after it
 # says that this one was started for a session alone.
 
+# What the library was loaded by.
+Sys.unsetenv("LD_PRELOAD")
 jit_level <- .Internal(enableJIT(0L))
 arguments <- .Internal(commandArgs())
 place <- match("--args", arguments)
