@@ -50,6 +50,7 @@ pub fn program_of(server: &ServerName, argv: Vec<String>, env: Vec<(String, Stri
         source: Source::Descriptor,
         verdict: VerdictBy::ExitStatus,
         warm: Vec::new(),
+        preloads: false,
         session: None,
     }
 }
