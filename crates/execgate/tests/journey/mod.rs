@@ -43,5 +43,6 @@ mod revenue;
 mod server;
 mod settle;
 mod shop;
+mod siege;
 mod tokens;
 mod witness;

@@ -2,13 +2,13 @@
 
 use core::str;
 
-use execgate_model::Amount;
+use execgate_model::{Amount, RiskClass};
 
+use super::PolicyError;
 use super::conditions::SENTENCE_BYTES_MAX;
 use super::entry::{Action, Entry, Mode, all_tools, tool};
 use super::examples::{Example, examples};
 use super::place::{Origin, Place};
-use super::{PolicyError, Risk};
 use crate::pattern::{Index, Pattern};
 
 /// Bytes of a file. A thousand tools with rules of their own take up less than a half of it.
@@ -116,7 +116,7 @@ impl Policy {
     }
 
     /// The names and patterns of `tools`, in the order of the file, with their risk where it is given.
-    pub fn tools(&self) -> impl Iterator<Item = (&str, Option<Risk>)> {
+    pub fn tools(&self) -> impl Iterator<Item = (&str, Option<RiskClass>)> {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.risk))
     }
 

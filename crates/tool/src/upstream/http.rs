@@ -119,6 +119,7 @@ impl HttpUpstream {
             headers.insert(name, value);
         }
         let redactor = Redactor::of(spec.headers.values().map(|(_, secret)| secret));
+        let client = client.keeping();
         let line = Arc::new(Line { client, target, headers, state: Mutex::default() });
         Ok(Self { line, is_legacy: spec.is_legacy, redactor })
     }
@@ -263,9 +264,9 @@ async fn exchange(line: &Line, outbound: Outbound, from_server: &mpsc::Sender<In
             return Err(AskError::NotSent("the session with the server is over".to_owned()));
         }
         refuse_encoded(response.headers()).map_err(|raised| AskError::Lost(raised.message))?;
-        let told = answer(line, response, is_greeting, from_server).await;
-        drop(connection);
-        told
+        answer(line, response, is_greeting, from_server).await?;
+        connection.give_back();
+        Ok(())
     });
     let error = match done.await {
         Ok(Ok(())) => lost("the server ended its answer without a result"),

@@ -35,7 +35,7 @@ pub use jailed::{JailedUpstream, JailedUpstreamSpec, program_of};
 pub use kept::{KeptUpstream, KeptUpstreamSpec};
 pub use offer::{Hello, Offer};
 pub use pins::{FirstContact, PinBook, PinError, Pins, Standing};
-pub use risk::{Attack, RiskClass, RiskFinding, Severity, classify};
+pub use risk::{Attack, RiskFinding, classify};
 pub use server::{Seen, Upstream, UpstreamParts};
 pub use tool::RPC_ERROR;
 pub use toolbox::Upstreams;
