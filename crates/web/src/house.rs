@@ -77,6 +77,9 @@ pub struct Resource {
     /// The scopes that stand for a role, where scopes do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes_supported: Vec<String>,
+    /// The scope that calling something takes, where scopes stand for roles.
+    #[serde(skip)]
+    pub caller_scope: Option<String>,
 }
 
 /// Whether something that the gateway needs is still there.
