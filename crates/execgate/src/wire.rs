@@ -19,7 +19,7 @@ use execgate_flow::recover::Recover;
 use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
-use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
+use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, Role, UnixMs};
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -372,12 +372,14 @@ fn tokens(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Option
 
 /// How tokens come in.
 fn token_door(settings: &Settings, tokens: Arc<TokenIssuers>) -> TokenDoor {
-    let scopes = settings.issuers.iter().filter_map(|issuer| issuer.roles.as_ref());
+    let rules = settings.issuers.iter().filter_map(|issuer| issuer.roles.as_ref());
     // A claim of another name holds no scopes (RFC 8693, 4.2).
-    let scopes = scopes.filter(|rule| rule.claim == "scope").flat_map(|rule| rule.words.keys().cloned());
-    let scopes_supported: BTreeSet<String> = scopes.collect();
+    let scopes = || rules.clone().filter(|rule| rule.claim == "scope").flat_map(|rule| &rule.words);
+    let scopes_supported: BTreeSet<String> = scopes().map(|(word, _)| word.clone()).collect();
+    let caller_scope = scopes().find(|(_, role)| **role == Role::Caller).map(|(word, _)| word.clone());
     let resource = settings.public_url.as_ref().map(|url| Resource {
         resource: url.clone(),
+        caller_scope: caller_scope.clone(),
         authorization_servers: settings.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
         scopes_supported: scopes_supported.into_iter().collect(),
     });

@@ -23,7 +23,7 @@ const PYMPP: &str = include_str!("../payers/pympp/pay.py");
 const CROWD: usize = 32;
 
 /// A folder that `cargo xtask setup` has installed.
-fn tool(name: &str) -> PathBuf {
+pub(super) fn tool(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let mut found = test.ancestors().map(|folder| folder.join("tools").join(name));
     found.find(|folder| folder.join("whole").is_file()).expect("not installed; run `cargo xtask setup`")

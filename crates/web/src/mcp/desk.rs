@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use execgate_model::{BodyPlace, BoxFuture, Caller};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, Tool};
+use rmcp::model::{CallToolResponse, Tool};
 use serde_json::{Map, Value};
 
+use super::approval::Way;
 use super::line::Line;
+use crate::house::House;
 
 /// Who asks, and how it reached us.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) line: Option<Line>,
     /// What it takes up in memory.
     pub(crate) place: BodyPlace,
+    /// How its caller is told that it waits for people.
+    pub(crate) way: Way,
 }
 
 /// A list of tools, and a way to call one.
@@ -45,5 +49,9 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
     /// Calls one. Dropping this future is a caller that has hung up. What goes wrong with the call is a result that says so;
     /// only what no tool is, and a fault of the server, is an error of the protocol.
-    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>>;
+    fn call<'a>(&'a self, asker: &'a Asker, call: Call)
+    -> BoxFuture<'a, Result<CallToolResponse, ErrorData>>;
+
+    /// Whose record the tasks of its calls are in; none where it makes none.
+    fn house(&self) -> Option<&House>;
 }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use execgate_model::BodyPlace;
 use execgate_tool::Cancel;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, ErrorCode, Implementation, ListPromptsRequestMethod,
-    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
-    ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ServerCapabilities, ServerConfig,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskMethod, CancelTaskParams,
+    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, ErrorCode, GetTaskMethod,
+    GetTaskParams, GetTaskResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    UpdateTaskMethod, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
+use super::approval::Way;
 use super::calls::OpenCall;
 use super::desk::{Asker, Call, Desk};
 use super::line::Line;
+use super::{challenge, tasks};
+use crate::house::House;
 
 /// For how long a client may keep a list of tools, in milliseconds. The rules of a grant can change at any time; what they
 /// deny is denied whatever a client still shows.
@@ -39,9 +43,12 @@ pub(super) struct Server {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let itself = Implementation::new("execgate", self.version).with_title("execgate");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(itself)
-            .with_instructions(self.desk.instructions())
+        let mut offered = ServerCapabilities::builder().enable_tools().enable_tasks().build();
+        if let Some(payment) = self.desk.house().and_then(House::challenge_methods) {
+            let experiments = offered.experimental.get_or_insert_default();
+            experiments.insert(challenge::CAPABILITY.to_owned(), payment.clone());
+        }
+        ServerConfig::new(offered).with_server_info(itself).with_instructions(self.desk.instructions())
     }
 
     async fn list_tools(
@@ -89,18 +96,20 @@ impl ServerHandler for Server {
 
     async fn call_tool(
         &self,
-        request: CallToolRequestParams,
+        mut request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         // Kept until it has ended, however it ends.
         let _open = self.open.clone();
         let line = context.meta.get_progress_token().map(|token| Line::new(context.peer.clone(), token));
+        let way = Way::of(&mut request, &context);
         let call = Call {
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
             meta: context.meta.0.0,
             line: line.clone(),
             place: self.place.clone(),
+            way,
         };
         let telling = async {
             match &line {
@@ -113,9 +122,40 @@ impl ServerHandler for Server {
             // Dropping the call is what ends it.
             () = context.ct.cancelled() => Err(cancelled()),
             () = self.cancel.cancelled() => Err(cancelled()),
-            called = self.desk.call(&self.asker, call) => called.map(CallToolResponse::from),
+            called = self.desk.call(&self.asker, call) => called,
             () = telling => Err(cancelled()),
         }
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        tasks::look(self.house::<GetTaskMethod>()?, &self.asker, &request.task_id).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::acknowledge(self.house::<UpdateTaskMethod>()?, &self.asker, &request.task_id).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(self.house::<CancelTaskMethod>()?, &self.asker, &request.task_id).await
+    }
+}
+
+impl Server {
+    /// Where tasks are, for a method of theirs.
+    fn house<M: ConstString>(&self) -> Result<&House, ErrorData> {
+        self.desk.house().ok_or_else(ErrorData::method_not_found::<M>)
     }
 }
 

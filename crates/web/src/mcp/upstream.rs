@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use execgate_flow::Refusal;
-use execgate_model::{BoxFuture, Proposal};
+use execgate_model::BoxFuture;
 use execgate_tool::upstream::{RPC_ERROR, Seen, Standing, Upstream};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ErrorCode, Tool};
+use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, Tool};
 use serde_json::{Value, from_slice, from_value};
 
 use super::desk::{Asker, Call, Desk};
@@ -54,13 +54,16 @@ impl UpstreamDesk {
     async fn answer(&self, asker: &Asker, mut call: Call) -> Result<Answered, Problem> {
         let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await?;
         let proposal = proposal::of_tool(asker, &mut call)?;
-        let watched = call.line.as_ref().filter(|_| self.own.may_be_watched(&proposal, &rules));
-        let watcher = watched.map(|line| line.watcher());
-        let passage = self.own.walk(Proposal { watcher, ..proposal }, &rules).await?;
+        // Under the name of the action, which no two servers share.
+        let passage = self.own.bought(asker, &call, proposal, &rules).await?;
         let said: Option<Value> = from_slice(&passage.answer.body).ok();
         Ok(match said.as_ref().and_then(|said| said.get(RPC_ERROR)) {
             Some(error) => Answered::Error(error_of(error)),
-            None => Answered::Result(result::read(&passage.answer)),
+            None => {
+                let mut told = result::read(&passage.answer);
+                self.own.receipted(&passage, &mut told);
+                Answered::Result(told)
+            }
         })
     }
 }
@@ -97,9 +100,13 @@ impl Desk for UpstreamDesk {
         })
     }
 
-    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>> {
+    fn call<'a>(
+        &'a self,
+        asker: &'a Asker,
+        call: Call,
+    ) -> BoxFuture<'a, Result<CallToolResponse, ErrorData>> {
         Box::pin(async move {
-            let name = call.name.clone();
+            let (name, way) = (call.name.clone(), call.way.clone());
             let Some(seen) = self.seen(&name) else { return Err(unknown_tool(&name)) };
             let Some(action) = self.upstream.name().action(&name) else { return Err(unknown_tool(&name)) };
             if seen.standing != Standing::Accepted {
@@ -109,13 +116,18 @@ impl Desk for UpstreamDesk {
                      (`execgate upstream accept`)"
                 );
                 let refusal = Refusal::Denied { rule: NOT_ACCEPTED.to_owned(), reason };
-                return Ok(self.own.refused(asker, &name, &Problem::from(refusal)));
+                return self.own.told(asker, &name, &way, &Problem::from(refusal)).await;
             }
-            match self.answer(asker, Call { name: action.to_string(), ..call }).await {
-                Ok(Answered::Result(result)) => Ok(result),
+            let tool = action.to_string();
+            match self.answer(asker, Call { name: tool.clone(), ..call }).await {
+                Ok(Answered::Result(result)) => Ok(result.into()),
                 Ok(Answered::Error(error)) => Err(error),
-                Err(problem) => Ok(self.own.refused(asker, &name, &problem)),
+                Err(problem) => self.own.told(asker, &tool, &way, &problem).await,
             }
         })
+    }
+
+    fn house(&self) -> Option<&House> {
+        self.own.house()
     }
 }
