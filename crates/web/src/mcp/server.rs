@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use execgate_model::BodyPlace;
 use execgate_tool::Cancel;
+use execgate_tool::upstream::{Listing, Reading};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, ErrorCode, Implementation, ListPromptsRequestMethod,
-    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
-    ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ServerCapabilities, ServerConfig,
+    CompleteRequestParams, CompleteResult, ErrorCode, GetPromptRequestParams, GetPromptResponse,
+    GetPromptResult, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ResultType, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, from_value};
 
 use super::calls::OpenCall;
 use super::desk::{Asker, Call, Desk};
@@ -39,9 +42,10 @@ pub(super) struct Server {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let itself = Implementation::new("execgate", self.version).with_title("execgate");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(itself)
-            .with_instructions(self.desk.instructions())
+        let mut can = ServerCapabilities::builder().enable_tools().build();
+        can.resources = self.desk.has(Reading::Resource).then(Default::default);
+        can.prompts = self.desk.has(Reading::Prompt).then(Default::default);
+        ServerConfig::new(can).with_server_info(itself).with_instructions(self.desk.instructions())
     }
 
     async fn list_tools(
@@ -54,13 +58,13 @@ impl ServerHandler for Server {
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
-    // What is not offered is not there. The library would answer with nothing instead.
     async fn list_prompts(
         &self,
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        let list = ListPromptsResult::with_all_items(self.listed(Listing::Prompts).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resources(
@@ -68,7 +72,8 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        let list = ListResourcesResult::with_all_items(self.listed(Listing::Resources).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resource_templates(
@@ -76,9 +81,35 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        let list = ListResourceTemplatesResult::with_all_items(self.listed(Listing::Templates).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let arguments = Map::from_iter([("uri".to_owned(), request.uri.into())]);
+        let mut read: ReadResourceResult = self.read(Reading::Resource, arguments, context).await?;
+        // Who speaks an earlier revision is not told so.
+        read.result_type = Some(ResultType::COMPLETE);
+        Ok(read.into())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let mut arguments = Map::from_iter([("name".to_owned(), request.name.into())]);
+        arguments.extend(request.arguments.map(|given| ("arguments".to_owned(), Value::Object(given))));
+        let mut read: GetPromptResult = self.read(Reading::Prompt, arguments, context).await?;
+        read.result_type = Some(ResultType::COMPLETE);
+        Ok(read.into())
+    }
+
+    // What is not offered is not there. The library would answer with nothing instead.
     async fn complete(
         &self,
         _request: CompleteRequestParams,
@@ -118,6 +149,36 @@ impl ServerHandler for Server {
         }
     }
 }
+
+impl Server {
+    /// What is listed beside tools. What the protocol has no form for cannot be told.
+    async fn listed<T: DeserializeOwned>(&self, listing: Listing) -> Result<Vec<T>, ErrorData> {
+        let items = self.desk.list(&self.asker, listing).await?;
+        Ok(items.into_iter().filter_map(|item| from_value(item).ok()).collect())
+    }
+
+    /// Has a resource or a prompt.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        reading: Reading,
+        arguments: Map<String, Value>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<T, ErrorData> {
+        let (name, meta, place) = (String::new(), context.meta.0.0, self.place.clone());
+        let call = Call { name, arguments, meta, line: None, place };
+        let read = tokio::select! {
+            biased;
+            // Dropping it is what ends it.
+            () = context.ct.cancelled() => Err(cancelled()),
+            () = self.cancel.cancelled() => Err(cancelled()),
+            read = self.desk.read(&self.asker, reading, call) => read,
+        };
+        from_value(read?).map_err(|_| ErrorData::internal_error(UNREADABLE, None))
+    }
+}
+
+/// What is told of an answer that the protocol has no form for.
+const UNREADABLE: &str = "the server has answered with what is no such result";
 
 /// What a call is told that was cancelled: nobody waits for it any more.
 fn cancelled() -> ErrorData {
