@@ -98,6 +98,8 @@ pub(crate) struct Jail {
     pub(crate) helper: HelperLink,
     pub(crate) image: Image,
     pub(crate) slots: usize,
+    /// Slots beside them, for what lives long.
+    pub(crate) aside: usize,
     /// How many interpreters of a language may wait.
     pub(crate) residents: usize,
     /// What egress needs, where runs may have it.
@@ -119,7 +121,7 @@ impl Jail {
         let config = SandboxConfig {
             image: ImageRoot { path: self.image.root.clone(), digest: self.image.digest.clone() },
             languages,
-            slots: self.slots,
+            slots: self.slots + self.aside,
             residents: self.residents,
             tier,
             id_block,
@@ -127,7 +129,7 @@ impl Jail {
             image_checks: ImageChecks::default(),
         };
         let sandbox = Sandbox::start(self.helper, config).context("the sandbox could not be started")?;
-        Ok(Arc::new(sandbox))
+        Ok(Arc::new(sandbox.setting_aside(self.aside)))
     }
 }
 
@@ -146,8 +148,9 @@ pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<V
         helper: spawn()?,
         image: image(settings)?,
         slots: settings.slots,
+        aside: settings.aside,
         residents,
-        egress: egress(),
+        egress: settings.egress_means()?,
         programs: programs(None).into_iter().chain(settings.programs.iter().cloned()).collect(),
     };
     let mut jails = vec![default];
@@ -157,7 +160,7 @@ pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<V
         let slots = profile.slots.unwrap_or(settings.slots);
         let (name, helper, egress) = (profile.name.clone(), spawn()?, egress());
         let programs = programs(Some(&profile.name));
-        jails.push(Jail { name, helper, image, slots, residents, egress, programs });
+        jails.push(Jail { name, helper, image, slots, aside: 0, residents, egress, programs });
     }
     Ok(jails)
 }

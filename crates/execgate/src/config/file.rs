@@ -414,6 +414,10 @@ pub(crate) struct UpstreamSection {
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) memory_mib: Option<u64>,
+    pub(crate) network: Option<NetworkSetting>,
+    pub(crate) egress: Option<EgressSection>,
+    pub(crate) processes: Option<usize>,
+    pub(crate) idle_s: Option<u64>,
     pub(crate) url: Option<String>,
     pub(crate) transport: Option<TransportSetting>,
     #[serde(default)]

@@ -25,6 +25,7 @@ pub(crate) fn looked_after(
             digester,
             first: one.first,
             call_within: one.call_within,
+            sharing: one.sharing,
         };
         all.push(Arc::new(Upstream::new(parts)));
     }

@@ -29,13 +29,40 @@ fn whole(value: Value) -> Value {
 
 /// Without what the proxy says of the run.
 fn bare(mut answer: Value) -> Value {
-    if let Some(meta) = answer["result"]["_meta"].as_object_mut() {
+    if let Some(meta) = answer.pointer_mut("/result/_meta").and_then(Value::as_object_mut) {
         meta.retain(|name, _| !name.starts_with("dev.execgate/"));
         if meta.is_empty() {
             answer["result"].as_object_mut().unwrap().remove("_meta");
         }
     }
     answer
+}
+
+/// The same of what there is beside tools.
+fn resources_and_prompts(direct: &mut Client, proxied: &mut Client) {
+    let mut asked = vec![
+        ("prompts/get", json!({"name": "simple-prompt"})),
+        ("prompts/get", json!({"name": "args-prompt", "arguments": {"city": "Oslo"}})),
+        ("prompts/get", json!({"name": "no-such-prompt"})),
+        ("resources/read", json!({"uri": "demo://no/such"})),
+    ];
+    for (method, list) in [
+        ("resources/list", "resources"),
+        ("resources/templates/list", "resourceTemplates"),
+        ("prompts/list", "prompts"),
+    ] {
+        let (told, through) = (direct.ask(method, json!({})), proxied.ask(method, json!({})));
+        assert!(told["result"][list].as_array().is_some_and(|items| !items.is_empty()), "{told}");
+        assert_eq!(through["result"][list], told["result"][list], "{method}");
+        let uris = told["result"][list].as_array().unwrap().iter().filter_map(|item| item["uri"].as_str());
+        asked.extend(uris.take(3).map(|uri| ("resources/read", json!({"uri": uri}))));
+    }
+    for (method, params) in asked {
+        let told = direct.ask(method, params.clone());
+        let mut through = bare(proxied.ask(method, params.clone()));
+        through["id"] = told["id"].clone();
+        assert_eq!(whole(through), whole(told), "{method} {params}");
+    }
 }
 
 #[test]
@@ -90,6 +117,7 @@ fn the_reference_server_answers_the_same_with_and_without() {
         }
         assert_eq!(whole(through), whole(told), "{tool}");
     }
+    resources_and_prompts(&mut direct, &mut proxied);
     direct.close();
     proxied.close();
 }

@@ -23,6 +23,7 @@ mod full_disk;
 mod gate;
 mod grants;
 mod help;
+mod keeping;
 mod keys;
 mod kills;
 mod log;

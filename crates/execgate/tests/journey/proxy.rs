@@ -27,7 +27,7 @@ const POLICY: &str = r#"{
 }"#;
 
 /// A place for the files of one test, and a proxy's data.
-pub(super) struct Place(Data);
+pub(super) struct Place(pub(super) Data);
 
 impl Place {
     pub(super) fn new(policy: &str) -> Self {
@@ -37,11 +37,11 @@ impl Place {
         place
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.0.path().with_file_name(name)
     }
 
-    fn put(&self, name: &str, text: &str) {
+    pub(super) fn put(&self, name: &str, text: &str) {
         fs::write(self.file(name), text).unwrap();
         // The proxy has dropped root by the time that it looks.
         fs::set_permissions(self.file(name), Permissions::from_mode(0o644)).unwrap();
@@ -111,7 +111,7 @@ impl Client {
         }
     }
 
-    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(super) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.ask("tools/call", json!({"name": tool, "arguments": arguments}))["result"].clone()
     }
 
@@ -121,6 +121,12 @@ impl Client {
         tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Kills the proxy, which can do nothing about it.
+    pub(super) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Hangs up, and waits until the proxy is gone.
     pub(super) fn close(mut self) {
         drop(self.stdin.take());
@@ -128,7 +134,7 @@ impl Client {
     }
 }
 
-fn text(result: &Value) -> &str {
+pub(super) fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
 }
 
@@ -138,7 +144,7 @@ fn runs(data: &str) -> Value {
 }
 
 /// What held a run, by its signed receipt.
-fn enforced(data: &str, id: &str) -> Value {
+pub(super) fn enforced(data: &str, id: &str) -> Value {
     let file = run(&["runs", "show", id, "--receipt", "--data-dir", data], "");
     let file: Value = serde_json::from_slice(&file.stdout).unwrap_or_else(|_| panic!("{file:?}"));
     let payload = STANDARD.decode(file["envelope"]["payload"].as_str().unwrap()).unwrap();
@@ -147,7 +153,7 @@ fn enforced(data: &str, id: &str) -> Value {
 }
 
 /// Whether a process has this among its arguments.
-fn is_running(argument: &str) -> bool {
+pub(super) fn is_running(argument: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())

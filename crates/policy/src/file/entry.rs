@@ -93,7 +93,7 @@ impl Entry {
     /// counts only where it is in force: in shadow it would let pass what nothing else does.
     pub(crate) fn lists(&self) -> bool {
         match self.pattern {
-            Pattern::Exact(_) => {
+            Pattern::Exact(_) | Pattern::OfAnyServer(_) => {
                 let refuses =
                     matches!(self.action, Some(Action::Deny | Action::RequireApproval)) || self.hide;
                 self.mode == Mode::Enforce || !refuses
@@ -117,7 +117,15 @@ impl Entry {
 
 /// Reads the entry of `tools` whose key is `key`.
 pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
-    let pattern = Pattern::read(key).map_err(|what| place.wrong_key(what))?;
+    entry(key, Pattern::read(key).map_err(|what| place.wrong_key(what))?, place, mode)
+}
+
+/// Reads `resources` or `prompts`: an entry for what every server has of that kind, whose name is `name`.
+pub(super) fn beside_tools(name: &'static str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
+    entry(name, Pattern::OfAnyServer(name), place, mode)
+}
+
+fn entry(key: &str, pattern: Pattern, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
     let mut fields = place.object()?;
     let profile = profile(&pattern, fields.take("profile"), fields.take("sandbox"))?;
     let price = fields.take("price").map(|place| price(&place)).transpose()?;

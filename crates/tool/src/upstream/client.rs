@@ -8,14 +8,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::{Progress, Watcher};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::{Connect, ConnectError};
 use super::entry::Digester;
-use super::link::{Inbound, Link, Outbound};
+use super::link::{Inbound, Link, Outbound, Told};
 use super::message::{Message, RpcError, looks_like_one, read};
 use super::offer::{Hello, Offer};
 
@@ -135,13 +135,15 @@ pub(super) struct Client {
     outbound: mpsc::Sender<Outbound>,
     hello: Hello,
     is_stateless: bool,
+    told: Option<Told>,
     _tasks: JoinSet<()>,
 }
 
 impl Client {
     /// Greets a server. What it says is without what `connect` takes out.
     pub(super) async fn greet(link: Link, connect: Arc<dyn Connect>) -> Result<Self, ConnectError> {
-        let Link { outbound, inbound, hold } = link;
+        let Link { outbound, inbound, mut hold } = link;
+        let told = hold.told.take();
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         let (heard, replies) = (Arc::clone(&shared), outbound.clone());
@@ -151,7 +153,7 @@ impl Client {
             drop(hold);
         });
         let mut client =
-            Self { shared, outbound, hello: Hello::default(), is_stateless: false, _tasks: tasks };
+            Self { shared, outbound, hello: Hello::default(), is_stateless: false, told, _tasks: tasks };
         let hello = timeout(GREETS_WITHIN, client.hello()).await;
         (client.hello, client.is_stateless) =
             hello.map_err(|_| ConnectError("it does not answer when it is greeted".to_owned()))??;
@@ -185,6 +187,11 @@ impl Client {
     /// What it tells.
     pub(super) fn heard(&self) -> watch::Receiver<Heard> {
         self.shared.heard.subscribe()
+    }
+
+    /// What holds just this process, for receipts.
+    pub(super) fn held_by(&self) -> Map<String, Value> {
+        self.told.as_ref().map(|told| told()).unwrap_or_default()
     }
 
     /// Why it has ended, if it has.

@@ -4,6 +4,7 @@
 use core::any::Any;
 use std::io;
 
+use serde_json::{Map, Value};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy, sink,
 };
@@ -61,11 +62,16 @@ pub(super) struct Link {
 pub(super) struct Hold {
     _tasks: JoinSet<()>,
     _other: Option<Box<dyn Any + Send + Sync>>,
+    /// What there is to say of what holds just this line.
+    pub(super) told: Option<Told>,
 }
+
+/// Says what holds a line now, as members of what its receipts say.
+pub(super) type Told = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
 
 impl Hold {
     pub(super) fn new(tasks: JoinSet<()>, other: Option<Box<dyn Any + Send + Sync>>) -> Self {
-        Self { _tasks: tasks, _other: other }
+        Self { _tasks: tasks, _other: other, told: None }
     }
 }
 

@@ -20,8 +20,8 @@ use super::connect::{Connect, ConnectError, Opened};
 use super::link::{Hold, Inbound, Link, Queues, over, queues};
 use super::message::FRAME_BYTES_MAX;
 use super::{
-    FirstContact, HttpUpstream, HttpUpstreamSpec, Offer, PinBook, PinError, Pins, ServerName, Standing,
-    Upstream, UpstreamParts, Upstreams,
+    FirstContact, HttpUpstream, HttpUpstreamSpec, Offer, PinBook, PinError, Pins, ServerName, Sharing,
+    Standing, Upstream, UpstreamParts, Upstreams,
 };
 use crate::registry::Toolbox as _;
 use crate::{Call, Cancel, NotStarted, RunContext, RunFault};
@@ -106,6 +106,7 @@ fn upstream_at(connect: Arc<dyn Connect>, book: Arc<dyn PinBook>, first: FirstCo
         digester: digest,
         first,
         call_within,
+        sharing: Sharing::Shared,
     }))
 }
 

@@ -47,7 +47,6 @@ pub(crate) struct Way {
 
 impl Way {
     /// As a result, for whoever has said nothing of any other form.
-    #[cfg(test)]
     pub(super) const fn plain() -> Self {
         Self { manner: Manner::Result, is_seen: false, by_challenge: false, state: None }
     }

@@ -1,10 +1,15 @@
 //! What a server of the protocol stands in front of: a list of tools, and a way to call one.
 
+use std::future::ready;
 use std::net::IpAddr;
 
 use execgate_model::{BodyPlace, BoxFuture, Caller};
+use execgate_tool::upstream::{Listing, Reading};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResponse, Tool};
+use rmcp::model::{
+    CallToolResponse, GetPromptRequestMethod, ListPromptsRequestMethod, ListResourceTemplatesRequestMethod,
+    ListResourcesRequestMethod, ReadResourceRequestMethod, Tool,
+};
 use serde_json::{Map, Value};
 
 use super::approval::Way;
@@ -54,4 +59,45 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
     /// Whose record the tasks of its calls are in; none where it makes none.
     fn house(&self) -> Option<&House>;
+
+    /// Whether there are resources, or prompts.
+    fn has(&self, _reading: Reading) -> bool {
+        false
+    }
+
+    /// What is listed beside tools, as far as a caller may see it.
+    fn list<'a>(
+        &'a self,
+        _asker: &'a Asker,
+        listing: Listing,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ErrorData>> {
+        Box::pin(ready(Err(not_listed(listing))))
+    }
+
+    /// Has a resource or a prompt: a call whose arguments are the parameters of the request.
+    fn read<'a>(
+        &'a self,
+        _asker: &'a Asker,
+        reading: Reading,
+        _call: Call,
+    ) -> BoxFuture<'a, Result<Value, ErrorData>> {
+        Box::pin(ready(Err(not_here(reading))))
+    }
+}
+
+/// No list of what is not offered.
+pub(super) fn not_listed(listing: Listing) -> ErrorData {
+    match listing {
+        Listing::Resources => ErrorData::method_not_found::<ListResourcesRequestMethod>(),
+        Listing::Templates => ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>(),
+        Listing::Prompts => ErrorData::method_not_found::<ListPromptsRequestMethod>(),
+    }
+}
+
+/// What is not offered is not there.
+pub(super) fn not_here(reading: Reading) -> ErrorData {
+    match reading {
+        Reading::Resource => ErrorData::method_not_found::<ReadResourceRequestMethod>(),
+        Reading::Prompt => ErrorData::method_not_found::<GetPromptRequestMethod>(),
+    }
 }

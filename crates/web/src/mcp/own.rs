@@ -192,7 +192,12 @@ impl OwnDesk {
     }
 
     /// Walks a call. One without a key that waits for people has one of ours, by which the same call finds it again.
-    async fn walk(&self, mut proposal: Proposal, rules: &RulesFor, way: &Way) -> Result<Passage, Refusal> {
+    pub(super) async fn walk(
+        &self,
+        mut proposal: Proposal,
+        rules: &RulesFor,
+        way: &Way,
+    ) -> Result<Passage, Refusal> {
         let (corridor, parked) = (&self.0.parts.corridor, &self.0.parked_calls);
         let unnamed =
             proposal.nonce.is_none() && proposal.credential.is_none() && proposal.approval.is_none();

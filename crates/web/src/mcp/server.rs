@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use execgate_model::BodyPlace;
 use execgate_tool::Cancel;
+use execgate_tool::upstream::{Listing, Reading};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskMethod, CancelTaskParams,
-    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, ErrorCode, GetTaskMethod,
-    GetTaskParams, GetTaskResult, Implementation, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-    UpdateTaskMethod, UpdateTaskParams,
+    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, ErrorCode,
+    GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskMethod, GetTaskParams, GetTaskResult,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResultType,
+    ServerCapabilities, ServerConfig, UpdateTaskMethod, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, from_value};
 
 use super::approval::Way;
 use super::calls::OpenCall;
@@ -44,6 +47,8 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let itself = Implementation::new("execgate", self.version).with_title("execgate");
         let mut offered = ServerCapabilities::builder().enable_tools().enable_tasks().build();
+        offered.resources = self.desk.has(Reading::Resource).then(Default::default);
+        offered.prompts = self.desk.has(Reading::Prompt).then(Default::default);
         if let Some(payment) = self.desk.house().and_then(House::challenge_methods) {
             let experiments = offered.experimental.get_or_insert_default();
             experiments.insert(challenge::CAPABILITY.to_owned(), payment.clone());
@@ -61,13 +66,13 @@ impl ServerHandler for Server {
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
-    // What is not offered is not there. The library would answer with nothing instead.
     async fn list_prompts(
         &self,
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        let list = ListPromptsResult::with_all_items(self.listed(Listing::Prompts).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resources(
@@ -75,7 +80,8 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        let list = ListResourcesResult::with_all_items(self.listed(Listing::Resources).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resource_templates(
@@ -83,9 +89,35 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        let list = ListResourceTemplatesResult::with_all_items(self.listed(Listing::Templates).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let arguments = Map::from_iter([("uri".to_owned(), request.uri.into())]);
+        let mut read: ReadResourceResult = self.read(Reading::Resource, arguments, context).await?;
+        // Who speaks an earlier revision is not told so.
+        read.result_type = Some(ResultType::COMPLETE);
+        Ok(read.into())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let mut arguments = Map::from_iter([("name".to_owned(), request.name.into())]);
+        arguments.extend(request.arguments.map(|given| ("arguments".to_owned(), Value::Object(given))));
+        let mut read: GetPromptResult = self.read(Reading::Prompt, arguments, context).await?;
+        read.result_type = Some(ResultType::COMPLETE);
+        Ok(read.into())
+    }
+
+    // What is not offered is not there. The library would answer with nothing instead.
     async fn complete(
         &self,
         _request: CompleteRequestParams,
@@ -157,7 +189,35 @@ impl Server {
     fn house<M: ConstString>(&self) -> Result<&House, ErrorData> {
         self.desk.house().ok_or_else(ErrorData::method_not_found::<M>)
     }
+
+    /// What is listed beside tools. What the protocol has no form for cannot be told.
+    async fn listed<T: DeserializeOwned>(&self, listing: Listing) -> Result<Vec<T>, ErrorData> {
+        let items = self.desk.list(&self.asker, listing).await?;
+        Ok(items.into_iter().filter_map(|item| from_value(item).ok()).collect())
+    }
+
+    /// Has a resource or a prompt.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        reading: Reading,
+        arguments: Map<String, Value>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<T, ErrorData> {
+        let (name, meta, place) = (String::new(), context.meta.0.0, self.place.clone());
+        let call = Call { name, arguments, meta, line: None, place, way: Way::plain() };
+        let read = tokio::select! {
+            biased;
+            // Dropping it is what ends it.
+            () = context.ct.cancelled() => Err(cancelled()),
+            () = self.cancel.cancelled() => Err(cancelled()),
+            read = self.desk.read(&self.asker, reading, call) => read,
+        };
+        from_value(read?).map_err(|_| ErrorData::internal_error(UNREADABLE, None))
+    }
 }
+
+/// What is told of an answer that the protocol has no form for.
+const UNREADABLE: &str = "the server has answered with what is no such result";
 
 /// What a call is told that was cancelled: nobody waits for it any more.
 fn cancelled() -> ErrorData {
