@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::dial::{Stream, dial};
-use super::guard::{HostResolver, Judge, Resolve, checked, judge};
+use super::guard::{HostResolver, Judge, Resolve, checked, judge, judge_private, judge_within};
 use super::target::Target;
 use crate::NotStarted;
 use crate::compute::Raised;
@@ -70,6 +70,16 @@ impl HttpClient {
     #[must_use]
     pub fn new() -> Self {
         Self::with(Arc::new(HostResolver::new()), judge)
+    }
+
+    /// A client for a host that the operator has named: in a private network only where that was said; where a secret goes
+    /// in the clear, nowhere else.
+    pub(crate) fn for_named(allow_private: bool, is_safe: bool) -> Self {
+        match (allow_private, is_safe) {
+            (true, true) => Self::new().judged_by(judge_private),
+            (true, false) => Self::new().judged_by(judge_within),
+            (false, _) => Self::new(),
+        }
     }
 
     pub(crate) fn with(resolver: Arc<dyn Resolve>, judge: Judge) -> Self {

@@ -16,6 +16,7 @@ mod jailed;
 mod kept;
 mod link;
 mod message;
+mod oauth;
 mod offer;
 mod pins;
 mod risk;
@@ -26,6 +27,8 @@ mod toolbox;
 mod words;
 
 #[cfg(test)]
+mod double;
+#[cfg(test)]
 mod tests;
 
 pub use connect::{Connect, ConnectError, Opened};
@@ -33,6 +36,7 @@ pub use entry::{Digester, Entry};
 pub use http::{HttpUpstream, HttpUpstreamSpec};
 pub use jailed::{JailedUpstream, JailedUpstreamSpec, program_of};
 pub use kept::{KeptUpstream, KeptUpstreamSpec};
+pub use oauth::{ClientAuth, OauthSpec, TokenShelf};
 pub use offer::{Hello, Offer};
 pub use pins::{FirstContact, PinBook, PinError, Pins, Standing};
 pub use risk::{Attack, RiskClass, RiskFinding, Severity, classify};

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use execgate_model::Watcher;
+use hyper::header::HeaderMap;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{interval, sleep};
@@ -189,6 +190,9 @@ impl Upstream {
             if seen.has_ended {
                 continue;
             }
+            if client.is_behind() {
+                self.list_again(&client).await;
+            }
             loop {
                 tokio::select! {
                     changed = heard.changed() => {
@@ -318,9 +322,10 @@ impl Place {
         &self,
         method: &str,
         params: Value,
+        mirrored: HeaderMap,
         within: Duration,
         watcher: Option<Watcher>,
     ) -> Result<Value, AskError> {
-        self.client.ask(method, params, within, watcher).await
+        self.client.ask_beside(method, params, mirrored, within, watcher).await
     }
 }
