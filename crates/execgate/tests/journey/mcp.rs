@@ -63,7 +63,7 @@ fn program(path: &Path) -> Command {
 }
 
 /// A Node that is new enough for the suite, for the machine that this is.
-fn node() -> Command {
+pub(super) fn node() -> Command {
     let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     program(&clients().join(format!("node_modules/node-linux-{machine}/bin/node")))
 }

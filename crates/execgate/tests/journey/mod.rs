@@ -44,4 +44,5 @@ mod server;
 mod settle;
 mod shop;
 mod tokens;
+mod upstream_suite;
 mod witness;
