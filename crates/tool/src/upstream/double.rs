@@ -43,8 +43,6 @@ pub(super) enum Reply {
     EventsOn(Vec<u8>),
     /// The connection is closed.
     Close,
-    /// Nothing comes.
-    Silence,
 }
 
 /// Serves on a port of its own, for as long as the test; where.
@@ -104,7 +102,6 @@ async fn answer(stream: &mut TcpStream, reply: Reply) -> io::Result<()> {
             wait_for_its_end(stream).await
         }
         Reply::Close => Ok(()),
-        Reply::Silence => wait_for_its_end(stream).await,
     }
 }
 

@@ -48,7 +48,8 @@ async fn double(world: Shared) -> String {
 fn answered(world: &Shared, asked: &Asked) -> (u16, String, String) {
     let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
     let origin = format!("http://{}", asked.header("host"));
-    let said = |name: &str, otherwise: String| world.metadata.get(name).cloned().unwrap_or(otherwise);
+    let metadata = world.metadata.clone();
+    let said = |name: &str, otherwise: String| metadata.get(name).cloned().unwrap_or(otherwise);
     let plain = |told: Value| (200, String::new(), told.to_string());
     match asked.line() {
         ("GET", "/mcp") => (405, String::new(), String::new()),
