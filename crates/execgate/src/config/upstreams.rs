@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use execgate_sandbox::{EgressMeans, Language, Network};
 use execgate_tool::upstream::{
-    Connect, FirstContact, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec, KeptUpstream,
-    KeptUpstreamSpec, ServerName, Sharing, program_of,
+    ClientAuth, Connect, FirstContact, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec,
+    KeptUpstream, KeptUpstreamSpec, OauthSpec, ServerName, Sharing, TokenShelf, program_of,
 };
 use execgate_tool::{Profiles, Secret, Secrets};
 use zeroize::Zeroizing;
 
-use super::file::{FirstSetting, TransportSetting, UpstreamSection};
+use super::file::{ClientAuthSetting, FirstSetting, OauthSection, TransportSetting, UpstreamSection};
 use super::network::Outward;
 
 /// The most servers.
@@ -62,9 +62,14 @@ enum Means {
 
 impl Declared {
     /// Who connects it, in one of these sandboxes where it is in one.
-    pub(crate) fn connect(&self, profiles: Option<&Profiles>) -> anyhow::Result<Arc<dyn Connect>> {
+    /// `shelf` keeps the tokens that take the place of the operator's.
+    pub(crate) fn connect(
+        &self,
+        profiles: Option<&Profiles>,
+        shelf: Arc<dyn TokenShelf>,
+    ) -> anyhow::Result<Arc<dyn Connect>> {
         Ok(match &self.means {
-            Means::Http(spec) => Arc::new(HttpUpstream::new(spec.clone())?),
+            Means::Http(spec) => Arc::new(HttpUpstream::new(spec.clone(), Some(shelf))?),
             Means::Kept(spec) => Arc::new(KeptUpstream::new(spec.clone())),
             Means::Jailed(spec) => {
                 let sandbox = profiles.and_then(|profiles| profiles.find(None));
@@ -247,10 +252,31 @@ fn http(
     }
     let is_legacy = section.transport == Some(TransportSetting::Sse);
     let allow_private = section.allow_private.unwrap_or(false);
-    let spec = HttpUpstreamSpec { server, url: url.to_owned(), is_legacy, headers, allow_private };
+    let oauth = section.oauth.as_ref().map(|oauth| tokens(oauth, secrets)).transpose()?;
+    let spec = HttpUpstreamSpec { server, url: url.to_owned(), is_legacy, headers, oauth, allow_private };
     // What is wrong with it is told at the start.
-    HttpUpstream::new(spec.clone())?;
+    HttpUpstream::new(spec.clone(), None)?;
     Ok(spec)
+}
+
+/// How tokens for a server are had.
+fn tokens(section: &OauthSection, secrets: &Secrets) -> anyhow::Result<OauthSpec> {
+    let named = |name: &Option<String>| name.as_deref().map(|name| secret(name, secrets)).transpose();
+    if section.client_id.is_empty() {
+        bail!("`oauth`: `client_id` says who asks");
+    }
+    Ok(OauthSpec {
+        client_id: section.client_id.clone(),
+        client_secret: named(&section.client_secret)?,
+        refresh_token: named(&section.refresh_token)?,
+        token_url: section.token_url.clone(),
+        issuer: section.issuer.clone(),
+        scope: section.scope.clone(),
+        auth: section.auth.map(|auth| match auth {
+            ClientAuthSetting::Basic => ClientAuth::Basic,
+            ClientAuthSetting::Post => ClientAuth::Post,
+        }),
+    })
 }
 
 fn started(
@@ -259,8 +285,12 @@ fn started(
     argv: &[String],
     secrets: &Secrets,
 ) -> anyhow::Result<Means> {
-    if section.transport.is_some() || section.allow_private.is_some() || !section.headers.is_empty() {
-        bail!("`transport`, `allow_private` and `headers` are for a server with a `url`");
+    if section.transport.is_some()
+        || section.allow_private.is_some()
+        || section.oauth.is_some()
+        || !section.headers.is_empty()
+    {
+        bail!("`transport`, `allow_private`, `headers` and `oauth` are for a server with a `url`");
     }
     if section.memory_mib.is_some_and(|mib| mib < MEMORY_MIB_MIN) {
         bail!("`memory_mib` is at least {MEMORY_MIB_MIN}");
@@ -332,6 +362,12 @@ mod tests {
                 "[secrets.B]",
             ),
             ("url = \"ftp://a.example/\"\n", "http or https"),
+            ("url = \"https://a.example/\"\noauth = { client_id = \"a\" }\n", "or both"),
+            (
+                "url = \"https://a.example/\"\noauth = { client_id = \"a\", client_secret = \"B\" }\n",
+                "[secrets.B]",
+            ),
+            ("command = [\"/bin/x\"]\nshareable = true\noauth = { client_id = \"a\" }\n", "with a `url`"),
             ("url = \"https://a.example/\"\ntimeout_s = 0\n", "timeout_s"),
         ] {
             assert!(told(bad).contains(why), "{bad}: {}", told(bad));

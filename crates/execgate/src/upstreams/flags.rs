@@ -175,9 +175,10 @@ impl UpstreamFlags {
                 url: url.clone(),
                 is_legacy: self.sse,
                 headers: self.headers()?,
+                oauth: None,
                 allow_private: self.allow_private,
             };
-            return Ok(Arc::new(HttpUpstream::new(spec)?));
+            return Ok(Arc::new(HttpUpstream::new(spec, None)?));
         }
         if self.is_jailed() {
             let sandbox =

@@ -20,7 +20,7 @@ pub(crate) fn looked_after(
     for one in declared {
         let parts = UpstreamParts {
             name: one.name.clone(),
-            connect: one.connect(profiles)?,
+            connect: one.connect(profiles, book.clone())?,
             book: book.clone(),
             digester,
             first: one.first,

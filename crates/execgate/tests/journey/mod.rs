@@ -49,5 +49,6 @@ mod settle;
 mod shop;
 mod siege;
 mod tokens;
+mod upstream_suite;
 mod witness;
 mod wrapping;

@@ -143,9 +143,9 @@ fn one_authorization_in_the_forms_of_two_rails_at_once_buys_one_run() {
         format!("X-PAYMENT: {}", STANDARD.encode(x402.to_string())),
         format!("Payment-Authorization: Payment {}", URL_SAFE_NO_PAD.encode(mpp.to_string())),
     ];
-    let shown = |at: usize| shown(&till, &body, &forms[at % 2]);
+    let in_form = |at: usize| shown(&till, &body, &forms[at % 2]);
     let answers: Vec<Reply> = thread::scope(|scope| {
-        let calls: Vec<_> = (0..2 * CROWD).map(|at| scope.spawn(move || shown(at))).collect();
+        let calls: Vec<_> = (0..2 * CROWD).map(|at| scope.spawn(move || in_form(at))).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     for answer in &answers {

@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::dial::dial;
-use super::guard::{HostResolver, Judge, Resolve, checked, judge};
+use super::guard::{HostResolver, Judge, Resolve, checked, judge, judge_private, judge_within};
 use super::pool::{Asked, Connection, Pool};
 use super::target::Target;
 use crate::NotStarted;
@@ -87,6 +87,16 @@ impl HttpClient {
     #[must_use]
     pub fn new() -> Self {
         Self::with(Arc::new(HostResolver::new()), judge)
+    }
+
+    /// A client for a host that the operator has named: in a private network only where that was said; where a secret goes
+    /// in the clear, nowhere else.
+    pub(crate) fn for_named(allow_private: bool, is_safe: bool) -> Self {
+        match (allow_private, is_safe) {
+            (true, true) => Self::new().judged_by(judge_private),
+            (true, false) => Self::new().judged_by(judge_within),
+            (false, _) => Self::new(),
+        }
     }
 
     pub(crate) fn with(resolver: Arc<dyn Resolve>, judge: Judge) -> Self {

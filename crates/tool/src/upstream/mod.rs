@@ -17,6 +17,7 @@ mod kept;
 mod lanes;
 mod link;
 mod message;
+mod oauth;
 mod offer;
 mod pins;
 mod reading;
@@ -28,6 +29,8 @@ mod toolbox;
 mod words;
 
 #[cfg(test)]
+mod double;
+#[cfg(test)]
 mod tests;
 
 pub use connect::{Connect, ConnectError, Opened};
@@ -36,6 +39,7 @@ pub use http::{HttpUpstream, HttpUpstreamSpec};
 pub use jailed::{JailedUpstream, JailedUpstreamSpec, program_of};
 pub use kept::{KeptUpstream, KeptUpstreamSpec};
 pub use lanes::Sharing;
+pub use oauth::{ClientAuth, OauthSpec, TokenShelf};
 pub use offer::{Hello, Offer};
 pub use pins::{FirstContact, PinBook, PinError, Pins, Standing};
 pub use reading::{Listing, Reading};

@@ -221,6 +221,9 @@ impl Upstream {
             if seen.has_ended {
                 continue;
             }
+            if client.is_behind() {
+                self.list_again(&client).await;
+            }
             loop {
                 tokio::select! {
                     changed = heard.changed() => {

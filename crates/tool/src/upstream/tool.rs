@@ -5,10 +5,12 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Digest, Effect, ErrorReport, Product, RunId, Verdict, Watcher};
+use hyper::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::client::{AskError, Client};
 use super::entry::Entry;
+use super::http::Mirrored;
 use super::reading::Reading;
 use super::server::{Place, Upstream};
 use crate::pure::Computed;
@@ -16,6 +18,10 @@ use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext
 
 /// The member of a result that holds the error which a server answered with, where it answered with one.
 pub const RPC_ERROR: &str = "rpcError";
+
+/// What a caller is told whose server wants more of it than arguments.
+const NOT_HANDED_ON: &str = "the server wants an answer of its client, or would answer later (elicitation, sampling, roots, a \
+                             task): execgate hands none of that on, and the call has no result";
 
 /// The longest message of an error that is repeated, in characters.
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -151,12 +157,20 @@ impl Prepared for PreparedCall {
                 None => upstream.reserve(owner)?,
             };
             let params = question(&upstream, &what, payload, context.run)?;
+            let schema = what.entry().and_then(|entry| entry.raw.get("inputSchema"));
+            let mirrored = schema.and_then(Mirrored::of).unwrap_or_default();
+            let mirrored = params.get("arguments").map(|arguments| mirrored.headers(arguments));
             // Whoever goes while a process is started for them has asked nothing of it yet.
             let client = tokio::select! {
                 client = upstream.line_of(&place, what.entry()) => client?,
                 () = context.cancel.cancelled() => return Err(gone().into()),
             };
-            let wanted = Wanted { within, watcher: context.watcher, cancel: context.cancel };
+            let wanted = Wanted {
+                mirrored: mirrored.unwrap_or_default(),
+                within,
+                watcher: context.watcher,
+                cancel: context.cancel,
+            };
             let product = product(ask(&client, what.method(), params, wanted).await)?;
             let told = described(&upstream, &what, &client);
             Ok(Product { enforced: json!({"upstream": told}), ..product })
@@ -207,6 +221,8 @@ fn described(upstream: &Upstream, what: &What, client: &Client) -> Value {
 
 /// How an answer is waited for.
 struct Wanted {
+    /// What the head of a request says, too.
+    mirrored: HeaderMap,
     within: Duration,
     watcher: Option<Watcher>,
     cancel: Cancel,
@@ -221,7 +237,7 @@ async fn ask(
     tokio::select! {
         // What is there is taken, also where the caller has gone just now.
         biased;
-        answer = client.ask(method, params, wanted.within, wanted.watcher) => Some(answer),
+        answer = client.ask_beside(method, params, wanted.mirrored, wanted.within, wanted.watcher) => Some(answer),
         () = wanted.cancel.cancelled() => None,
     }
 }
@@ -229,6 +245,13 @@ async fn ask(
 /// What became of it. What was sent and never answered is lost: it may have happened.
 fn product(answer: Option<Result<Value, AskError>>) -> Result<Product, RunFault> {
     match answer {
+        Some(Ok(result)) if !is_complete(&result) => {
+            // It waits for what nobody gives it: none of that was offered (MCP 2026-07-28, result types).
+            let content = json!([{"type": "text", "text": NOT_HANDED_ON}]);
+            let result = json!({"content": content, "isError": true});
+            let error = report("NotHandedOn", NOT_HANDED_ON);
+            Ok(Product { verdict: Verdict::Exception, result, error: Some(error), enforced: Value::Null })
+        }
         Some(Ok(result)) => {
             let is_error = result.get("isError").and_then(Value::as_bool).unwrap_or_default();
             if !is_error {
@@ -248,6 +271,11 @@ fn product(answer: Option<Result<Value, AskError>>) -> Result<Product, RunFault>
         Some(Err(AskError::Slow)) => Err(RunFault::Lost("the server did not answer in time".to_owned())),
         None => Err(RunFault::Lost("the caller was gone before the server answered".to_owned())),
     }
+}
+
+/// Whether a result is one: revisions before 2026-07-28 say nothing of it.
+fn is_complete(result: &Value) -> bool {
+    result.get("resultType").is_none_or(|kind| kind == "complete")
 }
 
 fn report(name: &str, message: &str) -> ErrorReport {

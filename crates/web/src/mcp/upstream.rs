@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use execgate_flow::Refusal;
 use execgate_flow::authorise::RulesFor;
-use execgate_model::{BodyPlace, BoxFuture, Proposal};
+use execgate_model::{BodyPlace, BoxFuture};
 use execgate_tool::upstream::{Listing, RPC_ERROR, Reading, Seen, Standing, Upstream};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, Tool};
