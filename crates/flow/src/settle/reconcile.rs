@@ -70,14 +70,20 @@ impl Settle {
         Ok(found)
     }
 
-    /// Looks for all that is open, a page at a time, as far as the time of one go reaches.
+    /// Looks for all that is open, a page at a time, as far as the time of one go reaches. One that goes on where another was
+    /// cut short begins anew at the end.
     async fn go_round(&self, found: &mut Reconciled) -> Result<(), Refusal> {
         let begun = Instant::now();
+        let mut goes_on = self.round.place().is_some();
         loop {
             let page = self.store.open_payments(self.round.place()).await?;
             if page.is_empty() {
                 self.round.leave(None);
-                return Ok(());
+                if !goes_on {
+                    return Ok(());
+                }
+                goes_on = false;
+                continue;
             }
             for open in page {
                 if begun.elapsed() > ROUND_TIME {

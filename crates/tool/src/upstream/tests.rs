@@ -10,7 +10,7 @@ use execgate_model::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use super::connect::{Connect, ConnectError, Opened};
 use super::double::{self, Reply};
@@ -322,8 +322,15 @@ async fn a_call_whose_caller_has_gone_is_lost() {
     let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
     upstream.connect().await.unwrap();
     let cancel = Cancel::default();
-    cancel.cancel();
-    assert!(lost(call_in(&upstream, RunContext { cancel, ..context() }).await).contains("caller"));
+    let called = call_in(&upstream, RunContext { cancel: cancel.clone(), ..context() });
+    let gone = async {
+        yield_now().await;
+        cancel.cancel();
+    };
+    let (called, ()) = tokio::join!(called, gone);
+    assert!(lost(called).contains("caller"));
+    let before = call_in(&upstream, RunContext { cancel, ..context() }).await;
+    assert!(matches!(before, Err(RunFault::NotStarted(_))), "{before:?}");
 }
 
 #[tokio::test]

@@ -162,8 +162,9 @@ impl Prepared for PreparedCall {
             let mirrored = params.get("arguments").map(|arguments| mirrored.headers(arguments));
             // Whoever goes while a process is started for them has asked nothing of it yet.
             let client = tokio::select! {
-                client = upstream.line_of(&place, what.entry()) => client?,
+                biased;
                 () = context.cancel.cancelled() => return Err(gone().into()),
+                client = upstream.line_of(&place, what.entry()) => client?,
             };
             let wanted = Wanted {
                 mirrored: mirrored.unwrap_or_default(),
