@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use execgate_flow::propose::Prices;
 use execgate_flow::settle::{Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
+use execgate_payment::evm::ChainId;
 use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid};
@@ -34,7 +35,7 @@ pub(crate) async fn rails(
         ),
     };
     let x402 = X402::new(payment.accounts.clone(), Arc::clone(&facilitator), clock.clone());
-    let mpp = challenged(payment, data_dir, &facilitator, clock)?;
+    let mpp = challenged(payment, data_dir, &facilitator, clock).await?;
     Ok(Rails::new(Arc::new(x402), mpp.into_iter().map(|mpp| Arc::new(mpp) as _)))
 }
 
@@ -45,16 +46,15 @@ async fn ledgers(payment: &Payment) -> anyhow::Result<Vec<Ledger>> {
     for (network, address) in payment.nodes.iter() {
         let rpc = Rpc::new(address).with_context(|| format!("`payment.rpc` of {network} is wrong"))?;
         let ledger = Ledger::open(rpc, network).await;
-        ledgers
-            .push(ledger.with_context(|| {
-                format!("the node that `payment.rpc` names for {network} cannot be used")
-            })?);
+        let ledger = ledger
+            .with_context(|| format!("the node that `payment.rpc` names for {network} cannot be used"))?;
+        ledgers.push(ledger.final_after(payment.final_after));
     }
     Ok(ledgers)
 }
 
 /// The rail of the scheme `Payment`, which takes the same tokens; none where nobody is asked by it.
-fn challenged(
+async fn challenged(
     payment: &Payment,
     data_dir: &Path,
     facilitator: &Arc<dyn Facilitator>,
@@ -77,6 +77,11 @@ fn challenged(
                 methods.push(Arc::new(StripeCharge::new(stripe.account.clone(), Arc::new(service))));
             }
             ChallengeMethod::Tempo(tempo) => {
+                // One that cannot be asked now, or is of another chain, could not say what was paid.
+                let rpc = Rpc::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
+                Ledger::open(rpc, ChainId::new(tempo.token.chain))
+                    .await
+                    .context("the node that `rpc` of [payment.mpp.tempo] names cannot be used")?;
                 let node = Service::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
                 methods.push(Arc::new(TempoCharge::new(tempo.token.clone(), Arc::new(node))));
             }

@@ -109,6 +109,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         upfront: false,
         funds: None,
         holds_max: 16,
+        batch: false,
     };
     let claim = Claim {
         run,

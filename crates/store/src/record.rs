@@ -104,6 +104,8 @@ pub struct NewPayment {
     pub funds: Option<Amount>,
     /// How many holds of one payer may be open, this one included.
     pub holds_max: u32,
+    /// Whether it pays for a whole batch.
+    pub batch: bool,
 }
 
 /// An approval that is used up together with a claim.
@@ -310,11 +312,13 @@ pub enum SettlementWord {
     Unpaid,
     /// Nobody can tell yet whether it was taken.
     Pending,
+    /// It was taken, and its chain has taken it back for good. What was answered for it stays.
+    Reversed,
 }
 
 impl SettlementWord {
     /// Every word.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Free,
         Self::Held,
         Self::Capturing,
@@ -322,6 +326,7 @@ impl SettlementWord {
         Self::Released,
         Self::Unpaid,
         Self::Pending,
+        Self::Reversed,
     ];
 
     /// The word that is stored and shown.
@@ -335,6 +340,7 @@ impl SettlementWord {
             Self::Released => "released",
             Self::Unpaid => "unpaid",
             Self::Pending => "pending",
+            Self::Reversed => "reversed",
         }
     }
 

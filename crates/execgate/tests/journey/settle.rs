@@ -189,7 +189,15 @@ fn a_node_that_is_of_another_chain_or_not_there_keeps_a_gateway_from_starting() 
          version = \"2\"\ndecimals = 6\n[payment]\n",
     );
     let foreign = foreign.replace("networks = [\"eip155:80002\"]\n", "");
+    let tempo = |node: &str| {
+        format!(
+            "{text}[payment.mpp]\nmethods = [\"tempo\"]\n[payment.mpp.tempo]\nrpc = \"{node}\"\n\
+             contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\n"
+        )
+    };
     for (text, word) in [
+        (tempo(&url), "chain 84532"),
+        (tempo("http://127.0.0.1:9"), "not reached"),
         (foreign, "chain 84532"),
         (text.replace(&url, "http://127.0.0.1:9"), "not reached"),
         (text.replace(&url, "http://node.example"), "https"),

@@ -266,6 +266,7 @@ impl Claim {
             upfront: hold.paid().flow == Flow::Upfront,
             funds: hold.funds(),
             holds_max: OPEN_HOLDS_MAX,
+            batch: proposal.options.batch.is_some() && !hold.amount().is_zero(),
         });
         Ok(store::Claim {
             run: self.facts.run,

@@ -29,11 +29,15 @@ pub struct Reconciled {
     pub left: u32,
     /// Payments that had failed, and have moved since.
     pub late: u32,
+    /// Payments that were taken, and that their chain has taken back: asked for again.
+    pub taken_back: u32,
+    /// Payments that were taken, and that their chain has taken back for good.
+    pub reversed: u32,
 }
 
 impl Settle {
     /// Looks for every payment whose capture nobody has heard the end of, or for those of one run; without one, for those
-    /// that failed and may have moved since, too.
+    /// that failed and may have moved since, too, and for those that were taken and are not final.
     ///
     /// # Errors
     /// Only if the record cannot be read or written.
@@ -53,6 +57,8 @@ impl Settle {
         }
         if only.is_none() {
             found.late = self.look_for_late().await?;
+            let looked = self.look_whether_final().await?;
+            (found.taken_back, found.reversed) = (looked.taken_back, looked.reversed);
         }
         Ok(found)
     }
@@ -113,7 +119,9 @@ impl Settle {
         let reference = reference.map(str::to_owned);
         // It was looked for, and is over.
         let (run, payment, watch_until) = (open.run, open.key, None);
-        self.write(Settling { run, payment, from, to, reference, said, watch_until, at }).await?;
+        let may_go_back = is_taken && self.may_go_back(&open.rail, &open.state);
+        self.write(Settling { run, payment, from, to, reference, said, watch_until, may_go_back, at })
+            .await?;
         Ok(state)
     }
 }

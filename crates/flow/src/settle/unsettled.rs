@@ -2,7 +2,7 @@
 
 use execgate_model::{Amount, Digest, RunId, Stage, UnixMs};
 use execgate_payment::evm::Authorization;
-use execgate_store::{Page, Record, SettlementWord, Store, StoreError};
+use execgate_store::{OpenPayment, Page, Record, SettlementWord, Store, StoreError};
 
 /// The most of each kind that is shown.
 const SHOWN_MAX: u32 = 1_000;
@@ -18,6 +18,8 @@ pub enum Standing {
     Capturing,
     /// It could not be taken: the result of its run waits for another payment.
     Unpaid,
+    /// It was taken, and its chain has taken it back for good. What was answered for it stays.
+    Reversed,
 }
 
 impl Standing {
@@ -29,6 +31,7 @@ impl Standing {
             Self::Loose => "loose",
             Self::Capturing => "capturing",
             Self::Unpaid => "unpaid",
+            Self::Reversed => "reversed",
         }
     }
 }
@@ -54,32 +57,36 @@ pub struct Unsettled {
     pub since: Option<UnixMs>,
 }
 
-/// Every payment that is not settled, oldest first; at most 1,000 of each kind.
+/// Every payment that is not settled, or that its chain has taken back for good, oldest first; at most 1,000 of each kind.
 ///
 /// # Errors
 /// If the record cannot be read.
 pub async fn unsettled(store: &dyn Store) -> Result<Vec<Unsettled>, StoreError> {
-    let mut found: Vec<_> = store
-        .open_payments()
-        .await?
-        .into_iter()
-        .map(|open| Unsettled {
-            standing: if open.stage.is_some() { Standing::Pending } else { Standing::Loose },
-            run: open.run,
-            payment: Some(open.key),
-            payer: Some(open.payer),
-            rail: open.rail,
-            amount: open.amount,
-            reference: open.reference,
-            since: open.since,
-        })
-        .collect();
+    let open = store.open_payments().await?.into_iter().map(|open| {
+        let standing = if open.stage.is_some() { Standing::Pending } else { Standing::Loose };
+        of_payment(open, standing)
+    });
+    let mut found: Vec<_> = open.collect();
+    found.extend(store.reversed().await?.into_iter().map(|open| of_payment(open, Standing::Reversed)));
     for stage in [Stage::Execute, Stage::Witness] {
         let page = Page { before: None, limit: SHOWN_MAX, stage: Some(stage) };
         found.extend(store.list(page).await?.into_iter().filter_map(of_run));
     }
     found.sort_by_key(|unsettled| unsettled.since.map_or(u64::MAX, |UnixMs(since)| since));
     Ok(found)
+}
+
+fn of_payment(open: OpenPayment, standing: Standing) -> Unsettled {
+    Unsettled {
+        standing,
+        run: open.run,
+        payment: Some(open.key),
+        payer: Some(open.payer),
+        rail: open.rail,
+        amount: open.amount,
+        reference: open.reference,
+        since: open.since,
+    }
 }
 
 fn of_run(record: Record) -> Option<Unsettled> {
@@ -91,7 +98,8 @@ fn of_run(record: Record) -> Option<Unsettled> {
         | SettlementWord::Held
         | SettlementWord::Free
         | SettlementWord::Captured
-        | SettlementWord::Released => return None,
+        | SettlementWord::Released
+        | SettlementWord::Reversed => return None,
     };
     let state = record.payment_state.as_deref();
     let authorization = state.and_then(|state| Authorization::from_bytes(state).ok());

@@ -21,10 +21,11 @@ const STEPS: &[(i32, &str)] = &[
     (15, include_str!("migrations/0015_log_outside.sql")),
     (16, include_str!("migrations/0016_money.sql")),
     (17, include_str!("migrations/0017_watch.sql")),
+    (19, include_str!("migrations/0019_finality.sql")),
 ];
 
 /// The newest version that this release knows.
-pub(super) const KNOWN: i32 = 17;
+pub(super) const KNOWN: i32 = 19;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

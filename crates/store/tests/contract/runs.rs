@@ -85,6 +85,7 @@ pub(crate) fn payment(number: u16) -> NewPayment {
         upfront: false,
         funds: None,
         holds_max: 16,
+        batch: false,
     }
 }
 
@@ -98,6 +99,7 @@ pub(crate) fn settling(number: u16, from: SettlementWord, to: SettlementWord) ->
         reference: None,
         said: None,
         watch_until: None,
+        may_go_back: false,
         at: UnixMs(created(number).0 + 2_000),
     }
 }
