@@ -43,6 +43,9 @@ enum Command {
     Tidy,
     /// Measure the release binary and its peers in one run.
     Bench(bench::Args),
+    /// Be the MCP server that the benchmark of proxies stands in front of.
+    #[command(hide = true)]
+    Upstream(bench::UpstreamArgs),
     /// Run the attacks of the sandbox's suite through other tools too, and print the table.
     Compare(compare::Args),
     /// Look for an hour for what a test does not find; lists the soaks where none is named.
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&args)?,
         Command::Tidy => tidy::run()?,
         Command::Bench(args) => bench::run(&args)?,
+        Command::Upstream(args) => bench::serve_upstream(&args)?,
         Command::Compare(args) => compare::run(&args)?,
         Command::Soak(args) => soak::run(&args)?,
     };

@@ -85,6 +85,7 @@ pub(crate) fn announce(settings: &Settings, ready: &Ready, account: Option<Accou
             }
         }
     }
+    announce_upstreams(settings);
     if let Some(account) = account {
         terminal::line(format_args!("  user      {account} (root is dropped)"));
     }
@@ -132,6 +133,14 @@ fn announce_others(settings: &Settings) {
             "  tokens    of {}, for {}, keys {keys}",
             issuer.issuer, issuer.audience
         ));
+    }
+}
+
+/// What holds the servers of others.
+fn announce_upstreams(settings: &Settings) {
+    // What is wrong with one was told before it came to this.
+    for (name, words) in settings.upstreams_in_words().unwrap_or_default() {
+        terminal::line(format_args!("  upstream  {name}: {words}"));
     }
 }
 

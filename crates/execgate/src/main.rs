@@ -9,6 +9,7 @@ mod approver_key;
 mod commands;
 mod config;
 mod disk;
+mod gas;
 mod keys;
 mod log;
 mod log_queue;

@@ -1,6 +1,8 @@
 //! Where the commands of the operator are answered: by a live gateway, over its socket, or by this process, which then
 //! opens the record itself. Both are the same administration over the same HTTP, so that they say the same.
 
+use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,9 @@ use crate::commands::cli::{Common, DataDir};
 use crate::config::Settings;
 use crate::keys::KeyFolder;
 use crate::ports::{SystemClock, SystemEntropy};
+use crate::till::{self, Mute};
 use crate::wire::OwnKeys;
-use crate::{privileges, socket, till, wire};
+use crate::{privileges, socket, terminal, wire};
 
 /// How long an answer may take. A record that is busy is waited for; a gateway that hangs is not.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -90,11 +93,20 @@ pub(crate) fn with_desk<T>(
     if !folder.is_dir() {
         bail!("there is no data directory {}; name it by --data-dir", folder.display());
     }
-    let settings = wire::record_settings(common)?;
+    let mut settings = wire::record_settings(common)?;
+    // While this process may still do what a gateway does when it starts.
+    let keys = match settings.payment.as_mut().filter(|_| signs == Signs::NothingAndAsksRails) {
+        Some(payment) => payment.read_keys(),
+        None => Ok(()),
+    };
     privileges::become_owner_of(folder)?;
     wire::runtime()?.block_on(async {
         if let Some(mut desk) = live(&settings, folder).await? {
             return command(&mut desk).await;
+        }
+        // It may be one that nobody is to be asked by.
+        if let Err(error) = keys {
+            terminal::note(format_args!("nobody can be asked about payments by card: {error:#}"));
         }
         alone(&settings, folder, signs, command).await
     })
@@ -150,7 +162,7 @@ async fn alone<T>(
     let mut office = wire::office(settings, folder, &store, grants, keys, None);
     if signs == Signs::NothingAndAsksRails {
         let clock = Arc::new(SystemClock::new());
-        let rails = till::rails(settings, folder, &clock).await?;
+        let rails = till::rails(settings, folder, &clock, Mute::Told).await?;
         office = office.settling(till::settle(&rails, &store, &clock, &Arc::new(NoCrash)));
     }
     let (ours, theirs) = duplex(PIPE_BYTES);
@@ -268,11 +280,34 @@ impl Desk {
     }
 }
 
-/// What a problem says, for people.
+/// What the administration refuses: its words for people, and the code of its problem.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    code: String,
+    detail: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl Error for Refused {}
+
+impl Refused {
+    /// Whether a command was refused by the problem of that code.
+    pub(crate) fn is(error: &anyhow::Error, code: &str) -> bool {
+        error.downcast_ref::<Self>().is_some_and(|refused| refused.code == code)
+    }
+}
+
 fn refusal(body: &[u8]) -> anyhow::Error {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let detail = problem["detail"].as_str().unwrap_or("the administration refuses, and does not say why");
-    anyhow!("{detail}")
+    let text = |name: &str| problem[name].as_str().map(str::to_owned);
+    let detail = text("detail");
+    let detail = detail.unwrap_or_else(|| "the administration refuses, and does not say why".to_owned());
+    Refused { code: text("code").unwrap_or_default(), detail }.into()
 }
 
 #[cfg(test)]

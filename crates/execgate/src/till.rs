@@ -5,50 +5,69 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use execgate_flow::propose::Prices;
-use execgate_flow::settle::{Settle, Walking};
+use execgate_flow::settle::{Round, Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
 use execgate_payment::evm::ChainId;
 use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, X402};
-use execgate_payment::{Facilitator, Rails, Unpaid};
+use execgate_payment::{Facilitator, Rails, Unpaid, Unreachable};
 use execgate_sandbox::Network;
 use execgate_settler::{Counter, Ledger, Remote, Rpc, Service};
 use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
+use execgate_web::Metrics;
 
-use crate::config::{ChallengeMethod, Payment, Settings};
+use crate::config::{ChallengeMethod, Payment, Settings, TempoSettings};
+use crate::gas::GasGauge;
 use crate::keys::ChallengeSecrets;
 use crate::ports::{SystemClock, SystemEntropy};
+use crate::terminal;
+
+/// What is done about a node of the operator's own that cannot be used now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mute {
+    /// Nothing starts without it.
+    Refused,
+    /// It is told, and nobody is asked in its place: for an operator's command, which is all there is when nodes are down.
+    Told,
+}
 
 /// By which rails callers pay. Nodes of the operator's own are asked here which chain is theirs.
 pub(crate) async fn rails(
     settings: &Settings,
     data_dir: &Path,
     clock: &Arc<SystemClock>,
+    mute: Mute,
 ) -> anyhow::Result<Rails> {
     let Some(payment) = &settings.payment else { return Ok(Rails::new(Arc::new(Unpaid::FREE), [])) };
     let facilitator: Arc<dyn Facilitator> = match &payment.settler {
         Some(socket) => Arc::new(Counter::new(socket.clone())),
         None => Arc::new(
-            Remote::new(&payment.facilitator, ledgers(payment).await?)
+            Remote::new(&payment.facilitator, ledgers(payment, mute).await?)
                 .context("`payment.facilitator` is wrong")?,
         ),
     };
     let x402 = X402::new(payment.accounts.clone(), Arc::clone(&facilitator), clock.clone());
-    let mpp = challenged(payment, data_dir, &facilitator, clock).await?;
+    let mpp = challenged(payment, data_dir, &facilitator, clock, mute).await?;
     Ok(Rails::new(Arc::new(x402), mpp.into_iter().map(|mpp| Arc::new(mpp) as _)))
 }
 
 /// The chains of payments as nodes of the operator's own show them. One that cannot be asked now could not say, either, what
 /// became of a payment.
-async fn ledgers(payment: &Payment) -> anyhow::Result<Vec<Ledger>> {
+async fn ledgers(payment: &Payment, mute: Mute) -> anyhow::Result<Vec<Ledger>> {
     let mut ledgers = Vec::new();
     for (network, address) in payment.nodes.iter() {
         let rpc = Rpc::new(address).with_context(|| format!("`payment.rpc` of {network} is wrong"))?;
-        let ledger = Ledger::open(rpc, network).await;
-        let ledger = ledger
-            .with_context(|| format!("the node that `payment.rpc` names for {network} cannot be used"))?;
-        ledgers.push(ledger.final_after(payment.final_after));
+        match Ledger::open(rpc, network).await {
+            Ok(ledger) => ledgers.push(ledger.final_after(payment.final_after)),
+            Err(Unreachable(why)) if mute == Mute::Told => {
+                terminal::note(format_args!("nobody can be asked about payments on {network}: {why}"));
+            }
+            Err(error) => {
+                let what = format!("the node that `payment.rpc` names for {network} cannot be used");
+                return Err(error).context(what);
+            }
+        }
     }
     Ok(ledgers)
 }
@@ -59,6 +78,7 @@ async fn challenged(
     data_dir: &Path,
     facilitator: &Arc<dyn Facilitator>,
     clock: &Arc<SystemClock>,
+    mute: Mute,
 ) -> anyhow::Result<Option<Mpp>> {
     let challenges = &payment.challenges;
     if challenges.methods.is_empty() {
@@ -77,12 +97,7 @@ async fn challenged(
                 methods.push(Arc::new(StripeCharge::new(stripe.account.clone(), Arc::new(service))));
             }
             ChallengeMethod::Tempo(tempo) => {
-                // One that cannot be asked now, or is of another chain, could not say what was paid.
-                let rpc = Rpc::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
-                Ledger::open(rpc, ChainId::new(tempo.token.chain))
-                    .await
-                    .context("the node that `rpc` of [payment.mpp.tempo] names cannot be used")?;
-                let node = Service::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
+                let Some(node) = tempo_node(tempo, mute).await? else { continue };
                 methods.push(Arc::new(TempoCharge::new(tempo.token.clone(), Arc::new(node))));
             }
         }
@@ -93,6 +108,21 @@ async fn challenged(
     tokio::spawn(secrets.keep(Arc::clone(&in_force)));
     let mpp = Mpp::new(methods, challenges.header, in_force, clock.clone()).drawing(Arc::new(SystemEntropy));
     Ok(Some(mpp.with_realm(challenges.realm.clone()).with_pay_within_s(challenges.pay_within_s)))
+}
+
+/// The node of the Tempo chain. One that cannot be asked now, or is of another chain, could not say what was paid: none, where
+/// that is told and no more.
+async fn tempo_node(tempo: &TempoSettings, mute: Mute) -> anyhow::Result<Option<Service>> {
+    let wrong = "`rpc` of [payment.mpp.tempo] is wrong";
+    let chain = ChainId::new(tempo.token.chain);
+    match Ledger::open(Rpc::new(&tempo.rpc).context(wrong)?, chain).await {
+        Ok(_) => Service::new(&tempo.rpc).map(Some).context(wrong),
+        Err(Unreachable(why)) if mute == Mute::Told => {
+            terminal::note(format_args!("nobody can be asked about payments on {chain}: {why}"));
+            Ok(None)
+        }
+        Err(error) => Err(error).context("the node that `rpc` of [payment.mpp.tempo] names cannot be used"),
+    }
 }
 
 /// What is a tool of `/exec/*`, the operator's own actions among it.
@@ -160,6 +190,13 @@ fn priced(
     payment.prices(actions, &tools, &languages, outward)
 }
 
+/// Has the metrics tell what a settler of the operator's own has for gas.
+pub(crate) fn tell_of_gas(settings: &Settings, metrics: &Metrics) {
+    if let Some(socket) = settings.payment.as_ref().and_then(|payment| payment.settler.clone()) {
+        metrics.probe_looking(Arc::new(GasGauge::new(Counter::new(socket))));
+    }
+}
+
 /// What moves the money.
 pub(crate) fn settle(
     rails: &Rails,
@@ -175,5 +212,6 @@ pub(crate) fn settle(
         entropy: Arc::new(SystemEntropy),
         crash: crash.clone(),
         walking: Walking::default(),
+        round: Round::default(),
     }
 }

@@ -19,7 +19,7 @@ use execgate_flow::recover::Recover;
 use execgate_flow::witness::{InForce, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_iam::{Guard, GuardParts, TokenIssuers, WitnessClient};
-use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, UnixMs};
+use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, Role, UnixMs};
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
@@ -44,7 +44,7 @@ use crate::outside::OutsideFiles;
 use crate::policy::{Ground, RuleBook};
 use crate::ports::{SystemClock, SystemEntropy};
 use crate::terminal;
-use crate::till;
+use crate::till::{self, Mute};
 use crate::toolbox::{Loaded, tools, workspaces};
 use crate::webhook::HttpBell;
 
@@ -98,6 +98,8 @@ pub(crate) struct Jail {
     pub(crate) helper: HelperLink,
     pub(crate) image: Image,
     pub(crate) slots: usize,
+    /// Slots beside them, for what lives long.
+    pub(crate) aside: usize,
     /// How many interpreters of a language may wait.
     pub(crate) residents: usize,
     /// What egress needs, where runs may have it.
@@ -119,7 +121,7 @@ impl Jail {
         let config = SandboxConfig {
             image: ImageRoot { path: self.image.root.clone(), digest: self.image.digest.clone() },
             languages,
-            slots: self.slots,
+            slots: self.slots + self.aside,
             residents: self.residents,
             tier,
             id_block,
@@ -127,7 +129,7 @@ impl Jail {
             image_checks: ImageChecks::default(),
         };
         let sandbox = Sandbox::start(self.helper, config).context("the sandbox could not be started")?;
-        Ok(Arc::new(sandbox))
+        Ok(Arc::new(sandbox.setting_aside(self.aside)))
     }
 }
 
@@ -146,8 +148,9 @@ pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<V
         helper: spawn()?,
         image: image(settings)?,
         slots: settings.slots,
+        aside: settings.aside,
         residents,
-        egress: egress(),
+        egress: settings.egress_means()?,
         programs: programs(None).into_iter().chain(settings.programs.iter().cloned()).collect(),
     };
     let mut jails = vec![default];
@@ -157,7 +160,7 @@ pub(crate) fn jails(settings: &Settings, actions: &[Action]) -> anyhow::Result<V
         let slots = profile.slots.unwrap_or(settings.slots);
         let (name, helper, egress) = (profile.name.clone(), spawn()?, egress());
         let programs = programs(Some(&profile.name));
-        jails.push(Jail { name, helper, image, slots, residents, egress, programs });
+        jails.push(Jail { name, helper, image, slots, aside: 0, residents, egress, programs });
     }
     Ok(jails)
 }
@@ -372,12 +375,14 @@ fn tokens(settings: &Settings, clock: Arc<SystemClock>) -> anyhow::Result<Option
 
 /// How tokens come in.
 fn token_door(settings: &Settings, tokens: Arc<TokenIssuers>) -> TokenDoor {
-    let scopes = settings.issuers.iter().filter_map(|issuer| issuer.roles.as_ref());
+    let rules = settings.issuers.iter().filter_map(|issuer| issuer.roles.as_ref());
     // A claim of another name holds no scopes (RFC 8693, 4.2).
-    let scopes = scopes.filter(|rule| rule.claim == "scope").flat_map(|rule| rule.words.keys().cloned());
-    let scopes_supported: BTreeSet<String> = scopes.collect();
+    let scopes = || rules.clone().filter(|rule| rule.claim == "scope").flat_map(|rule| &rule.words);
+    let scopes_supported: BTreeSet<String> = scopes().map(|(word, _)| word.clone()).collect();
+    let caller_scope = scopes().find(|(_, role)| **role == Role::Caller).map(|(word, _)| word.clone());
     let resource = settings.public_url.as_ref().map(|url| Resource {
         resource: url.clone(),
+        caller_scope: caller_scope.clone(),
         authorization_servers: settings.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
         scopes_supported: scopes_supported.into_iter().collect(),
     });
@@ -474,7 +479,7 @@ pub(crate) async fn gate(
     let clock = Arc::new(SystemClock::new());
     let entropy = Arc::new(SystemEntropy);
     let crash = Arc::new(NoCrash);
-    let rails = till::rails(settings, around.data_dir, &clock).await?;
+    let rails = till::rails(settings, around.data_dir, &clock, Mute::Refused).await?;
     let names = till::tool_names(actions);
     let registry = registry(settings, &around, profiles.as_ref(), actions)?;
     let prices = till::prices(settings, &registry, &names)?;
@@ -537,12 +542,13 @@ pub(crate) async fn gate(
     });
     let recover = Recover { store, witness, settle, render: Arc::new(OwnWords), notice };
     let house = Arc::new(house);
-    watch(&metrics, &house, pool);
+    watch(settings, &metrics, &house, pool);
     Ok(Gate { house, recover, rules, trail, metrics, connections, tokens, bell })
 }
 
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.
-fn watch(metrics: &Metrics, house: &Arc<House>, pool: Option<Profiles>) {
+fn watch(settings: &Settings, metrics: &Metrics, house: &Arc<House>, pool: Option<Profiles>) {
+    till::tell_of_gas(settings, metrics);
     let house = Arc::downgrade(house);
     metrics.probe(move || house.upgrade().map(|house| house.readings()).unwrap_or_default());
     metrics.probe(move || pool.as_ref().map(pool_readings).unwrap_or_default());

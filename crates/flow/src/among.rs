@@ -35,9 +35,15 @@ impl Walk {
         let named = proposal.nonce.as_ref().zip(proposal.caller.scope());
         let Some((nonce, scope)) = named else { return Ok(None) };
         let key = NonceKey::new(&scope, nonce).digest();
-        let Some(record) = self.rooms.execute.store.by_nonce(key).await? else { return Ok(None) };
-        let run = record.run;
         let Ok(fingerprint) = fingerprint(proposal) else { return Ok(None) };
+        let store = &self.rooms.execute.store;
+        let record = match store.by_nonce(key).await? {
+            // What a session has paid for is its wallet's, and has the nonce there.
+            None if !proposal.caller.is_identified() => store.by_session_nonce(key, fingerprint).await?,
+            found => found,
+        };
+        let Some(record) = record else { return Ok(None) };
+        let run = record.run;
         match Earlier::read(record, fingerprint) {
             Earlier::Answered(passage) => Ok(Some(passage)),
             Earlier::Running => Err(Refusal::StillRunning { run }),
@@ -58,8 +64,11 @@ impl Walk {
                 Err(Refusal::PaymentReused)
             }
             None => self.rooms.pay.look(hold).await,
-            Some(left) if left.rail != hold.rail() => Err(Refusal::PaymentReused),
-            Some(left) => Ok(hold.as_first_held(left.amount, left.state)),
+            Some(left) => {
+                let rail = self.rooms.pay.rails.named(&left.rail);
+                let rail = rail.ok_or_else(|| Refusal::RailUnavailable { rail: left.rail.clone() })?;
+                Ok(hold.as_first_held(rail, left.amount, left.state))
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod money;
 mod outcome;
 mod port;
 mod proposal;
+mod risk;
 mod role;
 mod stage;
 mod watcher;
@@ -29,6 +30,7 @@ pub use port::{BoxFuture, Clock, CrashPoints, Entropy, NoCrash, Space, UnixMs};
 pub use proposal::{
     BodyPlace, Credential, Effect, Hearsay, Namespace, Offer, Proposal, Resource, RunOptions, Surface,
 };
+pub use risk::{RiskClass, Severity};
 pub use role::Role;
 pub use stage::Stage;
 pub use watcher::{Progress, Watcher};

@@ -114,6 +114,17 @@ pub enum Finality {
     Unclear,
 }
 
+/// What transfers are paid with: an account of one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gas {
+    /// The account.
+    pub account: Address,
+    /// What it has, in wei.
+    pub wei: u128,
+    /// How many transactions of it the newest block and those before it have: the number of the next one.
+    pub nonce: u64,
+}
+
 /// Whoever moves tokens. Idempotent by the authorization itself.
 pub trait Facilitator: Send + Sync {
     /// What it is called, in logs and answers.
@@ -169,6 +180,14 @@ pub trait Facilitator: Send + Sync {
         Box::pin(async move {
             Err(Unreachable(format!("`{}` does not show how far its chain is final", self.name())))
         })
+    }
+
+    /// What it pays its transfers with; none where that is not an account of one's own.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where nobody can be asked.
+    fn gas(&self) -> BoxFuture<'_, Result<Option<Gas>, Unreachable>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

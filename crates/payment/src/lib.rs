@@ -7,6 +7,7 @@ pub mod evm;
 mod facilitator;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod movement;
 pub mod mpp;
 mod offer;
 mod rail;
@@ -15,9 +16,10 @@ mod unpaid;
 pub mod x402;
 
 pub use facilitator::{
-    Facilitator, Finality, SettleError, TxHash, Whereabouts, authorized_may_go_back, capture_authorized,
+    Facilitator, Finality, Gas, SettleError, TxHash, Whereabouts, authorized_may_go_back, capture_authorized,
     endurance_of_authorized, find_authorized, funds_of_payer,
 };
+pub use movement::movement;
 pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
     CaptureError, Endurance, Flow, Found, Hold, HoldError, LookError, Paid, PaymentClaim, Rail, Settlement,

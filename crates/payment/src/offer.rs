@@ -1,5 +1,7 @@
 //! What a rail asks for something, and what it tells of a payment: headers, and members of the body of a 402.
 
+use core::fmt;
+
 use execgate_model::{Amount, UnixMs};
 use serde_json::{Map, Value};
 
@@ -39,7 +41,7 @@ pub struct Offer {
 }
 
 /// How a payment has ended, from the record: what an answer to it tells, replays included.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Settled<'a> {
     /// How much was asked for.
     pub amount: Amount,
@@ -51,4 +53,32 @@ pub struct Settled<'a> {
     pub kept: &'a [u8],
     /// When the run was claimed.
     pub at: UnixMs,
+}
+
+impl fmt::Debug for Settled<'_> {
+    /// Without what its rail has kept.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settled")
+            .field("amount", &self.amount)
+            .field("state", &self.state)
+            .field("reference", &self.reference)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::{Amount, UnixMs};
+
+    use super::Settled;
+    use crate::SettlementState;
+
+    #[test]
+    fn what_is_kept_is_in_no_debug_text() {
+        let (amount, state, at) = (Amount::from_micros(7), SettlementState::Captured, UnixMs(1));
+        let settled = Settled { amount, state, reference: Some("0xabc"), kept: b"canary", at };
+        let shown = format!("{settled:?}");
+        assert!(shown.contains("0xabc") && !shown.contains(&format!("{:?}", b"canary")), "{shown}");
+    }
 }

@@ -122,11 +122,11 @@ impl Hold {
         &self.paid
     }
 
-    /// The same payment as it was held the first time, and asked for: for that amount, and by that `state`. What has changed
-    /// since is nothing to it.
+    /// The same payment as it was held the first time, and asked for: by that rail, for that amount, and by that `state`. What
+    /// has changed since is nothing to it, and neither is the form in which it is shown now.
     #[must_use]
-    pub fn as_first_held(self, amount: Amount, state: Vec<u8>) -> Self {
-        Self { amount, paid: Paid { state, lapsed: None, ..self.paid }, funds: None, ..self }
+    pub fn as_first_held(self, rail: &dyn Rail, amount: Amount, state: Vec<u8>) -> Self {
+        Self { rail: rail.name(), amount, paid: Paid { state, lapsed: None, ..self.paid }, funds: None }
     }
 
     /// How much its payer was seen to have, where somebody has looked and could see it.

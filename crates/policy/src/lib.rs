@@ -19,5 +19,5 @@ pub use decide::{
     Allow, ApprovalDemand, ApprovalTerms, Decision, Denial, Kept, Own, Request, Reservation, Spent, decide,
 };
 pub use explain::{Explanation, Step, explain};
-pub use file::{Example, LimitScope, Policy, PolicyError, Risk, Warning, Window};
+pub use file::{Example, LimitScope, Policy, PolicyError, Warning, Window};
 pub use set::PolicySet;

@@ -1,4 +1,5 @@
-//! Names of tools in the file, with the two wildcards that there are: `*`, and a star at the end.
+//! Names of tools in the file, with the two wildcards that there are: `*`, and a star at the end. And those of what servers
+//! have beside tools, which is named without its server.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,6 +10,8 @@ use execgate_model::ActionName;
 pub(crate) enum Pattern {
     Exact(ActionName),
     Prefix(String),
+    /// The same of every server: what stands behind the last point.
+    OfAnyServer(&'static str),
     Every,
 }
 
@@ -34,9 +37,15 @@ impl Pattern {
         match self {
             Self::Exact(exact) => exact.as_str() == name,
             Self::Prefix(start) => name.starts_with(start),
+            Self::OfAnyServer(last) => last_part(name) == *last,
             Self::Every => true,
         }
     }
+}
+
+/// What a name says without the server before it.
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// Which of many patterns fit a name: one look-up for the name and one for each length of a prefix, so that a
@@ -46,6 +55,7 @@ pub(crate) struct Index {
     exact: HashMap<String, usize>,
     prefixes: HashMap<String, usize>,
     lengths: BTreeSet<usize>,
+    of_any_server: HashMap<&'static str, usize>,
     every: Option<usize>,
 }
 
@@ -58,6 +68,7 @@ impl Index {
                 self.lengths.insert(start.len());
                 self.prefixes.insert(start.clone(), number);
             }
+            Pattern::OfAnyServer(last) => drop(self.of_any_server.insert(last, number)),
             Pattern::Every => self.every = Some(number),
         }
     }
@@ -71,7 +82,8 @@ impl Index {
     pub(crate) fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = usize> + Clone + 'a {
         let prefixes = self.lengths.iter().rev().filter_map(|length| name.get(..*length));
         let prefixes = prefixes.filter_map(|start| self.prefixes.get(start).copied());
-        self.exact(name).into_iter().chain(prefixes).chain(self.every)
+        let of_any = self.of_any_server.get(last_part(name)).copied();
+        self.exact(name).into_iter().chain(prefixes).chain(of_any).chain(self.every)
     }
 }
 
@@ -87,6 +99,18 @@ mod tests {
         for bad in ["", "*a", "a*b", "a**", "**", "a?", "a/b", "[a]"] {
             assert!(Pattern::read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_servers_have_beside_tools_is_found_whatever_the_server() {
+        let mut index = Index::default();
+        index.add(&Pattern::OfAnyServer("resources:read"), 0);
+        index.add(&Pattern::read("notes.*").unwrap(), 1);
+        let found = |name| index.find(name).collect::<Vec<_>>();
+        assert_eq!(found("resources:read"), [0]);
+        assert_eq!(found("notes.resources:read"), [1, 0]);
+        assert_eq!(found("notes.resources:reads"), [1]);
+        assert_eq!(found("other.read"), Vec::<usize>::new());
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn nothing() -> Language {
         source: Source::Descriptor,
         verdict: VerdictBy::ExitStatus,
         warm: Vec::new(),
+        preloads: false,
         session: None,
     }
 }

@@ -152,6 +152,10 @@ pub struct Language {
     /// hold more, and suit the code that needs it (see [`crate::Request::warm`]).
     #[serde(default)]
     pub warm: Vec<Warm>,
+    /// Whether an interpreter that is there before its run or serves a session loads the fork-point library before its own,
+    /// by `LD_PRELOAD`, so that some of its calls come to that library. Its script takes the variable away.
+    #[serde(default)]
+    pub preloads: bool,
     /// How an interpreter can be a session's; none where it cannot.
     #[serde(default)]
     pub session: Option<SessionStart>,

@@ -71,13 +71,15 @@ pub use config::{
     Config, EgressMeans, ImageChecks, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy,
     Warm,
 };
-pub use egress::{BadRule, Decision, Egress, EgressRules, NetworkReport, Outcome, Special, special};
+pub use egress::{
+    BadRule, Decision, Egress, EgressRules, NetworkReport, NetworkSight, Outcome, Special, special,
+};
 pub use enforced::{Enforced, InterpreterStart};
 pub use error::{RunError, SandboxError};
 pub use execgate_forkpoint::jail::Step;
 pub use files::{BadPath, Collect, CollectedFile, NotCollected, PlacedFile};
 pub use helper::{HELPER_ARGUMENT, helper_main};
-pub use keeper::{KEEPER_ARGUMENT, keeper_main};
+pub use keeper::{KEEPER_ARGUMENT, Kept, keeper_main};
 pub use limits::Limits;
 pub use network::Network;
 pub use outcome::{Exception, LimitKind, Run, Usage, Verdict};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::egress::NetworkSight;
 use crate::files::{Collect, PlacedFile};
 use crate::limits::Limits;
 use crate::network::Network;
@@ -36,6 +37,8 @@ pub struct Request {
     pub limits: Limits,
     /// Which network it has.
     pub network: Network,
+    /// Sees what its proxy has decided while it runs.
+    pub network_sight: Option<NetworkSight>,
     /// Ends the run early when pulled.
     pub cancel: Option<Cancel>,
     /// Sees output as it comes, up to the cap that is kept.
@@ -75,6 +78,7 @@ impl Request {
             stdin: Stdin::Empty,
             limits: Limits::default(),
             network: Network::None,
+            network_sight: None,
             cancel: None,
             sink: None,
             keep: Keep::Output,

@@ -97,6 +97,7 @@ impl Cell {
             language,
             warm: 0,
             network: Network::None,
+            network_sight: None,
             code,
             args,
             words,

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use execgate_line::exchange;
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256};
-use execgate_payment::{Facilitator, Finality, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{
+    Facilitator, Finality, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts,
+};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::HOST;
@@ -136,6 +138,13 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
                 Err(Unreachable(why)) => json!({"unreachable": why}),
             })
         }
+        "/gas" => Some(match facilitator.gas().await {
+            Ok(Some(gas)) => {
+                json!({"account": gas.account, "wei": gas.wei.to_string(), "nonce": gas.nonce})
+            }
+            Ok(None) => json!({"account": null}),
+            Err(Unreachable(why)) => json!({"unreachable": why}),
+        }),
         _ => None,
     }
 }
@@ -289,6 +298,21 @@ impl Facilitator for Counter {
             let answer = self.look("/finality", Value::from(question).to_string().into_bytes()).await?;
             let told = answer["told"].as_array().filter(|told| told.len() == settled.len());
             Ok(told.ok_or_else(strange)?.iter().map(finality_of).collect())
+        })
+    }
+
+    fn gas(&self) -> BoxFuture<'_, Result<Option<Gas>, Unreachable>> {
+        Box::pin(async move {
+            let answer = self.look("/gas", Vec::new()).await?;
+            if answer.get("account") == Some(&Value::Null) {
+                return Ok(None);
+            }
+            let account = answer["account"].as_str().and_then(|account| account.parse().ok());
+            let wei = answer["wei"].as_str().and_then(|wei| wei.parse().ok());
+            match (account, wei, answer["nonce"].as_u64()) {
+                (Some(account), Some(wei), Some(nonce)) => Ok(Some(Gas { account, wei, nonce })),
+                _ => Err(strange()),
+            }
         })
     }
 }

@@ -13,12 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256};
-use execgate_payment::{Facilitator, Finality, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{
+    Facilitator, Finality, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts,
+};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::journal::{Job, Journal, JournalError, NONCE_USED};
 use crate::ledger::{Ledger, Mined};
+use crate::pace::Pace;
 use crate::rpc::RpcError;
 use crate::transaction::GasKey;
 use crate::work::{End, GAS_MAX};
@@ -32,7 +35,7 @@ const STALLED_AFTER: u32 = 4;
 /// How a desk behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Manners {
-    /// How often it looks whether a block has taken a transaction.
+    /// How often it looks whether a block has taken a transaction. The first looks come sooner where blocks do.
     pub look_every: Duration,
     /// How long it waits for a block before it offers more.
     pub bump_after: Duration,
@@ -85,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) key: GasKey,
     pub(crate) journal: Journal,
     pub(crate) manners: Manners,
+    pub(crate) pace: Pace,
     /// The places of those that have a number, or are about to.
     pub(crate) turns: Semaphore,
     /// Who is worked on, by what was signed.
@@ -104,8 +108,8 @@ impl Desk {
     pub fn open(ledger: Ledger, key: GasKey, file: &Path, manners: Manners) -> Result<Self, DeskError> {
         let journal = Journal::open(file)?;
         let (turns, works) = (Semaphore::new(TURNS), Mutex::default());
-        let stopped = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { ledger, key, journal, manners, turns, works, stopped })))
+        let (pace, stopped) = (Pace::new(manners.look_every), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { ledger, key, journal, manners, pace, turns, works, stopped })))
     }
 
     /// The account that pays for gas.
@@ -313,5 +317,14 @@ impl Facilitator for Desk {
         settled: &'a [(Authorization, Option<TxHash>)],
     ) -> BoxFuture<'a, Result<Vec<Finality>, Unreachable>> {
         Box::pin(self.lasting(settled))
+    }
+
+    fn gas(&self) -> BoxFuture<'_, Result<Option<Gas>, Unreachable>> {
+        Box::pin(async move {
+            let (account, ledger) = (self.account(), &self.0.ledger);
+            let (wei, nonce) = tokio::join!(ledger.ether(account), ledger.count(account, None));
+            let nonce = u64::try_from(nonce?).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
+            Ok(Some(Gas { account, wei: wei?, nonce }))
+        })
     }
 }

@@ -15,6 +15,7 @@ mod finality;
 mod journal;
 mod ledger;
 mod line;
+mod pace;
 mod remote;
 mod rpc;
 mod service;

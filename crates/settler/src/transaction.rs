@@ -66,10 +66,17 @@ pub(crate) struct Transaction<'a> {
 }
 
 /// A signed transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Signed {
     pub(crate) hash: TxHash,
     pub(crate) raw: Vec<u8>,
+}
+
+impl fmt::Debug for Signed {
+    /// Whoever has its bytes can send it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed").field("hash", &self.hash).finish_non_exhaustive()
+    }
 }
 
 impl Transaction<'_> {

@@ -32,8 +32,9 @@ const BASE_FEES: u128 = 2;
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// At how many looks in a row none of one's own transactions is shown under a number that is used up, before it is believed
-/// that it was used by another: five seconds, as long as nodes behind one address lag behind each other.
-const UNSHOWN_MIN: u32 = 20;
+/// that it was used by another: five seconds, as long as nodes behind one address lag behind each other. The first few looks
+/// may come sooner.
+const UNSHOWN_MIN: u32 = 26;
 
 /// How an authorization ended here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,24 +72,31 @@ impl Inner {
                 Ok(Err(_)) | Err(_) => return End::GivenUp,
             }
         };
-        let (mut memory, mut pause) = (Memory::default(), self.manners.look_every);
+        let every = self.manners.look_every;
+        let (mut memory, mut next) = (Memory::default(), self.pace.first());
         loop {
             if self.is_stopped() {
                 return End::GivenUp;
             }
-            match self.step(authorization, &mut memory).await {
-                Ok(Some(end)) => return end,
-                Ok(None) => pause = self.manners.look_every,
+            let pause = match self.step(authorization, &mut memory).await {
+                Ok(Some(end)) => {
+                    if let (End::Done(_), Some(sent)) = (&end, memory.sent) {
+                        self.pace.is_shown(sent.elapsed());
+                    }
+                    return end;
+                }
+                Ok(None) => next.min(every),
                 Err(error) => {
                     let claim = authorization.claim_key();
                     tracing::warn!(%claim, %error, "a transfer waits for its node");
-                    pause = (pause * 2).min(PAUSE_MAX.max(self.manners.look_every));
+                    next.max(every * 2).min(PAUSE_MAX.max(every))
                 }
-            }
+            };
             if asked.elapsed() > give_up_after && !is_begun() {
                 return End::GivenUp;
             }
             sleep(pause).await;
+            next = pause * 2;
         }
     }
 
@@ -125,14 +133,18 @@ impl Inner {
         if authorization.verify().is_err() {
             return refused("invalid_exact_evm_payload_signature");
         }
-        match self.ledger.whereabouts(authorization).await? {
+        let (stands, moves) = tokio::join!(
+            self.ledger.whereabouts(authorization),
+            self.ledger.would_move(authorization, self.key.address())
+        );
+        match stands? {
             Whereabouts::Unused => {}
             // Somebody else has sent it, and we were paid.
             Whereabouts::Used { transaction: Some(hash), to_us: true } => return Ok(Some(End::Done(hash))),
             Whereabouts::Used { .. } | Whereabouts::Cancelled => return refused(NONCE_USED),
             Whereabouts::Expired => return refused("invalid_exact_evm_payload_authorization_valid_before"),
         }
-        match self.ledger.would_move(authorization, self.key.address()).await {
+        match moves {
             Ok((_, block)) if Ledger::is_good_yet(authorization, block) => Ok(None),
             Ok(_) => Err(Unreachable("the chain's clock has not come to it yet".to_owned()).into()),
             // Somebody was faster just now: by the next look it is seen who.
@@ -146,17 +158,20 @@ impl Inner {
     /// none is held while a node thinks.
     async fn begin(&self, authorization: &Authorization) -> Result<Job, DeskError> {
         let account = json!([self.key.address(), "pending"]);
-        let known = self.ledger.rpc.number("eth_getTransactionCount", &account).await?;
-        let known = u64::try_from(known).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
-        let fees = self.fees().await?;
+        let (known, fees) =
+            tokio::join!(self.ledger.rpc.number("eth_getTransactionCount", &account), self.fees());
+        let known = u64::try_from(known?).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
+        let fees = fees?;
         Ok(self.journal.begin(authorization, known, fees, |nonce| self.sign(authorization, nonce, fees))?)
     }
 
     /// What is offered for gas now.
     async fn fees(&self) -> Result<Fees, DeskError> {
-        let base = self.ledger.newest().await?.base_fee;
-        let base = base.ok_or(RpcError::Strange("eth_getBlockByNumber"))?;
-        let tip = self.ledger.rpc.number("eth_maxPriorityFeePerGas", &json!([])).await?;
+        let none = json!([]);
+        let (newest, tip) =
+            tokio::join!(self.ledger.newest(), self.ledger.rpc.number("eth_maxPriorityFeePerGas", &none));
+        let base = newest?.base_fee.ok_or(RpcError::Strange("eth_getBlockByNumber"))?;
+        let tip = tip?;
         let most = base.saturating_mul(BASE_FEES).saturating_add(tip).min(self.manners.fee_max);
         Ok(Fees { most, tip: tip.min(most) })
     }

@@ -109,12 +109,14 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         upfront: false,
         funds: None,
         holds_max: 16,
+        at,
         batch: false,
     };
     let claim = Claim {
         run,
         instance,
         nonce_key: Some(digest(1, number)),
+        session_nonce: None,
         fingerprint: digest(2, number),
         owner: Some(digest(3, number)),
         action: ActionName::new("python").unwrap(),

@@ -192,6 +192,14 @@ pub enum Settled {
     Stands(SettlementWord),
 }
 
+/// A place in the order of open payments: behind one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPlace {
+    pub(crate) payer: String,
+    pub(crate) amount: Amount,
+    pub(crate) row: u64,
+}
+
 /// A payment whose capture nobody has heard the end of.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpenPayment {
@@ -213,8 +221,18 @@ pub struct OpenPayment {
     pub reference: Option<String>,
     /// The salt of the run.
     pub salt: Option<[u8; 32]>,
-    /// When the run was claimed.
+    /// When the run was claimed, or, where it was taken back, when the payment was last held.
     pub since: Option<UnixMs>,
+    /// Its own number.
+    pub(crate) row: u64,
+}
+
+impl OpenPayment {
+    /// The place behind it.
+    #[must_use]
+    pub fn place(&self) -> OpenPlace {
+        OpenPlace { payer: self.payer.clone(), amount: self.amount, row: self.row }
+    }
 }
 
 impl core::fmt::Debug for OpenPayment {

@@ -8,8 +8,9 @@ use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, 
 use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogStore, MovedLate, NewKey,
-    NewPayment, OpenPayment, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid,
-    Resolution, Revised, Settled, Settling, Standing, Sums, Undone, Unfinal, Untold, Vote, Voted, Watched,
+    NewPayment, OpenPayment, OpenPlace, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused,
+    Repaid, Resolution, Revised, Settled, Settling, Standing, Sums, Undone, Unfinal, Untold, Vote, Voted,
+    Watched,
 };
 
 /// Why the record could not be read or written.
@@ -115,8 +116,8 @@ pub trait Store: LogStore {
     fn settle(&self, settling: Settling) -> Reply<'_, Settled>;
 
     /// Payments whose capture nobody has heard the end of: `pending`, and those whose run was taken back while it was
-    /// asked for. At most 1,000.
-    fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>>;
+    /// asked for. A page of them, behind a place, in an order of its own that stands; at most 1,000.
+    fn open_payments(&self, after: Option<OpenPlace>) -> Reply<'_, Vec<OpenPayment>>;
 
     /// Those of one run, also such as its run came again without.
     fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>>;
@@ -161,6 +162,9 @@ pub trait Store: LogStore {
 
     /// The run that holds a nonce.
     fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>>;
+
+    /// What a session has asked for under a nonce and its payer's wallet has: the newest run of that content.
+    fn by_session_nonce(&self, session_nonce: Digest, fingerprint: Digest) -> Reply<'_, Option<Record>>;
 
     /// The run that a payment has bought.
     fn by_payment(&self, payment_key: Digest) -> Reply<'_, Option<RunId>>;

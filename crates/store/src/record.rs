@@ -1,5 +1,7 @@
 //! The shapes that go into the record and come out of it.
 
+use core::fmt;
+
 use execgate_model::{ActionName, Amount, Digest, Effect, InstanceId, RunId, Stage, UnixMs};
 
 use crate::Change;
@@ -86,13 +88,13 @@ pub struct Leaf {
 }
 
 /// A payment that is claimed together with a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewPayment {
     /// What makes the payment unique on every rail.
     pub key: Digest,
     /// Who pays.
     pub payer: String,
-    /// What the rail needs to capture or release after a restart.
+    /// What the rail needs to capture or release after a restart. It may be money.
     pub state: Vec<u8>,
     /// Which rail.
     pub rail: String,
@@ -104,8 +106,25 @@ pub struct NewPayment {
     pub funds: Option<Amount>,
     /// How many holds of one payer may be open, this one included.
     pub holds_max: u32,
+    /// When it is held.
+    pub at: UnixMs,
     /// Whether it pays for a whole batch.
     pub batch: bool,
+}
+
+impl fmt::Debug for NewPayment {
+    /// Without its state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewPayment")
+            .field("key", &self.key)
+            .field("payer", &self.payer)
+            .field("rail", &self.rail)
+            .field("amount", &self.amount)
+            .field("upfront", &self.upfront)
+            .field("funds", &self.funds)
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An approval that is used up together with a claim.
@@ -165,6 +184,9 @@ pub struct Claim {
     pub instance: InstanceId,
     /// SHA-256 over scope and nonce; none for a run that has no nonce.
     pub nonce_key: Option<Digest>,
+    /// SHA-256 over session and nonce, where the payer was known by no more than a session: the session is answered again, and
+    /// nothing more follows from it. None for every other run.
+    pub session_nonce: Option<Digest>,
     /// SHA-256 over action, payload, effect and options.
     pub fingerprint: Digest,
     /// SHA-256 over the scope of whoever may read the run; none where nobody but the operator may.
@@ -380,7 +402,7 @@ pub struct Resolution {
 }
 
 /// A recorded run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Record {
     /// The run.
     pub run: RunId,
@@ -414,12 +436,14 @@ pub struct Record {
     pub rail: String,
     /// The price.
     pub price: Amount,
-    /// What the rail needs to settle (of the newest payment).
+    /// What the rail needs to settle (of the newest payment). It may be money.
     pub payment_state: Option<Vec<u8>>,
     /// What makes that payment unique.
     pub payment_key: Option<Digest>,
     /// How much it is: the price of the day on which it was signed.
     pub payment_amount: Option<Amount>,
+    /// Who pays it.
+    pub payer: Option<String>,
     /// The salt of its digests.
     pub salt: [u8; 32],
     /// What recovery needs.
@@ -432,6 +456,35 @@ pub struct Record {
     pub finished: Option<UnixMs>,
 }
 
+impl fmt::Debug for Record {
+    /// Without what moves money, what a guest has said, and the salt that keeps digests from being guessed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("run", &self.run)
+            .field("instance", &self.instance)
+            .field("fingerprint", &self.fingerprint)
+            .field("owner", &self.owner)
+            .field("action", &self.action)
+            .field("effect", &self.effect)
+            .field("caller", &self.caller)
+            .field("stage", &self.stage)
+            .field("outcome", &self.outcome)
+            .field("content", &self.content)
+            .field("answer", &self.answer.as_ref().map(|answer| answer.status))
+            .field("settlement", &self.settlement)
+            .field("settlement_reference", &self.settlement_reference)
+            .field("rail", &self.rail)
+            .field("price", &self.price)
+            .field("payment_key", &self.payment_key)
+            .field("payment_amount", &self.payment_amount)
+            .field("payer", &self.payer)
+            .field("resolution", &self.resolution)
+            .field("created", &self.created)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A page of a listing, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -441,4 +494,30 @@ pub struct Page {
     pub limit: u32,
     /// Only runs of this stage.
     pub stage: Option<Stage>,
+}
+
+#[cfg(test)]
+mod tests {
+    use execgate_model::{Amount, Digest, UnixMs};
+
+    use super::NewPayment;
+
+    #[test]
+    fn what_moves_money_is_in_no_debug_text() {
+        let payment = NewPayment {
+            key: Digest::from_bytes([1; 32]),
+            payer: "a payer".to_owned(),
+            state: b"canary".to_vec(),
+            rail: "x402".to_owned(),
+            amount: Amount::from_micros(1),
+            upfront: false,
+            funds: None,
+            holds_max: 1,
+            at: UnixMs(1),
+            batch: false,
+        };
+        for shown in [format!("{payment:?}"), format!("{:?}", Some(Box::new(payment)))] {
+            assert!(shown.contains("a payer") && !shown.contains(&format!("{:?}", b"canary")), "{shown}");
+        }
+    }
 }

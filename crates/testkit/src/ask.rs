@@ -132,6 +132,13 @@ impl Ask {
         self
     }
 
+    /// By whoever has kept the secret of a session.
+    #[must_use]
+    pub fn by_session(mut self, id: &str) -> Self {
+        self.0.caller.identity = Identity::Session { id: id.to_owned() };
+        self
+    }
+
     /// By the holder of a wallet.
     #[must_use]
     pub fn by_wallet(mut self, account: &str) -> Self {

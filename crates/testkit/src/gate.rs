@@ -18,7 +18,7 @@ use execgate_flow::notice::{Notice, Several, Trail};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
-use execgate_flow::settle::{ByHand, ByHandError, EndedByHand, Reconciled, Settle, Walking};
+use execgate_flow::settle::{ByHand, ByHandError, EndedByHand, Reconciled, Round, Settle, Walking};
 use execgate_flow::witness::{InForce, Render, Witness};
 use execgate_flow::{Corridor, Rooms};
 use execgate_model::{Clock as _, Digest, Entropy as _, InstanceId, Proposal, RunId};
@@ -565,6 +565,7 @@ fn rooms(shared: &Shared, settings: &Settings, life: &Arc<Life>, store: &Arc<Mor
             entropy: shared.entropy.clone(),
             crash: life.clone(),
             walking: Walking::default(),
+            round: Round::default(),
         },
         log: LogGate::default(),
     }

@@ -99,7 +99,7 @@ fn starts(events: &[Event]) -> Vec<String> {
 /// moved late.
 async fn loose(world: &World, records: &[Record]) -> BTreeSet<Vec<u8>> {
     let store = world.store();
-    let open = store.open_payments().await.expect("the record can be read");
+    let open = store.open_payments(None).await.expect("the record can be read");
     let open = open.into_iter().filter(|open| open.stage.is_none()).map(|open| open.state);
     let earned = store.earned(0).await.expect("the record can be read");
     let earned = earned.into_iter().filter_map(|earned| {
@@ -125,7 +125,7 @@ pub async fn books(world: &World) -> Vec<String> {
     }
     let sum: u64 = taken.values().sum();
     let store = world.store();
-    let open = store.open_payments().await.expect("the record can be read");
+    let open = store.open_payments(None).await.expect("the record can be read");
     if !open.is_empty() {
         faults.push(format!("{} payments are pending for ever", open.len()));
     }

@@ -13,8 +13,9 @@ use execgate_store::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
     LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
-    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Reply, Resolution, Revised,
-    Settled, Settling, Standing, Store, StoreError, Sums, Undone, Unfinal, Untold, Vote, Voted, Watched,
+    OpenPlace, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Reply,
+    Resolution, Revised, Settled, Settling, Standing, Store, StoreError, Sums, Undone, Unfinal, Untold, Vote,
+    Voted, Watched,
 };
 use tokio::task::unconstrained;
 
@@ -244,8 +245,8 @@ impl Store for MortalStore {
         pass_on!(self, settle(settling))
     }
 
-    fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>> {
-        pass_on!(self, open_payments())
+    fn open_payments(&self, after: Option<OpenPlace>) -> Reply<'_, Vec<OpenPayment>> {
+        pass_on!(self, open_payments(after))
     }
 
     fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>> {
@@ -298,6 +299,10 @@ impl Store for MortalStore {
 
     fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>> {
         pass_on!(self, by_nonce(nonce_key))
+    }
+
+    fn by_session_nonce(&self, session_nonce: Digest, fingerprint: Digest) -> Reply<'_, Option<Record>> {
+        pass_on!(self, by_session_nonce(session_nonce, fingerprint))
     }
 
     fn by_payment(&self, payment_key: Digest) -> Reply<'_, Option<RunId>> {

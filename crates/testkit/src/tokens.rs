@@ -35,6 +35,7 @@ pub(crate) fn token_door(folder: &Path, published: &Value, clock: Arc<dyn Clock>
         resource: AUDIENCE.to_owned(),
         authorization_servers: vec![ISSUER.to_owned()],
         scopes_supported,
+        caller_scope: Some("exec.run".to_owned()),
     };
     TokenDoor { tokens: Arc::new(tokens), resource: Some(resource) }
 }

@@ -1,6 +1,6 @@
 //! What every handler of one gateway shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::HeaderMap;
 use execgate_flow::authorise::{Grants, Tokens};
@@ -13,6 +13,7 @@ use execgate_store::Store;
 use execgate_tool::upstream::Upstreams;
 use execgate_tool::{Languages, Workspaces};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::body::Bodies;
 use crate::doors::DoorRules;
@@ -77,6 +78,9 @@ pub struct Resource {
     /// The scopes that stand for a role, where scopes do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes_supported: Vec<String>,
+    /// The scope that calling something takes, where scopes stand for roles.
+    #[serde(skip)]
+    pub caller_scope: Option<String>,
 }
 
 /// Whether something that the gateway needs is still there.
@@ -138,6 +142,8 @@ pub struct House {
     pub(crate) calls: Calls,
     /// Those without a key that wait for people.
     pub(crate) parked_calls: ParkedCalls,
+    /// How a call of it is paid by challenge: said once, since nothing of it changes.
+    pub(crate) challenge_methods: OnceLock<Option<Map<String, Value>>>,
     /// When this process started.
     pub(crate) started: UnixMs,
     pub(crate) grants: Arc<Grants>,
@@ -162,6 +168,7 @@ impl House {
             bodies,
             calls: Calls::default(),
             parked_calls: ParkedCalls::default(),
+            challenge_methods: OnceLock::new(),
         }
     }
 

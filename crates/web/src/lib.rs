@@ -34,7 +34,7 @@ pub use admin_router::admin_router;
 pub use doors::DoorRules;
 pub use house::{ExecMode, House, HouseParts, Pulse, Resource, ServiceInfo, TokenDoor, ToolSurface};
 pub use mcp::{PipeError, serve_pipe, serve_upstream_pipe};
-pub use metrics::{Metrics, Reading, ReadingKind};
+pub use metrics::{Looker, Metrics, Reading, ReadingKind};
 pub use office::{Office, OfficeParts, Published, RuleDesk, RuleFault, RuleStanding};
 pub use openapi::{admin_document, document as openapi_document};
 pub use peer::Peer;

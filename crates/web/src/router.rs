@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::shape::shape;
 
 /// Where the Model Context Protocol is spoken.
-const MCP: &str = "/mcp";
+pub(crate) const MCP: &str = "/mcp";
 
 /// The tools of a server of others.
 const MCP_UPSTREAM: &str = "/mcp/{server}";
@@ -54,6 +54,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/.well-known/x402.json", handler: || get(catalogue::x402) },
     Route { method: Method::GET, path: keys::KEYS, handler: || get(keys::published) },
     Route { method: Method::GET, path: service::METADATA, handler: || get(service::resource) },
+    Route { method: Method::GET, path: service::METADATA_MCP, handler: || get(service::resource) },
+    Route { method: Method::GET, path: service::METADATA_UPSTREAM, handler: || get(service::resource) },
     Route { method: Method::GET, path: "/llms.txt", handler: || get(catalogue::llms) },
     Route { method: Method::POST, path: "/ep/validate", handler: || post(ep::validate) },
     Route { method: Method::POST, path: "/receipts/verify", handler: || post(receipts::verify) },

@@ -15,13 +15,14 @@ use axum::response::{IntoResponse as _, Response};
 use crate::body_seen::BodySeen;
 use crate::figures::Service;
 use crate::house::House;
-use crate::http::service::METADATA;
+use crate::http::service::{METADATA, resource_path};
 use crate::payment::ACCEPT_PAYMENT;
 use crate::problem::{Asked, Problem, Shape, Took};
 
 /// The middleware around everything.
 pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
     let shape = shape_of(request.uri().path());
+    let door = resource_path(request.uri().path()).to_owned();
     let service = Service::of_path(request.uri().path()).filter(|_| house.takes_money());
     // Only the names that an offer is made under, and how it is best made.
     let of_offers = [HOST, HeaderName::from_static(ACCEPT_PAYMENT)].into_iter().filter(|_| service.is_some());
@@ -67,18 +68,22 @@ pub(crate) async fn shape(State(house): State<Arc<House>>, request: Request, nex
     {
         house.tell(&bought, response.headers_mut());
     }
-    with_metadata(response, &house)
+    with_metadata(response, &house, &door)
 }
 
 /// Tells in a challenge where this gateway says whose tokens it takes (RFC 9728, 5.1): under the operator's URL, and
-/// never under a name that a request brings.
-fn with_metadata(mut response: Response, house: &House) -> Response {
+/// never under a name that a request brings. A door that is a resource of its own says which scope it takes, too
+/// (MCP 2026-07-28, basic/authorization).
+fn with_metadata(mut response: Response, house: &House, door: &str) -> Response {
     let resource = house.parts.tokens.as_ref().and_then(|door| door.resource.as_ref());
     let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     // What asks for money asks for no token.
     let challenge = challenge.filter(|challenge| challenge.starts_with("Bearer"));
     if let (Some(resource), Some(challenge)) = (resource, challenge) {
-        let told = format!("{challenge}, resource_metadata=\"{}{METADATA}\"", resource.resource);
+        let scope = resource.caller_scope.as_ref().filter(|_| !door.is_empty());
+        let scope = scope.map(|scope| format!(", scope=\"{scope}\""));
+        let scope = scope.unwrap_or_default();
+        let told = format!("{challenge}{scope}, resource_metadata=\"{}{METADATA}{door}\"", resource.resource);
         if let Ok(told) = HeaderValue::from_str(&told) {
             response.headers_mut().insert(WWW_AUTHENTICATE, told);
         }

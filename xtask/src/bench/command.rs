@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 
 use crate::bench::machine::Machine;
 use crate::bench::report::{Case, Report};
-use crate::bench::{build, call, cpu, history, language, mapping, payments, sandbox};
+use crate::bench::{build, call, cpu, history, language, mapping, mcp, payments, sandbox};
 use crate::{metadata, shell};
 
 /// `cargo xtask bench`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which cases; all but `payments`, `build` and `history` if none is named.
+    /// Which cases; all but `payments`, `mcp`, `build` and `history` if none is named.
     cases: Vec<Name>,
     /// Rounds for each contender (echo, simulate: slices, 5 by default; languages: runs, 200 by default).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -54,6 +54,8 @@ enum Name {
     Sandbox,
     /// Paid calls of `POST /api/code-run`, beside the server of x402's makers with the same facilitator and work of the same kind.
     Payments,
+    /// A tool of an MCP server, called directly, through `execgate proxy` and through a gateway, under one rule and a thousand.
+    Mcp,
     /// A cold release build: time, crates, size.
     Build,
     /// Calls and replays while the record grows to a million runs, and how soon a run is in a checkpoint. Minutes, and 7 GB of
@@ -131,6 +133,7 @@ fn measure(case: Name, plan: &Plan) -> Result<Case> {
         Name::Mapping => mapping::measure(plan),
         Name::Sandbox => sandbox::measure(plan),
         Name::Payments => payments::measure(plan),
+        Name::Mcp => mcp::measure(plan),
         Name::Build => build::measure(plan),
         Name::History => history::measure(plan),
     }

@@ -44,6 +44,16 @@ impl Load {
         series: &mut Series,
         request: &mut dyn FnMut(&mut Vec<u8>),
     ) -> Result<Option<String>> {
+        self.run_judged(series, request, |_| true)
+    }
+
+    /// The same, where an answer with status 200 is a success only if `is_good` says so of it.
+    pub(crate) fn run_judged(
+        &self,
+        series: &mut Series,
+        request: &mut dyn FnMut(&mut Vec<u8>),
+        is_good: fn(&[u8]) -> bool,
+    ) -> Result<Option<String>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut lanes = self.open(&epoll)?;
         let (start, cpu_before) = (Instant::now(), cpu::of_this_thread());
@@ -62,7 +72,7 @@ impl Load {
                     continue;
                 };
                 let Some(status) = lane.receive()? else { continue };
-                if status == 200 {
+                if status == 200 && is_good(&lane.received) {
                     series.latencies.push(lane.sent.elapsed());
                 } else {
                     series.refused += 1;

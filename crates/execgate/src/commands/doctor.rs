@@ -1,5 +1,6 @@
 //! `execgate doctor`: what this host can enforce, found out by doing; and the command that mends what is missing.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use execgate_sandbox::{Report, probe};
 use rustix::process::geteuid;
 use serde_json::json;
 
-use crate::config::{Environment, image_cache};
+use crate::config::{Environment, Flags, Settings, image_cache};
 use crate::terminal;
 
 /// What this host can enforce. Exit code 1 if the default tier, `jail`, cannot be had, or the image was altered.
@@ -24,10 +25,24 @@ pub(crate) struct Doctor {
     /// Where images are kept [default: /var/cache/execgate as root, else ~/.cache/execgate]
     #[arg(long, value_name = "DIR")]
     image_cache: Option<PathBuf>,
+    /// A configuration file (TOML), whose MCP servers of others are looked at
+    #[arg(long, value_name = "FILE", env = "EXECGATE_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 impl Doctor {
+    /// What holds each server of others.
+    fn upstreams(&self) -> anyhow::Result<Vec<(String, String)>> {
+        if self.config.is_none() {
+            return Ok(Vec::new());
+        }
+        let flags = Flags { config: self.config.clone(), ..Flags::default() };
+        let environment = Environment::read().without_gateway();
+        Settings::resolve(&flags, &environment, geteuid().is_root())?.upstreams_in_words()
+    }
+
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
+        let upstreams = self.upstreams()?;
         let scratch = tempfile::Builder::new()
             .prefix("execgate-doctor-")
             .tempdir()
@@ -45,9 +60,10 @@ impl Doctor {
         if self.json {
             let image = image.ok().flatten().map(|image| image.digest);
             let image_check = found.map(|found| found.map_err(|error| error.to_string()));
-            terminal::json(
-                &json!({"report": report, "image": image, "image_check": image_check, "missing": advice()}),
-            )?;
+            terminal::json(&json!({
+                "report": report, "image": image, "image_check": image_check, "missing": advice(),
+                "upstreams": upstreams.into_iter().collect::<BTreeMap<_, _>>(),
+            }))?;
         } else {
             tell(&report);
             match image {
@@ -56,6 +72,9 @@ impl Doctor {
                     "image      none yet; it is made on first use, or by: execgate image build",
                 ),
                 Err(error) => terminal::line(format_args!("image      cannot be had: {error}")),
+            }
+            for (name, words) in upstreams {
+                terminal::line(format_args!("upstream   {name}: {words}"));
             }
             for advice in advice() {
                 terminal::line(format_args!("missing    {}; to add: {}", advice.what, advice.command));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use execgate_tool::upstream::{FirstContact, Upstream, UpstreamParts, Upstreams};
+use execgate_tool::upstream::{FirstContact, Sharing, Upstream, UpstreamParts, Upstreams};
 use rustix::process::geteuid;
 
 use super::cli::{Common, DataDir, Jail};
@@ -88,6 +88,8 @@ impl Proxy {
                 First::Wait => FirstContact::Wait,
             },
             call_within: Duration::from_secs(self.call_timeout),
+            // Whoever has started this process is its one caller.
+            sharing: Sharing::Shared,
         }));
         let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;

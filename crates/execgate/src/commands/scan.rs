@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use execgate_tool::upstream::{
-    FirstContact, Offer, PinBook, PinError, Pins, ServerName, Upstream, UpstreamParts,
+    FirstContact, Offer, PinBook, PinError, Pins, ServerName, Sharing, Upstream, UpstreamParts,
 };
 use rustix::process::geteuid;
 
@@ -104,6 +104,7 @@ impl Scan {
             digester,
             first: FirstContact::Wait,
             call_within: Duration::from_secs(1),
+            sharing: Sharing::Shared,
         });
         let offer = wire::runtime()?.block_on(upstream.connect());
         log.flush();

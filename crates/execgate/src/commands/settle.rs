@@ -9,7 +9,7 @@ use execgate_model::{Digest, RunId};
 use serde_json::{Value, json};
 
 use super::cli::{Common, DataDir};
-use crate::office::{Desk, Signs, with_desk};
+use crate::office::{Desk, Refused, Signs, with_desk};
 use crate::{plain, terminal};
 
 /// How long looking for one payment may take: a rail looks, and may be asked to take it.
@@ -81,7 +81,7 @@ struct Word {
     /// Which payment, where several of the run are pending
     #[arg(long, value_name = "DIGEST")]
     payment: Option<Digest>,
-    /// Do not ask whether it is meant
+    /// Do not ask whether it is meant, even where nobody can be asked what became of it
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -155,6 +155,15 @@ async fn pending(desk: &mut Desk) -> anyhow::Result<Vec<String>> {
     Ok(runs)
 }
 
+/// Asks whether something is meant.
+fn mean(prompt: &str) -> anyhow::Result<()> {
+    let typed = terminal::ask(prompt).context("nobody is there to be asked; --yes says that it is meant")?;
+    if typed.trim() != "yes" {
+        bail!("nothing was recorded");
+    }
+    Ok(())
+}
+
 impl Word {
     fn execute(self, transaction: Option<&str>) -> anyhow::Result<ExitCode> {
         if !self.yes {
@@ -162,13 +171,7 @@ impl Word {
                 Some(transaction) => format!("was taken by {}", plain::text(transaction)),
                 None => "was not taken, and never will be".to_owned(),
             };
-            let prompt =
-                format!("The payment of run {} {said}. It is recorded for good. Type yes: ", self.id);
-            let typed =
-                terminal::ask(&prompt).context("nobody is there to be asked; --yes says that it is meant")?;
-            if typed.trim() != "yes" {
-                bail!("nothing was recorded");
-            }
+            mean(&format!("The payment of run {} {said}. It is recorded for good. Type yes: ", self.id))?;
         }
         with_desk(&self.data, &self.common, Signs::NothingAndAsksRails, async |desk| {
             desk.patient(LOOK_TIME);
@@ -179,7 +182,23 @@ impl Word {
             if let Some(payment) = self.payment {
                 said["payment"] = json!(payment);
             }
-            let ended = desk.post(&format!("/payments/{}/end", self.id), &said).await?.json()?;
+            let path = format!("/payments/{}/end", self.id);
+            said["only_if_asked"] = json!(!self.yes);
+            let ended = match desk.post(&path, &said).await {
+                Err(error) if Refused::is(&error, "unasked") => {
+                    mean(&format!(
+                        "{}. Is it meant all the same? Type yes: ",
+                        plain::text(&error.to_string())
+                    ))?;
+                    said["only_if_asked"] = json!(false);
+                    desk.post(&path, &said).await
+                }
+                ended => ended,
+            };
+            let ended = ended?.json()?;
+            if let Some(why) = ended["unasked"].as_str() {
+                terminal::note(format_args!("nobody could be asked what became of it: {}", plain::text(why)));
+            }
             let credit = if ended["credit"] == true { ", and is owed to its payer" } else { "" };
             let text = |name: &str| plain::text(ended[name].as_str().unwrap_or("-"));
             terminal::note(format_args!(

@@ -13,10 +13,18 @@ use execgate_payment::evm::ChainId;
 use execgate_settler::{Desk, FINAL_AFTER, GasKey, Ledger, Manners, Rpc, serve};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::{geteuid, umask};
+use zeroize::Zeroizing;
 
 use super::serve::stop_signal;
 use crate::config::{Environment, Settings, secret_of_file};
 use crate::{log, terminal, wire};
+
+/// What is told of the file that holds it.
+const RPC_FILE: &str =
+    "The file of the node's address, which nobody but its owner may read [else: EXECGATE_SETTLER_RPC]";
+
+/// The variable that holds the address of the node.
+const NODE: &str = "EXECGATE_SETTLER_RPC";
 
 /// The journal, in the folder of the settler.
 const JOURNAL: &str = "settler.db";
@@ -36,9 +44,12 @@ pub(crate) struct Settler {
     /// The folder of the settler: what it has promised to send, and its socket
     #[arg(long, value_name = "DIR", default_value = "./execgate-settler")]
     dir: PathBuf,
-    /// A node of the chain: https, or http on this machine
-    #[arg(long, value_name = "URL")]
-    rpc: String,
+    /// A node of the chain: https, or http on this machine. Every user of this machine sees it among the processes: one that
+    /// holds a key belongs into --rpc-file
+    #[arg(long, value_name = "URL", conflicts_with = "rpc_file")]
+    rpc: Option<String>,
+    #[arg(long, value_name = "FILE", help = RPC_FILE)]
+    rpc_file: Option<PathBuf>,
     /// The chain, as CAIP-2 writes it; a node of another one is refused
     #[arg(long, value_name = "CHAIN", value_parser = chain)]
     chain: ChainId,
@@ -61,6 +72,24 @@ fn chain(text: &str) -> Result<ChainId, String> {
 }
 
 impl Settler {
+    /// Where the node is. What it is, is told by no error: it may hold a key.
+    fn node(&self) -> anyhow::Result<Rpc> {
+        let (place, address) = match (&self.rpc, &self.rpc_file) {
+            (Some(address), _) => ("--rpc", Zeroizing::new(address.clone())),
+            (None, Some(file)) => {
+                let file = std::path::absolute(file).context("failed to name the file of the node")?;
+                ("the file of --rpc-file", secret_of_file(&file)?)
+            }
+            (None, None) => {
+                let address = Environment::secret(NODE).context(
+                    "the settler has no node: --rpc-file FILE, --rpc URL or EXECGATE_SETTLER_RPC names one",
+                )?;
+                (NODE, address)
+            }
+        };
+        Rpc::new(address.trim()).with_context(|| format!("{place} is wrong"))
+    }
+
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
         if geteuid().is_root() {
             terminal::note("a settler needs no rights: run it as a user of its own, or as the gateway's");
@@ -79,11 +108,11 @@ impl Settler {
             .context("another settler is at work in this folder")?;
         let file = std::path::absolute(&self.key_file).context("failed to name the file of the key")?;
         let key = GasKey::parse(&secret_of_file(&file)?).context("the file of the gas key holds none")?;
+        let rpc = self.node()?;
         let settings =
             Settings::resolve(&crate::config::Flags::default(), &Environment::read().for_record(), true)?;
         let lines = log::start(&settings)?;
         let served = wire::runtime()?.block_on(async {
-            let rpc = Rpc::new(&self.rpc).context("--rpc is wrong")?;
             let ledger = Ledger::open(rpc, self.chain).await.context("the node cannot be used")?;
             let ledger = ledger.final_after(self.final_after);
             let manners = Manners { fee_max: u128::from(self.fee_max) * GWEI, ..Manners::default() };

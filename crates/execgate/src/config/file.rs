@@ -401,6 +401,29 @@ pub(crate) struct HeaderSection {
     pub(crate) prefix: Option<String>,
 }
 
+/// How a client says who it is where tokens are had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientAuthSetting {
+    /// In the header `Authorization`.
+    Basic,
+    /// In the body.
+    Post,
+}
+
+/// How tokens for a server are had; secrets are named.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OauthSection {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<String>,
+    pub(crate) refresh_token: Option<String>,
+    pub(crate) token_url: Option<String>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) auth: Option<ClientAuthSetting>,
+}
+
 /// A server of others, with the fields of every kind; those of another kind are refused later, by name.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -415,10 +438,15 @@ pub(crate) struct UpstreamSection {
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) folder: Option<PathBuf>,
     pub(crate) memory_mib: Option<u64>,
+    pub(crate) network: Option<NetworkSetting>,
+    pub(crate) egress: Option<EgressSection>,
+    pub(crate) processes: Option<usize>,
+    pub(crate) idle_s: Option<u64>,
     pub(crate) url: Option<String>,
     pub(crate) transport: Option<TransportSetting>,
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, HeaderSection>,
+    pub(crate) oauth: Option<OauthSection>,
     pub(crate) allow_private: Option<bool>,
     pub(crate) first: Option<FirstSetting>,
     pub(crate) timeout_s: Option<u64>,

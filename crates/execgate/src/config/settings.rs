@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use execgate_flow::authorise::Rates;
 use execgate_iam::{IssuerParts, ServiceUrl};
 use execgate_model::{ActionName, TenantId};
-use execgate_sandbox::Language;
+use execgate_sandbox::{EgressMeans, Language};
 
 use super::approvals::Approvals;
 use super::file::{AuditSection, File, LogFormat, ProfileSection, RecordSection, UpstreamSection};
@@ -77,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) policy_server: Option<String>,
     /// Programs of upstream servers, for the jail.
     pub(crate) programs: Vec<Language>,
+    /// Slots that are set aside for servers of others, beside `slots`.
+    pub(crate) aside: usize,
     /// Servers of others that this gateway stands in front of.
     pub(crate) upstreams: Vec<UpstreamSection>,
     pub(crate) approvals: Approvals,
@@ -148,6 +150,18 @@ impl Settings {
         upstreams::load(&self.upstreams, &self.actions.secrets()?)
     }
 
+    /// What holds each server of others, by its name, in words.
+    pub(crate) fn upstreams_in_words(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let words =
+            |section: &UpstreamSection| anyhow::Ok((section.name.clone(), upstreams::words(section)?));
+        self.upstreams.iter().map(words).collect()
+    }
+
+    /// What egress of runs, and of servers of others, needs of the host.
+    pub(crate) fn egress_means(&self) -> anyhow::Result<Option<EgressMeans>> {
+        upstreams::means(&self.upstreams, self.outward.means.as_ref())
+    }
+
     /// Resolves the settings of a process that runs as root or not.
     ///
     /// Whatever is asked for and cannot be done yet is an error: a gateway that ignored it would be open where
@@ -195,6 +209,7 @@ impl Settings {
             policy: policy_file(&file)?,
             policy_server: None,
             programs: upstreams::programs(&file.upstream)?,
+            aside: upstreams::slots(&file.upstream)?,
             upstreams: file.upstream.clone(),
             approvals: Approvals::resolve(environment, &file)?,
             code: file.surfaces.code.unwrap_or(Switch::On),

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use execgate_sandbox::{Language, Network};
+use execgate_sandbox::{EgressMeans, Language, Network};
 use execgate_tool::upstream::{
-    Connect, FirstContact, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec, KeptUpstream,
-    KeptUpstreamSpec, ServerName, program_of,
+    ClientAuth, Connect, FirstContact, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec,
+    KeptUpstream, KeptUpstreamSpec, OauthSpec, ServerName, Sharing, TokenShelf, program_of,
 };
 use execgate_tool::{Profiles, Secret, Secrets};
 use zeroize::Zeroizing;
 
-use super::file::{FirstSetting, TransportSetting, UpstreamSection};
+use super::file::{ClientAuthSetting, FirstSetting, OauthSection, TransportSetting, UpstreamSection};
+use super::network::Outward;
 
 /// The most servers.
 const SERVERS_MAX: usize = 64;
@@ -22,6 +23,21 @@ const SERVERS_MAX: usize = 64;
 /// The memory of a server in the jail where nothing is said, and the least, in MiB.
 const MEMORY_MIB: u64 = 512;
 const MEMORY_MIB_MIN: u64 = 64;
+
+/// How many callers may have a process of one server at once where nothing is said, and at most.
+const PROCESSES: usize = 4;
+const PROCESSES_MAX: usize = 64;
+
+/// How long a process is kept that its caller calls nothing of where nothing is said, and at most, in seconds.
+const IDLE_S: u64 = 600;
+const IDLE_S_MAX: u64 = 24 * 3600;
+
+/// Slots of a server in the jail beside those of its callers: that of the process which is asked what it offers, and one
+/// for what has not yet ended while another takes its place.
+const SLOTS_BESIDE: usize = 2;
+
+/// The most slots that servers take together.
+const SLOTS_MAX: usize = 256;
 
 /// How long a call may take where nothing is said, and at most, in seconds.
 const TIMEOUT_S: u64 = 300;
@@ -33,6 +49,7 @@ pub(crate) struct Declared {
     pub(crate) name: ServerName,
     pub(crate) first: FirstContact,
     pub(crate) call_within: Duration,
+    pub(crate) sharing: Sharing,
     means: Means,
 }
 
@@ -45,9 +62,14 @@ enum Means {
 
 impl Declared {
     /// Who connects it, in one of these sandboxes where it is in one.
-    pub(crate) fn connect(&self, profiles: Option<&Profiles>) -> anyhow::Result<Arc<dyn Connect>> {
+    /// `shelf` keeps the tokens that take the place of the operator's.
+    pub(crate) fn connect(
+        &self,
+        profiles: Option<&Profiles>,
+        shelf: Arc<dyn TokenShelf>,
+    ) -> anyhow::Result<Arc<dyn Connect>> {
         Ok(match &self.means {
-            Means::Http(spec) => Arc::new(HttpUpstream::new(spec.clone())?),
+            Means::Http(spec) => Arc::new(HttpUpstream::new(spec.clone(), Some(shelf))?),
             Means::Kept(spec) => Arc::new(KeptUpstream::new(spec.clone())),
             Means::Jailed(spec) => {
                 let sandbox = profiles.and_then(|profiles| profiles.find(None));
@@ -58,6 +80,87 @@ impl Declared {
             }
         })
     }
+}
+
+/// How many slots those that are in the jail need, beside those of runs.
+pub(super) fn slots(sections: &[UpstreamSection]) -> anyhow::Result<usize> {
+    let named = |section: &UpstreamSection| {
+        sharing(section).with_context(|| format!("[[upstream]] `{}` is wrong", section.name))
+    };
+    let processes = |section: &UpstreamSection| match named(section)? {
+        Sharing::Shared => Ok(SLOTS_BESIDE),
+        Sharing::PerCaller { processes_max, .. } => anyhow::Ok(processes_max + SLOTS_BESIDE),
+    };
+    let needed: usize =
+        sections.iter().filter(|section| is_jailed(section)).map(processes).sum::<anyhow::Result<_>>()?;
+    if needed > SLOTS_MAX {
+        bail!("the servers in the jail need {needed} slots, and {SLOTS_MAX} can be: lower their `processes`");
+    }
+    Ok(needed)
+}
+
+/// What their egress needs of the host, beside that of runs; none where neither has any.
+pub(super) fn means(
+    sections: &[UpstreamSection],
+    of_runs: Option<&EgressMeans>,
+) -> anyhow::Result<Option<EgressMeans>> {
+    let mut all = of_runs.cloned();
+    for section in sections.iter().filter(|section| is_jailed(section)) {
+        if let Some(means) = outward(section)?.means {
+            let all = all.get_or_insert_default();
+            all.name_servers.extend(means.name_servers);
+            all.private_cidrs.extend(means.private_cidrs);
+            all.denied_cidrs.extend(means.denied_cidrs);
+        }
+    }
+    Ok(all)
+}
+
+/// What holds a server, and who shares it, in words for its operator.
+pub(super) fn words(section: &UpstreamSection) -> anyhow::Result<String> {
+    if let Some(url) = &section.url {
+        return Ok(format!("at {url}: what it does there, nothing here holds"));
+    }
+    let shared = match sharing(section)? {
+        Sharing::Shared => "one process for all callers".to_owned(),
+        Sharing::PerCaller { processes_max, idle } => {
+            format!("a process for each caller, at most {processes_max}, idle {} s", idle.as_secs())
+        }
+    };
+    if !is_jailed(section) {
+        return Ok(format!(
+            "NO SANDBOX (`sandbox = false`): files, network and rights of this gateway's user; {shared}"
+        ));
+    }
+    let network = match outward(section)?.network {
+        Network::Egress(egress) => {
+            let rules = egress.rules();
+            let reached: Vec<_> = rules.domains.iter().chain(&rules.cidrs).map(String::as_str).collect();
+            format!("network egress to {}", reached.join(", "))
+        }
+        other @ (Network::None | Network::Loopback) => format!("network {}", other.name()),
+    };
+    let memory = section.memory_mib.unwrap_or(MEMORY_MIB);
+    Ok(format!("in the jail, {network}, {memory} MiB; {shared}"))
+}
+
+fn outward(section: &UpstreamSection) -> anyhow::Result<Outward> {
+    Outward::resolve(section.network, section.egress.as_ref())
+        .with_context(|| format!("the network of [[upstream]] `{}` is wrong", section.name))
+}
+
+fn sharing(section: &UpstreamSection) -> anyhow::Result<Sharing> {
+    if section.shareable == Some(true) || section.url.is_some() {
+        if section.processes.is_some() || section.idle_s.is_some() {
+            bail!("`processes` and `idle_s` are for a server of which each caller has a process of its own");
+        }
+        return Ok(Sharing::Shared);
+    }
+    let (processes_max, idle) = (section.processes.unwrap_or(PROCESSES), section.idle_s.unwrap_or(IDLE_S));
+    if !(1..=PROCESSES_MAX).contains(&processes_max) || !(1..=IDLE_S_MAX).contains(&idle) {
+        bail!("`processes` is 1 to {PROCESSES_MAX}, `idle_s` 1 to {IDLE_S_MAX}");
+    }
+    Ok(Sharing::PerCaller { processes_max, idle: Duration::from_secs(idle) })
 }
 
 fn name(section: &UpstreamSection) -> anyhow::Result<ServerName> {
@@ -117,7 +220,8 @@ fn declared(section: &UpstreamSection, secrets: &Secrets) -> anyhow::Result<Decl
         FirstSetting::Accept => FirstContact::Accept,
         FirstSetting::Wait => FirstContact::Wait,
     };
-    Ok(Declared { name, first, call_within: Duration::from_secs(seconds), means })
+    let (call_within, sharing) = (Duration::from_secs(seconds), sharing(section)?);
+    Ok(Declared { name, first, call_within, sharing, means })
 }
 
 fn secret(named: &str, secrets: &Secrets) -> anyhow::Result<Secret> {
@@ -134,8 +238,12 @@ fn http(
         || section.shareable.is_some()
         || !section.env.is_empty()
         || !section.secrets.is_empty()
+        || section.network.is_some()
+        || section.egress.is_some()
     {
-        bail!("`sandbox`, `shareable`, `env` and `secrets` are for a server with a `command`");
+        bail!(
+            "`sandbox`, `shareable`, `env`, `secrets`, `network` and `egress` are for a server with a `command`"
+        );
     }
     let mut headers = BTreeMap::new();
     for (header, value) in &section.headers {
@@ -144,10 +252,31 @@ fn http(
     }
     let is_legacy = section.transport == Some(TransportSetting::Sse);
     let allow_private = section.allow_private.unwrap_or(false);
-    let spec = HttpUpstreamSpec { server, url: url.to_owned(), is_legacy, headers, allow_private };
+    let oauth = section.oauth.as_ref().map(|oauth| tokens(oauth, secrets)).transpose()?;
+    let spec = HttpUpstreamSpec { server, url: url.to_owned(), is_legacy, headers, oauth, allow_private };
     // What is wrong with it is told at the start.
-    HttpUpstream::new(spec.clone())?;
+    HttpUpstream::new(spec.clone(), None)?;
     Ok(spec)
+}
+
+/// How tokens for a server are had.
+fn tokens(section: &OauthSection, secrets: &Secrets) -> anyhow::Result<OauthSpec> {
+    let named = |name: &Option<String>| name.as_deref().map(|name| secret(name, secrets)).transpose();
+    if section.client_id.is_empty() {
+        bail!("`oauth`: `client_id` says who asks");
+    }
+    Ok(OauthSpec {
+        client_id: section.client_id.clone(),
+        client_secret: named(&section.client_secret)?,
+        refresh_token: named(&section.refresh_token)?,
+        token_url: section.token_url.clone(),
+        issuer: section.issuer.clone(),
+        scope: section.scope.clone(),
+        auth: section.auth.map(|auth| match auth {
+            ClientAuthSetting::Basic => ClientAuth::Basic,
+            ClientAuthSetting::Post => ClientAuth::Post,
+        }),
+    })
 }
 
 fn started(
@@ -156,11 +285,12 @@ fn started(
     argv: &[String],
     secrets: &Secrets,
 ) -> anyhow::Result<Means> {
-    if section.transport.is_some() || section.allow_private.is_some() || !section.headers.is_empty() {
-        bail!("`transport`, `allow_private` and `headers` are for a server with a `url`");
-    }
-    if section.shareable != Some(true) {
-        bail!("its one process serves every caller: `shareable = true` says that it may");
+    if section.transport.is_some()
+        || section.allow_private.is_some()
+        || section.oauth.is_some()
+        || !section.headers.is_empty()
+    {
+        bail!("`transport`, `allow_private`, `headers` and `oauth` are for a server with a `url`");
     }
     if section.memory_mib.is_some_and(|mib| mib < MEMORY_MIB_MIN) {
         bail!("`memory_mib` is at least {MEMORY_MIB_MIN}");
@@ -170,8 +300,11 @@ fn started(
             bail!("`secrets` reach no guest: strangers' code could tell them in other words");
         }
         let memory_bytes = section.memory_mib.unwrap_or(MEMORY_MIB) << 20;
-        let (network, files) = (Network::None, Vec::new());
+        let (network, files) = (outward(section)?.network, Vec::new());
         return Ok(Means::Jailed(JailedUpstreamSpec { server, network, memory_bytes, files }));
+    }
+    if section.network.is_some() || section.egress.is_some() {
+        bail!("`network` and `egress` are for a server in the jail: outside it has the network of this host");
     }
     let plain = section.env.iter().map(|(name, text)| (name.clone(), Zeroizing::new(text.clone())));
     let mut env: BTreeMap<_, _> = plain.collect();
@@ -189,7 +322,7 @@ fn started(
 mod tests {
     use execgate_tool::Secrets;
 
-    use super::{load, programs};
+    use super::{load, means, programs, slots, words};
     use crate::config::file::File;
 
     fn told(section: &str) -> String {
@@ -203,6 +336,7 @@ mod tests {
     fn what_a_server_has_fits_what_it_is() {
         for good in [
             "command = [\"/usr/bin/python3\", \"-m\", \"x\"]\nshareable = true\n",
+            "command = [\"/bin/x\"]\nprocesses = 2\nidle_s = 5\nnetwork = \"egress\"\negress = { domains = [\"a.org\"] }\n",
             "command = [\"npx\", \"x\"]\nshareable = true\nsandbox = false\nenv = { MODE = \"x\" }\n",
             "url = \"https://mcp.example/mcp\"\n",
             "url = \"https://mcp.example/sse\"\ntransport = \"sse\"\nfirst = \"accept\"\n",
@@ -211,7 +345,11 @@ mod tests {
         }
         for (bad, why) in [
             ("", "either `command` or `url`"),
-            ("command = [\"/bin/x\"]\n", "shareable"),
+            ("command = [\"/bin/x\"]\nprocesses = 65\n", "`processes` is 1 to 64"),
+            ("command = [\"/bin/x\"]\nshareable = true\nidle_s = 5\n", "of its own"),
+            ("command = [\"/bin/x\"]\nnetwork = \"egress\"\n", "no rule says"),
+            ("command = [\"/bin/x\"]\nsandbox = false\nnetwork = \"none\"\n", "in the jail"),
+            ("url = \"https://a.example/\"\nprocesses = 2\n", "of its own"),
             ("command = [\"npx\"]\nshareable = true\n", "path of a program"),
             ("command = [\"/bin/x\"]\nshareable = true\nsecrets = { A = \"B\" }\n", "reach no guest"),
             (
@@ -224,9 +362,37 @@ mod tests {
                 "[secrets.B]",
             ),
             ("url = \"ftp://a.example/\"\n", "http or https"),
+            ("url = \"https://a.example/\"\noauth = { client_id = \"a\" }\n", "or both"),
+            (
+                "url = \"https://a.example/\"\noauth = { client_id = \"a\", client_secret = \"B\" }\n",
+                "[secrets.B]",
+            ),
+            ("command = [\"/bin/x\"]\nshareable = true\noauth = { client_id = \"a\" }\n", "with a `url`"),
             ("url = \"https://a.example/\"\ntimeout_s = 0\n", "timeout_s"),
         ] {
             assert!(told(bad).contains(why), "{bad}: {}", told(bad));
         }
+    }
+
+    #[test]
+    fn servers_have_slots_and_ways_out_beside_those_of_runs() {
+        let file: File = toml::from_str(
+            "[[upstream]]\nname = \"a\"\ncommand = [\"/bin/x\"]\nprocesses = 3\n\
+             network = \"egress\"\negress = { cidrs = [\"10.0.0.0/8\"], allow_private = true }\n\
+             [[upstream]]\nname = \"b\"\ncommand = [\"/bin/x\"]\nshareable = true\n\
+             [[upstream]]\nname = \"c\"\ncommand = [\"x\"]\nsandbox = false\n",
+        )
+        .unwrap();
+        assert_eq!(slots(&file.upstream).unwrap(), (3 + 2) + 2);
+        let words = |at: usize| words(&file.upstream[at]).unwrap();
+        assert_eq!(
+            words(0),
+            "in the jail, network egress to 10.0.0.0/8, 512 MiB; a process for each caller, at most 3, idle 600 s"
+        );
+        assert_eq!(words(1), "in the jail, network none, 512 MiB; one process for all callers");
+        assert!(words(2).starts_with("NO SANDBOX (`sandbox = false`)"), "{}", words(2));
+        let means = |of_runs| means(&file.upstream, of_runs).unwrap();
+        assert_eq!(means(None).unwrap().private_cidrs, ["10.0.0.0/8"]);
+        assert!(super::means(&[], None).unwrap().is_none());
     }
 }

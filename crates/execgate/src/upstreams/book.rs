@@ -105,6 +105,10 @@ impl Book {
         self.folder.join(format!("{server}.accepted.json"))
     }
 
+    pub(super) fn tokens_path(&self, server: &ServerName) -> PathBuf {
+        self.folder.join(format!("{server}.tokens.json"))
+    }
+
     fn seen_path(&self, server: &ServerName) -> PathBuf {
         self.folder.join(format!("{server}.seen.json"))
     }
@@ -136,7 +140,7 @@ impl Book {
         self.write(&self.accepted_path(server), &Accepted { version: VERSION, instructions, tools })
     }
 
-    fn read<T: for<'de> Deserialize<'de>>(&self, path: &Path) -> Result<Option<T>, PinError> {
+    pub(super) fn read<T: for<'de> Deserialize<'de>>(&self, path: &Path) -> Result<Option<T>, PinError> {
         match fs::metadata(path) {
             Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
                 return Err(PinError(format!(
@@ -152,7 +156,7 @@ impl Book {
     }
 
     /// Puts a file in the place of the one before, whole or not at all.
-    fn write(&self, path: &Path, value: &impl Serialize) -> Result<(), PinError> {
+    pub(super) fn write(&self, path: &Path, value: &impl Serialize) -> Result<(), PinError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         made.map_err(|error| fault("make the folder", &error))?;
         let bytes = serde_json::to_vec_pretty(value).map_err(|error| fault("write a file", &error))?;

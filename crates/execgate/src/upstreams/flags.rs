@@ -26,6 +26,9 @@ const NAME_BYTES_MAX: usize = 32;
 const FILES_BYTES_MAX: u64 = 96 << 20;
 const FILES_MAX: usize = 8_000;
 
+/// Its slots: its own, and one for what has not yet ended while another takes its place.
+const SLOTS: usize = 2;
+
 /// Programs behind which the one that is meant is an argument.
 const LAUNCHERS: [&str; 9] = ["npx", "node", "python", "python3", "uvx", "uv", "bun", "deno", "tsx"];
 
@@ -59,6 +62,12 @@ pub(crate) struct UpstreamFlags {
     /// Let it reach this name from the jail: example.org, or *.example.org for all below it
     #[arg(long, value_name = "NAME")]
     allow_domain: Vec<String>,
+    /// Let it reach these addresses from the jail by number: 93.184.216.0/24, or one address
+    #[arg(long, value_name = "CIDR")]
+    allow_cidr: Vec<String>,
+    /// Let it dial this port from the jail [default: 80 and 443]
+    #[arg(long, value_name = "PORT")]
+    allow_port: Vec<u16>,
     /// Its memory in the jail, in MiB
     #[arg(long, value_name = "MB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..))]
     server_memory: u64,
@@ -93,6 +102,10 @@ impl UpstreamFlags {
         ServerName::new(name).map_err(|rule| anyhow::anyhow!("--name: {rule}"))
     }
 
+    fn has_egress(&self) -> bool {
+        !self.allow_domain.is_empty() || !self.allow_cidr.is_empty()
+    }
+
     fn is_jailed(&self) -> bool {
         self.url.is_none() && self.sandbox == SandboxWord::Jail
     }
@@ -100,18 +113,29 @@ impl UpstreamFlags {
     /// Settings under which the server can be started.
     pub(crate) fn fit(&self, settings: Settings) -> anyhow::Result<Settings> {
         if !self.is_jailed() {
-            if !self.with.is_empty() || !self.allow_domain.is_empty() {
-                bail!("--with and --allow-domain are for a server in the jail");
+            if !self.with.is_empty() || self.has_egress() || !self.allow_port.is_empty() {
+                bail!("--with, --allow-domain, --allow-cidr and --allow-port are for a server in the jail");
             }
             return Ok(Settings { code: Switch::Off, ..settings });
         }
         if self.folder.is_some() {
             bail!("--folder is for a server outside the jail; --with puts files into it");
         }
-        let section = EgressSection { domains: self.allow_domain.clone(), ..EgressSection::default() };
-        let section = (!self.allow_domain.is_empty()).then_some(section);
+        if !self.allow_port.is_empty() && !self.has_egress() {
+            bail!("--allow-port goes with --allow-domain or --allow-cidr");
+        }
+        let section = EgressSection {
+            domains: self.allow_domain.clone(),
+            cidrs: self.allow_cidr.clone(),
+            ports: (!self.allow_port.is_empty()).then(|| self.allow_port.clone()),
+            // An address of a private network is opened by its number alone, which says that it is meant.
+            allow_private: Some(!self.allow_cidr.is_empty()),
+            ..EgressSection::default()
+        };
+        let section = self.has_egress().then_some(section);
         let setting = section.is_some().then_some(NetworkSetting::Egress);
-        let outward = Outward::resolve(setting, section.as_ref()).context("--allow-domain cannot be kept")?;
+        let outward =
+            Outward::resolve(setting, section.as_ref()).context("what it may reach cannot be kept")?;
         let image = wire::image(&settings)?;
         let mut argv = self.command.clone();
         if let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) {
@@ -129,7 +153,8 @@ impl UpstreamFlags {
         Ok(Settings {
             code: Switch::On,
             residents: 0,
-            slots: 2,
+            slots: 1,
+            aside: SLOTS,
             profiles: Vec::new(),
             outward,
             programs,
@@ -150,9 +175,10 @@ impl UpstreamFlags {
                 url: url.clone(),
                 is_legacy: self.sse,
                 headers: self.headers()?,
+                oauth: None,
                 allow_private: self.allow_private,
             };
-            return Ok(Arc::new(HttpUpstream::new(spec)?));
+            return Ok(Arc::new(HttpUpstream::new(spec, None)?));
         }
         if self.is_jailed() {
             let sandbox =

@@ -20,11 +20,12 @@ pub(crate) fn looked_after(
     for one in declared {
         let parts = UpstreamParts {
             name: one.name.clone(),
-            connect: one.connect(profiles)?,
+            connect: one.connect(profiles, book.clone())?,
             book: book.clone(),
             digester,
             first: one.first,
             call_within: one.call_within,
+            sharing: one.sharing,
         };
         all.push(Arc::new(Upstream::new(parts)));
     }

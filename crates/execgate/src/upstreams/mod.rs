@@ -3,6 +3,7 @@
 mod book;
 mod flags;
 mod looked_after;
+mod shelf;
 
 pub(crate) use book::{Book, Noted, NotedTool, digester};
 pub(crate) use flags::UpstreamFlags;

@@ -1,17 +1,18 @@
-// A facilitator of x402's own makers, on a chain of a test: settles what a gateway sends it, and says on which port it is.
+// A facilitator of x402's own makers, on a chain of a test or a benchmark: settles what a gateway sends it, and says on which
+// port it is. Many may ask at once, so that its numbers are drawn by one hand.
 // Usage: node facilitator.mjs RPC KEY
 
 import { createServer } from "node:http";
 import { createWalletClient, http, publicActions } from "viem";
-import { privateKeyToAccount } from "viem/accounts";
+import { nonceManager, privateKeyToAccount } from "viem/accounts";
 import { baseSepolia } from "viem/chains";
 import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator";
 
 const [rpc, key] = process.argv.slice(-2);
-const account = privateKeyToAccount(key);
-const client = createWalletClient({ account, chain: baseSepolia, transport: http(rpc), pollingInterval: 50 }).extend(publicActions);
+const account = privateKeyToAccount(key, { nonceManager });
+const client = createWalletClient({ account, chain: baseSepolia, transport: http(rpc), pollingInterval: 20 }).extend(publicActions);
 const signer = toFacilitatorEvmSigner({
   address: account.address,
   getCode: (args) => client.getCode(args),

@@ -14,9 +14,9 @@ use execgate_testkit::wallet::Wallet;
 use serde_json::{Value, json};
 
 use super::cashier::Desk;
-use super::kills::service;
 use super::purse::{Asked, post};
 use super::server::{Data, Server, run};
+use super::siege::service;
 
 /// Calls of one batch.
 const CALLS: usize = 8;

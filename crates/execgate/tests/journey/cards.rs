@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use execgate_payment::mpp::{Challenge, Receipt};
 use execgate_testkit::Upstream;
 use execgate_testkit::chain::SELLER;
@@ -159,4 +160,71 @@ async fn a_card_is_charged_once_a_declined_one_runs_nothing_and_the_key_is_told_
     let log = fs::read_to_string(&log).unwrap();
     assert!(log.contains("decided") && !log.contains("canary") && !log.contains("spt_"), "{log}");
     assert!(!String::from_utf8_lossy(&record).contains("canary"));
+}
+
+/// A double of Stripe that charges and does not say so, and, once it tells, finds it again for whoever shows the key.
+async fn silent_stripe(tells: Arc<AtomicBool>) -> Upstream {
+    let login = format!("authorization: Basic {}", STANDARD.encode(format!("{KEY}:")));
+    Upstream::start(move |request| {
+        let (status, body) = if !request.contains(&login) {
+            ("401 Unauthorized", json!({"error": {"code": "invalid_api_key"}}))
+        } else if request.starts_with("GET /v1/shared_payment/granted_tokens/") {
+            let limits = json!({"currency": "usd", "max_amount": 100});
+            ("200 OK", json!({"deactivated_at": null, "usage_limits": limits}))
+        } else if request.starts_with("GET ") && !tells.load(Ordering::SeqCst) {
+            ("503 Service Unavailable", json!({}))
+        } else if request.starts_with("GET /v1/payment_intents/search?") {
+            ("200 OK", json!({"data": [{"id": "pi_1", "status": "succeeded"}]}))
+        } else {
+            ("409 Conflict", json!({"error": {"code": "idempotency_key_in_use"}}))
+        };
+        Upstream::reply(status, "application/json", &body.to_string())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_of_which_nobody_has_heard_is_found_by_the_operator_alone() {
+    let tells = Arc::new(AtomicBool::new(false));
+    let stripe = silent_stripe(Arc::clone(&tells)).await;
+    let data = Data::new();
+    let folder = data.path();
+    let beside = |name: &str| folder.parent().unwrap().join(name);
+    let (key, config) = (beside("stripe.key"), beside("execgate.toml"));
+    fs::write(&key, format!("{KEY}\n")).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        "[surfaces]\ncode = \"off\"\n[payment]\nwallet = \"{}\"\nnetworks = [\"eip155:84532\"]\n\
+         facilitator = \"http://127.0.0.1:1\"\n[payment.prices]\necho = \"0.50\"\n\
+         [payment.mpp]\nmethods = [\"stripe\"]\nrealm = \"pay.example\"\nheader = \"payment-authorization\"\n\
+         [payment.mpp.stripe]\nkey_file = \"{}\"\nprofile = \"profile_test\"\nurl = \"{}\"\n",
+        SELLER.address,
+        key.display(),
+        stripe.url("")
+    );
+    fs::write(&config, text).unwrap();
+    let mut server = Server::start_with(&folder, &["--config", config.to_str().unwrap()], &[]);
+    let body = json!({"action": "echo", "payload": {"n": 1}, "nonce": "n-1"});
+    let (_, credential) = answered(&told(&server.raw(&post_bytes("/execute", &body))).1, "spt_good");
+    let (unheard, _) = shown(&server, &body, &credential);
+    let told = String::from_utf8_lossy(&unheard.body).into_owned();
+    assert!(unheard.status == 402 && told.contains("settlement-pending"), "{told}");
+    assert_eq!(server.end(), Some(0));
+    tells.store(true, Ordering::SeqCst);
+
+    let place = ["--data-dir", folder.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let settle = |args: &[&str]| {
+        let output = run(&[&["settle"][..], args, &place].concat(), "");
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    let (_, listed) = settle(&["status"]);
+    assert!(listed.contains("loose") && listed.contains("stripe:"), "{listed}");
+    let id = listed.split_whitespace().next().unwrap().to_owned();
+    let (code, told) = settle(&["taken", &id, "--transaction", "0x12", "--yes"]);
+    assert!(code == Some(2) && told.contains("pi_"), "{told}");
+    let (code, told) = settle(&["gone", &id, "--yes"]);
+    assert!(code == Some(2) && told.contains("it was taken by pi_1"), "{told}");
+    let (code, told) = settle(&["retry", &id]);
+    assert!(code == Some(0) && told.contains("1 captured") && !told.contains("canary"), "{told}");
 }

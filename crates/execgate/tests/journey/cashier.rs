@@ -57,7 +57,8 @@ impl Desk {
             }
         }
         let mut child = execgate()
-            .args(["settler", "--rpc", &self.url, "--chain", &format!("eip155:{CHAIN_ID}"), "--dir"])
+            .env("EXECGATE_SETTLER_RPC", &self.url)
+            .args(["settler", "--chain", &format!("eip155:{CHAIN_ID}"), "--dir"])
             .arg(&self.folder)
             .arg("--key-file")
             .arg(&self.key)
@@ -79,6 +80,11 @@ impl Desk {
 }
 
 impl Settler {
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`, and wait until it is gone.
     pub(super) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -1,8 +1,13 @@
 //! Services that are to settle and do not do what they should: they hang, hang up, lie, or answer twice. What nobody can
 //! tell withholds the result; nothing is done twice, and nothing is asked for twice by itself.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use execgate_testkit::chain::GAS;
 use serde_json::{Value, json};
 
+use super::server::run;
 use super::shop::{Says, Service, Shop, work_of};
 
 /// A transaction.
@@ -86,4 +91,43 @@ fn one_that_says_that_it_did_not_settle_leaves_the_work_to_a_new_payment() {
     }
     assert_eq!(service.asked(), 2);
     assert!(shop.is_sound());
+}
+
+#[test]
+fn what_a_settler_has_for_gas_is_in_the_metrics_and_where_its_node_is_among_no_processes() {
+    let shop = Shop::with_a_settler();
+    let told = shop.metrics();
+    let gas = format!("execgate_settler_gas_gwei{{account=\"{}\"}} ", GAS.address);
+    let nonce = format!("execgate_settler_nonce{{account=\"{}\"}} 0", GAS.address);
+    let has = told.lines().find_map(|line| line.strip_prefix(&gas)).expect("what it has");
+    assert!(has.parse::<f64>().unwrap() > 1.0 && told.lines().any(|line| line == nonce), "{told}");
+    let line = shop.settlers_command_line();
+    assert!(line.contains("--chain") && !line.contains("http"), "{line}");
+}
+
+#[test]
+fn a_settler_reads_where_its_node_is_from_a_file_that_nobody_else_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let (key, node) = (beside("gas.key", GAS.key), beside("node", "http://127.0.0.1:9/canary\n"));
+    let dir = folder.path().join("settler");
+    let told = |args: &[&str]| {
+        let usual = ["--chain", "eip155:84532", "--key-file", key.to_str().unwrap(), "--dir"];
+        let output = run(&[&["settler"][..], &usual, &[dir.to_str().unwrap()], args].concat(), "");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let named = told(&["--rpc-file", node.to_str().unwrap()]);
+    assert!(named.contains("the node is not reached") && !named.contains("canary"), "{named}");
+    assert!(told(&[]).contains("the settler has no node"));
+    fs::write(&node, "ftp://canary").unwrap();
+    let wrong = told(&["--rpc-file", node.to_str().unwrap()]);
+    assert!(wrong.contains("--rpc-file is wrong") && !wrong.contains("canary"), "{wrong}");
+    fs::set_permissions(&node, Permissions::from_mode(0o644)).unwrap();
+    assert!(told(&["--rpc-file", node.to_str().unwrap()]).contains("read by others"));
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Barrier;
 use std::thread;
 
 use execgate_payment::evm::{Authorization, U256, to_hex};
@@ -45,16 +46,16 @@ const TOOLS: [&str; 13] = [
 ];
 
 /// What a live call of a tool costs, in units of USDC.
-const LIVE_UNITS: u64 = 50_000;
+pub(super) const LIVE_UNITS: u64 = 50_000;
 
 /// The folder of the clients, above the folder of whichever test this is.
-fn clients() -> PathBuf {
+pub(super) fn clients() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let found = test.ancestors().map(|folder| folder.join(CLIENTS)).find(|folder| folder.is_dir());
     found.expect("the clients are not there; run `cargo xtask setup`")
 }
 
-fn program(path: &Path) -> Command {
+pub(super) fn program(path: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "clients are programs")]
     let mut command = Command::new(path);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", std::env::temp_dir()).current_dir(clients());
@@ -63,13 +64,13 @@ fn program(path: &Path) -> Command {
 }
 
 /// A Node that is new enough for the suite, for the machine that this is.
-fn node() -> Command {
+pub(super) fn node() -> Command {
     let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     program(&clients().join(format!("node_modules/node-linux-{machine}/bin/node")))
 }
 
 /// What a program has told, as JSON.
-fn told(mut command: Command) -> Value {
+pub(super) fn told(mut command: Command) -> Value {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -129,7 +130,7 @@ fn check_typescript(answers: &Value) {
 }
 
 /// How the runs of a record have ended, the newest first.
-fn outcomes(data: &Path) -> Vec<String> {
+pub(super) fn outcomes(data: &Path) -> Vec<String> {
     let listed = run(&["runs", "list", "--json", "--data-dir", data.to_str().unwrap()], "");
     let runs: Value = serde_json::from_slice(&listed.stdout).unwrap();
     runs.as_array().unwrap().iter().map(|run| run["outcome"].as_str().unwrap_or("none").to_owned()).collect()
@@ -199,7 +200,7 @@ fn the_conformance_suite_passes_but_for_what_is_not_offered() {
 }
 
 /// One message of the newest revision, and its answer.
-fn post(server: &Server, headers: &str, method: &str, params: &Value) -> Reply {
+pub(super) fn post(server: &Server, headers: &str, method: &str, params: &Value) -> Reply {
     let mut params = params.clone();
     let about = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -210,9 +211,16 @@ fn post(server: &Server, headers: &str, method: &str, params: &Value) -> Reply {
     if params.get("_meta").is_none() {
         params["_meta"] = json!({});
     }
-    params["_meta"].as_object_mut().unwrap().extend(about);
+    let meta = params["_meta"].as_object_mut().unwrap();
+    for (name, value) in about {
+        meta.entry(name).or_insert(value);
+    }
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let name = params["name"].as_str().map(|name| format!("Mcp-Name: {name}\r\n")).unwrap_or_default();
+    let name = params["name"]
+        .as_str()
+        .or(params["taskId"].as_str())
+        .map(|name| format!("Mcp-Name: {name}\r\n"))
+        .unwrap_or_default();
     let bytes = format!(
         "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: {method}\r\n\
@@ -224,7 +232,7 @@ fn post(server: &Server, headers: &str, method: &str, params: &Value) -> Reply {
 }
 
 /// A call of a tool, and its result.
-fn call(server: &Server, headers: &str, params: &Value) -> Value {
+pub(super) fn call(server: &Server, headers: &str, params: &Value) -> Value {
     let answer = post(server, headers, "tools/call", params);
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     answer.json()["result"].take()
@@ -326,8 +334,36 @@ fn who_asks_sees_what_its_rules_leave_and_is_denied_the_rest_by_name() {
     assert_eq!(languages["structuredContent"]["code"], "denied");
 }
 
+/// A session of the revisions that have them.
+struct Session(String);
+
+impl Session {
+    fn open(server: &Server) -> Self {
+        let client = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let answer = Self::post(server, "", "initialize", &client);
+        let id = answer.head.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+        Self(format!("Mcp-Session-Id: {}\r\n", id.unwrap().trim()))
+    }
+
+    fn call(&self, server: &Server, params: &Value) -> Value {
+        Self::post(server, &self.0, "tools/call", params).json()["result"].take()
+    }
+
+    fn post(server: &Server, headers: &str, method: &str, params: &Value) -> Reply {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n{headers}\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            server.address(),
+            body.len()
+        );
+        reply(&server.raw(format!("{head}{body}").as_bytes()))
+    }
+}
+
 #[test]
-fn a_limit_is_exact_under_sixty_four_callers_at_once() {
+fn a_limit_is_exact_under_sixty_four_sessions_at_once() {
     let data = Data::new();
     let folder = data.path();
     let (policy, config) =
@@ -338,18 +374,28 @@ fn a_limit_is_exact_under_sixty_four_callers_at_once() {
     fs::write(&config, format!("[surfaces]\ncode = \"off\"\n[policy]\nfile = \"{}\"\n", policy.display()))
         .unwrap();
     let server = Server::start_with(&folder, &["--config", config.to_str().unwrap()], &[]);
+    let ready = Barrier::new(64);
     let answers: Vec<Value> = thread::scope(|scope| {
-        let calls: Vec<_> = (0..64)
+        let sessions: Vec<_> = (0..64)
             .map(|number| {
-                let (server, arguments) = (&server, json!({"expression": format!("{number} + 1")}));
-                scope
-                    .spawn(move || call(server, "", &json!({"name": "math_compute", "arguments": arguments})))
+                let (server, ready) = (&server, &ready);
+                scope.spawn(move || {
+                    // Half of them of the era of sessions, half of the one without.
+                    let session = (number % 2 == 0).then(|| Session::open(server));
+                    ready.wait();
+                    let sum =
+                        json!({"name": "math_compute", "arguments": {"expression": format!("{number} + 1")}});
+                    match session {
+                        Some(session) => [session.call(server, &sum), session.call(server, &sum)],
+                        None => [call(server, "", &sum), call(server, "", &sum)],
+                    }
+                })
             })
             .collect();
-        calls.into_iter().map(|call| call.join().unwrap()).collect()
+        sessions.into_iter().flat_map(|session| session.join().unwrap()).collect()
     });
     let (ran, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer["isError"] == false);
-    assert_eq!((ran.len(), refused.len()), (20, 44));
+    assert_eq!((ran.len(), refused.len()), (20, 108));
     for answer in refused {
         assert_eq!(answer["structuredContent"]["code"], "limit-reached", "{answer}");
         assert!(answer["structuredContent"]["retry_after_s"].as_u64().is_some_and(|seconds| seconds > 0));
@@ -357,77 +403,15 @@ fn a_limit_is_exact_under_sixty_four_callers_at_once() {
     assert_eq!(outcomes(&folder).len(), 20);
 }
 
-#[test]
-fn a_call_that_waits_for_a_person_is_found_again_by_the_same_call_and_runs_once() {
-    let data = Data::new();
-    let folder = data.path();
-    let beside = folder.parent().unwrap();
-    let key = beside.join("anna.key");
-    let approver = |args: &[&str], url: &str| {
-        let mut command = execgate();
-        command.args(args).env("EXECGATE_PASSPHRASE", "a passphrase of many words").env("EXECGATE_URL", url);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let section = approver(&["approver", "keygen", "--out", key.to_str().unwrap(), "--name", "anna"], "");
-    let (policy, config) = (beside.join("policy.json"), beside.join("gate.toml"));
-    let rule = json!({"python": {"require_approval": {"approvers": ["anna"], "ttl_s": 600}}});
-    fs::write(&policy, json!({"version": "1", "default": "allow", "tools": rule}).to_string()).unwrap();
-    fs::write(&config, format!("[policy]\nfile = \"{}\"\n{section}", policy.display())).unwrap();
-    let server = Server::start_with(&folder, &["--config", config.to_str().unwrap()], &[]);
-    let url = format!("http://{}", server.address());
-    let asked = json!({"name": "execute_code", "arguments": {"code": "import os; os.urandom(8).hex()"}});
-
-    let parked = call(&server, "", &asked);
-    let facts = &parked["structuredContent"];
-    assert_eq!(
-        (&parked["isError"], &facts["status"]),
-        (&json!(true), &json!("approval_required")),
-        "{parked}"
-    );
-    let id = facts["approval_id"].as_str().unwrap();
-    assert_eq!(facts["approve_url"], format!("{url}/approvals/{id}"));
-    assert!(parked["content"][0]["text"].as_str().unwrap().contains(id));
-    assert_eq!(call(&server, "", &asked), parked, "the same call finds the same run");
-    let other = json!({"name": "execute_code", "arguments": {"code": "2"}});
-    assert_ne!(call(&server, "", &other)["structuredContent"]["approval_id"], json!(id));
-
-    approver(&["approve", id, "--key", key.to_str().unwrap(), "--yes"], &url);
-    let answer = call(&server, "", &asked);
-    assert_eq!(
-        (&answer["isError"], &answer["structuredContent"]["run"]),
-        (&json!(false), &json!(id)),
-        "{answer}"
-    );
-    // Its end was told: the same call is a new one, and waits for people anew.
-    let anew = call(&server, "", &asked);
-    assert_eq!(anew["structuredContent"]["status"], "approval_required");
-    assert_ne!(anew["structuredContent"]["approval_id"], json!(id));
-    // Under a key of its caller's own it is the same for ever.
-    let named = json!({"name": "execute_code", "arguments": {"code": "3"}, "_meta": {"dev.execgate/idempotency-key": "k"}});
-    let parked = call(&server, "", &named);
-    let id = parked["structuredContent"]["approval_id"].as_str().unwrap();
-    approver(
-        &["approve", id, "--key", key.to_str().unwrap(), "--yes", "--deny", "--reason", "not today"],
-        &url,
-    );
-    for _ in 0..2 {
-        let denied = call(&server, "", &named);
-        assert_eq!(denied["structuredContent"]["code"], "approval-denied", "{denied}");
-        assert!(denied["content"][0]["text"].as_str().unwrap().contains("not today"));
-    }
-}
-
 /// One end of a pipe to `execgate mcp`.
-struct Pipe {
-    child: Child,
-    input: ChildStdin,
+pub(super) struct Pipe {
+    pub(super) child: Child,
+    pub(super) input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Pipe {
-    fn open(data: &Path) -> Self {
+    pub(super) fn open(data: &Path) -> Self {
         let mut command = execgate();
         command.arg("mcp").arg("--data-dir").arg(data);
         let mut child =
@@ -436,11 +420,11 @@ impl Pipe {
         Self { child, input, output }
     }
 
-    fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    fn hear(&mut self) -> Value {
+    pub(super) fn hear(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line:?}"))

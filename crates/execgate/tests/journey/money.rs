@@ -11,10 +11,9 @@ use std::mem::forget;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::id;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use execgate_payment::evm::Authorization;
@@ -24,15 +23,12 @@ use serde_json::{Value, json};
 
 use super::books::Books;
 use super::cashier::{Desk, Settler};
-use super::kills::{Dice, number, service};
-use super::purse::{Asked, Heard, post};
-use super::server::{Data, Server, run};
+use super::purse::{Asked, post};
+use super::server::Data;
+use super::siege::{Clients, Crowd, Dice, GATEWAYS, Gateways, Told, notifier, number, service};
 
 /// Kills where nobody says how many.
 const KILLS: usize = 12;
-
-/// Gateways on one data directory.
-const GATEWAYS: usize = 2;
 
 /// Clients at once.
 const CLIENTS: usize = 8;
@@ -52,9 +48,6 @@ const FUNDS: u64 = 1_000_000;
 /// Kills between two checks of the record while it is served.
 const CHECKED_EVERY: usize = 50;
 
-/// What may happen before a kill, at the most.
-const EVENTS_MAX: u64 = 24;
-
 /// The longest wait for one of these, in microseconds.
 const MOMENT_US: u64 = 12_000;
 
@@ -72,20 +65,18 @@ fn action(purchase: usize) -> &'static str {
     if purchase.is_multiple_of(2) { "notify" } else { "pledge" }
 }
 
+/// What a purchase is called by.
+fn name(purchase: usize) -> String {
+    format!("p{purchase}")
+}
+
 /// What all threads share.
 struct Shared {
-    addresses: Mutex<Vec<SocketAddr>>,
+    crowd: Crowd,
     chain: Chain,
-    purchases: AtomicUsize,
-    allowed: AtomicUsize,
-    over: AtomicBool,
     /// What was signed for each purchase, and the forms of the newest.
     signed: Mutex<BTreeMap<usize, Vec<Signed>>>,
-    heard: Mutex<BTreeMap<usize, (u16, Vec<u8>)>>,
-    answers: AtomicUsize,
     withheld: AtomicUsize,
-    faults: Mutex<Vec<String>>,
-    hits: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 /// A payment, and how it may be shown.
@@ -106,21 +97,8 @@ enum Word {
 }
 
 impl Shared {
-    fn fault(&self, what: String) {
-        self.faults.lock().unwrap().push(what);
-    }
-
-    /// A purchase: one of the newest, or a new one.
-    fn pick(&self, dice: &mut Dice) -> usize {
-        let newest = self.purchases.load(Ordering::SeqCst);
-        if newest < self.allowed.load(Ordering::SeqCst) && dice.below(3) == 0 {
-            return self.purchases.fetch_add(1, Ordering::SeqCst);
-        }
-        newest.saturating_sub(1 + dice.place(WINDOW))
-    }
-
     fn body(purchase: usize) -> Value {
-        let whom = format!("p{purchase}");
+        let whom = name(purchase);
         json!({"action": action(purchase), "payload": {"whom": whom}, "nonce": whom})
     }
 
@@ -134,7 +112,7 @@ impl Shared {
             return None;
         }
         let Some(asked) = Asked::read(&heard) else {
-            self.fault(format!("p{purchase} was asked for, and answered {}", heard.status));
+            self.crowd.fault(format!("p{purchase} was asked for, and answered {}", heard.status));
             return None;
         };
         let paid = asked.signed(&wallet(purchase));
@@ -156,7 +134,7 @@ impl Shared {
         let Some(heard) = post(address, "/execute", &Self::body(purchase), form) else { return Word::Later };
         match (heard.status, heard.code().as_str()) {
             (200, _) | (409, "run-outcome-unknown") => {
-                self.hear(purchase, &heard);
+                self.crowd.hear(&name(purchase), Told { status: heard.status, body: heard.body });
                 Word::Over
             }
             (402, "settlement-pending") => {
@@ -170,20 +148,9 @@ impl Shared {
             (402, "payment-refused") => Word::Anew,
             (status, _) => {
                 let told = String::from_utf8_lossy(&heard.body).into_owned();
-                self.fault(format!("p{purchase} was answered {status}: {told}"));
+                self.crowd.fault(format!("p{purchase} was answered {status}: {told}"));
                 Word::Over
             }
-        }
-    }
-
-    /// Takes note of an answer. The same payment, the same answer, for ever.
-    fn hear(&self, purchase: usize, heard: &Heard) {
-        self.answers.fetch_add(1, Ordering::SeqCst);
-        let told = (heard.status, heard.body.clone());
-        if let Some(first) = self.heard.lock().unwrap().insert(purchase, told.clone())
-            && first != told
-        {
-            self.fault(format!("p{purchase} was answered {first:?} and then {told:?}"));
         }
     }
 }
@@ -193,32 +160,23 @@ fn wallet(purchase: usize) -> Wallet {
     Wallet::number(u64::try_from(purchase / OF_ONE_WALLET).unwrap())
 }
 
-fn config(folder: &Path, port: u16, socket: &Path) -> PathBuf {
+fn config(folder: &Path, port: u16, socket: &Path) -> String {
     let path = folder.join("config.toml");
-    let action = |name: &str| {
-        format!(
-            "[[action]]\nname = \"{name}\"\ndescription = \"Notifies.\"\n\
-             kind = \"http\"\neffect = \"write\"\nmethod = \"POST\"\nurl = \"http://127.0.0.1:{port}/to/{{whom}}\"\n\
-             allow_private = true\nbody = \"payload\"\nschema = {{ type = \"object\", required = [\"whom\"], \
-             additionalProperties = false, properties = {{ whom = {{ type = \"string\" }} }} }}\n"
-        )
-    };
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n[payment]\nnetworks = [\"eip155:84532\"]\nsettler = {socket:?}\n\
          upfront = [\"pledge\"]\nauthorization = [\"notify\"]\n[payment.prices]\nnotify = \"0.02\"\npledge = \"0.03\"\n{}{}",
-        action("notify"),
-        action("pledge")
+        notifier("notify", port),
+        notifier("pledge", port)
     );
     fs::write(&path, text).unwrap();
-    path
+    path.to_str().unwrap().to_owned()
 }
 
 /// Whoever is killed, and who starts them again.
 struct Siege {
     data: PathBuf,
-    config: PathBuf,
+    gateways: Gateways,
     desk: Desk,
-    servers: Vec<Option<Server>>,
     settler: Option<Settler>,
     dice: Dice,
     of_settler: usize,
@@ -226,27 +184,6 @@ struct Siege {
 }
 
 impl Siege {
-    fn start(&mut self, at: usize, shared: &Shared) {
-        let config = ["--config", self.config.to_str().unwrap()];
-        let server = Server::start_with(&self.data, &config, &[("PAYMENT_WALLET", SELLER.address)]);
-        shared.addresses.lock().unwrap()[at] = server.address();
-        self.servers[at] = Some(server);
-    }
-
-    fn kill(&mut self, at: usize) {
-        if let Some(server) = self.servers[at].take() {
-            server.kill();
-        }
-    }
-
-    /// Waits for a moment that nobody chose.
-    fn moment(&mut self, events: &Receiver<()>) {
-        events.try_iter().for_each(drop);
-        for _ in 0..self.dice.below(EVENTS_MAX) {
-            events.recv_timeout(Duration::from_micros(self.dice.below(MOMENT_US))).ok();
-        }
-    }
-
     /// Kills a gateway or the settler; now and then the node stands still meanwhile.
     fn strike(&mut self, shared: &Shared, events: &Receiver<()>) {
         let stands = self.dice.below(8) == 0;
@@ -257,11 +194,11 @@ impl Siege {
         }
         let at = self.dice.place(GATEWAYS + 1);
         if at < GATEWAYS {
-            self.kill(at);
+            self.gateways.kill(at);
             if stands {
                 shared.chain.go_on();
             }
-            self.start(at, shared);
+            self.gateways.start(at, &shared.crowd);
             return;
         }
         self.of_settler += 1;
@@ -273,29 +210,18 @@ impl Siege {
         }
         // It may be away for a while.
         if self.dice.below(2) == 0 {
-            self.moment(events);
+            self.dice.moment(events, MOMENT_US);
         }
         self.settler = Some(self.desk.start(&self.data));
     }
 
-    /// What `execgate fsck` says.
-    fn check(&self, shared: &Shared, when: &str) -> Value {
-        let output = run(&["fsck", "--json", "--data-dir", self.data.to_str().unwrap()], "");
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        if output.status.code() != Some(0) {
-            shared.fault(format!("{when}: {told} {}", String::from_utf8_lossy(&output.stderr)));
-        }
-        told
-    }
-
     fn kill_again_and_again(&mut self, kills: usize, shared: &Shared, events: &Receiver<()>) {
         for kill in 1..=kills {
-            self.moment(events);
+            self.dice.moment(events, MOMENT_US);
             self.strike(shared, events);
-            let allowed = shared.allowed.fetch_add(NEW_PURCHASES, Ordering::SeqCst) + NEW_PURCHASES;
-            fund(&shared.chain, allowed);
+            fund(&shared.chain, shared.crowd.allow(NEW_PURCHASES));
             if kill % CHECKED_EVERY == 0 {
-                let told = self.check(shared, "while it is served");
+                let told = self.gateways.check(&shared.crowd, "while it is served");
                 println!(
                     "{kill} kills, {} runs, {} unknown, {} payments, {} captured",
                     told["runs"], told["unknown"], told["payments"], told["captured"]
@@ -315,11 +241,10 @@ fn fund(chain: &Chain, allowed: usize) {
 }
 
 /// Asks for a purchase until it has come to its end, signing anew where a payment was over before it had bought anything.
-fn last_word(siege: &mut Siege, shared: &Shared, purchase: usize, events: &Receiver<()>) {
-    let address = shared.addresses.lock().unwrap()[0];
+fn last_word(dice: &mut Dice, shared: &Shared, address: SocketAddr, purchase: usize, events: &Receiver<()>) {
     let until = Instant::now() + LAST_WAIT;
     while Instant::now() < until {
-        match shared.ask(address, purchase, &mut siege.dice) {
+        match shared.ask(address, purchase, dice) {
             Word::Over => return,
             Word::Later => drop(events.recv_timeout(AGAIN)),
             Word::Anew => {
@@ -332,40 +257,33 @@ fn last_word(siege: &mut Siege, shared: &Shared, purchase: usize, events: &Recei
             }
         }
     }
-    shared.fault(format!("p{purchase} has no answer"));
+    shared.crowd.fault(format!("p{purchase} has no answer"));
 }
 
 /// What every purchase has come to, once nothing is killed any more.
 fn judge(siege: &mut Siege, shared: &Shared, events: &Receiver<()>) -> String {
-    for at in 0..GATEWAYS {
-        siege.kill(at);
-    }
-    siege.start(0, shared);
-    let purchases = shared.purchases.load(Ordering::SeqCst);
+    let (crowd, purchases) = (&shared.crowd, shared.crowd.begun());
+    let address = siege.gateways.leave_one(crowd);
     for purchase in 0..purchases {
-        last_word(siege, shared, purchase, events);
+        last_word(&mut siege.dice, shared, address, purchase, events);
     }
-    siege.check(shared, "at the end");
-    siege.kill(0);
-    let told = siege.check(shared, "when nobody serves it");
-    let heard = shared.heard.lock().unwrap().clone();
-    let unknown = heard.values().filter(|(status, _)| *status == 409).count();
-    for (name, expected) in [("runs", heard.len()), ("open", 0), ("unknown", unknown), ("held", 0)] {
-        if told[name] != json!(expected) {
-            shared.fault(format!("the record has {} {name}, and {expected} were heard of", told[name]));
-        }
-    }
+    siege.gateways.check(crowd, "at the end");
+    siege.gateways.kill(0);
+    let told = siege.gateways.check(crowd, "when nobody serves it");
+    let heard = crowd.heard.lock().unwrap().clone();
+    let unknown = crowd.heard_as(409);
+    crowd.expect(&told, &[("runs", heard.len()), ("open", 0), ("unknown", unknown), ("held", 0)]);
     let books = Books::read(&siege.data);
     let signed = shared.signed.lock().unwrap().clone();
     account(shared, &books, &signed, &heard);
-    let funded = u64::try_from(shared.allowed.load(Ordering::SeqCst).div_ceil(OF_ONE_WALLET)).unwrap();
+    let funded = u64::try_from(crowd.allowed().div_ceil(OF_ONE_WALLET)).unwrap();
     let all = || signed.values().flatten().map(|signed| &signed.paid);
     for fault in books.faults(&shared.chain, all(), (0..funded).map(|at| (Wallet::number(at), FUNDS))) {
-        shared.fault(fault);
+        shared.crowd.fault(fault);
     }
     let upfront = signed.values().flatten().filter(|signed| signed.is_upfront).count();
-    let started: usize = shared.hits.lock().unwrap().values().sum();
-    let (answers, withheld) = (&shared.answers, &shared.withheld);
+    let started: usize = crowd.hits().values().sum();
+    let (answers, withheld) = (&crowd.answers, &shared.withheld);
     format!(
         "{purchases} purchases ({upfront} payments signed upfront, {} after), {started} started, {unknown} unknown, \
          {} transfers, {} units taken, of these {} credited, {answers:?} answers heard, {withheld:?} withheld for a while",
@@ -382,20 +300,20 @@ fn account(
     shared: &Shared,
     books: &Books,
     signed: &BTreeMap<usize, Vec<Signed>>,
-    heard: &BTreeMap<usize, (u16, Vec<u8>)>,
+    heard: &BTreeMap<String, Told>,
 ) {
-    let hits = shared.hits.lock().unwrap().clone();
+    let hits = shared.crowd.hits();
     for (purchase, payments) in signed {
-        let starts = hits.get(&format!("p{purchase}")).copied().unwrap_or_default();
+        let starts = hits.get(&name(*purchase)).copied().unwrap_or_default();
         let paid = payments.iter().filter(|signed| books.has_paid(&signed.paid)).count();
-        let status = heard.get(purchase).map(|(status, _)| *status);
+        let status = heard.get(&name(*purchase)).map(|told| told.status);
         let fits = match status {
             Some(200) => starts == 1 && paid == 1,
             Some(_) => starts <= 1 && paid == 0,
             None => starts == 0 && paid == 0,
         };
         if !fits {
-            shared.fault(format!(
+            shared.crowd.fault(format!(
                 "p{purchase} ({}) was answered {status:?}, has started {starts} times and was paid {paid} times",
                 action(*purchase)
             ));
@@ -413,57 +331,31 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
     let (sender, events) = channel();
     let hits = Arc::default();
     let port = service(Arc::clone(&hits), sender.clone());
-    let desk = Desk::new(&data, &chain);
+    let mut desk = Desk::new(&data, &chain);
     let config = config(data.parent().unwrap(), port, &desk.socket());
     fund(&chain, NEW_PURCHASES);
-    let shared = Shared {
-        addresses: Mutex::new(vec![SocketAddr::from(([127, 0, 0, 1], 1)); GATEWAYS]),
-        chain,
-        purchases: AtomicUsize::new(1),
-        allowed: AtomicUsize::new(NEW_PURCHASES),
-        over: AtomicBool::new(false),
-        signed: Mutex::default(),
-        heard: Mutex::default(),
-        answers: AtomicUsize::new(0),
-        withheld: AtomicUsize::new(0),
-        faults: Mutex::default(),
-        hits,
+    let (crowd, withheld) = (Crowd::new(NEW_PURCHASES, hits), AtomicUsize::new(0));
+    let shared = Shared { crowd, chain, signed: Mutex::default(), withheld };
+    let wallet = [("PAYMENT_WALLET", SELLER.address)];
+    let gateways = Gateways::start_all(data.clone(), config, &wallet, &shared.crowd);
+    let settler = Some(desk.start(&data));
+    let mut siege = Siege { data, gateways, desk, settler, dice: Dice(seed), of_settler: 0, stood: 0 };
+    let ask = |address, what, dice: &mut Dice| {
+        shared.ask(address, what, dice);
     };
-    let servers = (0..GATEWAYS).map(|_| None).collect();
-    let dice = Dice(seed);
-    let mut siege = Siege { data, config, desk, servers, settler: None, dice, of_settler: 0, stood: 0 };
-    for at in 0..GATEWAYS {
-        siege.start(at, &shared);
-    }
-    siege.settler = Some(siege.desk.start(&siege.data));
-    thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let (shared, events) = (&shared, sender.clone());
-            let mut dice = Dice(seed ^ u64::try_from(client + 1).unwrap());
-            scope.spawn(move || {
-                while !shared.over.load(Ordering::SeqCst) {
-                    let purchase = shared.pick(&mut dice);
-                    let address = shared.addresses.lock().unwrap()[dice.place(GATEWAYS)];
-                    events.send(()).ok();
-                    shared.ask(address, purchase, &mut dice);
-                    events.send(()).ok();
-                }
-            });
-        }
-        siege.kill_again_and_again(kills, &shared, &events);
-        shared.over.store(true, Ordering::SeqCst);
-    });
+    let clients = Clients { count: CLIENTS, window: WINDOW, seed, events: &sender };
+    shared.crowd.ask_during(clients, ask, || siege.kill_again_and_again(kills, &shared, &events));
     let told = judge(&mut siege, &shared, &events);
     let (of_settler, stood) = (siege.of_settler, siege.stood);
     println!(
         "{kills} kills in {} s, {of_settler} of them of the settler, {stood} with a node that stood still: {told}",
         begun.elapsed().as_secs()
     );
-    if !shared.faults.lock().unwrap().is_empty() {
+    if !shared.crowd.faults.lock().unwrap().is_empty() {
         println!("what is left of it: {}", siege.data.parent().unwrap().display());
         forget(folder);
     }
-    assert_eq!(*shared.faults.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*shared.crowd.faults.lock().unwrap(), Vec::<String>::new());
     let signed = shared.signed.lock().unwrap();
     let flows: BTreeSet<bool> = signed.values().flatten().map(|signed| signed.is_upfront).collect();
     assert_eq!(flows, BTreeSet::from([false, true]), "both flows were paid by");

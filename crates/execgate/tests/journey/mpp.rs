@@ -23,7 +23,7 @@ const PYMPP: &str = include_str!("../payers/pympp/pay.py");
 const CROWD: usize = 32;
 
 /// A folder that `cargo xtask setup` has installed.
-fn tool(name: &str) -> PathBuf {
+pub(super) fn tool(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let mut found = test.ancestors().map(|folder| folder.join("tools").join(name));
     found.find(|folder| folder.join("whole").is_file()).expect("not installed; run `cargo xtask setup`")
@@ -143,9 +143,9 @@ fn one_authorization_in_the_forms_of_two_rails_at_once_buys_one_run() {
         format!("X-PAYMENT: {}", STANDARD.encode(x402.to_string())),
         format!("Payment-Authorization: Payment {}", URL_SAFE_NO_PAD.encode(mpp.to_string())),
     ];
-    let shown = |at: usize| shown(&till, &body, &forms[at % 2]);
+    let in_form = |at: usize| shown(&till, &body, &forms[at % 2]);
     let answers: Vec<Reply> = thread::scope(|scope| {
-        let calls: Vec<_> = (0..2 * CROWD).map(|at| scope.spawn(move || shown(at))).collect();
+        let calls: Vec<_> = (0..2 * CROWD).map(|at| scope.spawn(move || in_form(at))).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     for answer in &answers {
@@ -157,6 +157,14 @@ fn one_authorization_in_the_forms_of_two_rails_at_once_buys_one_run() {
         );
     }
     assert_eq!((till.paid(), till.chain.transfers().len()), (ECHO_UNITS, 1));
+    // Whoever keeps its session needs no payment for its own answer; nobody else has it.
+    let first =
+        answers.iter().find(|answer| !answer.head.contains("execgate-replayed")).expect("one that paid");
+    let session = first.head.lines().find_map(|line| line.strip_prefix("execgate-session: "));
+    let session = session.expect("a session");
+    let own = shown(&till, &body, &format!("Execgate-Session: {session}"));
+    assert_eq!((own.status, &own.body), (200, &answers[0].body));
+    assert_eq!(shown(&till, &body, &format!("Execgate-Session: {}", "a".repeat(64))).status, 402);
     let other = json!({"action": "echo", "payload": {"n": 2}, "nonce": "n-2"});
     let cheated = till.server.raw(&post_bytes("/execute", &other));
     assert_eq!(reply(&cheated).status, 402);

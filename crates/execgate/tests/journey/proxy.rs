@@ -27,7 +27,7 @@ const POLICY: &str = r#"{
 }"#;
 
 /// A place for the files of one test, and a proxy's data.
-pub(super) struct Place(Data);
+pub(super) struct Place(pub(super) Data);
 
 impl Place {
     pub(super) fn new(policy: &str) -> Self {
@@ -37,11 +37,11 @@ impl Place {
         place
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.0.path().with_file_name(name)
     }
 
-    fn put(&self, name: &str, text: &str) {
+    pub(super) fn put(&self, name: &str, text: &str) {
         fs::write(self.file(name), text).unwrap();
         // The proxy has dropped root by the time that it looks.
         fs::set_permissions(self.file(name), Permissions::from_mode(0o644)).unwrap();
@@ -91,6 +91,33 @@ impl Client {
         client
     }
 
+    /// Asks for a call, and waits until its server says that it goes on. What it is called by.
+    pub(super) fn begin(&mut self, tool: &str, arguments: Value) -> u64 {
+        self.last += 1;
+        let meta = json!({"progressToken": "p"});
+        let params = json!({"name": tool, "arguments": arguments, "_meta": meta});
+        self.send(&json!({"jsonrpc": "2.0", "id": self.last, "method": "tools/call", "params": params}));
+        while self.heard()["method"] != "notifications/progress" {}
+        self.last
+    }
+
+    /// The next message.
+    fn heard(&mut self) -> Value {
+        let mut line = String::new();
+        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the proxy has ended");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// The answer to what was asked under this name.
+    pub(super) fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let heard = self.heard();
+            if heard["id"] == id {
+                return heard;
+            }
+        }
+    }
+
     fn send(&mut self, message: &Value) {
         let stdin = self.stdin.as_mut().unwrap();
         writeln!(stdin, "{message}").unwrap();
@@ -101,17 +128,10 @@ impl Client {
         self.last += 1;
         let id = self.last;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the proxy has ended");
-            let answer: Value = serde_json::from_str(&line).unwrap();
-            if answer["id"] == id {
-                return answer;
-            }
-        }
+        self.answer(id)
     }
 
-    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(super) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.ask("tools/call", json!({"name": tool, "arguments": arguments}))["result"].clone()
     }
 
@@ -121,6 +141,12 @@ impl Client {
         tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Kills the proxy, which can do nothing about it.
+    pub(super) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Hangs up, and waits until the proxy is gone.
     pub(super) fn close(mut self) {
         drop(self.stdin.take());
@@ -128,7 +154,7 @@ impl Client {
     }
 }
 
-fn text(result: &Value) -> &str {
+pub(super) fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
 }
 
@@ -138,7 +164,7 @@ fn runs(data: &str) -> Value {
 }
 
 /// What held a run, by its signed receipt.
-fn enforced(data: &str, id: &str) -> Value {
+pub(super) fn enforced(data: &str, id: &str) -> Value {
     let file = run(&["runs", "show", id, "--receipt", "--data-dir", data], "");
     let file: Value = serde_json::from_slice(&file.stdout).unwrap_or_else(|_| panic!("{file:?}"));
     let payload = STANDARD.decode(file["envelope"]["payload"].as_str().unwrap()).unwrap();
@@ -147,11 +173,22 @@ fn enforced(data: &str, id: &str) -> Value {
 }
 
 /// Whether a process has this among its arguments.
-fn is_running(argument: &str) -> bool {
+pub(super) fn is_running(argument: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
     })
+}
+
+/// Accepts what a server was seen to offer, by the digest that it was shown with. Whether there was anything.
+pub(super) fn accept(data: &str, server: &[&str]) -> bool {
+    let accept =
+        |more: &[&str]| run(&[&["upstream", "accept", "--data-dir", data][..], server, more].concat(), "");
+    let shown = accept(&[]);
+    assert!(!shown.status.success(), "accepted without being asked: {shown:?}");
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let digest = shown.lines().find_map(|line| line.strip_prefix("digest: "));
+    digest.is_some_and(|digest| accept(&["--digest", digest]).status.success())
 }
 
 fn off(place: &Place) -> Client {
@@ -253,11 +290,34 @@ fn what_has_changed_is_hidden_until_it_is_accepted() {
     let listed = run(&["upstream", "list", "notes", "--data-dir", &data], "");
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("changed") && listed.contains("new"), "{listed}");
-    assert!(run(&["upstream", "accept", "notes", "read_note", "--data-dir", &data], "").status.success());
+    assert!(accept(&data, &["notes", "read_note"]));
     while !client.tools().contains(&"read_note".to_owned()) {}
     assert_eq!(text(&client.call("read_note", json!({"id": 1}))), "note 1");
     assert!(!client.tools().contains(&"late".to_owned()));
     client.close();
+}
+
+#[test]
+fn what_was_shown_is_accepted_and_nothing_that_came_since() {
+    let place = Place::new(POLICY);
+    let data = place.data();
+    off(&place).close();
+    place.put("mark", "");
+    off(&place).close();
+    let told = run(&["upstream", "list", "notes", "--json", "--data-dir", &data], "");
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let (digest, tool) = (told[0]["digest"].as_str().unwrap(), &told[0]["tools"][0]);
+    // The whole entry is shown, with the digest of all of it, and nothing is accepted by that.
+    let shown = run(&["upstream", "accept", "notes", "--data-dir", &data], "");
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(!shown.status.success() && text.contains(&format!("digest: {digest}")), "{text}");
+    assert!(text.contains(tool["entry"]["description"].as_str().unwrap()), "{text}");
+    // The server says something else meanwhile.
+    fs::remove_file(place.file("mark")).unwrap();
+    off(&place).close();
+    let late = run(&["upstream", "accept", "notes", "--digest", digest, "--data-dir", &data], "");
+    let text = String::from_utf8(late.stderr).unwrap();
+    assert!(!late.status.success() && text.contains("another digest"), "{text}");
 }
 
 #[test]
@@ -334,7 +394,7 @@ fn a_gateway_stands_in_front_of_the_servers_that_its_configuration_names() {
     let execute = |tool: &str, nonce: &str| server.execute(tool, json!({"id": 3}), nonce);
     // It is connected beside the first requests, and nothing of it was accepted.
     let data = place.data();
-    while !run(&["upstream", "accept", "notes", "--data-dir", &data], "").status.success() {}
+    while !accept(&data, &["notes"]) {}
     let told = loop {
         let told = execute("notes.read_note", "n1");
         if told.status != 400 {

@@ -179,6 +179,36 @@ fn a_node_of_our_own_has_the_last_word_and_ends_what_is_pending() {
 }
 
 #[test]
+fn where_the_node_is_down_the_record_is_looked_after_all_the_same() {
+    let shop = Shop::new(true);
+    let server = shop.serve();
+    assert_eq!(bought(&shop, &server, &signed(&shop)).status, 402);
+    drop(server);
+    let text = fs::read_to_string(&shop.config).unwrap();
+    let text = text.replace(&shop.chain.url(), "http://127.0.0.1:9");
+    let tempo = "[payment.mpp]\nmethods = [\"tempo\"]\n[payment.mpp.tempo]\nrpc = \"http://127.0.0.1:9/canary\"\n\
+                 contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\n";
+    fs::write(&shop.config, format!("{text}{tempo}")).unwrap();
+    let open = shop.open();
+    let run = open[0]["run"].as_str().unwrap().to_owned();
+    let said = |args: &[&str]| {
+        let output = shop.settle(args);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = said(&["retry", &run]);
+    assert_eq!(code, Some(1), "{told}");
+    for chain in [84_532, 42_431] {
+        assert!(told.contains(&format!("nobody can be asked about payments on eip155:{chain}")), "{told}");
+    }
+    assert!(!told.contains("canary"), "{told}");
+    let (code, told) = said(&["gone", &run]);
+    assert!(code == Some(2) && told.contains("--yes"), "{told}");
+    let (code, told) = said(&["taken", &run, "--transaction", &to_hex(&[7; 32]), "--yes"]);
+    assert!(code == Some(0) && told.contains("nobody could be asked what became of it"), "{told}");
+    assert_eq!(shop.open(), json!([]));
+}
+
+#[test]
 fn a_node_that_is_of_another_chain_or_not_there_keeps_a_gateway_from_starting() {
     let shop = Shop::new(true);
     let text = fs::read_to_string(&shop.config).unwrap();

@@ -15,6 +15,7 @@ use execgate_testkit::chain::{Chain, PAYER, SELLER};
 use execgate_testkit::wallet::Wallet;
 use serde_json::{Value, json};
 
+use super::admin::{over, socket};
 use super::cashier::{Desk, Settler};
 use super::purse::{Asked, Heard, post};
 use super::server::{Data, Server, run};
@@ -187,7 +188,7 @@ pub(super) struct Shop {
     pub(super) chain: Chain,
     pub(super) work: Work,
     pub(super) server: Server,
-    _settler: Option<Settler>,
+    settler: Option<Settler>,
     data: Data,
 }
 
@@ -197,7 +198,7 @@ impl Shop {
         let (chain, data) = (Chain::start(), Data::new());
         let mut desk = Desk::new(&data.path(), &chain);
         let mut shop = Self::open(chain, data, &format!("settler = {:?}", desk.socket()));
-        shop._settler = Some(desk.start(&shop.data.path()));
+        shop.settler = Some(desk.start(&shop.data.path()));
         shop
     }
 
@@ -212,7 +213,7 @@ impl Shop {
         let config = config(data.path().parent().unwrap().join("config.toml"), settles, work.port);
         let args = ["--config", config.to_str().unwrap()];
         let server = Server::start_with(&data.path(), &args, &[("PAYMENT_WALLET", SELLER.address)]);
-        Self { chain, work, server, _settler: None, data }
+        Self { chain, work, server, settler: None, data }
     }
 
     /// What a call has to be paid by.
@@ -239,6 +240,18 @@ impl Shop {
     /// What the seller has been paid.
     pub(super) fn paid(&self) -> u64 {
         self.chain.balance(SELLER.address)
+    }
+
+    /// What the metrics say.
+    pub(super) fn metrics(&self) -> String {
+        String::from_utf8(over(&socket(&self.data), "GET /metrics").body).unwrap()
+    }
+
+    /// What everybody on this machine sees of its settler.
+    pub(super) fn settlers_command_line(&self) -> String {
+        let settler = self.settler.as_ref().expect("a settler");
+        let line = fs::read(format!("/proc/{}/cmdline", settler.id())).unwrap();
+        String::from_utf8(line).unwrap().replace('\0', " ")
     }
 
     /// Whether the record holds together.

@@ -123,7 +123,7 @@ impl Execute {
             None => self.store.claim(row).await?,
             Some(_) => self.store.unpark(row).await?,
         };
-        match taken(claimed, at, hold)? {
+        match taken(claimed, claim.run(), at, hold)? {
             Taken::Fresh(left) => {
                 claim.left = left;
                 self.crash.reached("claimed");
@@ -161,7 +161,8 @@ impl Execute {
         let payload = serde_json::to_vec(&quote.proposal().payload);
         let payload = payload.map_err(|error| Refusal::Receipt { detail: error.to_string() })?;
         let said = claim.parked(wanted, &parking, self.entropy.as_ref())?;
-        match taken(self.store.park(row, parking, payload, said).await?, at, hold)? {
+        let claimed = self.store.park(row, parking, payload, said).await?;
+        match taken(claimed, claim.run(), at, hold)? {
             Taken::Fresh(_) => {
                 self.crash.reached("parked");
                 Ok(Claimed::Fresh(Box::new(claim)))
@@ -180,13 +181,15 @@ enum Taken {
 }
 
 /// The run that has the nonce already, where one has; or what else stood in the way of a claim.
-fn taken(claimed: store::Claimed, at: UnixMs, hold: &Hold) -> Result<Taken, Refusal> {
+fn taken(claimed: store::Claimed, run: RunId, at: UnixMs, hold: &Hold) -> Result<Taken, Refusal> {
     let (price, agreed) = (hold.amount(), hold.paid().flow);
     let payer = |flow, rule, reason| Err(Refusal::PayerLimited { price, flow, rule, reason });
     match claimed {
         store::Claimed::Fresh => Ok(Taken::Fresh(None)),
         store::Claimed::TakenUp { word, reference } => Ok(Taken::Fresh(Some(Left { word, reference }))),
         store::Claimed::Taken(record) => Ok(Taken::Earlier(record)),
+        // Another request of the very same call has left it meanwhile, in another form.
+        store::Claimed::PaymentSpent(other) if other == run => Err(Refusal::StillRunning { run }),
         store::Claimed::PaymentSpent(_) => Err(Refusal::PaymentReused),
         store::Claimed::ApprovalSpent(_) => Err(Refusal::ApprovalReused),
         store::Claimed::LimitReached(reached) => {
@@ -266,12 +269,14 @@ impl Claim {
             upfront: hold.paid().flow == Flow::Upfront,
             funds: hold.funds(),
             holds_max: OPEN_HOLDS_MAX,
+            at: self.facts.started,
             batch: proposal.options.batch.is_some() && !hold.amount().is_zero(),
         });
         Ok(store::Claim {
             run: self.facts.run,
             instance: self.facts.instance,
             nonce_key: quote.nonce_key().map(NonceKey::digest),
+            session_nonce: quote.session_nonce().map(NonceKey::digest),
             fingerprint: quote.terms().fingerprint,
             owner: proposal.caller.scope().map(|scope| owner(scope.as_str())),
             action: proposal.action.clone(),

@@ -66,6 +66,8 @@ pub enum Closing {
     },
     /// Nobody approved it in time.
     Expired,
+    /// Whoever has called it has taken it back.
+    Withdrawn,
     /// It was approved, and the rules of that day did not let it pass.
     Refused {
         /// The rule.
@@ -82,7 +84,7 @@ impl Closing {
         match self {
             Self::Denied { .. } => "denied",
             Self::Expired => "expired",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Withdrawn => "refused",
         }
     }
 }

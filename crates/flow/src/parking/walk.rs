@@ -101,6 +101,16 @@ impl Corridor {
         }))
     }
 
+    /// Ends a parked run that its caller has taken back. One that was started, or has ended, goes its way.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`] if the record cannot be read or written.
+    pub async fn withdraw(&self, run: RunId, render: &Arc<dyn Render>) -> Result<(), Refusal> {
+        let Some(parked) = self.rooms().execute.store.parked(run).await? else { return Ok(()) };
+        let (walk, _presence) = self.set_out(Arc::clone(render))?;
+        walk.refuse(&parked, &Closing::Withdrawn, None).await.map(drop)
+    }
+
     /// Waits at the door for people, and then for the run: its answer, or that it waits still.
     ///
     /// # Errors

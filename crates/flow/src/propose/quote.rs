@@ -20,6 +20,7 @@ pub struct Quote {
     terms: Terms,
     run: RunId,
     nonce_key: Option<NonceKey>,
+    session_nonce: Option<NonceKey>,
     named_by_payment: bool,
     args_digest: Digest,
     reaches_out: bool,
@@ -51,6 +52,12 @@ impl Quote {
         self.nonce_key
     }
 
+    /// The nonce within the session of whoever was known by no more than that, and has paid: its run is its wallet's.
+    #[must_use]
+    pub(crate) fn session_nonce(&self) -> Option<NonceKey> {
+        self.session_nonce
+    }
+
     /// SHA-256 over the JCS of the payload.
     #[must_use]
     pub fn args_digest(&self) -> Digest {
@@ -67,6 +74,8 @@ impl Quote {
     pub(crate) fn paid_by(&mut self, claim: &PaymentClaim, name: Option<Nonce>) {
         let Proposal { caller, nonce, .. } = &mut self.proposal;
         if !caller.is_identified() {
+            let named = nonce.as_ref().zip(caller.scope());
+            self.session_nonce = named.map(|(nonce, scope)| NonceKey::new(&scope, nonce));
             caller.identity = Identity::Wallet { account: claim.payer.clone() };
         }
         if nonce.is_none() {
@@ -208,7 +217,16 @@ impl Propose {
         let lives_at_least_s = lives_at_least_s(proposal.surface, proposal.options.offer);
         let action = proposal.action.clone();
         let terms = Terms { amount: price, action, fingerprint, flow, lives_at_least_s };
-        let named_by_payment = false;
-        Ok(Quote { proposal, terms, run, nonce_key, named_by_payment, args_digest, reaches_out, prepared })
+        Ok(Quote {
+            proposal,
+            terms,
+            run,
+            nonce_key,
+            session_nonce: None,
+            named_by_payment: false,
+            args_digest,
+            reaches_out,
+            prepared,
+        })
     }
 }

@@ -4,7 +4,7 @@
 //! is pending, and nothing that the record knows the end of.
 
 use execgate_model::{Amount, Digest, RunId};
-use execgate_payment::SettlementState;
+use execgate_payment::{SettlementState, movement};
 use execgate_store::{OpenPayment, Settled, SettlementWord, Settling};
 
 use super::late::watch_until;
@@ -42,6 +42,8 @@ pub struct EndedByHand {
     pub state: SettlementState,
     /// Whether it is owed to its payer: it was taken, and its run was taken back.
     pub is_credit: bool,
+    /// Why nobody could be asked whether it is so, where somebody was; none where nobody was, or could.
+    pub unasked: Option<String>,
 }
 
 /// Why nothing was ended by hand.
@@ -53,8 +55,11 @@ pub enum ByHandError {
     /// Several are, and none was named.
     #[error("{} payments of this run are pending: say which", .0.len())]
     Several(Vec<Digest>),
-    /// The name of the movement is none.
-    #[error("the reference must be 1 to {REFERENCE_MAX} visible ASCII characters")]
+    /// The name of the movement is none, or no movement of that payment can be called so.
+    #[error(
+        "this reference is none of such a payment: it is the hash of its transaction (0x and 64 digits), the intent of its card \
+        (pi_…), or 1 to {REFERENCE_MAX} visible ASCII characters"
+    )]
     Reference,
     /// The record failed, or what is said of it could not be written.
     #[error(transparent)]
@@ -77,7 +82,10 @@ impl Settle {
         let open = only(open, payment)?;
         let has_run = open.stage.is_some();
         let (to, reference) = match end {
-            ByHand::Taken { reference } => (SettlementWord::Captured, Some(referred(reference)?)),
+            ByHand::Taken { reference } => {
+                let reference = referred(&reference).and_then(|name| movement(&open.state, name));
+                (SettlementWord::Captured, Some(reference.ok_or(ByHandError::Reference)?))
+            }
             ByHand::Gone if has_run => (SettlementWord::Unpaid, None),
             ByHand::Gone => (SettlementWord::Released, None),
         };
@@ -118,7 +126,7 @@ impl Settle {
         };
         let is_credit = is_taken && !has_run;
         let OpenPayment { key, payer, rail, amount, .. } = open;
-        Ok(EndedByHand { payment: key, payer, rail, amount, state, is_credit })
+        Ok(EndedByHand { payment: key, payer, rail, amount, state, is_credit, unasked: None })
     }
 }
 
@@ -136,8 +144,8 @@ fn only(open: Vec<OpenPayment>, payment: Option<Digest>) -> Result<OpenPayment, 
     }
 }
 
-fn referred(reference: String) -> Result<String, ByHandError> {
+fn referred(reference: &str) -> Option<&str> {
     let fits = (1..=REFERENCE_MAX).contains(&reference.len())
         && reference.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(reference) } else { Err(ByHandError::Reference) }
+    fits.then_some(reference)
 }

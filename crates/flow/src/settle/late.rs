@@ -28,8 +28,9 @@ const MARGIN_MS: u64 = 600_000;
 const PAUSE_MIN_MS: u64 = 30_000;
 const PAUSE_MAX_MS: u64 = 3_600_000;
 
-/// For how long a payment is watched whose rail cannot tell when it is over.
-const USUAL_MS: u64 = 86_400_000;
+/// For how long a payment is watched whose rail cannot tell when it is over; and after how long one is not expected to move any
+/// more that was left behind.
+pub(super) const USUAL_MS: u64 = 86_400_000;
 
 /// The longest that any is watched: who signs for years is not looked for that long.
 const WATCHED_MAX_MS: u64 = 30 * 86_400_000;

@@ -5,16 +5,21 @@
 
 use core::time::Duration;
 
-use execgate_model::RunId;
-use execgate_payment::{Settlement, SettlementState, look};
+use execgate_model::{RunId, UnixMs};
+use execgate_payment::{Rail, Settlement, SettlementState, look};
 use execgate_store::{OpenPayment, SettlementWord, Settling};
 
+use super::late::{USUAL_MS, watch_until};
 use super::room::{Held, Settle, taken};
 use super::said::Movement;
 use crate::Refusal;
+use tokio::time::Instant;
 
 /// How long a rail may look for money.
 pub(super) const LOOK_TIME: Duration = Duration::from_secs(15);
+
+/// How long one go through what is open may take, but for its last look.
+const ROUND_TIME: Duration = Duration::from_secs(20);
 
 /// What was found of captures that nobody had heard the end of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,32 +40,61 @@ pub struct Reconciled {
     pub reversed: u32,
 }
 
+impl Reconciled {
+    fn count(&mut self, found: Option<SettlementState>) {
+        let count = match found {
+            Some(SettlementState::Captured) => &mut self.captured,
+            Some(SettlementState::Unpaid) => &mut self.unpaid,
+            Some(SettlementState::Released | SettlementState::Free) => &mut self.released,
+            Some(SettlementState::Pending) | None => &mut self.left,
+        };
+        *count += 1;
+    }
+}
+
 impl Settle {
     /// Looks for every payment whose capture nobody has heard the end of, or for those of one run; without one, for those
-    /// that failed and may have moved since, too, and for those that were taken and are not final.
+    /// that failed and may have moved since, too, and for those that were taken and are not final. Where that takes too long, the
+    /// next time goes on from there.
     ///
     /// # Errors
     /// Only if the record cannot be read or written.
     pub async fn reconcile(&self, only: Option<RunId>) -> Result<Reconciled, Refusal> {
         let mut found = Reconciled::default();
-        let open = match only {
-            Some(run) => self.store.open_payments_of(run).await?,
-            None => self.store.open_payments().await?,
-        };
-        for open in open {
-            match self.find(&open).await? {
-                Some(SettlementState::Captured) => found.captured += 1,
-                Some(SettlementState::Unpaid) => found.unpaid += 1,
-                Some(SettlementState::Released | SettlementState::Free) => found.released += 1,
-                Some(SettlementState::Pending) | None => found.left += 1,
+        match only {
+            Some(run) => {
+                for open in self.store.open_payments_of(run).await? {
+                    found.count(self.find(&open).await?);
+                }
+            }
+            None => {
+                self.go_round(&mut found).await?;
+                found.late = self.look_for_late().await?;
+                let looked = self.look_whether_final().await?;
+                (found.taken_back, found.reversed) = (looked.taken_back, looked.reversed);
             }
         }
-        if only.is_none() {
-            found.late = self.look_for_late().await?;
-            let looked = self.look_whether_final().await?;
-            (found.taken_back, found.reversed) = (looked.taken_back, looked.reversed);
-        }
         Ok(found)
+    }
+
+    /// Looks for all that is open, a page at a time, as far as the time of one go reaches.
+    async fn go_round(&self, found: &mut Reconciled) -> Result<(), Refusal> {
+        let begun = Instant::now();
+        loop {
+            let page = self.store.open_payments(self.round.place()).await?;
+            if page.is_empty() {
+                self.round.leave(None);
+                return Ok(());
+            }
+            for open in page {
+                if begun.elapsed() > ROUND_TIME {
+                    return Ok(());
+                }
+                // Before it is looked for: one that takes for ever holds up no other the next time.
+                self.round.leave(Some(open.place()));
+                found.count(self.find(&open).await?);
+            }
+        }
     }
 
     /// Finds out about one payment; none where nobody can tell.
@@ -80,8 +114,8 @@ impl Settle {
         };
         let (Some(_), Some(salt)) = (open.stage, open.salt.as_ref()) else {
             return match looked {
-                Some(settlement) => self.close_loose(open, &settlement).await.map(Some),
-                None => Ok(None),
+                None if !self.is_past(rail, open) => Ok(None),
+                looked => self.close_loose(open, looked.as_ref()).await.map(Some),
             };
         };
         let (payment, state) = (Some(open.key), open.state.as_slice());
@@ -100,26 +134,36 @@ impl Settle {
         }
     }
 
-    /// Takes down what became of a payment whose run was taken back: a credit, or nothing.
+    /// Whether a payment that was not taken is so old that nothing is expected of it, though its rail tells no end.
+    fn is_past(&self, rail: &dyn Rail, open: &OpenPayment) -> bool {
+        let is_old = |since: UnixMs| self.clock.now().0 > since.0.saturating_add(USUAL_MS);
+        rail.ends(&open.state).is_none() && open.since.is_some_and(is_old)
+    }
+
+    /// Takes down what became of a payment whose run was taken back: a credit, or nothing. None: nobody has seen that it is
+    /// over.
     async fn close_loose(
         &self,
         open: &OpenPayment,
-        settlement: &Settlement,
+        settlement: Option<&Settlement>,
     ) -> Result<SettlementState, Refusal> {
-        let (to, state) = if settlement.state() == SettlementState::Captured {
+        let is_captured = settlement.is_some_and(|found| found.state() == SettlementState::Captured);
+        let (to, state) = if is_captured {
             (SettlementWord::Captured, SettlementState::Captured)
         } else {
             (SettlementWord::Released, SettlementState::Released)
         };
-        let (from, at, reference) = (SettlementWord::Pending, self.clock.now(), settlement.reference());
+        let (from, at) = (SettlementWord::Pending, self.clock.now());
+        let reference = settlement.and_then(Settlement::reference);
         let movement =
             Movement { run: open.run, payment: open.key, rail: &open.rail, amount: open.amount, reference };
         let is_taken = to == SettlementWord::Captured;
         let said = is_taken.then(|| movement.taken(&self.entropy.thirty_two(), at)).transpose()?;
         let reference = reference.map(str::to_owned);
-        // It was looked for, and is over.
-        let (run, payment, watch_until) = (open.run, open.key, None);
+        let rail = self.rails.named(&open.rail);
+        let watch_until = settlement.is_none().then(|| watch_until(rail, &open.state, at));
         let may_go_back = is_taken && self.may_go_back(&open.rail, &open.state);
+        let (run, payment) = (open.run, open.key);
         self.write(Settling { run, payment, from, to, reference, said, watch_until, may_go_back, at })
             .await?;
         Ok(state)

@@ -9,6 +9,7 @@ use execgate_store::{NewPayment, Record, Repaid, Settled, SettlementWord, Settli
 use tokio::time::sleep;
 
 use super::late::watch_until;
+use super::round::Round;
 use super::said::Movement;
 use super::walking::Walking;
 use crate::Refusal;
@@ -43,6 +44,8 @@ pub struct Settle {
     pub crash: Arc<dyn CrashPoints>,
     /// Who of this process walks with a run.
     pub walking: Walking,
+    /// How far the look for open payments has come.
+    pub round: Round,
 }
 
 /// Money that was held for a run.
@@ -267,6 +270,7 @@ impl Settle {
             upfront: false,
             funds: None,
             holds_max: OPEN_HOLDS_MAX,
+            at: self.clock.now(),
             batch: false,
         };
         let _walks = self.walking.begin(record.run);

@@ -1,7 +1,6 @@
 //! What money is not settled: for the operator to look at.
 
 use execgate_model::{Amount, Digest, RunId, Stage, UnixMs};
-use execgate_payment::evm::Authorization;
 use execgate_store::{OpenPayment, Page, Record, SettlementWord, Store, StoreError};
 
 /// The most of each kind that is shown.
@@ -53,27 +52,40 @@ pub struct Unsettled {
     pub amount: Amount,
     /// The rail's own name for the movement that may have happened.
     pub reference: Option<String>,
-    /// When its run was claimed, where that is known.
+    /// When its run was claimed, or, where that was taken back, when it was held.
     pub since: Option<UnixMs>,
 }
 
-/// Every payment that is not settled, or that its chain has taken back for good, oldest first; at most 1,000 of each kind.
+/// Every payment that is not settled, or that its chain has taken back for good, oldest first; of what is open the 1,000 oldest, and
+/// at most 1,000 of each other kind.
 ///
 /// # Errors
 /// If the record cannot be read.
 pub async fn unsettled(store: &dyn Store) -> Result<Vec<Unsettled>, StoreError> {
-    let open = store.open_payments().await?.into_iter().map(|open| {
-        let standing = if open.stage.is_some() { Standing::Pending } else { Standing::Loose };
-        of_payment(open, standing)
-    });
-    let mut found: Vec<_> = open.collect();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.open_payments(after).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.place());
+        found.extend(page.into_iter().map(|open| {
+            let standing = if open.stage.is_some() { Standing::Pending } else { Standing::Loose };
+            of_payment(open, standing)
+        }));
+        // Their own order is another one: the oldest are kept, and no more than are shown.
+        found.sort_by_key(age);
+        found.truncate(SHOWN_MAX as usize);
+    }
     found.extend(store.reversed().await?.into_iter().map(|open| of_payment(open, Standing::Reversed)));
     for stage in [Stage::Execute, Stage::Witness] {
         let page = Page { before: None, limit: SHOWN_MAX, stage: Some(stage) };
         found.extend(store.list(page).await?.into_iter().filter_map(of_run));
     }
-    found.sort_by_key(|unsettled| unsettled.since.map_or(u64::MAX, |UnixMs(since)| since));
+    found.sort_by_key(age);
     Ok(found)
+}
+
+fn age(unsettled: &Unsettled) -> u64 {
+    unsettled.since.map_or(u64::MAX, |UnixMs(since)| since)
 }
 
 fn of_payment(open: OpenPayment, standing: Standing) -> Unsettled {
@@ -101,15 +113,13 @@ fn of_run(record: Record) -> Option<Unsettled> {
         | SettlementWord::Released
         | SettlementWord::Reversed => return None,
     };
-    let state = record.payment_state.as_deref();
-    let authorization = state.and_then(|state| Authorization::from_bytes(state).ok());
     Some(Unsettled {
         standing,
         run: record.run,
         payment: record.payment_key,
-        payer: authorization.map(|authorization| authorization.payer()),
+        payer: record.payer,
         rail: record.rail,
-        amount: record.price,
+        amount: record.payment_amount.unwrap_or(record.price),
         reference: record.settlement_reference,
         since: Some(record.created),
     })

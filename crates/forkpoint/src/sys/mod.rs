@@ -29,5 +29,5 @@ pub use process::{
     set_hostname, unshare, wait_any, wait_for_children,
 };
 pub(crate) use process::{exit, flush_streams, without_pipe_signal};
-pub(crate) use symbols::{find_function, keep_library, own_function, reseed};
+pub(crate) use symbols::{find_function, keep_library, next_function, own_function, reseed};
 pub(crate) use threads::{all_sleep, end_threads, other_threads};

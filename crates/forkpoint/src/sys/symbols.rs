@@ -22,6 +22,13 @@ pub(crate) fn find_function(name: &CStr) -> Option<*mut c_void> {
     (!found.is_null()).then_some(found)
 }
 
+/// The address of one that this library stands before: the next after its own. There is no way on without it.
+pub(crate) fn next_function(name: &CStr) -> *mut c_void {
+    // SAFETY: the name is a live string; looking a symbol up runs no code of it.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    if found.is_null() { exit_now(1) } else { found }
+}
+
 /// Keeps a library that is loaded by this name where it is, whoever unloads it.
 pub(crate) fn keep_library(name: &CStr) -> io::Result<()> {
     // SAFETY: the name is a live string; the library is there already, so that no code of it is run.

@@ -69,10 +69,17 @@ fn refuse_other_kinds(claims: &Value) -> Result<(), TokenError> {
     if claims.get("cnf").is_some() { Err(TokenError::Bound) } else { Ok(()) }
 }
 
+/// Whether a name is this gateway's, or that of a door of its that has one of its own (RFC 8707): `/mcp`, and below.
+fn is_ours(audience: &str, ours: &str) -> bool {
+    let is_url = ours.contains("://");
+    let path = audience.strip_prefix(ours.trim_end_matches('/')).and_then(|path| path.strip_prefix("/mcp"));
+    audience == ours || (is_url && path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 fn is_for_us(audience: Option<&Value>, ours: &str) -> Result<bool, TokenError> {
     match audience {
-        Some(Value::String(audience)) => Ok(audience == ours),
-        Some(list @ Value::Array(_)) => Ok(words(list)?.any(|audience| audience == ours)),
+        Some(Value::String(audience)) => Ok(is_ours(audience, ours)),
+        Some(list @ Value::Array(_)) => Ok(words(list)?.any(|audience| is_ours(audience, ours))),
         None => Ok(false),
         Some(_) => Err(TokenError::Claim),
     }

@@ -182,3 +182,6 @@ impl fmt::Debug for Authorization {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::sent as sample;

@@ -13,6 +13,8 @@ mod signature;
 mod token;
 
 pub use address::{Address, AddressError};
+#[cfg(test)]
+pub(crate) use authorization::sample;
 pub use authorization::{Authorization, AuthorizationError};
 pub use chain::{ChainId, ChainIdError};
 pub use hex::{HexError, from_hex, to_hex};

@@ -35,6 +35,11 @@ impl<'k> Kept<'k> {
     }
 }
 
+/// What a method has kept, of what this rail or another keeps of a payment.
+pub(crate) fn kept_by_method(bytes: &[u8]) -> &[u8] {
+    Kept::read(bytes).state
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, prop_assert, proptest};

@@ -93,6 +93,11 @@ impl Kept {
     }
 }
 
+/// Whether that was kept of a card.
+pub(crate) fn is_card(state: &[u8]) -> bool {
+    Kept::read(state).is_some()
+}
+
 #[derive(Deserialize)]
 struct Intent {
     id: String,

@@ -82,6 +82,11 @@ impl Kept {
     }
 }
 
+/// The transaction that was kept as a payment on this chain.
+pub(crate) fn tempo_transaction(state: &[u8]) -> Option<TxHash> {
+    Kept::read(state).map(|kept| kept.transaction)
+}
+
 /// What a node says of a transaction.
 enum Seen {
     /// It is not in a block.

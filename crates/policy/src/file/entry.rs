@@ -1,6 +1,6 @@
 //! What the file says of a tool, of tools that begin alike, or of all of them.
 
-use execgate_model::{Amount, AmountError};
+use execgate_model::{Amount, AmountError, RiskClass};
 
 use super::PolicyError;
 use super::conditions::{SENTENCE_BYTES_MAX, conditions};
@@ -52,54 +52,6 @@ impl Mode {
     pub(super) const WORDS: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
 }
 
-/// How much harm a tool can do, by what it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Risk {
-    /// It only looks.
-    Read,
-    /// It changes what can be changed back.
-    Write,
-    /// It runs what the caller wrote.
-    Execute,
-    /// It destroys.
-    Destructive,
-    /// It moves money.
-    Financial,
-}
-
-impl Risk {
-    const WORDS: [(&str, Self); 5] = [
-        ("read", Self::Read),
-        ("write", Self::Write),
-        ("execute", Self::Execute),
-        ("destructive", Self::Destructive),
-        ("financial", Self::Financial),
-    ];
-
-    /// The word of the file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Execute => "execute",
-            Self::Destructive => "destructive",
-            Self::Financial => "financial",
-        }
-    }
-
-    /// How bad the worst is: severity follows what can be undone.
-    #[must_use]
-    pub const fn severity(self) -> &'static str {
-        match self {
-            Self::Read => "low",
-            Self::Write => "medium",
-            Self::Execute => "high",
-            Self::Destructive | Self::Financial => "critical",
-        }
-    }
-}
-
 /// When a person has to say yes, and who.
 #[derive(Debug, Clone)]
 pub(crate) struct ApprovalRule {
@@ -119,7 +71,7 @@ pub(crate) struct Entry {
     pub(crate) rule: String,
     pub(crate) pattern: Pattern,
     pub(crate) mode: Mode,
-    pub(crate) risk: Option<Risk>,
+    pub(crate) risk: Option<RiskClass>,
     pub(crate) action: Option<Action>,
     pub(crate) reason: Option<String>,
     /// The form that arguments have to have.
@@ -141,7 +93,7 @@ impl Entry {
     /// counts only where it is in force: in shadow it would let pass what nothing else does.
     pub(crate) fn lists(&self) -> bool {
         match self.pattern {
-            Pattern::Exact(_) => {
+            Pattern::Exact(_) | Pattern::OfAnyServer(_) => {
                 let refuses =
                     matches!(self.action, Some(Action::Deny | Action::RequireApproval)) || self.hide;
                 self.mode == Mode::Enforce || !refuses
@@ -165,7 +117,15 @@ impl Entry {
 
 /// Reads the entry of `tools` whose key is `key`.
 pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
-    let pattern = Pattern::read(key).map_err(|what| place.wrong_key(what))?;
+    entry(key, Pattern::read(key).map_err(|what| place.wrong_key(what))?, place, mode)
+}
+
+/// Reads `resources` or `prompts`: an entry for what every server has of that kind, whose name is `name`.
+pub(super) fn beside_tools(name: &'static str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
+    entry(name, Pattern::OfAnyServer(name), place, mode)
+}
+
+fn entry(key: &str, pattern: Pattern, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
     let mut fields = place.object()?;
     let profile = profile(&pattern, fields.take("profile"), fields.take("sandbox"))?;
     let price = fields.take("price").map(|place| price(&place)).transpose()?;
@@ -177,7 +137,10 @@ pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, Po
         hold_names(&pattern, key, &names, false)?;
     }
     let action = fields.take("action");
-    let risk = fields.take("risk").map(|risk| risk.word(&Risk::WORDS)).transpose()?;
+    let risk = fields
+        .take("risk")
+        .map(|risk| risk.word(&RiskClass::ALL.map(|class| (class.as_str(), class))))
+        .transpose()?;
     let mut entry = shared(place, key.to_owned(), pattern, mode, &mut fields)?;
     entry.risk = risk;
     entry.profile = profile;

@@ -12,7 +12,6 @@ mod policy;
 mod schema;
 mod warnings;
 
-pub use entry::Risk;
 pub(crate) use entry::{Action, ApprovalRule, Entry, Mode};
 pub use error::PolicyError;
 pub use examples::Example;

@@ -2,17 +2,21 @@
 
 use core::str;
 
-use execgate_model::Amount;
+use execgate_model::{Amount, RiskClass};
 
+use super::PolicyError;
 use super::conditions::SENTENCE_BYTES_MAX;
-use super::entry::{Action, Entry, Mode, all_tools, tool};
+use super::entry::{Action, Entry, Mode, all_tools, beside_tools, tool};
 use super::examples::{Example, examples};
 use super::place::{Origin, Place};
-use super::{PolicyError, Risk};
 use crate::pattern::{Index, Pattern};
 
 /// Bytes of a file. A thousand tools with rules of their own take up less than a half of it.
 const FILE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// Sections for what MCP servers have beside tools, and the action by which each is had. Their arguments are those of the
+/// protocol: `args.uri`, `args.name`.
+const BESIDE_TOOLS: [(&str, &str); 2] = [("resources", "resources:read"), ("prompts", "prompts:get")];
 
 /// Entries of `tools`, and of `hide`.
 const ENTRIES_MAX: usize = 16_384;
@@ -96,7 +100,14 @@ impl Policy {
         let mode = fields.take("mode").map_or(Ok(Mode::Enforce), |mode| mode.word(&Mode::WORDS))?;
         let (hidden, hide) = hide(fields.take("hide"))?;
         let all_tools = fields.take("all_tools").map(|place| all_tools(&place, mode)).transpose()?;
-        let (entries, index) = tools(fields.take("tools"), mode)?;
+        let (mut entries, mut index) = tools(fields.take("tools"), mode)?;
+        for (section, name) in BESIDE_TOOLS {
+            if let Some(place) = fields.take(section) {
+                let entry = beside_tools(name, &place, mode)?;
+                index.add(&entry.pattern, entries.len());
+                entries.push(entry);
+            }
+        }
         let examples = examples(fields.take("examples"))?;
         fields.finish()?;
         let conditions: usize = entries.iter().chain(&all_tools).map(Entry::conditions).sum();
@@ -116,7 +127,7 @@ impl Policy {
     }
 
     /// The names and patterns of `tools`, in the order of the file, with their risk where it is given.
-    pub fn tools(&self) -> impl Iterator<Item = (&str, Option<Risk>)> {
+    pub fn tools(&self) -> impl Iterator<Item = (&str, Option<RiskClass>)> {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.risk))
     }
 

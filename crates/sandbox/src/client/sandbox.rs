@@ -52,6 +52,9 @@ pub struct Sandbox {
     link: HelperLink,
     languages: Vec<Spoken>,
     slots: Arc<Slots>,
+    /// The places of what lives long, and how many there are to be.
+    aside: Arc<Slots>,
+    aside_max: usize,
     sessions: Sessions,
     guarded: Guarded,
     has_egress: bool,
@@ -91,7 +94,24 @@ impl Sandbox {
         let languages = config.languages.into_iter().map(Spoken::from).collect();
         let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
         let changed = OnceLock::new();
-        Ok(Self { link, languages, slots, sessions, guarded, has_egress, changed })
+        let aside = Slots::new(0);
+        Ok(Self { link, languages, slots, aside, aside_max: 0, sessions, guarded, has_egress, changed })
+    }
+
+    /// Sets so many of its slots aside for what lives long: they are taken by [`Self::reserve_aside`] alone, and no other
+    /// slot is, so that neither leaves the other without a place. Before anything runs.
+    #[must_use]
+    pub fn setting_aside(self, aside: usize) -> Self {
+        let this = Self { aside_max: aside, ..self };
+        this.has_capacity(this.slots.depth().usable);
+        this
+    }
+
+    /// Shares out as many slots as there are. Where some are withdrawn it is those of runs that become fewer: what lives
+    /// long holds its own already.
+    fn has_capacity(&self, usable: usize) {
+        self.aside.set_usable(self.aside_max.min(usable));
+        self.slots.set_usable(usable.saturating_sub(self.aside_max));
     }
 
     /// What holds a run of this sandbox that has no network, as the helper has built it. What held a certain run is in
@@ -187,14 +207,28 @@ impl Sandbox {
     /// # Errors
     /// [`RunError::Full`], [`RunError::ImageChanged`].
     pub fn reserve(&self) -> Result<Slot, RunError> {
-        self.hear_helper();
-        if self.changed.get().is_some() {
-            return Err(RunError::ImageChanged { has_begun: false });
-        }
+        self.is_sound()?;
         Slots::take(&self.slots).or_else(|full| {
             // One that has ended without its owner's knowledge needs no place any more.
             if self.sessions.let_go_of_ended() { Slots::take(&self.slots) } else { Err(full) }
         })
+    }
+
+    /// The same, of those that are [set aside](Self::setting_aside).
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn reserve_aside(&self) -> Result<Slot, RunError> {
+        self.is_sound()?;
+        Slots::take(&self.aside)
+    }
+
+    fn is_sound(&self) -> Result<(), RunError> {
+        self.hear_helper();
+        match self.changed.get() {
+            Some(_) => Err(RunError::ImageChanged { has_begun: false }),
+            None => Ok(()),
+        }
     }
 
     /// Runs a request in a place of its own.
@@ -216,6 +250,10 @@ impl Sandbox {
         let enforced = self.guarded.of(&request.network);
         let (warm, network) = (request.warm, request.network.profile());
         let message = ToHelper::NewRun { language: number, warm, network, limits: request.limits.clone() };
+        let outward = outward.map(|(rules, ledger)| (rules, Arc::new(ledger)));
+        if let Some((sight, (_, ledger))) = request.network_sight.as_ref().zip(outward.as_ref()) {
+            sight.show(ledger);
+        }
         let mut handing = Handing::of(request, spoken.verdict)?;
         let beside: Vec<_> =
             outward.iter().flat_map(|(rules, ledger)| [rules.as_fd(), ledger.descriptor()]).collect();
@@ -261,7 +299,7 @@ impl Sandbox {
         while let Ok(Received::Packet(bytes, fds)) = receive(control) {
             match FromHelper::unpack(&bytes) {
                 Ok(FromHelper::Capacity { usable, .. }) => {
-                    self.slots.set_usable(usize::try_from(usable).unwrap_or(usize::MAX));
+                    self.has_capacity(usize::try_from(usable).unwrap_or(usize::MAX));
                 }
                 Ok(FromHelper::ImageChanged) => {
                     let told = fds.first().and_then(|text| text_of(text).ok()).unwrap_or_default();

@@ -20,6 +20,6 @@ mod rules;
 pub use address::{Special, special};
 pub(crate) use proxy::{Means, PROXY_DESCRIPTORS, live};
 pub(crate) use report::Ledger;
-pub use report::{Decision, NetworkReport, Outcome};
+pub use report::{Decision, NetworkReport, NetworkSight, Outcome};
 pub(crate) use rules::networks;
 pub use rules::{BadRule, Egress, EgressRules};

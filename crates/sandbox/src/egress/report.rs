@@ -1,9 +1,11 @@
 //! What a proxy has decided: told record by record into a memory file of the client's, so that what was told counts even
 //! when the proxy is killed. Whoever reads treats every byte as hostile: the proxy reads what guests send.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 use execgate_forkpoint::wire::write_at;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -104,13 +106,36 @@ impl Ledger {
         self.0.as_fd()
     }
 
-    /// Reads it. Only when the helper has said that the run has ended.
+    /// Reads it: all of it only when the helper has said that the run has ended.
     pub(crate) fn read(&self) -> NetworkReport {
         let mut bytes = vec![0; usize::try_from(LEDGER_BYTES).unwrap_or_default()];
         match rustix::io::pread(&self.0, bytes.as_mut_slice(), 0) {
             Ok(got) if got == bytes.len() => parse(&bytes),
             Ok(_) | Err(_) => NetworkReport::default(),
         }
+    }
+}
+
+/// A look at what the proxy of a run has decided so far, for whoever cannot wait for the end of the run. Clones see the same.
+#[derive(Clone, Default)]
+pub struct NetworkSight(Arc<OnceLock<Arc<Ledger>>>);
+
+impl NetworkSight {
+    /// As far as it was told by now; a record that is being written may be torn, and [`NetworkReport::is_whole`] says so.
+    /// None before the run has begun, and of a run without a proxy.
+    #[must_use]
+    pub fn report(&self) -> Option<NetworkReport> {
+        self.0.get().map(|ledger| ledger.read())
+    }
+
+    pub(crate) fn show(&self, ledger: &Arc<Ledger>) {
+        self.0.get_or_init(|| Arc::clone(ledger));
+    }
+}
+
+impl fmt::Debug for NetworkSight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkSight").field("has_begun", &self.0.get().is_some()).finish()
     }
 }
 

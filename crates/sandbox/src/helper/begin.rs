@@ -146,12 +146,12 @@ fn seed(
     map: &IdMap,
 ) -> Result<Seed, String> {
     let waiting = waiting(config).map(|(language, argv)| {
-        let (argv, environment) = start(&language.name, argv, &language.env)?;
+        let (argv, environment) = start(language, argv, preloaded(language))?;
         Ok(Program { start: Start::Waiting { argv, environment }, inherited: inherited(language.verdict) })
     });
     let sessions = config.languages.iter().filter_map(|language| {
         let argv = &language.session.as_ref()?.argv;
-        Some(start(&language.name, argv, &language.env).map(|(argv, environment)| Program {
+        Some(start(language, argv, preloaded(language)).map(|(argv, environment)| Program {
             start: Start::Waiting { argv, environment },
             inherited: inherited(language.verdict),
         }))
@@ -174,7 +174,7 @@ fn proxied() -> Result<Vec<CString>, String> {
 }
 
 fn program(language: &Language) -> Result<Program, String> {
-    let (argv, environment) = start(&language.name, &language.argv, &language.env)?;
+    let (argv, environment) = start(language, &language.argv, &[])?;
     Ok(Program { start: Start::Exec { argv, environment }, inherited: inherited(language.verdict) })
 }
 
@@ -187,15 +187,25 @@ fn inherited(verdict: VerdictBy) -> u32 {
     }
 }
 
+/// How one of a language that preloads the fork-point library is told where it is.
+const PRELOADED: &[(&str, &str)] = &[("LD_PRELOAD", "/proc/self/fd/4")];
+
+/// What an interpreter has more in its environment that has the library.
+fn preloaded(language: &Language) -> &'static [(&'static str, &'static str)] {
+    if language.preloads { PRELOADED } else { &[] }
+}
+
 /// What an interpreter is started with.
 fn start(
-    name: &str,
+    language: &Language,
     argv: &[String],
-    environment: &[(String, String)],
+    also: &[(&str, &str)],
 ) -> Result<(Vec<CString>, Vec<CString>), String> {
+    let name = &language.name;
     let text = |text: String| CString::new(text).map_err(|_| format!("the language `{name}` holds a NUL"));
-    let own = environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let all = ENVIRONMENT.into_iter().chain(own).map(|(key, value)| text(format!("{key}={value}")));
+    let own = language.env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let all = ENVIRONMENT.into_iter().chain(own).chain(also.iter().copied());
+    let all = all.map(|(key, value)| text(format!("{key}={value}")));
     Ok((argv.iter().cloned().map(text).collect::<Result<_, _>>()?, all.collect::<Result<_, _>>()?))
 }
 
@@ -249,7 +259,7 @@ fn pools(config: &Config, seed: &Seed) -> Result<Vec<Pool>, String> {
         next += u16::from(started.is_some());
         let source = match (warm, started, &reaper) {
             (Warm::Fork(argv) | Warm::ForkOrWait { fork: argv, .. }, otherwise, Some(reaper)) => {
-                let (argv, environment) = start(&language.name, argv, &language.env)?;
+                let (argv, environment) = start(language, argv, preloaded(language))?;
                 let seed = seed.for_interpreter(inherited(language.verdict));
                 let seed = text_memfd("seed", &seed).map_err(|error| error.to_string())?;
                 let reaper = reaper.try_clone().map_err(|error| error.to_string())?;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use execgate_sandbox::{Request, Run, Sandbox, Verdict};
 
 use super::residents::{held, jailed, parent};
+use super::sessions::run as run_cell;
+use super::tongues::open_in_language;
 use super::world::{PATIENCE, SLOWNESS, cold, comes_true, descendants, python, sandbox, start_as, told};
 
 /// Longer than a start of R takes on a loaded machine.
@@ -111,6 +113,31 @@ fn what_is_random_differs_between_two_forks_of_one_r() {
         .collect();
     assert_eq!(seen.len(), 8 * 6, "{seen:?}");
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), seen.len(), "{seen:?}");
+}
+
+/// R makes each word of the first state of the one before it, beginning with 32 bits of clock and process id. Code that draws
+/// nothing leaves that state as it is; and so it is each time that it was taken away, and in what R forks by itself.
+#[test]
+fn what_r_draws_in_a_fork_or_a_session_is_not_seeded_by_the_clock() {
+    let code = "begun <- function() { sample(3, 0); .Random.seed }\n\
+                made <- function(seed) { words <- seed[-(1:2)] %% 2^32; sum((words[-624] * 69069 + 1) %% 2^32 == words[-1], na.rm = TRUE) }\n\
+                kind <- RNGkind(); was <- exists('.Random.seed'); first <- begun(); rm(.Random.seed); second <- begun(); rm(.Random.seed)\n\
+                forked <- parallel::mccollect(parallel::mcparallel(begun(), mc.set.seed = FALSE))[[1]]; set.seed(7)\n\
+                cat(was, length(first), first[1:2], made(first), made(second), made(forked), made(.Random.seed), \
+                    identical(first, second), identical(first, forked), runif(1) == {set.seed(7); runif(1)})";
+    let expected = "FALSE 626 10403 624 0 0 0 623 FALSE FALSE TRUE";
+    let sandbox = only_r();
+    let run = run_in(&sandbox, code);
+    assert_eq!(String::from_utf8(run.stdout.clone()).unwrap(), expected, "{}", told(&run));
+    // As R does it by itself.
+    let plain = run_in(&cold(), code);
+    let expected_of_plain = "FALSE 626 10403 624 623 623 623 623 FALSE FALSE TRUE";
+    assert_eq!(String::from_utf8(plain.stdout.clone()).unwrap(), expected_of_plain, "{}", told(&plain));
+    // A session of a fork, and of one that was started for it.
+    for sandbox in [sandbox, cold()] {
+        let mut session = open_in_language(&sandbox, "r", |_| ());
+        assert_eq!(String::from_utf8(run_cell(&mut session, code).stdout).unwrap(), expected);
+    }
 }
 
 #[test]

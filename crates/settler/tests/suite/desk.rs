@@ -98,7 +98,13 @@ async fn a_desk_behind_a_socket_keeps_the_contract() {
     while !socket.exists() {
         tokio::task::yield_now().await;
     }
-    keeps_the_contract(&OnChain { chain, facilitator: Arc::new(Counter::new(socket)) }).await;
+    let counter = Counter::new(socket);
+    let gas = counter.gas().await.unwrap().unwrap();
+    assert_eq!((gas.account.to_string().as_str(), gas.nonce), (GAS.address, 0));
+    let ground = OnChain { chain, facilitator: Arc::new(counter.clone()) };
+    keeps_the_contract(&ground).await;
+    let less = counter.gas().await.unwrap().unwrap();
+    assert!(less.nonce > 0 && less.wei < gas.wei, "{less:?}");
     serving.abort();
 }
 
@@ -108,7 +114,7 @@ async fn a_settler_that_is_not_there_is_one_of_which_nobody_can_tell() {
     let counter = Counter::new(folder.path().join("settler.sock"));
     let paid = paid(&chain, 1);
     assert_eq!(counter.settle(&paid).await, Err(SettleError::Unknown { transaction: None }));
-    assert!(counter.whereabouts(&paid).await.is_err());
+    assert!(counter.whereabouts(&paid).await.is_err() && counter.gas().await.is_err());
 }
 
 #[tokio::test]

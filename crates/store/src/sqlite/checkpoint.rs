@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -45,7 +45,7 @@ impl Checkpointer {
         Ok(Self { signs, thread })
     }
 
-    /// To be called after each commit: costs nothing but the first time after a pause.
+    /// To be called after each commit: wakes nobody but the first time after a pause.
     pub(super) fn committed(&self) {
         self.signs.commits.fetch_add(1, Ordering::SeqCst);
         if !self.signs.stirred.swap(true, Ordering::SeqCst) {
@@ -90,17 +90,32 @@ fn wait_for_pause(signs: &Signs) -> bool {
         thread::park();
     }
     loop {
-        // Taken back before the look at the count, so that a commit in between stirs again.
-        signs.stirred.store(false, Ordering::SeqCst);
         let seen = signs.commits.load(Ordering::SeqCst);
-        thread::park_timeout(QUIET);
-        if signs.ended.load(Ordering::SeqCst) {
+        if !sleep_through(signs) {
             return false;
         }
         if signs.commits.load(Ordering::SeqCst) == seen {
-            return true;
+            // Nobody is woken as long as this stands. A commit that came before it was taken back is seen in the count, and
+            // one that comes later stirs again.
+            signs.stirred.store(false, Ordering::SeqCst);
+            if signs.commits.load(Ordering::SeqCst) == seen {
+                return true;
+            }
         }
     }
+}
+
+/// Sleeps for as long as nobody must have written. False at the end.
+fn sleep_through(signs: &Signs) -> bool {
+    let until = Instant::now() + QUIET;
+    while !signs.ended.load(Ordering::SeqCst) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        thread::park_timeout(left);
+    }
+    false
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use crate::{ApprovalClaim, Claim, Claimed, SettlementWord, StoreError, Undone};
 
 const INSERT_RUN: &str = "INSERT INTO run (run, instance, nonce_key, payment, fingerprint, owner, \
     action, effect, caller, stage, settlement, rail, price, salt, created, intent, reserved, agent, iam_approved, \
-    alias, parked) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+    alias, parked, session_nonce) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 
 /// Claims a run, or says what stands in its way. Whatever is not `Fresh` has inserted nothing.
 pub(super) fn claim(conn: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
@@ -87,6 +87,7 @@ pub(super) fn insert_run(
         call.map(|call| call.iam_approved),
         call.map(|call| &call.alias),
         (stage == Stage::Parked).then_some(parking::WITH_LEAF),
+        claim.session_nonce.as_ref().map(|key| key.as_bytes()),
     ];
     rows::change(conn, INSERT_RUN, "store a claim", params)?;
     Ok((conn.last_insert_rowid(), claimed))

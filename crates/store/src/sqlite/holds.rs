@@ -142,9 +142,12 @@ pub(super) fn hold(conn: &Connection, run: RunId, payment: &NewPayment) -> Resul
         return Ok(HeldPayment { row: left.id, word: SettlementWord::Captured, claimed });
     }
     // One that was refused is open again: it is looked for, and asked for again.
-    let sql =
-        "UPDATE payment SET word = NULL, reference = NULL, at = NULL WHERE id = ?1 AND word IS NOT NULL";
-    let word = if rows::change(conn, sql, "take up a payment", [left.id])? > 0 {
+    let (sql, doing) = (
+        "UPDATE payment SET word = NULL, reference = NULL, at = NULL, since = ?2 WHERE id = ?1",
+        "take up a payment",
+    );
+    rows::change(conn, sql, doing, (left.id, rows::stored(payment.at.0, doing)?))?;
+    let word = if left.word.is_some() {
         watch::end(conn, left.id)?;
         SettlementWord::Released
     } else {
@@ -161,8 +164,8 @@ pub(super) fn insert(
     payment: &NewPayment,
     again: bool,
 ) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state, upfront, again, batch) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state, upfront, again, since, batch) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let amount = rows::stored(payment.amount.micros(), "store an amount")?;
     let params = (
         payment.key.as_bytes(),
@@ -173,6 +176,7 @@ pub(super) fn insert(
         &payment.state,
         payment.upfront.then_some(1),
         again.then_some(1),
+        rows::stored(payment.at.0, "store a time")?,
         payment.batch.then_some(1),
     );
     rows::change(conn, sql, "store a payment", params)?;

@@ -21,6 +21,7 @@ const STEPS: &[(i32, &str)] = &[
     (15, include_str!("migrations/0015_log_outside.sql")),
     (16, include_str!("migrations/0016_money.sql")),
     (17, include_str!("migrations/0017_watch.sql")),
+    (18, include_str!("migrations/0018_till.sql")),
     (19, include_str!("migrations/0019_finality.sql")),
 ];
 

@@ -5,7 +5,7 @@ use execgate_model::{ActionName, Amount, Digest, RunId, Stage, UnixMs};
 use rusqlite::{Connection, Row};
 
 use super::rows;
-use crate::{Earned, OpenPayment, StoreError, Sums};
+use crate::{Earned, OpenPayment, OpenPlace, StoreError, Sums};
 
 /// Payments on one page.
 const PAGE: u32 = 1_000;
@@ -14,22 +14,23 @@ const PAGE: u32 = 1_000;
 macro_rules! select_open {
     ($rest:literal) => {
         concat!(
-            "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, r.reference, r.salt, r.created ",
-            "FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id ",
-            "WHERE p.word IS NULL AND p.payer > '' AND (r.id IS NULL OR r.settlement = 'pending') ",
+            "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, r.reference, r.salt, ",
+            "coalesce(r.created, p.since), p.id FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id ",
+            "WHERE p.word IS NULL AND (r.id IS NULL OR r.settlement = 'pending') ",
             $rest
         )
     };
 }
 
-/// All of them.
-pub(super) const OPEN: &str = select_open!("LIMIT ?1");
+/// A page of them, behind a place, in the order of their index.
+pub(super) const OPEN: &str =
+    select_open!("AND (p.payer, p.amount, p.id) > (?2, ?3, ?4) ORDER BY p.payer, p.amount, p.id LIMIT ?1");
 
 /// Those of one run: what is open is few, so passing over the others is cheap.
-pub(super) const OPEN_OF: &str = select_open!("AND p.run = ?2 LIMIT ?1");
+pub(super) const OPEN_OF: &str = select_open!("AND p.payer > '' AND p.run = ?2 LIMIT ?1");
 
 /// What was taken back for good, newest first.
-pub(super) const REVERSED: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, p.reference, r.salt, r.created \
+pub(super) const REVERSED: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, p.reference, r.salt, coalesce(r.created, p.since), p.id \
     FROM payment p INDEXED BY payment_reversed LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
     WHERE p.word = 'reversed' AND p.id > 0 ORDER BY p.id DESC LIMIT ?1";
 
@@ -38,9 +39,17 @@ pub(super) const EARNED: &str = "SELECT p.id, p.run, r.action, p.rail, p.payer, 
     FROM payment p INDEXED BY payment_captured LEFT JOIN run r ON r.run = p.run LEFT JOIN credit c ON c.payment = p.id \
     WHERE p.word = 'captured' AND p.id > ?1 ORDER BY p.id LIMIT ?2";
 
-/// Payments whose capture nobody has heard the end of.
-pub(super) fn open(conn: &Connection) -> Result<Vec<OpenPayment>, StoreError> {
-    rows::all(conn, OPEN, "list open payments", [PAGE], open_payment)
+/// A page of payments whose capture nobody has heard the end of.
+pub(super) fn open(conn: &Connection, after: Option<&OpenPlace>) -> Result<Vec<OpenPayment>, StoreError> {
+    let doing = "list open payments";
+    let (payer, amount, row) = match after {
+        None => ("", 0, 0),
+        Some(place) => {
+            let amount = rows::stored(place.amount.micros(), doing)?;
+            (place.payer.as_str(), amount, rows::stored(place.row, doing)?)
+        }
+    };
+    rows::all(conn, OPEN, doing, (PAGE, payer, amount, row), open_payment)
 }
 
 /// Those of one run.
@@ -69,6 +78,7 @@ fn open_payment(row: &Row<'_>) -> Result<OpenPayment, StoreError> {
         reference: rows::value(row, 7, "reference")?,
         salt: rows::value(row, 8, "salt")?,
         since: time(row, 9, "created")?,
+        row: rows::unsigned(row, 10, "id")?,
     })
 }
 

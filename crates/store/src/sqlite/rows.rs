@@ -13,7 +13,8 @@ macro_rules! select_record {
         concat!(
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
-            "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, p.key, e.body, p.amount ",
+            "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, p.key, e.body, p.amount, ",
+            "p.payer ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -29,7 +30,8 @@ macro_rules! select_brief {
         concat!(
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
-            "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, p.key, NULL, p.amount ",
+            "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, p.key, NULL, p.amount, ",
+            "p.payer ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -88,6 +90,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
             Some(_) => Some(Amount::from_micros(unsigned(row, 25, "amount")?)),
             None => None,
         },
+        payer: value(row, 26, "payer")?,
         outcome: value(row, 16, "outcome")?,
         content: value::<Option<_>>(row, 17, "content")?.map(Digest::from_bytes),
         finished: match value::<Option<i64>>(row, 18, "finished")? {
@@ -152,6 +155,20 @@ pub(super) fn change(
 pub(super) fn by_nonce(conn: &Connection, nonce_key: Digest) -> Result<Option<Record>, StoreError> {
     let sql = select_record!("run_by_nonce", "WHERE r.nonce_key = ?1");
     first(conn, sql, "read a run by its nonce", [nonce_key.as_bytes()], record)
+}
+
+/// What a session has asked for under a nonce of its own: the newest run of that content, which its payer's wallet has.
+pub(super) fn by_session_nonce(
+    conn: &Connection,
+    session_nonce: Digest,
+    fingerprint: Digest,
+) -> Result<Option<Record>, StoreError> {
+    let sql = select_record!(
+        "run_by_session_nonce",
+        "WHERE r.session_nonce = ?1 AND r.fingerprint = ?2 ORDER BY r.id DESC LIMIT 1"
+    );
+    let params = (session_nonce.as_bytes(), fingerprint.as_bytes());
+    first(conn, sql, "read a run by the nonce of a session", params, record)
 }
 
 /// One run.

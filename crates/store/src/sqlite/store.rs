@@ -20,8 +20,8 @@ use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
     LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
-    OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Resolution, Revised,
-    Settled, Settling, Standing, Store, Sums, Undone, Unfinal, Untold, Vote, Voted, Watched,
+    OpenPlace, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Resolution,
+    Revised, Settled, Settling, Standing, Store, Sums, Undone, Unfinal, Untold, Vote, Voted, Watched,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -180,8 +180,8 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::End, move |conn| settle::settle(conn, &settling)))
     }
 
-    fn open_payments(&self) -> Reply<'_, Vec<OpenPayment>> {
-        Box::pin(self.readers.long(money::open))
+    fn open_payments(&self, after: Option<OpenPlace>) -> Reply<'_, Vec<OpenPayment>> {
+        Box::pin(self.readers.long(move |conn| money::open(conn, after.as_ref())))
     }
 
     fn open_payments_of(&self, run: RunId) -> Reply<'_, Vec<OpenPayment>> {
@@ -235,6 +235,10 @@ impl Store for SqliteStore {
 
     fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>> {
         Box::pin(self.readers.point(move |conn| rows::by_nonce(conn, nonce_key)))
+    }
+
+    fn by_session_nonce(&self, session_nonce: Digest, fingerprint: Digest) -> Reply<'_, Option<Record>> {
+        Box::pin(self.readers.point(move |conn| rows::by_session_nonce(conn, session_nonce, fingerprint)))
     }
 
     fn by_payment(&self, payment_key: Digest) -> Reply<'_, Option<RunId>> {

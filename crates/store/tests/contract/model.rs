@@ -106,6 +106,7 @@ impl Model {
         found.record.rail.clone_from(&payment.rail);
         found.record.payment_state = Some(payment.state.clone());
         found.record.payment_key = Some(payment.key);
+        found.record.payer = Some(payment.payer.clone());
         found.record.instance = mine;
         self.payments.insert(payment.key, run);
         Repaid::Held

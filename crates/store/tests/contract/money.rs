@@ -1,11 +1,15 @@
 //! Where the money of a run ends.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use execgate_model::{Amount, Stage, UnixMs};
 use execgate_store::{
     Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, MovedLate, NewPayment, REDEEMED_BY,
     Record, Repaid, Revised, Revision, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord, Settling,
     Store, StoreError, Undone,
 };
+use tokio::task::JoinSet;
 
 use super::runs::{Backend, claim, created, digest, finish, held, payment, recorded, run_id, settling};
 
@@ -114,10 +118,13 @@ pub(crate) async fn an_unpaid_run_takes_one_new_payment(backend: &impl Backend) 
     let expected = Record {
         instance: second.instance(),
         rail: "mpp".to_owned(),
-        payment_state: Some(fresh.state),
+        payment_state: Some(fresh.state.clone()),
         payment_key: Some(fresh.key),
+        payer: Some(fresh.payer),
         ..recorded(held(&start), &end)
     };
+    let shown = format!("{expected:?}");
+    assert!(shown.contains("payer-2") && !shown.contains(&format!("{:?}", fresh.state)), "{shown}");
     assert_eq!(store.run(run_id(1)).await.unwrap(), Some(expected));
     for number in [1, 2] {
         assert_eq!(store.by_payment(digest(5, number)).await.unwrap(), Some(run_id(1)));
@@ -204,7 +211,7 @@ pub(crate) async fn a_payment_whose_run_was_taken_back_serves_the_same_call_agai
     let start = Claim { payment: Some(upfront(1)), ..claim(store.instance(), 1) };
     store.claim(start.clone()).await.unwrap();
     assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Undone);
-    let open = store.open_payments().await.unwrap();
+    let open = store.open_payments(None).await.unwrap();
     assert_eq!(
         (open.len(), open[0].run, open[0].stage),
         (1, run_id(1), None),
@@ -221,7 +228,7 @@ pub(crate) async fn a_payment_whose_run_was_taken_back_serves_the_same_call_agai
     let again = Claim { payment: Some(agreed), ..start.clone() };
     assert_eq!(store.claim(again).await.unwrap(), taken_up(Pending));
     assert_eq!(store.left_payment(run_id(1), digest(5, 1)).await.unwrap(), None);
-    assert_eq!(store.open_payments().await.unwrap(), []);
+    assert_eq!(store.open_payments(None).await.unwrap(), []);
     store.settle(settling(1, Capturing, Captured)).await.unwrap();
     assert_eq!(store.undo(run_id(1), store.instance()).await.unwrap(), Undone::Credited);
     assert!(store.earned(0).await.unwrap()[0].is_credit);
@@ -250,7 +257,7 @@ pub(crate) async fn what_is_found_of_a_payment_without_a_run_is_recorded_once(ba
     }
     let earned = store.earned(0).await.unwrap();
     assert_eq!((earned.len(), earned[0].is_credit), (1, true));
-    assert_eq!(store.open_payments().await.unwrap(), []);
+    assert_eq!(store.open_payments(None).await.unwrap(), []);
 }
 
 fn taken_up(word: SettlementWord) -> Claimed {
@@ -288,10 +295,63 @@ pub(crate) async fn a_payment_that_was_left_is_closed_beside_its_run(backend: &i
     assert_eq!(store.open_payments_of(run_id(2)).await.unwrap(), []);
     let found = Settling { said: Some(said(1)), ..settling(1, Pending, Captured) };
     assert_eq!(store.settle(found).await.unwrap(), Settled::Moved);
-    assert_eq!(store.open_payments().await.unwrap(), []);
+    assert_eq!(store.open_payments(None).await.unwrap(), []);
     let earned = store.earned(0).await.unwrap();
     assert_eq!((earned.len(), earned[0].is_credit), (1, true));
     assert!(backend.leaves(run_id(1)).contains(&leaf(1)));
+}
+
+pub(crate) async fn every_open_payment_is_on_one_page_however_many_there_are(backend: &impl Backend) {
+    const OPEN: u16 = 1_003;
+    let store = backend.open();
+    for first in (1..=OPEN).step_by(64) {
+        let mut held = JoinSet::new();
+        for number in first..=OPEN.min(first + 63) {
+            let store = Arc::clone(&store);
+            held.spawn(async move {
+                // Some of one payer, so that a page ends within what is alike.
+                let payer = format!("payer-{}", number % 11);
+                let payment = NewPayment { payer, holds_max: u32::MAX, ..upfront(number) };
+                let start = Claim { payment: Some(payment), ..claim(store.instance(), number) };
+                assert_eq!(store.claim(start).await.unwrap(), Claimed::Fresh);
+                store.undo(run_id(number), store.instance()).await.unwrap();
+            });
+        }
+        held.join_all().await;
+    }
+    let (mut after, mut runs, mut pages) = (None, BTreeSet::new(), Vec::new());
+    loop {
+        let page = store.open_payments(after).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.place());
+        pages.push(page.len());
+        for open in page {
+            assert!(open.since.is_some(), "its age is known");
+            assert!(runs.insert(*open.run.as_bytes()), "it is on two pages");
+        }
+    }
+    assert_eq!((pages, runs.len()), (vec![1_000, 3], 1_003));
+}
+
+pub(crate) async fn what_a_session_asked_for_is_found_again_until_it_is_taken_back(backend: &impl Backend) {
+    let store = backend.open();
+    let of_session = |number| Claim {
+        session_nonce: Some(digest(15, 1)),
+        fingerprint: digest(2, 1),
+        payment: Some(payment(number)),
+        ..claim(store.instance(), number)
+    };
+    let found = |nonce, content| {
+        let found = store.by_session_nonce(digest(15, nonce), digest(2, content));
+        async move { found.await.unwrap().map(|record| record.run) }
+    };
+    assert_eq!(found(1, 1).await, None);
+    store.claim(of_session(1)).await.unwrap();
+    assert_eq!((found(1, 1).await, found(1, 2).await, found(2, 1).await), (Some(run_id(1)), None, None));
+    store.claim(of_session(2)).await.unwrap();
+    assert_eq!(found(1, 1).await, Some(run_id(2)), "the newest");
+    store.undo(run_id(2), store.instance()).await.unwrap();
+    assert_eq!(found(1, 1).await, Some(run_id(1)));
 }
 
 /// A run whose payment has failed, and is watched.

@@ -31,6 +31,8 @@ macro_rules! every_promise {
                 what_is_found_of_a_payment_without_a_run_is_recorded_once,
                 a_payment_that_was_asked_for_is_never_forgotten,
                 a_payment_that_was_left_is_closed_beside_its_run,
+                every_open_payment_is_on_one_page_however_many_there_are,
+                what_a_session_asked_for_is_found_again_until_it_is_taken_back,
                 a_payment_that_moves_late_pays_for_its_run_or_is_a_credit,
                 what_was_taken_is_looked_at_until_it_is_final_or_taken_back_for_good,
                 a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time,

@@ -56,6 +56,7 @@ pub(crate) fn claim(instance: InstanceId, number: u16) -> Claim {
         run: run_id(number),
         instance,
         nonce_key: Some(digest(1, number)),
+        session_nonce: None,
         fingerprint: digest(2, number),
         owner: Some(digest(3, number)),
         action: ActionName::new("python").unwrap(),
@@ -85,6 +86,7 @@ pub(crate) fn payment(number: u16) -> NewPayment {
         upfront: false,
         funds: None,
         holds_max: 16,
+        at: created(number),
         batch: false,
     }
 }
@@ -159,6 +161,7 @@ pub(crate) fn held(claim: &Claim) -> Record {
         payment_state: claim.payment.as_ref().map(|payment| payment.state.clone()),
         payment_key: claim.payment.as_ref().map(|payment| payment.key),
         payment_amount: claim.payment.as_ref().map(|payment| payment.amount),
+        payer: claim.payment.as_ref().map(|payment| payment.payer.clone()),
         salt: claim.salt,
         intent: claim.intent.clone(),
         resolution: None,

@@ -83,7 +83,7 @@ async fn what_an_operator_found_taken_for_a_run_that_was_taken_back_is_a_credit_
         world.bank().next_capture(claim, Move::DoneUnheard);
         assert_eq!(world.walk(prepaid(claim)).await.rule(), "settlement-pending");
     }
-    let run = world.store().open_payments().await.unwrap()[0].run;
+    let run = world.store().open_payments(None).await.unwrap()[0].run;
     let which = world.end_by_hand(run, None, taken()).await;
     assert!(matches!(&which, Err(ByHandError::Several(keys)) if keys.len() == 2), "{which:?}");
     let ended = world.end_by_hand(run, Some(key("q^")), taken()).await.unwrap();
@@ -95,7 +95,7 @@ async fn what_an_operator_found_taken_for_a_run_that_was_taken_back_is_a_credit_
     // The other is closed beside the run that has come again without it.
     let ended = world.end_by_hand(run, Some(key("p^")), ByHand::Gone).await.unwrap();
     assert_eq!((ended.state, ended.is_credit), (SettlementState::Released, false));
-    assert_eq!(world.store().open_payments().await.unwrap(), []);
+    assert_eq!(world.store().open_payments(None).await.unwrap(), []);
     assert_eq!(world.fsck().await.0, []);
 }
 
@@ -110,10 +110,10 @@ async fn nothing_is_ended_by_hand_but_what_is_pending_and_nothing_under_a_name_t
     }
     world.bank().next_capture("q", Move::LostUnheard);
     assert_eq!(world.walk(ask("gives").nonce("m").pays("q")).await.rule(), "settlement-pending");
-    let run = world.store().open_payments().await.unwrap()[0].run;
+    let run = world.store().open_payments(None).await.unwrap()[0].run;
     for reference in ["", "two words", "\u{e9}", &"a".repeat(257)] {
         let ended = world.end_by_hand(run, None, ByHand::Taken { reference: reference.to_owned() }).await;
         assert!(matches!(ended, Err(ByHandError::Reference)), "{ended:?}");
     }
-    assert_eq!(world.store().open_payments().await.unwrap().len(), 1);
+    assert_eq!(world.store().open_payments(None).await.unwrap().len(), 1);
 }

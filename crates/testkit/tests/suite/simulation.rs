@@ -211,7 +211,7 @@ impl Play {
     fn end_by_hand(&mut self, process: usize) {
         let (bank, journal) = (self.world.shared_bank(), self.world.shared_journal());
         self.chore(process, "is told by hand", |gate| async move {
-            let Ok(open) = gate.store().open_payments().await else { return };
+            let Ok(open) = gate.store().open_payments(None).await else { return };
             let Some(open) = open.first() else { return };
             let claim = String::from_utf8_lossy(&open.state).into_owned();
             bank.give_up_for_good(&claim);

@@ -197,3 +197,32 @@ async fn the_gateway_says_whose_tokens_it_takes_under_the_operator_s_url_alone()
     }
     assert_eq!(World::free().http(get(METADATA)).await.status, 404);
 }
+
+#[tokio::test]
+async fn the_doors_of_mcp_are_resources_of_their_own_and_their_challenges_lead_there() {
+    let mint = Mint::p256("k1");
+    let world = World::builder().require_grant().issued_by(published(&[&mint])).open();
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let greet = || with(post("/mcp", hello.to_string()), "accept", "application/json, text/event-stream");
+    let nobody = world.http(greet()).await;
+    let place = format!("{AUDIENCE}{METADATA}/mcp");
+    let expected = format!("Bearer realm=\"execgate\", scope=\"exec.run\", resource_metadata=\"{place}\"");
+    assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, Some(expected.as_str())));
+    // The same at the door of a server of others, there or not: who asks is told first.
+    let other = world.http(with(post("/mcp/files", hello.to_string()), "accept", "application/json")).await;
+    assert!(other.header("www-authenticate").unwrap().ends_with(&format!("{METADATA}/mcp/files\"")));
+    let told = world.http(get(&format!("{METADATA}/mcp"))).await.json();
+    assert_eq!(told["resource"], format!("{AUDIENCE}/mcp"));
+    assert_eq!(world.http(get(&format!("{METADATA}/mcp/files"))).await.status, 404);
+    // A token for that resource (RFC 8707) is taken; one for another server's is not.
+    for (audience, status) in [
+        (format!("{AUDIENCE}/mcp"), 200),
+        (format!("{AUDIENCE}/mcp/files"), 200),
+        (format!("{AUDIENCE}/mcp-evil"), 401),
+        (format!("{AUDIENCE}.evil.example/mcp"), 401),
+    ] {
+        let token = token(&world, &mint, &json!({"aud": audience}));
+        assert_eq!(world.http(by(greet(), &token)).await.status, status, "{audience}");
+    }
+}

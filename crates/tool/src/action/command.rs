@@ -64,6 +64,7 @@ impl Command {
             source: Source::Descriptor,
             verdict: VerdictBy::ExitStatus,
             warm: Vec::new(),
+            preloads: false,
             session: None,
         }
     }

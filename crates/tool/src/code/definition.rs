@@ -53,6 +53,9 @@ struct Written {
     /// The arguments of an interpreter that is there before its run.
     #[serde(default)]
     warm: Option<Warm>,
+    /// Whether such a one, and one that serves a session, loads the fork-point library before its own.
+    #[serde(default)]
+    preloads: bool,
     /// Those of others, for code that mentions what they hold.
     #[serde(default)]
     suited: Vec<Suited>,
@@ -150,6 +153,7 @@ impl Definition {
                     }
                 })
                 .collect(),
+            preloads: self.written.preloads,
             session: self.written.session.as_ref().map(|session| SessionStart {
                 argv: started(&session.argv),
                 checkpoints: session.checkpoints,

@@ -111,7 +111,7 @@ impl Courier {
             refuse_encoded(exchange.response.headers()).map_err(told)?;
             let status = exchange.response.status().as_u16();
             let read = read(exchange.response.into_body(), most).await;
-            exchange.connection.abort_all();
+            exchange.connection.end();
             read.map(|(body, is_cut)| (Delivery { status, body }, is_cut)).map_err(told)
         };
         match in_time(within, exchange).await? {
@@ -127,7 +127,7 @@ impl Courier {
     pub async fn announce(&self, url: &str, message: Message) -> Result<u16, CourierError> {
         in_time(message.within, async {
             let mut exchange = self.send(url, message).await?;
-            exchange.connection.abort_all();
+            exchange.connection.end();
             Ok(exchange.response.status().as_u16())
         })
         .await

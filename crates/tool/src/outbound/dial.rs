@@ -42,8 +42,11 @@ pub(crate) async fn dial(target: &Target, addresses: &[IpAddr]) -> Result<Box<dy
     let mut last = "no address";
     for address in addresses.iter().take(TRIES_MAX) {
         match timeout(CONNECTS_WITHIN, TcpStream::connect((*address, target.port))).await {
-            Ok(Ok(stream)) if target.is_tls => return secure(target, stream).await,
-            Ok(Ok(stream)) => return Ok(Box::new(stream)),
+            Ok(Ok(stream)) => {
+                // A small request is not held back until the server has taken the one before.
+                drop(stream.set_nodelay(true));
+                return if target.is_tls { secure(target, stream).await } else { Ok(Box::new(stream)) };
+            }
             Ok(Err(error)) => last = reason(&error),
             Err(_elapsed) => last = "no answer in time",
         }

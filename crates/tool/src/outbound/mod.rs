@@ -11,6 +11,7 @@ mod client;
 mod courier;
 mod dial;
 mod guard;
+mod pool;
 mod target;
 
 pub(crate) use answer::{read, refuse_encoded, shown_headers, text};

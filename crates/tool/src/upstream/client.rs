@@ -5,17 +5,19 @@
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::{Progress, Watcher};
-use serde_json::{Value, json};
+use hyper::header::HeaderMap;
+use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::{Connect, ConnectError};
 use super::entry::Digester;
-use super::link::{Inbound, Link, Outbound};
+use super::link::{Inbound, Link, Outbound, Told};
 use super::message::{Message, RpcError, looks_like_one, read};
 use super::offer::{Hello, Offer};
 
@@ -23,13 +25,19 @@ use super::offer::{Hello, Offer};
 const REVISION: &str = "2025-11-25";
 
 /// The stateless revision (MCP 2026-07-28).
-const REVISION_STATELESS: &str = "2026-07-28";
+pub(super) const REVISION_STATELESS: &str = "2026-07-28";
 
 /// The revisions that a server may answer with.
 const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", REVISION];
 
 /// How long a server may take to be there: one that is installed as it starts takes a while.
 const GREETS_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long one may take to say that it is of the stateless kind, before it is greeted as one that is not.
+const DISCOVERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a server of the stateless kind is asked first.
+pub(super) const DISCOVER: &str = "server/discover";
 
 /// How long a page of a list may take.
 const LISTS_WITHIN: Duration = Duration::from_secs(30);
@@ -47,6 +55,10 @@ const STRIKES_MAX: usize = 64;
 
 /// Questions that were given up, and whose late answers are no strikes.
 const GIVEN_UP_MAX: usize = 1_024;
+
+/// What a server is told that asks something of a client: whoever has called it may not be who hears of it.
+const NOT_HANDED_ON: &str =
+    "execgate hands nothing on that a server asks of a client (sampling, elicitation, roots)";
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,13 +147,17 @@ pub(super) struct Client {
     outbound: mpsc::Sender<Outbound>,
     hello: Hello,
     is_stateless: bool,
+    /// How often it had said so when its tools were listed.
+    listed: AtomicU64,
+    told: Option<Told>,
     _tasks: JoinSet<()>,
 }
 
 impl Client {
     /// Greets a server. What it says is without what `connect` takes out.
     pub(super) async fn greet(link: Link, connect: Arc<dyn Connect>) -> Result<Self, ConnectError> {
-        let Link { outbound, inbound, hold } = link;
+        let Link { outbound, inbound, mut hold, tries_stateless } = link;
+        let told = hold.told.take();
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         let (heard, replies) = (Arc::clone(&shared), outbound.clone());
@@ -150,23 +166,32 @@ impl Client {
             // What keeps the line open goes with whoever hears it.
             drop(hold);
         });
-        let mut client =
-            Self { shared, outbound, hello: Hello::default(), is_stateless: false, _tasks: tasks };
-        let hello = timeout(GREETS_WITHIN, client.hello()).await;
+        let mut client = Self {
+            shared,
+            outbound,
+            hello: Hello::default(),
+            is_stateless: false,
+            listed: AtomicU64::new(0),
+            told,
+            _tasks: tasks,
+        };
+        let hello = timeout(GREETS_WITHIN, client.hello(tries_stateless)).await;
         (client.hello, client.is_stateless) =
             hello.map_err(|_| ConnectError("it does not answer when it is greeted".to_owned()))??;
         Ok(client)
     }
 
-    async fn hello(&self) -> Result<(Hello, bool), ConnectError> {
+    async fn hello(&self, tries_stateless: bool) -> Result<(Hello, bool), ConnectError> {
+        if tries_stateless && let Some(hello) = self.discovered().await? {
+            return Ok((hello, true));
+        }
         let us = json!({"name": "execgate", "version": env!("CARGO_PKG_VERSION")});
         let greeting = json!({"protocolVersion": REVISION, "capabilities": {}, "clientInfo": us});
         let result = match self.ask("initialize", greeting, GREETS_WITHIN, None).await {
             Ok(result) => result,
             // One of the stateless kind knows no greeting (MCP 2026-07-28, versioning).
-            Err(AskError::Rpc(_)) => {
-                let meta = json!({"_meta": stateless_meta()});
-                let found = self.ask("server/discover", meta, GREETS_WITHIN, None).await;
+            Err(AskError::Rpc(_) | AskError::Refused(_)) if !tries_stateless => {
+                let found = self.ask(DISCOVER, discovery(), GREETS_WITHIN, None).await;
                 let found = found.map_err(|error| ConnectError(error.told()))?;
                 return Ok((Hello::read(REVISION_STATELESS, &found), true));
             }
@@ -182,9 +207,35 @@ impl Client {
         Ok((Hello::read(revision, &result), false))
     }
 
+    /// What a server of the stateless kind says of itself; none for one that is not. Asked first where a question that is not
+    /// understood harms nothing.
+    async fn discovered(&self) -> Result<Option<Hello>, ConnectError> {
+        match self.ask(DISCOVER, discovery(), DISCOVERS_WITHIN, None).await {
+            Ok(found) => {
+                let versions = found.get("supportedVersions").and_then(Value::as_array);
+                let is_stateless =
+                    versions.is_some_and(|all| all.iter().any(|one| one == REVISION_STATELESS));
+                Ok(is_stateless.then(|| Hello::read(REVISION_STATELESS, &found)))
+            }
+            Err(error @ AskError::NotSent(_)) => Err(ConnectError(error.told())),
+            // Servers of before answer in many ways what they do not know.
+            Err(AskError::Rpc(_) | AskError::Refused(_) | AskError::Lost(_) | AskError::Slow) => Ok(None),
+        }
+    }
+
     /// What it tells.
     pub(super) fn heard(&self) -> watch::Receiver<Heard> {
         self.shared.heard.subscribe()
+    }
+
+    /// What holds just this process, for receipts.
+    pub(super) fn held_by(&self) -> Map<String, Value> {
+        self.told.as_ref().map(|told| told()).unwrap_or_default()
+    }
+
+    /// Whether it has said since its tools were listed that they have changed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.shared.heard.borrow().changes != self.listed.load(Ordering::SeqCst)
     }
 
     /// Why it has ended, if it has.
@@ -194,6 +245,7 @@ impl Client {
 
     /// All that it offers.
     pub(super) async fn offer(&self, digester: Digester) -> Result<Offer, ConnectError> {
+        self.listed.store(self.shared.heard.borrow().changes, Ordering::SeqCst);
         let listed =
             if self.hello.can("tools") { self.list("tools/list", "tools").await? } else { Vec::new() };
         Ok(Offer::new(self.hello.clone(), listed, digester))
@@ -228,7 +280,19 @@ impl Client {
     pub(super) async fn ask(
         &self,
         method: &str,
+        params: Value,
+        within: Duration,
+        watcher: Option<Watcher>,
+    ) -> Result<Value, AskError> {
+        self.ask_beside(method, params, HeaderMap::new(), within, watcher).await
+    }
+
+    /// The same, with arguments that are said in the head of a request, too.
+    pub(super) async fn ask_beside(
+        &self,
+        method: &str,
         mut params: Value,
+        mirrored: HeaderMap,
         within: Duration,
         watcher: Option<Watcher>,
     ) -> Result<Value, AskError> {
@@ -254,12 +318,7 @@ impl Client {
             params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let mut given_up = GivesUp { client: self, id, is_answered: false };
-        let frame = Outbound {
-            id: Some(id),
-            method: method.to_owned(),
-            name,
-            frame: message.to_string().into_bytes(),
-        };
+        let frame = Outbound { name, mirrored, ..Outbound::new(Some(id), method, message.to_string()) };
         let unsent = match timeout_at(deadline, self.outbound.send(frame)).await {
             Ok(Ok(())) => None,
             Ok(Err(_)) => Some("the line to the server is closed"),
@@ -278,13 +337,7 @@ impl Client {
     /// Tells something, as far as the line takes it.
     async fn tell(&self, method: &str, params: Value) {
         let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
-        let frame = Outbound {
-            id: None,
-            method: method.to_owned(),
-            name: None,
-            frame: message.to_string().into_bytes(),
-        };
-        drop(self.outbound.send(frame).await);
+        drop(self.outbound.send(Outbound::new(None, method, message.to_string())).await);
     }
 }
 
@@ -299,6 +352,10 @@ fn size(items: &[Value], of: &str) -> Result<usize, ConnectError> {
         bytes = bytes.saturating_add(length);
     }
     Ok(bytes)
+}
+
+fn discovery() -> Value {
+    json!({"_meta": stateless_meta()})
 }
 
 /// What every request of the stateless revision says (MCP 2026-07-28, 1).
@@ -339,8 +396,7 @@ impl Drop for GivesUp<'_> {
         }
         let params = json!({"requestId": self.id, "reason": "nobody waits for the answer any more"});
         let message = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
-        let method = "notifications/cancelled".to_owned();
-        let frame = Outbound { id: None, method, name: None, frame: message.to_string().into_bytes() };
+        let frame = Outbound::new(None, "notifications/cancelled", message.to_string());
         // A line that is full, or gone, hears of it by its own end.
         drop(self.client.outbound.try_send(frame));
     }
@@ -411,15 +467,10 @@ fn take(
             let reply = if method == "ping" {
                 json!({"jsonrpc": "2.0", "id": id, "result": {}})
             } else {
-                let error = json!({"code": -32_601, "message": "this client offers no such thing"});
+                let error = json!({"code": -32_601, "message": NOT_HANDED_ON});
                 json!({"jsonrpc": "2.0", "id": id, "error": error})
             };
-            let frame = Outbound {
-                id: None,
-                method: "reply".to_owned(),
-                name: None,
-                frame: reply.to_string().into_bytes(),
-            };
+            let frame = Outbound::new(None, "reply", reply.to_string());
             // One that asks faster than it reads is not waited for.
             borne(replies.try_send(frame).is_err() && shared.strike())
         }

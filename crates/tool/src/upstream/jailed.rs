@@ -1,5 +1,5 @@
 //! A server in the jail: the sandbox knows its program as a language whose code is empty, as it does actions that are
-//! programs. It holds a slot for as long as it lives, at most a day; then it is started anew.
+//! programs. It holds one of the slots that are set aside for as long as it lives, at most a day; then it is started anew.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use execgate_model::BoxFuture;
 use execgate_sandbox::{
-    Cancel, Keep, Language, Limits, Network, PlacedFile, Request, Sandbox, Source, Stdin, Stream, VerdictBy,
+    Cancel, Keep, Language, Limits, Network, NetworkSight, PlacedFile, Request, Sandbox, Source, Stdin,
+    Stream, VerdictBy,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ pub fn program_of(server: &ServerName, argv: Vec<String>, env: Vec<(String, Stri
         source: Source::Descriptor,
         verdict: VerdictBy::ExitStatus,
         warm: Vec::new(),
+        preloads: false,
         session: None,
     }
 }
@@ -72,11 +74,13 @@ impl JailedUpstream {
         let pipes = || pipe_with(PipeFlags::CLOEXEC);
         let (stdin, input) = pipes().map_err(|error| bad("it has no pipes", &error))?;
         let (output, stdout) = pipes().map_err(|error| bad("it has no pipes", &error))?;
-        let slot = self.sandbox.reserve().map_err(|error| bad("there is no place for it", &error))?;
+        let slot = self.sandbox.reserve_aside().map_err(|error| bad("there is no place for it", &error))?;
         let cord = Cancel::new().map_err(|error| bad("it could not be ended", &error))?;
         let mut request = Request::new(language_name(&self.spec.server), Vec::new());
         request.stdin = Stdin::Inherit(stdin);
         request.network = self.spec.network.clone();
+        let sight = NetworkSight::default();
+        request.network_sight = Some(sight.clone());
         request.files.clone_from(&self.spec.files);
         request.limits = Limits {
             wall: Limits::WALL_MAX,
@@ -105,7 +109,13 @@ impl JailedUpstream {
         let input = pipe::Sender::from_owned_fd(input).map_err(|error| bad("it has no input", &error))?;
         let output =
             pipe::Receiver::from_owned_fd(output).map_err(|error| bad("it has no output", &error))?;
-        Ok(Opened(over(input, output, Some(Box::new(Pulls(cord))))))
+        let mut link = over(input, output, Some(Box::new(Pulls(cord))));
+        // What was decided since the process has begun; that of one call cannot be told apart.
+        link.hold.told = Some(Box::new(move || {
+            let report = sight.report().and_then(|report| serde_json::to_value(report).ok());
+            report.map(|report| ("egress".to_owned(), report)).into_iter().collect()
+        }));
+        Ok(Opened(link))
     }
 }
 
@@ -125,15 +135,22 @@ impl Connect for JailedUpstream {
 
     fn enforced(&self) -> Value {
         let enforced = self.sandbox.enforced();
-        json!({
+        let mut told = json!({
             "transport": "stdio",
             "sandbox": {
                 "tier": enforced.tier.name(),
                 "image": enforced.image,
                 "network": self.spec.network.name(),
                 "memory_bytes": self.spec.memory_bytes,
+                "disk_bytes": Limits::default().disk_bytes,
                 "wall_s": Limits::WALL_MAX.as_secs(),
             },
-        })
+        });
+        if let Network::Egress(egress) = &self.spec.network {
+            let rules = egress.rules();
+            told["sandbox"]["reaches"] =
+                json!({"domains": rules.domains, "cidrs": rules.cidrs, "ports": rules.ports});
+        }
+        told
     }
 }

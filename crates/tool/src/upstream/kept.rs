@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use execgate_model::BoxFuture;
-use execgate_sandbox::KEEPER_ARGUMENT;
-use serde_json::{Value, json};
+use execgate_sandbox::{KEEPER_ARGUMENT, Kept};
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::connect::{Connect, ConnectError, Opened};
@@ -25,6 +28,12 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// The keeper, as a program; what is open is started even where the file was replaced since.
 const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// The longest first line of a keeper, in bytes.
+const KEEPER_LINE_MAX: usize = 64;
+
+/// How long a keeper may take to say how it keeps: it has two processes to start.
+const KEEPS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is started.
 #[derive(Debug, Clone)]
@@ -55,7 +64,7 @@ impl KeptUpstream {
         Self { spec, redactor }
     }
 
-    fn start(&self) -> Result<Opened, ConnectError> {
+    async fn start(&self) -> Result<Opened, ConnectError> {
         let spec = &self.spec;
         let mut command = Command::new(THIS_PROGRAM);
         command.arg(KEEPER_ARGUMENT).args(&spec.argv).env_clear();
@@ -69,7 +78,7 @@ impl KeptUpstream {
             ConnectError(format!("the keeper of `{}` cannot be started ({error})", spec.server))
         })?;
         let pipes = child.stdin.take().zip(child.stdout.take());
-        let (input, output) = pipes.ok_or_else(|| ConnectError("it has no pipes".to_owned()))?;
+        let (input, mut output) = pipes.ok_or_else(|| ConnectError("it has no pipes".to_owned()))?;
         let mut tasks = JoinSet::new();
         if let Some(said) = child.stderr.take() {
             let redactor = Arc::clone(&self.redactor);
@@ -77,8 +86,21 @@ impl KeptUpstream {
         }
         // Somebody has to reap it.
         tokio::spawn(async move { drop(child.wait().await) });
-        Ok(Opened(over(input, output, Some(Box::new(Held { _tasks: tasks })))))
+        let kept = timeout(KEEPS_WITHIN, first_line(&mut output)).await.ok().flatten();
+        let kept = kept.ok_or_else(|| ConnectError(format!("the keeper of `{}` has failed", spec.server)))?;
+        let mut link = over(input, output, Some(Box::new(Held { _tasks: tasks })));
+        link.hold.told = Some(Box::new(move || Map::from_iter([("kept_by".to_owned(), kept.word().into())])));
+        Ok(Opened(link))
     }
+}
+
+/// How a keeper keeps, by the line that it writes before its program is there. No byte of what follows is read.
+async fn first_line(output: &mut (impl AsyncRead + Unpin)) -> Option<Kept> {
+    let mut line = Vec::new();
+    while line.len() < KEEPER_LINE_MAX && line.last() != Some(&b'\n') {
+        line.push(output.read_u8().await.ok()?);
+    }
+    Kept::of_line(core::str::from_utf8(&line).ok()?)
 }
 
 /// What goes with the line.
@@ -88,7 +110,7 @@ struct Held {
 
 impl Connect for KeptUpstream {
     fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>> {
-        Box::pin(async move { self.start() })
+        Box::pin(self.start())
     }
 
     fn enforced(&self) -> Value {

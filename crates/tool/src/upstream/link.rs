@@ -4,6 +4,8 @@
 use core::any::Any;
 use std::io;
 
+use hyper::header::HeaderMap;
+use serde_json::{Map, Value};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy, sink,
 };
@@ -34,8 +36,18 @@ pub(super) struct Outbound {
     pub(super) method: String,
     /// What it is about: a tool, a resource.
     pub(super) name: Option<String>,
+    /// Arguments that a request of HTTP says in its head, too.
+    pub(super) mirrored: HeaderMap,
     /// The message, without a line end.
     pub(super) frame: Vec<u8>,
+}
+
+impl Outbound {
+    /// A message that is about nothing that has a name.
+    pub(super) fn new(id: Option<u64>, method: &str, message: String) -> Self {
+        let (method, frame) = (method.to_owned(), message.into_bytes());
+        Self { id, method, name: None, mirrored: HeaderMap::new(), frame }
+    }
 }
 
 /// What comes in.
@@ -55,17 +67,24 @@ pub(super) struct Link {
     pub(super) inbound: mpsc::Receiver<Inbound>,
     /// What keeps it open.
     pub(super) hold: Hold,
+    /// Whether the server is first asked as one of the stateless kind: where each question stands for itself.
+    pub(super) tries_stateless: bool,
 }
 
 /// What keeps a line open, until it is dropped.
 pub(super) struct Hold {
     _tasks: JoinSet<()>,
     _other: Option<Box<dyn Any + Send + Sync>>,
+    /// What there is to say of what holds just this line.
+    pub(super) told: Option<Told>,
 }
+
+/// Says what holds a line now, as members of what its receipts say.
+pub(super) type Told = Box<dyn Fn() -> Map<String, Value> + Send + Sync>;
 
 impl Hold {
     pub(super) fn new(tasks: JoinSet<()>, other: Option<Box<dyn Any + Send + Sync>>) -> Self {
-        Self { _tasks: tasks, _other: other }
+        Self { _tasks: tasks, _other: other, told: None }
     }
 }
 
@@ -92,7 +111,7 @@ pub(super) fn over(
     let mut tasks = JoinSet::new();
     tasks.spawn(write_all(writes, to_server, from_server.clone()));
     tasks.spawn(read_all(reads, from_server));
-    Link { outbound, inbound, hold: Hold::new(tasks, other) }
+    Link { outbound, inbound, hold: Hold::new(tasks, other), tries_stateless: false }
 }
 
 async fn write_all(

@@ -14,10 +14,13 @@ mod entry;
 mod http;
 mod jailed;
 mod kept;
+mod lanes;
 mod link;
 mod message;
+mod oauth;
 mod offer;
 mod pins;
+mod reading;
 mod risk;
 mod server;
 mod sse;
@@ -26,6 +29,8 @@ mod toolbox;
 mod words;
 
 #[cfg(test)]
+mod double;
+#[cfg(test)]
 mod tests;
 
 pub use connect::{Connect, ConnectError, Opened};
@@ -33,9 +38,12 @@ pub use entry::{Digester, Entry};
 pub use http::{HttpUpstream, HttpUpstreamSpec};
 pub use jailed::{JailedUpstream, JailedUpstreamSpec, program_of};
 pub use kept::{KeptUpstream, KeptUpstreamSpec};
+pub use lanes::Sharing;
+pub use oauth::{ClientAuth, OauthSpec, TokenShelf};
 pub use offer::{Hello, Offer};
 pub use pins::{FirstContact, PinBook, PinError, Pins, Standing};
-pub use risk::{Attack, RiskClass, RiskFinding, Severity, classify};
+pub use reading::{Listing, Reading};
+pub use risk::{Attack, RiskFinding, classify};
 pub use server::{Seen, Upstream, UpstreamParts};
 pub use tool::RPC_ERROR;
 pub use toolbox::Upstreams;

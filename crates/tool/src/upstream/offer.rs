@@ -3,7 +3,9 @@
 use execgate_model::Digest;
 use serde_json::{Map, Value, json};
 
+use super::client::REVISION_STATELESS;
 use super::entry::{Digester, Entry};
+use super::http::Mirrored;
 
 /// The longest instructions of a server that are kept, in bytes; longer ones are left out, and said to be changed.
 const INSTRUCTIONS_BYTES_MAX: usize = 64 << 10;
@@ -60,7 +62,12 @@ pub struct Offer {
 impl Offer {
     pub(super) fn new(hello: Hello, listed: Vec<Value>, digester: Digester) -> Self {
         let all = listed.len();
-        let read: Vec<_> = listed.into_iter().filter_map(|raw| Entry::read(raw, digester)).collect();
+        let read = listed.into_iter().filter_map(|raw| Entry::read(raw, digester));
+        // Where arguments are said in the head of a request, a tool that says so wrongly is not called.
+        let marks = hello.revision == REVISION_STATELESS;
+        let is_sound =
+            |entry: &Entry| entry.raw.get("inputSchema").is_some_and(|s| Mirrored::of(s).is_some());
+        let read: Vec<_> = read.filter(|entry| !marks || is_sound(entry)).collect();
         let is_alone = |entry: &&Entry| read.iter().filter(|other| other.name == entry.name).count() == 1;
         let entries: Vec<_> = read.iter().filter(is_alone).cloned().collect();
         let instructions = hello.instructions.as_ref().and_then(|text| digester(&json!(text)));

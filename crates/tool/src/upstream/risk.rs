@@ -4,35 +4,8 @@
 //! Annotations are the server's own word (MCP 2025-06-18, tools, security): they can make a guess worse, and `readOnlyHint`
 //! makes it better only where nothing else speaks against it.
 
+use execgate_model::{RiskClass, Severity};
 use serde_json::Value;
-
-/// What a tool may do (PRODUCT D).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RiskClass {
-    /// It looks at something.
-    Read,
-    /// It changes something that can be changed back.
-    Write,
-    /// It runs code or commands.
-    Execute,
-    /// It removes something for good.
-    Destructive,
-    /// It moves money.
-    Financial,
-}
-
-/// How bad it can get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Hardly.
-    Low,
-    /// It can be mended.
-    Medium,
-    /// It can spread.
-    High,
-    /// It cannot be taken back.
-    Critical,
-}
 
 /// What somebody could use a tool for who has a model's ear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,44 +30,6 @@ pub enum Attack {
     RunawaySpend,
     /// It handles secrets.
     CredentialTheft,
-}
-
-impl RiskClass {
-    /// The word, as policies have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Execute => "execute",
-            Self::Destructive => "destructive",
-            Self::Financial => "financial",
-        }
-    }
-
-    /// How bad it can get. Severity follows what can be taken back.
-    #[must_use]
-    pub const fn severity(self) -> Severity {
-        match self {
-            Self::Read => Severity::Low,
-            Self::Write => Severity::Medium,
-            Self::Execute => Severity::High,
-            Self::Destructive | Self::Financial => Severity::Critical,
-        }
-    }
-}
-
-impl Severity {
-    /// The word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
 }
 
 impl Attack {

@@ -4,16 +4,18 @@
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use execgate_model::Watcher;
+use execgate_model::Digest;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{interval, sleep};
 
-use super::client::{AskError, Client};
+use super::client::Client;
 use super::connect::{Connect, ConnectError};
 use super::entry::{Digester, Entry};
+use super::lanes::{Lanes, Seat, Sharing, Starts};
 use super::offer::{Hello, Offer};
 use super::pins::{FirstContact, PinBook, Pins, Standing};
+use super::reading::{Listing, Reading};
 use super::words::ServerName;
 use crate::NotStarted;
 
@@ -44,6 +46,8 @@ pub struct UpstreamParts {
     pub first: FirstContact,
     /// How long one call may take.
     pub call_within: Duration,
+    /// Whether its callers share a process.
+    pub sharing: Sharing,
 }
 
 /// A tool as it is offered now.
@@ -71,6 +75,8 @@ pub struct Upstream {
     parts: UpstreamParts,
     now: RwLock<Now>,
     places: Arc<Semaphore>,
+    /// The processes of callers, where each has one of its own; that of `now` is asked for its offer alone then.
+    lanes: Option<Lanes>,
     /// Counts how often the tools that may be called have changed.
     changes: watch::Sender<u64>,
     /// Why it is not connected.
@@ -82,10 +88,15 @@ impl Upstream {
     #[must_use]
     pub fn new(parts: UpstreamParts) -> Self {
         let places = Arc::new(Semaphore::new(CALLS_MAX));
+        let lanes = match parts.sharing {
+            Sharing::Shared => None,
+            Sharing::PerCaller { processes_max, idle } => Some(Lanes::new(processes_max, idle)),
+        };
         Self {
             parts,
             now: RwLock::default(),
             places,
+            lanes,
             changes: watch::Sender::new(0),
             fault: Mutex::default(),
         }
@@ -127,16 +138,37 @@ impl Upstream {
         (seen.standing == Standing::Accepted).then(|| seen.entry.clone())
     }
 
+    /// Whether it has resources, or prompts.
+    #[must_use]
+    pub fn can(&self, reading: Reading) -> bool {
+        self.now().offer.is_some_and(|offer| offer.hello.can(reading.capability()))
+    }
+
+    /// What it lists beside its tools; of the process that serves everybody, or of the one that is asked for offers alone.
+    ///
+    /// # Errors
+    /// The reason, for the caller.
+    pub async fn list(&self, listing: Listing) -> Result<Vec<Value>, String> {
+        let _permit = self.places.try_acquire().map_err(|_| NotStarted::Full.to_string())?;
+        let client = self.shared().map_err(|error| error.to_string())?;
+        let (method, of) = listing.method();
+        client.list(method, of).await.map_err(|error| error.to_string())
+    }
+
     /// Tells of changes of the tools that may be called.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// What confines it, for receipts.
+    /// What confines it, for receipts and for its operator.
     #[must_use]
     pub fn enforced(&self) -> Value {
-        self.parts.connect.enforced()
+        let mut told = self.parts.connect.enforced();
+        if told["transport"] == "stdio" {
+            told["process"] = if self.lanes.is_some() { "per-caller" } else { "shared" }.into();
+        }
+        told
     }
 
     pub(super) fn call_within(&self) -> Duration {
@@ -189,6 +221,9 @@ impl Upstream {
             if seen.has_ended {
                 continue;
             }
+            if client.is_behind() {
+                self.list_again(&client).await;
+            }
             loop {
                 tokio::select! {
                     changed = heard.changed() => {
@@ -227,6 +262,9 @@ impl Upstream {
 
     /// Looks whether something else is accepted by now.
     fn look(&self) {
+        if let Some(lanes) = &self.lanes {
+            lanes.sweep();
+        }
         let now = self.now();
         if let Some(offer) = now.offer
             && self.pins() != now.pins
@@ -284,43 +322,58 @@ impl Upstream {
         }
     }
 
-    /// Takes a place for a call. Nothing is sent.
-    pub(super) fn reserve(&self) -> Result<Place, NotStarted> {
+    /// Takes a place for a call of this caller's. Nothing is sent, and nothing started.
+    pub(super) fn reserve(&self, owner: Option<Digest>) -> Result<Place, NotStarted> {
+        let line = match &self.lanes {
+            None => Line::Shared(self.shared()?),
+            Some(lanes) => Line::Own(lanes.seat(owner.ok_or_else(|| self.of_nobody())?)?),
+        };
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| NotStarted::Full)?;
+        Ok(Place { line, _permit: permit })
+    }
+
+    fn of_nobody(&self) -> NotStarted {
+        NotStarted::Unavailable(format!(
+            "each caller has a process of the server `{}` to itself, and it is not known who asks: show a key",
+            self.parts.name
+        ))
+    }
+
+    /// The process that serves everybody.
+    fn shared(&self) -> Result<Arc<Client>, NotStarted> {
         let client = self.now().client.filter(|client| client.ended().is_none());
-        let client = client.ok_or_else(|| {
+        client.ok_or_else(|| {
             NotStarted::Unavailable(format!(
                 "the server `{}` is not connected now; try again later",
                 self.parts.name
             ))
-        })?;
-        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| NotStarted::Full)?;
-        Ok(Place { client, _permit: permit })
+        })
     }
 
-    /// Asks for something that has no effect, outside the corridor: lists.
-    ///
-    /// # Errors
-    /// The reason, for the caller.
-    pub async fn list(&self, method: &str, of: &str) -> Result<Vec<Value>, String> {
-        let place = self.reserve().map_err(|error| error.to_string())?;
-        place.client.list(method, of).await.map_err(|error| error.to_string())
+    /// The process of a place: for a call of a tool that was accepted, or for what is no tool.
+    pub(super) async fn line_of(
+        &self,
+        place: &Place,
+        entry: Option<&Entry>,
+    ) -> Result<Arc<Client>, NotStarted> {
+        match &place.line {
+            Line::Shared(client) => Ok(Arc::clone(client)),
+            Line::Own(seat) => {
+                let starts = Starts { connect: &self.parts.connect, digester: self.parts.digester };
+                seat.client(starts, entry).await
+            }
+        }
     }
 }
 
 /// A place for one call.
 pub(super) struct Place {
-    client: Arc<Client>,
+    line: Line,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
-    pub(super) async fn ask(
-        &self,
-        method: &str,
-        params: Value,
-        within: Duration,
-        watcher: Option<Watcher>,
-    ) -> Result<Value, AskError> {
-        self.client.ask(method, params, within, watcher).await
-    }
+/// Whose process it is.
+enum Line {
+    Shared(Arc<Client>),
+    Own(Seat),
 }

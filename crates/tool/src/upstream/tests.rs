@@ -9,19 +9,16 @@ use execgate_model::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split,
-};
-use tokio::net::TcpListener;
-
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split};
 use tokio::task::JoinSet;
 
 use super::connect::{Connect, ConnectError, Opened};
+use super::double::{self, Reply};
 use super::link::{Hold, Inbound, Link, Queues, over, queues};
 use super::message::FRAME_BYTES_MAX;
 use super::{
-    FirstContact, HttpUpstream, HttpUpstreamSpec, Offer, PinBook, PinError, Pins, ServerName, Standing,
-    Upstream, UpstreamParts, Upstreams,
+    FirstContact, HttpUpstream, HttpUpstreamSpec, Offer, PinBook, PinError, Pins, ServerName, Sharing,
+    Standing, Upstream, UpstreamParts, Upstreams,
 };
 use crate::registry::Toolbox as _;
 use crate::{Call, Cancel, NotStarted, RunContext, RunFault};
@@ -68,7 +65,7 @@ async fn serve(stream: DuplexStream, script: Arc<Script>) {
 
 /// A book in memory.
 #[derive(Default)]
-struct Memory(Mutex<BTreeMap<ServerName, Pins>>);
+pub(super) struct Memory(Mutex<BTreeMap<ServerName, Pins>>);
 
 impl PinBook for Memory {
     fn pins(&self, server: &ServerName) -> Result<Option<Pins>, PinError> {
@@ -89,7 +86,7 @@ fn digest(value: &Value) -> Option<Digest> {
     Some(Digest::from_bytes(Sha256::digest(value.to_string().as_bytes()).into()))
 }
 
-fn name() -> ServerName {
+pub(super) fn name() -> ServerName {
     ServerName::new("srv").unwrap()
 }
 
@@ -97,7 +94,11 @@ fn upstream(book: Arc<dyn PinBook>, first: FirstContact, script: Arc<Script>) ->
     upstream_at(Arc::new(Scripted(script)), book, first)
 }
 
-fn upstream_at(connect: Arc<dyn Connect>, book: Arc<dyn PinBook>, first: FirstContact) -> Arc<Upstream> {
+pub(super) fn upstream_at(
+    connect: Arc<dyn Connect>,
+    book: Arc<dyn PinBook>,
+    first: FirstContact,
+) -> Arc<Upstream> {
     let call_within = Duration::from_secs(5);
     Arc::new(Upstream::new(UpstreamParts {
         name: name(),
@@ -106,6 +107,7 @@ fn upstream_at(connect: Arc<dyn Connect>, book: Arc<dyn PinBook>, first: FirstCo
         digester: digest,
         first,
         call_within,
+        sharing: Sharing::Shared,
     }))
 }
 
@@ -117,7 +119,7 @@ fn answer(to: &Value, result: Value) -> Vec<u8> {
     line(&json!({"jsonrpc": "2.0", "id": to["id"], "result": result}))
 }
 
-fn entry(name: &str, description: &str) -> Value {
+pub(super) fn entry(name: &str, description: &str) -> Value {
     json!({"name": name, "description": description, "inputSchema": {"type": "object"}})
 }
 
@@ -134,13 +136,13 @@ fn sane(call: impl Fn(&Value) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -
     })
 }
 
-fn context() -> RunContext {
+pub(super) fn context() -> RunContext {
     let run = RunId::from_entropy([7; 16]);
     RunContext { run, cancel: Cancel::default(), watcher: None, place: BodyPlace::default() }
 }
 
 /// Calls the tool of a server, as the corridor does.
-async fn call_in(upstream: &Arc<Upstream>, context: RunContext) -> Result<Product, RunFault> {
+pub(super) async fn call_in(upstream: &Arc<Upstream>, context: RunContext) -> Result<Product, RunFault> {
     let tool = Upstreams::new([Arc::clone(upstream)]).find("srv.add").unwrap();
     let (payload, options) = (json!({"a": 1}), RunOptions::default());
     let call = Call { payload: &payload, options: &options, effect: Effect::Live };
@@ -156,7 +158,7 @@ async fn call(script: Arc<Script>) -> Result<Product, RunFault> {
 }
 
 /// How a call ended that has no product.
-fn lost(called: Result<Product, RunFault>) -> String {
+pub(super) fn lost(called: Result<Product, RunFault>) -> String {
     match called {
         Err(RunFault::Lost(why)) => why,
         other => panic!("not lost: {other:?}"),
@@ -469,7 +471,7 @@ impl Connect for Stalled {
                 core::future::pending::<()>().await;
                 drop((to_server, from_server));
             });
-            Ok(Opened(Link { outbound, inbound, hold: Hold::new(tasks, None) }))
+            Ok(Opened(Link { outbound, inbound, hold: Hold::new(tasks, None), tries_stateless: false }))
         })
     }
 
@@ -492,39 +494,24 @@ async fn what_a_full_line_never_took_was_not_sent() {
 
 /// A server at a URL that answers calls with a status and nothing else.
 async fn answers_with(status: u16, session: &'static str) -> Arc<Upstream> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let script = sane(|_| None);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let (mut request, mut chunk) = (Vec::new(), vec![0; 4096]);
-            let message = loop {
-                let length = stream.read(&mut chunk).await.unwrap();
-                request.extend_from_slice(&chunk[..length]);
-                let text = String::from_utf8_lossy(&request);
-                let body = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok());
-                if let Some(message) = body {
-                    break message;
-                }
-            };
-            let (status, body) = match script(&message) {
-                Some(answers) => (200, answers.into_iter().next().unwrap_or_default()),
-                None => (status, Vec::new()),
-            };
-            let head = format!(
-                "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{session}Content-Length: {}\r\n\r\n",
-                body.len()
-            );
-            stream.write_all(&[head.into_bytes(), body].concat()).await.unwrap();
+    let origin = double::serve(move |asked| match (asked.line().0, script(&asked.message())) {
+        ("POST", Some(answers)) => {
+            Reply::Whole(200, session.to_owned(), answers.into_iter().next().unwrap_or_default())
         }
+        ("POST", None) => Reply::Whole(status, session.to_owned(), Vec::new()),
+        (_, _) => Reply::Whole(405, String::new(), Vec::new()),
     });
-    let connect = HttpUpstream::new(HttpUpstreamSpec {
+    let url = format!("{}/mcp", origin.await);
+    let spec = HttpUpstreamSpec {
         server: name(),
         url,
         is_legacy: false,
         headers: BTreeMap::new(),
+        oauth: None,
         allow_private: true,
-    });
+    };
+    let connect = HttpUpstream::new(spec, None);
     let upstream = upstream_at(Arc::new(connect.unwrap()), Arc::new(Memory::default()), FirstContact::Accept);
     upstream.connect().await.unwrap();
     upstream

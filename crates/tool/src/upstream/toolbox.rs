@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::reading::Reading;
 use super::server::Upstream;
-use super::tool::UpstreamTool;
+use super::tool::{UpstreamTool, What};
 use super::words::ServerName;
 use crate::Tool;
 use crate::registry::Toolbox;
@@ -44,7 +45,10 @@ impl Toolbox for Upstreams {
         // The name of a server has none, so that the first ends it.
         let (server, rest) = action.split_once('.')?;
         let server = self.server(server)?;
-        let tool = UpstreamTool::of_entry(Arc::clone(server), server.find(rest)?)?;
-        Some(Arc::new(tool))
+        let what = match Reading::named(rest) {
+            Some(reading) => server.can(reading).then_some(What::Reading(reading))?,
+            None => What::Tool(server.find(rest)?),
+        };
+        Some(Arc::new(UpstreamTool::of(Arc::clone(server), what)?))
     }
 }

@@ -1,13 +1,20 @@
 //! What a server of the protocol stands in front of: a list of tools, and a way to call one.
 
+use std::future::ready;
 use std::net::IpAddr;
 
 use execgate_model::{BodyPlace, BoxFuture, Caller};
+use execgate_tool::upstream::{Listing, Reading};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, Tool};
+use rmcp::model::{
+    CallToolResponse, GetPromptRequestMethod, ListPromptsRequestMethod, ListResourceTemplatesRequestMethod,
+    ListResourcesRequestMethod, ReadResourceRequestMethod, Tool,
+};
 use serde_json::{Map, Value};
 
+use super::approval::Way;
 use super::line::Line;
+use crate::house::House;
 
 /// Who asks, and how it reached us.
 #[derive(Debug, Clone)]
@@ -33,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) line: Option<Line>,
     /// What it takes up in memory.
     pub(crate) place: BodyPlace,
+    /// How its caller is told that it waits for people.
+    pub(crate) way: Way,
 }
 
 /// A list of tools, and a way to call one.
@@ -45,5 +54,50 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
     /// Calls one. Dropping this future is a caller that has hung up. What goes wrong with the call is a result that says so;
     /// only what no tool is, and a fault of the server, is an error of the protocol.
-    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>>;
+    fn call<'a>(&'a self, asker: &'a Asker, call: Call)
+    -> BoxFuture<'a, Result<CallToolResponse, ErrorData>>;
+
+    /// Whose record the tasks of its calls are in; none where it makes none.
+    fn house(&self) -> Option<&House>;
+
+    /// Whether there are resources, or prompts.
+    fn has(&self, _reading: Reading) -> bool {
+        false
+    }
+
+    /// What is listed beside tools, as far as a caller may see it.
+    fn list<'a>(
+        &'a self,
+        _asker: &'a Asker,
+        listing: Listing,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ErrorData>> {
+        Box::pin(ready(Err(not_listed(listing))))
+    }
+
+    /// Has a resource or a prompt: a call whose arguments are the parameters of the request.
+    fn read<'a>(
+        &'a self,
+        _asker: &'a Asker,
+        reading: Reading,
+        _call: Call,
+    ) -> BoxFuture<'a, Result<Value, ErrorData>> {
+        Box::pin(ready(Err(not_here(reading))))
+    }
+}
+
+/// No list of what is not offered.
+pub(super) fn not_listed(listing: Listing) -> ErrorData {
+    match listing {
+        Listing::Resources => ErrorData::method_not_found::<ListResourcesRequestMethod>(),
+        Listing::Templates => ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>(),
+        Listing::Prompts => ErrorData::method_not_found::<ListPromptsRequestMethod>(),
+    }
+}
+
+/// What is not offered is not there.
+pub(super) fn not_here(reading: Reading) -> ErrorData {
+    match reading {
+        Reading::Resource => ErrorData::method_not_found::<ReadResourceRequestMethod>(),
+        Reading::Prompt => ErrorData::method_not_found::<GetPromptRequestMethod>(),
+    }
 }

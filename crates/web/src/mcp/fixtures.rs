@@ -14,7 +14,7 @@ use execgate_model::{BodyPlace, BoxFuture, Caller, Identity, Progress, TenantId}
 use execgate_tool::Cancel;
 use http_body_util::Full;
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, Tool};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ResourceContents, Tool};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -22,6 +22,7 @@ use super::desk::{Asker, Call, Desk};
 use super::door::serve;
 use super::entries::object;
 use super::server::{Server, unknown_tool};
+use crate::house::House;
 
 /// Where `cargo xtask setup` puts the suite.
 const CLIENTS: &str = "tools/mcp-clients-1";
@@ -93,7 +94,15 @@ impl Desk for Fixtures {
         Box::pin(async move { Ok(plain.into_iter().chain([words]).collect()) })
     }
 
-    fn call<'a>(&'a self, _asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>> {
+    fn house(&self) -> Option<&House> {
+        None
+    }
+
+    fn call<'a>(
+        &'a self,
+        _asker: &'a Asker,
+        call: Call,
+    ) -> BoxFuture<'a, Result<CallToolResponse, ErrorData>> {
         Box::pin(async move {
             let mixed = resource("test://mixed-content-resource", "application/json", r#"{"test":"data"}"#);
             let content = match call.name.as_str() {
@@ -108,7 +117,7 @@ impl Desk for Fixtures {
                 }
                 "test_error_handling" => {
                     let text = "This tool intentionally returns an error for testing";
-                    return Ok(CallToolResult::error(vec![ContentBlock::text(text)]));
+                    return Ok(CallToolResult::error(vec![ContentBlock::text(text)]).into());
                 }
                 "test_tool_with_progress" => {
                     let watcher = call.line.map(|line| line.watcher());
@@ -121,7 +130,7 @@ impl Desk for Fixtures {
                 }
                 other => return Err(unknown_tool(other)),
             };
-            Ok(CallToolResult::success(content))
+            Ok(CallToolResult::success(content).into())
         })
     }
 }

@@ -4,7 +4,9 @@
 //! is how it is reached by HTTP and [`pipe`] how over standard input and output. [`own`] is the desk of this gateway's
 //! tools, [`upstream`] that of a server of others. The crate `rmcp`, which knows the wire, is named in this folder and nowhere else.
 
+mod approval;
 mod calls;
+mod challenge;
 mod desk;
 mod door;
 mod entries;
@@ -18,6 +20,7 @@ mod pipe;
 mod proposal;
 mod result;
 mod server;
+mod tasks;
 mod upstream;
 
 pub(crate) use calls::Calls;

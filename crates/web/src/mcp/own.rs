@@ -2,6 +2,7 @@
 //!
 //! Every call that runs anything walks the one corridor.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use execgate_flow::authorise::RulesFor;
@@ -10,9 +11,10 @@ use execgate_model::{ActionName, BoxFuture, Digest, Effect, Namespace, Nonce, Pr
 use execgate_receipt::digest_json;
 use execgate_tool::Blocked;
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, MetaObject, Tool};
+use rmcp::model::{CallToolResponse, CallToolResult, MetaObject, Tool};
 use serde_json::{Value, from_value, json};
 
+use super::approval::Way;
 use super::desk::{Asker, Call, Desk};
 use super::server::{result_of, unknown_tool};
 use super::{McpWords, entries, pay, proposal, result};
@@ -24,6 +26,10 @@ use crate::problem::Problem;
 /// Why a call that has to wait is not taken.
 const UNREMEMBERED: &str = "too many calls without a key of their own wait for people; send one with \
     `_meta[\"dev.execgate/idempotency-key\"]`";
+
+/// For how long a call waits whose user has opened the page where it is approved. Clients of the protocol give a call a
+/// minute at the least.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The tools that are none of the registry.
 const EXECUTE: &str = "execute_code";
@@ -53,17 +59,25 @@ impl Desk for OwnDesk {
         })
     }
 
-    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>> {
+    fn call<'a>(
+        &'a self,
+        asker: &'a Asker,
+        call: Call,
+    ) -> BoxFuture<'a, Result<CallToolResponse, ErrorData>> {
         Box::pin(async move {
             if !self.knows(&call.name) {
                 return Err(unknown_tool(&call.name));
             }
-            let tool = call.name.clone();
+            let (tool, way) = (call.name.clone(), call.way.clone());
             match self.answer(asker, call).await {
-                Ok(result) => Ok(result),
-                Err(problem) => Ok(self.refused(asker, &tool, &problem)),
+                Ok(result) => Ok(result.into()),
+                Err(problem) => self.told(asker, &tool, &way, &problem).await,
             }
         })
+    }
+
+    fn house(&self) -> Option<&House> {
+        Some(&self.0)
     }
 }
 
@@ -143,26 +157,47 @@ impl OwnDesk {
             }
             _ => proposal::of_tool(asker, &mut call)?,
         };
-        let credential = pay::credential(&self.0, &call.name, &call.meta)?;
-        let mut proposal = Proposal { credential, ..proposal };
-        proposal.watcher =
-            call.line.as_ref().filter(|_| self.may_be_watched(&proposal, &rules)).map(|line| line.watcher());
-        let passage = self.walk(proposal, &rules).await?;
+        let passage = self.bought(asker, &call, proposal, &rules).await?;
         let mut told = result::read(&passage.answer);
-        if let Some(meta) = passage.bought.as_deref().and_then(|bought| pay::response(&self.0, bought)) {
-            told.meta = Some(MetaObject(meta));
-        }
+        self.receipted(&passage, &mut told);
         Ok(told)
     }
 
+    /// Walks a call with the payment that it shows, and its line where it may be watched.
+    pub(super) async fn bought(
+        &self,
+        asker: &Asker,
+        call: &Call,
+        proposal: Proposal,
+        rules: &RulesFor,
+    ) -> Result<Passage, Problem> {
+        let credential = pay::credential(&self.0, asker, &call.name, &call.meta)?;
+        let mut proposal = Proposal { credential, ..proposal };
+        proposal.watcher =
+            call.line.as_ref().filter(|_| self.may_be_watched(&proposal, rules)).map(|line| line.watcher());
+        Ok(self.walk(proposal, rules, &call.way).await?)
+    }
+
+    /// Tells beside a result how its payment has ended.
+    pub(super) fn receipted(&self, passage: &Passage, told: &mut CallToolResult) {
+        if let Some(meta) = passage.bought.as_deref().and_then(|bought| pay::response(&self.0, bought)) {
+            told.meta.get_or_insert_default().0.extend(meta);
+        }
+    }
+
     /// What is paid when it has ended shows nothing before.
-    pub(super) fn may_be_watched(&self, proposal: &Proposal, rules: &RulesFor) -> bool {
+    fn may_be_watched(&self, proposal: &Proposal, rules: &RulesFor) -> bool {
         let prices = self.0.parts.corridor.prices();
         prices.asked(proposal, rules.price(proposal.action.as_str())).is_zero()
     }
 
     /// Walks a call. One without a key that waits for people has one of ours, by which the same call finds it again.
-    pub(super) async fn walk(&self, mut proposal: Proposal, rules: &RulesFor) -> Result<Passage, Refusal> {
+    pub(super) async fn walk(
+        &self,
+        mut proposal: Proposal,
+        rules: &RulesFor,
+        way: &Way,
+    ) -> Result<Passage, Refusal> {
         let (corridor, parked) = (&self.0.parts.corridor, &self.0.parked_calls);
         let unnamed =
             proposal.nonce.is_none() && proposal.credential.is_none() && proposal.approval.is_none();
@@ -175,7 +210,10 @@ impl OwnDesk {
                 Some(nonce) => Some(nonce),
                 None if asks() => {
                     is_new = true;
-                    self.fresh().and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
+                    way.state
+                        .clone()
+                        .or_else(|| self.fresh())
+                        .and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
                 }
                 None => None,
             };
@@ -185,9 +223,18 @@ impl OwnDesk {
             // Nobody would find it again, and the same call would wait twice.
             return Err(Refusal::Busy { rule: "parked-calls", reason: UNREMEMBERED });
         }
-        let walked = corridor.walk(proposal, Arc::new(McpWords)).await;
+        let mut walked = corridor.walk(proposal, Arc::new(McpWords)).await;
+        if let (Err(Refusal::Parked(waiting)), Some(call)) = (&walked, ours) {
+            parked.waits_until(call, waiting.run, waiting.expires);
+        }
+        if way.is_seen {
+            walked = match walked {
+                Err(Refusal::Parked(waiting)) => corridor.wait_out(waiting, PATIENCE).await,
+                walked => walked,
+            };
+        }
         match (&walked, ours) {
-            (Err(Refusal::Parked(waiting)), Some(call)) => parked.waits_until(call, waiting.expires),
+            (Err(Refusal::Parked(_)), Some(_)) => {}
             (Ok(_), Some(call)) => parked.forget(call),
             // It does not wait, and has not started: it wants people.
             (Err(_), Some(call)) if is_new => parked.forget(call),
@@ -220,13 +267,25 @@ impl OwnDesk {
         }))
     }
 
-    /// A refusal as a result.
-    pub(super) fn refused(&self, asker: &Asker, tool: &str, problem: &Problem) -> CallToolResult {
-        if let Some(required) = pay::required(&self.0, tool, problem) {
-            return required;
+    /// What a call is told that was not run: that it waits or costs something, in the form that its client has, or why it
+    /// is refused.
+    pub(super) async fn told(
+        &self,
+        asker: &Asker,
+        tool: &str,
+        way: &Way,
+        problem: &Problem,
+    ) -> Result<CallToolResponse, ErrorData> {
+        if let Some(told) = way.told(&self.0, asker, problem).await {
+            return Ok(told);
         }
-        let told = problem.clone().with_payload_at("").in_mcp_under(asker.origin.as_deref());
-        from_value(told).map(result::complete).unwrap_or_default()
+        match pay::required(&self.0, asker, tool, way, problem) {
+            Some(required) => required.map(Into::into),
+            None => {
+                let told = problem.clone().with_payload_at("").in_mcp_under(asker.origin.as_deref());
+                Ok(from_value(told).map(result::complete).unwrap_or_default().into())
+            }
+        }
     }
 }
 

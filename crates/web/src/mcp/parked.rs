@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use execgate_model::{Digest, Nonce, UnixMs};
+use execgate_model::{Digest, Nonce, RunId, UnixMs};
 
 /// The most that are remembered. Where so many wait, further ones need a key of their own to be found again.
 const CALLS_MAX: usize = 4096;
@@ -18,6 +18,8 @@ const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Debug)]
 struct Waits {
     nonce: Nonce,
+    /// The run, once it is parked.
+    run: Option<RunId>,
     /// Until when its end may be asked for.
     until: UnixMs,
 }
@@ -38,7 +40,8 @@ impl ParkedCalls {
             calls.retain(|_, waits| waits.until.0 > now.0);
         }
         (calls.len() < CALLS_MAX).then(|| {
-            calls.insert(call, Waits { nonce: fresh.clone(), until: UnixMs(now.0.saturating_add(KEPT_MS)) });
+            let until = UnixMs(now.0.saturating_add(KEPT_MS));
+            calls.insert(call, Waits { nonce: fresh.clone(), run: None, until });
             fresh
         })
     }
@@ -53,11 +56,23 @@ impl ParkedCalls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// It waits for people until then, and its end is of interest for a while after.
-    pub(super) fn waits_until(&self, call: Digest, expires: UnixMs) {
+    /// It is that run, which waits for people until then; its end is of interest for a while after.
+    pub(super) fn waits_until(&self, call: Digest, run: RunId, expires: UnixMs) {
         if let Some(waits) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&call) {
+            waits.run = Some(run);
             waits.until = UnixMs(expires.0.saturating_add(KEPT_MS));
         }
+    }
+
+    /// The nonce under which the call of a run waits, where it has one of ours.
+    pub(super) fn name_of(&self, run: RunId) -> Option<Nonce> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.values().find(|waits| waits.run == Some(run)).map(|waits| waits.nonce.clone())
+    }
+
+    /// The end of a run was told.
+    pub(super) fn forget_run(&self, run: RunId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, waits| waits.run != Some(run));
     }
 
     /// Its end was told: the same call is a new one from now on.
@@ -68,7 +83,7 @@ impl ParkedCalls {
 
 #[cfg(test)]
 mod tests {
-    use execgate_model::{Digest, Nonce, UnixMs};
+    use execgate_model::{Digest, Nonce, RunId, UnixMs};
 
     use super::{CALLS_MAX, KEPT_MS, ParkedCalls};
 
@@ -100,7 +115,7 @@ mod tests {
         for at in 0..CALLS_MAX {
             assert!(calls.nonce(number(at), nonce("n"), NOW).is_some());
         }
-        calls.waits_until(number(0), UnixMs(2 * KEPT_MS));
+        calls.waits_until(number(0), RunId::from_entropy([7; 16]), UnixMs(2 * KEPT_MS));
         let later = UnixMs(NOW.0 + KEPT_MS);
         assert_eq!(calls.nonce(Digest::from_bytes([9; 32]), nonce("n"), UnixMs(later.0 - 1)), None);
         assert!(calls.nonce(Digest::from_bytes([9; 32]), nonce("n"), later).is_some());

@@ -1,5 +1,6 @@
 //! Payments within tool calls, as x402 has them (x402, transports-v2/mcp): what is asked for is the structured content of a
-//! result, the payment comes in `_meta["x402/payment"]`, and how it ended is told in `_meta["x402/payment-response"]`.
+//! result, the payment comes in `_meta["x402/payment"]`, and how it ended is told in `_meta["x402/payment-response"]`. How the
+//! scheme `Payment` has them is in [`challenge`]; both are one payment to the rooms.
 //!
 //! Nothing is verified here. Every change here needs a second reader.
 
@@ -9,15 +10,22 @@ use execgate_flow::pay::Bought;
 use execgate_flow::propose::lives_at_least_s;
 use execgate_model::{Credential, Resource, Surface};
 use execgate_payment::{Asked, Header};
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Map, Value};
 
+use super::approval::Way;
+use super::challenge;
+use super::desk::Asker;
 use crate::house::House;
 use crate::payment::{CREDENTIAL_MAX, X402};
-use crate::problem::Problem;
+use crate::problem::{PriceTag, Problem};
 
 /// Where a payment stands.
 const PAYMENT: &str = "x402/payment";
+
+/// What a model is told where only a challenge says how to pay.
+const UNPAID: &str = "This call has to be paid for; `_meta[\"org.paymentauth/payment-required\"]` says how.";
 
 /// Where it is told how a payment ended.
 const PAYMENT_RESPONSE: &str = "x402/payment-response";
@@ -29,13 +37,21 @@ const RESPONSE_HEADER: &str = "payment-response";
 /// The payment that a call shows; none where nobody is paid here.
 pub(super) fn credential(
     house: &House,
+    asker: &Asker,
     tool: &str,
     meta: &Map<String, Value>,
 ) -> Result<Option<Credential>, Problem> {
-    let Some(payment) = meta.get(PAYMENT).filter(|payment| !payment.is_null() && house.takes_money()) else {
+    if !house.takes_money() {
         return Ok(None);
+    }
+    let by_challenge = challenge::credential(asker, tool, meta)?;
+    let Some(payment) = meta.get(PAYMENT).filter(|payment| !payment.is_null()) else {
+        return Ok(by_challenge);
     };
     let refused = |detail: &'static str| Problem::bad_request("bad-payment", detail);
+    if by_challenge.is_some() {
+        return Err(refused("one payment at a time: which of two was meant nobody can tell"));
+    }
     if !payment.is_object() {
         return Err(refused("`_meta[\"x402/payment\"]` must be an object: a PaymentPayload"));
     }
@@ -59,8 +75,33 @@ fn resource(tool: &str) -> Resource {
 }
 
 /// How to pay for what a problem asks money for; none where it asks for none, or nothing that comes this way pays for it.
-pub(super) fn required(house: &House, tool: &str, problem: &Problem) -> Option<CallToolResult> {
+/// An error where the client has asked for the form that is one.
+pub(super) fn required(
+    house: &House,
+    asker: &Asker,
+    tool: &str,
+    way: &Way,
+    problem: &Problem,
+) -> Option<Result<CallToolResult, ErrorData>> {
     let tag = problem.tag()?;
+    let by_challenge = challenge::required(house, asker, tool, tag);
+    if way.by_challenge
+        && let Some(error) = by_challenge
+    {
+        return Some(Err(error));
+    }
+    let data = by_challenge.and_then(|error| error.data);
+    let mut result = by_x402(house, tool, tag).or_else(|| {
+        // Nobody is paid by x402 here.
+        data.as_ref().map(|_| CallToolResult::error(vec![ContentBlock::text(UNPAID)]))
+    })?;
+    if let Some(data) = data {
+        result.meta = Some(MetaObject([(challenge::REQUIRED.to_owned(), data)].into_iter().collect()));
+    }
+    Some(Ok(result))
+}
+
+fn by_x402(house: &House, tool: &str, tag: &PriceTag) -> Option<CallToolResult> {
     let asked = Asked {
         amount: tag.price,
         flow: tag.flow,
@@ -82,6 +123,9 @@ pub(super) fn required(house: &House, tool: &str, problem: &Problem) -> Option<C
 
 /// How the payment of a run has ended, for the `_meta` of its result.
 pub(super) fn response(house: &House, bought: &Bought) -> Option<JsonObject> {
+    if let Some(receipt) = challenge::receipt(house, bought) {
+        return Some([(challenge::RECEIPT.to_owned(), receipt)].into_iter().collect());
+    }
     let headers = bought.told(house.parts.corridor.rails());
     let told = headers.iter().filter(|header| header.name == RESPONSE_HEADER).find_map(decoded)?;
     Some([(PAYMENT_RESPONSE.to_owned(), told)].into_iter().collect())

@@ -79,6 +79,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::{of_code, of_tool};
+    use crate::mcp::approval::Way;
     use crate::mcp::desk::{Asker, Call};
     use crate::problem::Problem;
 
@@ -90,8 +91,14 @@ mod tests {
         let caller = Caller { tenant: TenantId::new("default").unwrap(), identity: Identity::Local };
         let asker = Asker { caller, peer: None, origin: None };
         let (arguments, meta) = (object(arguments), object(meta));
-        let mut call =
-            Call { name: name.to_owned(), arguments, meta, line: None, place: BodyPlace::default() };
+        let mut call = Call {
+            name: name.to_owned(),
+            arguments,
+            meta,
+            line: None,
+            place: BodyPlace::default(),
+            way: Way::plain(),
+        };
         if name == "execute_code" {
             of_code(&asker, &mut call, &["javascript", "python"].map(str::to_owned))
         } else {

@@ -151,7 +151,10 @@ fn joined(parts: &[(&str, String)]) -> String {
 /// The answer of a server of others, as it gave it, and beside it which run it is.
 fn of_upstream(summary: &Summary<'_>, product: &Product) -> Value {
     let mut result = product.result.clone();
-    let is_answer = result.get("content").is_some_and(Value::is_array) || result.get(RPC_ERROR).is_some();
+    // Of a tool, of a resource, of a prompt, or an error.
+    let is_list = |name| result.get(name).is_some_and(Value::is_array);
+    let is_answer =
+        ["content", "contents", "messages"].into_iter().any(is_list) || result.get(RPC_ERROR).is_some();
     if !is_answer {
         let told = product.error.as_ref().map_or_else(|| result.to_string(), error_text);
         let is_error = product.verdict != Verdict::Value;

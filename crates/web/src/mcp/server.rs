@@ -4,19 +4,26 @@ use std::sync::Arc;
 
 use execgate_model::BodyPlace;
 use execgate_tool::Cancel;
+use execgate_tool::upstream::{Listing, Reading};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, ErrorCode, Implementation, ListPromptsRequestMethod,
-    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
-    ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ServerCapabilities, ServerConfig,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskMethod, CancelTaskParams,
+    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, ErrorCode,
+    GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskMethod, GetTaskParams, GetTaskResult,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResultType,
+    ServerCapabilities, ServerConfig, UpdateTaskMethod, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, from_value};
 
+use super::approval::Way;
 use super::calls::OpenCall;
 use super::desk::{Asker, Call, Desk};
 use super::line::Line;
+use super::{challenge, tasks};
+use crate::house::House;
 
 /// For how long a client may keep a list of tools, in milliseconds. The rules of a grant can change at any time; what they
 /// deny is denied whatever a client still shows.
@@ -39,9 +46,14 @@ pub(super) struct Server {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let itself = Implementation::new("execgate", self.version).with_title("execgate");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(itself)
-            .with_instructions(self.desk.instructions())
+        let mut offered = ServerCapabilities::builder().enable_tools().enable_tasks().build();
+        offered.resources = self.desk.has(Reading::Resource).then(Default::default);
+        offered.prompts = self.desk.has(Reading::Prompt).then(Default::default);
+        if let Some(payment) = self.desk.house().and_then(House::challenge_methods) {
+            let experiments = offered.experimental.get_or_insert_default();
+            experiments.insert(challenge::CAPABILITY.to_owned(), payment.clone());
+        }
+        ServerConfig::new(offered).with_server_info(itself).with_instructions(self.desk.instructions())
     }
 
     async fn list_tools(
@@ -54,13 +66,13 @@ impl ServerHandler for Server {
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
-    // What is not offered is not there. The library would answer with nothing instead.
     async fn list_prompts(
         &self,
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        let list = ListPromptsResult::with_all_items(self.listed(Listing::Prompts).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resources(
@@ -68,7 +80,8 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        let list = ListResourcesResult::with_all_items(self.listed(Listing::Resources).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resource_templates(
@@ -76,9 +89,35 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        let list = ListResourceTemplatesResult::with_all_items(self.listed(Listing::Templates).await?);
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let arguments = Map::from_iter([("uri".to_owned(), request.uri.into())]);
+        let mut read: ReadResourceResult = self.read(Reading::Resource, arguments, context).await?;
+        // Who speaks an earlier revision is not told so.
+        read.result_type = Some(ResultType::COMPLETE);
+        Ok(read.into())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let mut arguments = Map::from_iter([("name".to_owned(), request.name.into())]);
+        arguments.extend(request.arguments.map(|given| ("arguments".to_owned(), Value::Object(given))));
+        let mut read: GetPromptResult = self.read(Reading::Prompt, arguments, context).await?;
+        read.result_type = Some(ResultType::COMPLETE);
+        Ok(read.into())
+    }
+
+    // What is not offered is not there. The library would answer with nothing instead.
     async fn complete(
         &self,
         _request: CompleteRequestParams,
@@ -89,18 +128,20 @@ impl ServerHandler for Server {
 
     async fn call_tool(
         &self,
-        request: CallToolRequestParams,
+        mut request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         // Kept until it has ended, however it ends.
         let _open = self.open.clone();
         let line = context.meta.get_progress_token().map(|token| Line::new(context.peer.clone(), token));
+        let way = Way::of(&mut request, &context);
         let call = Call {
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
             meta: context.meta.0.0,
             line: line.clone(),
             place: self.place.clone(),
+            way,
         };
         let telling = async {
             match &line {
@@ -113,11 +154,70 @@ impl ServerHandler for Server {
             // Dropping the call is what ends it.
             () = context.ct.cancelled() => Err(cancelled()),
             () = self.cancel.cancelled() => Err(cancelled()),
-            called = self.desk.call(&self.asker, call) => called.map(CallToolResponse::from),
+            called = self.desk.call(&self.asker, call) => called,
             () = telling => Err(cancelled()),
         }
     }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        tasks::look(self.house::<GetTaskMethod>()?, &self.asker, &request.task_id).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::acknowledge(self.house::<UpdateTaskMethod>()?, &self.asker, &request.task_id).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(self.house::<CancelTaskMethod>()?, &self.asker, &request.task_id).await
+    }
 }
+
+impl Server {
+    /// Where tasks are, for a method of theirs.
+    fn house<M: ConstString>(&self) -> Result<&House, ErrorData> {
+        self.desk.house().ok_or_else(ErrorData::method_not_found::<M>)
+    }
+
+    /// What is listed beside tools. What the protocol has no form for cannot be told.
+    async fn listed<T: DeserializeOwned>(&self, listing: Listing) -> Result<Vec<T>, ErrorData> {
+        let items = self.desk.list(&self.asker, listing).await?;
+        Ok(items.into_iter().filter_map(|item| from_value(item).ok()).collect())
+    }
+
+    /// Has a resource or a prompt.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        reading: Reading,
+        arguments: Map<String, Value>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<T, ErrorData> {
+        let (name, meta, place) = (String::new(), context.meta.0.0, self.place.clone());
+        let call = Call { name, arguments, meta, line: None, place, way: Way::plain() };
+        let read = tokio::select! {
+            biased;
+            // Dropping it is what ends it.
+            () = context.ct.cancelled() => Err(cancelled()),
+            () = self.cancel.cancelled() => Err(cancelled()),
+            read = self.desk.read(&self.asker, reading, call) => read,
+        };
+        from_value(read?).map_err(|_| ErrorData::internal_error(UNREADABLE, None))
+    }
+}
+
+/// What is told of an answer that the protocol has no form for.
+const UNREADABLE: &str = "the server has answered with what is no such result";
 
 /// What a call is told that was cancelled: nobody waits for it any more.
 fn cancelled() -> ErrorData {

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use execgate_flow::Refusal;
-use execgate_model::{BoxFuture, Proposal};
-use execgate_tool::upstream::{RPC_ERROR, Seen, Standing, Upstream};
+use execgate_flow::authorise::RulesFor;
+use execgate_model::{BodyPlace, BoxFuture};
+use execgate_tool::upstream::{Listing, RPC_ERROR, Reading, Seen, Standing, Upstream};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ErrorCode, Tool};
-use serde_json::{Value, from_slice, from_value};
+use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, Tool};
+use serde_json::{Map, Value, from_slice, from_value};
 
-use super::desk::{Asker, Call, Desk};
+use super::approval::Way;
+use super::desk::{Asker, Call, Desk, not_here, not_listed};
 use super::own::{OwnDesk, fault};
 use super::server::unknown_tool;
 use super::{proposal, result};
@@ -54,13 +56,16 @@ impl UpstreamDesk {
     async fn answer(&self, asker: &Asker, mut call: Call) -> Result<Answered, Problem> {
         let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await?;
         let proposal = proposal::of_tool(asker, &mut call)?;
-        let watched = call.line.as_ref().filter(|_| self.own.may_be_watched(&proposal, &rules));
-        let watcher = watched.map(|line| line.watcher());
-        let passage = self.own.walk(Proposal { watcher, ..proposal }, &rules).await?;
+        // Under the name of the action, which no two servers share.
+        let passage = self.own.bought(asker, &call, proposal, &rules).await?;
         let said: Option<Value> = from_slice(&passage.answer.body).ok();
         Ok(match said.as_ref().and_then(|said| said.get(RPC_ERROR)) {
             Some(error) => Answered::Error(error_of(error)),
-            None => Answered::Result(result::read(&passage.answer)),
+            None => {
+                let mut told = result::read(&passage.answer);
+                self.own.receipted(&passage, &mut told);
+                Answered::Result(told)
+            }
         })
     }
 }
@@ -97,9 +102,13 @@ impl Desk for UpstreamDesk {
         })
     }
 
-    fn call<'a>(&'a self, asker: &'a Asker, call: Call) -> BoxFuture<'a, Result<CallToolResult, ErrorData>> {
+    fn call<'a>(
+        &'a self,
+        asker: &'a Asker,
+        call: Call,
+    ) -> BoxFuture<'a, Result<CallToolResponse, ErrorData>> {
         Box::pin(async move {
-            let name = call.name.clone();
+            let (name, way) = (call.name.clone(), call.way.clone());
             let Some(seen) = self.seen(&name) else { return Err(unknown_tool(&name)) };
             let Some(action) = self.upstream.name().action(&name) else { return Err(unknown_tool(&name)) };
             if seen.standing != Standing::Accepted {
@@ -109,13 +118,117 @@ impl Desk for UpstreamDesk {
                      (`execgate upstream accept`)"
                 );
                 let refusal = Refusal::Denied { rule: NOT_ACCEPTED.to_owned(), reason };
-                return Ok(self.own.refused(asker, &name, &Problem::from(refusal)));
+                return self.own.told(asker, &name, &way, &Problem::from(refusal)).await;
             }
-            match self.answer(asker, Call { name: action.to_string(), ..call }).await {
-                Ok(Answered::Result(result)) => Ok(result),
+            let tool = action.to_string();
+            match self.answer(asker, Call { name: tool.clone(), ..call }).await {
+                Ok(Answered::Result(result)) => Ok(result.into()),
                 Ok(Answered::Error(error)) => Err(error),
-                Err(problem) => Ok(self.own.refused(asker, &name, &problem)),
+                Err(problem) => self.own.told(asker, &tool, &way, &problem).await,
             }
         })
+    }
+
+    fn house(&self) -> Option<&House> {
+        self.own.house()
+    }
+
+    fn has(&self, reading: Reading) -> bool {
+        self.upstream.can(reading)
+    }
+
+    fn list<'a>(
+        &'a self,
+        asker: &'a Asker,
+        listing: Listing,
+    ) -> BoxFuture<'a, Result<Vec<Value>, ErrorData>> {
+        Box::pin(async move {
+            let reading = listing.of();
+            if !self.upstream.can(reading) {
+                return Err(not_listed(listing));
+            }
+            let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await;
+            let rules = rules.map_err(|refusal| fault(&Problem::from(refusal)))?;
+            let action = self.action(reading)?;
+            if rules.bars(&action) {
+                return Ok(Vec::new());
+            }
+            let listed = self.upstream.list(listing).await;
+            let mut listed = listed.map_err(|why| ErrorData::internal_error(why, None))?;
+            listed.retain(|item| self.may_be_had(asker, &rules, &action, item.get(reading.key())));
+            Ok(listed)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        asker: &'a Asker,
+        reading: Reading,
+        call: Call,
+    ) -> BoxFuture<'a, Result<Value, ErrorData>> {
+        Box::pin(async move {
+            if !self.upstream.can(reading) {
+                return Err(not_here(reading));
+            }
+            let call = Call { name: self.action(reading)?, ..call };
+            self.had(asker, call).await.unwrap_or_else(|problem| Err(turned_away(asker, &problem)))
+        })
+    }
+}
+
+/// The code of what the rules, or a full house, turn away: outside of what the protocol keeps for itself.
+const TURNED_AWAY: i32 = 403;
+
+/// A refusal where no result could tell it: with all that a result of a tool would say.
+fn turned_away(asker: &Asker, problem: &Problem) -> ErrorData {
+    let told = problem.clone().with_payload_at("").in_mcp_under(asker.origin.as_deref());
+    let text = told["content"][0]["text"].as_str().unwrap_or("refused").to_owned();
+    ErrorData::new(ErrorCode(TURNED_AWAY), text, Some(told["structuredContent"].clone()))
+}
+
+impl UpstreamDesk {
+    /// The action that a resource or a prompt is had by.
+    fn action(&self, reading: Reading) -> Result<String, ErrorData> {
+        let action = self.upstream.name().action(reading.name());
+        Ok(action.ok_or_else(|| not_here(reading))?.to_string())
+    }
+
+    /// Whether the rules leave anything of one that is listed, by its name or address.
+    fn may_be_had(&self, asker: &Asker, rules: &RulesFor, action: &str, key: Option<&Value>) -> bool {
+        // What is no address of one, but the form of many, is judged when it is read.
+        let Some((name, key)) = Reading::ALL
+            .into_iter()
+            .find(|reading| action.ends_with(reading.name()))
+            .zip(key)
+            .map(|(reading, key)| (reading.key(), key.clone()))
+        else {
+            return true;
+        };
+        let mut call = Call {
+            name: action.to_owned(),
+            arguments: Map::from_iter([(name.to_owned(), key)]),
+            meta: Map::new(),
+            line: None,
+            place: BodyPlace::default(),
+            way: Way::plain(),
+        };
+        let proposal = proposal::of_tool(asker, &mut call);
+        proposal.is_ok_and(|proposal| self.own.0.parts.corridor.would(rules, &proposal).is_ok())
+    }
+
+    /// What is had by the corridor: the server's own answer, or its own error.
+    async fn had(&self, asker: &Asker, mut call: Call) -> Result<Result<Value, ErrorData>, Problem> {
+        let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await?;
+        let proposal = proposal::of_tool(asker, &mut call)?;
+        let passage = self.own.walk(proposal, &rules, &call.way).await?;
+        let said: Value = from_slice(&passage.answer.body).unwrap_or_default();
+        if let Some(error) = said.get(RPC_ERROR) {
+            return Ok(Err(error_of(error)));
+        }
+        if ["contents", "messages"].into_iter().any(|name| said.get(name).is_some()) {
+            return Ok(Ok(said));
+        }
+        let text = said.pointer("/content/0/text").and_then(Value::as_str).unwrap_or("there is no answer");
+        Ok(Err(ErrorData::internal_error(text.to_owned(), said.get("structuredContent").cloned())))
     }
 }

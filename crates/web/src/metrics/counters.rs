@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{Probes, Reading};
+use super::{Looker, Probes, Reading};
 
 /// The media type of the text.
 pub(crate) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -73,6 +73,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     probes: Arc<Probes>,
+    lookers: Mutex<Vec<Arc<dyn Looker>>>,
     rooms: Histograms<ByRoom>,
     walks: Histograms<ByDecision>,
     runs: Family<ByRun, Counter>,
@@ -114,12 +115,39 @@ impl Metrics {
             answers.clone(),
         );
         registry.register_collector(Box::new(Arc::clone(&probes)));
-        Self { registry, probes, rooms, walks, runs, refusals, shadow, answers, rules: Mutex::default() }
+        let lookers = Mutex::default();
+        Self {
+            registry,
+            probes,
+            lookers,
+            rooms,
+            walks,
+            runs,
+            refusals,
+            shadow,
+            answers,
+            rules: Mutex::default(),
+        }
     }
 
     /// Asks this too whenever the figures are read.
     pub fn probe(&self, probe: impl Fn() -> Vec<Reading> + Send + Sync + 'static) {
         self.probes.add(Box::new(probe));
+    }
+
+    /// The same of one who has to look first.
+    pub fn probe_looking(&self, looker: Arc<dyn Looker>) {
+        let asked = Arc::clone(&looker);
+        self.probe(move || asked.readings());
+        self.lookers.lock().unwrap_or_else(PoisonError::into_inner).push(looker);
+    }
+
+    /// Has those look who have to, one after the other: they are few.
+    pub async fn look(&self) {
+        let lookers = self.lookers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for looker in lookers {
+            looker.look().await;
+        }
     }
 
     /// The text.

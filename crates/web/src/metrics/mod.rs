@@ -12,4 +12,4 @@ pub use counters::Metrics;
 pub(crate) use counters::OPENMETRICS;
 pub(crate) use money::Money;
 use reading::Probes;
-pub use reading::{Reading, ReadingKind};
+pub use reading::{Looker, Reading, ReadingKind};

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use execgate_model::Amount;
+use execgate_model::{Amount, BoxFuture};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -92,6 +92,15 @@ impl Reading {
 /// A text of the format is a float: from nine billion dollars on it is not exact to the millionth.
 fn dollars(micros: u64) -> f64 {
     Amount::from_micros(micros).to_string().parse().unwrap_or(f64::NAN)
+}
+
+/// Somebody whose figures are looked up before they are read.
+pub trait Looker: Send + Sync {
+    /// Looks anew where that is due. It keeps whoever reads the figures waiting.
+    fn look(&self) -> BoxFuture<'_, ()>;
+
+    /// The figures as they were seen last; none that are not known.
+    fn readings(&self) -> Vec<Reading>;
 }
 
 /// Somebody who is asked.

@@ -34,6 +34,7 @@ impl From<WordError> for Problem {
         let text = error.to_string();
         match error {
             WordError::Contradicted(_) => Self::new(StatusCode::CONFLICT, "contradicted", text),
+            WordError::Unasked(_) => Self::new(StatusCode::CONFLICT, "unasked", text),
             WordError::ByHand(ByHandError::NotPending) => {
                 Self::new(StatusCode::CONFLICT, "not-pending", text)
             }

@@ -47,6 +47,14 @@ pub(super) fn parked_in(mut envelope: Value, waiting: &Waiting) -> Value {
 }
 
 impl Problem {
+    /// The code, and the rule, of a run that its caller has taken back.
+    pub(crate) const WITHDRAWN: &'static str = "withdrawn";
+
+    /// What waits for people, where that is all.
+    pub(crate) fn waiting(&self) -> Option<&Waiting> {
+        self.waiting.as_deref()
+    }
+
     /// A run that waited for people and never started.
     pub(crate) fn closed(closed: &Closed<'_>) -> Self {
         let (code, rule, detail) = match closed.why {
@@ -61,6 +69,10 @@ impl Problem {
             Closing::Expired => {
                 let detail = "nobody has approved this in time";
                 ("approval-expired", "approval-expired".to_owned(), detail.to_owned())
+            }
+            Closing::Withdrawn => {
+                let detail = "its caller has taken it back";
+                (Self::WITHDRAWN, Self::WITHDRAWN.to_owned(), detail.to_owned())
             }
             Closing::Refused { rule, reason } => (
                 "denied",

@@ -12,12 +12,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::chain::{Chain, FACILITATOR_KEY};
-use super::program::{Program, told_by_node};
 use super::prompt;
 use super::shop::{Desk, Shop};
 use crate::bench::command::Plan;
 use crate::bench::http::Connection;
 use crate::bench::load::Load;
+use crate::bench::program::{Program, told_by_node};
 use crate::bench::report::Case;
 use crate::bench::series::{Paused, Series, rotated};
 use crate::packages::X402_EXPRESS;
@@ -27,7 +27,7 @@ use crate::setup;
 const SIGN: &str = include_str!("../../../peers/x402-express/sign.mjs");
 
 /// The facilitator of x402's makers.
-const FACILITATOR: &str = include_str!("../../../peers/x402-express/facilitator.mjs");
+const FACILITATOR: &str = include_str!("../../../../crates/execgate/tests/clients/facilitator.mjs");
 
 /// What is sold.
 const PATH: &str = "/api/code-run";

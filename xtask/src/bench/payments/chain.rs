@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::program::Program;
 use crate::bench::http::{self, Connection};
+use crate::bench::program::Program;
 use crate::packages::{ANVIL, ANVIL_PROGRAM};
 use crate::setup;
 

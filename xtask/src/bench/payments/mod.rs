@@ -7,7 +7,6 @@
 
 mod case;
 mod chain;
-mod program;
 mod prompt;
 mod shop;
 

@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 /// Numbers its transactions.
 static TRANSACTIONS: AtomicU64 = AtomicU64::new(1);
 
-/// Nobody: who pays is what the servers read themselves.
-const PAYER: &str = "0x0000000000000000000000000000000000000001";
-
 /// Serves any number of connections, each on a thread that ends with it, as long as this process lives.
 pub(super) fn start() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("failed to listen on the loopback address")?;
@@ -31,8 +28,9 @@ fn serve(mut stream: TcpStream) {
     drop(stream.set_nodelay(true));
     let (mut received, mut part) = (Vec::new(), [0; 8 * 1024]);
     loop {
-        while let Some((path, length)) = first(&received) {
-            let body = answer(&path).to_string();
+        while let Some((path, body, length)) = first(&received) {
+            let question = serde_json::from_slice(&received[body..length]).unwrap_or_default();
+            let body = answer(&path, &question).to_string();
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
             let told = format!("{head} {}\r\n\r\n{body}", body.len());
             received.drain(..length);
@@ -47,8 +45,8 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// The path of the first request that came whole, and how long it is.
-fn first(received: &[u8]) -> Option<(String, usize)> {
+/// The path of the first request that came whole, where its body begins, and how long it is.
+fn first(received: &[u8]) -> Option<(String, usize, usize)> {
     let end = received.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&received[..end]).ok()?;
     let lengths = head.lines().filter_map(|line| line.split_once(':'));
@@ -56,16 +54,17 @@ fn first(received: &[u8]) -> Option<(String, usize)> {
     let body = lengths.next().and_then(|(_, length)| length.trim().parse().ok()).unwrap_or(0);
     let whole = end + 4 + body;
     let path = head.split(' ').nth(1)?.to_owned();
-    (received.len() >= whole).then_some((path, whole))
+    (received.len() >= whole).then_some((path, end + 4, whole))
 }
 
-fn answer(path: &str) -> Value {
+fn answer(path: &str, question: &Value) -> Value {
     let network = "eip155:84532";
+    let payer = &question["paymentPayload"]["payload"]["authorization"]["from"];
     match path {
-        "/verify" => json!({"isValid": true, "payer": PAYER}),
+        "/verify" => json!({"isValid": true, "payer": payer}),
         "/settle" => {
             let transaction = format!("{:#066x}", TRANSACTIONS.fetch_add(1, Ordering::Relaxed));
-            json!({"success": true, "transaction": transaction, "network": network, "payer": PAYER})
+            json!({"success": true, "transaction": transaction, "network": network, "payer": payer})
         }
         _ => json!({
             "kinds": [{"x402Version": 2, "scheme": "exact", "network": network}], "extensions": [], "signers": {},
@@ -75,7 +74,7 @@ fn answer(path: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use crate::bench::http::{Connection, post};
 
@@ -85,12 +84,14 @@ mod tests {
         let mut connection = Connection::open(address).unwrap();
         let mut ask = |path: &str| {
             let mut request = Vec::new();
-            post(&mut request, address, path, "{\"a\": 1}");
+            let question = json!({"paymentPayload": {"payload": {"authorization": {"from": "0x1"}}}});
+            post(&mut request, address, path, &question.to_string());
             let (status, body) = connection.ask(&request).unwrap();
             assert_eq!(status, 200);
             serde_json::from_slice::<Value>(&body).unwrap()
         };
-        assert_eq!(ask("/verify")["isValid"], true);
+        let verified = ask("/verify");
+        assert_eq!((&verified["isValid"], &verified["payer"]), (&json!(true), &json!("0x1")));
         let (first, second) = (ask("/settle"), ask("/settle"));
         assert_eq!(first["transaction"].as_str().unwrap().len(), 66);
         assert_ne!(first["transaction"], second["transaction"]);

@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::chain::{CHAIN, Chain, SELLER, SETTLER_KEY};
-use super::program::Program;
 use crate::bench::command::Plan;
 use crate::bench::cpu;
+use crate::bench::program::Program;
 use crate::bench::server::Server;
 
 /// The server of x402's makers.

@@ -10,15 +10,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::disk;
 use super::told::Told;
 use crate::shell;
 
 /// Memory of a machine, in MiB: sixteen runs at once of 512 MiB are never used to the full.
 const MEMORY_MIB: u32 = 4096;
 
-/// The first process, on the disk of the tests. `/mnt` is a folder that every Debian has.
-const FIRST: &str =
-    "mount -t devtmpfs dev /dev; mount -o ro -t ext4 /dev/nvme0n2 /mnt && exec bash /mnt/init.sh";
+/// The first process, on the disk of the tests, which is the one that is not mounted yet. `/mnt` is a folder that every
+/// Debian has.
+const FIRST: &str = "mount -t devtmpfs dev /dev; for disk in /dev/nvme0n?p1; do \
+                     mount -o ro -t ext4 $disk /mnt && [ -e /mnt/init.sh ] && exec bash /mnt/init.sh; umount /mnt; done";
+
+/// What a userland's disk is found by.
+pub(super) const ROOT_MARK: u32 = 0xe8ec_0001;
+
+/// What the tests' is.
+pub(super) const TESTS_MARK: u32 = 0xe8ec_0002;
 
 /// What a machine is booted of.
 pub(super) struct Parts<'a> {
@@ -52,11 +60,13 @@ fn qemu(parts: &Parts<'_>) -> Command {
     command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
     command.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot", "-nic", "none"]);
     command.args(["-smp", &parts.processors.to_string(), "-m", &MEMORY_MIB.to_string()]);
+    let root = disk::partition(ROOT_MARK);
     command.arg("-kernel").arg(parts.kernel).args([
         "-append",
-        &format!("console=ttyS0 quiet panic=-1 root=/dev/nvme0n1 rw init=/bin/bash -- -c \"{FIRST}\""),
+        &format!(
+            "console=ttyS0 quiet panic=-1 root=PARTUUID={root} rootwait rw init=/bin/bash -- -c \"{FIRST}\""
+        ),
     ]);
-    // One controller, so that the disks have their numbers whichever is found first.
     command.args(["-device", "nvme,id=disks,serial=disks"]);
     for (number, disk) in [(1, parts.root), (2, parts.tests)] {
         command

@@ -90,7 +90,7 @@ fn take(machine: &Machine, programs: &Programs, args: &Args, folder: &Path) -> R
     let root = userland::fill(machine.userland, &programs.execgate, folder)?;
     let filter = if args.full { "" } else { args.filter.as_deref().unwrap_or(KERNELS_OWN) };
     let jobs = args.jobs.map_or_else(processors, usize::from);
-    let tests = folder.join(format!("tests-{}.ext4", machine.name));
+    let tests = folder.join(format!("tests-{}.disk", machine.name));
     let left_out = machine.left_out;
     let wanted = Wanted { work: machine.work, filter, left_out, jobs, test_seconds: TEST_SECONDS };
     programs.disk(&wanted, &tests)?;

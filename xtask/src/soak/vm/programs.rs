@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::boot::TESTS_MARK;
 use super::disk;
 use super::machine::Work;
 use crate::{metadata, shell};
@@ -137,7 +138,7 @@ impl Programs {
         let places = format!("{}\n{}\n", self.helper.display(), self.scratch.display());
         fs::write(at("places"), places).context(failed)?;
         fs::write(at("wanted"), self.told(wanted)?).context(failed)?;
-        disk::make(folder.path(), place, ROOM_MIB)
+        disk::make(folder.path(), place, ROOM_MIB, TESTS_MARK)
     }
 
     /// The settings that `guest/suite.sh` reads.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::boot::ROOT_MARK;
 use super::machine::Release;
 use super::{disk, kernel};
 use crate::shell;
@@ -37,7 +38,7 @@ const ROOM_MIB: u64 = 1024;
 
 /// The disk of a release, filled where it is not there yet.
 pub(super) fn fill(release: Release, execgate: &Path, folder: &Path) -> Result<PathBuf> {
-    let place = folder.join(format!("{}.ext4", release.suite));
+    let place = folder.join(format!("{}.disk", release.suite));
     if place.is_file() {
         return Ok(place);
     }
@@ -63,7 +64,7 @@ pub(super) fn fill(release: Release, execgate: &Path, folder: &Path) -> Result<P
     build.arg(&tree).args(["/mnt/execgate", "image", "build", "--image-cache", IMAGES]);
     shell::captures(&mut build)?;
     fs::remove_file(tree.join("mnt/execgate")).context("failed to take execgate away again")?;
-    disk::make(&tree, &place, ROOM_MIB)?;
+    disk::make(&tree, &place, ROOM_MIB, ROOT_MARK)?;
     Ok(place)
 }
 

@@ -6,11 +6,14 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+
+/// What a client of the Model Context Protocol takes.
+const MCP_ACCEPTS: &str = "application/json, text/event-stream";
 
 /// One connection.
 pub(super) struct Client {
@@ -57,6 +60,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host);
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if path == "/mcp" {
+            request = request.header(ACCEPT, MCP_ACCEPTS);
         }
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body))).context("failed to write the request")?;

@@ -74,6 +74,7 @@ impl Steps {
         let late = self.execute("python", json!({"code": "while True: pass", "timeout": 1})).await?;
         self.expect("a timeout", &late, 200, "/result/error/name", &json!("Timeout"));
         self.replay(&value).await?;
+        self.mcp().await?;
         self.refusals().await?;
         for ran in [&echo, &add, &value, &raised, &curious, &shell, &late] {
             self.receipt(ran).await?;
@@ -127,6 +128,25 @@ impl Steps {
             refused.status == 409 && code == "nonce-reused",
             &code.to_string(),
         );
+        Ok(())
+    }
+
+    /// The same gateway for a client of the Model Context Protocol: the tools, and a call that comes twice under one name.
+    async fn mcp(&mut self) -> anyhow::Result<()> {
+        let message = |id: u32, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let listed = self.client.post("/mcp", &message(1, "tools/list", json!({}))).await?.json()?;
+        let tools = listed.pointer("/result/tools").and_then(Value::as_array).map_or(0, Vec::len);
+        self.check("mcp: the tools are listed", tools > 1, &format!("{tools} tools"));
+        let call = json!({
+            "name": "execute_code",
+            "arguments": {"code": "import os; os.urandom(8).hex()"},
+            "_meta": {"dev.execgate/idempotency-key": "demo-mcp"},
+        });
+        let first = self.client.post("/mcp", &message(2, "tools/call", call.clone())).await?.json()?;
+        let again = self.client.post("/mcp", &message(2, "tools/call", call)).await?.json()?;
+        let value = first.pointer("/result/structuredContent/value").cloned().unwrap_or_default();
+        let same = value.is_string() && first == again;
+        self.check("mcp: a call that comes twice runs once", same, &value.to_string());
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use execgate_model::RiskClass;
 use execgate_policy::PolicyError;
 use serde_json::{Value, json};
 
@@ -48,9 +49,9 @@ impl Check {
         }
         let ended = ExitCode::from(u8::from(self.strict && !warnings.is_empty()));
         if self.json {
-            let tool = |(name, risk): (&str, Option<execgate_policy::Risk>)| {
+            let tool = |(name, risk): (&str, Option<RiskClass>)| {
                 json!({"tool": name, "risk": risk.map(|risk| risk.as_str()),
-                    "severity": risk.map(|risk| risk.severity()), "standing": policy.standing(name)})
+                    "severity": risk.map(|risk| risk.severity().as_str()), "standing": policy.standing(name)})
             };
             let tools: Vec<_> = policy.tools().map(tool).collect();
             let told: Vec<_> =
@@ -60,7 +61,8 @@ impl Check {
             return Ok(ended);
         }
         for (name, risk) in policy.tools() {
-            let risk = risk.map_or_else(|| "-".to_owned(), |r| format!("{} ({})", r.as_str(), r.severity()));
+            let risk = risk
+                .map_or_else(|| "-".to_owned(), |r| format!("{} ({})", r.as_str(), r.severity().as_str()));
             terminal::line(format_args!("{name:<24} {risk:<24} {}", policy.standing(name)));
         }
         let others = loaded.json.get("default").and_then(Value::as_str).unwrap_or_default();

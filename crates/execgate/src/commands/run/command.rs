@@ -107,6 +107,7 @@ impl Run {
             helper,
             image,
             slots: settings.slots,
+            aside: 0,
             residents: 0,
             egress: outward.means,
             programs: Vec::new(),

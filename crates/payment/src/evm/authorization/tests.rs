@@ -22,7 +22,7 @@ const ORDER: [u8; 32] = [
 ];
 
 /// What `@x402/fetch` 2.27.0 sent to a server of its own family, for a token of a development chain.
-fn sent() -> Authorization {
+pub(crate) fn sent() -> Authorization {
     Authorization {
         token: Token {
             network: ChainId::BASE_SEPOLIA,

@@ -1,6 +1,6 @@
 # The part of the runner that only some runs need: leaving by `sys.exit`, exceptions, mending the code, and showing
 # its lines. Compiled when it is first needed, with what the runner has defined, and that itself as `runner`.
-import sys, _io
+import sys
 
 
 def no_input():
@@ -17,7 +17,7 @@ def dedented(error):
         raise error
     source = b"".join(line.removeprefix(indent) for line in lines)
     if "linecache" in sys.modules:
-        sys.modules["linecache"].cache[name] = rows()
+        sys.modules["linecache"].cache[name] = rows(source)
     return source
 
 
@@ -58,16 +58,6 @@ def status(error):
     return 1
 
 
-def rows():
-    # An entry of `linecache.cache`.
-    try:
-        # Not by `utf-8-sig`: that would be read from a file.
-        text = source.removeprefix(b"\xef\xbb\xbf").decode()
-    except UnicodeDecodeError:
-        text = source.decode("latin-1")
-    return len(text), None, _io.StringIO(text, None).readlines(), name
-
-
 def linecache_spec(path, target):
     # The spec of `linecache`, whose module will know the code from its start.
     specs = (finder.find_spec("linecache", path, target) for finder in sys.meta_path)
@@ -78,7 +68,7 @@ def linecache_spec(path, target):
 
         def exec_module(linecache):
             execute(linecache)
-            linecache.cache[name] = rows()
+            linecache.cache[name] = rows(source)
 
         loader.exec_module = exec_module
     return spec
@@ -135,7 +125,7 @@ def traced(error):
 
 def null_error():
     # What newer interpreters say of it, in the form in which they say it.
-    number, line = next((at, line) for at, line in enumerate(rows()[2], 1) if "\0" in line)
+    number, line = next((at, line) for at, line in enumerate(rows(source)[2], 1) if "\0" in line)
     place = (name, number, line.index("\0") + 1, line.replace("\0", "\N{SYMBOL FOR NULL}"))
     return SyntaxError("source code cannot contain null bytes", place)
 

@@ -2,7 +2,7 @@
 # Nothing is read from a file before the caller's code, and as little as can be is compiled: every run pays for it, and
 # for a function around all this too. What only some runs need comes in a variable: `later.py`, a form feed, `rich.py`.
 # The first argument has words about the run, the rest is the caller's. The work of `site` (-S) is done here.
-import builtins, posix, sys, _ast, _sitebuiltins, _thread
+import builtins, posix, sys, _ast, _io, _sitebuiltins, _thread
 
 # An interpreter that waits runs a sample this way, into nothing, and goes on. So does one of a session.
 code_fd, frames_fd, end_process = globals().get("sample") or (3, 4, posix._exit)
@@ -46,6 +46,22 @@ def is_there(path):
         return False
 
 
+def package_paths():
+    version = "%d.%d" % sys.version_info[:2]
+    yield from (f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages")
+    yield from (f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site"))
+
+
+def rows(source):
+    # An entry of `linecache.cache`.
+    try:
+        # Not by `utf-8-sig`: that would be read from a file.
+        text = source.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError:
+        text = source.decode("latin-1")
+    return len(text), None, _io.StringIO(text, None).readlines(), name
+
+
 def tell(kind, *texts):
     parts = [bytes([kind])]
     for text in texts:
@@ -77,15 +93,9 @@ if "rich" in words:
 if "stdin" not in words:
     builtins.input = no_input = lambda prompt="", /: later("no_input")
 
-version = "%d.%d" % sys.version_info[:2]
-packages = (
-    f"/usr/local/lib/python{version}/dist-packages",
-    "/usr/lib/python3/dist-packages",
-    f"{sys.prefix}/lib/python{version}/dist-packages",
-    f"{sys.prefix}/lib/python{version}/site-packages",
-)
 if not session or session["number"] == 1:
-    sys.path[:] = ["", *sys.path, *filter(is_there, packages)]
+    # In an interpreter that was forked they are known: the image does not change.
+    sys.path[:] = ["", *sys.path, *(globals().get("packages") or filter(is_there, package_paths()))]
     for ending in ("exit", "quit"):
         setattr(builtins, ending, _sitebuiltins.Quitter(ending, "Ctrl-D (i.e. EOF)"))
     builtins.help = _sitebuiltins._Helper()
@@ -140,7 +150,7 @@ def compiled():
 
 
 if "linecache" in sys.modules:
-    sys.modules["linecache"].cache[name] = later("rows")
+    sys.modules["linecache"].cache[name] = rows(source)
 else:
     lines = type(sys.implementation)(find_spec=find_spec)
     sys.meta_path.insert(0, lines)

@@ -33,8 +33,10 @@ os.register_at_fork = lambda *, after_in_child: hooks.append(after_in_child)
 import threading
 
 os.register_at_fork = register
-sys.path += [f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages"]
-sys.path += [f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site")]
+packages = [f"/usr/local/lib/python{version}/dist-packages", "/usr/lib/python3/dist-packages"]
+packages += [f"{sys.prefix}/lib/python{version}/{part}-packages" for part in ("dist", "site")]
+packages = [path for path in packages if os.path.exists(path)]
+sys.path += packages
 for name in () if is_alone else wanted.split() + sys.argv[3:]:
     try:
         __import__(name)
@@ -93,6 +95,16 @@ text
 """
 
 
+if "numpy" in sys.modules:
+    # Without what has a buffer of its own made: that would be copied, too.
+    sample = b"""
+import numpy as np
+items = np.arange(6, dtype=float)
+table = items.reshape(2, 3) * 2 + np.ones(3)
+print(items.sum(), table.mean(0), table[table > 3].max(), np.sort(items)[::-1], np.arange(3))
+""" + sample
+
+
 class Touched(BaseException):
     pass
 
@@ -102,7 +114,8 @@ def stop(_code):
 
 
 def run(**names):
-    exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, "scripts": scripts, **names})
+    known = {"scripts": scripts, "packages": packages}
+    exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, **known, **names})
 
 
 def try_out():

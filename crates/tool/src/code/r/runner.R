@@ -14,16 +14,20 @@ parts <- runner$parts
 # Compiling what runs once or twice costs a tenth of a start: it is for the code, and off where ours runs.
 jit_level <- .Internal(enableJIT(0L))
 first_pid <- Sys.getpid()
-arguments <- .Internal(commandArgs())
-given <- arguments[-seq_len(match("--args", arguments))]
-words <- strsplit(given[3L], ",", fixed = TRUE)[[1L]]
-is_rich <- "rich" %in% words
+# What is asked of the runner, and what a script's own call would show: neither the runner nor its words.
+words <- kept <- given <- character()
+is_rich <- FALSE
 
-# What a script's own call would show: neither the runner nor its words.
-kept <- local({
-  own <- given[-(1:3)]
-  c(arguments[1L], "--no-echo", "--no-restore", "--vanilla", if (length(own)) c("--args", own))
-})
+# What is known when the run is there.
+know <- function() {
+  arguments <- .Internal(commandArgs())
+  own <- arguments[-seq_len(match("--args", arguments))]
+  runner$given <- own[1:3]
+  runner$words <- strsplit(own[3L], ",", fixed = TRUE)[[1L]]
+  runner$is_rich <- "rich" %in% words
+  own <- own[-(1:3)]
+  runner$kept <- c(arguments[1L], "--no-echo", "--no-restore", "--vanilla", if (length(own)) c("--args", own))
+}
 
 # A text field of a terminal frame.
 text_bytes_max <- 1048580L
@@ -308,11 +312,6 @@ paragraph <- function() {
 # What R calls when something is drawn and no device is open.
 device_for <- function(...) if (is_rich) later("open_device")(...) else grDevices::pdf(NULL)
 
-install <- function() {
-  install_once()
-  install_input()
-}
-
 install_once <- function() {
   replace("commandArgs", function(trailingOnly = FALSE) {
     if (!trailingOnly) return(kept)
@@ -329,7 +328,11 @@ install_once <- function() {
   globalCallingHandlers(error = unhandled)
 }
 
+# What stands where R looks for its input.
+sources <- mget(c("file", "scan", "stdin", "readline"), baseenv())
+
 install_input <- function() {
+  for (name in names(sources)) replace(name, sources[[name]])
   if ("stdin" %in% words) {
     runner$real_file <- file
     before("file", bquote({
@@ -355,7 +358,10 @@ install_input <- function() {
   }
 }
 
-install()
+install_once()
+install_input()
+know()
+if ("stdin" %in% words) install_input()
 reg.finalizer(runner, last_of_all, onexit = TRUE)
 .Internal(delayedAssign(".execgate", quote({
   rm(".execgate", envir = globalenv())

@@ -33,15 +33,9 @@ begin_cell <- function() {
   runner$number <- number + 1L
   runner$code_path <- sprintf("/proc/self/fd/%d", state[1L])
   runner$code_name <- sprintf("<code-%d>", number)
-  arguments <- .Internal(commandArgs())
-  given <- arguments[-seq_len(match("--args", arguments))]
-  runner$words <- strsplit(given[3L], ",", fixed = TRUE)[[1L]]
-  runner$is_rich <- "rich" %in% words
-  given <- given[-(1:3)]
-  runner$kept <- c(arguments[1L], "--no-echo", "--no-restore", "--vanilla", if (length(given)) c("--args", given))
+  know()
   if (!is.null(the_input)) quietly(close(structure(the_input, class = c("file", "connection"))))
   runner$the_input <- NULL
-  for (name in c("file", "scan", "stdin", "readline")) replace(name, originals[[name]])
   install_input()
   runner$at <- runner$own_frames <- 0L
   runner$told_before <- geterrmessage()

@@ -1,8 +1,10 @@
 # An interpreter that is forked for each run. Its arguments are the runner and what that needs in some runs only: both
 # are parsed once, and the functions of the runner are there before the fork. The rest of it is evaluated in each fork,
-# as in an interpreter of its own, in an environment that nobody is attached to. The third serves a session; a dash after it
-# says that this one was started for a session alone.
+# what needs to know of the run when that is there, in an environment that nobody is attached to. The third serves a
+# session; a dash after it says that this one was started for a session alone.
 
+# What the library was loaded by.
+Sys.unsetenv("LD_PRELOAD")
 jit_level <- .Internal(enableJIT(0L))
 arguments <- .Internal(commandArgs())
 place <- match("--args", arguments)
@@ -16,6 +18,10 @@ is_function <- vapply(statements, function(part) {
 }, NA)
 functions <- statements[is_function]
 statements <- statements[!is_function]
+# Those from here on need to know of the run.
+known <- Position(function(part) identical(part, quote(know())), statements)
+before <- statements[seq_len(known - 1L)]
+after <- statements[known:length(statements)]
 # In the place of the two scripts, which are in memory.
 own <- c(arguments[seq_len(place)], "", "")
 
@@ -50,20 +56,21 @@ changed <- c("commandArgs", "quit", "q", "file", "scan", "stdin", "readline")
 # Runs the sample as the runner would, into nothing, and leaves everything as it was.
 try_out <- function() {
   trial <- make()
-  for (part in statements) {
-    if (identical(part, quote(install()))) break
-    eval(part, trial)
-  }
   kept <- mget(changed, baseenv())
   set <- options()
-  trial$install()
-  trial$exprs <- parse(text = sample, keep.source = TRUE, srcfile = srcfilecopy("<code>", sample), encoding = "UTF-8")
+  for (part in before) eval(part, trial)
+  trial$know()
+  trial$code_path <- tempfile()
+  writeLines(sample, trial$code_path)
+  trial$exprs <- trial$parsed()
+  unlink(trial$code_path)
   scope <- new.env(parent = globalenv())
   for (at in seq_along(trial$exprs)) {
     trial$at <- at
     trial$took(withVisible(eval(trial$exprs[[at]], scope)))
   }
   trial$quietly(trial$open_connections())
+  trial$judge()
   for (name in changed) trial$replace(name, kept[[name]])
   options(set)
   globalCallingHandlers(NULL)
@@ -89,12 +96,10 @@ if (!is_alone) {
 tempdir(check = TRUE)
 # What a run writes to first is copied now, and not then.
 if (inherited > 0L) for (time in 1:2) try_out()
-is_session <- .C(routines$take, own, length(own), c(abs(inherited), 0L, 0L))[[3L]][1L] < 0L
 .Internal(enableJIT(jit_level))
-if (is_session) {
-  made$originals <- mget(changed, baseenv())
-  made$own <- own
-}
-for (part in statements) eval(part, made)
+for (part in before) eval(part, made)
+is_session <- .C(routines$take, own, length(own), c(abs(inherited), 0L, 0L))[[3L]][1L] < 0L
+if (is_session) made$own <- own
+for (part in after) eval(part, made)
 if (is_session) eval(parse(text = session, keep.source = FALSE), made)
 invisible()

@@ -16,6 +16,7 @@ pub(crate) async fn metrics(State(office): State<Arc<Office>>) -> Response {
         return Problem::not_found("no gateway counts anything here").into_response();
     };
     office.money.look().await;
+    metrics.look().await;
     let mut response = Response::new(Body::from(metrics.text()));
     seal_headers(&mut response, OPENMETRICS);
     response

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use execgate_flow::administer::{AdministerError, By};
-use execgate_flow::settle::{ByHand, Settle, Unsettled, unsettled};
+use execgate_flow::settle::{ByHand, Settle, Unasked, Unsettled, unsettled};
 use execgate_model::{Digest, RunId, UnixMs};
 use execgate_payment::SettlementState;
 use execgate_receipt::Timestamp;
@@ -69,11 +69,12 @@ pub(crate) async fn end(
             let (rule, what) = ("operator-only/payments", "the word on what became of a payment");
             return Err(AdministerError::OperatorOnly { rule, what }.into());
         };
-        let (word, transaction, payment) = asked(&office, &headers, body, |fields| {
-            let word = fields.text("word")?;
-            Ok((word, fields.optional_text("transaction")?, fields.optional_text("payment")?))
+        let (word, transaction, payment, only_if_asked) = asked(&office, &headers, body, |fields| {
+            let (word, transaction) = (fields.text("word")?, fields.optional_text("transaction")?);
+            Ok((word, transaction, fields.optional_text("payment")?, fields.switch("only_if_asked")?))
         })
         .await?;
+        let unasked = if only_if_asked { Unasked::Refused } else { Unasked::Taken };
         let end = match (word.as_str(), transaction) {
             ("taken", Some(reference)) => ByHand::Taken { reference },
             ("gone", None) => ByHand::Gone,
@@ -88,7 +89,7 @@ pub(crate) async fn end(
                 .map_err(|_| Problem::bad_field("/payment", "this is no digest of a payment"))
         };
         let payment = payment.map(read).transpose()?;
-        let ended = settle(&office)?.end_by_word(named(&id)?, payment, end).await?;
+        let ended = settle(&office)?.end_by_word(named(&id)?, payment, end, unasked).await?;
         Ok(http::json(
             StatusCode::OK,
             &json!({
@@ -99,6 +100,7 @@ pub(crate) async fn end(
                 "amount": ended.amount,
                 "state": state(ended.state),
                 "credit": ended.is_credit,
+                "unasked": ended.unasked,
             }),
         ))
     })

@@ -4,6 +4,7 @@
 
 mod decide;
 mod list;
+mod page;
 mod show;
 
 pub(crate) use decide::decide;

@@ -16,6 +16,7 @@ use execgate_receipt::approval::ActionDigest;
 use execgate_store::{Parked, Record, StoreError, Vote};
 use serde_json::{Value, json};
 
+use super::page;
 use crate::caller::{Visitor, recognise};
 use crate::house::House;
 use crate::http::{self, Pieces};
@@ -27,6 +28,9 @@ pub(crate) async fn show(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
+    if let Some(run) = id.parse().ok().filter(|_| page::is_wanted(&headers)) {
+        return page::page(run);
+    }
     match find(&house, &headers, &id).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),

@@ -4,4 +4,4 @@ mod about;
 mod resource;
 
 pub(crate) use about::{health, index, openapi, ready, version};
-pub(crate) use resource::{METADATA, resource};
+pub(crate) use resource::{METADATA, METADATA_MCP, METADATA_UPSTREAM, resource, resource_path};

@@ -12,15 +12,15 @@ use anyhow::{Context, Result, bail};
 const MODULE: [&str; 2] = ["--input-type=module", "--eval"];
 
 /// A program that listens.
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     /// Where.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Program {
     /// Starts it, and waits for a line that ends with where it listens, behind `before`.
-    pub(super) fn start(command: &mut Command, before: &str) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command, before: &str) -> Result<Self> {
         let read = |line: &str| line.trim().rsplit_once(before).map(|(_, address)| address.parse());
         let (child, found) = spawn(command, read)?;
         // Whatever went wrong, the child is ended.
@@ -30,24 +30,24 @@ impl Program {
     }
 
     /// The same of a module for Node, in the folder of its packages.
-    pub(super) fn node(module: &str, folder: &Path, args: &[&str]) -> Result<Self> {
+    pub(crate) fn node(module: &str, folder: &Path, args: &[&str]) -> Result<Self> {
         Self::start(&mut node(module, folder, args), "http://")
     }
 
     /// The same of a program that listens on no address, as soon as it has said a line with this in it.
-    pub(super) fn said(command: &mut Command, what: &str) -> Result<Self> {
+    pub(crate) fn said(command: &mut Command, what: &str) -> Result<Self> {
         let (child, ()) = spawn(command, |line| line.contains(what).then_some(()))?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Ok(Self { child, address })
     }
 
     /// Its process.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Where it answers HTTP.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
@@ -77,7 +77,7 @@ fn spawn<T>(command: &mut Command, read: impl Fn(&str) -> Option<T>) -> Result<(
 }
 
 /// A module for Node that says all that it has to say and ends.
-pub(super) fn told_by_node(module: &str, folder: &Path, args: &[&str]) -> Result<String> {
+pub(crate) fn told_by_node(module: &str, folder: &Path, args: &[&str]) -> Result<String> {
     let output = node(module, folder, args).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     anyhow::ensure!(output.status.success(), "a module for Node failed");
     Ok(String::from_utf8(output.stdout)?)

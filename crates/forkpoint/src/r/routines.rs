@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::random;
 use crate::jail::{Around, Cell, Copies, Kind, hush, is_session, place, take_request, write_frames};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{self, Hooks, warm_seed};
@@ -27,8 +28,8 @@ type Value = *mut c_void;
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn execgate_routine(number: Value) -> Value {
     die_of_panics(Tell::Nobody);
-    // R would take the library away with its last name.
-    if sys::keep_library(c"/proc/self/fd/4").is_err() {
+    // R would take the library away with its last name. Where it stands behind R, all that R draws is the clock's.
+    if sys::keep_library(c"/proc/self/fd/4").is_err() || !random::comes_first() {
         sys::exit_now(1);
     }
     // SAFETY: `int Rf_asInteger(SEXP)`.
@@ -64,8 +65,8 @@ extern "C" fn serve(inherited: *mut c_int) {
     unsafe { ptr::write(inherited, if resident.is_awaited { -count } else { count }) };
 }
 
-/// R draws the names of its temporary files from the C library, which it seeds at its start. Its own generators it seeds
-/// when they are first used, which no stem does.
+/// R draws the names of its temporary files from the C library, which it seeds at its start. Its own generators are seeded
+/// when they are first used, which no stem does: see [`random`].
 fn reseed() -> io::Result<()> {
     sys::reseed(u32::from_ne_bytes(draw()?));
     Ok(())

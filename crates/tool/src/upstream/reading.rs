@@ -1,0 +1,107 @@
+//! What can be had of a server beside its tools: resources that are read, and prompts that are filled in. Each is an action
+//! of its own, so that rules, approvals, receipts and the log are those of every call. No tool can have such a name: a colon
+//! is in none.
+
+use serde_json::{Value, json};
+
+use crate::BadCall;
+
+/// What is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// `resources/read {uri}`.
+    Resource,
+    /// `prompts/get {name, arguments}`.
+    Prompt,
+}
+
+impl Reading {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Resource, Self::Prompt];
+
+    /// What it is called behind the name of its server, in rules and receipts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resource => "resources:read",
+            Self::Prompt => "prompts:get",
+        }
+    }
+
+    /// The reading of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reading| reading.name() == name)
+    }
+
+    /// What a server says that it can do where it has any.
+    #[must_use]
+    pub const fn capability(self) -> &'static str {
+        match self {
+            Self::Resource => "resources",
+            Self::Prompt => "prompts",
+        }
+    }
+
+    /// The method of the protocol (MCP 2025-11-25, server/resources and server/prompts).
+    pub(super) const fn method(self) -> &'static str {
+        match self {
+            Self::Resource => "resources/read",
+            Self::Prompt => "prompts/get",
+        }
+    }
+
+    /// The argument by which one is meant.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Resource => "uri",
+            Self::Prompt => "name",
+        }
+    }
+
+    /// Checks what is asked for.
+    pub(super) fn check(self, payload: &Value) -> Result<(), BadCall> {
+        match payload.get(self.key()) {
+            Some(Value::String(_)) => Ok(()),
+            Some(_) | None => Err(BadCall::at(&format!("/{}", self.key()), "a text says which is meant")),
+        }
+    }
+
+    /// Its input, as a schema.
+    pub(super) fn schema(self) -> Value {
+        let key = self.key();
+        json!({"type": "object", "required": [key], "properties": {key: {"type": "string"}}})
+    }
+}
+
+/// What a server lists beside its tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Resources.
+    Resources,
+    /// Forms of resources.
+    Templates,
+    /// Prompts.
+    Prompts,
+}
+
+impl Listing {
+    /// What is listed.
+    #[must_use]
+    pub const fn of(self) -> Reading {
+        match self {
+            Self::Resources | Self::Templates => Reading::Resource,
+            Self::Prompts => Reading::Prompt,
+        }
+    }
+
+    /// The method, and the member of its result.
+    pub(super) const fn method(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Resources => ("resources/list", "resources"),
+            Self::Templates => ("resources/templates/list", "resourceTemplates"),
+            Self::Prompts => ("prompts/list", "prompts"),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Tasks (the extension `io.modelcontextprotocol/tasks` of MCP 2026-07-28): a run that waits for people, and what becomes of
+//! it. A task is a run and its id the run's, so that it is as durable as the record, and nothing is kept of it beside that.
+//!
+//! A foreign id answers like a missing one. Every change here needs a second reader.
+
+use std::sync::Arc;
+
+use execgate_flow::execute::owner;
+use execgate_flow::pay::Earlier;
+use execgate_flow::witness::Render;
+use execgate_flow::{Passage, Refusal};
+use execgate_model::{RunId, UnixMs};
+use execgate_receipt::Timestamp;
+use execgate_store::Record;
+use execgate_tool::upstream::RPC_ERROR;
+use rmcp::ErrorData;
+use rmcp::model::{DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus};
+use serde_json::{Value, from_slice, to_value};
+
+use super::desk::Asker;
+use super::own::fault;
+use super::{McpWords, result};
+use crate::house::House;
+use crate::problem::Problem;
+
+/// How often a client should look, in milliseconds: people take longer.
+const LOOK_EVERY_MS: u64 = 2_000;
+
+const WAITS: &str = "waits for a person's approval";
+const RUNS: &str = "was approved, and runs";
+const ENDED: &str = "has ended";
+
+/// A run that waits, as a task; none where it cannot be read now.
+pub(super) async fn begun(house: &House, run: RunId) -> Option<Task> {
+    let record = house.parts.store.run(run).await.ok().flatten()?;
+    Some(task(&record, WAITS))
+}
+
+/// What has become of a task.
+///
+/// # Errors
+/// Those of the protocol: there is none of that id for this caller, or the record cannot be read.
+pub(super) async fn look(house: &House, asker: &Asker, id: &str) -> Result<GetTaskResult, ErrorData> {
+    let record = owned(house, asker, id).await?;
+    let (run, fingerprint) = (record.run, record.fingerprint);
+    let (told, payload) = match Earlier::read(record.clone(), fingerprint) {
+        Earlier::Parked => (WAITS, TaskPayload::Working),
+        Earlier::Running => (RUNS, TaskPayload::Working),
+        Earlier::Answered(passage) => {
+            house.parked_calls.forget_run(run);
+            (ENDED, ended(&passage))
+        }
+        Earlier::Unpaid(_) => (ENDED, refused(Refusal::Unpaid { run, price: record.price })),
+        Earlier::Refused(refusal) => (ENDED, refused(refusal)),
+    };
+    Ok(GetTaskResult::new(DetailedTask::new(task(&record, told), payload)))
+}
+
+/// Takes a run back that waits still. What was started goes on (the extension lets it).
+///
+/// # Errors
+/// As [`look`].
+pub(super) async fn cancel(house: &House, asker: &Asker, id: &str) -> Result<(), ErrorData> {
+    let record = owned(house, asker, id).await?;
+    let words: Arc<dyn Render> = Arc::new(McpWords);
+    let withdrawn = house.parts.corridor.withdraw(record.run, &words).await;
+    withdrawn.map_err(|refusal| fault(&Problem::from(refusal)))
+}
+
+/// That there is such a task: nothing is asked within one, so that nothing that is answered means anything.
+///
+/// # Errors
+/// As [`look`].
+pub(super) async fn acknowledge(house: &House, asker: &Asker, id: &str) -> Result<(), ErrorData> {
+    owned(house, asker, id).await.map(drop)
+}
+
+/// The run of a task, for whoever has called it.
+async fn owned(house: &House, asker: &Asker, id: &str) -> Result<Record, ErrorData> {
+    let missing = || ErrorData::invalid_params("there is no such task, or it belongs to somebody else", None);
+    let scope = asker.caller.scope().ok_or_else(missing)?;
+    let run: RunId = id.parse().map_err(|_| missing())?;
+    let record = house.parts.store.run(run).await;
+    let record = record.map_err(|error| fault(&Problem::from(Refusal::Store(error))))?;
+    record.filter(|record| record.owner == Some(owner(scope.as_str()))).ok_or_else(missing)
+}
+
+fn task(record: &Record, told: &str) -> Task {
+    let at = |at: UnixMs| Timestamp::new(at).map(|at| at.to_string()).unwrap_or_default();
+    let (created, updated) = (at(record.created), at(record.finished.unwrap_or(record.created)));
+    // Of a run is known for ever; its status is that of the payload beside it.
+    Task::new(record.run.to_string(), TaskStatus::Working, created, updated)
+        .with_status_message(told)
+        .with_poll_interval_ms(LOOK_EVERY_MS)
+}
+
+/// The end of a run: its result, or that its caller has taken it back.
+fn ended(passage: &Passage) -> TaskPayload {
+    let said: Option<Value> = from_slice(&passage.answer.body).ok();
+    if let Some(Value::Object(error)) = said.as_ref().and_then(|said| said.get(RPC_ERROR)) {
+        return TaskPayload::Failed { error: error.clone() };
+    }
+    let is_withdrawn = |said: &Value| said["structuredContent"]["rule"] == Problem::WITHDRAWN;
+    if said.as_ref().is_some_and(is_withdrawn) {
+        return TaskPayload::Cancelled;
+    }
+    let result = result::read(&passage.answer);
+    TaskPayload::Completed { result: object(to_value(result).unwrap_or_default()) }
+}
+
+fn refused(refusal: Refusal) -> TaskPayload {
+    TaskPayload::Completed { result: object(Problem::from(refusal).in_mcp()) }
+}
+
+fn object(value: Value) -> JsonObject {
+    if let Value::Object(fields) = value { fields } else { JsonObject::new() }
+}
