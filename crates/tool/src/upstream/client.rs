@@ -210,7 +210,12 @@ impl Client {
     /// What a server of the stateless kind says of itself; none for one that is not. Asked first where a question that is not
     /// understood harms nothing.
     async fn discovered(&self) -> Result<Option<Hello>, ConnectError> {
-        match self.ask(DISCOVER, discovery(), DISCOVERS_WITHIN, None).await {
+        let mut found = self.ask(DISCOVER, discovery(), DISCOVERS_WITHIN, None).await;
+        // One that refused the revision, and names it among those that it has, is taken at its word, once.
+        if found.as_ref().is_err_and(supports_stateless) {
+            found = self.ask(DISCOVER, discovery(), DISCOVERS_WITHIN, None).await;
+        }
+        match found {
             Ok(found) => {
                 let versions = found.get("supportedVersions").and_then(Value::as_array);
                 let is_stateless =
@@ -352,6 +357,13 @@ fn size(items: &[Value], of: &str) -> Result<usize, ConnectError> {
         bytes = bytes.saturating_add(length);
     }
     Ok(bytes)
+}
+
+/// Whether an error names the stateless revision among those that the server has (MCP 2026-07-28, versioning).
+fn supports_stateless(error: &AskError) -> bool {
+    let (AskError::Rpc(error) | AskError::Refused(error)) = error else { return false };
+    let supported = error.data.as_ref().and_then(|data| data.get("supported")).and_then(Value::as_array);
+    supported.is_some_and(|all| all.iter().any(|one| one == REVISION_STATELESS))
 }
 
 fn discovery() -> Value {

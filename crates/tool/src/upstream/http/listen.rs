@@ -33,7 +33,7 @@ fn wait(events: &Events) -> Duration {
 /// What came of asking for a stream.
 enum Got {
     /// It is there.
-    Stream(Exchange),
+    Stream(Box<Exchange>),
     /// The server offers none.
     None,
     /// It does not know the session.
@@ -49,7 +49,7 @@ async fn get(line: &Line, after: Option<&str>, was_there: bool) -> Got {
     let has_session = line.session().is_some();
     if status.is_success() {
         let is_plain = refuse_encoded(exchange.response.headers()).is_ok();
-        return if is_stream && is_plain { Got::Stream(exchange) } else { Got::None };
+        return if is_stream && is_plain { Got::Stream(Box::new(exchange)) } else { Got::None };
     }
     match status {
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST if has_session && was_there => Got::Over,
@@ -74,7 +74,8 @@ pub(super) async fn listen(line: &Line, from_server: &mpsc::Sender<Inbound>) -> 
                 line.state().session = None;
                 return Some("its session is over".to_owned());
             }
-            Got::Stream(Exchange { response, connection: _open }) => {
+            Got::Stream(exchange) => {
+                let Exchange { response, connection: _open } = *exchange;
                 was_there = true;
                 let since = Instant::now();
                 if let Err(why) = reading.stream(response).await {
@@ -101,7 +102,8 @@ pub(super) async fn resume(mut reading: Reading<'_>) -> Result<(), AskError> {
         reading.events = reading.events.anew();
         let after = reading.events.last_id().map(str::to_owned);
         match get(reading.line, after.as_deref(), true).await {
-            Got::Stream(Exchange { response, connection: _open }) => {
+            Got::Stream(exchange) => {
+                let Exchange { response, connection: _open } = *exchange;
                 // How it ends says nothing: the answer has come, or it is asked for again.
                 drop(reading.stream(response).await);
             }
