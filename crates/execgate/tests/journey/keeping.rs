@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::proxy::{Client, Place, enforced, is_running, text};
+use super::proxy::{Client, Place, accept, enforced, is_running, text};
 use super::server::{Reply, Server, reply, run};
 
 /// The server of these tests.
@@ -148,7 +148,7 @@ fn each_caller_has_a_process_of_its_own_in_slots_that_runs_do_not_need() {
     let server =
         Server::start_with(place.0.path().as_path(), &["--config", &place.text("execgate.toml")], &[]);
     let (alice, bob) = (grant("alice"), grant("bob"));
-    until(|| run(&["upstream", "accept", "notes", "--data-dir", &data], "").status.success());
+    until(|| accept(&data, &["notes"]));
     let count = |key: &str, nonce: &str| loop {
         let told = execute(&server, Some(key), "notes.count", nonce);
         // A key, and what was accepted, are known a moment after they were given.

@@ -16,7 +16,7 @@ fn an_unknown_field_is_told_with_line_column_and_pointer() {
     assert_eq!(
         error("{\"version\": \"1\",\n  \"default\": \"deny\",\n  \"tols\": {}}"),
         "unknown field `tols`, expected one of: version, description, default, mode, hide, all_tools, tools, \
-         examples, at line 3 column 3 (/tols)"
+         resources, prompts, examples, at line 3 column 3 (/tols)"
     );
     let found = tool("{\"deny_if\": [{\"path\": \"args.a\", \"op\": \"eq\", \"vale\": 1}]}");
     assert!(
