@@ -102,7 +102,7 @@ pub(crate) async fn recover(recover: &Recover) {
     }
 }
 
-/// Looks again and again for payments whose capture nobody has heard the end of. Beside everything else: a node that is slow
+/// Looks again and again for payments whose capture nobody has heard the end of, and whether what was taken is final. Beside everything else: a node that is slow
 /// holds nothing up.
 pub(crate) async fn reconcile(log: Arc<Log>, settle: Settle) {
     let mut every = interval(RECONCILE_EVERY);
@@ -120,6 +120,8 @@ pub(crate) async fn reconcile(log: Arc<Log>, settle: Settle) {
                 released = found.released,
                 left = found.left,
                 late = found.late,
+                taken_back = found.taken_back,
+                reversed = found.reversed,
                 "payments were found"
             ),
             Err(error) => tracing::error!(%error, "pending payments could not be looked for"),

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use execgate_flow::propose::Prices;
 use execgate_flow::settle::{Round, Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
+use execgate_payment::evm::ChainId;
 use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid, Unreachable};
@@ -16,7 +17,7 @@ use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 use execgate_web::Metrics;
 
-use crate::config::{ChallengeMethod, Payment, Settings};
+use crate::config::{ChallengeMethod, Payment, Settings, TempoSettings};
 use crate::gas::GasGauge;
 use crate::keys::ChallengeSecrets;
 use crate::ports::{SystemClock, SystemEntropy};
@@ -47,7 +48,7 @@ pub(crate) async fn rails(
         ),
     };
     let x402 = X402::new(payment.accounts.clone(), Arc::clone(&facilitator), clock.clone());
-    let mpp = challenged(payment, data_dir, &facilitator, clock)?;
+    let mpp = challenged(payment, data_dir, &facilitator, clock, mute).await?;
     Ok(Rails::new(Arc::new(x402), mpp.into_iter().map(|mpp| Arc::new(mpp) as _)))
 }
 
@@ -58,7 +59,7 @@ async fn ledgers(payment: &Payment, mute: Mute) -> anyhow::Result<Vec<Ledger>> {
     for (network, address) in payment.nodes.iter() {
         let rpc = Rpc::new(address).with_context(|| format!("`payment.rpc` of {network} is wrong"))?;
         match Ledger::open(rpc, network).await {
-            Ok(ledger) => ledgers.push(ledger),
+            Ok(ledger) => ledgers.push(ledger.final_after(payment.final_after)),
             Err(Unreachable(why)) if mute == Mute::Told => {
                 terminal::note(format_args!("nobody can be asked about payments on {network}: {why}"));
             }
@@ -72,11 +73,12 @@ async fn ledgers(payment: &Payment, mute: Mute) -> anyhow::Result<Vec<Ledger>> {
 }
 
 /// The rail of the scheme `Payment`, which takes the same tokens; none where nobody is asked by it.
-fn challenged(
+async fn challenged(
     payment: &Payment,
     data_dir: &Path,
     facilitator: &Arc<dyn Facilitator>,
     clock: &Arc<SystemClock>,
+    mute: Mute,
 ) -> anyhow::Result<Option<Mpp>> {
     let challenges = &payment.challenges;
     if challenges.methods.is_empty() {
@@ -95,7 +97,7 @@ fn challenged(
                 methods.push(Arc::new(StripeCharge::new(stripe.account.clone(), Arc::new(service))));
             }
             ChallengeMethod::Tempo(tempo) => {
-                let node = Service::new(&tempo.rpc).context("`rpc` of [payment.mpp.tempo] is wrong")?;
+                let Some(node) = tempo_node(tempo, mute).await? else { continue };
                 methods.push(Arc::new(TempoCharge::new(tempo.token.clone(), Arc::new(node))));
             }
         }
@@ -106,6 +108,21 @@ fn challenged(
     tokio::spawn(secrets.keep(Arc::clone(&in_force)));
     let mpp = Mpp::new(methods, challenges.header, in_force, clock.clone()).drawing(Arc::new(SystemEntropy));
     Ok(Some(mpp.with_realm(challenges.realm.clone()).with_pay_within_s(challenges.pay_within_s)))
+}
+
+/// The node of the Tempo chain. One that cannot be asked now, or is of another chain, could not say what was paid: none, where
+/// that is told and no more.
+async fn tempo_node(tempo: &TempoSettings, mute: Mute) -> anyhow::Result<Option<Service>> {
+    let wrong = "`rpc` of [payment.mpp.tempo] is wrong";
+    let chain = ChainId::new(tempo.token.chain);
+    match Ledger::open(Rpc::new(&tempo.rpc).context(wrong)?, chain).await {
+        Ok(_) => Service::new(&tempo.rpc).map(Some).context(wrong),
+        Err(Unreachable(why)) if mute == Mute::Told => {
+            terminal::note(format_args!("nobody can be asked about payments on {chain}: {why}"));
+            Ok(None)
+        }
+        Err(error) => Err(error).context("the node that `rpc` of [payment.mpp.tempo] names cannot be used"),
+    }
 }
 
 /// What is a tool of `/exec/*`, the operator's own actions among it.

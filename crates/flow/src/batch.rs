@@ -16,6 +16,7 @@ use execgate_receipt::digest_json;
 use serde_json::json;
 use tracing::Instrument as _;
 
+use crate::authorise::Judged;
 use crate::corridor::{Approach, Walk};
 use crate::due::Due;
 use crate::notice::Sight;
@@ -100,6 +101,15 @@ fn may_have_run(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Store(_) | Refusal::Receipt { .. } | Refusal::StillRunning { .. })
 }
 
+/// Whether nothing behind an item is started.
+fn ends_here(after_failure: AfterFailure, ended: &Result<Passage, Refusal>) -> bool {
+    match (after_failure, ended) {
+        (AfterFailure::GoOn, Ok(passage)) => passage.outcome == UNKNOWN,
+        (AfterFailure::GoOn, Err(refusal)) => may_have_run(refusal),
+        (AfterFailure::Stop, ended) => ended.as_ref().map_or("", |passage| passage.outcome.as_str()) != VALUE,
+    }
+}
+
 impl Batch {
     /// The digest that binds its items to it.
     fn digest(&self) -> Result<Digest, BatchRefusal> {
@@ -138,8 +148,14 @@ impl Walk {
     /// Walks a batch to the claim, and only then claims and runs its items one by one.
     pub(crate) async fn batch(self, mut batch: Batch) -> Result<Batched, BatchRefusal> {
         let asked = self.asked(&batch).await?;
-        let price = self.price(&batch, &asked)?;
         let digest = batch.digest()?;
+        let price = self.price(&batch, &asked)?;
+        if !price.is_zero() && batch.credential.is_none() {
+            if let Some(items) = self.answered_before(&batch, digest, price).await? {
+                return Ok(Batched { id: self.name(&batch, None, digest), items });
+            }
+            return Err(Refusal::PaymentRequired { price, flow: Flow::Upfront }.into());
+        }
         let cover = if price.is_zero() { None } else { Some(self.cover(&mut batch, price).await?) };
         let id = self.name(&batch, cover.as_ref(), digest);
         let after_failure = batch.after_failure;
@@ -175,17 +191,45 @@ impl Walk {
         Ok(asked)
     }
 
-    /// The price of the whole, which is asked for where nothing came to pay it.
+    /// What a caller that is known was answered under the name of its batch already, though it brings no payment now, as of
+    /// one call ([`Walk::answered`]). None where a part of it was never started: that the payment of the batch starts.
+    async fn answered_before(
+        &self,
+        batch: &Batch,
+        digest: Digest,
+        price: Amount,
+    ) -> Result<Option<Vec<Result<Passage, Refusal>>>, BatchRefusal> {
+        if batch.nonce.is_none() {
+            return Ok(None);
+        }
+        let mut seen: Vec<(Sight, Result<Passage, Refusal>)> = Vec::with_capacity(batch.items.len());
+        for (at, mut item) in batch.clone().bound(digest, None)?.into_iter().enumerate() {
+            let refused = |refusal| BatchRefusal::of(at, refusal);
+            let mut sight = self.sight(&item);
+            let (_, Judged { allow, .. }) = self.precheck(&item, &mut sight).await.map_err(refused)?;
+            item.options.profile = allow.profile().map(str::to_owned);
+            let Some(passage) = self.answered(&item, price).await.map_err(refused)? else {
+                sight.look_away();
+                seen.into_iter().for_each(|(sight, _)| sight.look_away());
+                return Ok(None);
+            };
+            seen.push((sight, Ok(passage)));
+            if seen.last().is_some_and(|(_, ended)| ends_here(batch.after_failure, ended)) {
+                break;
+            }
+        }
+        let tell = |(sight, ended): (Sight, Result<Passage, Refusal>)| {
+            sight.end(&ended);
+            ended
+        };
+        Ok(Some(seen.into_iter().map(tell).collect()))
+    }
+
+    /// The price of the whole.
     fn price(&self, batch: &Batch, asked: &[Amount]) -> Result<Amount, BatchRefusal> {
         let Some(first) = batch.items.first() else { return Ok(Amount::ZERO) };
         let price = self.rooms.propose.prices.of_batch(&first.caller, asked);
-        let price =
-            price.ok_or_else(|| Refusal::Undigestible("the batch costs more than there is".to_owned()))?;
-        if price.is_zero() || batch.credential.is_some() {
-            Ok(price)
-        } else {
-            Err(Refusal::PaymentRequired { price, flow: Flow::Upfront }.into())
-        }
+        Ok(price.ok_or_else(|| Refusal::Undigestible("the batch costs more than there is".to_owned()))?)
     }
 
     /// Verifies the payment of a batch, and hands it to the first item, which brings it.
@@ -254,13 +298,7 @@ impl Walk {
                 }
             };
             sight.end(&ended);
-            let ends_here = match (after_failure, &ended) {
-                (AfterFailure::GoOn, Ok(passage)) => passage.outcome == UNKNOWN,
-                (AfterFailure::GoOn, Err(refusal)) => may_have_run(refusal),
-                (AfterFailure::Stop, ended) => {
-                    ended.as_ref().map_or("", |passage| passage.outcome.as_str()) != VALUE
-                }
-            };
+            let ends_here = ends_here(after_failure, &ended);
             // What is answered from a time when nothing was to be paid pays for nothing behind it.
             let is_covered = !is_paid || !items.is_empty() || ended.as_ref().is_ok_and(Passage::is_bought);
             if is_paid

@@ -10,8 +10,8 @@ use core::str::FromStr;
 use execgate_model::{Amount, BoxFuture};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::evm::{Address, Authorization, HexError, Token, U256, from_hex, to_hex};
-use crate::{CaptureError, Found, LookError, Unreachable};
+use crate::evm::{Address, Authorization, ChainId, HexError, Token, U256, from_hex, to_hex};
+use crate::{CaptureError, Endurance, Found, LookError, Taken, Unreachable};
 
 /// An amount of money has so many decimals.
 const AMOUNT_DECIMALS: u32 = 6;
@@ -99,6 +99,21 @@ pub enum Whereabouts {
     Cancelled,
 }
 
+/// Where the transfer of an authorization stands to the end of its chain that nothing takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finality {
+    /// It paid us, in a block that its chain will not take back: by this transaction.
+    Final(TxHash),
+    /// It is in a block, which its chain may still take back.
+    Fresh,
+    /// It is in no block, and may still be settled: its chain has taken it back.
+    Open,
+    /// It never paid us as far as its chain is final, and never will.
+    Gone,
+    /// Nobody could tell.
+    Unclear,
+}
+
 /// What transfers are paid with: an account of one's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gas {
@@ -147,6 +162,25 @@ pub trait Facilitator: Send + Sync {
     /// # Errors
     /// [`Unreachable`] where nobody can be asked.
     fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>>;
+
+    /// Whether it shows how far a chain is final.
+    fn shows(&self, _chain: ChainId) -> bool {
+        false
+    }
+
+    /// How far what was settled is final, in the order in which it is asked for; each with the transaction that settled it.
+    /// Many are looked at as one. Moves nothing, but for what its own chain has taken back and it had promised to send.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where nobody can be asked.
+    fn finality<'a>(
+        &'a self,
+        _settled: &'a [(Authorization, Option<TxHash>)],
+    ) -> BoxFuture<'a, Result<Vec<Finality>, Unreachable>> {
+        Box::pin(async move {
+            Err(Unreachable(format!("`{}` does not show how far its chain is final", self.name())))
+        })
+    }
 
     /// What it pays its transfers with; none where that is not an account of one's own.
     ///
@@ -199,6 +233,36 @@ pub async fn funds_of_payer(
     let authorization = Authorization::from_bytes(state).map_err(|error| Unreachable(error.to_string()))?;
     let units = facilitator.verify(&authorization).await?;
     Ok(units.map(|units| amount_of(units, authorization.token.decimals)))
+}
+
+/// `Rail::may_go_back` of such a rail.
+#[must_use]
+pub fn authorized_may_go_back(facilitator: &dyn Facilitator, state: &[u8]) -> bool {
+    Authorization::from_bytes(state).is_ok_and(|paid| facilitator.shows(paid.token.network))
+}
+
+/// `Rail::endurance` of such a rail.
+///
+/// # Errors
+/// As [`crate::Rail::endurance`].
+pub async fn endurance_of_authorized(
+    facilitator: &dyn Facilitator,
+    taken: &[Taken<'_>],
+) -> Result<Vec<Endurance>, Unreachable> {
+    let read = |taken: &Taken<'_>| {
+        let authorization = Authorization::from_bytes(taken.state);
+        let authorization = authorization.map_err(|error| Unreachable(error.to_string()))?;
+        Ok((authorization, taken.reference.and_then(|hash| hash.parse().ok())))
+    };
+    let settled: Vec<_> = taken.iter().map(read).collect::<Result<_, Unreachable>>()?;
+    let found = facilitator.finality(&settled).await?;
+    let told = |finality| match finality {
+        Finality::Final(hash) => Endurance::Final { reference: hash.to_string() },
+        Finality::Fresh | Finality::Unclear => Endurance::Undecided,
+        Finality::Open => Endurance::TakenBack,
+        Finality::Gone => Endurance::Gone,
+    };
+    Ok(found.into_iter().map(told).collect())
 }
 
 /// Units of a token as money: what is less than a millionth is nothing, and what does not fit is the largest amount.

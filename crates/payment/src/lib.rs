@@ -16,13 +16,14 @@ mod unpaid;
 pub mod x402;
 
 pub use facilitator::{
-    Facilitator, Gas, SettleError, TxHash, Whereabouts, capture_authorized, find_authorized, funds_of_payer,
+    Facilitator, Finality, Gas, SettleError, TxHash, Whereabouts, authorized_may_go_back, capture_authorized,
+    endurance_of_authorized, find_authorized, funds_of_payer,
 };
 pub use movement::movement;
 pub use offer::{Asked, Header, Offer, Settled};
 pub use rail::{
-    CaptureError, Flow, Found, Hold, HoldError, LookError, Paid, PaymentClaim, Rail, Settlement,
-    SettlementState, Terms, Unreachable, capture, hold, look, observe, release, resume,
+    CaptureError, Endurance, Flow, Found, Hold, HoldError, LookError, Paid, PaymentClaim, Rail, Settlement,
+    SettlementState, Taken, Terms, Unreachable, capture, hold, look, observe, release, resume,
 };
 pub use rails::Rails;
 pub use unpaid::Unpaid;

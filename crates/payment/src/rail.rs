@@ -233,6 +233,31 @@ pub enum Found {
     Gone,
 }
 
+/// Money that was taken, and that its chain may still take back.
+#[derive(Clone, Copy)]
+pub struct Taken<'a> {
+    /// What the rail has kept of it. It may be money itself: never shown.
+    pub state: &'a [u8],
+    /// The rail's own name for the movement, where it is known.
+    pub reference: Option<&'a str>,
+}
+
+/// Whether money that was taken stays with us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endurance {
+    /// It does: nothing takes it back any more.
+    Final {
+        /// The movement that is final: another than the one that was known where that was taken back.
+        reference: String,
+    },
+    /// Nobody can tell yet.
+    Undecided,
+    /// It was taken back, and may be taken again.
+    TakenBack,
+    /// It was taken back, and never can be again.
+    Gone,
+}
+
 /// Nobody can be asked now. The text is for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("nobody can be asked: {0}")]
@@ -302,6 +327,23 @@ pub trait Rail: Send + Sync {
     /// When held money cannot be moved any more, by its own terms; none where the rail cannot tell.
     fn ends(&self, _state: &[u8]) -> Option<UnixMs> {
         None
+    }
+
+    /// Whether what was taken may be taken back, and somebody can be asked about it.
+    fn may_go_back(&self, _state: &[u8]) -> bool {
+        false
+    }
+
+    /// Whether money that was taken stays with us, in the order in which it is asked for: all of it is one look. Moves nothing
+    /// anew.
+    ///
+    /// # Errors
+    /// [`Unreachable`] where nobody can be asked.
+    fn endurance<'a>(&'a self, taken: &'a [Taken<'a>]) -> BoxFuture<'a, Result<Vec<Endurance>, Unreachable>> {
+        Box::pin(async move {
+            let count = taken.len();
+            Err(Unreachable(format!("the rail `{}` cannot tell of {count} whether they stay", self.name())))
+        })
     }
 
     /// Asks whoever moves the money whether it would take what is held, before the work: how much its payer has, and none

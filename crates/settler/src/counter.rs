@@ -12,8 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use execgate_line::exchange;
 use execgate_model::BoxFuture;
-use execgate_payment::evm::{Address, Authorization, Token, U256};
-use execgate_payment::{Facilitator, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256};
+use execgate_payment::{
+    Facilitator, Finality, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts,
+};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::HOST;
@@ -27,8 +29,8 @@ use tokio::sync::Semaphore;
 
 use crate::line::{ANSWER_MAX, LineError};
 
-/// The longest question, in bytes: an authorization has some 700.
-const QUESTION_MAX: usize = 16 << 10;
+/// The longest question, in bytes: an authorization has some 700, and of settlements there are two hundred at once.
+const QUESTION_MAX: usize = 512 << 10;
 
 /// How long a settler may take: longer than it keeps anybody waiting.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -116,6 +118,17 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
             Ok(Whereabouts::Cancelled) => json!({"word": "cancelled"}),
             Err(Unreachable(why)) => json!({"unreachable": why}),
         }),
+        "/finality" => {
+            let question: Vec<(Value, Option<TxHash>)> = serde_json::from_slice(body).ok()?;
+            let read = |(kept, hash): (Value, _)| {
+                Some((Authorization::from_bytes(kept.to_string().as_bytes()).ok()?, hash))
+            };
+            let settled = question.into_iter().map(read).collect::<Option<Vec<_>>>()?;
+            Some(match facilitator.finality(&settled).await {
+                Ok(told) => json!({"told": told.into_iter().map(word).collect::<Vec<_>>()}),
+                Err(Unreachable(why)) => json!({"unreachable": why}),
+            })
+        }
         "/balance" => {
             let mut question: Value = serde_json::from_slice(body).ok()?;
             let token: Token = serde_json::from_value(question["token"].take()).ok()?;
@@ -133,6 +146,26 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
             Err(Unreachable(why)) => json!({"unreachable": why}),
         }),
         _ => None,
+    }
+}
+
+fn word(finality: Finality) -> Value {
+    match finality {
+        Finality::Final(transaction) => json!({"word": "final", "transaction": transaction}),
+        Finality::Fresh => json!({"word": "fresh"}),
+        Finality::Open => json!({"word": "open"}),
+        Finality::Gone => json!({"word": "gone"}),
+        Finality::Unclear => json!({"word": "unclear"}),
+    }
+}
+
+fn finality_of(told: &Value) -> Finality {
+    match (told["word"].as_str(), hash(&told["transaction"])) {
+        (Some("final"), Some(transaction)) => Finality::Final(transaction),
+        (Some("fresh"), _) => Finality::Fresh,
+        (Some("open"), _) => Finality::Open,
+        (Some("gone"), _) => Finality::Gone,
+        _ => Finality::Unclear,
     }
 }
 
@@ -243,6 +276,28 @@ impl Facilitator for Counter {
             let question = json!({"token": token, "account": account}).to_string().into_bytes();
             let answer = self.look("/balance", question).await?;
             answer["units"].as_str().and_then(|units| units.parse().ok()).ok_or_else(strange)
+        })
+    }
+
+    /// A settler is of one network, and has a node of it.
+    fn shows(&self, _chain: ChainId) -> bool {
+        true
+    }
+
+    fn finality<'a>(
+        &'a self,
+        settled: &'a [(Authorization, Option<TxHash>)],
+    ) -> BoxFuture<'a, Result<Vec<Finality>, Unreachable>> {
+        Box::pin(async move {
+            let kept = |(authorization, hash): &(Authorization, Option<TxHash>)| {
+                let bytes = authorization.to_bytes().map_err(|error| Unreachable(error.to_string()))?;
+                let kept: Value = serde_json::from_slice(&bytes).map_err(|_| strange())?;
+                Ok(json!([kept, hash]))
+            };
+            let question = settled.iter().map(kept).collect::<Result<Vec<_>, Unreachable>>()?;
+            let answer = self.look("/finality", Value::from(question).to_string().into_bytes()).await?;
+            let told = answer["told"].as_array().filter(|told| told.len() == settled.len());
+            Ok(told.ok_or_else(strange)?.iter().map(finality_of).collect())
         })
     }
 

@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::BoxFuture;
-use execgate_payment::evm::{Address, Authorization, Token, U256};
-use execgate_payment::{Facilitator, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256};
+use execgate_payment::{
+    Facilitator, Finality, Gas, LookError, SettleError, TxHash, Unreachable, Whereabouts,
+};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -126,6 +128,30 @@ impl Desk {
             drop(self.worked_on(&job.authorization));
         }
         Ok(open.len())
+    }
+
+    /// Goes on with what was over and is not any more: its chain has taken back the blocks that had it, and the very bytes that
+    /// were signed are sent again.
+    async fn reopen(&self) -> Result<(), DeskError> {
+        let desk = &self.0;
+        let used = desk.ledger.count(self.account(), None).await?;
+        let used = u64::try_from(used).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
+        for authorization in desk.journal.reopen(used)? {
+            tracing::warn!(claim = %authorization.claim_key(), "the chain has taken back a transfer; it is sent again");
+            drop(self.worked_on(&authorization));
+        }
+        Ok(())
+    }
+
+    async fn lasting(
+        &self,
+        settled: &[(Authorization, Option<TxHash>)],
+    ) -> Result<Vec<Finality>, Unreachable> {
+        self.reopen().await.map_err(|error| Unreachable(error.to_string()))?;
+        if settled.iter().any(|(authorization, _)| self.0.ledger.is_ours(authorization).is_err()) {
+            return Err(Unreachable("one of them is of another chain".to_owned()));
+        }
+        self.0.ledger.finality(settled).await
     }
 
     /// Sends nothing from now on; what was promised is gone on with by the next desk.
@@ -280,6 +306,17 @@ impl Facilitator for Desk {
 
     fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
         Box::pin(self.0.ledger.balance(token, account))
+    }
+
+    fn shows(&self, chain: ChainId) -> bool {
+        self.0.ledger.chain() == chain
+    }
+
+    fn finality<'a>(
+        &'a self,
+        settled: &'a [(Authorization, Option<TxHash>)],
+    ) -> BoxFuture<'a, Result<Vec<Finality>, Unreachable>> {
+        Box::pin(self.lasting(settled))
     }
 
     fn gas(&self) -> BoxFuture<'_, Result<Option<Gas>, Unreachable>> {

@@ -106,6 +106,17 @@ impl Journal {
         .collect()
     }
 
+    /// Takes up again every job whose number its chain has not used up, though it was over: the chain has taken back the block
+    /// that had it, and nothing behind that number gets into another before it. Durable when this returns.
+    pub(crate) fn reopen(&self, used_by_chain: u64) -> Result<Vec<Authorization>, JournalError> {
+        let conn = self.conn();
+        let sql = "UPDATE job SET word = 'open' WHERE nonce >= ?1 AND word <> 'open' RETURNING authorization";
+        let number = i64::try_from(used_by_chain).map_err(|_| JournalError::Unreadable)?;
+        let mut statement = conn.prepare(sql)?;
+        let rows = statement.query_map([number], |row| row.get::<_, Vec<u8>>(0))?;
+        rows.map(|row| Authorization::from_bytes(&row?).map_err(|_| JournalError::Unreadable)).collect()
+    }
+
     /// Gives an authorization its number, the least that neither the chain nor this journal has used, and keeps what is
     /// signed with it. Durable when this returns. A job that is there already is given as it stands, and nothing is signed.
     pub(crate) fn begin(

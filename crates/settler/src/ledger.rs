@@ -12,19 +12,23 @@ use crate::journal::NONCE_USED;
 use crate::rpc::{Rpc, RpcError, number};
 
 /// How many blocks are asked for at once for whoever used a nonce: five hours of Base, and what many nodes allow.
-const SPAN: u128 = 9_000;
+pub(crate) const SPAN: u128 = 9_000;
 
 /// The least that is asked for at once of a node that allows no more.
-const SPAN_MIN: u128 = 250;
+pub(crate) const SPAN_MIN: u128 = 250;
 
 /// How often a node is asked for whoever used a nonce: ten days of Base, where it allows whole spans. What is older is for
 /// the operator to say.
 const SPANS_MAX: usize = 48;
 
+/// Behind how many blocks one is final, where nobody says otherwise and the node does not say which is: half an hour of Base,
+/// whose blocks are final once the block of Ethereum that has them is, within some twenty minutes.
+pub const FINAL_AFTER: u64 = 900;
+
 /// A block, for reads that have to be of one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Block {
-    number: u128,
+    pub(crate) number: u128,
     /// The chain's clock, in seconds.
     time: u128,
     /// What a unit of gas costs there at least, in wei, on chains that say so (EIP-1559).
@@ -53,6 +57,8 @@ pub(crate) enum Mined {
 pub struct Ledger {
     pub(crate) rpc: Rpc,
     chain: ChainId,
+    /// Behind how many blocks one is final, where the node does not say which is.
+    final_after: u64,
 }
 
 impl Ledger {
@@ -63,10 +69,16 @@ impl Ledger {
     pub async fn open(rpc: Rpc, chain: ChainId) -> Result<Self, Unreachable> {
         let found = rpc.number("eth_chainId", &json!([])).await?;
         if found == u128::from(chain.number()) {
-            Ok(Self { rpc, chain })
+            Ok(Self { rpc, chain, final_after: FINAL_AFTER })
         } else {
             Err(Unreachable(format!("the node is of the chain {found}, and {chain} is configured")))
         }
+    }
+
+    /// The same, where a block is final behind so many others, unless the node says itself which one is.
+    #[must_use]
+    pub fn final_after(self, blocks: u64) -> Self {
+        Self { final_after: blocks, ..self }
     }
 
     /// The chain.
@@ -77,12 +89,24 @@ impl Ledger {
 
     /// The newest block that the node shows.
     pub(crate) async fn newest(&self) -> Result<Block, Unreachable> {
-        let block = self.rpc.ask("eth_getBlockByNumber", &json!(["latest", false])).await?;
-        let of = |name: &str| block.get(name).and_then(number);
-        let (Some(number), Some(time)) = (of("number"), of("timestamp")) else {
-            return Err(RpcError::Strange("eth_getBlockByNumber").into());
-        };
-        Ok(Block { number, time, base_fee: of("baseFeePerGas") })
+        self.block("latest").await
+    }
+
+    async fn block(&self, tag: &str) -> Result<Block, Unreachable> {
+        read_block(&self.rpc.ask("eth_getBlockByNumber", &json!([tag, false])).await?)
+    }
+
+    /// The newest block that the chain will not take back: the one that the node says is `finalized`, else the one so many
+    /// blocks behind the newest.
+    pub(crate) async fn newest_final(&self) -> Result<Block, Unreachable> {
+        match self.rpc.ask("eth_getBlockByNumber", &json!(["finalized", false])).await {
+            Ok(block) if !block.is_null() => return read_block(&block),
+            Ok(_) | Err(RpcError::Said(_) | RpcError::Reverted(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let newest = self.newest().await?;
+        let number = newest.number.saturating_sub(u128::from(self.final_after));
+        self.block(&format!("{number:#x}")).await
     }
 
     /// How many transactions of an account a block and those before it have; that of the newest, where none is named.
@@ -270,6 +294,14 @@ impl Ledger {
             Err(Unreachable(format!("no node of {} is configured", authorization.token.network)))
         }
     }
+}
+
+fn read_block(block: &Value) -> Result<Block, Unreachable> {
+    let of = |name: &str| block.get(name).and_then(number);
+    let (Some(number), Some(time)) = (of("number"), of("timestamp")) else {
+        return Err(RpcError::Strange("eth_getBlockByNumber").into());
+    };
+    Ok(Block { number, time, base_fee: of("baseFeePerGas") })
 }
 
 /// The second from which on it does not count any more.

@@ -3,13 +3,15 @@
 //!
 //! [`Service`] is the way to services by which methods of the scheme `Payment` take money.
 //!
-//! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization. `transaction` signs, `journal`
+//! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization, and
+//! `finality` whether that stays so. `transaction` signs, `journal`
 //! keeps what was signed before it is sent, and `work` sends, for a `desk` that has one key. Every change in `desk`, `work`, `journal` and
 //! `transaction` needs a second reader.
 
 mod abi;
 mod counter;
 mod desk;
+mod finality;
 mod journal;
 mod ledger;
 mod line;
@@ -23,7 +25,7 @@ mod work;
 pub use counter::{Counter, SocketError, serve};
 pub use desk::{Desk, DeskError, Manners};
 pub use journal::JournalError;
-pub use ledger::Ledger;
+pub use ledger::{FINAL_AFTER, Ledger};
 pub use line::{Line, LineError};
 pub use remote::Remote;
 pub use rpc::{Rpc, RpcError};

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256, to_hex};
-use execgate_payment::{Facilitator, LookError, SettleError, TxHash, Unreachable, Whereabouts};
+use execgate_payment::{Facilitator, Finality, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -255,5 +255,30 @@ impl Facilitator for Remote {
 
     fn balance<'a>(&'a self, token: &'a Token, account: Address) -> BoxFuture<'a, Result<U256, Unreachable>> {
         Box::pin(async move { self.own(token.network)?.balance(token, account).await })
+    }
+
+    fn shows(&self, chain: ChainId) -> bool {
+        self.ledger(chain).is_some()
+    }
+
+    fn finality<'a>(
+        &'a self,
+        settled: &'a [(Authorization, Option<TxHash>)],
+    ) -> BoxFuture<'a, Result<Vec<Finality>, Unreachable>> {
+        Box::pin(async move {
+            let mut told = vec![Finality::Unclear; settled.len()];
+            for ledger in &self.ledgers {
+                let is_its = |at: &usize| settled[*at].0.token.network == ledger.chain();
+                let its: Vec<_> = (0..settled.len()).filter(is_its).collect();
+                let asked: Vec<_> = its.iter().map(|at| settled[*at].clone()).collect();
+                if asked.is_empty() {
+                    continue;
+                }
+                for (at, one) in its.into_iter().zip(ledger.finality(&asked).await?) {
+                    told[at] = one;
+                }
+            }
+            Ok(told)
+        })
     }
 }

@@ -7,5 +7,6 @@ mod suite {
     mod desk;
     mod money;
     mod remote;
+    mod reorgs;
     mod service;
 }

@@ -110,6 +110,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         funds: None,
         holds_max: 16,
         at,
+        batch: false,
     };
     let claim = Claim {
         run,

@@ -61,10 +61,12 @@ pub struct ExaminedPayment {
     pub rail: String,
     /// How much.
     pub amount: Amount,
-    /// How it ended: `captured`, `released` or `failed`; none while it is open.
+    /// How it ended: `captured`, `released`, `failed` or `reversed`; none while it is open.
     pub word: Option<String>,
     /// The rail's own name for the movement.
     pub reference: Option<String>,
+    /// The same of its first movement, where its chain has taken that back and another has moved it.
+    pub first_reference: Option<String>,
     /// When that was recorded; none where an earlier release recorded it.
     pub at: Option<UnixMs>,
     /// Whether it is owed to its payer.

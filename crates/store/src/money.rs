@@ -21,12 +21,12 @@ impl SettlementWord {
     #[must_use]
     pub const fn is_end(self) -> bool {
         match self {
-            Self::Free | Self::Captured | Self::Released => true,
+            Self::Free | Self::Captured | Self::Released | Self::Reversed => true,
             Self::Held | Self::Capturing | Self::Unpaid | Self::Pending => false,
         }
     }
 
-    /// Whether money may go from here to there.
+    /// Whether money may go from here to there. What a chain takes back for good goes otherwise ([`Revised`]).
     #[must_use]
     pub const fn may_become(self, to: Self) -> bool {
         match (self, to) {
@@ -55,7 +55,58 @@ pub struct Settling {
     pub said: Option<Change>,
     /// Until when it may move all the same, where it failed and nobody has seen that it is over: it is looked for until then.
     pub watch_until: Option<UnixMs>,
+    /// Whether its chain may take it back, where it was taken: it is looked at until that is final.
+    pub may_go_back: bool,
     /// When.
+    pub at: UnixMs,
+}
+
+/// A payment that was taken, and is not final yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unfinal {
+    /// What makes it unique.
+    pub key: Digest,
+    /// The run that it has bought.
+    pub run: RunId,
+    /// Which rail.
+    pub rail: String,
+    /// How much.
+    pub amount: Amount,
+    /// What the rail needs to look for it. It may be money.
+    pub state: Vec<u8>,
+    /// The rail's own name for the movement.
+    pub reference: Option<String>,
+    /// When it was taken.
+    pub since: UnixMs,
+}
+
+impl core::fmt::Debug for Unfinal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Unfinal").field("key", &self.key).field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// What its chain has made of a payment that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revision {
+    /// Another movement than the one that was known has moved it, and is final.
+    MovedBy(String),
+    /// It was taken back for good.
+    Reversed,
+}
+
+/// That a chain has taken back the movement of a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revised {
+    /// The run that it has bought.
+    pub run: RunId,
+    /// The payment, by its key.
+    pub payment: Digest,
+    /// What has become of it.
+    pub revision: Revision,
+    /// What is said of it in the log.
+    pub said: Change,
+    /// When that was found.
     pub at: UnixMs,
 }
 
@@ -115,6 +166,8 @@ pub struct Late {
     pub reference: Option<String>,
     /// What is said of it in the log.
     pub said: Change,
+    /// Whether its chain may take it back.
+    pub may_go_back: bool,
     /// When it was found.
     pub at: UnixMs,
 }
@@ -200,8 +253,10 @@ pub struct Earned {
     pub place: u64,
     /// The run.
     pub run: RunId,
-    /// What was run; none where the run was taken back.
+    /// What was run, the first of a batch; none where the run was taken back.
     pub action: Option<ActionName>,
+    /// Whether it has paid for a whole batch.
+    pub is_batch: bool,
     /// Which rail.
     pub rail: String,
     /// Who paid.
@@ -247,4 +302,12 @@ pub struct Sums {
     pub unpaid: u64,
     /// What they cost together.
     pub unpaid_micros: u64,
+    /// Payments that were taken, and that their chain may still take back: part of the first.
+    pub unfinal: u64,
+    /// Together.
+    pub unfinal_micros: u64,
+    /// Payments that were taken, and that their chain has taken back for good: no part of any other.
+    pub reversed: u64,
+    /// Together.
+    pub reversed_micros: u64,
 }

@@ -9,7 +9,8 @@ use crate::{
     AuditEntry, AuditLine, AuditQuery, Change, Changed, Claim, Claimed, Due, Earned, Examiner, Finish,
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogStore, MovedLate, NewKey,
     NewPayment, OpenPayment, OpenPlace, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused,
-    Repaid, Resolution, Settled, Settling, Standing, Sums, Undone, Untold, Vote, Voted, Watched,
+    Repaid, Resolution, Revised, Settled, Settling, Standing, Sums, Undone, Unfinal, Untold, Vote, Voted,
+    Watched,
 };
 
 /// Why the record could not be read or written.
@@ -133,6 +134,21 @@ pub trait Store: LogStore {
     /// Records that one of them has moved after all: it pays for its run where the result of that waits for a payment, and is
     /// a credit else.
     fn moved_late(&self, late: Late) -> Reply<'_, MovedLate>;
+
+    /// Payments that were taken, that their chain may still take back, and that are to be looked at by now; the longest due
+    /// first. At most so many.
+    fn unfinal(&self, now: UnixMs, limit: u32) -> Reply<'_, Vec<Unfinal>>;
+
+    /// Looks at each of these again then; at those without a time never again: they are final.
+    fn look_again(&self, due: Vec<(Digest, Option<UnixMs>)>) -> Reply<'_, ()>;
+
+    /// Records what its chain has made of a payment that was taken; it is looked at no more. One that was taken back for good
+    /// is no credit any more, and its payer pays before the work for a while. False, and nothing is recorded, where no such
+    /// payment was taken.
+    fn revise(&self, revised: Revised) -> Reply<'_, bool>;
+
+    /// Payments that were taken, and that their chain has taken back for good, newest first. At most 1,000.
+    fn reversed(&self) -> Reply<'_, Vec<OpenPayment>>;
 
     /// A page of payments that were taken, behind a place, in their order. At most 1,000.
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>>;

@@ -108,6 +108,8 @@ pub struct NewPayment {
     pub holds_max: u32,
     /// When it is held.
     pub at: UnixMs,
+    /// Whether it pays for a whole batch.
+    pub batch: bool,
 }
 
 impl fmt::Debug for NewPayment {
@@ -120,6 +122,7 @@ impl fmt::Debug for NewPayment {
             .field("amount", &self.amount)
             .field("upfront", &self.upfront)
             .field("funds", &self.funds)
+            .field("batch", &self.batch)
             .finish_non_exhaustive()
     }
 }
@@ -331,11 +334,13 @@ pub enum SettlementWord {
     Unpaid,
     /// Nobody can tell yet whether it was taken.
     Pending,
+    /// It was taken, and its chain has taken it back for good. What was answered for it stays.
+    Reversed,
 }
 
 impl SettlementWord {
     /// Every word.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Free,
         Self::Held,
         Self::Capturing,
@@ -343,6 +348,7 @@ impl SettlementWord {
         Self::Released,
         Self::Unpaid,
         Self::Pending,
+        Self::Reversed,
     ];
 
     /// The word that is stored and shown.
@@ -356,6 +362,7 @@ impl SettlementWord {
             Self::Released => "released",
             Self::Unpaid => "unpaid",
             Self::Pending => "pending",
+            Self::Reversed => "reversed",
         }
     }
 
@@ -507,6 +514,7 @@ mod tests {
             funds: None,
             holds_max: 1,
             at: UnixMs(1),
+            batch: false,
         };
         for shown in [format!("{payment:?}"), format!("{:?}", Some(Box::new(payment)))] {
             assert!(shown.contains("a payer") && !shown.contains(&format!("{:?}", b"canary")), "{shown}");

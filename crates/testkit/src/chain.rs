@@ -33,6 +33,9 @@ const TRANSFER_TOPIC: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a116
 /// The fifth account of the public mnemonic, which nothing else uses: it pays for what a test does to the chain.
 const TESTER: &str = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65";
 
+/// Behind so many blocks the node says that one is final: two epochs.
+const FINAL_AFTER: u64 = 65;
+
 /// Enough gas for any call of the token; a given amount spares the node its own trial, which a call that is refused fails.
 const GAS_MAX: &str = "0x30d40";
 
@@ -223,6 +226,17 @@ impl Chain {
     /// Mines so many blocks.
     pub fn mine(&self, blocks: u64) {
         self.rpc("anvil_mine", &json!([format!("{blocks:#x}")]));
+    }
+
+    /// Takes back the newest blocks, so many, and puts empty ones in their place: what was in them is in no block, and waits for
+    /// none.
+    pub fn take_back(&self, blocks: u64) {
+        self.rpc("anvil_reorg", &json!([blocks, []]));
+    }
+
+    /// Mines so many blocks that all before them are final, as the node tells it.
+    pub fn finalize(&self) {
+        self.mine(FINAL_AFTER);
     }
 
     /// How many transactions wait for a block.

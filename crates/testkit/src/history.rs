@@ -176,7 +176,10 @@ fn money(events: &[Event], records: &[Record], loose: &BTreeSet<Vec<u8>>) -> Vec
             SettlementWord::Released => free.contains(claim) && !is_paid_work(record),
             SettlementWord::Unpaid => !taken.contains_key(claim) && is_paid_work(record),
             SettlementWord::Pending => is_paid_work(record),
-            SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Free => false,
+            SettlementWord::Held
+            | SettlementWord::Capturing
+            | SettlementWord::Free
+            | SettlementWord::Reversed => false,
         };
         if !fits {
             let word = (record.settlement.as_str(), record.outcome.as_deref());

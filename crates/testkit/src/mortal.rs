@@ -14,7 +14,8 @@ use execgate_store::{
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
     LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
     OpenPlace, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Reply,
-    Resolution, Settled, Settling, Standing, Store, StoreError, Sums, Undone, Untold, Vote, Voted, Watched,
+    Resolution, Revised, Settled, Settling, Standing, Store, StoreError, Sums, Undone, Unfinal, Untold, Vote,
+    Voted, Watched,
 };
 use tokio::task::unconstrained;
 
@@ -266,6 +267,22 @@ impl Store for MortalStore {
 
     fn moved_late(&self, late: Late) -> Reply<'_, MovedLate> {
         pass_on!(self, moved_late(late))
+    }
+
+    fn unfinal(&self, now: UnixMs, limit: u32) -> Reply<'_, Vec<Unfinal>> {
+        pass_on!(self, unfinal(now, limit))
+    }
+
+    fn look_again(&self, due: Vec<(Digest, Option<UnixMs>)>) -> Reply<'_, ()> {
+        pass_on!(self, look_again(due))
+    }
+
+    fn revise(&self, revised: Revised) -> Reply<'_, bool> {
+        pass_on!(self, revise(revised))
+    }
+
+    fn reversed(&self) -> Reply<'_, Vec<OpenPayment>> {
+        pass_on!(self, reversed())
     }
 
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use execgate_model::{Amount, BoxFuture, CrashPoints as _, Credential};
 use execgate_payment::evm::{Authorization, U256};
 use execgate_payment::{
-    CaptureError, Facilitator, Flow, Found, HoldError, LookError, Paid, PaymentClaim, Rail, Terms,
-    Unreachable, capture_authorized, find_authorized, funds_of_payer,
+    CaptureError, Endurance, Facilitator, Flow, Found, HoldError, LookError, Paid, PaymentClaim, Rail, Taken,
+    Terms, Unreachable, authorized_may_go_back, capture_authorized, endurance_of_authorized, find_authorized,
+    funds_of_payer,
 };
 use execgate_receipt::sha256;
 
@@ -371,5 +372,13 @@ impl Rail for AuthorizedRail {
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(funds_of_payer(self.0.as_ref(), state))
+    }
+
+    fn may_go_back(&self, state: &[u8]) -> bool {
+        authorized_may_go_back(self.0.as_ref(), state)
+    }
+
+    fn endurance<'a>(&'a self, taken: &'a [Taken<'a>]) -> BoxFuture<'a, Result<Vec<Endurance>, Unreachable>> {
+        Box::pin(endurance_of_authorized(self.0.as_ref(), taken))
     }
 }

@@ -112,10 +112,11 @@ fn tell(end: &Value) {
         number("undone")
     ));
     terminal::line(format_args!(
-        "{} payments: {} captured, {} released, {} open, {} replaced",
+        "{} payments: {} captured, {} released, {} reversed, {} open, {} replaced",
         number("payments"),
         number("captured"),
         number("released"),
+        number("reversed"),
         number("held"),
         number("replaced")
     ));

@@ -21,7 +21,8 @@ const LEFT: u8 = 1;
 /// Looks at money that is not settled.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SettleCommand {
-    /// List payments that are not settled: pending, loose (their run was taken back), capturing, unpaid
+    /// List payments that are not settled: pending, loose (their run was taken back), capturing, unpaid, reversed (taken, and
+    /// taken back by their chain for good)
     Status(Status),
     /// Look where pending payments are, and ask again for what may still be taken; 1 where nobody can tell yet
     Retry(Retry),

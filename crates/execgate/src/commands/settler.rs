@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use execgate_payment::evm::ChainId;
-use execgate_settler::{Desk, GasKey, Ledger, Manners, Rpc, serve};
+use execgate_settler::{Desk, FINAL_AFTER, GasKey, Ledger, Manners, Rpc, serve};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::{geteuid, umask};
 use zeroize::Zeroizing;
@@ -59,6 +59,9 @@ pub(crate) struct Settler {
     /// The most that a unit of gas may cost, in gwei; beyond it transfers wait
     #[arg(long, value_name = "GWEI", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     fee_max: u32,
+    /// Behind how many blocks one is final, where the node does not say which is
+    #[arg(long, value_name = "BLOCKS", default_value_t = FINAL_AFTER, value_parser = clap::value_parser!(u64).range(1..))]
+    final_after: u64,
 }
 
 /// Wei of a gwei.
@@ -111,6 +114,7 @@ impl Settler {
         let lines = log::start(&settings)?;
         let served = wire::runtime()?.block_on(async {
             let ledger = Ledger::open(rpc, self.chain).await.context("the node cannot be used")?;
+            let ledger = ledger.final_after(self.final_after);
             let manners = Manners { fee_max: u128::from(self.fee_max) * GWEI, ..Manners::default() };
             let desk = Desk::open(ledger, key, &self.dir.join(JOURNAL), manners)?;
             let open = desk.resume().await?;

@@ -215,6 +215,7 @@ pub(crate) struct PaymentSection {
     pub(crate) facilitator: Option<String>,
     pub(crate) settler: Option<PathBuf>,
     pub(crate) rpc: Option<RpcSection>,
+    pub(crate) final_after: Option<u64>,
     pub(crate) upfront: Vec<String>,
     pub(crate) authorization: Vec<String>,
     pub(crate) prices: BTreeMap<String, Amount>,

@@ -28,7 +28,7 @@ pub(crate) use approvals::approver_names;
 pub(crate) use environment::Environment;
 pub(crate) use file::{DEFAULT, EgressSection, LogFormat, NetworkSetting, Switch, TierSetting};
 pub(crate) use identity::Guarding;
-pub(crate) use mpp::{ChallengeMethod, Challenges};
+pub(crate) use mpp::{ChallengeMethod, Challenges, TempoSettings};
 pub(crate) use network::Outward;
 pub(crate) use paths::{image_cache, sqlite_url};
 pub(crate) use payment::Payment;

@@ -2,6 +2,7 @@
 //!
 //! Keys are read once, at the start ([`Challenges::read_keys`]), and no error tells one.
 
+use core::fmt;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -71,10 +72,17 @@ pub(crate) struct StripeSettings {
 }
 
 /// An account on the Tempo chain.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct TempoSettings {
     pub(crate) rpc: String,
     pub(crate) token: TempoToken,
+}
+
+impl fmt::Debug for TempoSettings {
+    /// The address of a node may hold a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TempoSettings").field("token", &self.token).finish_non_exhaustive()
+    }
 }
 
 impl ChallengeMethod {
@@ -92,12 +100,13 @@ impl ChallengeMethod {
         matches!(self, Self::Evm)
     }
 
-    /// Who is asked for it, where that is somebody else than whoever settles.
-    pub(crate) fn service(&self) -> Option<&str> {
+    /// Who is asked for it, where that is somebody else than whoever settles. The address of a node may hold a key: it is not
+    /// told.
+    pub(crate) fn service(&self) -> Option<String> {
         match self {
             Self::Evm => None,
-            Self::Stripe(stripe) => Some(&stripe.url),
-            Self::Tempo(tempo) => Some(&tempo.rpc),
+            Self::Stripe(stripe) => Some(stripe.url.clone()),
+            Self::Tempo(tempo) => Some(format!("a node of eip155:{}", tempo.token.chain)),
         }
     }
 }
@@ -291,6 +300,17 @@ mod tests {
             let error = resolve(&text, false).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_address_of_a_node_may_hold_a_key_and_is_told_nowhere() {
+        let text = format!(
+            "[payment.mpp]\nmethods = [\"tempo\"]\n[payment.mpp.tempo]\nrpc = \"https://n/secret\"\ncontract = \"{TOKEN}\"\n"
+        );
+        let challenges = resolve(&text, true).unwrap();
+        let services: Vec<_> = challenges.methods.iter().map(super::ChallengeMethod::service).collect();
+        assert_eq!(services, [Some("a node of eip155:42431".to_owned())]);
+        assert!(!format!("{challenges:?}").contains("secret"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_model::{ActionName, Amount, Offer};
 use execgate_payment::evm::{Address, ChainId, KNOWN_TOKENS, KnownToken, Token};
 use execgate_payment::x402::Account;
+use execgate_settler::FINAL_AFTER;
 
 use super::Environment;
 use super::file::{PaymentSection, TokenSection};
@@ -52,6 +53,8 @@ pub(crate) struct Payment {
     pub(crate) settler: Option<PathBuf>,
     /// Nodes of the operator's own, that show what a remote facilitator does.
     pub(crate) nodes: Nodes,
+    /// Behind how many blocks one is final, where such a node does not say which is.
+    pub(crate) final_after: u64,
     /// How callers are asked to pay by challenge.
     pub(crate) challenges: Challenges,
     prices: BTreeMap<String, Amount>,
@@ -107,6 +110,7 @@ impl Payment {
             },
             settler: section.settler.clone(),
             nodes: Nodes::resolve(section.rpc.as_ref(), &networks)?,
+            final_after: final_after(section)?,
             challenges: Challenges::resolve(section.mpp.as_ref(), wallet, testnets != 0)?,
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
@@ -277,6 +281,20 @@ fn accounts(section: &PaymentSection, wallet: Address) -> anyhow::Result<Vec<Acc
     Ok(accounts)
 }
 
+/// Behind how many blocks one is final: none would believe each that is seen.
+fn final_after(section: &PaymentSection) -> anyhow::Result<u64> {
+    match section.final_after {
+        None => Ok(FINAL_AFTER),
+        Some(_) if section.rpc.is_none() => {
+            bail!(
+                "`payment.final_after` is for the nodes of `payment.rpc`: a settler is told by --final-after"
+            )
+        }
+        Some(0) => bail!("`payment.final_after` is 0 blocks; 1 or more can be"),
+        Some(blocks) => Ok(blocks),
+    }
+}
+
 fn account(section: &TokenSection, wallet: Address) -> anyhow::Result<Account> {
     let pay_to = section.pay_to.unwrap_or(wallet);
     let what = format!("the token {} of [[payment.token]]", section.contract);
@@ -349,6 +367,8 @@ mod tests {
             (Some(WALLET), "[payment]\nsettler = \"/s\"\nrpc = \"https://n\"\n", "node of its own"),
             (Some(WALLET), "[payment.rpc]\n\"eip155:1\" = \"https://n\"\n", "nothing is paid"),
             (Some(WALLET), "[payment]\nrpc = 7\n", "the address of a node"),
+            (Some(WALLET), "[payment]\nfinal_after = 10\n", "--final-after"),
+            (Some(WALLET), "[payment]\nrpc = \"https://n\"\nfinal_after = 0\n", "1 or more"),
             (
                 Some(WALLET),
                 "[payment]\nrpc = \"https://n\"\nnetworks = [\"eip155:84532\"]\n[[payment.token]]\nnetwork = \"eip155:80002\"\n\

@@ -26,6 +26,15 @@ async fn stripe(charges: Arc<Mutex<BTreeSet<String>>>) -> Upstream {
             found.unwrap_or_default().to_owned()
         };
         let said = |status: &str, body: Value| Upstream::reply(status, "application/json", &body.to_string());
+        if line("authorization").starts_with("Basic ")
+            && let Some(spt) = request.strip_prefix("GET /v1/shared_payment/granted_tokens/")
+        {
+            if spt.starts_with("spt_invented") {
+                return said("404 Not Found", json!({"error": {"code": "resource_missing"}}));
+            }
+            let limits = json!({"currency": "usd", "max_amount": 100});
+            return said("200 OK", json!({"deactivated_at": null, "usage_limits": limits}));
+        }
         if !line("authorization").starts_with("Basic ") || !request.starts_with("POST /v1/payment_intents ") {
             return said("401 Unauthorized", json!({"error": {"code": "invalid_api_key"}}));
         }
@@ -122,7 +131,7 @@ async fn a_card_is_charged_once_a_declined_one_runs_nothing_and_the_key_is_told_
     );
     let (again, _) = shown(&server, &body, &credential);
     assert_eq!((again.status, &again.body), (200, &first.body));
-    assert_eq!((charges.lock().unwrap().len(), stripe.asked().len()), (1, 1));
+    assert_eq!((charges.lock().unwrap().len(), stripe.asked().len()), (1, 2), "looked at, and charged");
 
     let other = json!({"action": "echo", "payload": {"n": 2}, "nonce": "n-2"});
     assert_eq!(shown(&server, &other, &credential).0.status, 409, "it has bought something else");
@@ -130,6 +139,13 @@ async fn a_card_is_charged_once_a_declined_one_runs_nothing_and_the_key_is_told_
     let (refused, _) = shown(&server, &other, &declined);
     assert_eq!(refused.status, 402, "{}", String::from_utf8_lossy(&refused.body));
     assert_eq!(charges.lock().unwrap().len(), 1);
+    // What anybody can invent leaves nothing in the record.
+    let (_, invented) = answered(&told(&server.raw(&post_bytes("/execute", &other))).1, "spt_invented");
+    let (refused, _) = shown(&server, &other, &invented);
+    assert_eq!(refused.status, 402, "{}", String::from_utf8_lossy(&refused.body));
+    let checked = run(&["fsck", "--json", "--data-dir", folder.to_str().unwrap()], "");
+    let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(checked["payments"], 2, "the one that was taken, and the one that was declined: {checked}");
 
     assert_eq!(server.end(), Some(0));
     let revenue = run(&["revenue", "--json", "--data-dir", folder.to_str().unwrap()], "");
@@ -152,6 +168,9 @@ async fn silent_stripe(tells: Arc<AtomicBool>) -> Upstream {
     Upstream::start(move |request| {
         let (status, body) = if !request.contains(&login) {
             ("401 Unauthorized", json!({"error": {"code": "invalid_api_key"}}))
+        } else if request.starts_with("GET /v1/shared_payment/granted_tokens/") {
+            let limits = json!({"currency": "usd", "max_amount": 100});
+            ("200 OK", json!({"deactivated_at": null, "usage_limits": limits}))
         } else if request.starts_with("GET ") && !tells.load(Ordering::SeqCst) {
             ("503 Service Unavailable", json!({}))
         } else if request.starts_with("GET /v1/payment_intents/search?") {

@@ -8,6 +8,7 @@ mod approving;
 mod audit;
 mod backup;
 mod bad_input;
+mod batch_kills;
 mod books;
 mod cards;
 mod cashier;

@@ -185,7 +185,10 @@ fn where_the_node_is_down_the_record_is_looked_after_all_the_same() {
     assert_eq!(bought(&shop, &server, &signed(&shop)).status, 402);
     drop(server);
     let text = fs::read_to_string(&shop.config).unwrap();
-    fs::write(&shop.config, text.replace(&shop.chain.url(), "http://127.0.0.1:9")).unwrap();
+    let text = text.replace(&shop.chain.url(), "http://127.0.0.1:9");
+    let tempo = "[payment.mpp]\nmethods = [\"tempo\"]\n[payment.mpp.tempo]\nrpc = \"http://127.0.0.1:9/canary\"\n\
+                 contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\n";
+    fs::write(&shop.config, format!("{text}{tempo}")).unwrap();
     let open = shop.open();
     let run = open[0]["run"].as_str().unwrap().to_owned();
     let said = |args: &[&str]| {
@@ -193,7 +196,11 @@ fn where_the_node_is_down_the_record_is_looked_after_all_the_same() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, told) = said(&["retry", &run]);
-    assert!(code == Some(1) && told.contains("nobody can be asked about payments on eip155:84532"), "{told}");
+    assert_eq!(code, Some(1), "{told}");
+    for chain in [84_532, 42_431] {
+        assert!(told.contains(&format!("nobody can be asked about payments on eip155:{chain}")), "{told}");
+    }
+    assert!(!told.contains("canary"), "{told}");
     let (code, told) = said(&["gone", &run]);
     assert!(code == Some(2) && told.contains("--yes"), "{told}");
     let (code, told) = said(&["taken", &run, "--transaction", &to_hex(&[7; 32]), "--yes"]);
@@ -212,7 +219,15 @@ fn a_node_that_is_of_another_chain_or_not_there_keeps_a_gateway_from_starting() 
          version = \"2\"\ndecimals = 6\n[payment]\n",
     );
     let foreign = foreign.replace("networks = [\"eip155:80002\"]\n", "");
+    let tempo = |node: &str| {
+        format!(
+            "{text}[payment.mpp]\nmethods = [\"tempo\"]\n[payment.mpp.tempo]\nrpc = \"{node}\"\n\
+             contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\n"
+        )
+    };
     for (text, word) in [
+        (tempo(&url), "chain 84532"),
+        (tempo("http://127.0.0.1:9"), "not reached"),
         (foreign, "chain 84532"),
         (text.replace(&url, "http://127.0.0.1:9"), "not reached"),
         (text.replace(&url, "http://node.example"), "https"),

@@ -201,6 +201,8 @@ pub struct Counts {
     pub captured: u64,
     /// Runs whose money was given back.
     pub released: u64,
+    /// Runs whose money was taken, and taken back for good by its chain.
+    pub reversed: u64,
     /// Runs whose money is neither yet.
     pub held: u64,
     /// Payments that a later one took the place of.

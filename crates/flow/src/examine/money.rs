@@ -7,6 +7,22 @@ use serde::Deserialize;
 /// How a payment ended that was taken.
 const CAPTURED: &str = "captured";
 
+/// How one ended that its chain has taken back for good.
+const REVERSED: &str = "reversed";
+
+/// What the log says of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// It was taken.
+    Taken,
+    /// An operator has said that it was not.
+    Gone,
+    /// Its chain has taken back its movement, and this one has moved it since.
+    MovedAgain,
+    /// Its chain has taken it back for good.
+    Reversed,
+}
+
 /// A statement about money, as the log has it. It may say more.
 #[derive(Debug, Deserialize)]
 pub(super) struct Moved {
@@ -24,9 +40,19 @@ impl Moved {
         serde_json::from_slice(statement).ok().filter(|moved: &Self| moved.kind == "settlement")
     }
 
-    /// Whether it says that money was taken: an operator may have said that it was not.
-    pub(super) fn is_taken(&self) -> bool {
-        self.ended.as_deref() != Some("gone")
+    pub(super) fn says(&self) -> Says {
+        match self.ended.as_deref() {
+            Some("gone") => Says::Gone,
+            Some("moved") => Says::MovedAgain,
+            Some(REVERSED) => Says::Reversed,
+            Some(_) | None => Says::Taken,
+        }
+    }
+
+    /// The movement that it has to name.
+    fn movement<'p>(&self, payment: &'p ExaminedPayment) -> Option<&'p String> {
+        let first = payment.first_reference.as_ref().filter(|_| self.says() == Says::Taken);
+        first.or(payment.reference.as_ref())
     }
 
     /// What is wrong with it, beside the payment that it names.
@@ -37,9 +63,11 @@ impl Moved {
             Some("it names another rail than its payment")
         } else if payment.amount != self.amount {
             Some("it names another amount than its payment")
-        } else if self.is_taken() && payment.word.as_deref() != Some(CAPTURED) {
+        } else if self.says() == Says::Reversed && !is_reversed(payment) {
+            Some("it says that a payment was taken back, and the record does not")
+        } else if self.says() != Says::Gone && !was_taken(payment) {
             Some("it says that a payment was taken, and the record does not")
-        } else if self.is_taken() && payment.reference != self.reference {
+        } else if self.says() != Says::Gone && self.movement(payment) != self.reference.as_ref() {
             Some("it names another movement than its payment")
         } else {
             None
@@ -70,6 +98,7 @@ fn unlike_its_run(payment: &ExaminedPayment) -> Option<&'static str> {
         SettlementWord::Captured => Some(CAPTURED),
         SettlementWord::Released => Some("released"),
         SettlementWord::Unpaid => Some("failed"),
+        SettlementWord::Reversed => Some(REVERSED),
         SettlementWord::Free | SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Pending => {
             None
         }
@@ -79,16 +108,26 @@ fn unlike_its_run(payment: &ExaminedPayment) -> Option<&'static str> {
         Some("a payment and its run tell two ends")
     } else if payment.run_rail.as_ref() != Some(&payment.rail) {
         Some("a payment and its run name two rails")
-    } else if word == Some(CAPTURED) && payment.run_reference != payment.reference {
+    } else if was_taken(payment) && payment.run_reference != payment.reference {
         Some("a payment and its run name two movements")
     } else {
         None
     }
 }
 
-/// Whether the log must say that it was taken. Of credits an earlier release did not.
+/// Whether it was taken, whatever its chain has made of that since.
+pub(super) fn was_taken(payment: &ExaminedPayment) -> bool {
+    payment.word.as_deref() == Some(CAPTURED) || is_reversed(payment)
+}
+
+/// Whether its chain has taken it back for good.
+pub(super) fn is_reversed(payment: &ExaminedPayment) -> bool {
+    payment.word.as_deref() == Some(REVERSED)
+}
+
+/// Whether the log must say what has become of it. Of credits an earlier release did not.
 pub(super) fn must_be_said(payment: &ExaminedPayment) -> bool {
-    payment.word.as_deref() == Some(CAPTURED) && payment.at.is_some() && !payment.is_credit
+    was_taken(payment) && payment.at.is_some() && !payment.is_credit
 }
 
 #[cfg(test)]
@@ -106,6 +145,7 @@ mod tests {
             amount: Amount::from_micros(5),
             word: None,
             reference: None,
+            first_reference: None,
             at: None,
             is_credit: false,
             again: false,

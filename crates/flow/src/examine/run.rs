@@ -190,19 +190,18 @@ impl Judge<'_> {
             Stage::Parked => is_free,
             Stage::Execute => match word {
                 SettlementWord::Free | SettlementWord::Held => true,
-                SettlementWord::Capturing | SettlementWord::Captured | SettlementWord::Released => {
-                    run.upfront
-                }
+                SettlementWord::Capturing
+                | SettlementWord::Captured
+                | SettlementWord::Released
+                | SettlementWord::Reversed => run.upfront,
                 SettlementWord::Unpaid | SettlementWord::Pending => false,
             },
             Stage::Witness => !word.is_end(),
-            Stage::Settled => {
-                matches!(word, SettlementWord::Free | SettlementWord::Captured | SettlementWord::Released)
-            }
+            Stage::Settled => word.is_end(),
             // What is unknown is never charged (CONTRACTS 3): what was taken before it is a credit.
             Stage::Unknown => match word {
                 SettlementWord::Free | SettlementWord::Held | SettlementWord::Released => true,
-                SettlementWord::Captured => run.upfront,
+                SettlementWord::Captured | SettlementWord::Reversed => run.upfront,
                 SettlementWord::Capturing | SettlementWord::Unpaid | SettlementWord::Pending => false,
             },
         };
@@ -219,7 +218,7 @@ fn is_charge(said: &Predicate, record: &Record, facts: &Facts, upfront: bool) ->
     let amount = said.charged.as_ref().map(|charged| charged.amount);
     let fits = match record.settlement {
         // What was taken before work that is not charged is its payer's credit.
-        SettlementWord::Captured => is_due || upfront,
+        SettlementWord::Captured | SettlementWord::Reversed => is_due || upfront,
         SettlementWord::Capturing | SettlementWord::Unpaid | SettlementWord::Pending => is_due,
         SettlementWord::Released => !is_due,
         SettlementWord::Free | SettlementWord::Held => true,

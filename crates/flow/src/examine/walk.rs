@@ -5,14 +5,14 @@ use std::sync::Arc;
 use execgate_model::{KeyPurpose, Stage};
 use execgate_receipt::VerifyingKey;
 use execgate_store::{
-    ExaminedLeaf, ExaminedRun, Examiner, Extent, LeafKind, SettlementWord, Store, StoreError,
+    ExaminedLeaf, ExaminedPayment, ExaminedRun, Examiner, Extent, LeafKind, SettlementWord, Store, StoreError,
 };
 use tokio::sync::mpsc::Sender;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::leaves::Leaves;
 use super::marks::Marks;
-use super::money::{Moved, must_be_said, payment_fault};
+use super::money::{Moved, Says, is_reversed, must_be_said, payment_fault, was_taken};
 use super::run::{Judged, judge};
 use super::waiting::{judge_parked, judge_vote};
 use super::{Finding, Report, Rule, Step, Told};
@@ -39,8 +39,9 @@ pub struct Examination {
     told: Sender<Told>,
     extent: Extent,
     leaves: Leaves,
-    /// Payments of which the log says that they were taken.
+    /// Payments of which the log says that they were taken, and that they were taken back for good.
     money: Marks,
+    reversed: Marks,
     report: Report,
 }
 
@@ -57,7 +58,8 @@ impl Examination {
         let record = store.examiner();
         let extent = record.extent().await?;
         let (leaves, money, report) = (Leaves::default(), Marks::default(), Report::default());
-        let mut walk = Self { record, keys, told, extent, leaves, money, report };
+        let reversed = Marks::default();
+        let mut walk = Self { record, keys, told, extent, leaves, money, reversed, report };
         walk.file().await?;
         // Runs before leaves: a leaf is written with what it stands for, so that every end that is seen has its leaf then.
         walk.runs().await?;
@@ -135,6 +137,7 @@ impl Examination {
             SettlementWord::Free => {}
             SettlementWord::Captured => counts.captured += 1,
             SettlementWord::Released => counts.released += 1,
+            SettlementWord::Reversed => counts.reversed += 1,
             SettlementWord::Held
             | SettlementWord::Capturing
             | SettlementWord::Unpaid
@@ -209,12 +212,12 @@ impl Examination {
         if let Some(what) = moved.fault(leaf, &payment) {
             return Ok(wrong(what));
         }
-        let is_first = !moved.is_taken() || self.money.set(payment.place);
-        Ok(if is_first {
-            None
-        } else {
-            wrong("it says of a payment that it was taken, and is not the first to")
-        })
+        let is_first = match moved.says() {
+            Says::Taken => self.money.set(payment.place),
+            Says::Reversed => self.reversed.set(payment.place),
+            Says::Gone | Says::MovedAgain => true,
+        };
+        Ok(if is_first { None } else { wrong("it says again what was said of a payment already") })
     }
 
     async fn changes(&mut self, store: &dyn Store) -> Result<(), ExamineError> {
@@ -283,11 +286,11 @@ impl Examination {
                 if let Some(what) = payment_fault(&payment, is_current) {
                     self.found(Finding::of(Rule::Money, payment.run, what)).await?;
                 }
-                if must_be_said(&payment) && !self.money.has(payment.place) {
-                    // One that was taken since the leaves were read.
+                if must_be_said(&payment) && !self.is_said(&payment) {
+                    // One that was taken, or taken back, since the leaves were read.
                     self.more_leaves().await?;
-                    if !self.money.has(payment.place) {
-                        let what = "a payment was taken, and the log does not say so";
+                    if !self.is_said(&payment) {
+                        let what = "a payment was taken or taken back, and the log does not say so";
                         self.found(Finding::of(Rule::Money, payment.run, what)).await?;
                     }
                 }
@@ -295,6 +298,12 @@ impl Examination {
             self.at(Step::Payments, after, of.max(after)).await?;
         }
         Ok(())
+    }
+
+    /// Whether the log has said of a payment what it must.
+    fn is_said(&self, payment: &ExaminedPayment) -> bool {
+        (!was_taken(payment) || self.money.has(payment.place))
+            && (!is_reversed(payment) || self.reversed.has(payment.place))
     }
 
     async fn limits(&mut self) -> Result<(), ExamineError> {

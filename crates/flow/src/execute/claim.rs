@@ -270,6 +270,7 @@ impl Claim {
             funds: hold.funds(),
             holds_max: OPEN_HOLDS_MAX,
             at: self.facts.started,
+            batch: proposal.options.batch.is_some() && !hold.amount().is_zero(),
         });
         Ok(store::Claim {
             run: self.facts.run,

@@ -64,7 +64,8 @@ impl Bought {
             SettlementWord::Free => return None,
             SettlementWord::Captured => SettlementState::Captured,
             SettlementWord::Released => SettlementState::Released,
-            SettlementWord::Unpaid => SettlementState::Unpaid,
+            // What was answered stays; of what its chain has taken back for good nobody is told that it was taken.
+            SettlementWord::Unpaid | SettlementWord::Reversed => SettlementState::Unpaid,
             SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Pending => {
                 SettlementState::Pending
             }

@@ -98,7 +98,8 @@ impl Settle {
         let (run, payment, rail, amount) = (watched.run, watched.key, watched.rail.as_str(), watched.amount);
         let movement = Movement { run, payment, rail, amount, reference };
         let said = movement.taken(&self.entropy.thirty_two(), at)?;
-        let late = Late { run, payment, reference: reference.map(str::to_owned), said, at };
+        let may_go_back = self.may_go_back(rail, &watched.state);
+        let late = Late { run, payment, reference: reference.map(str::to_owned), said, may_go_back, at };
         let came = self.store.moved_late(late).await?;
         self.crash.reached("late");
         match came {

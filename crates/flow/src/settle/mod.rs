@@ -6,6 +6,7 @@
 
 mod by_hand;
 mod charge;
+mod finality;
 mod late;
 mod reconcile;
 mod room;

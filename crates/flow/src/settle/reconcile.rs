@@ -34,6 +34,10 @@ pub struct Reconciled {
     pub left: u32,
     /// Payments that had failed, and have moved since.
     pub late: u32,
+    /// Payments that were taken, and that their chain has taken back: asked for again.
+    pub taken_back: u32,
+    /// Payments that were taken, and that their chain has taken back for good.
+    pub reversed: u32,
 }
 
 impl Reconciled {
@@ -50,7 +54,8 @@ impl Reconciled {
 
 impl Settle {
     /// Looks for every payment whose capture nobody has heard the end of, or for those of one run; without one, for those
-    /// that failed and may have moved since, too. Where that takes too long, the next time goes on from there.
+    /// that failed and may have moved since, too, and for those that were taken and are not final. Where that takes too long, the
+    /// next time goes on from there.
     ///
     /// # Errors
     /// Only if the record cannot be read or written.
@@ -65,6 +70,8 @@ impl Settle {
             None => {
                 self.go_round(&mut found).await?;
                 found.late = self.look_for_late().await?;
+                let looked = self.look_whether_final().await?;
+                (found.taken_back, found.reversed) = (looked.taken_back, looked.reversed);
             }
         }
         Ok(found)
@@ -161,8 +168,10 @@ impl Settle {
         let reference = reference.map(str::to_owned);
         let rail = self.rails.named(&open.rail);
         let watch_until = settlement.is_none().then(|| watch_until(rail, &open.state, at));
+        let may_go_back = is_taken && self.may_go_back(&open.rail, &open.state);
         let (run, payment) = (open.run, open.key);
-        self.write(Settling { run, payment, from, to, reference, said, watch_until, at }).await?;
+        self.write(Settling { run, payment, from, to, reference, said, watch_until, may_go_back, at })
+            .await?;
         Ok(state)
     }
 }

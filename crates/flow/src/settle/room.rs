@@ -194,7 +194,10 @@ impl Settle {
             SettlementWord::Pending | SettlementWord::Held | SettlementWord::Capturing => {
                 Err(Refusal::SettlementPending { run: held.run })
             }
-            SettlementWord::Free | SettlementWord::Captured | SettlementWord::Released => Ok(settlement),
+            SettlementWord::Free
+            | SettlementWord::Captured
+            | SettlementWord::Released
+            | SettlementWord::Reversed => Ok(settlement),
         }
     }
 
@@ -217,8 +220,11 @@ impl Settle {
         let may_move =
             from != SettlementWord::Held && matches!(to, SettlementWord::Unpaid | SettlementWord::Released);
         let watch_until = may_move.then(|| watch_until(self.rails.named(held.rail), held.state, at));
+        let may_go_back = is_taken && self.may_go_back(held.rail, held.state);
         let run = held.run;
-        Ok(self.write(Settling { run, payment, from, to, reference, said, watch_until, at }).await?)
+        Ok(self
+            .write(Settling { run, payment, from, to, reference, said, watch_until, may_go_back, at })
+            .await?)
     }
 
     /// Writes down where money is. One that was written and told to have failed stands where it was moved to.
@@ -235,6 +241,11 @@ impl Settle {
             }
         }
         self.store.settle(settling).await
+    }
+
+    /// Whether what was taken by that rail may be taken back by its chain, and somebody can be asked about it.
+    pub(super) fn may_go_back(&self, rail: &str, state: &[u8]) -> bool {
+        self.rails.named(rail).is_some_and(|rail| rail.may_go_back(state))
     }
 
     pub(super) fn rail(&self, name: &str) -> Result<&dyn Rail, Refusal> {
@@ -260,6 +271,7 @@ impl Settle {
             funds: None,
             holds_max: OPEN_HOLDS_MAX,
             at: self.clock.now(),
+            batch: false,
         };
         let _walks = self.walking.begin(record.run);
         match self.store.repay(record.run, payment).await? {

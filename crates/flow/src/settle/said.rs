@@ -34,6 +34,22 @@ impl Movement<'_> {
         said(&statement, salt, at)
     }
 
+    /// That its chain has taken back the movement that was known: this one has moved it since, and is final.
+    pub(super) fn moved_again(self, salt: &[u8; 32], at: UnixMs) -> Result<Change, Refusal> {
+        self.ended("moved", salt, at)
+    }
+
+    /// That its chain has taken it back for good.
+    pub(super) fn reversed(self, salt: &[u8; 32], at: UnixMs) -> Result<Change, Refusal> {
+        self.ended("reversed", salt, at)
+    }
+
+    fn ended(self, word: &str, salt: &[u8; 32], at: UnixMs) -> Result<Change, Refusal> {
+        let mut statement = self.statement();
+        statement["ended"] = json!(word);
+        said(&statement, salt, at)
+    }
+
     fn statement(self) -> Value {
         json!({
             "v": STATEMENT_VERSION,

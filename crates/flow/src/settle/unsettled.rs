@@ -17,6 +17,8 @@ pub enum Standing {
     Capturing,
     /// It could not be taken: the result of its run waits for another payment.
     Unpaid,
+    /// It was taken, and its chain has taken it back for good. What was answered for it stays.
+    Reversed,
 }
 
 impl Standing {
@@ -28,6 +30,7 @@ impl Standing {
             Self::Loose => "loose",
             Self::Capturing => "capturing",
             Self::Unpaid => "unpaid",
+            Self::Reversed => "reversed",
         }
     }
 }
@@ -53,7 +56,8 @@ pub struct Unsettled {
     pub since: Option<UnixMs>,
 }
 
-/// Every payment that is not settled, oldest first; of what is open the 1,000 oldest, and at most 1,000 of each other kind.
+/// Every payment that is not settled, or that its chain has taken back for good, oldest first; of what is open the 1,000 oldest, and
+/// at most 1,000 of each other kind.
 ///
 /// # Errors
 /// If the record cannot be read.
@@ -63,11 +67,15 @@ pub async fn unsettled(store: &dyn Store) -> Result<Vec<Unsettled>, StoreError> 
         let page = store.open_payments(after).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.place());
-        found.extend(page.into_iter().map(of_payment));
+        found.extend(page.into_iter().map(|open| {
+            let standing = if open.stage.is_some() { Standing::Pending } else { Standing::Loose };
+            of_payment(open, standing)
+        }));
         // Their own order is another one: the oldest are kept, and no more than are shown.
         found.sort_by_key(age);
         found.truncate(SHOWN_MAX as usize);
     }
+    found.extend(store.reversed().await?.into_iter().map(|open| of_payment(open, Standing::Reversed)));
     for stage in [Stage::Execute, Stage::Witness] {
         let page = Page { before: None, limit: SHOWN_MAX, stage: Some(stage) };
         found.extend(store.list(page).await?.into_iter().filter_map(of_run));
@@ -80,9 +88,9 @@ fn age(unsettled: &Unsettled) -> u64 {
     unsettled.since.map_or(u64::MAX, |UnixMs(since)| since)
 }
 
-fn of_payment(open: OpenPayment) -> Unsettled {
+fn of_payment(open: OpenPayment, standing: Standing) -> Unsettled {
     Unsettled {
-        standing: if open.stage.is_some() { Standing::Pending } else { Standing::Loose },
+        standing,
         run: open.run,
         payment: Some(open.key),
         payer: Some(open.payer),
@@ -102,7 +110,8 @@ fn of_run(record: Record) -> Option<Unsettled> {
         | SettlementWord::Held
         | SettlementWord::Free
         | SettlementWord::Captured
-        | SettlementWord::Released => return None,
+        | SettlementWord::Released
+        | SettlementWord::Reversed => return None,
     };
     Some(Unsettled {
         standing,

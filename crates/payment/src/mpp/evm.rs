@@ -9,8 +9,8 @@ use super::charge::{self, METHOD, PayloadError};
 use super::{Ask, Credential, Fault, Method, Pledge, Problem};
 use crate::evm::{Address, Authorization, Token, U256};
 use crate::{
-    CaptureError, Facilitator, Found, LookError, PaymentClaim, Unreachable, capture_authorized,
-    find_authorized, funds_of_payer,
+    CaptureError, Endurance, Facilitator, Found, LookError, PaymentClaim, Taken, Unreachable,
+    authorized_may_go_back, capture_authorized, endurance_of_authorized, find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.
@@ -106,6 +106,14 @@ impl Method for EvmCharge {
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(funds_of_payer(&*self.facilitator, state))
+    }
+
+    fn may_go_back(&self, state: &[u8]) -> bool {
+        authorized_may_go_back(&*self.facilitator, state)
+    }
+
+    fn endurance<'a>(&'a self, taken: &'a [Taken<'a>]) -> BoxFuture<'a, Result<Vec<Endurance>, Unreachable>> {
+        Box::pin(endurance_of_authorized(&*self.facilitator, taken))
     }
 }
 

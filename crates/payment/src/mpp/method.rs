@@ -5,7 +5,7 @@ use core::fmt;
 use execgate_model::{Amount, BoxFuture, UnixMs};
 
 use super::{Credential, Problem};
-use crate::{CaptureError, Flow, Found, LookError, PaymentClaim, Unreachable};
+use crate::{CaptureError, Endurance, Flow, Found, LookError, PaymentClaim, Taken, Unreachable};
 
 /// What a credential is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,4 +105,20 @@ pub trait Method: Send + Sync {
     /// # Errors
     /// As there.
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>>;
+
+    /// As [`crate::Rail::may_go_back`].
+    fn may_go_back(&self, _state: &[u8]) -> bool {
+        false
+    }
+
+    /// As [`crate::Rail::endurance`].
+    ///
+    /// # Errors
+    /// As there.
+    fn endurance<'a>(&'a self, taken: &'a [Taken<'a>]) -> BoxFuture<'a, Result<Vec<Endurance>, Unreachable>> {
+        Box::pin(async move {
+            let count = taken.len();
+            Err(Unreachable(format!("the method `{}` cannot tell of {count} whether they stay", self.name())))
+        })
+    }
 }

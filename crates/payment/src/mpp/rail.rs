@@ -14,8 +14,8 @@ use super::{
 };
 use crate::evm::Authorization;
 use crate::{
-    Asked, CaptureError, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled, SettlementState,
-    Terms, Unreachable,
+    Asked, CaptureError, Endurance, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled,
+    SettlementState, Taken, Terms, Unreachable,
 };
 
 /// For how long a client may think about a challenge, in seconds, where nobody says otherwise: five minutes, as the reference
@@ -282,6 +282,36 @@ impl Rail for Mpp {
             let state = Kept::read(state).state;
             let method = self.keeper(state).ok_or_else(|| Unreachable(Self::no_keeper()))?;
             method.funds(state).await
+        })
+    }
+
+    fn may_go_back(&self, state: &[u8]) -> bool {
+        let state = Kept::read(state).state;
+        self.keeper(state).is_some_and(|method| method.may_go_back(state))
+    }
+
+    fn endurance<'a>(&'a self, taken: &'a [Taken<'a>]) -> BoxFuture<'a, Result<Vec<Endurance>, Unreachable>> {
+        Box::pin(async move {
+            let taken: Vec<_> = taken
+                .iter()
+                .map(|one| Taken { state: Kept::read(one.state).state, reference: one.reference })
+                .collect();
+            let mut told = vec![Endurance::Undecided; taken.len()];
+            // Several tokens are several methods, and each of them can tell of all.
+            let mut left: Vec<_> = (0..taken.len()).collect();
+            for method in &self.methods {
+                let (its, others): (Vec<_>, Vec<_>) =
+                    left.into_iter().partition(|at| method.has_kept(taken[*at].state));
+                left = others;
+                let asked: Vec<_> = its.iter().map(|at| taken[*at]).collect();
+                if asked.is_empty() {
+                    continue;
+                }
+                for (at, one) in its.into_iter().zip(method.endurance(&asked).await?) {
+                    told[at] = one;
+                }
+            }
+            Ok(told)
         })
     }
 }

@@ -144,6 +144,46 @@ impl StripeCharge {
     }
 }
 
+/// What Stripe shows of a token to whom it was granted.
+#[derive(Deserialize)]
+struct Granted {
+    deactivated_at: Option<u64>,
+    usage_limits: Limits,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    currency: String,
+    /// In cents.
+    max_amount: u64,
+}
+
+impl StripeCharge {
+    /// What a token is good for (`SharedPaymentGrantedToken`): one that Stripe does not know was invented by whoever shows it.
+    async fn granted(&self, kept: &Kept) -> Result<Option<Amount>, LookError> {
+        let path = format!("/v1/shared_payment/granted_tokens/{}", kept.spt);
+        let question = Question { path, headers: self.headers(), body: None };
+        let answer = self.service.ask(question).await.map_err(|error| Unreachable(error.to_string()))?;
+        let refused = |why: &str| Err(LookError::Refused(why.to_owned()));
+        match answer.status {
+            200 => {}
+            400 | 404 => return Err(LookError::Refused(reason(&answer))),
+            // A key that may not ask, and a service that is busy, say nothing of the token.
+            status => return Err(Unreachable(format!("Stripe answers {status}")).into()),
+        }
+        let granted: Granted = serde_json::from_slice(&answer.body)
+            .map_err(|_| Unreachable("Stripe answers no token".to_owned()))?;
+        if granted.deactivated_at.is_some() {
+            return refused("the token was used, or taken back");
+        }
+        if granted.usage_limits.currency != "usd" {
+            return refused("the token is for another currency");
+        }
+        let micros = granted.usage_limits.max_amount.saturating_mul(CENT_MICROS);
+        Ok(Some(Amount::from_micros(micros)))
+    }
+}
+
 impl Method for StripeCharge {
     fn name(&self) -> &'static str {
         METHOD
@@ -231,8 +271,12 @@ impl Method for StripeCharge {
         })
     }
 
-    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
-        Box::pin(async { Ok(None) })
+    /// A token that Stripe does not know, or takes no more, claims nothing: anybody can invent as many as they like.
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
+        Box::pin(async move {
+            let kept = Kept::read(state).ok_or_else(|| Unreachable("it was not paid by card".to_owned()))?;
+            self.granted(&kept).await
+        })
     }
 }
 

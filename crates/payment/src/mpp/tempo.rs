@@ -28,6 +28,10 @@ const MEMO_TAG: [u8; 5] = [0xef, 0x1e, 0xd7, 0x12, 0x01];
 const MEMO_REALM: core::ops::Range<usize> = 5..15;
 const MEMO_CHALLENGE: core::ops::Range<usize> = 25..32;
 
+/// Why a transaction pays nothing here.
+const NOT_FOUND: &str = "transaction_not_found";
+const DOES_NOT_PAY: &str = "transaction_does_not_pay";
+
 /// What is charged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TempoToken {
@@ -146,12 +150,18 @@ impl TempoCharge {
     }
 }
 
+/// What a memo has of a realm, and of a challenge.
+fn bound(challenge: &str, realm: &str) -> ([u8; 10], [u8; 7]) {
+    let (realm, challenge) = (keccak256(realm.as_bytes()), keccak256(challenge.as_bytes()));
+    (core::array::from_fn(|at| realm[at]), core::array::from_fn(|at| challenge[at]))
+}
+
 /// Whether a memo is one of this scheme, for that challenge of that realm.
 fn is_memo_of(memo: &[u8], challenge: &str, realm: &str) -> bool {
-    let (realm, challenge) = (keccak256(realm.as_bytes()), keccak256(challenge.as_bytes()));
+    let (realm, challenge) = bound(challenge, realm);
     memo.starts_with(&MEMO_TAG)
-        && memo.get(MEMO_REALM).is_some_and(|part| part == &realm[..10])
-        && memo.get(MEMO_CHALLENGE).is_some_and(|part| part == &challenge[..7])
+        && memo.get(MEMO_REALM).is_some_and(|part| part == realm)
+        && memo.get(MEMO_CHALLENGE).is_some_and(|part| part == challenge)
 }
 
 impl Method for TempoCharge {
@@ -185,12 +195,16 @@ impl Method for TempoCharge {
             transaction,
         };
         let state = serde_json::to_vec(&kept).map_err(|_| malformed("the payload cannot be kept"))?;
-        let chain = self.token.chain;
-        let canonical =
-            format!(r#"{{"chain":"eip155:{chain}","method":"{METHOD}","transaction":"{transaction}"}}"#);
+        // By what its memo binds, too: everybody can read a transaction, and who shows one for a challenge that it was not made
+        // for has shown another payment. One transaction may have many transfers, each with a memo of its own.
+        let (realm, challenge) = bound(&kept.challenge, &kept.realm);
+        let (realm, challenge, chain) = (to_hex(&realm), to_hex(&challenge), self.token.chain);
+        let canonical = format!(
+            r#"{{"chain":"eip155:{chain}","challenge":"{challenge}","method":"{METHOD}","realm":"{realm}","transaction":"{transaction}"}}"#
+        );
         let key = Digest::from_bytes(Sha256::digest(canonical).into());
-        // Whose transfer it is only its chain knows: each is a payer of its own.
-        let claim = PaymentClaim { key, payer: format!("eip155:{chain}:{}", to_hex(transaction.as_bytes())) };
+        // Whose transfer it is only its chain knows: each is a payer of its own, and nobody else is it by showing its transaction.
+        let claim = PaymentClaim { key, payer: format!("eip155:{chain}:{key}") };
         Ok(Pledge { claim, state, flow: Flow::Upfront, unfit: None })
     }
 
@@ -210,8 +224,8 @@ impl Method for TempoCharge {
             let reference = kept.transaction.to_string();
             match self.look(&kept).await {
                 Ok(Seen::Pays) => Ok(reference),
-                Ok(Seen::Nothing) => Err(failed("transaction_not_found")),
-                Ok(Seen::Otherwise) => Err(failed("transaction_does_not_pay")),
+                Ok(Seen::Nothing) => Err(failed(NOT_FOUND)),
+                Ok(Seen::Otherwise) => Err(failed(DOES_NOT_PAY)),
                 Err(Unreachable(_)) => Err(CaptureError::Unknown { reference: Some(reference) }),
             }
         })
@@ -229,8 +243,17 @@ impl Method for TempoCharge {
         })
     }
 
-    fn funds<'a>(&'a self, _state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
-        Box::pin(async { Ok(None) })
+    /// The money has moved already: what has not, or not to us for this, claims nothing.
+    fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
+        Box::pin(async move {
+            let kept = Kept::read(state);
+            let kept = kept.ok_or_else(|| Unreachable("it was not paid on the Tempo chain".to_owned()))?;
+            match self.look(&kept).await? {
+                Seen::Pays => Ok(None),
+                Seen::Nothing => Err(LookError::Refused(NOT_FOUND.to_owned())),
+                Seen::Otherwise => Err(LookError::Refused(DOES_NOT_PAY.to_owned())),
+            }
+        })
     }
 }
 

@@ -10,8 +10,9 @@ use super::credential::{Accepted, Shown, refused};
 use super::{code, offer, response};
 use crate::evm::{Address, Authorization, ChainId, Token, U256};
 use crate::{
-    Asked, CaptureError, Facilitator, Flow, Found, Header, HoldError, LookError, Offer, Paid, PaymentClaim,
-    Rail, Settled, Terms, Unreachable, capture_authorized, find_authorized, funds_of_payer,
+    Asked, CaptureError, Endurance, Facilitator, Flow, Found, Header, HoldError, LookError, Offer, Paid,
+    PaymentClaim, Rail, Settled, Taken, Terms, Unreachable, authorized_may_go_back, capture_authorized,
+    endurance_of_authorized, find_authorized, funds_of_payer,
 };
 
 /// Milliseconds in a second.
@@ -228,6 +229,14 @@ impl Rail for X402 {
 
     fn funds<'a>(&'a self, state: &'a [u8]) -> BoxFuture<'a, Result<Option<Amount>, LookError>> {
         Box::pin(funds_of_payer(self.facilitator.as_ref(), state))
+    }
+
+    fn may_go_back(&self, state: &[u8]) -> bool {
+        authorized_may_go_back(self.facilitator.as_ref(), state)
+    }
+
+    fn endurance<'a>(&'a self, taken: &'a [Taken<'a>]) -> BoxFuture<'a, Result<Vec<Endurance>, Unreachable>> {
+        Box::pin(endurance_of_authorized(self.facilitator.as_ref(), taken))
     }
 }
 

@@ -32,7 +32,7 @@ impl Known {
 
 fn find(conn: &Connection, key: Digest) -> Result<Option<Known>, StoreError> {
     let sql = "SELECT p.id, p.run, p.rail, p.amount, p.state, p.word, p.reference, \
-        p.upfront = 1 AND p.word IS NOT 'failed' AND NOT EXISTS (SELECT 1 FROM run r INDEXED BY run_by_run \
+        p.upfront = 1 AND coalesce(p.word, '') NOT IN ('failed', 'reversed') AND NOT EXISTS (SELECT 1 FROM run r INDEXED BY run_by_run \
         WHERE r.run = p.run AND r.payment = p.id) FROM payment p WHERE p.key = ?1";
     let read = |row: &Row<'_>| {
         Ok(Known {
@@ -164,8 +164,8 @@ pub(super) fn insert(
     payment: &NewPayment,
     again: bool,
 ) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state, upfront, again, since) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state, upfront, again, since, batch) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let amount = rows::stored(payment.amount.micros(), "store an amount")?;
     let params = (
         payment.key.as_bytes(),
@@ -177,6 +177,7 @@ pub(super) fn insert(
         payment.upfront.then_some(1),
         again.then_some(1),
         rows::stored(payment.at.0, "store a time")?,
+        payment.batch.then_some(1),
     );
     rows::change(conn, sql, "store a payment", params)?;
     Ok(conn.last_insert_rowid())
@@ -195,7 +196,8 @@ pub(super) fn let_go(
         SettlementWord::Capturing
         | SettlementWord::Pending
         | SettlementWord::Released
-        | SettlementWord::Unpaid => Ok(false),
+        | SettlementWord::Unpaid
+        | SettlementWord::Reversed => Ok(false),
         SettlementWord::Free | SettlementWord::Held => {
             rows::change(conn, "DELETE FROM payment WHERE id = ?1", "undo a claim", [payment])?;
             Ok(false)

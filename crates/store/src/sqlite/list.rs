@@ -98,10 +98,11 @@ mod tests {
 
     use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_MINE, UNENDED_OF, UNRELEASED_OF};
     use crate::sqlite::audit::{NEWEST, OLDEST, WRITTEN};
+    use crate::sqlite::finality;
     use crate::sqlite::forget::OLD_ANSWERS;
     use crate::sqlite::instances::UNENDED_INSTANCES;
     use crate::sqlite::migrate::migrate;
-    use crate::sqlite::money::{EARNED, OPEN, OPEN_OF};
+    use crate::sqlite::money::{EARNED, OPEN, OPEN_OF, REVERSED};
     use crate::sqlite::parking::PAGE;
     use crate::sqlite::watch::DUE;
 
@@ -111,6 +112,8 @@ mod tests {
         migrate(&mut conn).unwrap();
         for sql in [
             EARNED,
+            REVERSED,
+            finality::DUE,
             OPEN,
             OPEN_OF,
             ANY_STAGE,

@@ -13,6 +13,7 @@ mod copy;
 mod cosigned;
 mod examine;
 mod fault;
+mod finality;
 mod finish;
 mod forget;
 mod grants;

@@ -29,8 +29,13 @@ pub(super) const OPEN: &str =
 /// Those of one run: what is open is few, so passing over the others is cheap.
 pub(super) const OPEN_OF: &str = select_open!("AND p.payer > '' AND p.run = ?2 LIMIT ?1");
 
+/// What was taken back for good, newest first.
+pub(super) const REVERSED: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, p.reference, r.salt, coalesce(r.created, p.since), p.id \
+    FROM payment p INDEXED BY payment_reversed LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
+    WHERE p.word = 'reversed' AND p.id > 0 ORDER BY p.id DESC LIMIT ?1";
+
 /// In the order of payments.
-pub(super) const EARNED: &str = "SELECT p.id, p.run, r.action, p.rail, p.payer, p.amount, p.reference, p.at, c.payment IS NOT NULL \
+pub(super) const EARNED: &str = "SELECT p.id, p.run, r.action, p.rail, p.payer, p.amount, p.reference, p.at, c.payment IS NOT NULL, p.batch IS NOT NULL \
     FROM payment p INDEXED BY payment_captured LEFT JOIN run r ON r.run = p.run LEFT JOIN credit c ON c.payment = p.id \
     WHERE p.word = 'captured' AND p.id > ?1 ORDER BY p.id LIMIT ?2";
 
@@ -50,6 +55,11 @@ pub(super) fn open(conn: &Connection, after: Option<&OpenPlace>) -> Result<Vec<O
 /// Those of one run.
 pub(super) fn open_of(conn: &Connection, run: RunId) -> Result<Vec<OpenPayment>, StoreError> {
     rows::all(conn, OPEN_OF, "list open payments", (PAGE, run.as_bytes()), open_payment)
+}
+
+/// Payments that their chain has taken back for good.
+pub(super) fn reversed(conn: &Connection) -> Result<Vec<OpenPayment>, StoreError> {
+    rows::all(conn, REVERSED, "list reversed payments", [PAGE], open_payment)
 }
 
 fn open_payment(row: &Row<'_>) -> Result<OpenPayment, StoreError> {
@@ -95,6 +105,7 @@ pub(super) fn earned(conn: &Connection, after: u64) -> Result<Vec<Earned>, Store
             reference: rows::value(row, 6, "reference")?,
             at: time(row, 7, "at")?,
             is_credit: rows::value(row, 8, "credit")?,
+            is_batch: rows::value(row, 9, "batch")?,
         })
     })
 }
@@ -123,7 +134,17 @@ pub(super) fn sums(conn: &Connection) -> Result<Sums, StoreError> {
         "SELECT count(*), coalesce(sum(price), 0) FROM run INDEXED BY run_open WHERE stage <> 'settled' AND stage = 'witness' \
         AND settlement = 'unpaid'",
     )?;
+    let (unfinal, unfinal_micros) = pair(
+        "SELECT count(*), coalesce(sum(p.amount), 0) FROM unfinal u JOIN payment p ON p.id = u.payment",
+    )?;
+    let (reversed, reversed_micros) = pair(
+        "SELECT count(*), coalesce(sum(amount), 0) FROM payment INDEXED BY payment_reversed WHERE word = 'reversed'",
+    )?;
     Ok(Sums {
+        unfinal,
+        unfinal_micros,
+        reversed,
+        reversed_micros,
         captured,
         captured_micros,
         credited,

@@ -6,7 +6,7 @@ use execgate_model::{InstanceId, RunId, Stage};
 use rusqlite::{Connection, Row};
 
 use super::fault::backend;
-use super::{changes, holds, payers, rows, watch};
+use super::{changes, finality, holds, payers, rows, watch};
 use crate::{NewPayment, Repaid, Settled, SettlementWord, Settling, StoreError};
 
 const DOING: &str = "settle a run";
@@ -79,6 +79,7 @@ fn standing(conn: &Connection, settling: &Settling) -> Result<Settled, StoreErro
         }
         (_, Some((word, _))) => Ok(Settled::Stands(word)),
         (Some((_, Some(word))), None) if word == "captured" => Ok(Settled::Stands(SettlementWord::Captured)),
+        (Some((_, Some(word))), None) if word == "reversed" => Ok(Settled::Stands(SettlementWord::Reversed)),
         (Some(_), None) => Ok(Settled::Stands(SettlementWord::Released)),
     }
 }
@@ -89,21 +90,30 @@ fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), Sto
         SettlementWord::Captured => "captured",
         SettlementWord::Released => "released",
         SettlementWord::Unpaid => "failed",
-        SettlementWord::Free | SettlementWord::Held | SettlementWord::Capturing | SettlementWord::Pending => {
-            return Ok(());
-        }
+        // What was taken back for good is recorded by whoever has seen it.
+        SettlementWord::Free
+        | SettlementWord::Held
+        | SettlementWord::Capturing
+        | SettlementWord::Pending
+        | SettlementWord::Reversed => return Ok(()),
     };
     let sql = "UPDATE payment SET word = ?2, reference = ?3, at = ?4 WHERE id = ?1";
     let at = rows::stored(settling.at.0, DOING)?;
     rows::change(conn, sql, DOING, (payment, word, &settling.reference, at))?;
     match settling.to {
-        SettlementWord::Captured => return payers::note_taken(conn, payment),
+        SettlementWord::Captured => {
+            if settling.may_go_back {
+                finality::begin(conn, payment, settling.at)?;
+            }
+            return payers::note_taken(conn, payment);
+        }
         SettlementWord::Unpaid => payers::note_failed(conn, payment, settling.at)?,
         SettlementWord::Free
         | SettlementWord::Held
         | SettlementWord::Capturing
         | SettlementWord::Released
-        | SettlementWord::Pending => {}
+        | SettlementWord::Pending
+        | SettlementWord::Reversed => {}
     }
     settling.watch_until.map_or(Ok(()), |until| watch::begin(conn, payment, settling.at, until))
 }

@@ -12,8 +12,8 @@ use super::readers::Readers;
 use super::rows;
 use super::writer::{Entry, Writer};
 use super::{
-    audit, changes, claim, copy, cosigned, finish, forget, grants, holds, limits, list, log, money, own_keys,
-    parking, settle, watch,
+    audit, changes, claim, copy, cosigned, finality, finish, forget, grants, holds, limits, list, log, money,
+    own_keys, parking, settle, watch,
 };
 use crate::port::Reply;
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     Finished, Grant, Granted, KeyAdded, KeyRetired, Late, LeftPayment, LogCheckpoint, LogCosigned, LogEpoch,
     LogHead, LogLeaf, LogNode, LogStanding, LogStep, LogStore, MovedLate, NewKey, NewPayment, OpenPayment,
     OpenPlace, OwnKey, Page, Parked, ParkedPage, Parking, Record, Recorded, Refused, Repaid, Resolution,
-    Settled, Settling, Standing, Store, Sums, Undone, Untold, Vote, Voted, Watched,
+    Revised, Settled, Settling, Standing, Store, Sums, Undone, Unfinal, Untold, Vote, Voted, Watched,
 };
 
 /// Hashes that are read like one: a proof has fewer, a tile more.
@@ -202,6 +202,22 @@ impl Store for SqliteStore {
 
     fn moved_late(&self, late: Late) -> Reply<'_, MovedLate> {
         Box::pin(self.writer.write(Entry::End, move |conn| watch::moved_late(conn, &late)))
+    }
+
+    fn unfinal(&self, now: UnixMs, limit: u32) -> Reply<'_, Vec<Unfinal>> {
+        Box::pin(self.readers.long(move |conn| finality::due(conn, now, limit)))
+    }
+
+    fn look_again(&self, due: Vec<(Digest, Option<UnixMs>)>) -> Reply<'_, ()> {
+        Box::pin(self.writer.write(Entry::End, move |conn| finality::again(conn, &due)))
+    }
+
+    fn revise(&self, revised: Revised) -> Reply<'_, bool> {
+        Box::pin(self.writer.write(Entry::End, move |conn| finality::revise(conn, &revised)))
+    }
+
+    fn reversed(&self) -> Reply<'_, Vec<OpenPayment>> {
+        Box::pin(self.readers.long(money::reversed))
     }
 
     fn earned(&self, after: u64) -> Reply<'_, Vec<Earned>> {

@@ -3,7 +3,7 @@
 use execgate_model::{Amount, Digest, RunId, UnixMs};
 use rusqlite::{Connection, Row};
 
-use super::{changes, holds, payers, rows};
+use super::{changes, finality, holds, payers, rows};
 use crate::{Late, MovedLate, StoreError, Watched};
 
 /// How long after its failure a payment is looked for the first time, in milliseconds: some blocks.
@@ -72,6 +72,9 @@ pub(super) fn moved_late(conn: &Connection, late: &Late) -> Result<MovedLate, St
     let sql = "UPDATE payment SET word = 'captured', reference = ?2, at = ?3 WHERE id = ?1";
     rows::change(conn, sql, doing, (payment, &late.reference, rows::stored(late.at.0, doing)?))?;
     end(conn, payment)?;
+    if late.may_go_back {
+        finality::begin(conn, payment, late.at)?;
+    }
     payers::note_taken(conn, payment)?;
     // Its result waits for a payment, and this is one.
     let sql = "UPDATE run SET payment = ?2, settlement = 'captured', reference = ?3, stage = 'settled', \

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use execgate_model::{Amount, Stage, UnixMs};
 use execgate_store::{
     Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, MovedLate, NewPayment, REDEEMED_BY,
-    Record, Repaid, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord, Settling, Store, StoreError,
-    Undone,
+    Record, Repaid, Revised, Revision, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord, Settling,
+    Store, StoreError, Undone,
 };
 use tokio::task::JoinSet;
 
@@ -365,7 +365,8 @@ async fn failed(store: &dyn Store, number: u16) {
 
 fn late(number: u16) -> Late {
     let (run, payment, reference) = (run_id(number), digest(5, number), Some("0xlate".to_owned()));
-    Late { run, payment, reference, said: said(number), at: UnixMs(created(number).0 + 60_000) }
+    let may_go_back = false;
+    Late { run, payment, reference, said: said(number), may_go_back, at: UnixMs(created(number).0 + 60_000) }
 }
 
 pub(crate) async fn a_payment_that_moves_late_pays_for_its_run_or_is_a_credit(backend: &impl Backend) {
@@ -398,6 +399,50 @@ pub(crate) async fn a_payment_that_moves_late_pays_for_its_run_or_is_a_credit(ba
     // Another run's, or one that is not there.
     let strange = Late { run: run_id(1), ..late(3) };
     assert_eq!(store.moved_late(strange).await.unwrap(), MovedLate::Stands);
+}
+
+pub(crate) async fn what_was_taken_is_looked_at_until_it_is_final_or_taken_back_for_good(
+    backend: &impl Backend,
+) {
+    let store = backend.open();
+    for number in 1..=3 {
+        let start = Claim { payment: Some(payment(number)), ..claim(store.instance(), number) };
+        store.claim(start).await.unwrap();
+        let end = finish(store.instance(), number, Stage::Witness);
+        store.finish(Finish { charged: true, ..end }).await.unwrap();
+        let reference = Some(format!("0x{number}"));
+        let taken = settling(number, Capturing, Captured);
+        store.settle(Settling { reference, may_go_back: number < 3, ..taken }).await.unwrap();
+    }
+    let sums = store.sums().await.unwrap();
+    assert_eq!((sums.captured, sums.unfinal, sums.unfinal_micros), (3, 2, 40_000));
+    assert_eq!(store.unfinal(created(1), 9).await.unwrap(), [], "it was only just taken");
+    let due = UnixMs(created(2).0 + 60_000);
+    let found = store.unfinal(due, 9).await.unwrap();
+    assert_eq!(found.iter().map(|one| one.run).collect::<Vec<_>>(), [run_id(1), run_id(2)]);
+    store.look_again(vec![(digest(5, 1), Some(UnixMs(due.0 + 1)))]).await.unwrap();
+    assert_eq!(store.unfinal(due, 9).await.unwrap().len(), 1);
+
+    let revised = |number, revision| Revised {
+        run: run_id(number),
+        payment: digest(5, number),
+        revision,
+        said: said(number),
+        at: due,
+    };
+    assert!(store.revise(revised(1, Revision::MovedBy("0xother".to_owned()))).await.unwrap());
+    let record = store.run(run_id(1)).await.unwrap().unwrap();
+    assert_eq!((record.settlement, record.settlement_reference.as_deref()), (Captured, Some("0xother")));
+    assert!(store.revise(revised(2, Revision::Reversed)).await.unwrap());
+    assert!(!store.revise(revised(2, Revision::Reversed)).await.unwrap(), "it is said once");
+    let record = store.run(run_id(2)).await.unwrap().unwrap();
+    assert_eq!((record.stage, record.settlement), (Stage::Settled, SettlementWord::Reversed));
+    let reversed = store.reversed().await.unwrap();
+    assert_eq!(reversed.iter().map(|one| one.run).collect::<Vec<_>>(), [run_id(2)]);
+    let sums = store.sums().await.unwrap();
+    assert_eq!((sums.captured, sums.unfinal, sums.reversed, sums.reversed_micros), (2, 0, 1, 20_000));
+    let earned = store.earned(0).await.unwrap();
+    assert_eq!(earned.iter().map(|one| one.run).collect::<Vec<_>>(), [run_id(1), run_id(3)]);
 }
 
 pub(crate) async fn a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time(

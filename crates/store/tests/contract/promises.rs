@@ -34,6 +34,7 @@ macro_rules! every_promise {
                 every_open_payment_is_on_one_page_however_many_there_are,
                 what_a_session_asked_for_is_found_again_until_it_is_taken_back,
                 a_payment_that_moves_late_pays_for_its_run_or_is_a_credit,
+                what_was_taken_is_looked_at_until_it_is_final_or_taken_back_for_good,
                 a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time,
                 timeouts_that_are_not_charged_are_counted_of_each_payer,
                 own_runs_that_are_not_ended_are_listed_from_a_time_on;

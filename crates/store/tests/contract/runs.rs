@@ -87,6 +87,7 @@ pub(crate) fn payment(number: u16) -> NewPayment {
         funds: None,
         holds_max: 16,
         at: created(number),
+        batch: false,
     }
 }
 
@@ -100,6 +101,7 @@ pub(crate) fn settling(number: u16, from: SettlementWord, to: SettlementWord) ->
         reference: None,
         said: None,
         watch_until: None,
+        may_go_back: false,
         at: UnixMs(created(number).0 + 2_000),
     }
 }

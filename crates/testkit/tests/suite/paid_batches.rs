@@ -189,3 +189,57 @@ async fn wherever_the_process_dies_a_batch_is_taken_once_and_each_call_starts_at
         assert_eq!((open, world.fsck().await.0), (0, vec![]), "{point}");
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_is_known_has_what_its_batch_was_answered_without_a_payment() {
+    let world = World::priced().open();
+    let names = ["gives", "raises", "gives"];
+    let bought = walked(&world, batch(&names, Some("n"), Some("p^"))).await.unwrap();
+    let again = walked(&world, batch(&names, Some("n"), None)).await.unwrap();
+    assert_eq!((again.id, outcomes(&again)), (bought.id, outcomes(&bought)));
+    for (first, again) in bought.items.iter().zip(&again.items) {
+        let (first, again) = (first.as_ref().unwrap(), again.as_ref().unwrap());
+        assert!(again.replayed && first.answer == again.answer);
+    }
+    let mut nobody = batch(&names, Some("n"), None);
+    for item in &mut nobody.items {
+        item.caller = Proposal::from(ask("gives").anonymously()).caller;
+    }
+    for (case, other) in [
+        ("other content", batch(&["gives", "gives", "gives"], Some("n"), None)),
+        ("another nonce", batch(&names, Some("m"), None)),
+        ("no nonce", batch(&names, None, None)),
+        ("nobody", nobody),
+    ] {
+        assert_eq!(rule(walked(&world, other).await), (None, "payment-required".to_owned()), "{case}");
+    }
+    assert_eq!((world.journal().starts(), world.journal().captures()), (3, 1));
+}
+
+#[tokio::test]
+async fn what_of_a_batch_was_never_started_its_payment_starts_and_an_end_that_is_lost_is_told_without_one() {
+    let mut world = World::priced().open();
+    let names = ["gives", "gives"];
+    world.gate().die_at("recorded", Death::Simulated);
+    assert!(world.gate().walk_batch(batch(&names, Some("n"), Some("p^"))).await.is_none());
+    world.restart().await;
+    assert_eq!(rule(walked(&world, batch(&names, Some("n"), None)).await).1, "payment-required");
+    assert_eq!(outcomes(&walked(&world, batch(&names, Some("n"), Some("p^"))).await.unwrap()), ["value"; 2]);
+    let names = ["gives", "dies", "gives"];
+    assert!(world.gate().walk_batch(batch(&names, Some("m"), Some("q^"))).await.is_none());
+    world.restart().await;
+    let told = walked(&world, batch(&names, Some("m"), None)).await.unwrap();
+    assert_eq!(outcomes(&told), ["value", "unknown"]);
+    assert_eq!((world.journal().starts(), world.journal().captures()), (4, 2));
+    assert_eq!(world.fsck().await.0, []);
+}
+
+#[tokio::test]
+async fn what_was_paid_for_a_batch_is_told_as_a_batch() {
+    let world = World::priced().open();
+    walked(&world, batch(&["gives", "raises"], Some("n"), Some("p^"))).await.unwrap();
+    world.walk(ask("gives").nonce("s").pays("q")).await.passage();
+    let earned = world.store().earned(0).await.unwrap();
+    let told: Vec<_> = earned.iter().map(|earned| (earned.is_batch, earned.amount.micros())).collect();
+    assert_eq!(told, [(true, 100_000), (false, 50_000)]);
+}

@@ -60,6 +60,8 @@ async fn the_metrics_tell_of_money_by_where_it_stands() {
         ("open", 1, "0.05"),
         ("pending", 1, "0.05"),
         ("unpaid", 1, "0.05"),
+        ("unfinal", 0, "0.0"),
+        ("reversed", 0, "0.0"),
     ] {
         for line in [
             format!("execgate_payments{{state=\"{state}\"}} {count}"),

@@ -81,17 +81,21 @@ impl Money {
             .with(state("credited"), sums.credited)
             .with(state("open"), sums.open)
             .with(state("pending"), sums.pending)
-            .with(state("unpaid"), sums.unpaid);
+            .with(state("unpaid"), sums.unpaid)
+            .with(state("unfinal"), sums.unfinal)
+            .with(state("reversed"), sums.reversed);
         let money = Reading::new(
             "money_usd",
-            "US dollars by where they stand: credited is part of captured, pending is part of open, unpaid is withheld work",
+            "US dollars by where they stand: credited and unfinal are parts of captured, pending is part of open, unpaid is withheld work, reversed was taken back by its chain",
             Gauge,
         )
         .with_usd(state("captured"), sums.captured_micros)
         .with_usd(state("credited"), sums.credited_micros)
         .with_usd(state("open"), sums.open_micros)
         .with_usd(state("pending"), sums.pending_micros)
-        .with_usd(state("unpaid"), sums.unpaid_micros);
+        .with_usd(state("unpaid"), sums.unpaid_micros)
+        .with_usd(state("unfinal"), sums.unfinal_micros)
+        .with_usd(state("reversed"), sums.reversed_micros);
         vec![count, money]
     }
 }

@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 /// What stands where nothing is known.
 const NOTHING: &str = "-";
 
+/// What a batch is called beside actions, as in `[payment.prices]`.
+const BATCH: &str = "batch";
+
 /// The characters of a day in a moment in UTC (RFC 3339).
 const DAY_CHARS: usize = 10;
 
@@ -24,6 +27,9 @@ pub(super) struct Payment {
     pub(super) run: String,
     /// None where the run was taken back.
     pub(super) action: Option<String>,
+    /// Whether it has paid for a batch, of which that is the first.
+    #[serde(rename = "batch", default)]
+    pub(super) is_batch: bool,
     pub(super) rail: String,
     pub(super) network: String,
     pub(super) payer: String,
@@ -37,6 +43,11 @@ impl Payment {
     /// A page of payments.
     pub(super) fn page(told: Value) -> anyhow::Result<Vec<Self>> {
         serde_json::from_value(told).context("the administration tells of payments in other words")
+    }
+
+    /// What was sold: a batch, or an action; none where the run was taken back.
+    pub(super) fn sold(&self) -> Option<&str> {
+        if self.is_batch { Some(BATCH) } else { self.action.as_deref() }
     }
 
     /// The day, in UTC.
@@ -106,7 +117,7 @@ impl By {
     fn of(self, payment: &Payment) -> &str {
         match self {
             Self::Day => payment.day(),
-            Self::Action => payment.action.as_deref().unwrap_or(NOTHING),
+            Self::Action => payment.sold().unwrap_or(NOTHING),
             Self::Rail => &payment.rail,
             Self::Network => &payment.network,
         }
@@ -243,6 +254,11 @@ mod tests {
         ] {
             assert!(book.enter(&payment, &all).unwrap());
         }
+        let batch = Payment { is_batch: true, ..payment(10, None, "add", "0.10", false) };
+        assert_eq!(
+            (batch.sold(), payment(11, None, "add", "0.1", false).sold()),
+            (Some("batch"), Some("add"))
+        );
         let told = book.to_json();
         assert_eq!(
             (&told["payments"], &told["captured"], &told["credited"], &told["earned"]),

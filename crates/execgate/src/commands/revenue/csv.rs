@@ -39,7 +39,7 @@ pub(super) fn payment(payment: &Payment) -> String {
         payment.at.as_deref().unwrap_or_default(),
         day,
         &payment.run,
-        payment.action.as_deref().unwrap_or_default(),
+        payment.sold().unwrap_or_default(),
         &payment.rail,
         &payment.network,
         &payment.payer,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Kept, StripeAccount, StripeCharge};
 use crate::mpp::{Answer, Ask, Challenge, Credential, Exchange, Method as _, NoAnswer, Question};
-use crate::{CaptureError, Flow, Found};
+use crate::{CaptureError, Flow, Found, LookError};
 
 /// Answers as it is told, and remembers what it was asked.
 #[derive(Default)]
@@ -156,4 +156,46 @@ fn whether_stripe_has_it_is_looked_up_without_moving_anything() {
     }
     let asked = double.asked.lock().unwrap();
     assert!(asked.iter().all(|question| question.body.is_none() && question.path.contains(&key.to_hex())));
+}
+
+#[test]
+fn a_token_that_stripe_does_not_know_or_takes_no_more_is_refused_before_anything_is_claimed() {
+    let (charge, double) = charge();
+    let state = charge.pledge(&credential(json!({"spt": "spt_123"})), &ASK).unwrap().state;
+    let refused = |why: &str| Err(Some(why.to_owned()));
+    let cases = [
+        (
+            200,
+            r#"{"deactivated_at":null,"usage_limits":{"currency":"usd","max_amount":75}}"#,
+            Ok(Some(750_000)),
+        ),
+        (
+            200,
+            r#"{"deactivated_at":1,"usage_limits":{"currency":"usd","max_amount":75}}"#,
+            refused("the token was used, or taken back"),
+        ),
+        (
+            200,
+            r#"{"deactivated_at":null,"usage_limits":{"currency":"eur","max_amount":75}}"#,
+            refused("the token is for another currency"),
+        ),
+        (404, r#"{"error":{"code":"resource_missing"}}"#, refused("resource_missing")),
+        (401, "{}", Err(None)),
+        (429, "{}", Err(None)),
+        (200, "[]", Err(None)),
+    ];
+    for (status, body, wanted) in cases {
+        double.answers.lock().unwrap().push(Ok(Answer { status, body: body.as_bytes().to_vec() }));
+        let told = now(charge.funds(&state)).map(|funds| funds.map(Amount::micros));
+        let told = told.map_err(|error| match error {
+            LookError::Refused(why) => Some(why),
+            LookError::Unreachable(_) => None,
+        });
+        assert_eq!(told, wanted, "{status} {body}");
+    }
+    let asked = double.asked.lock().unwrap();
+    let is_look = |question: &Question| {
+        question.body.is_none() && question.path == "/v1/shared_payment/granted_tokens/spt_123"
+    };
+    assert!(asked.iter().all(is_look), "nothing is moved by looking");
 }

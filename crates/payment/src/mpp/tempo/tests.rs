@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{TRANSFER_WITH_MEMO, TempoCharge, TempoToken, is_memo_of};
 use crate::evm::{from_hex, keccak256, to_hex};
 use crate::mpp::{Answer, Ask, Challenge, Credential, Exchange, Method as _, NoAnswer, Question};
-use crate::{CaptureError, Flow, Found};
+use crate::{CaptureError, Flow, Found, LookError};
 
 /// What `Attribution.encode` of mppx 0.11.0 gives for this challenge and realm, without and with a client's name.
 const MEMOS: [&str; 2] = [
@@ -105,7 +105,15 @@ fn only_a_transfer_of_that_much_to_us_for_this_challenge_pays() {
     let state = charge.pledge(&paid(), &ASK).unwrap().state;
     let capture = |answer| {
         *double.0.lock().unwrap() = Some(answer);
-        (now(charge.capture(ASK.amount, &state)), now(charge.whereabouts(&state)))
+        let funds = now(charge.funds(&state));
+        let (captured, found) = (now(charge.capture(ASK.amount, &state)), now(charge.whereabouts(&state)));
+        // What would not be taken is refused before anything is claimed.
+        match &captured {
+            Ok(_) => assert_eq!(funds, Ok(None)),
+            Err(CaptureError::Failed(why)) => assert_eq!(funds, Err(LookError::Refused(why.clone()))),
+            Err(CaptureError::Unknown { .. }) => assert!(matches!(funds, Err(LookError::Unreachable(_)))),
+        }
+        (captured, found)
     };
     let reference = format!("0x{}", "ab".repeat(32));
     let taken = Found::Taken { reference: Some(reference.clone()) };
@@ -136,6 +144,11 @@ fn a_transaction_is_one_payment_and_is_looked_up_before_the_work() {
     let shouted = credential(json!({"type": "hash", "hash": format!("0x{}", "AB".repeat(32))}));
     assert_eq!(charge.pledge(&shouted, &ASK).unwrap().claim, pledge.claim);
     assert_eq!(pledge.flow, Flow::Upfront);
+    // Who has read it on its chain and shows it for a challenge of its own has shown another payment, and is another payer.
+    let mut strange = paid();
+    strange.id = "another".to_owned();
+    let strange = charge.pledge(&strange, &ASK).unwrap().claim;
+    assert!(strange.key != pledge.claim.key && strange.payer != pledge.claim.payer);
     assert!(charge.has_kept(&pledge.state) && !charge.has_kept(b"{}"));
     for payload in
         [json!({}), json!({"type": "transaction", "signature": "0x"}), json!({"type": "hash", "hash": "0x"})]

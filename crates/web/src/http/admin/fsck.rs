@@ -110,6 +110,7 @@ fn end(report: &Report) -> Value {
         payments,
         captured,
         released,
+        reversed,
         held,
         replaced,
     } = report.counts;
@@ -126,6 +127,7 @@ fn end(report: &Report) -> Value {
         "payments": payments,
         "captured": captured,
         "released": released,
+        "reversed": reversed,
         "held": held,
         "replaced": replaced,
     }})

@@ -35,6 +35,7 @@ fn describe(earned: &Earned) -> Value {
         "at": earned.at.and_then(|at| Timestamp::new(at).ok()),
         "run": earned.run,
         "action": earned.action,
+        "batch": earned.is_batch,
         "rail": earned.rail,
         "network": earned.network(),
         "payer": earned.payer,
