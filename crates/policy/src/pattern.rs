@@ -43,6 +43,16 @@ impl Pattern {
     }
 }
 
+/// Sections for what MCP servers have beside tools, and the action by which each is had. Their arguments are those of the
+/// protocol: `args.uri`, `args.name`.
+pub(crate) const BESIDE_TOOLS: [(&str, &str); 2] =
+    [("resources", "resources:read"), ("prompts", "prompts:get")];
+
+/// Whether a name is that of something that a server has beside tools.
+pub(crate) fn is_beside_tools(name: &str) -> bool {
+    BESIDE_TOOLS.iter().any(|(_, action)| *action == last_part(name))
+}
+
 /// What a name says without the server before it.
 fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)

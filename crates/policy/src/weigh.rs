@@ -80,7 +80,7 @@ impl<W: Watch> Scales<'_, W> {
             if entry.hide {
                 self.refuse(entry.mode, &entry.rule, || format!("Tool `{tool}` is hidden by policy"))?;
             }
-            if entry.lists() && allowing.is_none() {
+            if entry.lists(tool) && allowing.is_none() {
                 allowing = Some(entry.rule.as_str());
             }
         }

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -26,7 +27,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Gid, Pid, PidfdFlags, Signal, Uid, WaitOptions, getegid, geteuid, getpid, kill_process,
     pidfd_open, set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, wait,
@@ -97,9 +97,10 @@ struct Cord {
 }
 
 impl Cord {
+    /// Sockets: whoever has one end cannot open the other, as it could that of a pipe (`/proc/self/fd`).
     fn new() -> io::Result<Self> {
-        let (seen, held) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok(Self { held, seen })
+        let (seen, held) = UnixStream::pair()?;
+        Ok(Self { held: held.into(), seen: seen.into() })
     }
 }
 

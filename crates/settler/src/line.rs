@@ -96,6 +96,12 @@ impl Line {
         Self { patience, ..self }
     }
 
+    /// The same service, over a connection of its own: one that was kept may be hung up on at the moment it is asked, and nobody
+    /// would know what became of the question.
+    pub(crate) fn anew(&self) -> Self {
+        Self { kept: Arc::default(), ..self.clone() }
+    }
+
     /// Asks by `POST` with JSON, at a path below that of the address.
     ///
     /// # Errors

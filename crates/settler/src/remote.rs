@@ -113,7 +113,7 @@ impl Remote {
 
     async fn settled(&self, authorization: &Authorization) -> Result<TxHash, SettleError> {
         let unknown = SettleError::Unknown { transaction: None };
-        let reply = match self.line.post("/settle", question(authorization)).await {
+        let reply = match self.line.anew().post("/settle", question(authorization)).await {
             Ok(reply) => reply,
             Err(error) => {
                 tracing::warn!(%error, unasked = error.is_unasked(), "a facilitator does not answer");

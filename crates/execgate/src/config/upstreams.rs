@@ -12,6 +12,7 @@ use execgate_tool::upstream::{
     KeptUpstream, KeptUpstreamSpec, OauthSpec, ServerName, Sharing, TokenShelf, program_of,
 };
 use execgate_tool::{Profiles, Secret, Secrets};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::file::{ClientAuthSetting, FirstSetting, OauthSection, TransportSetting, UpstreamSection};
@@ -119,7 +120,10 @@ pub(super) fn means(
 /// What holds a server, and who shares it, in words for its operator.
 pub(super) fn words(section: &UpstreamSection) -> anyhow::Result<String> {
     if let Some(url) = &section.url {
-        return Ok(format!("at {url}: what it does there, nothing here holds"));
+        // Its path and query may hold a key.
+        let origin =
+            url.parse::<Url>().map_or_else(|_| "a URL".to_owned(), |url| url.origin().ascii_serialization());
+        return Ok(format!("at {origin}: what it does there, nothing here holds"));
     }
     let shared = match sharing(section)? {
         Sharing::Shared => "one process for all callers".to_owned(),

@@ -8,7 +8,7 @@ use super::limits::{Limit, limits};
 use super::place::{Object, Place};
 use super::schema::schema;
 use crate::condition::Condition;
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, is_beside_tools};
 use crate::schema::Schema;
 
 /// Names that one entry gives as examples of what it means.
@@ -91,13 +91,15 @@ impl Entry {
     /// Whether the entry lists its tools, so that `default: deny` does not refuse them. A key that is a name
     /// does; one with a star only by an action, since its author may not know every tool that it fits. What refuses
     /// counts only where it is in force: in shadow it would let pass what nothing else does.
-    pub(crate) fn lists(&self) -> bool {
+    /// What a server has beside tools has sections of its own, and no start of a name was written with it in mind.
+    pub(crate) fn lists(&self, name: &str) -> bool {
         match self.pattern {
             Pattern::Exact(_) | Pattern::OfAnyServer(_) => {
                 let refuses =
                     matches!(self.action, Some(Action::Deny | Action::RequireApproval)) || self.hide;
                 self.mode == Mode::Enforce || !refuses
             }
+            Pattern::Prefix(_) if is_beside_tools(name) => false,
             Pattern::Prefix(_) => match self.action {
                 Some(Action::Allow) => true,
                 Some(Action::Deny | Action::RequireApproval) => self.mode == Mode::Enforce,

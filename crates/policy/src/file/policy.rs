@@ -9,14 +9,10 @@ use super::conditions::SENTENCE_BYTES_MAX;
 use super::entry::{Action, Entry, Mode, all_tools, beside_tools, tool};
 use super::examples::{Example, examples};
 use super::place::{Origin, Place};
-use crate::pattern::{Index, Pattern};
+use crate::pattern::{BESIDE_TOOLS, Index, Pattern};
 
 /// Bytes of a file. A thousand tools with rules of their own take up less than a half of it.
 const FILE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
-
-/// Sections for what MCP servers have beside tools, and the action by which each is had. Their arguments are those of the
-/// protocol: `args.uri`, `args.name`.
-const BESIDE_TOOLS: [(&str, &str); 2] = [("resources", "resources:read"), ("prompts", "prompts:get")];
 
 /// Entries of `tools`, and of `hide`.
 const ENTRIES_MAX: usize = 16_384;
@@ -200,7 +196,7 @@ impl Policy {
         let entries: Vec<_> =
             self.index.find(tool).map(|number| &self.entries[number]).chain(&self.all_tools).collect();
         let kept = |entry: &&&Entry| entry.mode == Mode::Enforce;
-        let listed = self.default == Default::Allow || entries.iter().any(|entry| entry.lists());
+        let listed = self.default == Default::Allow || entries.iter().any(|entry| entry.lists(tool));
         let denied = |entry: &&Entry| entry.action == Some(Action::Deny);
         if entries.iter().filter(kept).any(denied) || !listed && self.mode == Mode::Enforce {
             return "deny".to_owned();

@@ -211,3 +211,23 @@ fn a_file_for_one_server_names_its_tools_as_the_server_does() {
     let Decision::Allow(allow) = ask(&rules, "notes.read", &json!({})) else { panic!("not allowed") };
     assert!(allow.limits()[0].key.starts_with("notes.read\n"), "{}", allow.limits()[0].key);
 }
+
+#[test]
+fn a_star_for_tools_opens_nothing_that_a_server_has_beside_them() {
+    let file = |tools: Value| json!({"version": "1", "default": "deny", "tools": tools}).to_string();
+    let rules = |tools: Value| {
+        PolicySet::new(None, DIGEST).with_policy(Policy::read(file(tools).as_bytes()).unwrap())
+    };
+    all(
+        &rules(json!({"notes.*": {"action": "allow"}})),
+        &[
+            ("notes.read", json!({}), "allow", "/tools/notes.*"),
+            ("notes.resources:read", json!({}), "deny", "/default"),
+            ("notes.prompts:get", json!({}), "deny", "/default"),
+        ],
+    );
+    all(
+        &rules(json!({"notes.resources:read": {"action": "allow"}})),
+        &[("notes.resources:read", json!({}), "allow", "/tools/notes.resources:read")],
+    );
+}

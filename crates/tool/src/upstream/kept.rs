@@ -4,6 +4,8 @@
 //! below a keeper of this same program that leaves nothing of it behind.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use execgate_model::BoxFuture;
 use execgate_sandbox::{KEEPER_ARGUMENT, Kept};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -72,13 +75,19 @@ impl KeptUpstream {
         for (name, text) in &spec.env {
             command.env(name, text.as_str());
         }
-        command.current_dir(&spec.folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Its end is the end of its input: the keeper sees to the rest, also where this process dies.
-        let mut child = command.process_group(0).spawn().map_err(|error| {
+        let not_started = |error: io::Error| {
             ConnectError(format!("the keeper of `{}` cannot be started ({error})", spec.server))
-        })?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let (input, mut output) = pipes.ok_or_else(|| ConnectError("it has no pipes".to_owned()))?;
+        };
+        // Its end is the end of its input: the keeper sees to the rest, also where this process dies. A socket: of a pipe the
+        // program could open this process's end (`/proc/self/fd/0`), and would keep itself alive by it.
+        let (input, its_own) = UnixStream::pair().map_err(not_started)?;
+        let its_own = its_own.into_std().and_then(|end| end.set_nonblocking(false).map(|()| end));
+        command.stdin(OwnedFd::from(its_own.map_err(not_started)?));
+        command.current_dir(&spec.folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.process_group(0).spawn().map_err(not_started)?;
+        // It holds the program's end.
+        drop(command);
+        let mut output = child.stdout.take().ok_or_else(|| ConnectError("it has no pipes".to_owned()))?;
         let mut tasks = JoinSet::new();
         if let Some(said) = child.stderr.take() {
             let redactor = Arc::clone(&self.redactor);

@@ -169,9 +169,9 @@ fn capability(house: &House) -> Option<JsonObject> {
     if !house.takes_money() {
         return None;
     }
-    // Any price will do: what is read of the offer are the names of its methods.
+    // A price that no method is too good for: what is read of the offer are the names of its methods.
     let asked = Asked {
-        amount: Amount::from_micros(1),
+        amount: Amount::from_micros(1_000_000),
         flow: Flow::Authorization,
         lives_at_least_s: lives_at_least_s(Surface::Mcp, None),
         refused: None,

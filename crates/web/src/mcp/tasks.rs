@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use execgate_flow::execute::owner;
+use execgate_flow::parking::never_started;
 use execgate_flow::pay::Earlier;
 use execgate_flow::witness::Render;
 use execgate_flow::{Passage, Refusal};
@@ -62,6 +63,7 @@ pub(super) async fn look(house: &House, asker: &Asker, id: &str) -> Result<GetTa
 /// As [`look`].
 pub(super) async fn cancel(house: &House, asker: &Asker, id: &str) -> Result<(), ErrorData> {
     let record = owned(house, asker, id).await?;
+    house.parked_calls.forget_run(record.run);
     let words: Arc<dyn Render> = Arc::new(McpWords);
     let withdrawn = house.parts.corridor.withdraw(record.run, &words).await;
     withdrawn.map_err(|refusal| fault(&Problem::from(refusal)))
@@ -101,7 +103,8 @@ fn ended(passage: &Passage) -> TaskPayload {
         return TaskPayload::Failed { error: error.clone() };
     }
     let is_withdrawn = |said: &Value| said["structuredContent"]["rule"] == Problem::WITHDRAWN;
-    if said.as_ref().is_some_and(is_withdrawn) {
+    // What has run is never said to be taken back, whatever it has answered.
+    if never_started(&passage.outcome) && said.as_ref().is_some_and(is_withdrawn) {
         return TaskPayload::Cancelled;
     }
     let result = result::read(&passage.answer);

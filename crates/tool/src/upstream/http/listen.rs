@@ -52,8 +52,8 @@ async fn get(line: &Line, after: Option<&str>, was_there: bool) -> Got {
         return if is_stream && is_plain { Got::Stream(Box::new(exchange)) } else { Got::None };
     }
     match status {
+        // One that never had a stream may say so by a 404, too; whether the session is over the next call is told.
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST if has_session && was_there => Got::Over,
-        StatusCode::NOT_FOUND if has_session => Got::Over,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Got::Later,
         _ if status.is_server_error() => Got::Later,
         _ => Got::None,

@@ -84,6 +84,10 @@ impl Discovery<'_> {
             let url = found.get("token_endpoint").and_then(Value::as_str);
             let url = url.ok_or_else(|| fault("the issuer does not say where tokens are had"))?;
             let target = self.target(url, "the token endpoint")?;
+            // An issuer that nobody has named is the server's own, and has no secret sent elsewhere.
+            if self.spec.issuer.is_none() && !target.is_same_origin(self.server) {
+                return Err(fault("its issuer has tokens at another origin: `issuer` must name it"));
+            }
             let auth = self.spec.auth.unwrap_or_else(|| auth(&found));
             return Ok(Endpoint { target, auth, resource });
         }

@@ -275,6 +275,7 @@ async fn no_server_sends_the_credentials_elsewhere() {
         ("resource", "https://other.example/mcp", "another resource"),
         ("itself", "https://other.example", "another issuer"),
         ("endpoint", "ftp://other.example", "token endpoint"),
+        ("endpoint", "http://127.0.0.2:9999/token", "`issuer` must name it"),
     ] {
         let world = Shared::default();
         world.lock().unwrap().metadata.insert(name, value.to_owned());
