@@ -427,6 +427,12 @@ impl World {
         &self.shared.bank
     }
 
+    /// The time, for whoever outlives this borrow.
+    #[must_use]
+    pub fn shared_clock(&self) -> Arc<ManualClock> {
+        Arc::clone(&self.shared.clock)
+    }
+
     /// The same, for whoever outlives this borrow.
     #[must_use]
     pub fn shared_bank(&self) -> Arc<Bank> {

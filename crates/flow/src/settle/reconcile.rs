@@ -13,13 +13,12 @@ use super::late::{USUAL_MS, watch_until};
 use super::room::{Held, Settle, taken};
 use super::said::Movement;
 use crate::Refusal;
-use tokio::time::Instant;
 
 /// How long a rail may look for money.
 pub(super) const LOOK_TIME: Duration = Duration::from_secs(15);
 
-/// How long one go through what is open may take, but for its last look.
-const ROUND_TIME: Duration = Duration::from_secs(20);
+/// How long one go through what is open may take, but for its last look; in microseconds.
+const ROUND_US: u64 = 20_000_000;
 
 /// What was found of captures that nobody had heard the end of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,7 +79,7 @@ impl Settle {
     /// Looks for all that is open, a page at a time, as far as the time of one go reaches. One that goes on where another was
     /// cut short begins anew at the end.
     async fn go_round(&self, found: &mut Reconciled) -> Result<(), Refusal> {
-        let begun = Instant::now();
+        let begun = self.clock.monotonic_us();
         let mut goes_on = self.round.place().is_some();
         loop {
             let page = self.store.open_payments(self.round.place()).await?;
@@ -93,7 +92,7 @@ impl Settle {
                 continue;
             }
             for open in page {
-                if begun.elapsed() > ROUND_TIME {
+                if self.clock.monotonic_us().saturating_sub(begun) > ROUND_US {
                     return Ok(());
                 }
                 // Before it is looked for: one that takes for ever holds up no other the next time.
