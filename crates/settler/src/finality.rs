@@ -11,8 +11,8 @@ use execgate_payment::{Finality, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 
 use crate::abi;
-use crate::ledger::{Block, Ledger, SPAN, SPAN_MIN};
-use crate::rpc::{RpcError, number};
+use crate::ledger::{Block, Ledger};
+use crate::rpc::number;
 
 /// A settlement, and the transaction that is known to have made it.
 pub(crate) type Settled = (Authorization, Option<TxHash>);
@@ -76,28 +76,8 @@ impl Ledger {
         let contracts = of(|it| it.token.contract.to_lowercase());
         let topics = json!([[abi::used()], of(|it| to_hex(&it.from.to_word())), of(|it| to_hex(&it.nonce))]);
         let newest = self.newest().await?;
-        let (mut last, mut span, mut found) = (newest.number, SPAN, Vec::new());
-        loop {
-            let first = last.saturating_sub(span - 1);
-            let filter = json!([{
-                "address": contracts, "topics": topics,
-                "fromBlock": format!("{first:#x}"), "toBlock": format!("{last:#x}"),
-            }]);
-            let logs = match self.rpc.ask("eth_getLogs", &filter).await {
-                // Nodes allow different spans.
-                Err(RpcError::Said(_)) if span > SPAN_MIN => {
-                    span = (span / 4).max(SPAN_MIN);
-                    continue;
-                }
-                logs => logs?,
-            };
-            let logs = logs.as_array().ok_or(RpcError::Strange("eth_getLogs"))?;
-            found.extend(logs.iter().filter_map(Use::read));
-            if found.len() >= settled.len() || first <= sealed.number || first == 0 {
-                return Ok(found);
-            }
-            last = first - 1;
-        }
+        let blocks = (newest.number, sealed.number);
+        self.logs_back(&json!(contracts), &topics, blocks, settled.len(), Use::read).await
     }
 
     /// Where one stands that is not found as it is known: what is final, and else the newest block.

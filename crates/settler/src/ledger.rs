@@ -12,10 +12,10 @@ use crate::journal::NONCE_USED;
 use crate::rpc::{Rpc, RpcError, number};
 
 /// How many blocks are asked for at once for whoever used a nonce: five hours of Base, and what many nodes allow.
-pub(crate) const SPAN: u128 = 9_000;
+const SPAN: u128 = 9_000;
 
 /// The least that is asked for at once of a node that allows no more.
-pub(crate) const SPAN_MIN: u128 = 250;
+const SPAN_MIN: u128 = 250;
 
 /// How often a node is asked for whoever used a nonce: ten days of Base, where it allows whole spans. What is older is for
 /// the operator to say.
@@ -165,12 +165,27 @@ impl Ledger {
             to_hex(&authorization.from.to_word()),
             to_hex(&authorization.nonce)
         ]);
-        let contract = authorization.token.contract.to_lowercase();
-        let (mut last, mut span) = (block.number, SPAN);
+        let of = [authorization.token.contract.to_lowercase()];
+        let logs = self.logs_back(&json!(of), &topics, (block.number, 0), 1, |log| Some(log.clone())).await?;
+        let unshown = || Unreachable("the node does not show who used a nonce".to_owned());
+        logs.into_iter().next().ok_or_else(unshown)
+    }
+
+    /// What `read` makes of the logs of these contracts and topics, sought backwards from a block to an older one, and not
+    /// without end: all of it, or at least as much as is enough.
+    pub(crate) async fn logs_back<T>(
+        &self,
+        contracts: &Value,
+        topics: &Value,
+        (mut last, oldest): (u128, u128),
+        enough: usize,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, Unreachable> {
+        let (mut span, mut found) = (SPAN, Vec::new());
         for _ in 0..SPANS_MAX {
             let first = last.saturating_sub(span - 1);
             let filter = json!([{
-                "address": contract, "topics": topics,
+                "address": contracts, "topics": topics,
                 "fromBlock": format!("{first:#x}"), "toBlock": format!("{last:#x}"),
             }]);
             let logs = match self.rpc.ask("eth_getLogs", &filter).await {
@@ -182,15 +197,13 @@ impl Ledger {
                 logs => logs?,
             };
             let logs = logs.as_array().ok_or(RpcError::Strange("eth_getLogs"))?;
-            if let Some(log) = logs.first() {
-                return Ok(log.clone());
-            }
-            if first == 0 {
+            found.extend(logs.iter().filter_map(&read));
+            if found.len() >= enough || first <= oldest {
                 break;
             }
             last = first - 1;
         }
-        Err(Unreachable("the node does not show who used a nonce".to_owned()))
+        Ok(found)
     }
 
     /// Whether a transfer would happen if somebody sent it now: what its payer has, and the block in which that was seen.

@@ -6,6 +6,7 @@ mod suite {
     mod books;
     mod desk;
     mod money;
+    mod paying;
     mod remote;
     mod reorgs;
     mod service;

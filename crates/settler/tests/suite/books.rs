@@ -9,12 +9,11 @@ use execgate_settler::{Ledger, Remote, Rpc};
 use execgate_store::SettlementWord;
 use execgate_testkit::chain::{Chain, PAYER, SELLER};
 use execgate_testkit::wallet::Wallet;
-use execgate_testkit::{AUTHORIZED, Ask, AuthorizedRail, Upstream, World, ask};
+use execgate_testkit::{AuthorizedRail, Upstream, World, ask};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// What a run costs in a world with prices, in units.
-const PRICE: u64 = 50_000;
+use super::paying::{PRICE, paying, signed};
 
 /// How long a service of a test may take.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -38,13 +37,7 @@ async fn world(chain: &Chain, url: &str, own: Own) -> World {
 
 fn funded(chain: &Chain) -> Authorization {
     chain.fund(PAYER.address, 10 * PRICE);
-    Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), PRICE, 1, chain.now_s())
-}
-
-fn paying(authorization: &Authorization) -> Ask {
-    ask("gives")
-        .nonce("n")
-        .pays_by(AUTHORIZED, &String::from_utf8(authorization.to_bytes().unwrap()).unwrap())
+    signed(chain, 1)
 }
 
 /// A service that says these two things.
@@ -70,7 +63,7 @@ async fn a_payment_that_is_refused_or_cannot_be_asked_about_has_no_work_done() {
     {
         let service = service(says, || unreachable!("nothing is settled")).await;
         let world = world(&chain, &service.url(""), Own::Nothing).await;
-        assert_eq!(world.walk(paying(&paid)).await.rule(), rule, "{says}");
+        assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.rule(), rule, "{says}");
         assert_eq!((world.journal().starts(), world.runs().await.len()), (0, 0), "{says}");
         assert_eq!(settles(&service), 0);
     }
@@ -86,13 +79,13 @@ async fn one_that_names_a_foreign_transaction_is_not_believed() {
     let lie = format!(r#"{{"success":true,"transaction":"{foreign}"}}"#);
     let service = service(GOOD, move || lie.clone()).await;
     let world = world(&chain, &service.url(""), Own::Node).await;
-    assert_eq!(world.walk(paying(&paid)).await.rule(), "settlement-pending");
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.rule(), "settlement-pending");
     assert_eq!(world.only_run().await.settlement, SettlementWord::Pending);
     assert_eq!(world.reconcile().await.unwrap(), Reconciled { left: 1, ..Reconciled::default() });
     // What was signed can come to nothing now.
     chain.advance(3_600);
     assert_eq!(world.reconcile().await.unwrap(), Reconciled { unpaid: 1, ..Reconciled::default() });
-    assert_eq!(world.walk(paying(&paid)).await.rule(), "done-unpaid");
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.rule(), "done-unpaid");
     assert_eq!((world.journal().starts(), chain.balance(SELLER.address)), (1, 7));
     assert_eq!(world.fsck().await.0, []);
 }
@@ -116,11 +109,11 @@ async fn one_that_hangs_leaves_it_pending_until_our_node_shows_where_it_is() {
         }
     });
     let world = world(&chain, &url, Own::Node).await;
-    assert_eq!(world.walk(paying(&paid)).await.rule(), "settlement-pending");
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.rule(), "settlement-pending");
     assert_eq!(world.reconcile().await.unwrap(), Reconciled { left: 1, ..Reconciled::default() });
     chain.submit(&paid);
     assert_eq!(world.reconcile().await.unwrap(), Reconciled { captured: 1, ..Reconciled::default() });
-    assert_eq!(world.walk(paying(&paid)).await.passage().answer.status, 200);
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.passage().answer.status, 200);
     assert_eq!((world.journal().starts(), chain.transfers().len()), (1, 1));
     assert_eq!(world.fsck().await.0, []);
     hanging.abort();
@@ -142,7 +135,7 @@ async fn what_was_settled_unheard_is_found_and_not_asked_for_twice() {
     let paid = funded(&chain);
     let service = settles_unheard(&chain, &paid).await;
     let world = world(&chain, &service.url(""), Own::Node).await;
-    assert_eq!(world.walk(paying(&paid)).await.rule(), "settlement-pending");
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.rule(), "settlement-pending");
     assert_eq!(world.reconcile().await.unwrap(), Reconciled { captured: 1, ..Reconciled::default() });
     let transfers = chain.transfers();
     assert_eq!((transfers.len(), settles(&service)), (1, 1));
@@ -156,13 +149,13 @@ async fn without_a_node_the_operator_says_what_became_of_it_and_nobody_is_asked_
     let paid = funded(&chain);
     let service = settles_unheard(&chain, &paid).await;
     let world = world(&chain, &service.url(""), Own::Nothing).await;
-    assert_eq!(world.walk(paying(&paid)).await.rule(), "settlement-pending");
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.rule(), "settlement-pending");
     assert_eq!(world.reconcile().await.unwrap(), Reconciled { left: 1, ..Reconciled::default() });
     assert_eq!(settles(&service), 1);
     let run = world.only_run().await.run;
     let reference = chain.transfers()[0].transaction.clone();
     world.gate().end_by_hand(run, None, ByHand::Taken { reference }).await.unwrap();
-    assert_eq!(world.walk(paying(&paid)).await.passage().answer.status, 200);
+    assert_eq!(world.walk(paying(ask("gives").nonce("n"), &paid)).await.passage().answer.status, 200);
     assert_eq!((world.journal().starts(), chain.transfers().len(), settles(&service)), (1, 1, 1));
     assert_eq!(world.fsck().await.0, []);
 }

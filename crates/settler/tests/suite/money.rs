@@ -5,41 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_flow::settle::Reconciled;
-use execgate_payment::evm::{Authorization, ChainId};
-use execgate_settler::{Desk, GasKey, Ledger, Manners, Rpc};
 use execgate_store::SettlementWord;
-use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
-use execgate_testkit::wallet::Wallet;
-use execgate_testkit::{AUTHORIZED, Ask, AuthorizedRail, World, ask, temporary_folder};
+use execgate_testkit::chain::{Chain, PAYER, SELLER};
+use execgate_testkit::{AuthorizedRail, World, ask, temporary_folder};
 use tokio::task::JoinSet;
 
-/// What a run costs in a world with prices, in units.
-const PRICE: u64 = 50_000;
+use super::paying::{PRICE, desk, paying, signed};
+
+/// How long nobody is kept waiting for a block.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sent at once.
 const CROWD: usize = 64;
 
-/// One that looks often, and keeps nobody waiting for long.
-const HASTY: Manners = Manners {
-    look_every: Duration::from_millis(20),
-    bump_after: Duration::from_millis(500),
-    patience: Duration::from_secs(2),
-    fee_max: 100_000_000_000,
-};
-
 async fn world(chain: &Chain, folder: &Path) -> World {
-    let ledger = Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap();
-    let key = GasKey::parse(GAS.key).unwrap();
-    let desk = Desk::open(ledger, key, &folder.join("settler.db"), HASTY).unwrap();
+    let desk = desk(chain, folder, PATIENCE).await;
     World::priced().rail(Arc::new(AuthorizedRail(Arc::new(desk)))).open()
-}
-
-fn paying(asked: Ask, authorization: &Authorization) -> Ask {
-    asked.pays_by(AUTHORIZED, &String::from_utf8(authorization.to_bytes().unwrap()).unwrap())
-}
-
-fn signed(chain: &Chain, number: u64) -> Authorization {
-    Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), PRICE, number, chain.now_s())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,48 +7,27 @@ use std::time::Duration;
 
 use execgate_flow::settle::{Standing, unsettled};
 use execgate_model::Stage;
-use execgate_payment::evm::{Authorization, ChainId};
+use execgate_payment::evm::ChainId;
 use execgate_payment::{Facilitator, Finality};
-use execgate_settler::{Counter, Desk, GasKey, Ledger, Manners, Rpc, serve};
+use execgate_settler::{Counter, Ledger, Rpc, serve};
 use execgate_store::SettlementWord;
 use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER, Transfer};
-use execgate_testkit::wallet::Wallet;
-use execgate_testkit::{AUTHORIZED, Ask, AuthorizedRail, World, ask, temporary_folder};
+use execgate_testkit::{AuthorizedRail, World, ask, temporary_folder};
 use serde_json::json;
 
 use super::between::between;
-
-/// What a run costs in a world with prices, in units.
-const PRICE: u64 = 50_000;
+use super::paying::{PRICE, desk, paying, signed};
 
 /// Until whatever was taken is looked at again, in milliseconds.
 const LATER_MS: u64 = 600_000;
 
-/// One that looks often.
-const HASTY: Manners = Manners {
-    look_every: Duration::from_millis(20),
-    bump_after: Duration::from_millis(500),
-    patience: Duration::from_secs(5),
-    fee_max: 100_000_000_000,
-};
-
-async fn desk(chain: &Chain, folder: &Path) -> Desk {
-    let ledger = Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap();
-    Desk::open(ledger, GasKey::parse(GAS.key).unwrap(), &folder.join("settler.db"), HASTY).unwrap()
-}
+/// How long a block may take to come.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn world(chain: &Chain, folder: &Path) -> World {
     chain.fund(PAYER.address, 10 * PRICE);
     chain.finalize();
-    World::priced().rail(Arc::new(AuthorizedRail(Arc::new(desk(chain, folder).await)))).open()
-}
-
-fn signed(chain: &Chain, number: u64) -> Authorization {
-    Wallet::of(PAYER).pays(SELLER.address.parse().unwrap(), PRICE, number, chain.now_s())
-}
-
-fn paying(asked: Ask, authorization: &Authorization) -> Ask {
-    asked.pays_by(AUTHORIZED, &String::from_utf8(authorization.to_bytes().unwrap()).unwrap())
+    World::priced().rail(Arc::new(AuthorizedRail(Arc::new(desk(chain, folder, PATIENCE).await)))).open()
 }
 
 /// Looks at everything that was taken until none of it is open any more.
@@ -64,7 +43,7 @@ async fn a_settler_sends_the_same_bytes_again_when_its_chain_takes_blocks_back()
     let (chain, folder) = (Chain::start(), temporary_folder());
     chain.fund(PAYER.address, 10 * PRICE);
     chain.finalize();
-    let desk: Arc<dyn Facilitator> = Arc::new(desk(&chain, folder.path()).await);
+    let desk: Arc<dyn Facilitator> = Arc::new(desk(&chain, folder.path(), PATIENCE).await);
     let socket = folder.path().join("settler.sock");
     let serving = tokio::spawn({
         let (socket, desk) = (socket.clone(), Arc::clone(&desk));
@@ -177,7 +156,7 @@ async fn a_node_that_does_not_say_what_is_final_counts_blocks() {
     let (chain, folder) = (Chain::start(), temporary_folder());
     chain.fund(PAYER.address, PRICE);
     let paid = signed(&chain, 1);
-    let hash = desk(&chain, folder.path()).await.settle(&paid).await.unwrap();
+    let hash = desk(&chain, folder.path(), PATIENCE).await.settle(&paid).await.unwrap();
     let settled = [(paid, Some(hash))];
     // As one answers that knows no such block.
     let untold = between(&chain, |question| {

@@ -81,8 +81,13 @@ pub(super) fn credential(
 /// What is sold: a tool, behind the door at which it is called. The realm of a challenge is the host in it.
 fn resource(asker: &Asker, tool: &str) -> Resource {
     let origin = asker.origin.as_deref().unwrap_or("mcp://local");
+    sold(tool, format!("{origin}/mcp?tool={tool}"))
+}
+
+/// A call of a tool, as what is sold under an address.
+pub(super) fn sold(tool: &str, url: String) -> Resource {
     Resource {
-        url: format!("{origin}/mcp?tool={tool}"),
+        url,
         description: format!("A call of the tool {tool}"),
         mime: "application/json".to_owned(),
         method: "POST".to_owned(),

@@ -62,16 +62,9 @@ pub(super) fn credential(
     Ok(Some(Credential { rail: X402.to_owned(), bytes, resource: resource(tool) }))
 }
 
-/// What is sold.
+/// What is sold, by the address that x402 has for tools.
 fn resource(tool: &str) -> Resource {
-    Resource {
-        url: format!("mcp://tool/{tool}"),
-        description: format!("A call of the tool {tool}"),
-        mime: "application/json".to_owned(),
-        method: "POST".to_owned(),
-        body_digest: None,
-        example: Value::Null,
-    }
+    challenge::sold(tool, format!("mcp://tool/{tool}"))
 }
 
 /// How to pay for what a problem asks money for; none where it asks for none, or nothing that comes this way pays for it.
