@@ -61,8 +61,8 @@ pub(crate) fn announce(settings: &Settings, ready: &Ready, account: Option<Accou
         let own = own.join(", ");
         terminal::line(format_args!("  own       {own}"));
     }
-    if let Some(path) = &settings.policy {
-        terminal::line(format_args!("  policy    {}", path.display()));
+    if let Some(policy) = &settings.policy {
+        terminal::line(format_args!("  policy    {}", policy.path.display()));
     }
     if ready.profiles.is_some() {
         terminal::line(format_args!("  network   {}", settings.outward.network.name()));

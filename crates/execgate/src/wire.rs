@@ -359,9 +359,9 @@ fn rule_book(settings: &Settings, profiles: Option<&Profiles>) -> anyhow::Result
     let languages = |sandbox: &Sandbox| sandbox.languages().map(str::to_owned).collect();
     let profiles = profiles.into_iter().flat_map(Profiles::iter);
     let profiles = profiles.map(|(name, sandbox)| (name.to_owned(), languages(sandbox))).collect();
-    let server = settings.policy_server.clone();
+    let server = settings.policy.as_ref().and_then(|file| file.server.clone());
     let ground = Ground { profiles, approvers: settings.approvals.names(), server };
-    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_deref(), ground)
+    RuleBook::open(settings.allowed_actions.clone(), settings.policy.as_ref(), ground)
 }
 
 /// Whose tokens are taken.

@@ -29,6 +29,8 @@ pub enum RuleFault {
         /// Where: line and column from 1, where they are known.
         place: Option<(usize, usize)>,
     },
+    /// It was changed, and not by one whose change counts.
+    NotVouched,
 }
 
 /// Which rules are in force.

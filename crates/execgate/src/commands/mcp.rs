@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 use super::cli::{Common, DataDir, Jail};
 use super::serve::{Fitted, Gateway, fit_out, stop_signal};
 use crate::config::{Environment, Settings};
+use crate::policy::{PolicyChanges, PolicyFile};
 use crate::privileges::Account;
 use crate::{log, wire};
 
@@ -35,7 +36,10 @@ impl Mcp {
         // Nothing listens; the address says that all callers are this machine's own.
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let flags = self.common.flags(Some(&self.jail), Some(nowhere), false);
-        let settings = Settings { payment: None, ..Settings::resolve(&flags, &Environment::read(), root)? };
+        let settings = Settings::resolve(&flags, &Environment::read(), root)?;
+        let changes = PolicyChanges::of_others_than_us();
+        let policy = settings.policy.map(|file| PolicyFile { changes, ..file });
+        let settings = Settings { payment: None, policy, ..settings };
         let account = Account::choose(self.user.as_deref())?;
         let data_dir = &self.data.data_dir;
         let ((), fitted) = fit_out(&settings, data_dir, account, || Ok(()))?;

@@ -2,22 +2,25 @@
 //! output. Whoever has started it is its one caller.
 //!
 //! Nothing but the protocol is written to standard output. An agent of the same user can go round it by starting the server
-//! itself, and can write the policy file where that is its own: docs/PROXY.md.
+//! itself; it cannot rewrite the rules of one that serves: docs/PROXY.md.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use execgate_receipt::VerifyingKey;
+use execgate_receipt::approval::public_key;
 use execgate_tool::upstream::{FirstContact, Sharing, Upstream, UpstreamParts, Upstreams};
 use rustix::process::geteuid;
 
 use super::cli::{Common, DataDir, Jail};
 use super::serve::{Gateway, fit_out, stop_signal};
 use crate::config::{Environment, Settings};
+use crate::policy::{PolicyChanges, PolicyFile};
 use crate::privileges::Account;
 use crate::upstreams::{Book, UpstreamFlags, digester};
 use crate::{log, wire};
@@ -37,6 +40,11 @@ pub(crate) struct Proxy {
     /// The rules: `tools` names those of the server as the server does
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
+    /// The public key of whoever answers for the rules, as `execgate approver keygen` prints it, or an SPKI PEM; may be
+    /// given again. The file then needs a signature (`execgate policy sign`), now and for each change. Without one a change
+    /// counts only where the file belongs to another user, who alone can write it
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    policy_key: Vec<VerifyingKey>,
     /// What becomes of a server of which nothing was ever accepted. What is new or changed later is hidden in any case
     #[arg(long, value_enum, default_value = "accept")]
     first: First,
@@ -65,12 +73,15 @@ impl Proxy {
         let flags = self.common.flags(Some(&self.jail), Some(nowhere), false);
         let environment = Environment::read().for_proxy();
         let settings = self.server.fit(Settings::resolve(&flags, &environment, root)?)?;
-        let policy = std::path::absolute(&self.policy).context("the policy has no path")?;
+        let path = path::absolute(&self.policy).context("the policy has no path")?;
+        let changes = match self.policy_key.is_empty() {
+            true => PolicyChanges::of_others_than_us(),
+            false => PolicyChanges::Signed(self.policy_key),
+        };
         let settings = Settings {
             payment: None,
             upstreams: Vec::new(),
-            policy: Some(policy),
-            policy_server: Some(server.to_string()),
+            policy: Some(PolicyFile { path, changes, server: Some(server.to_string()) }),
             ..settings
         };
         let account = Account::choose(self.user.as_deref())?;

@@ -20,6 +20,7 @@ use super::{
     Actions, Declared, Environment, Guarding, Payment, SqlSetting, Switch, TierSetting, Transparency,
     WebhookSetting, image_cache,
 };
+use crate::policy::PolicyFile;
 
 /// The port that is listened on where nothing says otherwise.
 const PORT: u16 = 5091;
@@ -72,9 +73,7 @@ pub(crate) struct Settings {
     /// How callers pay; none where nobody does.
     pub(crate) payment: Option<Payment>,
     pub(crate) allowed_actions: Option<BTreeSet<ActionName>>,
-    pub(crate) policy: Option<PathBuf>,
-    /// The server whose tools the policy names by their own names.
-    pub(crate) policy_server: Option<String>,
+    pub(crate) policy: Option<PolicyFile>,
     /// Programs of upstream servers, for the jail.
     pub(crate) programs: Vec<Language>,
     /// Slots that are set aside for servers of others, beside `slots`.
@@ -207,7 +206,6 @@ impl Settings {
             payment,
             allowed_actions: allowed_actions(environment, &file)?,
             policy: policy_file(&file)?,
-            policy_server: None,
             programs: upstreams::programs(&file.upstream)?,
             aside: upstreams::slots(&file.upstream)?,
             upstreams: file.upstream.clone(),
@@ -367,9 +365,10 @@ fn admin(file: &File, public: SocketAddr) -> anyhow::Result<Option<SocketAddr>> 
 }
 
 /// The policy file, by its whole name: it is read again while the gateway serves.
-fn policy_file(file: &File) -> anyhow::Result<Option<PathBuf>> {
+fn policy_file(file: &File) -> anyhow::Result<Option<PolicyFile>> {
     let path = file.policy.file.as_deref().filter(|path| !path.is_empty());
-    path.map(path::absolute).transpose().context("`policy.file` is no path")
+    let path = path.map(path::absolute).transpose().context("`policy.file` is no path")?;
+    Ok(path.as_deref().map(PolicyFile::at))
 }
 
 fn allowed_actions(environment: &Environment, file: &File) -> anyhow::Result<Option<BTreeSet<ActionName>>> {

@@ -39,6 +39,7 @@ mod outcomes;
 mod packages;
 mod payments;
 mod policy;
+mod policy_changes;
 mod profiles;
 mod proxy;
 mod purse;

@@ -6,8 +6,10 @@ mod command;
 mod gateway;
 mod keygen;
 mod passphrase;
+mod personal;
 mod shown;
 mod sign;
 
 pub(crate) use command::{Approvals, ApproverCommand};
+pub(crate) use personal::PersonalKey;
 pub(crate) use sign::Approve;

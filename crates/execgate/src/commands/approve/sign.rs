@@ -1,6 +1,5 @@
 //! `execgate approve`: shows one request whole, asks, signs, and hands in what was signed.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -10,9 +9,8 @@ use execgate_receipt::approval::Decision;
 use serde_json::{Value, to_value};
 
 use super::gateway::Place;
-use super::passphrase::PassphraseSource;
+use super::personal::PersonalKey;
 use super::shown::{Shown, Word};
-use crate::approver_key::KeyFile;
 use crate::ports::SystemClock;
 use crate::{plain, terminal};
 
@@ -21,9 +19,6 @@ use crate::{plain, terminal};
 pub(crate) struct Approve {
     /// The approval
     id: String,
-    /// The approver's key (`execgate approver keygen`)
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
     /// The approver's name [default: as the key file says]
     #[arg(long, value_name = "NAME")]
     name: Option<ApproverName>,
@@ -36,26 +31,15 @@ pub(crate) struct Approve {
     /// Do not ask, for scripts that have judged what `execgate approvals show` says
     #[arg(long)]
     yes: bool,
-    /// Take a key that no passphrase protects
-    #[arg(long)]
-    unencrypted_key: bool,
     #[command(flatten)]
-    passphrase: PassphraseSource,
+    key: PersonalKey,
     #[command(flatten)]
     place: Place,
 }
 
 impl Approve {
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        let key = KeyFile::read(&self.key)?;
-        if !key.is_encrypted() && !self.unencrypted_key {
-            let file = self.key.display();
-            bail!(
-                "the key {file} is not encrypted: whoever reads the file can sign as its owner. `openssl pkcs8 -topk8 \
-                 -scrypt -v2 aes-256-cbc -in {file} -out NEW` encrypts it, and --name says whose it is then; \
-                 --unencrypted-key takes it as it is"
-            );
-        }
+        let key = self.key.read()?;
         let approver = self.name.clone().or_else(|| key.name.clone());
         let approver = approver.context("the key file does not say whose it is; give --name")?;
         let answer = self.place.approval(&self.id)?;
@@ -79,11 +63,7 @@ impl Approve {
                 bail!("nothing was signed");
             }
         }
-        let passphrase = match key.is_encrypted() {
-            true => self.passphrase.read("the passphrase of the key: ", None)?,
-            false => Default::default(),
-        };
-        let signing = key.open(&passphrase)?;
+        let signing = self.key.open(&key)?;
         let word = Word { decision, approver, reason: self.reason.clone(), now: SystemClock::new().now() };
         let envelope = shown.statement(word)?.sign(&signing).context("the statement cannot be signed")?;
         let artifact = to_value(&envelope).context("the envelope cannot be written")?;

@@ -11,6 +11,7 @@ use super::examples::Test;
 use super::explain::Explain;
 use super::import::Import;
 use super::init::Init;
+use super::sign::Sign;
 use crate::policy::{Loaded, parse, read};
 
 /// The rules
@@ -28,6 +29,8 @@ pub(crate) enum PolicyCommand {
     Diff(Diff),
     /// Print a policy of Intercept (YAML) as one of ours
     Import(Import),
+    /// Sign a policy file, for `execgate proxy --policy-key`
+    Sign(Sign),
 }
 
 impl PolicyCommand {
@@ -39,6 +42,7 @@ impl PolicyCommand {
             Self::Explain(explain) => explain.execute(),
             Self::Diff(diff) => diff.execute(),
             Self::Import(import) => import.execute(),
+            Self::Sign(sign) => sign.execute(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `execgate policy init|check|test|explain|diff|import`: the rules, before they are in force.
+//! `execgate policy init|check|test|explain|diff|import|sign`: the rules, before they are in force.
 
 mod check;
 mod command;
@@ -7,5 +7,6 @@ mod examples;
 mod explain;
 mod import;
 mod init;
+mod sign;
 
 pub(crate) use command::PolicyCommand;

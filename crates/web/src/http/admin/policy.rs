@@ -46,6 +46,7 @@ fn describe(desk: &dyn RuleDesk) -> Value {
         RuleFault::Wrong { place: Some((line, column)) } => {
             json!({"what": "the file is no policy", "line": line, "column": column})
         }
+        RuleFault::NotVouched => json!({"what": "the file was changed by one whose change does not count"}),
     });
     json!({
         "digest": standing.digest,

@@ -4,7 +4,7 @@
 //! they are, is told at error level, and `/ready` says no until it is mended.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,11 @@ use anyhow::{Context as _, bail};
 use execgate_flow::authorise::Rules;
 use execgate_model::{ActionName, Digest};
 use execgate_policy::{Policy, PolicyError, PolicySet};
-use execgate_receipt::{StrictError, digest_json, parse_strict, sha256};
+use execgate_receipt::{StrictError, Timestamp, digest_json, parse_strict, sha256};
 use execgate_web::{RuleDesk, RuleFault, RuleStanding};
 use serde_json::{Value, json};
+
+use super::{PolicyChanges, PolicyFile};
 
 /// Bytes of a policy file that are read; what is longer is refused by the parser.
 const READ_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
@@ -32,10 +34,8 @@ pub(crate) struct Loaded {
     bytes: Digest,
 }
 
-/// Reads a policy file.
-pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let bytes = read(path)?;
-    parse(&bytes).with_context(|| format!("the policy {} is wrong", path.display()))
+fn parse_at(path: &Path, bytes: &[u8]) -> anyhow::Result<Loaded> {
+    parse(bytes).with_context(|| format!("the policy {} is wrong", path.display()))
 }
 
 /// The bytes of a policy file.
@@ -119,7 +119,11 @@ pub(crate) fn unknown_approvers(policy: &Policy, known: &BTreeSet<String>) -> Ve
 #[derive(Debug)]
 struct WatchedFile {
     path: PathBuf,
-    /// The bytes that were looked at last, good or not.
+    /// Whose change of it counts.
+    changes: PolicyChanges,
+    /// When what is in force was signed, where signatures count.
+    signed: Mutex<Option<Timestamp>>,
+    /// The bytes that were looked at last, good or not. None: they are to be looked at again.
     seen: Mutex<Option<Digest>>,
     /// What is wrong with them.
     fault: Mutex<Option<RuleFault>>,
@@ -129,20 +133,16 @@ impl RuleBook {
     /// The rules of an allow-list and a file, where they are set. `ground` is what the file may name.
     pub(crate) fn open(
         allowed: Option<BTreeSet<ActionName>>,
-        path: Option<&Path>,
+        file: Option<&PolicyFile>,
         ground: Ground,
     ) -> anyhow::Result<Self> {
-        let loaded = path.map(load).transpose()?.map(|loaded| ground.named(loaded));
+        let opened = file.map(WatchedFile::open).transpose()?;
+        let (file, loaded) =
+            opened.map_or((None, None), |(file, loaded)| (Some(file), Some(ground.named(loaded))));
         if let Some(loaded) = &loaded {
             ground.hold(&loaded.policy)?;
         }
-        let seen = loaded.as_ref().map(|loaded| loaded.bytes);
         let rules = Arc::new(Rules::new(rules(allowed.clone(), loaded)?));
-        let file = path.map(|path| WatchedFile {
-            path: path.to_owned(),
-            seen: Mutex::new(seen),
-            fault: Mutex::new(None),
-        });
         Ok(Self { rules, allowed, file, ground })
     }
 
@@ -168,12 +168,11 @@ impl RuleBook {
         let bytes = match read(&file.path) {
             Ok(bytes) => bytes,
             Err(error) => {
-                if file.fault().replace(RuleFault::Unreadable).is_none() {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "the policy cannot be read; the old one stays in force"
-                    );
-                }
+                file.tell(
+                    RuleFault::Unreadable,
+                    &error,
+                    "the policy cannot be read; the old one stays in force",
+                );
                 *seen = None;
                 return;
             }
@@ -182,6 +181,20 @@ impl RuleBook {
         if *seen == Some(now) {
             return;
         }
+        let mut signed = file.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = match file.changes.allow(&file.path, &bytes, *signed) {
+            Ok(allowed) => allowed,
+            Err(error) => {
+                file.tell(
+                    RuleFault::NotVouched,
+                    &error,
+                    "the policy was changed, and not by one whose change counts; the old one stays in force",
+                );
+                // What vouches for it may come later.
+                *seen = None;
+                return;
+            }
+        };
         *seen = Some(now);
         let read = parse(&bytes).and_then(|loaded| {
             self.ground.hold(&loaded.policy)?;
@@ -191,6 +204,7 @@ impl RuleBook {
             Ok(rules) => {
                 tracing::info!(digest = %rules.digest(), "a new policy is in force");
                 self.rules.replace(rules);
+                *signed = allowed;
                 *file.fault() = None;
             }
             Err(error) => {
@@ -205,6 +219,28 @@ impl RuleBook {
 }
 
 impl WatchedFile {
+    /// The file at a path, and what it holds now. Where it is vouched for by where it lies, that is the place that counts.
+    fn open(file: &PolicyFile) -> anyhow::Result<(Self, Loaded)> {
+        let PolicyFile { path, changes, .. } = file.clone();
+        let doing = || format!("failed to find the policy {}", file.path.display());
+        let path = match changes {
+            PolicyChanges::OfTheFile | PolicyChanges::Signed(_) => path,
+            PolicyChanges::OfOthersThan(_) => fs::canonicalize(&path).with_context(doing)?,
+        };
+        let bytes = read(&path)?;
+        let signed = changes.allow_start(&path, &bytes)?;
+        let loaded = parse_at(&path, &bytes)?;
+        let seen = Mutex::new(Some(loaded.bytes));
+        Ok((Self { path, changes, signed: Mutex::new(signed), seen, fault: Mutex::new(None) }, loaded))
+    }
+
+    /// Says once that the file is not what is in force.
+    fn tell(&self, fault: RuleFault, error: &anyhow::Error, what: &'static str) {
+        if self.fault().replace(fault) != Some(fault) {
+            tracing::error!(error = format!("{error:#}"), "{what}");
+        }
+    }
+
     fn fault(&self) -> MutexGuard<'_, Option<RuleFault>> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,7 +297,7 @@ mod tests {
 
     use execgate_receipt::{digest_json, parse_strict};
 
-    use super::{Ground, RuleBook};
+    use super::{Ground, PolicyFile, RuleBook};
 
     const OPEN: &str = "{\"version\": \"1\", \"default\": \"allow\"}";
     const CLOSED: &str = "{\"version\": \"1\", \"default\": \"deny\"}";
@@ -275,7 +311,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.json");
         fs::write(&path, OPEN).unwrap();
-        let book = RuleBook::open(None, Some(&path), Ground::default()).unwrap();
+        let book = RuleBook::open(None, Some(&PolicyFile::at(&path)), Ground::default()).unwrap();
         let state = || {
             book.look();
             (book.rules().now().digest().to_string(), book.is_sound())
@@ -305,11 +341,12 @@ mod tests {
         let ground = Ground { profiles: [("data".to_owned(), languages)].into(), ..Ground::default() };
         for (action, profile) in [("python", "date"), ("bash", "data"), ("echo", "data")] {
             fs::write(&path, file(action, profile)).unwrap();
-            let error = RuleBook::open(None, Some(&path), ground.clone()).unwrap_err().to_string();
+            let error =
+                RuleBook::open(None, Some(&PolicyFile::at(&path)), ground.clone()).unwrap_err().to_string();
             assert!(error.contains(&format!("(/tools/{action}/profile)")), "{error}");
         }
         fs::write(&path, file("python", "data")).unwrap();
-        let book = RuleBook::open(None, Some(&path), ground).unwrap();
+        let book = RuleBook::open(None, Some(&PolicyFile::at(&path)), ground).unwrap();
         let before = book.rules().now().digest();
         fs::write(&path, file("python", "gone")).unwrap();
         book.look();
@@ -327,12 +364,16 @@ mod tests {
             ("{", "line 1 column 1"),
         ] {
             fs::write(&path, text).unwrap();
-            let error = format!("{:#}", RuleBook::open(None, Some(&path), Ground::default()).unwrap_err());
+            let error = format!(
+                "{:#}",
+                RuleBook::open(None, Some(&PolicyFile::at(&path)), Ground::default()).unwrap_err()
+            );
             assert!(error.contains("policy.json is wrong") && error.contains(wanted), "{error}");
         }
         let missing =
-            RuleBook::open(None, Some(&folder.path().join("none.json")), Ground::default()).unwrap_err();
+            RuleBook::open(None, Some(&PolicyFile::at(&folder.path().join("none.json"))), Ground::default())
+                .unwrap_err();
         assert!(missing.to_string().starts_with("failed to read the policy"), "{missing}");
-        assert!(RuleBook::open(None, Some(folder.path()), Ground::default()).is_err());
+        assert!(RuleBook::open(None, Some(&PolicyFile::at(folder.path())), Ground::default()).is_err());
     }
 }
