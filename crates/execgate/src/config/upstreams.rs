@@ -405,9 +405,10 @@ fn started(
 
 #[cfg(test)]
 mod tests {
+    use execgate_sandbox::Network;
     use execgate_tool::Secrets;
 
-    use super::{load, means, programs, slots, words};
+    use super::{UpstreamSection, load, means, programs, slots, words};
     use crate::config::file::File;
 
     fn told(section: &str) -> String {
@@ -471,7 +472,7 @@ mod tests {
     fn servers_have_slots_and_ways_out_beside_those_of_runs() {
         let file: File = toml::from_str(
             "[[upstream]]\nname = \"a\"\ncommand = [\"/bin/x\"]\nprocesses = 3\n\
-             network = \"egress\"\negress = { cidrs = [\"10.0.0.0/8\"], allow_private = true }\n\
+             network = \"egress\"\negress = { cidrs = [\"10.0.0.0/8\"], allow_private = true, name_servers = [\"10.0.0.53\"] }\n\
              [[upstream]]\nname = \"b\"\ncommand = [\"/bin/x\"]\nshareable = true\n\
              [[upstream]]\nname = \"c\"\ncommand = [\"x\"]\nsandbox = false\n",
         )
@@ -487,5 +488,11 @@ mod tests {
         let means = |of_runs| means(&file.upstream, of_runs).unwrap();
         assert_eq!(means(None).unwrap().private_cidrs, ["10.0.0.0/8"]);
         assert!(super::means(&[], None).unwrap().is_none());
+        // What the host has for all of them is not asked for each.
+        let asked = |section: &UpstreamSection| match super::outward(section).unwrap().network {
+            Network::Egress(egress) => egress.rules().name_servers.clone(),
+            Network::None | Network::Loopback => None,
+        };
+        assert_eq!(asked(&file.upstream[0]).unwrap().as_ref(), means(None).unwrap().name_servers);
     }
 }

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use super::proxy::{Place, text};
-use super::server::Server;
+use super::proxy::{Place, enforced, text};
+use super::server::{Server, run};
 
 const ASKING: &str = include_str!("../upstreams/asking.py");
 
@@ -32,14 +32,13 @@ struct Coming {
     rest: BufReader<TcpStream>,
 }
 
-/// Sends a message in a session, and reads the head of the answer.
-fn send(server: &Server, session: Option<&str>, message: &Value, more: &str) -> Coming {
+/// Sends a message with these headers, and reads the head of the answer.
+fn send(server: &Server, headers: &str, message: &Value) -> Coming {
     let body = message.to_string();
-    let session = session.map(|id| format!("Mcp-Session-Id: {id}\r\n")).unwrap_or_default();
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let head = format!(
         "POST /mcp/asks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-         Accept: application/json, text/event-stream\r\n{session}{more}Content-Length: {}\r\nConnection: close\r\n\r\n",
+         Accept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -50,11 +49,8 @@ fn send(server: &Server, session: Option<&str>, message: &Value, more: &str) -> 
         if status == 0 {
             status = line.split(' ').nth(1).unwrap().parse().unwrap();
         }
-        if let Some((name, id)) =
-            line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id"))
-        {
-            session = Some(id.trim().to_owned()).filter(|_| !name.is_empty());
-        }
+        let named = line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id"));
+        session = named.map(|(_, id)| id.trim().to_owned()).or(session);
         line.clear();
     }
     Coming { status, session, rest }
@@ -81,128 +77,152 @@ impl Coming {
     }
 }
 
-/// A client of a revision with sessions, which takes this.
-fn open(server: &Server, capabilities: &Value) -> String {
-    let params = json!({
-        "protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": {"name": "t", "version": "1"}
-    });
-    let greeting = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
-    send(server, None, &greeting, "").session.expect("a session")
+/// A caller in a session of its own.
+struct Client<'s> {
+    server: &'s Server,
+    key: String,
+    session: String,
 }
 
-fn call(tool: &str, arguments: Value) -> Value {
-    json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
+impl<'s> Client<'s> {
+    /// One of a revision with sessions, which takes this.
+    fn open(server: &'s Server, key: &str, capabilities: &Value) -> Self {
+        let us = json!({"name": "t", "version": "1"});
+        let params = json!({"protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": us});
+        let greeting = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+        let key = format!("Authorization: Bearer {key}\r\n");
+        let session = loop {
+            // A key is known a moment after it was given.
+            let told = send(server, &key, &greeting);
+            if told.status != 401 {
+                break told.session.expect("a session");
+            }
+        };
+        let client = Self { server, key, session };
+        client.heard();
+        client
+    }
+
+    fn send(&self, message: &Value) -> Coming {
+        send(self.server, &format!("{}Mcp-Session-Id: {}\r\n", self.key, self.session), message)
+    }
+
+    fn call(&self, tool: &str, arguments: &Value) -> Coming {
+        let params = json!({"name": tool, "arguments": arguments});
+        self.send(&json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}))
+    }
+
+    /// What the server was told outside of calls; waits until it is connected.
+    fn heard(&self) -> Value {
+        loop {
+            let told = self.call("heard", &json!({})).whole();
+            if told.get("result").is_some_and(|result| result["isError"] != true) {
+                return told["result"].clone();
+            }
+        }
+    }
+
+    /// Answers a question; how that was taken.
+    fn answers(&self, name: &Value, word: &str) -> u16 {
+        self.send(&json!({"jsonrpc": "2.0", "id": name, "result": said(word)})).status
+    }
+
+    /// The call by the stateless revision, with what was answered.
+    fn stateless(&self, who: &str, more: &Value) -> Value {
+        let mut params = json!({"name": "ask", "arguments": {"who": who}, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}
+        }});
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let said = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: ask\r\n";
+        send(self.server, &format!("{}{said}", self.key), &message).whole()
+    }
 }
 
 fn said(word: &str) -> Value {
     json!({"action": "accept", "content": {"word": word}})
 }
 
-/// The tool's answer, in a session, when nothing is asked; waits until the server is connected.
-fn connected(server: &Server, session: &str) -> Value {
-    loop {
-        let told = send(server, Some(session), &call("heard", json!({})), "").whole();
-        if told.get("result").is_some_and(|result| result["isError"] != true) {
-            return told["result"].clone();
-        }
-    }
+/// The key of a new grant.
+fn grant(place: &Place, name: &str) -> String {
+    let made = run(&["grant", "create", "--name", name, "--json", "--data-dir", &place.data()], "");
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap_or_else(|_| panic!("{made:?}"));
+    made["key"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn each_caller_hears_what_its_own_call_asks_and_nobody_else_answers_it() {
-    let (_place, server) = gateway("allow = [\"elicitation\"]\n");
-    let takes = json!({"elicitation": {}});
-    let (ann, bob) = (open(&server, &takes), open(&server, &takes));
+    let (place, server) = gateway("allow = [\"elicitation\"]\n");
+    let (key, takes) = (grant(&place, "ann"), json!({"elicitation": {}}));
+    let (ann, bob) =
+        (Client::open(&server, &key, &takes), Client::open(&server, &grant(&place, "bob"), &takes));
+    let other = Client::open(&server, &key, &takes);
     // What a server asks as it is greeted belongs to no call.
-    assert!(text(&connected(&server, &ann)).contains("outside a call"), "{}", connected(&server, &ann));
-    connected(&server, &bob);
-    let mut of_ann = send(&server, Some(&ann), &call("ask", json!({"who": "Ann"})), "");
-    let mut of_bob = send(&server, Some(&bob), &call("ask", json!({"who": "Bob"})), "");
+    assert!(text(&ann.heard()).contains("outside a call"), "{}", ann.heard());
+    let mut of_ann = ann.call("ask", &json!({"who": "Ann"}));
+    let mut of_bob = bob.call("ask", &json!({"who": "Bob"}));
     let (asked_ann, asked_bob) = (of_ann.next(), of_bob.next());
-    assert_eq!(
-        (&asked_ann["method"], &asked_ann["params"]["message"]),
-        (&json!("elicitation/create"), &json!("Who is Ann?"))
-    );
+    assert_eq!(asked_ann["method"], "elicitation/create");
+    assert_eq!(asked_ann["params"]["message"], "Who is Ann?");
     assert_eq!(asked_bob["params"]["message"], "Who is Bob?");
     // Both servers call it 1; by us it has a name that is nobody else's.
     assert_ne!(asked_ann["id"], asked_bob["id"]);
-    let answer = |id: &Value, word: &str| json!({"jsonrpc": "2.0", "id": id, "result": said(word)});
-    for (session, id) in
-        [(&bob, &asked_ann["id"]), (&ann, &asked_bob["id"]), (&ann, &json!("execgate-ask-0"))]
-    {
-        assert_eq!(send(&server, Some(session), &answer(id, "forged"), "").status, 400);
-    }
-    assert_eq!(send(&server, Some(&bob), &answer(&asked_bob["id"], "builder"), "").status, 202);
-    assert_eq!(send(&server, Some(&ann), &answer(&asked_ann["id"], "owner"), "").status, 202);
-    assert_eq!(send(&server, Some(&ann), &answer(&asked_ann["id"], "again"), "").status, 400);
+    // Another caller answers nothing of it, nor another session of the same, and nobody what was never asked.
+    assert_eq!(bob.answers(&asked_ann["id"], "forged"), 400);
+    assert_eq!(other.answers(&asked_ann["id"], "forged"), 400);
+    assert_eq!(ann.answers(&asked_bob["id"], "forged"), 400);
+    assert_eq!(ann.answers(&json!("execgate-ask-0"), "forged"), 400);
+    assert_eq!(bob.answers(&asked_bob["id"], "builder"), 202);
+    assert_eq!(ann.answers(&asked_ann["id"], "owner"), 202);
+    assert_eq!(ann.answers(&asked_ann["id"], "again"), 400);
     let (of_ann, of_bob) = (of_ann.whole(), of_bob.whole());
-    assert_eq!(
-        text(&of_ann["result"]),
-        said("owner").to_string().replace("\":", "\": ").replace(",\"", ", \"")
-    );
-    assert!(text(&of_bob["result"]).contains("builder"), "{of_bob}");
+    assert!(text(&of_ann["result"]).contains("\"owner\""), "{of_ann}");
+    assert!(text(&of_bob["result"]).contains("\"builder\""), "{of_bob}");
 
     // A client that has said nothing of it is asked nothing.
-    let mute = open(&server, &json!({}));
-    connected(&server, &mute);
-    let told = send(&server, Some(&mute), &call("ask", json!({"who": "Me"})), "").whole();
+    let mute = Client::open(&server, &key, &json!({}));
+    let told = mute.call("ask", &json!({"who": "Me"})).whole();
     assert!(text(&told["result"]).contains("has not said that it takes elicitation"), "{told}");
 }
 
 #[test]
 fn what_is_not_allowed_is_refused_whatever_a_client_takes() {
-    let (_place, server) = gateway("");
-    let session = open(&server, &json!({"elicitation": {}}));
-    connected(&server, &session);
-    let told = send(&server, Some(&session), &call("ask", json!({"who": "Ann"})), "").whole();
+    let (place, server) = gateway("");
+    let client = Client::open(&server, &grant(&place, "ann"), &json!({"elicitation": {}}));
+    let told = client.call("ask", &json!({"who": "Ann"})).whole();
     assert!(text(&told["result"]).contains("only where the operator has allowed it"), "{told}");
-}
-
-/// The call by the stateless revision, by the caller of a session secret, with what was answered.
-fn stateless(server: &Server, secret: Option<&str>, who: &str, more: &Value) -> Coming {
-    let mut params = json!({"name": "ask", "arguments": {"who": who}, "_meta": {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}
-    }});
-    params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-    let secret = secret.map(|secret| format!("Execgate-Session: {secret}\r\n")).unwrap_or_default();
-    let head =
-        format!("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: ask\r\n{secret}");
-    send(server, None, &message, &head)
 }
 
 #[test]
 fn a_stateless_client_makes_its_call_again_with_what_was_asked_and_it_is_the_same_run() {
-    let (_place, server) = gateway("allow = [\"elicitation\"]\n");
-    let (ann, bob) = (open(&server, &json!({})), open(&server, &json!({})));
-    connected(&server, &ann);
-    connected(&server, &bob);
-    let first = stateless(&server, Some(&ann), "Ann", &json!({})).whole()["result"].clone();
+    let (place, server) = gateway("allow = [\"elicitation\"]\n");
+    let ann = Client::open(&server, &grant(&place, "ann"), &json!({}));
+    let bob = Client::open(&server, &grant(&place, "bob"), &json!({}));
+    let first = ann.stateless("Ann", &json!({}))["result"].clone();
     assert_eq!(first["resultType"], "input_required", "{first}");
     let (name, asked) = first["inputRequests"].as_object().unwrap().iter().next().unwrap();
-    assert_eq!(
-        (&asked["method"], &asked["params"]["message"]),
-        (&json!("elicitation/create"), &json!("Who is Ann?"))
-    );
-    let state = first["requestState"].as_str().unwrap();
-    let again = json!({"requestState": state, "inputResponses": {name.as_str(): said("owner")}});
+    assert_eq!(asked["method"], "elicitation/create");
+    assert_eq!(asked["params"]["message"], "Who is Ann?");
+    let again = json!({
+        "requestState": first["requestState"], "inputResponses": {name.as_str(): said("owner")}
+    });
     // Another's call it is not, nor another call.
     for (whose, who) in [(&bob, "Ann"), (&ann, "Eve")] {
-        let told = stateless(&server, Some(whose), who, &again).whole();
+        let told = whose.stateless(who, &again);
         assert!(told["error"].to_string().contains("not under way"), "{told}");
     }
-    let told = stateless(&server, Some(&ann), "Ann", &again).whole()["result"].clone();
-    assert!(text(&told).contains("owner") && told["isError"] != true, "{told}");
+    let told = ann.stateless("Ann", &again)["result"].clone();
+    assert!(text(&told).contains("\"owner\"") && told["isError"] != true, "{told}");
     let run = told["_meta"]["dev.execgate/run"].as_str().unwrap();
-    assert_eq!(server.get(&format!("/receipts/{run}")).status, 200);
-    let late = stateless(&server, Some(&ann), "Ann", &again).whole();
+    let asked = enforced(&place.data(), run)["asked"].clone();
+    assert_eq!((asked["answered"].as_array().unwrap().len(), &asked["refused"]), (1, &json!(0)), "{asked}");
+    let late = ann.stateless("Ann", &again);
     assert!(late["error"].to_string().contains("not under way"), "{late}");
 
     // One that gives no answer is not waited for.
-    let first = stateless(&server, Some(&ann), "Ann", &json!({})).whole()["result"].clone();
-    let state = first["requestState"].as_str().unwrap();
-    let told = stateless(&server, Some(&ann), "Ann", &json!({"requestState": state})).whole();
+    let first = ann.stateless("Ann", &json!({}))["result"].clone();
+    let told = ann.stateless("Ann", &json!({"requestState": first["requestState"]}));
     assert!(text(&told["result"]).contains("gave no answer"), "{told}");
 }

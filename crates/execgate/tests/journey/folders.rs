@@ -49,7 +49,9 @@ fn a_server_has_a_copy_of_one_folder_and_one_of_its_own_that_lives_on() {
     assert_eq!(look(&mut client), json!({"kept": {}, "workspace": {"note": "host"}}));
     let left = client.call("leave", json!({}));
     let run = left["_meta"]["dev.execgate/run"].as_str().unwrap().to_owned();
-    assert!(text(&left).contains("\"device\": \"Operation not permitted\""), "{left}");
+    let done: Value = serde_json::from_str(text(&left)).unwrap();
+    // What the kernel lets it do inside is for nobody but itself; devices and other mounts it does not.
+    assert!(done["device"].is_string() && done["rename"].is_string() && done["link"].is_null(), "{done}");
     client.close();
     let held = enforced(&data, &run)["sandbox"].clone();
     assert_eq!((&held["workspace"], &held["kept"]), (&json!("ro"), &json!("rw")));
