@@ -294,11 +294,11 @@ impl Asking<'_> {
     async fn through(&self, params: Value) -> Result<Value, AskError> {
         let mut next = params.clone();
         for round in 0..ROUNDS_MAX {
-            let result = self.once(next).await.map_err(|error| match error {
+            let result = match self.once(next).await {
                 // It has heard of the call before.
-                AskError::NotSent(why) if round > 0 => AskError::Lost(why),
-                error => error,
-            })?;
+                Err(AskError::NotSent(why)) if round > 0 => return Err(AskError::Lost(why)),
+                result => result?,
+            };
             if is_complete(&result) {
                 return Ok(result);
             }
