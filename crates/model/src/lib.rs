@@ -33,4 +33,4 @@ pub use proposal::{
 pub use risk::{RiskClass, Severity};
 pub use role::Role;
 pub use stage::Stage;
-pub use watcher::{Progress, Watcher};
+pub use watcher::{Progress, Respondent, Unanswered, Watcher};

@@ -43,10 +43,18 @@ impl Pattern {
     }
 }
 
-/// Sections for what MCP servers have beside tools, and the action by which each is had. Their arguments are those of the
-/// protocol: `args.uri`, `args.name`.
-pub(crate) const BESIDE_TOOLS: [(&str, &str); 2] =
-    [("resources", "resources:read"), ("prompts", "prompts:get")];
+/// Sections for what MCP servers have beside tools or ask of clients, and the action by which each is had. Their arguments are
+/// those of the protocol: `args.uri`, `args.name`, `args.message`.
+pub(crate) const BESIDE_TOOLS: [(&str, &str); 5] = [
+    ("resources", "resources:read"),
+    ("prompts", "prompts:get"),
+    ("sampling", "sampling:create"),
+    ("elicitation", "elicitation:create"),
+    ("roots", "roots:list"),
+];
+
+/// Which of these sections are for what a server asks of a client within a call: no run of its own, which is allowed or denied.
+pub(crate) const ASKED: [&str; 3] = ["sampling:create", "elicitation:create", "roots:list"];
 
 /// Whether a name is that of something that a server has beside tools.
 pub(crate) fn is_beside_tools(name: &str) -> bool {

@@ -35,4 +35,4 @@ pub use outbound::{Courier, CourierError, Delivery, Message, Reach};
 pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError, Toolbox};
 pub use unlocked::Unlocked;
-pub use workspace::{BadPath, WorkspaceError, WorkspaceFile, WorkspacePath, Workspaces};
+pub use workspace::{BadPath, Copied, WorkspaceError, WorkspaceFile, WorkspacePath, Workspaces, copied};

@@ -88,7 +88,7 @@ impl Proxy {
         let data_dir = &self.data.data_dir;
         let ((), fitted) = fit_out(&settings, data_dir, account, || Ok(()))?;
         let log = log::start(&settings)?;
-        let connect = self.server.connect(&settings, fitted.profiles.as_ref())?;
+        let connect = self.server.connect(&settings, fitted.profiles.as_ref(), Some(data_dir))?;
         let upstream = Arc::new(Upstream::new(UpstreamParts {
             name: server,
             connect,
@@ -100,7 +100,8 @@ impl Proxy {
             },
             call_within: Duration::from_secs(self.call_timeout),
             // Whoever has started this process is its one caller.
-            sharing: Sharing::Shared,
+            sharing: Sharing::Sole,
+            asks: self.server.asks(),
         }));
         let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;

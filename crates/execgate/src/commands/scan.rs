@@ -99,12 +99,13 @@ impl Scan {
         let name = self.server.name()?;
         let upstream = Upstream::new(UpstreamParts {
             name: name.clone(),
-            connect: self.server.connect(&settings, profiles.as_ref())?,
+            connect: self.server.connect(&settings, profiles.as_ref(), None)?,
             book: Arc::new(NoBook),
             digester,
             first: FirstContact::Wait,
             call_within: Duration::from_secs(1),
-            sharing: Sharing::Shared,
+            sharing: Sharing::Sole,
+            asks: self.server.asks(),
         });
         let offer = wire::runtime()?.block_on(upstream.connect());
         log.flush();

@@ -450,6 +450,13 @@ pub(crate) struct UpstreamSection {
     pub(crate) allow_private: Option<bool>,
     pub(crate) first: Option<FirstSetting>,
     pub(crate) timeout_s: Option<u64>,
+    /// What it may ask of the clients that call it: `sampling`, `elicitation`, `roots`.
+    #[serde(default)]
+    pub(crate) allow: Vec<String>,
+    /// A folder of this host of which each process in the jail has a copy.
+    pub(crate) workspace: Option<PathBuf>,
+    /// Whether a folder of each caller's lives on from one process in the jail to the next.
+    pub(crate) keeps: Option<bool>,
 }
 
 /// Where a secret is read from: a file, or a variable.

@@ -36,6 +36,6 @@ pub(crate) use secrets::of_file as secret_of_file;
 pub(crate) use settings::{AnswersKept, AuditKept, Flags, Settings};
 pub(crate) use sql::SqlSetting;
 pub(crate) use transparency::Transparency;
-pub(crate) use upstreams::Declared;
+pub(crate) use upstreams::{Declared, folders};
 pub(crate) use webhook::{Webhook, WebhookSetting};
 pub(crate) use witnesses::WitnessPlace;

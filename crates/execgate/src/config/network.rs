@@ -65,6 +65,8 @@ fn rules(section: &EgressSection) -> EgressRules {
         connections_total: section.connections_total.unwrap_or(usual.connections_total),
         dial: section.dial_seconds.map_or(usual.dial, Duration::from_secs),
         idle: section.idle_seconds.map_or(usual.idle, Duration::from_secs),
+        // Those of others that share the sandbox are not asked.
+        name_servers: Some(section.name_servers.clone().into()),
     }
 }
 

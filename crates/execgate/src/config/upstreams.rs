@@ -1,15 +1,16 @@
 //! Servers of others that a gateway stands in front of: from sections of the configuration to what the tools crate connects.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use execgate_sandbox::{EgressMeans, Language, Network};
 use execgate_tool::upstream::{
-    ClientAuth, Connect, FirstContact, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec,
-    KeptUpstream, KeptUpstreamSpec, OauthSpec, ServerName, Sharing, TokenShelf, program_of,
+    Asking, Asks, ClientAuth, Connect, FirstContact, FoldersSpec, HttpUpstream, HttpUpstreamSpec,
+    JailedUpstream, JailedUpstreamSpec, KeptUpstream, KeptUpstreamSpec, OauthSpec, ServerName, Sharing,
+    TokenShelf, program_of,
 };
 use execgate_tool::{Profiles, Secret, Secrets};
 use url::Url;
@@ -51,6 +52,7 @@ pub(crate) struct Declared {
     pub(crate) first: FirstContact,
     pub(crate) call_within: Duration,
     pub(crate) sharing: Sharing,
+    pub(crate) asks: Asks,
     means: Means,
 }
 
@@ -58,7 +60,7 @@ pub(crate) struct Declared {
 enum Means {
     Http(HttpUpstreamSpec),
     Kept(KeptUpstreamSpec),
-    Jailed(JailedUpstreamSpec),
+    Jailed { spec: JailedUpstreamSpec, keeps: bool },
 }
 
 impl Declared {
@@ -68,19 +70,44 @@ impl Declared {
         &self,
         profiles: Option<&Profiles>,
         shelf: Arc<dyn TokenShelf>,
+        data_dir: &Path,
     ) -> anyhow::Result<Arc<dyn Connect>> {
         Ok(match &self.means {
             Means::Http(spec) => Arc::new(HttpUpstream::new(spec.clone(), Some(shelf))?),
             Means::Kept(spec) => Arc::new(KeptUpstream::new(spec.clone())),
-            Means::Jailed(spec) => {
+            Means::Jailed { spec, keeps } => {
                 let sandbox = profiles.and_then(|profiles| profiles.find(None));
                 let sandbox = sandbox.with_context(|| {
                     format!("the server `{}` is to run in the jail, and code is off here", self.name)
                 })?;
-                Arc::new(JailedUpstream::new(spec.clone(), Arc::clone(sandbox)))
+                let spec = JailedUpstreamSpec {
+                    folders: folders(&self.name, spec.folders.copied.as_deref(), *keeps, data_dir)?,
+                    ..spec.clone()
+                };
+                Arc::new(JailedUpstream::new(spec, Arc::clone(sandbox)))
             }
         })
     }
+}
+
+/// The folders of a server in the jail. What is copied is nothing of the gateway's own.
+pub(crate) fn folders(
+    server: &ServerName,
+    copied: Option<&Path>,
+    keeps: bool,
+    data_dir: &Path,
+) -> anyhow::Result<FoldersSpec> {
+    if let Some(folder) = copied {
+        let shown = folder.display();
+        let whole = folder.canonicalize();
+        let whole = whole.with_context(|| format!("the workspace {shown} of `{server}` cannot be read"))?;
+        let own = data_dir.canonicalize().context("the data directory has no path")?;
+        if whole.starts_with(&own) || own.starts_with(&whole) {
+            bail!("the workspace {shown} of `{server}` holds the data directory, or is in it");
+        }
+    }
+    let kept = keeps.then(|| data_dir.join("upstreams").join(server.as_str()).join("workspace"));
+    Ok(FoldersSpec { copied: copied.map(Path::to_path_buf), kept })
 }
 
 /// How many slots those that are in the jail need, beside those of runs.
@@ -89,7 +116,7 @@ pub(super) fn slots(sections: &[UpstreamSection]) -> anyhow::Result<usize> {
         sharing(section).with_context(|| format!("[[upstream]] `{}` is wrong", section.name))
     };
     let processes = |section: &UpstreamSection| match named(section)? {
-        Sharing::Shared => Ok(SLOTS_BESIDE),
+        Sharing::Shared | Sharing::Sole => Ok(SLOTS_BESIDE),
         Sharing::PerCaller { processes_max, .. } => anyhow::Ok(processes_max + SLOTS_BESIDE),
     };
     let needed: usize =
@@ -123,14 +150,10 @@ pub(super) fn words(section: &UpstreamSection) -> anyhow::Result<String> {
         // Its path and query may hold a key.
         let origin =
             url.parse::<Url>().map_or_else(|_| "a URL".to_owned(), |url| url.origin().ascii_serialization());
-        return Ok(format!("at {origin}: what it does there, nothing here holds"));
+        let shared = shared_words(section, "session")?;
+        return Ok(format!("at {origin}: what it does there, nothing here holds; {shared}"));
     }
-    let shared = match sharing(section)? {
-        Sharing::Shared => "one process for all callers".to_owned(),
-        Sharing::PerCaller { processes_max, idle } => {
-            format!("a process for each caller, at most {processes_max}, idle {} s", idle.as_secs())
-        }
-    };
+    let shared = shared_words(section, "process")?;
     if !is_jailed(section) {
         return Ok(format!(
             "NO SANDBOX (`sandbox = false`): files, network and rights of this gateway's user; {shared}"
@@ -145,7 +168,46 @@ pub(super) fn words(section: &UpstreamSection) -> anyhow::Result<String> {
         other @ (Network::None | Network::Loopback) => format!("network {}", other.name()),
     };
     let memory = section.memory_mib.unwrap_or(MEMORY_MIB);
-    Ok(format!("in the jail, {network}, {memory} MiB; {shared}"))
+    let mut folders = String::new();
+    if let Some(folder) = &section.workspace {
+        folders.push_str(&format!(", a copy of {}", folder.display()));
+    }
+    if section.keeps == Some(true) {
+        folders.push_str(", a folder that it keeps");
+    }
+    Ok(format!("in the jail, {network}, {memory} MiB{folders}; {shared}"))
+}
+
+/// Who shares it, and what it may ask of them.
+fn shared_words(section: &UpstreamSection, what: &str) -> anyhow::Result<String> {
+    let shared = match sharing(section)? {
+        Sharing::Shared | Sharing::Sole => format!("one {what} for all callers"),
+        Sharing::PerCaller { processes_max, idle } => {
+            format!("a {what} for each caller, at most {processes_max}, idle {} s", idle.as_secs())
+        }
+    };
+    let asks = asks(section)?;
+    if asks.is_empty() {
+        return Ok(shared);
+    }
+    let words: Vec<_> = asks.words().collect();
+    Ok(format!("{shared}; it may ask its callers: {}", words.join(", ")))
+}
+
+/// What it may ask of the clients that call it.
+fn asks(section: &UpstreamSection) -> anyhow::Result<Asks> {
+    let kind = |word: &String| {
+        Asking::named(word)
+            .with_context(|| format!("`allow` has `sampling`, `elicitation` and `roots`, and no `{word}`"))
+    };
+    let asks: Asks = section.allow.iter().map(kind).collect::<anyhow::Result<_>>()?;
+    let tells_apart = section.url.is_some() && section.transport != Some(TransportSetting::Sse);
+    if !asks.is_empty() && section.shareable == Some(true) && !tells_apart {
+        bail!(
+            "`allow` and `shareable` do not go together here: by this transport nobody can tell which caller is asked"
+        );
+    }
+    Ok(asks)
 }
 
 fn outward(section: &UpstreamSection) -> anyhow::Result<Outward> {
@@ -154,13 +216,17 @@ fn outward(section: &UpstreamSection) -> anyhow::Result<Outward> {
 }
 
 fn sharing(section: &UpstreamSection) -> anyhow::Result<Sharing> {
-    if section.shareable == Some(true) || section.url.is_some() {
+    if section.shareable == Some(true) {
         if section.processes.is_some() || section.idle_s.is_some() {
-            bail!("`processes` and `idle_s` are for a server of which each caller has a process of its own");
+            bail!(
+                "`processes` and `idle_s` are for a server of which each caller has a process or a session of its own"
+            );
         }
         return Ok(Sharing::Shared);
     }
-    let (processes_max, idle) = (section.processes.unwrap_or(PROCESSES), section.idle_s.unwrap_or(IDLE_S));
+    // A session costs less than a process.
+    let usual = if section.url.is_some() { PROCESSES_MAX } else { PROCESSES };
+    let (processes_max, idle) = (section.processes.unwrap_or(usual), section.idle_s.unwrap_or(IDLE_S));
     if !(1..=PROCESSES_MAX).contains(&processes_max) || !(1..=IDLE_S_MAX).contains(&idle) {
         bail!("`processes` is 1 to {PROCESSES_MAX}, `idle_s` 1 to {IDLE_S_MAX}");
     }
@@ -224,8 +290,8 @@ fn declared(section: &UpstreamSection, secrets: &Secrets) -> anyhow::Result<Decl
         FirstSetting::Accept => FirstContact::Accept,
         FirstSetting::Wait => FirstContact::Wait,
     };
-    let (call_within, sharing) = (Duration::from_secs(seconds), sharing(section)?);
-    Ok(Declared { name, first, call_within, sharing, means })
+    let (call_within, sharing, asks) = (Duration::from_secs(seconds), sharing(section)?, asks(section)?);
+    Ok(Declared { name, first, call_within, sharing, asks, means })
 }
 
 fn secret(named: &str, secrets: &Secrets) -> anyhow::Result<Secret> {
@@ -239,14 +305,15 @@ fn http(
     secrets: &Secrets,
 ) -> anyhow::Result<HttpUpstreamSpec> {
     if section.sandbox.is_some()
-        || section.shareable.is_some()
         || !section.env.is_empty()
         || !section.secrets.is_empty()
         || section.network.is_some()
         || section.egress.is_some()
+        || section.workspace.is_some()
+        || section.keeps.is_some()
     {
         bail!(
-            "`sandbox`, `shareable`, `env`, `secrets`, `network` and `egress` are for a server with a `command`"
+            "`sandbox`, `env`, `secrets`, `network`, `egress`, `workspace` and `keeps` are for a server with a `command`"
         );
     }
     let mut headers = BTreeMap::new();
@@ -305,10 +372,18 @@ fn started(
         }
         let memory_bytes = section.memory_mib.unwrap_or(MEMORY_MIB) << 20;
         let (network, files) = (outward(section)?.network, Vec::new());
-        return Ok(Means::Jailed(JailedUpstreamSpec { server, network, memory_bytes, files }));
+        if section.workspace.as_ref().is_some_and(|folder| !folder.is_absolute()) {
+            bail!("`workspace` is the whole path of a folder");
+        }
+        let folders = FoldersSpec { copied: section.workspace.clone(), kept: None };
+        let spec = JailedUpstreamSpec { server, network, memory_bytes, files, folders };
+        return Ok(Means::Jailed { spec, keeps: section.keeps == Some(true) });
     }
     if section.network.is_some() || section.egress.is_some() {
         bail!("`network` and `egress` are for a server in the jail: outside it has the network of this host");
+    }
+    if section.workspace.is_some() || section.keeps.is_some() {
+        bail!("`workspace` and `keeps` are for a server in the jail: outside it has the files of this host");
     }
     let plain = section.env.iter().map(|(name, text)| (name.clone(), Zeroizing::new(text.clone())));
     let mut env: BTreeMap<_, _> = plain.collect();
@@ -319,14 +394,21 @@ fn started(
         taken.push(secret);
     }
     let folder = section.folder.clone().unwrap_or_else(|| PathBuf::from("/"));
-    Ok(Means::Kept(KeptUpstreamSpec { server, argv: argv.to_vec(), env, secrets: taken, folder }))
+    let processes_max = SLOTS_BESIDE
+        + match sharing(section)? {
+            Sharing::Shared | Sharing::Sole => 0,
+            Sharing::PerCaller { processes_max, .. } => processes_max,
+        };
+    let argv = argv.to_vec();
+    Ok(Means::Kept(KeptUpstreamSpec { server, argv, env, secrets: taken, folder, processes_max }))
 }
 
 #[cfg(test)]
 mod tests {
+    use execgate_sandbox::Network;
     use execgate_tool::Secrets;
 
-    use super::{load, means, programs, slots, words};
+    use super::{UpstreamSection, load, means, programs, slots, words};
     use crate::config::file::File;
 
     fn told(section: &str) -> String {
@@ -343,6 +425,9 @@ mod tests {
             "command = [\"/bin/x\"]\nprocesses = 2\nidle_s = 5\nnetwork = \"egress\"\negress = { domains = [\"a.org\"] }\n",
             "command = [\"npx\", \"x\"]\nshareable = true\nsandbox = false\nenv = { MODE = \"x\" }\n",
             "url = \"https://mcp.example/mcp\"\n",
+            "url = \"https://mcp.example/mcp\"\nshareable = true\nallow = [\"sampling\", \"roots\"]\n",
+            "url = \"https://mcp.example/mcp\"\nprocesses = 2\n",
+            "command = [\"/bin/x\"]\nallow = [\"elicitation\"]\nworkspace = \"/srv/notes\"\nkeeps = true\n",
             "url = \"https://mcp.example/sse\"\ntransport = \"sse\"\nfirst = \"accept\"\n",
         ] {
             assert_eq!(told(good), "", "{good}");
@@ -353,7 +438,12 @@ mod tests {
             ("command = [\"/bin/x\"]\nshareable = true\nidle_s = 5\n", "of its own"),
             ("command = [\"/bin/x\"]\nnetwork = \"egress\"\n", "no rule says"),
             ("command = [\"/bin/x\"]\nsandbox = false\nnetwork = \"none\"\n", "in the jail"),
-            ("url = \"https://a.example/\"\nprocesses = 2\n", "of its own"),
+            ("url = \"https://a.example/\"\nshareable = true\nprocesses = 2\n", "of its own"),
+            ("url = \"https://a.example/\"\nallow = [\"samples\"]\n", "and no `samples`"),
+            ("command = [\"/bin/x\"]\nshareable = true\nallow = [\"roots\"]\n", "which caller is asked"),
+            ("command = [\"/bin/x\"]\nworkspace = \"notes\"\n", "whole path"),
+            ("command = [\"/bin/x\"]\nsandbox = false\nkeeps = true\n", "in the jail"),
+            ("url = \"https://a.example/\"\nworkspace = \"/srv\"\n", "with a `command`"),
             ("command = [\"npx\"]\nshareable = true\n", "path of a program"),
             ("command = [\"/bin/x\"]\nshareable = true\nsecrets = { A = \"B\" }\n", "reach no guest"),
             (
@@ -382,7 +472,7 @@ mod tests {
     fn servers_have_slots_and_ways_out_beside_those_of_runs() {
         let file: File = toml::from_str(
             "[[upstream]]\nname = \"a\"\ncommand = [\"/bin/x\"]\nprocesses = 3\n\
-             network = \"egress\"\negress = { cidrs = [\"10.0.0.0/8\"], allow_private = true }\n\
+             network = \"egress\"\negress = { cidrs = [\"10.0.0.0/8\"], allow_private = true, name_servers = [\"10.0.0.53\"] }\n\
              [[upstream]]\nname = \"b\"\ncommand = [\"/bin/x\"]\nshareable = true\n\
              [[upstream]]\nname = \"c\"\ncommand = [\"x\"]\nsandbox = false\n",
         )
@@ -398,5 +488,11 @@ mod tests {
         let means = |of_runs| means(&file.upstream, of_runs).unwrap();
         assert_eq!(means(None).unwrap().private_cidrs, ["10.0.0.0/8"]);
         assert!(super::means(&[], None).unwrap().is_none());
+        // What the host has for all of them is not asked for each.
+        let asked = |section: &UpstreamSection| match super::outward(section).unwrap().network {
+            Network::Egress(egress) => egress.rules().name_servers.clone(),
+            Network::None | Network::Loopback => None,
+        };
+        assert_eq!(asked(&file.upstream[0]).unwrap().as_ref(), means(None).unwrap().name_servers);
     }
 }

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use execgate_sandbox::PlacedFile;
 use execgate_tool::upstream::{
-    Connect, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec, KeptUpstream,
-    KeptUpstreamSpec, ServerName, program_of,
+    Asking, Asks, Connect, FoldersSpec, HttpUpstream, HttpUpstreamSpec, JailedUpstream, JailedUpstreamSpec,
+    KeptUpstream, KeptUpstreamSpec, ServerName, program_of,
 };
 use execgate_tool::{Profiles, Secret};
 use rustix::fs::{Access, access};
 use zeroize::Zeroizing;
 
-use crate::config::{EgressSection, Environment, NetworkSetting, Outward, Settings, Switch};
+use crate::config::{EgressSection, Environment, NetworkSetting, Outward, Settings, Switch, folders};
 use crate::wire;
 
 /// The longest name, as [`ServerName`] has it.
@@ -44,6 +44,17 @@ pub(crate) enum SandboxWord {
     Off,
 }
 
+/// What a server may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AllowWord {
+    /// Your model
+    Sampling,
+    /// A form for you
+    Elicitation,
+    /// Your folders
+    Roots,
+}
+
 /// The server.
 #[derive(Debug, Args)]
 pub(crate) struct UpstreamFlags {
@@ -59,6 +70,12 @@ pub(crate) struct UpstreamFlags {
     /// Put a file or a folder into its home folder in the jail, under its own name
     #[arg(long, value_name = "PATH")]
     with: Vec<PathBuf>,
+    /// Put a copy of this folder into its home in the jail, as `workspace`. Nothing that it changes there comes back
+    #[arg(long, value_name = "DIR[:ro]", value_parser = workspace)]
+    workspace: Option<PathBuf>,
+    /// Let what it writes to `kept` in its home in the jail live on from one start to the next, in the data directory
+    #[arg(long)]
+    keep: bool,
     /// Let it reach this name from the jail: example.org, or *.example.org for all below it
     #[arg(long, value_name = "NAME")]
     allow_domain: Vec<String>,
@@ -86,6 +103,10 @@ pub(crate) struct UpstreamFlags {
     /// The URL may be in a private network, or on this host
     #[arg(long, requires = "url")]
     allow_private: bool,
+    /// Hand on what it asks of you: sampling (your model), elicitation (a form for you), roots (your folders). Within a call
+    /// alone, and where the policy allows it
+    #[arg(long, value_name = "WHAT", value_enum)]
+    allow: Vec<AllowWord>,
     /// The server: its program and arguments
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "url")]
     command: Vec<String>,
@@ -102,6 +123,16 @@ impl UpstreamFlags {
         ServerName::new(name).map_err(|rule| anyhow::anyhow!("--name: {rule}"))
     }
 
+    /// What it may ask of whoever calls it.
+    pub(crate) fn asks(&self) -> Asks {
+        let kind = |word: &AllowWord| match word {
+            AllowWord::Sampling => Asking::Sampling,
+            AllowWord::Elicitation => Asking::Elicitation,
+            AllowWord::Roots => Asking::Roots,
+        };
+        self.allow.iter().map(kind).collect()
+    }
+
     fn has_egress(&self) -> bool {
         !self.allow_domain.is_empty() || !self.allow_cidr.is_empty()
     }
@@ -113,8 +144,11 @@ impl UpstreamFlags {
     /// Settings under which the server can be started.
     pub(crate) fn fit(&self, settings: Settings) -> anyhow::Result<Settings> {
         if !self.is_jailed() {
-            if !self.with.is_empty() || self.has_egress() || !self.allow_port.is_empty() {
-                bail!("--with, --allow-domain, --allow-cidr and --allow-port are for a server in the jail");
+            let has_files = !self.with.is_empty() || self.workspace.is_some() || self.keep;
+            if has_files || self.has_egress() || !self.allow_port.is_empty() {
+                bail!(
+                    "--with, --workspace, --keep, --allow-domain, --allow-cidr and --allow-port are for a server in the jail"
+                );
             }
             return Ok(Settings { code: Switch::Off, ..settings });
         }
@@ -167,6 +201,7 @@ impl UpstreamFlags {
         &self,
         settings: &Settings,
         profiles: Option<&Profiles>,
+        data_dir: Option<&Path>,
     ) -> anyhow::Result<Arc<dyn Connect>> {
         let server = self.name()?;
         if let Some(url) = &self.url {
@@ -183,8 +218,13 @@ impl UpstreamFlags {
         if self.is_jailed() {
             let sandbox =
                 profiles.and_then(|profiles| profiles.find(None)).context("there is no jail here")?;
+            let folders = match data_dir {
+                Some(data_dir) => folders(&server, self.workspace.as_deref(), self.keep, data_dir)?,
+                None => FoldersSpec { copied: self.workspace.clone(), kept: None },
+            };
             let spec = JailedUpstreamSpec {
                 server,
+                folders,
                 network: settings.outward.network.clone(),
                 memory_bytes: self.server_memory << 20,
                 files: self.files()?,
@@ -198,7 +238,14 @@ impl UpstreamFlags {
         // Whoever has dropped root may be unable to be here.
         let folder = if access(&folder, Access::EXEC_OK).is_ok() { folder } else { PathBuf::from("/") };
         let (argv, env, secrets) = (self.command.clone(), self.variables()?, self.secrets());
-        Ok(Arc::new(KeptUpstream::new(KeptUpstreamSpec { server, argv, env, secrets, folder })))
+        Ok(Arc::new(KeptUpstream::new(KeptUpstreamSpec {
+            server,
+            argv,
+            env,
+            secrets,
+            folder,
+            processes_max: SLOTS,
+        })))
     }
 
     fn variables(&self) -> anyhow::Result<BTreeMap<String, Zeroizing<String>>> {
@@ -250,6 +297,15 @@ impl UpstreamFlags {
         }
         Ok(files)
     }
+}
+
+/// A folder that is copied; what would be written back is not had.
+fn workspace(text: &str) -> Result<PathBuf, String> {
+    let folder = text.strip_suffix(":ro").unwrap_or(text);
+    if text.ends_with(":rw") {
+        return Err("a folder of this host is not written to: --keep has one that lives on".to_owned());
+    }
+    path::absolute(folder).map_err(|error| error.to_string())
 }
 
 /// A file, or all files of a folder. Links are followed as files, and never as folders.

@@ -20,12 +20,13 @@ pub(crate) fn looked_after(
     for one in declared {
         let parts = UpstreamParts {
             name: one.name.clone(),
-            connect: one.connect(profiles, book.clone())?,
+            connect: one.connect(profiles, book.clone(), data_dir)?,
             book: book.clone(),
             digester,
             first: one.first,
             call_within: one.call_within,
             sharing: one.sharing,
+            asks: one.asks.clone(),
         };
         all.push(Arc::new(Upstream::new(parts)));
     }

@@ -7,8 +7,8 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::proxy::{Client, Place};
-use super::server::Server;
+use super::proxy::{Client, Place, enforced};
+use super::server::{Server, execgate};
 
 /// Where `cargo xtask setup` has installed it.
 fn program() -> String {
@@ -195,6 +195,95 @@ fn the_reference_server_answers_the_same_with_and_without() {
     proxied.close();
 }
 
+/// What a client answers that is asked by it.
+fn answers(method: &str, params: &Value) -> Value {
+    match method {
+        "sampling/createMessage" => {
+            let text = format!("{} tokens", params["maxTokens"]);
+            json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": text}})
+        }
+        "elicitation/create" => json!({"action": "accept", "content": {"name": "é", "check": true}}),
+        "roots/list" => json!({"roots": [{"uri": "file:///work", "name": "work"}]}),
+        "ping" => json!({}),
+        other => panic!("asked {other}"),
+    }
+}
+
+#[test]
+fn what_it_asks_of_a_client_is_answered_the_same_with_and_without() {
+    let place = place();
+    let (policy, data, program) = (place.text("policy.json"), place.data(), program());
+    let takes = json!({"sampling": {}, "elicitation": {}, "roots": {}});
+    let mut direct = Client::taking(node().args([&program, "stdio"]).stderr(Stdio::null()), takes.clone());
+    let proxied = |allow: &[&str], takes: &Value| {
+        let mut command = execgate();
+        command.args([
+            "proxy",
+            "--policy",
+            &policy,
+            "--data-dir",
+            &data,
+            "--sandbox",
+            "off",
+            "--first",
+            "accept",
+        ]);
+        command.args(allow.iter().flat_map(|what| ["--allow", what]));
+        command.args(["--", "/usr/bin/node", &program, "stdio"]);
+        Client::taking(&mut command, takes.clone())
+    };
+    let mut through = proxied(&["sampling", "elicitation", "roots"], &takes);
+    for (tool, arguments) in [
+        ("trigger-sampling-request", json!({"prompt": "hello", "maxTokens": 7})),
+        ("trigger-elicitation-request", json!({})),
+        ("get-roots-list", json!({})),
+    ] {
+        let (told, asked) = direct.answering(tool, arguments.clone(), answers);
+        let (answer, handed_on) = through.answering(tool, arguments, answers);
+        let run = answer["result"]["_meta"]["dev.execgate/run"].as_str().unwrap().to_owned();
+        let mut answer = bare(answer);
+        answer["id"] = told["id"].clone();
+        assert_eq!(whole(answer), whole(told), "{tool}");
+        // Roots it may ask for by itself as soon as it is greeted, which is not within a call.
+        let forms = |asked: Vec<(String, Value)>| -> Vec<_> {
+            let asked = asked.into_iter().filter(|(method, _)| method != "roots/list");
+            asked.map(|(method, params)| (method, whole(params))).collect()
+        };
+        assert_eq!(forms(handed_on), forms(asked), "{tool}");
+        let held = enforced(&data, &run);
+        assert_eq!(held["asked"]["answered"].as_array().unwrap().len(), 1, "{tool}: {held}");
+        assert!(!held.to_string().contains("hello") && !held.to_string().contains("file:///work"), "{held}");
+    }
+    // An answer to nothing is nobody's.
+    through.send(&json!({"jsonrpc": "2.0", "id": "execgate-ask-0", "result": {}}));
+    assert!(through.call("echo", json!({"message": "still"})).to_string().contains("still"));
+    through.close();
+    direct.close();
+
+    // One whose client has said nothing of it is told so, and its call has an end.
+    let mut through = proxied(&["sampling", "elicitation", "roots"], &json!({"roots": {}}));
+    let (told, asked) =
+        through.answering("trigger-sampling-request", json!({"prompt": "a", "maxTokens": 7}), answers);
+    assert!(told["result"]["isError"] == true && told.to_string().contains("takes sampling"), "{told}");
+    assert!(asked.is_empty());
+    through.close();
+
+    // Where the rules deny it they are named.
+    place.put(
+        "policy.json",
+        r#"{"version": "1", "default": "allow", "sampling": {"deny_if": [
+        {"path": "args.maxTokens", "op": "gt", "value": 10}]}}"#,
+    );
+    let mut through = proxied(&["sampling", "elicitation", "roots"], &takes);
+    let call = |tokens: u64| json!({"prompt": "a", "maxTokens": tokens});
+    let (told, asked) = through.answering("trigger-sampling-request", call(11), answers);
+    assert!(told["result"]["isError"] == true && told.to_string().contains("/sampling/deny_if/0"), "{told}");
+    assert!(asked.is_empty());
+    let (told, _) = through.answering("trigger-sampling-request", call(10), answers);
+    assert!(told.to_string().contains("10 tokens"), "{told}");
+    through.close();
+}
+
 #[test]
 fn it_does_so_by_each_of_its_transports_also_when_it_was_started_anew() {
     for mode in ["streamableHttp", "sse"] {
@@ -253,7 +342,8 @@ fn a_gateway_stands_in_front_of_it_by_both_transports_of_the_network() {
     let section = |name: &str, remote: &Remote, more: &str| {
         let url = remote.url();
         format!(
-            "[[upstream]]\nname = \"{name}\"\nurl = \"{url}\"\nallow_private = true\nfirst = \"accept\"\n{more}"
+            "[[upstream]]\nname = \"{name}\"\nurl = \"{url}\"\nallow_private = true\nfirst = \"accept\"\n\
+             shareable = true\n{more}"
         )
     };
     let config = [

@@ -81,10 +81,17 @@ impl Client {
 
     /// A client of whatever a command starts.
     pub(super) fn of(command: &mut Command) -> Self {
+        Self::taking(command, json!({}))
+    }
+
+    /// The same, that can be asked something.
+    pub(super) fn taking(command: &mut Command, capabilities: Value) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut client = Self { child, stdin, stdout, last: 0 };
-        let greeting = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let us = json!({"name": "t", "version": "1"});
+        let greeting =
+            json!({"protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": us});
         let greeted = client.ask("initialize", greeting);
         assert_eq!(greeted["result"]["protocolVersion"], "2025-06-18", "{greeted}");
         client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
@@ -99,6 +106,32 @@ impl Client {
         self.send(&json!({"jsonrpc": "2.0", "id": self.last, "method": "tools/call", "params": params}));
         while self.heard()["method"] != "notifications/progress" {}
         self.last
+    }
+
+    /// Calls, and answers what is asked meanwhile: the answer, and what was asked.
+    pub(super) fn answering(
+        &mut self,
+        tool: &str,
+        arguments: Value,
+        answers: impl Fn(&str, &Value) -> Value,
+    ) -> (Value, Vec<(String, Value)>) {
+        self.last += 1;
+        let id = self.last;
+        let params = json!({"name": tool, "arguments": arguments});
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}));
+        let mut asked = Vec::new();
+        loop {
+            let heard = self.heard();
+            match (heard["method"].as_str(), heard.get("id")) {
+                (Some(method), Some(name)) => {
+                    asked.push((method.to_owned(), heard["params"].clone()));
+                    let answer = answers(method, &heard["params"]);
+                    self.send(&json!({"jsonrpc": "2.0", "id": name, "result": answer}));
+                }
+                (None, Some(of)) if *of == id => return (heard, asked),
+                _ => {}
+            }
+        }
     }
 
     /// The next message.
@@ -118,7 +151,7 @@ impl Client {
         }
     }
 
-    fn send(&mut self, message: &Value) {
+    pub(super) fn send(&mut self, message: &Value) {
         let stdin = self.stdin.as_mut().unwrap();
         writeln!(stdin, "{message}").unwrap();
         stdin.flush().unwrap();

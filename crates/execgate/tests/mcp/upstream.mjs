@@ -27,17 +27,29 @@ function calls(tools) {
   return tools.map((tool) => ({ name: tool.name, arguments: Object.fromEntries(filled(tool)) }));
 }
 
+// What a client answers that is asked by a server: a form as it is filled in already.
+function answered({ method, params }) {
+  if (method === "roots/list") return { roots: [{ uri: "file:///work", name: "work" }] };
+  if (method === "sampling/createMessage") return { role: "assistant", model: "m", content: { type: "text", text: "x" } };
+  const usual = { boolean: true, integer: 1, number: 1 };
+  const fields = Object.entries(params.requestedSchema?.properties ?? {});
+  const content = Object.fromEntries(fields.map(([name, field]) => [name, field.default ?? usual[field.type] ?? "x"]));
+  return { action: "accept", content };
+}
+
 // Over standard input and output, as a client of `execgate proxy`.
 async function piped() {
   const policy = put("policy.json", JSON.stringify({ version: "1", default: "allow" }));
   const args = ["proxy", "--policy", policy, "--data-dir", join(folder, "data"), "--name", "suite", "--url", url];
   args.push("--allow-private", "--call-timeout", "10");
+  for (const what of ["sampling", "elicitation", "roots"]) args.push("--allow", what);
   const child = spawn(execgate, args, { stdio: ["pipe", "pipe", "inherit"], env: environment });
   const ended = new Promise((resolve) => child.on("exit", resolve));
   const waiting = new Map();
   createInterface({ input: child.stdout }).on("line", (line) => {
-    const answer = JSON.parse(line);
-    waiting.get(answer.id)?.(answer);
+    const message = JSON.parse(line);
+    if (message.method && message.id !== undefined) send({ id: message.id, result: answered(message) });
+    else waiting.get(message.id)?.(message);
   });
   let last = 0;
   const send = (message) => child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
@@ -49,7 +61,8 @@ async function piped() {
       }),
       ended.then(() => Promise.reject(new Error("execgate has ended"))),
     ]);
-  await ask("initialize", { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "t", version: "1" } });
+  const capabilities = { sampling: {}, elicitation: {}, roots: {} };
+  await ask("initialize", { protocolVersion: "2025-06-18", capabilities, clientInfo: { name: "t", version: "1" } });
   send({ method: "notifications/initialized" });
   const { tools } = (await ask("tools/list", {})).result;
   for (const call of calls(tools)) await ask("tools/call", call);
@@ -64,7 +77,7 @@ async function served() {
   const config = put(
     "execgate.toml",
     `[surfaces]\ncode = "off"\n[secrets.CLIENT]\nfile = "${secret}"\n[[upstream]]\nname = "suite"\nurl = "${url}"\n` +
-      `first = "accept"\nallow_private = true\n` +
+      `first = "accept"\nallow_private = true\nshareable = true\n` +
       `oauth = { client_id = "${context.client_id}", client_secret = "CLIENT", issuer = "${metadata.authorization_servers[0]}" }\n`,
   );
   chmodSync(secret, 0o600);

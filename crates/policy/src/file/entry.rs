@@ -8,7 +8,7 @@ use super::limits::{Limit, limits};
 use super::place::{Object, Place};
 use super::schema::schema;
 use crate::condition::Condition;
-use crate::pattern::{Pattern, is_beside_tools};
+use crate::pattern::{ASKED, Pattern, is_beside_tools};
 use crate::schema::Schema;
 
 /// Names that one entry gives as examples of what it means.
@@ -122,9 +122,17 @@ pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, Po
     entry(key, Pattern::read(key).map_err(|what| place.wrong_key(what))?, place, mode)
 }
 
-/// Reads `resources` or `prompts`: an entry for what every server has of that kind, whose name is `name`.
+/// Reads `resources`, `prompts` or what servers ask of clients: an entry for what every server has of that kind, whose name
+/// is `name`.
 pub(super) fn beside_tools(name: &'static str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
-    entry(name, Pattern::OfAnyServer(name), place, mode)
+    let entry = entry(name, Pattern::OfAnyServer(name), place, mode)?;
+    let says_more = !entry.limits.is_empty() || entry.approval.is_some() || entry.price.is_some();
+    if ASKED.contains(&name) && says_more {
+        return Err(place.wrong(
+            "what a server asks of a client is no run of its own: it is allowed or denied, and has no limits, approvals or price",
+        ));
+    }
+    Ok(entry)
 }
 
 fn entry(key: &str, pattern: Pattern, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {

@@ -224,6 +224,19 @@ fn a_star_for_tools_opens_nothing_that_a_server_has_beside_them() {
             ("notes.read", json!({}), "allow", "/tools/notes.*"),
             ("notes.resources:read", json!({}), "deny", "/default"),
             ("notes.prompts:get", json!({}), "deny", "/default"),
+            ("notes.sampling:create", json!({}), "deny", "/default"),
+        ],
+    );
+    let asked = json!({"version": "1", "default": "deny", "sampling": {"deny_if": [
+        {"path": "args.maxTokens", "op": "gt", "value": 10}
+    ]}});
+    let asked = Policy::read(asked.to_string().as_bytes()).unwrap();
+    all(
+        &PolicySet::new(None, DIGEST).with_policy(asked),
+        &[
+            ("notes.sampling:create", json!({"maxTokens": 10}), "allow", "/sampling"),
+            ("notes.sampling:create", json!({"maxTokens": 11}), "deny", "/sampling/deny_if/0"),
+            ("notes.elicitation:create", json!({}), "deny", "/default"),
         ],
     );
     all(

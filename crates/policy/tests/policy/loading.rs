@@ -16,7 +16,7 @@ fn an_unknown_field_is_told_with_line_column_and_pointer() {
     assert_eq!(
         error("{\"version\": \"1\",\n  \"default\": \"deny\",\n  \"tols\": {}}"),
         "unknown field `tols`, expected one of: version, description, default, mode, hide, all_tools, tools, \
-         resources, prompts, examples, at line 3 column 3 (/tols)"
+         resources, prompts, sampling, elicitation, roots, examples, at line 3 column 3 (/tols)"
     );
     let found = tool("{\"deny_if\": [{\"path\": \"args.a\", \"op\": \"eq\", \"vale\": 1}]}");
     assert!(
@@ -149,4 +149,24 @@ fn examples_that_are_wrong_keep_the_file_from_loading() {
         call(r#""b", "decision": "allow""#),
         "this call of `b` should be `allow`, and is `deny` by /default, at line 2 column 13 (/examples/0)"
     );
+}
+
+#[test]
+fn what_a_server_asks_is_allowed_or_denied_and_nothing_else() {
+    let section =
+        |entry: &str| error(&format!("{{\"version\":\"1\",\"default\":\"deny\",\n\"sampling\":{entry}}}"));
+    for good in [
+        r"{}",
+        r#"{"action": "deny"}"#,
+        r#"{"deny_if": [{"path": "args.maxTokens", "op": "gt", "value": 10}]}"#,
+    ] {
+        assert_eq!(section(good), "", "{good}");
+    }
+    for bad in [
+        r#"{"rate_limit": {"max": 1, "window": "minute"}}"#,
+        r#"{"action": "require_approval"}"#,
+        r#"{"price": "1"}"#,
+    ] {
+        assert!(section(bad).contains("no run of its own"), "{bad}: {}", section(bad));
+    }
 }

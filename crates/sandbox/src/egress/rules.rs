@@ -51,6 +51,10 @@ pub struct EgressRules {
     pub dial: Duration,
     /// How long a connection may be silent.
     pub idle: Duration,
+    /// The name servers that are asked for it, of those of [`EgressMeans::name_servers`]; none of them means those of the
+    /// host's `/etc/resolv.conf`. Left out: what the means say for whoever says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_servers: Option<Box<[IpAddr]>>,
 }
 
 impl Default for EgressRules {
@@ -66,6 +70,7 @@ impl Default for EgressRules {
             connections_total: 4096,
             dial: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            name_servers: None,
         }
     }
 }
@@ -84,6 +89,9 @@ pub enum BadRule {
         "`{0}` is no network: write `93.184.216.0/24`, with no bit set behind its prefix, or one address"
     )]
     Cidr(String),
+    /// A name server that the host does not have for runs.
+    #[error("`{0}` is none of the name servers that this host has for runs")]
+    NameServer(IpAddr),
     /// Port 0.
     #[error("0 is no port")]
     Port,
@@ -177,6 +185,19 @@ impl Egress {
         Ok(Self { ground: Box::new(Ground { private, denied }), ..self })
     }
 
+    /// The name servers that are asked: `host` has what it names for runs, `own` are its own.
+    pub(super) fn name_servers(&self, host: &EgressMeans, own: Vec<IpAddr>) -> Result<Vec<IpAddr>, BadRule> {
+        match &self.rules.name_servers {
+            None if host.name_servers.is_empty() => Ok(own),
+            None => Ok(host.name_servers.clone()),
+            Some(named) if named.is_empty() => Ok(own),
+            Some(named) => match named.iter().find(|server| !host.name_servers.contains(server)) {
+                None => Ok(named.to_vec()),
+                Some(other) => Err(BadRule::NameServer(*other)),
+            },
+        }
+    }
+
     /// The rules as they were written.
     #[must_use]
     pub fn rules(&self) -> &EgressRules {
@@ -251,6 +272,21 @@ mod tests {
         assert_eq!(why(none), BadRule::Bound { what: "connections at once", min: 1, max: 256 });
         let many = EgressRules { domains: vec!["a.org".into(); 257], ..EgressRules::default() };
         assert!(matches!(why(many), BadRule::Bound { what: "the number of domains", .. }));
+    }
+
+    #[test]
+    fn name_servers_of_one_are_not_asked_for_another() {
+        let [first, second, own] = ["10.0.0.1", "10.0.0.2", "192.0.2.1"].map(|text| text.parse().unwrap());
+        let asked = |host: &[_], named: Option<&[_]>| {
+            let rules = EgressRules { name_servers: named.map(Into::into), ..rules(&["a.org"], &[]) };
+            let host = EgressMeans { name_servers: host.to_vec(), ..EgressMeans::default() };
+            Egress::new(rules).unwrap().name_servers(&host, vec![own])
+        };
+        assert_eq!(asked(&[], None), Ok(vec![own]));
+        assert_eq!(asked(&[first, second], None), Ok(vec![first, second]));
+        assert_eq!(asked(&[first, second], Some(&[second])), Ok(vec![second]));
+        assert_eq!(asked(&[first], Some(&[])), Ok(vec![own]));
+        assert_eq!(asked(&[first], Some(&[second])), Err(BadRule::NameServer(second)));
     }
 
     #[test]

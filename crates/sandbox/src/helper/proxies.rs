@@ -95,13 +95,10 @@ impl House {
         let Some(broker) = &self.broker else {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)).at(Step::StartProxy);
         };
-        let mut host = self.means.clone();
-        if host.name_servers.is_empty() {
-            host.name_servers = of_host();
-        }
+        let (host, own) = (self.means.clone(), of_host());
         let wall = asked.map_or(0, |asked| asked.limits.wall.min(Limits::WALL_MAX).as_secs());
         let cpu_seconds = (wall / WALL_OF_CPU).max(CPU_SECONDS_MIN);
-        let means = Means { host, cpu_seconds };
+        let means = Means { host, own, cpu_seconds };
         let means = serde_json::to_vec(&means).map_err(io::Error::other).at(Step::StartProxy)?;
         let means = text_memfd("means", &means).at(Step::StartProxy)?;
         let (ours, theirs) = pair().at(Step::StartProxy)?;

@@ -1,24 +1,25 @@
 //! One conversation with a server: it is greeted, asked, and its answers are given to whoever asked.
 //!
-//! What it asks of us (sampling, elicitation, roots) is refused here: nothing of that was offered to it. The end of a
-//! conversation ends every question that is under way, and nobody can tell what became of it.
+//! What it says is heard in [`hearing`](super::hearing); what it may ask of clients it is told when it is greeted. The end of
+//! a conversation ends every question that is under way, and nobody can tell what became of it.
 
 use core::time::Duration;
-use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use execgate_model::{Progress, Watcher};
+use execgate_model::Watcher;
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncGuard, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::asking::{Asks, CallAsks};
 use super::connect::{Connect, ConnectError};
 use super::entry::Digester;
-use super::link::{Inbound, Link, Outbound, Told};
-use super::message::{Message, RpcError, looks_like_one, read};
+use super::hearing::{Heard, Shared, Waiting, hear};
+use super::link::{Link, Outbound, Told};
+use super::message::RpcError;
 use super::offer::{Hello, Offer};
 
 /// The revision that is asked for first; every server that is not of the stateless kind knows it or says another.
@@ -29,6 +30,9 @@ pub(super) const REVISION_STATELESS: &str = "2026-07-28";
 
 /// The revisions that a server may answer with.
 const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", REVISION];
+
+/// Where a request of that revision says what its client takes.
+const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// How long a server may take to be there: one that is installed as it starts takes a while.
 const GREETS_WITHIN: Duration = Duration::from_mins(1);
@@ -49,16 +53,6 @@ const TOOLS_MAX: usize = 2_048;
 /// Bytes of one item of a list, and of all of them, as JSON.
 const ITEM_BYTES_MAX: usize = 256 << 10;
 const LIST_BYTES_MAX: usize = 16 << 20;
-
-/// Things that make no sense and are borne in one conversation: answers to nothing, lines that are no messages.
-const STRIKES_MAX: usize = 64;
-
-/// Questions that were given up, and whose late answers are no strikes.
-const GIVEN_UP_MAX: usize = 1_024;
-
-/// What a server is told that asks something of a client: whoever has called it may not be who hears of it.
-const NOT_HANDED_ON: &str =
-    "execgate hands nothing on that a server asks of a client (sampling, elicitation, roots)";
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,64 +80,32 @@ impl AskError {
     }
 }
 
-/// Something that a server told everybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Heard {
-    /// How often it said that its tools have changed.
-    pub(super) changes: u64,
-    /// Whether it has ended.
-    pub(super) has_ended: bool,
+/// What a server is told of its clients, and who has a conversation with it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Manner {
+    /// What it may ask of them.
+    pub(super) asks: Asks,
+    /// Whether several callers have their calls in one conversation.
+    pub(super) is_shared: bool,
 }
 
+/// How one question is asked.
 #[derive(Default)]
-struct Asked {
-    waiting: HashMap<u64, Waiting>,
-    given_up: VecDeque<u64>,
-    last: u64,
-    strikes: usize,
-    ended: Option<String>,
-}
-
-struct Waiting {
-    answer: oneshot::Sender<Result<Value, AskError>>,
-    watcher: Option<Watcher>,
-}
-
-#[derive(Default)]
-struct Shared {
-    asked: Mutex<Asked>,
-    heard: watch::Sender<Heard>,
-}
-
-impl Shared {
-    fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the conversation: what waits is lost.
-    fn end(&self, why: &str) {
-        let waiting = {
-            let mut asked = self.asked();
-            asked.ended.get_or_insert_with(|| why.to_owned());
-            core::mem::take(&mut asked.waiting)
-        };
-        for waiting in waiting.into_values() {
-            drop(waiting.answer.send(Err(AskError::Lost(format!("the server is gone: {why}")))));
-        }
-        self.heard.send_modify(|heard| heard.has_ended = true);
-    }
-
-    /// One strike more; whether that is too many.
-    fn strike(&self) -> bool {
-        let mut asked = self.asked();
-        asked.strikes += 1;
-        asked.strikes > STRIKES_MAX
-    }
+pub(super) struct Manners {
+    /// Arguments that are said in the head of a request, too.
+    pub(super) mirrored: HeaderMap,
+    /// Who sees how it goes on.
+    pub(super) watcher: Option<Watcher>,
+    /// Of a call: who can be asked within it, where somebody can.
+    pub(super) call: Option<Option<Arc<CallAsks>>>,
 }
 
 /// A conversation.
 pub(super) struct Client {
     shared: Arc<Shared>,
+    asks: Asks,
+    /// Where a question does not say to which call it belongs, there is one call at a time.
+    turn: Option<AsyncMutex<()>>,
     outbound: mpsc::Sender<Outbound>,
     hello: Hello,
     is_stateless: bool,
@@ -155,10 +117,16 @@ pub(super) struct Client {
 
 impl Client {
     /// Greets a server. What it says is without what `connect` takes out.
-    pub(super) async fn greet(link: Link, connect: Arc<dyn Connect>) -> Result<Self, ConnectError> {
-        let Link { outbound, inbound, mut hold, tries_stateless } = link;
+    pub(super) async fn greet(
+        link: Link,
+        connect: Arc<dyn Connect>,
+        manner: Manner,
+    ) -> Result<Self, ConnectError> {
+        let Link { outbound, inbound, mut hold, tells_apart, tries_stateless } = link;
         let told = hold.told.take();
-        let shared = Arc::new(Shared::default());
+        let Manner { asks, is_shared } = manner;
+        let shared = Arc::new(Shared::new(is_shared, !asks.is_empty()));
+        let turn = (!asks.is_empty() && !tells_apart).then(AsyncMutex::default);
         let mut tasks = JoinSet::new();
         let (heard, replies) = (Arc::clone(&shared), outbound.clone());
         tasks.spawn(async move {
@@ -168,6 +136,8 @@ impl Client {
         });
         let mut client = Self {
             shared,
+            asks,
+            turn,
             outbound,
             hello: Hello::default(),
             is_stateless: false,
@@ -186,12 +156,13 @@ impl Client {
             return Ok((hello, true));
         }
         let us = json!({"name": "execgate", "version": env!("CARGO_PKG_VERSION")});
-        let greeting = json!({"protocolVersion": REVISION, "capabilities": {}, "clientInfo": us});
-        let result = match self.ask("initialize", greeting, GREETS_WITHIN, None).await {
+        let offered = self.asks.capabilities(|_| true);
+        let greeting = json!({"protocolVersion": REVISION, "capabilities": offered, "clientInfo": us});
+        let result = match self.ask("initialize", greeting, GREETS_WITHIN).await {
             Ok(result) => result,
             // One of the stateless kind knows no greeting (MCP 2026-07-28, versioning).
             Err(AskError::Rpc(_) | AskError::Refused(_)) if !tries_stateless => {
-                let found = self.ask(DISCOVER, discovery(), GREETS_WITHIN, None).await;
+                let found = self.ask(DISCOVER, json!({"_meta": self.stateless_meta()}), GREETS_WITHIN).await;
                 let found = found.map_err(|error| ConnectError(error.told()))?;
                 return Ok((Hello::read(REVISION_STATELESS, &found), true));
             }
@@ -210,10 +181,10 @@ impl Client {
     /// What a server of the stateless kind says of itself; none for one that is not. Asked first where a question that is not
     /// understood harms nothing.
     async fn discovered(&self) -> Result<Option<Hello>, ConnectError> {
-        let mut found = self.ask(DISCOVER, discovery(), DISCOVERS_WITHIN, None).await;
+        let mut found = self.ask(DISCOVER, json!({"_meta": self.stateless_meta()}), DISCOVERS_WITHIN).await;
         // One that refused the revision, and names it among those that it has, is taken at its word, once.
         if found.as_ref().is_err_and(supports_stateless) {
-            found = self.ask(DISCOVER, discovery(), DISCOVERS_WITHIN, None).await;
+            found = self.ask(DISCOVER, json!({"_meta": self.stateless_meta()}), DISCOVERS_WITHIN).await;
         }
         match found {
             Ok(found) => {
@@ -261,7 +232,7 @@ impl Client {
         let (mut all, mut cursor, mut bytes) = (Vec::new(), None::<Value>, 0_usize);
         for _ in 0..PAGES_MAX {
             let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
-            let page = self.ask(method, params, LISTS_WITHIN, None).await;
+            let page = self.ask(method, params, LISTS_WITHIN).await;
             let mut page = page.map_err(|error| ConnectError(error.told()))?;
             if let Some(Value::Array(items)) = page.get_mut(of).map(Value::take) {
                 bytes = bytes.saturating_add(size(&items, of)?);
@@ -281,26 +252,30 @@ impl Client {
         Err(ConnectError(format!("its list of {of} has more than {PAGES_MAX} pages")))
     }
 
-    /// Asks, with an object, and waits for the answer. Dropping the future gives the question up, and tells the server so.
-    pub(super) async fn ask(
-        &self,
-        method: &str,
-        params: Value,
-        within: Duration,
-        watcher: Option<Watcher>,
-    ) -> Result<Value, AskError> {
-        self.ask_beside(method, params, HeaderMap::new(), within, watcher).await
+    /// The turn of one call, where there is one call at a time.
+    pub(super) async fn turn(&self) -> Option<AsyncGuard<'_, ()>> {
+        match &self.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        }
     }
 
-    /// The same, with arguments that are said in the head of a request, too.
-    pub(super) async fn ask_beside(
+    /// Asks, with an object, and waits for the answer. Dropping the future gives the question up, and tells the server so.
+    pub(super) async fn ask(&self, method: &str, params: Value, within: Duration) -> Result<Value, AskError> {
+        self.ask_so(method, params, within, Manners::default()).await
+    }
+
+    /// The same, in a manner of its own.
+    pub(super) async fn ask_so(
         &self,
         method: &str,
         mut params: Value,
-        mirrored: HeaderMap,
         within: Duration,
-        watcher: Option<Watcher>,
+        manners: Manners,
     ) -> Result<Value, AskError> {
+        let Manners { mirrored, watcher, call } = manners;
+        let watcher = watcher.filter(Watcher::sees);
+        let (is_call, asks) = (call.is_some(), call.flatten());
         let deadline = Instant::now() + within;
         let (answer, answered) = oneshot::channel();
         let id = {
@@ -313,30 +288,49 @@ impl Client {
             if watcher.is_some() {
                 say(&mut params, &json!({"progressToken": id}));
             }
-            asked.waiting.insert(id, Waiting { answer, watcher });
+            asked.waiting.insert(id, Waiting { answer, watcher, is_call, asks: asks.clone() });
             id
         };
         if self.is_stateless {
-            say(&mut params, &stateless_meta());
+            let mut meta = self.stateless_meta();
+            if is_call {
+                let takes = asks.as_ref().map_or_else(|| json!({}), |asks| asks.capabilities());
+                meta[CLIENT_CAPABILITIES] = takes;
+            }
+            say(&mut params, &meta);
         }
         let name =
             params.get("name").or_else(|| params.get("uri")).and_then(Value::as_str).map(str::to_owned);
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let mut given_up = GivesUp { client: self, id, is_answered: false };
+        let (tells, answered_yet) = oneshot::channel();
+        let mut given_up = GivesUp { client: self, id, tells: Some(tells) };
         let frame = Outbound { name, mirrored, ..Outbound::new(Some(id), method, message.to_string()) };
+        let frame = Outbound { answered: Some(answered_yet), ..frame };
         let unsent = match timeout_at(deadline, self.outbound.send(frame)).await {
             Ok(Ok(())) => None,
             Ok(Err(_)) => Some("the line to the server is closed"),
             Err(_) => Some("the server does not take what it is sent"),
         };
         if let Some(why) = unsent {
-            given_up.is_answered = true;
+            given_up.tells = None;
             self.shared.asked().waiting.remove(&id);
             return Err(AskError::NotSent(why.to_owned()));
         }
         let Ok(answer) = timeout_at(deadline, answered).await else { return Err(AskError::Slow) };
-        given_up.is_answered = true;
+        if let Some(tells) = given_up.tells.take() {
+            // Whoever would hear of it may be through by now.
+            let _through = tells.send(());
+        }
         answer.unwrap_or_else(|_| Err(AskError::Lost("the server is gone".to_owned())))
+    }
+
+    /// What every request of the stateless revision says (MCP 2026-07-28, 1).
+    fn stateless_meta(&self) -> Value {
+        json!({
+            "io.modelcontextprotocol/protocolVersion": REVISION_STATELESS,
+            "io.modelcontextprotocol/clientInfo": {"name": "execgate", "version": env!("CARGO_PKG_VERSION")},
+            CLIENT_CAPABILITIES: self.asks.capabilities(|_| true),
+        })
     }
 
     /// Tells something, as far as the line takes it.
@@ -366,19 +360,6 @@ fn supports_stateless(error: &AskError) -> bool {
     supported.is_some_and(|all| all.iter().any(|one| one == REVISION_STATELESS))
 }
 
-fn discovery() -> Value {
-    json!({"_meta": stateless_meta()})
-}
-
-/// What every request of the stateless revision says (MCP 2026-07-28, 1).
-fn stateless_meta() -> Value {
-    json!({
-        "io.modelcontextprotocol/protocolVersion": REVISION_STATELESS,
-        "io.modelcontextprotocol/clientInfo": {"name": "execgate", "version": env!("CARGO_PKG_VERSION")},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    })
-}
-
 /// Puts more into the `_meta` of some parameters.
 fn say(params: &mut Value, more: &Value) {
     let mut meta = params.get("_meta").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -390,120 +371,20 @@ fn say(params: &mut Value, more: &Value) {
 struct GivesUp<'c> {
     client: &'c Client,
     id: u64,
-    is_answered: bool,
+    /// Gone when it is answered; closed when it is not, so that whatever is done for it ends.
+    tells: Option<oneshot::Sender<()>>,
 }
 
 impl Drop for GivesUp<'_> {
     fn drop(&mut self) {
-        if self.is_answered {
+        if self.tells.is_none() {
             return;
         }
-        {
-            let mut asked = self.client.shared.asked();
-            asked.waiting.remove(&self.id);
-            asked.given_up.push_back(self.id);
-            if asked.given_up.len() > GIVEN_UP_MAX {
-                asked.given_up.pop_front();
-            }
-        }
+        self.client.shared.give_up(self.id);
         let params = json!({"requestId": self.id, "reason": "nobody waits for the answer any more"});
         let message = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
         let frame = Outbound::new(None, "notifications/cancelled", message.to_string());
         // A line that is full, or gone, hears of it by its own end.
         drop(self.client.outbound.try_send(frame));
-    }
-}
-
-/// Hears what a server says, until it has ended.
-async fn hear(
-    shared: &Shared,
-    connect: &dyn Connect,
-    mut inbound: mpsc::Receiver<Inbound>,
-    replies: mpsc::Sender<Outbound>,
-) {
-    let why = loop {
-        match inbound.recv().await {
-            None => break "the line is closed".to_owned(),
-            Some(Inbound::Ended(why)) => break why,
-            Some(Inbound::Failed { id, error }) => {
-                if let Some(waiting) = shared.asked().waiting.remove(&id) {
-                    drop(waiting.answer.send(Err(error)));
-                }
-            }
-            Some(Inbound::Frame(frame)) => {
-                if let Err(why) = take(shared, connect, &frame, &replies) {
-                    break why;
-                }
-            }
-        }
-    };
-    shared.end(&why);
-}
-
-/// Takes one frame; what cannot be borne ends the conversation. Secrets are taken out here, once, before anybody sees it.
-fn take(
-    shared: &Shared,
-    connect: &dyn Connect,
-    frame: &[u8],
-    replies: &mpsc::Sender<Outbound>,
-) -> Result<(), String> {
-    let borne = |is_too_many: bool| {
-        if is_too_many { Err("it sends too much that makes no sense".to_owned()) } else { Ok(()) }
-    };
-    match read(frame, |value| connect.clean(value)) {
-        None if looks_like_one(frame) => {
-            // Somebody may wait for just this.
-            Err("it sent a message that cannot be read".to_owned())
-        }
-        None | Some(Message::Stray) => borne(shared.strike()),
-        Some(Message::Answer { id, outcome }) => {
-            let waiting = {
-                let mut asked = shared.asked();
-                let given_up = asked.given_up.iter().position(|given_up| *given_up == id);
-                if let Some(at) = given_up {
-                    asked.given_up.remove(at);
-                    return Ok(());
-                }
-                asked.waiting.remove(&id)
-            };
-            match waiting {
-                // A second answer comes to nobody: the first one counts.
-                None => borne(shared.strike()),
-                Some(waiting) => {
-                    drop(waiting.answer.send(outcome.map_err(AskError::Rpc)));
-                    Ok(())
-                }
-            }
-        }
-        Some(Message::Request { id, method }) => {
-            let reply = if method == "ping" {
-                json!({"jsonrpc": "2.0", "id": id, "result": {}})
-            } else {
-                let error = json!({"code": -32_601, "message": NOT_HANDED_ON});
-                json!({"jsonrpc": "2.0", "id": id, "error": error})
-            };
-            let frame = Outbound::new(None, "reply", reply.to_string());
-            // One that asks faster than it reads is not waited for.
-            borne(replies.try_send(frame).is_err() && shared.strike())
-        }
-        Some(Message::Notification { method, params }) => {
-            notice(shared, &method, &params);
-            Ok(())
-        }
-    }
-}
-
-fn notice(shared: &Shared, method: &str, params: &Value) {
-    match method {
-        "notifications/tools/list_changed" => shared.heard.send_modify(|heard| heard.changes += 1),
-        "notifications/progress" => {
-            let Some(token) = params.get("progressToken").and_then(Value::as_u64) else { return };
-            let watcher = shared.asked().waiting.get(&token).and_then(|waiting| waiting.watcher.clone());
-            if let Some(watcher) = watcher {
-                let said = params.get("message").and_then(Value::as_str).unwrap_or_default();
-                watcher.see(Progress::Stdout(said.as_bytes()));
-            }
-        }
-        _ => {}
     }
 }

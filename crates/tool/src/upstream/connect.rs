@@ -1,6 +1,6 @@
 //! The port of whatever opens lines to a server.
 
-use execgate_model::BoxFuture;
+use execgate_model::{BoxFuture, Digest};
 use serde_json::Value;
 
 use super::link::Link;
@@ -17,6 +17,11 @@ pub struct Opened(pub(super) Link);
 pub trait Connect: Send + Sync {
     /// A new line; the one before is gone.
     fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>>;
+
+    /// The same for one caller, whose own the line is; `None` is nobody's.
+    fn open_of(&self, _owner: Option<Digest>) -> BoxFuture<'_, Result<Opened, ConnectError>> {
+        self.open()
+    }
 
     /// What confines it, for receipts: `{transport, sandbox, …}`.
     fn enforced(&self) -> Value;

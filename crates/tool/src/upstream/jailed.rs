@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use execgate_model::BoxFuture;
+use execgate_model::{BoxFuture, Digest};
 use execgate_sandbox::{
     Cancel, Keep, Language, Limits, Network, NetworkSight, PlacedFile, Request, Sandbox, Source, Stdin,
     Stream, VerdictBy,
@@ -16,6 +16,7 @@ use tokio::net::unix::pipe;
 use tokio::task::spawn_blocking;
 
 use super::connect::{Connect, ConnectError, Opened};
+use super::folders::{Folders, FoldersSpec, OwnFolder};
 use super::link::over;
 use super::words::ServerName;
 
@@ -33,6 +34,8 @@ pub struct JailedUpstreamSpec {
     pub memory_bytes: u64,
     /// What lies in its home folder when it starts.
     pub files: Vec<PlacedFile>,
+    /// Its folders.
+    pub folders: FoldersSpec,
 }
 
 /// What the sandbox calls the program of a server. No language and no action has a colon.
@@ -59,6 +62,7 @@ pub fn program_of(server: &ServerName, argv: Vec<String>, env: Vec<(String, Stri
 /// A server in the jail.
 pub struct JailedUpstream {
     spec: JailedUpstreamSpec,
+    folders: Arc<Folders>,
     sandbox: Arc<Sandbox>,
 }
 
@@ -66,10 +70,28 @@ impl JailedUpstream {
     /// This server, in a sandbox that has its program.
     #[must_use]
     pub fn new(spec: JailedUpstreamSpec, sandbox: Arc<Sandbox>) -> Self {
-        Self { spec, sandbox }
+        let folders = Arc::new(Folders::new(spec.server.clone(), spec.folders.clone()));
+        Self { spec, folders, sandbox }
     }
 
-    fn start(&self) -> Result<Opened, ConnectError> {
+    /// What lies in its home folder when it starts, and the folder of its caller.
+    async fn files(
+        &self,
+        owner: Option<Digest>,
+    ) -> Result<(Vec<PlacedFile>, Option<OwnFolder>), ConnectError> {
+        let mut own = self.folders.own(owner).await?;
+        let (folders, mut files) = (Arc::clone(&self.folders), self.spec.files.clone());
+        let read = spawn_blocking(move || {
+            files.extend(folders.copied()?);
+            if let Some(own) = &mut own {
+                files.extend(own.placed()?);
+            }
+            Ok((files, own))
+        });
+        read.await.map_err(|_| ConnectError("its folders could not be read".to_owned()))?
+    }
+
+    fn start(&self, files: Vec<PlacedFile>, own: Option<OwnFolder>) -> Result<Opened, ConnectError> {
         let bad = |what: &str, why: &dyn core::fmt::Display| ConnectError(format!("{what} ({why})"));
         let pipes = || pipe_with(PipeFlags::CLOEXEC);
         let (stdin, input) = pipes().map_err(|error| bad("it has no pipes", &error))?;
@@ -81,7 +103,8 @@ impl JailedUpstream {
         request.network = self.spec.network.clone();
         let sight = NetworkSight::default();
         request.network_sight = Some(sight.clone());
-        request.files.clone_from(&self.spec.files);
+        request.files = files;
+        request.collect = own.as_ref().map(|_| OwnFolder::collect());
         request.limits = Limits {
             wall: Limits::WALL_MAX,
             memory_bytes: self.spec.memory_bytes,
@@ -103,7 +126,13 @@ impl JailedUpstream {
         let sandbox = Arc::clone(&self.sandbox);
         let server = self.spec.server.to_string();
         spawn_blocking(move || match sandbox.run_in(slot, request) {
-            Ok(run) => tracing::info!(server, verdict = ?run.verdict, "an upstream server has ended"),
+            Ok(run) => {
+                tracing::info!(server, verdict = ?run.verdict, "an upstream server has ended");
+                // What ended before it had begun may not have had all of its files yet.
+                if let Some(own) = own.filter(|_| !run.usage.wall.is_zero()) {
+                    own.keep(run.files);
+                }
+            }
             Err(error) => tracing::warn!(server, %error, "an upstream server was not run"),
         });
         let input = pipe::Sender::from_owned_fd(input).map_err(|error| bad("it has no input", &error))?;
@@ -130,7 +159,14 @@ impl Drop for Pulls {
 
 impl Connect for JailedUpstream {
     fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>> {
-        Box::pin(async move { self.start() })
+        self.open_of(None)
+    }
+
+    fn open_of(&self, owner: Option<Digest>) -> BoxFuture<'_, Result<Opened, ConnectError>> {
+        Box::pin(async move {
+            let (files, own) = self.files(owner).await?;
+            self.start(files, own)
+        })
     }
 
     fn enforced(&self) -> Value {
@@ -150,6 +186,9 @@ impl Connect for JailedUpstream {
             let rules = egress.rules();
             told["sandbox"]["reaches"] =
                 json!({"domains": rules.domains, "cidrs": rules.cidrs, "ports": rules.ports});
+        }
+        for (folder, how) in self.folders.told() {
+            told["sandbox"][folder] = how.into();
         }
         told
     }

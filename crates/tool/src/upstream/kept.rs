@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::UnixStream;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -38,6 +39,9 @@ const KEEPER_LINE_MAX: usize = 64;
 /// How long a keeper may take to say how it keeps: it has two processes to start.
 const KEEPS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long it is waited for a process to end in whose place another is to start.
+const FREED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is started.
 #[derive(Debug, Clone)]
 pub struct KeptUpstreamSpec {
@@ -51,12 +55,16 @@ pub struct KeptUpstreamSpec {
     pub secrets: Vec<Secret>,
     /// Where it starts.
     pub folder: PathBuf,
+    /// How many of its processes there are at most at once, those that are about to end among them.
+    pub processes_max: usize,
 }
 
 /// A server that is a process of this host.
 pub struct KeptUpstream {
     spec: KeptUpstreamSpec,
     redactor: Arc<Redactor>,
+    /// Each process has one until it was reaped.
+    places: Arc<Semaphore>,
 }
 
 impl KeptUpstream {
@@ -64,11 +72,16 @@ impl KeptUpstream {
     #[must_use]
     pub fn new(spec: KeptUpstreamSpec) -> Self {
         let redactor = Arc::new(Redactor::of(&spec.secrets));
-        Self { spec, redactor }
+        let places = Arc::new(Semaphore::new(spec.processes_max));
+        Self { spec, redactor, places }
     }
 
     async fn start(&self) -> Result<Opened, ConnectError> {
         let spec = &self.spec;
+        let place = timeout(FREED_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.ok().and_then(Result::ok).ok_or_else(|| {
+            ConnectError(format!("as many processes of `{}` are there as may be, or do not end", spec.server))
+        })?;
         let mut command = Command::new(THIS_PROGRAM);
         command.arg(KEEPER_ARGUMENT).args(&spec.argv).env_clear();
         command.env("PATH", PATH).env("HOME", &spec.folder).env("LANG", "C.UTF-8");
@@ -93,8 +106,11 @@ impl KeptUpstream {
             let redactor = Arc::clone(&self.redactor);
             tasks.spawn(tell(spec.server.to_string(), said, move |text| redactor.clean_text(text)));
         }
-        // Somebody has to reap it.
-        tokio::spawn(async move { drop(child.wait().await) });
+        // Somebody has to reap it. Its place is free when it is gone.
+        tokio::spawn(async move {
+            drop(child.wait().await);
+            drop(place);
+        });
         let kept = timeout(KEEPS_WITHIN, first_line(&mut output)).await.ok().flatten();
         let kept = kept.ok_or_else(|| ConnectError(format!("the keeper of `{}` has failed", spec.server)))?;
         let mut link = over(input, output, Some(Box::new(Held { _tasks: tasks })));

@@ -1,4 +1,4 @@
-//! Who has a process of a server: everybody the same, or each caller one of its own.
+//! Who has a process of a server, or a session with one at a URL: everybody the same, or each caller one of its own.
 //!
 //! A process of its own is started by its caller's first call, ends when nothing was called for a while, and is never
 //! handed on: what one caller leaves in it no other can find. What may be called is the same for all, because each of
@@ -12,7 +12,7 @@ use execgate_model::Digest;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::{Client, Manner};
 use super::connect::{Connect, ConnectError};
 use super::entry::{Digester, Entry};
 use crate::NotStarted;
@@ -22,6 +22,8 @@ use crate::NotStarted;
 pub enum Sharing {
     /// One serves all of them.
     Shared,
+    /// There is one caller.
+    Sole,
     /// Each has one of its own.
     PerCaller {
         /// How many there are at most at once.
@@ -40,6 +42,7 @@ pub(super) struct Lanes {
 
 /// The process of one caller.
 struct Lane {
+    owner: Digest,
     /// Held while it is started, so that two calls of one caller start one.
     started: AsyncMutex<Option<Started>>,
     calls: Mutex<Calls>,
@@ -71,8 +74,12 @@ impl Drop for Seat {
 }
 
 impl Lane {
-    fn new() -> Self {
-        Self { started: AsyncMutex::new(None), calls: Mutex::new(Calls { open: 0, last: Instant::now() }) }
+    fn new(owner: Digest) -> Self {
+        Self {
+            owner,
+            started: AsyncMutex::new(None),
+            calls: Mutex::new(Calls { open: 0, last: Instant::now() }),
+        }
     }
 
     /// Since when nothing is called of it; none where something is.
@@ -106,7 +113,7 @@ impl Lanes {
             };
             lanes.remove(&longest);
         }
-        let lane = Arc::new(Lane::new());
+        let lane = Arc::new(Lane::new(owner));
         let seat = lane.sit();
         lanes.insert(owner, lane);
         Ok(seat)
@@ -129,6 +136,7 @@ impl Lanes {
 pub(super) struct Starts<'u> {
     pub(super) connect: &'u Arc<dyn Connect>,
     pub(super) digester: Digester,
+    pub(super) manner: Manner,
 }
 
 impl Seat {
@@ -161,8 +169,8 @@ impl Seat {
             Some(before) => Arc::clone(&before.client),
             None => {
                 *started = None;
-                let opened = starts.connect.open().await?;
-                Arc::new(Client::greet(opened.0, Arc::clone(starts.connect)).await?)
+                let opened = starts.connect.open_of(Some(self.0.owner)).await?;
+                Arc::new(Client::greet(opened.0, Arc::clone(starts.connect), starts.manner).await?)
             }
         };
         let changes = client.heard().borrow().changes;

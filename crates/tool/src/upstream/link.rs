@@ -2,6 +2,7 @@
 //! (MCP, stdio transport), read within a bound before anything is parsed.
 
 use core::any::Any;
+use core::future::pending;
 use std::io;
 
 use hyper::header::HeaderMap;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy, sink,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::client::AskError;
@@ -40,13 +41,23 @@ pub(super) struct Outbound {
     pub(super) mirrored: HeaderMap,
     /// The message, without a line end.
     pub(super) frame: Vec<u8>,
+    /// Of a question: resolves when it is answered, and is closed when it is given up.
+    pub(super) answered: Option<oneshot::Receiver<()>>,
 }
 
 impl Outbound {
     /// A message that is about nothing that has a name.
     pub(super) fn new(id: Option<u64>, method: &str, message: String) -> Self {
         let (method, frame) = (method.to_owned(), message.into_bytes());
-        Self { id, method, name: None, mirrored: HeaderMap::new(), frame }
+        Self { id, method, name: None, mirrored: HeaderMap::new(), frame, answered: None }
+    }
+}
+
+/// Resolves when a question is given up whose answer nobody waits for any more; never where it was answered, or is none.
+pub(super) async fn given_up(answered: Option<oneshot::Receiver<()>>) {
+    let Some(answered) = answered else { return pending().await };
+    if answered.await.is_ok() {
+        pending().await
     }
 }
 
@@ -54,7 +65,11 @@ impl Outbound {
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// A frame.
-    Frame(Vec<u8>),
+    Frame {
+        frame: Vec<u8>,
+        /// To which question it came, where the line tells.
+        within: Option<u64>,
+    },
     /// What was asked under this id will have no other answer.
     Failed { id: u64, error: AskError },
     /// Nothing comes any more.
@@ -67,6 +82,8 @@ pub(super) struct Link {
     pub(super) inbound: mpsc::Receiver<Inbound>,
     /// What keeps it open.
     pub(super) hold: Hold,
+    /// Whether what comes says to which question it belongs.
+    pub(super) tells_apart: bool,
     /// Whether the server is first asked as one of the stateless kind: where each question stands for itself.
     pub(super) tries_stateless: bool,
 }
@@ -111,7 +128,7 @@ pub(super) fn over(
     let mut tasks = JoinSet::new();
     tasks.spawn(write_all(writes, to_server, from_server.clone()));
     tasks.spawn(read_all(reads, from_server));
-    Link { outbound, inbound, hold: Hold::new(tasks, other), tries_stateless: false }
+    Link { outbound, inbound, hold: Hold::new(tasks, other), tells_apart: false, tries_stateless: false }
 }
 
 async fn write_all(
@@ -140,7 +157,7 @@ async fn read_all(reads: impl AsyncRead + Send + Unpin, from_server: mpsc::Sende
         match line(&mut reads, FRAME_BYTES_MAX).await {
             Ok(Line::Whole(line)) if line.is_empty() => {}
             Ok(Line::Whole(line)) => {
-                if from_server.send(Inbound::Frame(line)).await.is_err() {
+                if from_server.send(Inbound::Frame { frame: line, within: None }).await.is_err() {
                     return;
                 }
             }

@@ -39,7 +39,7 @@ pub(super) enum Message {
     /// An answer to nothing that we can have asked.
     Stray,
     /// It asks something.
-    Request { id: Value, method: String },
+    Request { id: Value, method: String, params: Value },
     /// It tells something.
     Notification { method: String, params: Value },
 }
@@ -55,7 +55,9 @@ pub(super) fn read(bytes: &[u8], clean: impl Fn(Value) -> Value) -> Option<Messa
         let Value::String(method) = method else { return None };
         let params = members.remove("params").map(clean).unwrap_or_default();
         return Some(match id {
-            Some(id) if id.is_string() || id.is_i64() || id.is_u64() => Message::Request { id, method },
+            Some(id) if id.is_string() || id.is_i64() || id.is_u64() => {
+                Message::Request { id, method, params }
+            }
             Some(_) => return None,
             None => Message::Notification { method, params },
         });
@@ -109,7 +111,11 @@ mod tests {
         );
         assert_eq!(
             read(br#"{"jsonrpc":"2.0","id":"x","method":"sampling/createMessage","params":{}}"#),
-            Some(Message::Request { id: json!("x"), method: "sampling/createMessage".to_owned() })
+            Some(Message::Request {
+                id: json!("x"),
+                method: "sampling/createMessage".to_owned(),
+                params: json!({})
+            })
         );
         for bad in [
             &b"hello"[..],

@@ -8,9 +8,12 @@
 //! What a server says is a stranger's word: it is bounded before it is parsed, shown as data, and no decision follows from
 //! it but the ones that make less possible. Every change here needs a second reader.
 
+mod asking;
 mod client;
 mod connect;
 mod entry;
+mod folders;
+mod hearing;
 mod http;
 mod jailed;
 mod kept;
@@ -29,12 +32,16 @@ mod toolbox;
 mod words;
 
 #[cfg(test)]
+mod asking_tests;
+#[cfg(test)]
 mod double;
 #[cfg(test)]
 mod tests;
 
+pub use asking::{Asking, Asks};
 pub use connect::{Connect, ConnectError, Opened};
 pub use entry::{Digester, Entry};
+pub use folders::FoldersSpec;
 pub use http::{HttpUpstream, HttpUpstreamSpec};
 pub use jailed::{JailedUpstream, JailedUpstreamSpec, program_of};
 pub use kept::{KeptUpstream, KeptUpstreamSpec};

@@ -68,6 +68,16 @@ impl Reading {
         }
     }
 
+    /// What goes to the server of what was asked for: what the protocol has, and nothing else.
+    pub(super) fn params(self, mut payload: Value) -> Value {
+        let known: &[&str] = match self {
+            Self::Resource => &["uri"],
+            Self::Prompt => &["name", "arguments"],
+        };
+        let mut member = |name: &&str| Some(((*name).to_owned(), payload.get_mut(*name)?.take()));
+        Value::Object(known.iter().filter_map(&mut member).collect())
+    }
+
     /// Its input, as a schema.
     pub(super) fn schema(self) -> Value {
         let key = self.key();
@@ -103,5 +113,20 @@ impl Listing {
             Self::Templates => ("resources/templates/list", "resourceTemplates"),
             Self::Prompts => ("prompts/list", "prompts"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Reading;
+
+    #[test]
+    fn a_server_gets_what_the_protocol_has_and_nothing_else() {
+        let given = json!({"uri": "a", "name": "b", "arguments": {"c": 1}, "_meta": {"x": 1}, "cursor": "d"});
+        assert_eq!(Reading::Resource.params(given.clone()), json!({"uri": "a"}));
+        assert_eq!(Reading::Prompt.params(given), json!({"name": "b", "arguments": {"c": 1}}));
+        assert_eq!(Reading::Prompt.params(json!({"name": "b"})), json!({"name": "b"}));
     }
 }

@@ -4,12 +4,13 @@
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use execgate_model::Digest;
+use execgate_model::{Digest, Watcher};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 
-use super::client::Client;
+use super::asking::{Asks, CallAsks};
+use super::client::{Client, Manner};
 use super::connect::{Connect, ConnectError};
 use super::entry::{Digester, Entry};
 use super::lanes::{Lanes, Seat, Sharing, Starts};
@@ -21,6 +22,16 @@ use crate::NotStarted;
 
 /// Calls of one server under way at once.
 const CALLS_MAX: usize = 64;
+
+/// Whose a process is that all callers share: no digest of a caller is this.
+const EVERYBODY: Digest = Digest::from_bytes([0; 32]);
+
+/// Lists of one server under way at once that callers have asked for, and how long each may take with all its pages.
+const LISTS_MAX: usize = 8;
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is told where there are more.
+const TOO_MANY_LISTS: &str = "too many lists of this server are under way; try again later";
 
 /// How long it is waited before a server that is gone is connected again: at first, and at most.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(250);
@@ -48,6 +59,8 @@ pub struct UpstreamParts {
     pub call_within: Duration,
     /// Whether its callers share a process.
     pub sharing: Sharing,
+    /// What it may ask of the clients that call it.
+    pub asks: Asks,
 }
 
 /// A tool as it is offered now.
@@ -75,6 +88,8 @@ pub struct Upstream {
     parts: UpstreamParts,
     now: RwLock<Now>,
     places: Arc<Semaphore>,
+    /// Places for what is listed: of their own, so that lists take none of calls.
+    lists: Semaphore,
     /// The processes of callers, where each has one of its own; that of `now` is asked for its offer alone then.
     lanes: Option<Lanes>,
     /// Counts how often the tools that may be called have changed.
@@ -89,13 +104,14 @@ impl Upstream {
     pub fn new(parts: UpstreamParts) -> Self {
         let places = Arc::new(Semaphore::new(CALLS_MAX));
         let lanes = match parts.sharing {
-            Sharing::Shared => None,
+            Sharing::Shared | Sharing::Sole => None,
             Sharing::PerCaller { processes_max, idle } => Some(Lanes::new(processes_max, idle)),
         };
         Self {
             parts,
             now: RwLock::default(),
             places,
+            lists: Semaphore::new(LISTS_MAX),
             lanes,
             changes: watch::Sender::new(0),
             fault: Mutex::default(),
@@ -149,10 +165,13 @@ impl Upstream {
     /// # Errors
     /// The reason, for the caller.
     pub async fn list(&self, listing: Listing) -> Result<Vec<Value>, String> {
-        let _permit = self.places.try_acquire().map_err(|_| NotStarted::Full.to_string())?;
+        let _permit = self.lists.try_acquire().map_err(|_| TOO_MANY_LISTS.to_owned())?;
         let client = self.shared().map_err(|error| error.to_string())?;
         let (method, of) = listing.method();
-        client.list(method, of).await.map_err(|error| error.to_string())
+        match timeout(LISTED_WITHIN, client.list(method, of)).await {
+            Ok(listed) => listed.map_err(|error| error.to_string()),
+            Err(_) => Err("the server does not end its list in time".to_owned()),
+        }
     }
 
     /// Tells of changes of the tools that may be called.
@@ -165,10 +184,30 @@ impl Upstream {
     #[must_use]
     pub fn enforced(&self) -> Value {
         let mut told = self.parts.connect.enforced();
-        if told["transport"] == "stdio" {
-            told["process"] = if self.lanes.is_some() { "per-caller" } else { "shared" }.into();
+        let whose = if told["transport"] == "stdio" { "process" } else { "session" };
+        told[whose] = if self.lanes.is_some() { "per-caller" } else { "shared" }.into();
+        if !self.parts.asks.is_empty() {
+            told["may_ask"] = self.parts.asks.words().collect();
         }
         told
+    }
+
+    /// What it may ask of the clients that call it.
+    #[must_use]
+    pub fn asks(&self) -> &Asks {
+        &self.parts.asks
+    }
+
+    /// What it is told of them.
+    fn manner(&self) -> Manner {
+        Manner { asks: self.parts.asks.clone(), is_shared: self.parts.sharing == Sharing::Shared }
+    }
+
+    /// A call whose client can be asked by this server; none where nothing may be.
+    pub(super) fn askable(&self, watcher: Option<&Watcher>, until: Instant) -> Option<Arc<CallAsks>> {
+        let respondent = watcher.and_then(Watcher::respondent).filter(|_| !self.parts.asks.is_empty())?;
+        let (asks, digester) = (self.parts.asks.clone(), self.parts.digester);
+        Some(Arc::new(CallAsks::new(asks, Arc::clone(respondent), digester, until)))
     }
 
     pub(super) fn call_within(&self) -> Duration {
@@ -191,8 +230,10 @@ impl Upstream {
     }
 
     async fn try_connect(&self) -> Result<Arc<Offer>, ConnectError> {
-        let opened = self.parts.connect.open().await?;
-        let client = Client::greet(opened.0, Arc::clone(&self.parts.connect)).await?;
+        // Where each caller has one of its own, this one is nobody's.
+        let owner = self.lanes.is_none().then_some(EVERYBODY);
+        let opened = self.parts.connect.open_of(owner).await?;
+        let client = Client::greet(opened.0, Arc::clone(&self.parts.connect), self.manner()).await?;
         let offer = Arc::new(client.offer(self.parts.digester).await?);
         self.take(Some(Arc::new(client)), Arc::clone(&offer));
         Ok(offer)
@@ -334,7 +375,7 @@ impl Upstream {
 
     fn of_nobody(&self) -> NotStarted {
         NotStarted::Unavailable(format!(
-            "each caller has a process of the server `{}` to itself, and it is not known who asks: show a key",
+            "each caller has a process or a session of the server `{}` to itself, and it is not known who asks: show a key",
             self.parts.name
         ))
     }
@@ -359,7 +400,8 @@ impl Upstream {
         match &place.line {
             Line::Shared(client) => Ok(Arc::clone(client)),
             Line::Own(seat) => {
-                let starts = Starts { connect: &self.parts.connect, digester: self.parts.digester };
+                let (connect, digester) = (&self.parts.connect, self.parts.digester);
+                let starts = Starts { connect, digester, manner: self.manner() };
                 seat.client(starts, entry).await
             }
         }

@@ -11,23 +11,24 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex, split};
 use tokio::task::{JoinSet, yield_now};
+use tokio::time::pause;
 
 use super::connect::{Connect, ConnectError, Opened};
 use super::double::{self, Reply};
 use super::link::{Hold, Inbound, Link, Queues, over, queues};
 use super::message::FRAME_BYTES_MAX;
 use super::{
-    FirstContact, HttpUpstream, HttpUpstreamSpec, Offer, PinBook, PinError, Pins, ServerName, Sharing,
-    Standing, Upstream, UpstreamParts, Upstreams,
+    Asks, FirstContact, HttpUpstream, HttpUpstreamSpec, Listing, Offer, PinBook, PinError, Pins, ServerName,
+    Sharing, Standing, Upstream, UpstreamParts, Upstreams,
 };
 use crate::registry::Toolbox as _;
 use crate::{Call, Cancel, NotStarted, RunContext, RunFault};
 
 /// What a server writes when it gets a message: lines, or nothing; none ends it.
-type Script = dyn Fn(&Value) -> Option<Vec<Vec<u8>>> + Send + Sync;
+pub(super) type Script = dyn Fn(&Value) -> Option<Vec<Vec<u8>>> + Send + Sync;
 
 /// A server in memory.
-struct Scripted(Arc<Script>);
+pub(super) struct Scripted(pub(super) Arc<Script>);
 
 impl Connect for Scripted {
     fn open(&self) -> BoxFuture<'_, Result<Opened, ConnectError>> {
@@ -82,7 +83,7 @@ impl PinBook for Memory {
     }
 }
 
-fn digest(value: &Value) -> Option<Digest> {
+pub(super) fn digest(value: &Value) -> Option<Digest> {
     Some(Digest::from_bytes(Sha256::digest(value.to_string().as_bytes()).into()))
 }
 
@@ -99,6 +100,15 @@ pub(super) fn upstream_at(
     book: Arc<dyn PinBook>,
     first: FirstContact,
 ) -> Arc<Upstream> {
+    upstream_of(connect, book, first, Sharing::Shared)
+}
+
+pub(super) fn upstream_of(
+    connect: Arc<dyn Connect>,
+    book: Arc<dyn PinBook>,
+    first: FirstContact,
+    sharing: Sharing,
+) -> Arc<Upstream> {
     let call_within = Duration::from_secs(5);
     Arc::new(Upstream::new(UpstreamParts {
         name: name(),
@@ -107,15 +117,16 @@ pub(super) fn upstream_at(
         digester: digest,
         first,
         call_within,
-        sharing: Sharing::Shared,
+        sharing,
+        asks: Asks::default(),
     }))
 }
 
-fn line(message: &Value) -> Vec<u8> {
+pub(super) fn line(message: &Value) -> Vec<u8> {
     message.to_string().into_bytes()
 }
 
-fn answer(to: &Value, result: Value) -> Vec<u8> {
+pub(super) fn answer(to: &Value, result: Value) -> Vec<u8> {
     line(&json!({"jsonrpc": "2.0", "id": to["id"], "result": result}))
 }
 
@@ -124,7 +135,7 @@ pub(super) fn entry(name: &str, description: &str) -> Value {
 }
 
 /// What every sane server says; `call` answers calls of its tool.
-fn sane(call: impl Fn(&Value) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Arc<Script> {
+pub(super) fn sane(call: impl Fn(&Value) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Arc<Script> {
     Arc::new(move |message| match message["method"].as_str().unwrap_or_default() {
         "initialize" => Some(vec![answer(
             message,
@@ -472,13 +483,14 @@ impl Connect for Stalled {
                 for _ in 0..3 {
                     let next = to_server.recv().await.unwrap();
                     for frame in script(&serde_json::from_slice(&next.frame).unwrap()).unwrap() {
-                        from_server.send(Inbound::Frame(frame)).await.unwrap();
+                        from_server.send(Inbound::Frame { frame, within: None }).await.unwrap();
                     }
                 }
                 core::future::pending::<()>().await;
                 drop((to_server, from_server));
             });
-            Ok(Opened(Link { outbound, inbound, hold: Hold::new(tasks, None), tries_stateless: false }))
+            let hold = Hold::new(tasks, None);
+            Ok(Opened(Link { outbound, inbound, hold, tells_apart: false, tries_stateless: false }))
         })
     }
 
@@ -541,4 +553,27 @@ async fn a_request_that_a_status_answers_is_never_taken_as_not_sent() {
         let called = call_in(&upstream, context()).await;
         assert!(matches!(called, Err(RunFault::NotStarted(_))), "{status}: {called:?}");
     }
+}
+
+#[tokio::test]
+async fn lists_that_never_end_take_no_place_of_a_call() {
+    let script = sane(|message| Some(vec![answer(message, json!({"content": []}))]));
+    let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
+    upstream.connect().await.unwrap();
+    let mut lists = JoinSet::new();
+    for _ in 0..100 {
+        let upstream = Arc::clone(&upstream);
+        lists.spawn(async move { upstream.list(Listing::Resources).await });
+    }
+    // All but those that have a place are refused at once; those wait, and leave theirs when nobody waits for them.
+    for _ in 0..100 - 8 {
+        let refused = lists.join_next().await.unwrap().unwrap();
+        assert!(refused.unwrap_err().contains("too many lists"));
+    }
+    assert_eq!(call_in(&upstream, context()).await.unwrap().verdict, Verdict::Value);
+    lists.abort_all();
+    while lists.join_next().await.is_some() {}
+    pause();
+    let told = upstream.list(Listing::Resources).await.unwrap_err();
+    assert!(told.contains("does not answer"), "{told}");
 }

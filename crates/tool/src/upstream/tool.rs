@@ -6,22 +6,34 @@ use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Digest, Effect, ErrorReport, Product, RunId, Verdict, Watcher};
 use hyper::header::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
-use super::client::{AskError, Client};
+use super::asking::{Asking as Kind, CallAsks, QUESTIONS_MAX, UnderWay};
+use super::client::{AskError, Client, Manners};
 use super::entry::Entry;
 use super::http::Mirrored;
 use super::reading::Reading;
 use super::server::{Place, Upstream};
 use crate::pure::Computed;
-use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
+use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
 /// The member of a result that holds the error which a server answered with, where it answered with one.
 pub const RPC_ERROR: &str = "rpcError";
 
-/// What a caller is told whose server wants more of it than arguments.
+/// What a caller is told whose server wants more of it than arguments, before the reason.
 const NOT_HANDED_ON: &str = "the server wants an answer of its client, or would answer later (elicitation, sampling, roots, a \
-                             task): execgate hands none of that on, and the call has no result";
+                             task), and has none; the call has no result";
+
+/// How often a server may say that it wants more before it answers (MCP 2026-07-28, multi round-trip requests).
+const ROUNDS_MAX: usize = 8;
+
+/// Before the end of a call, the part of its time in which a server can still say what becomes of an unanswered question.
+const LAST_PART: u32 = 10;
+
+/// What whoever calls is told of what a server asks.
+const ASKED: &str = "this is what an MCP server asks of a client within a call: nobody calls it";
 
 /// The longest message of an error that is repeated, in characters.
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -33,6 +45,8 @@ pub(super) enum What {
     Tool(Entry),
     /// A resource or a prompt.
     Reading(Reading),
+    /// What it asks of clients, as rules know it. Nobody calls it.
+    Asked(Kind),
 }
 
 impl What {
@@ -40,13 +54,14 @@ impl What {
         match self {
             Self::Tool(entry) => &entry.name,
             Self::Reading(reading) => reading.name(),
+            Self::Asked(kind) => kind.action(),
         }
     }
 
     fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Tool(entry) => Some(entry),
-            Self::Reading(_) => None,
+            Self::Reading(_) | Self::Asked(_) => None,
         }
     }
 
@@ -54,6 +69,7 @@ impl What {
         match self {
             Self::Tool(_) => "tools/call",
             Self::Reading(reading) => reading.method(),
+            Self::Asked(kind) => kind.method(),
         }
     }
 }
@@ -98,6 +114,7 @@ impl Tool for UpstreamTool {
                 summary: "Fills in a prompt of an MCP server.".into(),
                 schema: Reading::Prompt.schema(),
             },
+            What::Asked(_) => Description { summary: ASKED.into(), schema: json!({"type": "object"}) },
         }
     }
 
@@ -105,8 +122,10 @@ impl Tool for UpstreamTool {
         if !call.payload.is_object() {
             return Err(BadCall::at("", "the arguments of a tool are an object"));
         }
-        if let What::Reading(reading) = &self.what {
-            reading.check(call.payload)?;
+        match &self.what {
+            What::Tool(_) => {}
+            What::Reading(reading) => reading.check(call.payload)?,
+            What::Asked(_) => return Err(BadCall::at("", ASKED)),
         }
         let longest = self.upstream.call_within();
         let within =
@@ -166,17 +185,47 @@ impl Prepared for PreparedCall {
                 () = context.cancel.cancelled() => return Err(gone().into()),
                 client = upstream.line_of(&place, what.entry()) => client?,
             };
-            let wanted = Wanted {
-                mirrored: mirrored.unwrap_or_default(),
-                within,
-                watcher: context.watcher,
-                cancel: context.cancel,
+            let deadline = Instant::now() + within;
+            let turn = tokio::select! {
+                biased;
+                () = context.cancel.cancelled() => return Err(gone().into()),
+                turn = timeout_at(deadline, client.turn()) => turn.map_err(|_| busy())?,
             };
-            let product = product(ask(&client, what.method(), params, wanted).await)?;
-            let told = described(&upstream, &what, &client);
+            // Who had to wait may find another tool under its name.
+            accepted(&upstream, &what)?;
+            let asks = upstream.askable(context.watcher.as_ref(), deadline - within / LAST_PART);
+            // What is asked ends with the call, however that ends.
+            let _under_way = asks.clone().map(UnderWay);
+            let asking = Asking {
+                client: &client,
+                method: what.method(),
+                mirrored: mirrored.unwrap_or_default(),
+                deadline,
+                watcher: context.watcher,
+                asks: asks.clone(),
+            };
+            let answer = tokio::select! {
+                // What is there is taken, also where the caller has gone just now.
+                biased;
+                answer = asking.through(params) => Some(answer),
+                () = context.cancel.cancelled() => None,
+            };
+            drop(turn);
+            let product = product(answer)?;
+            let asked = asks.and_then(|asks| asks.told());
+            let mut told = described(&upstream, &what, &client);
+            if let Some(asked) = asked {
+                told["asked"] = asked;
+            }
             Ok(Product { enforced: json!({"upstream": told}), ..product })
         })
     }
+}
+
+fn busy() -> NotStarted {
+    NotStarted::Unavailable(
+        "an earlier call of this server, which takes one at a time, has not ended".to_owned(),
+    )
 }
 
 fn gone() -> NotStarted {
@@ -189,17 +238,25 @@ fn question(upstream: &Upstream, what: &What, payload: Value, run: RunId) -> Res
     let meta = json!({"execgate/run": run.to_string()});
     match what {
         What::Tool(entry) => {
-            if upstream.find(&entry.name).as_ref().map(|now| now.digest) != Some(entry.digest) {
-                let why = format!("`{}` is not what was accepted any more", entry.name);
-                return Err(NotStarted::Unavailable(why));
-            }
+            accepted(upstream, what)?;
             Ok(json!({"name": entry.name, "arguments": payload, "_meta": meta}))
         }
-        What::Reading(_) => {
-            let mut params = payload;
+        What::Reading(reading) => {
+            let mut params = reading.params(payload);
             params["_meta"] = meta;
             Ok(params)
         }
+        What::Asked(_) => Err(NotStarted::Unavailable(ASKED.to_owned())),
+    }
+}
+
+/// Whether a tool is still what was accepted; what is none needs nothing of that.
+fn accepted(upstream: &Upstream, what: &What) -> Result<(), NotStarted> {
+    match what.entry() {
+        Some(entry) if upstream.find(&entry.name).as_ref().map(|now| now.digest) != Some(entry.digest) => {
+            Err(NotStarted::Unavailable(format!("`{}` is not what was accepted any more", entry.name)))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -215,42 +272,103 @@ fn described(upstream: &Upstream, what: &What, client: &Client) -> Value {
             told["tool"] = entry.name.as_str().into();
             told["entry"] = format!("sha256:{}", entry.digest).into();
         }
-        What::Reading(reading) => told["method"] = reading.method().into(),
+        What::Reading(_) | What::Asked(_) => told["method"] = what.method().into(),
     }
     told
 }
 
-/// How an answer is waited for.
-struct Wanted {
+/// One call while it is asked.
+struct Asking<'c> {
+    client: &'c Client,
+    method: &'static str,
     /// What the head of a request says, too.
     mirrored: HeaderMap,
-    within: Duration,
+    deadline: Instant,
     watcher: Option<Watcher>,
-    cancel: Cancel,
+    /// Who can be asked within it.
+    asks: Option<Arc<CallAsks>>,
 }
 
-async fn ask(
-    client: &Client,
-    method: &str,
-    params: Value,
-    wanted: Wanted,
-) -> Option<Result<Value, AskError>> {
-    tokio::select! {
-        // What is there is taken, also where the caller has gone just now.
-        biased;
-        answer = client.ask_beside(method, params, wanted.mirrored, wanted.within, wanted.watcher) => Some(answer),
-        () = wanted.cancel.cancelled() => None,
+impl Asking<'_> {
+    /// Asks, and asks again with what the client has answered, for as long as the server wants more.
+    async fn through(&self, params: Value) -> Result<Value, AskError> {
+        let mut next = params.clone();
+        for round in 0..ROUNDS_MAX {
+            let result = match self.once(next).await {
+                // It has heard of the call before.
+                Err(AskError::NotSent(why)) if round > 0 => return Err(AskError::Lost(why)),
+                result => result?,
+            };
+            if is_complete(&result) {
+                return Ok(result);
+            }
+            next = match self.answered(&result).await {
+                Ok(answers) => {
+                    let mut again = params.clone();
+                    again["inputResponses"] = answers;
+                    if let Some(state) = result.get("requestState").filter(|state| state.is_string()) {
+                        again["requestState"] = state.clone();
+                    }
+                    again
+                }
+                Err(why) => return Ok(unfinished(&why)),
+            };
+        }
+        Ok(unfinished(&format!("it asks more than {ROUNDS_MAX} times")))
+    }
+
+    async fn once(&self, params: Value) -> Result<Value, AskError> {
+        let manners = Manners {
+            mirrored: self.mirrored.clone(),
+            watcher: self.watcher.clone(),
+            call: Some(self.asks.clone()),
+        };
+        let within = self.deadline.saturating_duration_since(Instant::now());
+        self.client.ask_so(self.method, params, within, manners).await
+    }
+
+    /// What the client has answered to what a result asks; or why that is not all.
+    async fn answered(&self, result: &Value) -> Result<Value, String> {
+        let wanted = result.get("inputRequests").and_then(Value::as_object);
+        let (Some(asks), Some("input_required")) =
+            (&self.asks, result.get("resultType").and_then(Value::as_str))
+        else {
+            return Err("nobody can be asked".to_owned());
+        };
+        let mut questions = JoinSet::new();
+        for (name, asked) in wanted.into_iter().flatten().take(QUESTIONS_MAX + 1) {
+            let method = asked.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (name, params) = (name.clone(), asked.get("params").cloned().unwrap_or_default());
+            let asks = Arc::clone(asks);
+            questions.spawn(async move { (name, asks.ask(&method, params).await) });
+        }
+        let mut answers = Map::new();
+        while let Some(answered) = questions.join_next().await {
+            let (name, answer) = answered.map_err(|_| "a question has failed".to_owned())?;
+            answers.insert(name, answer.map_err(|error| error.message)?);
+        }
+        Ok(Value::Object(answers))
     }
 }
+
+/// A result in the place of one that has not come: marked by its type, which no server's has.
+fn unfinished(why: &str) -> Value {
+    json!({"resultType": UNFINISHED, "why": why})
+}
+
+/// What is said of a call whose questions have no answer.
+const UNFINISHED: &str = "unfinished";
 
 /// What became of it. What was sent and never answered is lost: it may have happened.
 fn product(answer: Option<Result<Value, AskError>>) -> Result<Product, RunFault> {
     match answer {
         Some(Ok(result)) if !is_complete(&result) => {
-            // It waits for what nobody gives it: none of that was offered (MCP 2026-07-28, result types).
-            let content = json!([{"type": "text", "text": NOT_HANDED_ON}]);
+            // It waits for what nobody gives it (MCP 2026-07-28, result types).
+            let why = result.get("why").and_then(Value::as_str).unwrap_or("nobody can be asked");
+            let told = format!("{NOT_HANDED_ON}: {why}");
+            let error = report("NotHandedOn", &told);
+            let content = json!([{"type": "text", "text": told}]);
             let result = json!({"content": content, "isError": true});
-            let error = report("NotHandedOn", NOT_HANDED_ON);
             Ok(Product { verdict: Verdict::Exception, result, error: Some(error), enforced: Value::Null })
         }
         Some(Ok(result)) => {

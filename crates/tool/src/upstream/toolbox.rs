@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::asking::Asking;
 use super::reading::Reading;
 use super::server::Upstream;
 use super::tool::{UpstreamTool, What};
@@ -45,9 +46,10 @@ impl Toolbox for Upstreams {
         // The name of a server has none, so that the first ends it.
         let (server, rest) = action.split_once('.')?;
         let server = self.server(server)?;
-        let what = match Reading::named(rest) {
-            Some(reading) => server.can(reading).then_some(What::Reading(reading))?,
-            None => What::Tool(server.find(rest)?),
+        let what = match (Reading::named(rest), Asking::of_action(rest)) {
+            (Some(reading), _) => server.can(reading).then_some(What::Reading(reading))?,
+            (None, Some(kind)) => server.asks().has(kind).then_some(What::Asked(kind))?,
+            (None, None) => What::Tool(server.find(rest)?),
         };
         Some(Arc::new(UpstreamTool::of(Arc::clone(server), what)?))
     }

@@ -2,9 +2,10 @@
 
 use std::future::ready;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use execgate_model::{BodyPlace, BoxFuture, Caller};
-use execgate_tool::upstream::{Listing, Reading};
+use execgate_model::{BodyPlace, BoxFuture, Caller, Watcher};
+use execgate_tool::upstream::{Asking, Asks, Listing, Reading};
 use rmcp::ErrorData;
 use rmcp::model::{
     CallToolResponse, GetPromptRequestMethod, ListPromptsRequestMethod, ListResourceTemplatesRequestMethod,
@@ -42,6 +43,19 @@ pub(crate) struct Call {
     pub(crate) place: BodyPlace,
     /// How its caller is told that it waits for people.
     pub(crate) way: Way,
+    /// Who can be asked within it.
+    pub(crate) asks: Watcher,
+}
+
+impl Call {
+    /// Who sees how it goes on, and can be asked; none where nobody does either.
+    pub(super) fn watcher(&self) -> Option<Watcher> {
+        let sees = self.line.as_ref().map(Line::watcher);
+        match self.asks.respondent() {
+            Some(respondent) => Some(sees.unwrap_or_default().answering(Arc::clone(respondent))),
+            None => sees,
+        }
+    }
 }
 
 /// A list of tools, and a way to call one.
@@ -72,6 +86,21 @@ pub(crate) trait Desk: Send + Sync + 'static {
         listing: Listing,
     ) -> BoxFuture<'a, Result<Vec<Value>, ErrorData>> {
         Box::pin(ready(Err(not_listed(listing))))
+    }
+
+    /// What its server may ask of clients within their calls.
+    fn asks(&self) -> Asks {
+        Asks::default()
+    }
+
+    /// Whether the rules let a client be asked this. An error is why not, for the server.
+    fn allows<'a>(
+        &'a self,
+        _asker: &'a Asker,
+        _kind: Asking,
+        _params: &'a Value,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(ready(Err("nothing is asked here".to_owned())))
     }
 
     /// Has a resource or a prompt: a call whose arguments are the parameters of the request.

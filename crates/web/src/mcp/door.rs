@@ -20,7 +20,9 @@ use rmcp::transport::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde_json::Value;
+use tokio::sync::mpsc::channel;
 
+use super::asking::{AskLine, Said, answered, takes};
 use super::desk::Asker;
 use super::server::Server;
 use super::upstream::desk_at;
@@ -31,6 +33,9 @@ use crate::problem::Problem;
 
 /// The header of a session of the revisions before 2026-07-28.
 const MCP_SESSION: &str = "mcp-session-id";
+
+/// Questions to one client that wait to be sent.
+const QUESTIONS_MAX: usize = 16;
 
 /// What a message is, as far as a door needs to know.
 struct Message<'a> {
@@ -77,6 +82,12 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
     let (bytes, value, place) = house.bodies.message(&parts.headers, body).await?;
     let message = Message::of(&value);
+    if message.method.is_empty()
+        && let Some(session) = &session
+        && let Some(said) = Said::of(&bytes)
+    {
+        return answer(house, &visitor, session, said);
+    }
     let cancel = Cancel::default();
     let open = session.as_ref().zip(message.id).filter(|_| message.method == "tools/call");
     let open = open.and_then(|(session, id)| house.calls.begin(&visitor.caller, session, id, &cancel));
@@ -89,9 +100,20 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     parts.headers.remove(SESSION);
     let desk = desk_at(house, parts.uri.path())?;
     let open = open.map(Arc::new);
-    let server = Server { desk, asker, version: house.parts.info.version, cancel, open, place };
-    let served = serve(server, Asked::from_parts(parts, Full::new(bytes))).await;
-    let mut response = served.map(Body::new);
+    let asked = Asked::from_parts(parts, Full::new(bytes));
+    let may_ask = !desk.asks().is_empty();
+    let version = house.parts.info.version;
+    let mut server = Server { desk, asker, version, cancel, open, place, asks: None };
+    let line = session.as_ref().filter(|_| may_ask && message.method == "tools/call");
+    let mut response = match line {
+        Some(session) => {
+            let (out, questions) = channel(QUESTIONS_MAX);
+            let takes = house.questions.met(&visitor.caller, session);
+            server.asks = Some(AskLine { out, session: session.clone(), takes: Some(takes) });
+            answered(Box::pin(serve(server, asked)), questions).await
+        }
+        None => serve(server, asked).await.map(Body::new),
+    };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
@@ -101,10 +123,26 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
             Some(secret) => secret.clone(),
             None => random(house)?,
         };
+        if may_ask && let Ok(session) = id.to_str() {
+            let said = value.pointer("/params/capabilities").unwrap_or(&Value::Null);
+            house.questions.meet(&visitor.caller, session, takes(said));
+        }
         response.headers_mut().insert(MCP_SESSION, id);
     }
     visitor.announce(response.headers_mut());
     Ok(response)
+}
+
+/// Takes what a client answers to a question of its session.
+fn answer(house: &House, visitor: &Visitor, session: &str, said: Said) -> Result<Response, Problem> {
+    if house.questions.answer(&visitor.caller, session, said) {
+        Ok(StatusCode::ACCEPTED.into_response())
+    } else {
+        Err(Problem::bad_request(
+            "no-question",
+            "nobody has asked this of this client, or waits for it any more",
+        ))
+    }
 }
 
 /// Has one message answered.

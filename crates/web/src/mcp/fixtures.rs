@@ -147,6 +147,7 @@ async fn answer(request: Request) -> axum::response::Response {
         cancel: Cancel::default(),
         open: None,
         place: BodyPlace::default(),
+        asks: None,
     };
     serve(server, Request::from_parts(parts, Full::new(bytes))).await.map(Body::new)
 }

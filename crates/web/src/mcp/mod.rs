@@ -5,6 +5,7 @@
 //! tools, [`upstream`] that of a server of others. The crate `rmcp`, which knows the wire, is named in this folder and nowhere else.
 
 mod approval;
+mod asking;
 mod calls;
 mod challenge;
 mod desk;
@@ -23,6 +24,7 @@ mod server;
 mod tasks;
 mod upstream;
 
+pub(crate) use asking::Questions;
 pub(crate) use calls::Calls;
 pub(crate) use door::{door, hang_up};
 pub(crate) use parked::ParkedCalls;

@@ -173,8 +173,7 @@ impl OwnDesk {
     ) -> Result<Passage, Problem> {
         let credential = pay::credential(&self.0, asker, &call.name, &call.meta)?;
         let mut proposal = Proposal { credential, ..proposal };
-        proposal.watcher =
-            call.line.as_ref().filter(|_| self.may_be_watched(&proposal, rules)).map(|line| line.watcher());
+        proposal.watcher = call.watcher().filter(|_| self.may_be_watched(&proposal, rules));
         Ok(self.walk(proposal, rules, &call.way).await?)
     }
 

@@ -1,5 +1,6 @@
 //! The protocol over standard input and output, for one client that has started this process.
 
+use std::io;
 use std::sync::Arc;
 
 use execgate_model::{BodyPlace, Caller, Identity};
@@ -8,8 +9,11 @@ use execgate_tool::upstream::Upstream;
 use rmcp::RoleServer;
 use rmcp::service::{ServerInitializeError, serve_server};
 use rmcp::transport::async_rw::AsyncRwTransport;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::sync::mpsc::channel;
+use tokio::task::{JoinError, JoinSet};
 
+use super::asking::{AskLine, filtered, merged};
 use super::desk::{Asker, Desk};
 use super::own::OwnDesk;
 use super::server::Server;
@@ -19,15 +23,24 @@ use crate::house::House;
 /// The longest line that is read, in bytes: as much as a body by HTTP may have, and what surrounds it.
 const LINE_MAX: usize = 9 << 20;
 
+/// Questions to the client that wait to be written.
+const QUESTIONS_MAX: usize = 16;
+
+/// What lies between the pipe and the protocol at most, on either way, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// Why a pipe is served no more.
 #[derive(Debug, thiserror::Error)]
 pub enum PipeError {
     /// What came first was no beginning of the protocol.
     #[error("the client did not begin as the protocol asks")]
     Beginning(#[source] Box<ServerInitializeError>),
+    /// What was said could not be written.
+    #[error("failed to write to the client")]
+    Write(#[source] io::Error),
     /// The task that served it failed.
     #[error("failed to serve the client")]
-    Serve(#[source] tokio::task::JoinError),
+    Serve(#[source] JoinError),
 }
 
 impl House {
@@ -47,7 +60,7 @@ pub async fn serve_pipe(
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<(), PipeError> {
     let desk = Arc::new(OwnDesk(Arc::clone(&house)));
-    serve_desk(&house, desk, input, output).await
+    serve_desk(&house, desk, None, input, output).await
 }
 
 /// The same, with the tools of one server of others in the place of this gateway's own.
@@ -61,19 +74,36 @@ pub async fn serve_upstream_pipe(
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<(), PipeError> {
     let desk = Arc::new(UpstreamDesk::new(Arc::clone(&house), upstream));
-    serve_desk(&house, desk, input, output).await
+    if desk.asks().is_empty() {
+        return serve_desk(&house, desk, None, input, output).await;
+    }
+    let (out, questions) = channel(QUESTIONS_MAX);
+    let (to_us, ours) = duplex(PIECE_BYTES);
+    let (its, from_us) = duplex(PIECE_BYTES);
+    let line = AskLine { out, session: String::new(), takes: None };
+    let mut beside = JoinSet::new();
+    let (book, caller) = (Arc::clone(&house.questions), house.local());
+    let line_max = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
+    beside.spawn(async move { filtered(&book, &caller, line_max, input, to_us).await });
+    let writes = tokio::spawn(merged(from_us, questions, output));
+    let served = serve_desk(&house, desk, Some(line), ours, its).await;
+    // What was said is written to its end.
+    let written = writes.await;
+    written.map_err(PipeError::Serve)?.map_err(PipeError::Write)?;
+    served
 }
 
 async fn serve_desk(
     house: &House,
     desk: Arc<dyn Desk>,
+    asks: Option<AskLine>,
     input: impl AsyncRead + Send + Unpin + 'static,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<(), PipeError> {
     let version = house.parts.info.version;
     let asker = Asker { caller: house.local(), peer: None, origin: None };
-    let server =
-        Server { desk, asker, version, cancel: Cancel::default(), open: None, place: BodyPlace::default() };
+    let (cancel, place) = (Cancel::default(), BodyPlace::default());
+    let server = Server { desk, asker, version, cancel, open: None, place, asks };
     let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_MAX);
     let running = match serve_server(server, transport).await {
         Ok(running) => running,

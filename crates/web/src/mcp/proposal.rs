@@ -75,7 +75,7 @@ fn of(
 
 #[cfg(test)]
 mod tests {
-    use execgate_model::{BodyPlace, Caller, Effect, Identity, Proposal, TenantId};
+    use execgate_model::{BodyPlace, Caller, Effect, Identity, Proposal, TenantId, Watcher};
     use serde_json::{Map, Value, json};
 
     use super::{of_code, of_tool};
@@ -98,6 +98,7 @@ mod tests {
             line: None,
             place: BodyPlace::default(),
             way: Way::plain(),
+            asks: Watcher::default(),
         };
         if name == "execute_code" {
             of_code(&asker, &mut call, &["javascript", "python"].map(str::to_owned))

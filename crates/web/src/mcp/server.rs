@@ -1,8 +1,9 @@
 //! The protocol in front of a desk, for one asker.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use execgate_model::BodyPlace;
+use execgate_model::{BodyPlace, Watcher};
 use execgate_tool::Cancel;
 use execgate_tool::upstream::{Listing, Reading};
 use rmcp::model::{
@@ -10,19 +11,20 @@ use rmcp::model::{
     CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, ErrorCode,
     GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskMethod, GetTaskParams, GetTaskResult,
     Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResultType,
-    ServerCapabilities, ServerConfig, UpdateTaskMethod, UpdateTaskParams,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ResultType, ServerCapabilities, ServerConfig, UpdateTaskMethod, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, from_value};
+use serde_json::{Map, Value, from_value, to_value};
 
 use super::approval::Way;
+use super::asking::{AskLine, Takes, is_held, takes};
 use super::calls::OpenCall;
 use super::desk::{Asker, Call, Desk};
 use super::line::Line;
-use super::{challenge, tasks};
+use super::{asking, challenge, tasks};
 use crate::house::House;
 
 /// For how long a client may keep a list of tools, in milliseconds. The rules of a grant can change at any time; what they
@@ -41,6 +43,8 @@ pub(super) struct Server {
     pub(super) open: Option<Arc<OpenCall>>,
     /// What its body takes up in memory.
     pub(super) place: BodyPlace,
+    /// Where questions to its client go; none where there is no such line.
+    pub(super) asks: Option<AskLine>,
 }
 
 impl ServerHandler for Server {
@@ -69,27 +73,28 @@ impl ServerHandler for Server {
     async fn list_prompts(
         &self,
         _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let list = ListPromptsResult::with_all_items(self.listed(Listing::Prompts).await?);
+        let list = ListPromptsResult::with_all_items(self.listed(Listing::Prompts, &context).await?);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resources(
         &self,
         _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let list = ListResourcesResult::with_all_items(self.listed(Listing::Resources).await?);
+        let list = ListResourcesResult::with_all_items(self.listed(Listing::Resources, &context).await?);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resource_templates(
         &self,
         _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let list = ListResourceTemplatesResult::with_all_items(self.listed(Listing::Templates).await?);
+        let list =
+            ListResourceTemplatesResult::with_all_items(self.listed(Listing::Templates, &context).await?);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
@@ -134,7 +139,14 @@ impl ServerHandler for Server {
         // Kept until it has ended, however it ends.
         let _open = self.open.clone();
         let line = context.meta.get_progress_token().map(|token| Line::new(context.peer.clone(), token));
+        // What a held call waits for, and not an approval.
+        let state = request.request_state.take_if(|state| is_held(state));
+        let answers = state.as_ref().and_then(|_| request.input_responses.take()).unwrap_or_default();
         let way = Way::of(&mut request, &context);
+        let asked = match state {
+            Some(state) => Asked::Again(state, answers),
+            None => self.asked(&context),
+        };
         let call = Call {
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
@@ -142,7 +154,9 @@ impl ServerHandler for Server {
             line: line.clone(),
             place: self.place.clone(),
             way,
+            asks: Watcher::default(),
         };
+        let calling = self.calling(call, asked);
         let telling = async {
             match &line {
                 Some(line) => line.tell_on().await,
@@ -154,7 +168,7 @@ impl ServerHandler for Server {
             // Dropping the call is what ends it.
             () = context.ct.cancelled() => Err(cancelled()),
             () = self.cancel.cancelled() => Err(cancelled()),
-            called = self.desk.call(&self.asker, call) => called,
+            called = calling => called,
             () = telling => Err(cancelled()),
         }
     }
@@ -190,9 +204,53 @@ impl Server {
         self.desk.house().ok_or_else(ErrorData::method_not_found::<M>)
     }
 
+    /// How the client of a call can be asked something within it.
+    fn asked(&self, context: &RequestContext<RoleServer>) -> Asked {
+        if self.desk.asks().is_empty() {
+            return Asked::Never;
+        }
+        let said = || to_value(context.client_capabilities().unwrap_or_default()).unwrap_or_default();
+        let is_stateless = context
+            .protocol_version()
+            .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
+        match &self.asks {
+            _ if is_stateless => Asked::ByResult(takes(&said())),
+            Some(line) => {
+                let takes = line.takes.clone().unwrap_or_else(|| takes(&said()));
+                Asked::ByLine(takes, line.clone())
+            }
+            None => Asked::Never,
+        }
+    }
+
+    /// Calls, so that its client can be asked within the call where it may be.
+    async fn calling(&self, mut call: Call, asked: Asked) -> Result<CallToolResponse, ErrorData> {
+        match asked {
+            Asked::Never => {}
+            Asked::Again(state, answers) => {
+                return asking::resume(&self.desk, &self.asker, &call, &state, answers).await;
+            }
+            Asked::ByResult(takes) => return asking::begin(&self.desk, &self.asker, takes, call).await,
+            Asked::ByLine(takes, line) => {
+                let client = asking::Client::by_line(Arc::clone(&self.desk), self.asker.clone(), takes, line);
+                call.asks = Watcher::default().answering(Arc::new(client));
+            }
+        }
+        self.desk.call(&self.asker, call).await
+    }
+
     /// What is listed beside tools. What the protocol has no form for cannot be told.
-    async fn listed<T: DeserializeOwned>(&self, listing: Listing) -> Result<Vec<T>, ErrorData> {
-        let items = self.desk.list(&self.asker, listing).await?;
+    async fn listed<T: DeserializeOwned>(
+        &self,
+        listing: Listing,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Vec<T>, ErrorData> {
+        let items = tokio::select! {
+            biased;
+            () = context.ct.cancelled() => Err(cancelled()),
+            () = self.cancel.cancelled() => Err(cancelled()),
+            items = self.desk.list(&self.asker, listing) => items,
+        }?;
         Ok(items.into_iter().filter_map(|item| from_value(item).ok()).collect())
     }
 
@@ -204,7 +262,8 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Result<T, ErrorData> {
         let (name, meta, place) = (String::new(), context.meta.0.0, self.place.clone());
-        let call = Call { name, arguments, meta, line: None, place, way: Way::plain() };
+        let (way, asks) = (Way::plain(), Watcher::default());
+        let call = Call { name, arguments, meta, line: None, place, way, asks };
         let read = tokio::select! {
             biased;
             // Dropping it is what ends it.
@@ -214,6 +273,18 @@ impl Server {
         };
         from_value(read?).map_err(|_| ErrorData::internal_error(UNREADABLE, None))
     }
+}
+
+/// How the client of one call can be asked something within it.
+enum Asked {
+    /// It cannot.
+    Never,
+    /// By requests on its line.
+    ByLine(Takes, AskLine),
+    /// By results, after each of which it makes the call again.
+    ByResult(Takes),
+    /// It was, and this is what it answers.
+    Again(String, BTreeMap<String, Value>),
 }
 
 /// What is told of an answer that the protocol has no form for.

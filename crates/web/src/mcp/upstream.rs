@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use execgate_flow::Refusal;
 use execgate_flow::authorise::RulesFor;
-use execgate_model::{BodyPlace, BoxFuture};
-use execgate_tool::upstream::{Listing, RPC_ERROR, Reading, Seen, Standing, Upstream};
+use execgate_model::{BodyPlace, BoxFuture, Watcher};
+use execgate_tool::upstream::{Asking, Asks, Listing, RPC_ERROR, Reading, Seen, Standing, Upstream};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, Tool};
 use serde_json::{Map, Value, from_slice, from_value};
@@ -133,6 +133,32 @@ impl Desk for UpstreamDesk {
         self.own.house()
     }
 
+    fn asks(&self) -> Asks {
+        self.upstream.asks().clone()
+    }
+
+    fn allows<'a>(
+        &'a self,
+        asker: &'a Asker,
+        kind: Asking,
+        params: &'a Value,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let action = self.upstream.name().action(kind.action()).map(|action| action.to_string());
+            let arguments = params.as_object().cloned().unwrap_or_default();
+            let mut call = of_nobody(action.unwrap_or_default(), arguments);
+            let corridor = &self.own.0.parts.corridor;
+            let rules = corridor.rules_for(&asker.caller).await.map_err(|refusal| refusal.to_string())?;
+            let proposal = proposal::of_tool(asker, &mut call).map_err(|_| NO_ACTION.to_owned())?;
+            match corridor.would(&rules, &proposal) {
+                Ok(None) => Ok(()),
+                Ok(Some(rule)) => Err(format!("{WANTS_PEOPLE}: {rule}")),
+                Err(Refusal::Denied { rule, reason }) => Err(format!("{reason} ({rule})")),
+                Err(refusal) => Err(refusal.to_string()),
+            }
+        })
+    }
+
     fn has(&self, reading: Reading) -> bool {
         self.upstream.can(reading)
     }
@@ -176,6 +202,25 @@ impl Desk for UpstreamDesk {
     }
 }
 
+/// Why a question is not asked for which the rules want an approval.
+const WANTS_PEOPLE: &str = "nobody can approve what a server asks within a call, and a rule wants it";
+
+/// Why a question is not asked that has no name in rules.
+const NO_ACTION: &str = "rules have no name for this question";
+
+/// A call that is only judged.
+fn of_nobody(name: String, arguments: Map<String, Value>) -> Call {
+    Call {
+        name,
+        arguments,
+        meta: Map::new(),
+        line: None,
+        place: BodyPlace::default(),
+        way: Way::plain(),
+        asks: Watcher::default(),
+    }
+}
+
 /// The code of what the rules, or a full house, turn away: outside of what the protocol keeps for itself.
 const TURNED_AWAY: i32 = 403;
 
@@ -204,14 +249,7 @@ impl UpstreamDesk {
         else {
             return true;
         };
-        let mut call = Call {
-            name: action.to_owned(),
-            arguments: Map::from_iter([(name.to_owned(), key)]),
-            meta: Map::new(),
-            line: None,
-            place: BodyPlace::default(),
-            way: Way::plain(),
-        };
+        let mut call = of_nobody(action.to_owned(), Map::from_iter([(name.to_owned(), key)]));
         let proposal = proposal::of_tool(asker, &mut call);
         proposal.is_ok_and(|proposal| self.own.0.parts.corridor.would(rules, &proposal).is_ok())
     }

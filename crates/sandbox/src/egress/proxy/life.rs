@@ -2,6 +2,7 @@
 //! it is killed. It has the network of the host, and no file, no right, no environment and no secret.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use execgate_forkpoint::jail::{Kernel, Real};
@@ -38,8 +39,10 @@ const NICE: i32 = 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Means {
-    /// With the name servers that are to be asked.
+    /// With the name servers that it has for runs.
     pub(crate) host: EgressMeans,
+    /// Its own name servers.
+    pub(crate) own: Vec<IpAddr>,
     /// How many seconds of a processor's time it may use.
     pub(crate) cpu_seconds: u64,
 }
@@ -51,15 +54,16 @@ pub(crate) fn live(descriptors: Vec<OwnedFd>, filter: &[SockFilter]) -> io::Resu
     let [init, rules, means, ledger] = given;
     let egress: Egress = serde_json::from_slice(&text_of(rules)?)?;
     // Rules are the client's, means the helper's, which has had them before the first run.
-    let Means { host, cpu_seconds } = serde_json::from_slice(&text_of(means)?)?;
+    let Means { host, own, cpu_seconds } = serde_json::from_slice(&text_of(means)?)?;
     let egress = egress.within(&host).map_err(io::Error::other)?;
+    let name_servers = egress.name_servers(&host, own).map_err(io::Error::other)?;
     let book = Book::new(ledger)?;
     let Some(listener) = take_listener(&init)? else { return Ok(()) };
     seal(&Real, &egress, cpu_seconds, filter)?;
     // The guest begins after this.
     send(&init, &FromProxy::Ready.pack(), &[])?;
     drop(init);
-    Desk::new(listener, egress, host.name_servers, book).serve()
+    Desk::new(listener, egress, name_servers, book).serve()
 }
 
 /// The guest's listener; `None` where the init is gone.

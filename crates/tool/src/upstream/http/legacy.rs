@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::connect::{ConnectError, Opened};
-use super::super::link::{Hold, Inbound, Link, Outbound, Queues, queues};
+use super::super::link::{Hold, Inbound, Link, Outbound, Queues, given_up, queues};
 use super::super::sse::{Event, Events};
 use super::line::{Line, failed, lost, refused};
 use super::streamable::{GREETED, within};
@@ -61,11 +61,26 @@ pub(super) async fn legacy(line: Arc<Line>) -> Result<Opened, ConnectError> {
             posts.spawn(async move { post(&line, &endpoint, next, &from_server).await });
         }
     });
-    Ok(Opened(Link { outbound, inbound, hold: Hold::new(tasks, None), tries_stateless: false }))
+    Ok(Opened(Link {
+        outbound,
+        inbound,
+        hold: Hold::new(tasks, None),
+        tells_apart: false,
+        tries_stateless: false,
+    }))
 }
 
 /// Posts a message; what is answered comes by the stream.
-async fn post(line: &Line, endpoint: &Target, next: Outbound, from_server: &mpsc::Sender<Inbound>) {
+async fn post(line: &Line, endpoint: &Target, mut next: Outbound, from_server: &mpsc::Sender<Inbound>) {
+    let answered = next.answered.take();
+    tokio::select! {
+        biased;
+        () = posted(line, endpoint, next, from_server) => {}
+        () = given_up(answered) => {}
+    }
+}
+
+async fn posted(line: &Line, endpoint: &Target, next: Outbound, from_server: &mpsc::Sender<Inbound>) {
     let id = next.id;
     let error = match timeout(within(id), line.post(endpoint, next)).await {
         Ok(Ok(Exchange { response, connection: _ })) if response.status().is_success() => return,
@@ -103,7 +118,7 @@ async fn listen(
                     drop(first.send(String::from_utf8_lossy(&data).into_owned()));
                 }
             } else if (name.is_empty() || name == "message") && !data.is_empty() {
-                drop(from_server.send(Inbound::Frame(data)).await);
+                drop(from_server.send(Inbound::Frame { frame: data, within: None }).await);
             }
         }
     }

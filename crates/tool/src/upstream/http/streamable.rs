@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::super::client::AskError;
 use super::super::connect::Opened;
-use super::super::link::{Hold, Inbound, Link, Outbound, Queues, queues};
+use super::super::link::{Hold, Inbound, Link, Outbound, Queues, given_up, queues};
 use super::super::message::FRAME_BYTES_MAX;
 use super::super::sse::{Event, Events};
 use super::line::{Line, failed, lost, refused};
@@ -34,8 +34,8 @@ const TELLS_WITHIN: Duration = Duration::from_secs(30);
 /// How long it may take to find out whether a session is still known, and to end one.
 const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Requests, and messages without an answer, that are under way at once. Calls have fewer places; what was given up takes
-/// a while to end.
+/// Requests, and messages without an answer, that are under way at once. Calls have fewer places; what was given up frees its
+/// own at once.
 const ASKS_MAX: usize = 256;
 const TELLS_MAX: usize = 64;
 
@@ -77,7 +77,16 @@ pub(super) fn streamable(line: Arc<Line>) -> Opened {
                         if next.id.is_some() { (&mut asks, ASKS_MAX) } else { (&mut tells, TELLS_MAX) };
                     if under_way.len() < most {
                         let (line, from_server) = (Arc::clone(&posts), from_server.clone());
-                        under_way.spawn(async move { exchange(&line, next, &from_server).await });
+                        under_way.spawn(async move {
+                            let mut next = next;
+                            let answered = next.answered.take();
+                            tokio::select! {
+                                // What is answered is read to its end, so that its connection serves again.
+                                biased;
+                                () = exchange(&line, next, &from_server) => {}
+                                () = given_up(answered) => {}
+                            }
+                        });
                     } else if let Some(id) = next.id {
                         let error = AskError::NotSent("too much is under way at the server".to_owned());
                         drop(from_server.send(Inbound::Failed { id, error }).await);
@@ -92,7 +101,7 @@ pub(super) fn streamable(line: Arc<Line>) -> Opened {
         }
     });
     let hold = Hold::new(tasks, Some(Box::new(EndsSession(line))));
-    Opened(Link { outbound, inbound, hold, tries_stateless: true })
+    Opened(Link { outbound, inbound, hold, tells_apart: true, tries_stateless: true })
 }
 
 /// Tells the server that its session is over, where it is dropped while there is one.
@@ -203,7 +212,7 @@ async fn answer(
     // An error that names no question is told by its status.
     if kind == "application/json" && !body.is_empty() && (status.is_success() || asked.is_answered_by(&body))
     {
-        deliver(line, body, asked.is_greeting, from_server).await;
+        deliver(line, body, asked, from_server).await;
     }
     if status.is_success() { Ok(()) } else { Err(refused(status)) }
 }
@@ -255,7 +264,7 @@ impl Reading<'_> {
                 }
                 let has_id = self.events.last_id().is_some();
                 self.is_answered = self.is_answered || has_id && self.asked.is_answered_by(&data);
-                deliver(self.line, data, self.asked.is_greeting, self.from_server).await;
+                deliver(self.line, data, self.asked, self.from_server).await;
             }
             if self.is_answered {
                 return Ok(());
@@ -266,13 +275,8 @@ impl Reading<'_> {
 }
 
 /// Hands a message on; the greeting's says which revision is spoken from now on.
-pub(super) async fn deliver(
-    line: &Line,
-    frame: Vec<u8>,
-    is_greeting: bool,
-    from_server: &mpsc::Sender<Inbound>,
-) {
-    if is_greeting {
+pub(super) async fn deliver(line: &Line, frame: Vec<u8>, asked: &Asked, from_server: &mpsc::Sender<Inbound>) {
+    if asked.is_greeting {
         let said: Option<Value> = serde_json::from_slice(&frame).ok();
         let revision = said.as_ref().and_then(|said| said.pointer("/result/protocolVersion")?.as_str());
         let revision = revision.and_then(|revision| HeaderValue::from_str(revision).ok());
@@ -280,5 +284,5 @@ pub(super) async fn deliver(
             line.state().revision = revision;
         }
     }
-    drop(from_server.send(Inbound::Frame(frame)).await);
+    drop(from_server.send(Inbound::Frame { frame, within: asked.id }).await);
 }

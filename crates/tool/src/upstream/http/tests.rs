@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use execgate_model::{Product, Verdict};
+use execgate_model::{Digest, Effect, Product, RunOptions, Verdict};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::yield_now;
@@ -13,10 +13,11 @@ use tokio::time::timeout;
 
 use super::super::double::{Asked, Reply, serve};
 use super::super::message::FRAME_BYTES_MAX;
-use super::super::tests::{Memory, call_in, context, entry, lost, name, upstream_at};
-use super::super::{FirstContact, Upstream};
+use super::super::tests::{Memory, call_in, context, entry, lost, name, upstream_of};
+use super::super::{FirstContact, Sharing, Upstream, Upstreams};
 use super::{HttpUpstream, HttpUpstreamSpec};
-use crate::{NotStarted, RunFault};
+use crate::registry::Toolbox as _;
+use crate::{Call, NotStarted, RunFault};
 
 fn told(asked: &Asked, result: Value) -> Vec<u8> {
     json!({"jsonrpc": "2.0", "id": asked.message()["id"], "result": result}).to_string().into_bytes()
@@ -51,6 +52,10 @@ fn sane(asked: &Asked, session: &str) -> Option<Reply> {
 }
 
 fn at(url: String, is_legacy: bool) -> Arc<Upstream> {
+    at_for(url, is_legacy, Sharing::Shared)
+}
+
+fn at_for(url: String, is_legacy: bool, sharing: Sharing) -> Arc<Upstream> {
     let spec = HttpUpstreamSpec {
         server: name(),
         url,
@@ -60,7 +65,7 @@ fn at(url: String, is_legacy: bool) -> Arc<Upstream> {
         allow_private: true,
     };
     let connect = Arc::new(HttpUpstream::new(spec, None).unwrap());
-    upstream_at(connect, Arc::new(Memory::default()), FirstContact::Accept)
+    upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing)
 }
 
 /// A server whose calls and streams are answered by a script.
@@ -390,4 +395,65 @@ async fn what_comes_behind_the_greeting_is_sent_when_the_server_has_it() {
         posts,
         ["POST server/discover", "POST initialize", "POST notifications/initialized", "POST tools/list"]
     );
+}
+
+#[tokio::test]
+async fn what_is_given_up_frees_its_place_at_once() {
+    let (saw, mut seen) = unbounded_channel();
+    let upstream = connected(move |asked| {
+        if asked.message()["params"]["_meta"]["execgate/run"].is_null() {
+            return Reply::Whole(202, String::new(), Vec::new());
+        }
+        saw.send(()).unwrap();
+        // It says nothing more, for as long as it is asked.
+        Reply::EventsOn(b": \n\n".to_vec())
+    })
+    .await;
+    // More than there are places at a server.
+    for _ in 0..300 {
+        let context = context();
+        let cancel = context.cancel.clone();
+        let called = tokio::spawn({
+            let upstream = Arc::clone(&upstream);
+            async move { call_in(&upstream, context).await }
+        });
+        seen.recv().await.unwrap();
+        cancel.cancel();
+        assert!(lost(called.await.unwrap()).contains("the caller was gone"));
+    }
+}
+
+#[tokio::test]
+async fn each_caller_has_a_session_of_its_own() {
+    let sessions = Arc::new(AtomicUsize::new(0));
+    let origin = serve({
+        let sessions = Arc::clone(&sessions);
+        move |asked| {
+            let number = if asked.message()["method"] == "initialize" {
+                sessions.fetch_add(1, Ordering::SeqCst)
+            } else {
+                0
+            };
+            let told = content(&asked.header("mcp-session-id"));
+            sane(asked, &format!("s{number}")).unwrap_or_else(|| whole(asked, told))
+        }
+    })
+    .await;
+    let per_caller = Sharing::PerCaller { processes_max: 4, idle: Duration::from_secs(60) };
+    let upstream = at_for(format!("{origin}/mcp"), false, per_caller);
+    upstream.connect().await.unwrap();
+    let call = async |owner: Option<u8>| {
+        let tool = Upstreams::new([Arc::clone(&upstream)]).find("srv.add").unwrap();
+        let (payload, options) = (json!({}), RunOptions::default());
+        let call = Call { payload: &payload, options: &options, effect: Effect::Live };
+        let mut prepared = tool.prepare(&call).unwrap();
+        prepared.belongs_to(owner.map(|owner| Digest::from_bytes([owner; 32])))?;
+        prepared.reserve()?;
+        prepared.run(context()).await
+    };
+    // The first session is asked for its list alone.
+    let told = [call(Some(1)).await, call(Some(2)).await, call(Some(1)).await].map(text);
+    assert_eq!(told, ["s1", "s2", "s1"]);
+    assert!(matches!(call(None).await, Err(RunFault::NotStarted(NotStarted::Unavailable(_)))));
+    assert_eq!(sessions.load(Ordering::SeqCst), 3);
 }

@@ -8,7 +8,7 @@ use execgate_model::Digest;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::super::client::Client;
+use super::super::client::{Client, Manner};
 use super::super::connect::{Connect as _, ConnectError};
 use super::super::double::{Asked, Reply, serve};
 use super::super::pins::PinError;
@@ -135,12 +135,12 @@ fn upstream(origin: &str, oauth: OauthSpec, shelf: Option<Arc<dyn TokenShelf>>) 
 
 async fn client(upstream: &Arc<HttpUpstream>) -> Result<Client, ConnectError> {
     let opened = upstream.open().await?;
-    Client::greet(opened.0, upstream.clone()).await
+    Client::greet(opened.0, upstream.clone(), Manner::default()).await
 }
 
 /// What the server tells of the token that it was shown.
 async fn told(client: &Client) -> Value {
-    client.ask("tools/list", json!({}), Duration::from_secs(20), None).await.unwrap()["told"].clone()
+    client.ask("tools/list", json!({}), Duration::from_secs(20)).await.unwrap()["told"].clone()
 }
 
 fn heard(world: &Shared) -> Vec<String> {

@@ -1,0 +1,262 @@
+//! What a server says in a conversation, and to whom it comes: answers to whoever asked, questions to the client of the call
+//! that they belong to, and the rest to everybody or to nobody.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use execgate_model::{Progress, Watcher};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::asking::{CallAsks, not_allowed, not_now, outside_a_call};
+use super::client::AskError;
+use super::connect::Connect;
+use super::link::{Inbound, Outbound};
+use super::message::{Message, RpcError, looks_like_one, read};
+
+/// Things that make no sense and are borne in one conversation: answers to nothing, lines that are no messages.
+const STRIKES_MAX: usize = 64;
+
+/// Questions that were given up, and whose late answers are no strikes.
+const GIVEN_UP_MAX: usize = 1_024;
+
+/// Questions of one server that wait for an answer of some client at once.
+const QUESTIONS_MAX: usize = 64;
+
+/// Something that a server told everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Heard {
+    /// How often it said that its tools have changed.
+    pub(super) changes: u64,
+    /// Whether it has ended.
+    pub(super) has_ended: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) waiting: HashMap<u64, Waiting>,
+    given_up: VecDeque<u64>,
+    pub(super) last: u64,
+    strikes: usize,
+    pub(super) ended: Option<String>,
+    /// What the server asks by now, by its own names.
+    questions: HashSet<String>,
+}
+
+pub(super) struct Waiting {
+    pub(super) answer: oneshot::Sender<Result<Value, AskError>>,
+    pub(super) watcher: Option<Watcher>,
+    /// Whether it is a call, and no list or greeting.
+    pub(super) is_call: bool,
+    /// Its client, where that can be asked.
+    pub(super) asks: Option<Arc<CallAsks>>,
+}
+
+/// What both ends of a conversation know.
+#[derive(Default)]
+pub(super) struct Shared {
+    asked: Mutex<Asked>,
+    pub(super) heard: watch::Sender<Heard>,
+    /// Whether several callers have their calls in it.
+    is_shared: bool,
+    /// Whether anything may be asked in it.
+    may_ask: bool,
+}
+
+impl Shared {
+    pub(super) fn new(is_shared: bool, may_ask: bool) -> Self {
+        Self { is_shared, may_ask, ..Self::default() }
+    }
+
+    pub(super) fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the conversation: what waits is lost.
+    fn end(&self, why: &str) {
+        let waiting = {
+            let mut asked = self.asked();
+            asked.ended.get_or_insert_with(|| why.to_owned());
+            core::mem::take(&mut asked.waiting)
+        };
+        for waiting in waiting.into_values() {
+            drop(waiting.answer.send(Err(AskError::Lost(format!("the server is gone: {why}")))));
+        }
+        self.heard.send_modify(|heard| heard.has_ended = true);
+    }
+
+    /// One strike more; whether that is too many.
+    fn strike(&self) -> bool {
+        let mut asked = self.asked();
+        asked.strikes += 1;
+        asked.strikes > STRIKES_MAX
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(super) fn give_up(&self, id: u64) {
+        let mut asked = self.asked();
+        asked.waiting.remove(&id);
+        asked.given_up.push_back(id);
+        if asked.given_up.len() > GIVEN_UP_MAX {
+            asked.given_up.pop_front();
+        }
+    }
+
+    /// The call that a question belongs to. Where the line does not tell, it is the one that is under way in a conversation of
+    /// one caller; never one of several.
+    fn call_of(&self, within: Option<u64>) -> Option<Arc<CallAsks>> {
+        let asked = self.asked();
+        let waiting = match within {
+            Some(id) => asked.waiting.get(&id)?,
+            None if self.is_shared => return None,
+            None => {
+                let mut calls = asked.waiting.values().filter(|waiting| waiting.is_call);
+                let one = calls.next()?;
+                if calls.next().is_some() {
+                    return None;
+                }
+                one
+            }
+        };
+        waiting.asks.clone()
+    }
+}
+
+/// Hears what a server says, until it has ended.
+pub(super) async fn hear(
+    shared: &Arc<Shared>,
+    connect: &dyn Connect,
+    mut inbound: mpsc::Receiver<Inbound>,
+    replies: mpsc::Sender<Outbound>,
+) {
+    // What is asked ends with whoever hears it.
+    let mut questions = JoinSet::new();
+    let why = loop {
+        let next = tokio::select! {
+            next = inbound.recv() => next,
+            Some(_) = questions.join_next() => continue,
+        };
+        match next {
+            None => break "the line is closed".to_owned(),
+            Some(Inbound::Ended(why)) => break why,
+            Some(Inbound::Failed { id, error }) => {
+                if let Some(waiting) = shared.asked().waiting.remove(&id) {
+                    drop(waiting.answer.send(Err(error)));
+                }
+            }
+            Some(Inbound::Frame { frame, within }) => {
+                let mut ear = Ear { shared, connect, replies: &replies, questions: &mut questions };
+                if let Err(why) = ear.take(&frame, within) {
+                    break why;
+                }
+            }
+        }
+    };
+    shared.end(&why);
+}
+
+struct Ear<'h> {
+    shared: &'h Arc<Shared>,
+    connect: &'h dyn Connect,
+    replies: &'h mpsc::Sender<Outbound>,
+    questions: &'h mut JoinSet<()>,
+}
+
+impl Ear<'_> {
+    /// Takes one frame; what cannot be borne ends the conversation. Secrets are taken out here, once, before anybody sees it.
+    fn take(&mut self, frame: &[u8], within: Option<u64>) -> Result<(), String> {
+        match read(frame, |value| self.connect.clean(value)) {
+            None if looks_like_one(frame) => {
+                // Somebody may wait for just this.
+                Err("it sent a message that cannot be read".to_owned())
+            }
+            None | Some(Message::Stray) => borne(self.shared.strike()),
+            Some(Message::Answer { id, outcome }) => self.answered(id, outcome),
+            Some(Message::Request { id, method, params }) => self.asked(id, method, params, within),
+            Some(Message::Notification { method, params }) => {
+                notice(self.shared, &method, &params);
+                Ok(())
+            }
+        }
+    }
+
+    fn answered(&self, id: u64, outcome: Result<Value, RpcError>) -> Result<(), String> {
+        let waiting = {
+            let mut asked = self.shared.asked();
+            let given_up = asked.given_up.iter().position(|given_up| *given_up == id);
+            if let Some(at) = given_up {
+                asked.given_up.remove(at);
+                return Ok(());
+            }
+            asked.waiting.remove(&id)
+        };
+        match waiting {
+            // A second answer comes to nobody: the first one counts.
+            None => borne(self.shared.strike()),
+            Some(waiting) => {
+                drop(waiting.answer.send(outcome.map_err(AskError::Rpc)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a question answered: at once where it is refused, and by the client of its call where it is not.
+    fn asked(&mut self, id: Value, method: String, params: Value, within: Option<u64>) -> Result<(), String> {
+        if method == "ping" {
+            return self.reply(&id, Ok(json!({})));
+        }
+        if !self.shared.may_ask {
+            return self.reply(&id, Err(not_allowed()));
+        }
+        let Some(call) = self.shared.call_of(within) else { return self.reply(&id, Err(outside_a_call())) };
+        let name = id.to_string();
+        {
+            let mut asked = self.shared.asked();
+            if asked.questions.len() >= QUESTIONS_MAX || !asked.questions.insert(name.clone()) {
+                drop(asked);
+                return self.reply(&id, Err(not_now()));
+            }
+        }
+        let (shared, replies) = (Arc::clone(self.shared), self.replies.clone());
+        self.questions.spawn(async move {
+            let told = call.ask(&method, params).await;
+            shared.asked().questions.remove(&name);
+            // A line that is gone needs no answer.
+            drop(replies.send(reply(&id, told)).await);
+        });
+        Ok(())
+    }
+
+    fn reply(&self, id: &Value, told: Result<Value, RpcError>) -> Result<(), String> {
+        // One that asks faster than it reads is not waited for.
+        borne(self.replies.try_send(reply(id, told)).is_err() && self.shared.strike())
+    }
+}
+
+fn borne(is_too_many: bool) -> Result<(), String> {
+    if is_too_many { Err("it sends too much that makes no sense".to_owned()) } else { Ok(()) }
+}
+
+fn reply(id: &Value, told: Result<Value, RpcError>) -> Outbound {
+    let reply = match told {
+        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+        Err(error) => json!({"jsonrpc": "2.0", "id": id, "error": error.into_json()}),
+    };
+    Outbound::new(None, "reply", reply.to_string())
+}
+
+fn notice(shared: &Shared, method: &str, params: &Value) {
+    match method {
+        "notifications/tools/list_changed" => shared.heard.send_modify(|heard| heard.changes += 1),
+        "notifications/progress" => {
+            let Some(token) = params.get("progressToken").and_then(Value::as_u64) else { return };
+            let watcher = shared.asked().waiting.get(&token).and_then(|waiting| waiting.watcher.clone());
+            if let Some(watcher) = watcher {
+                let said = params.get("message").and_then(Value::as_str).unwrap_or_default();
+                watcher.see(Progress::Stdout(said.as_bytes()));
+            }
+        }
+        _ => {}
+    }
+}
