@@ -485,6 +485,7 @@ impl Walk {
         quote.prepared().belongs_to(owned_by)?;
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
+        let _runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
         {
             Claimed::Fresh(claim) => claim,

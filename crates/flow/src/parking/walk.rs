@@ -5,9 +5,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage};
+use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage, UnixMs};
 use execgate_receipt::approval::{MAX_STATEMENTS, same_artifact};
-use execgate_store::{Change, Due, Parked, Parking, Record, Refused, Vote};
+use execgate_store::{Change, Due, Parked, Parking, Record, Refused, Vote, WITHDRAWN_KEEPS_MS};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -99,16 +99,6 @@ impl Corridor {
             }
             drop(presence);
         }))
-    }
-
-    /// Ends a parked run that its caller has taken back. One that was started, or has ended, goes its way.
-    ///
-    /// # Errors
-    /// [`Refusal::Store`] if the record cannot be read or written.
-    pub async fn withdraw(&self, run: RunId, render: &Arc<dyn Render>) -> Result<(), Refusal> {
-        let Some(parked) = self.rooms().execute.store.parked(run).await? else { return Ok(()) };
-        let (walk, _presence) = self.set_out(Arc::clone(render))?;
-        walk.refuse(&parked, &Closing::Withdrawn, None).await.map(drop)
     }
 
     /// Waits at the door for people, and then for the run: its answer, or that it waits still.
@@ -358,7 +348,9 @@ impl Walk {
         };
         // What people have said yes to is over with it, wherever else their statements lie.
         let spent = same_artifact(&parked.parking.tenant, ApprovalId::from(parked.record.run));
-        let refused = rooms.execute.store.refuse(finish, parked.tries, spent, denial).await?;
+        let keeps =
+            (*why == Closing::Withdrawn).then(|| UnixMs(finish.at.0.saturating_add(WITHDRAWN_KEEPS_MS)));
+        let refused = rooms.execute.store.refuse(finish, parked.tries, spent, denial, keeps).await?;
         rooms.execute.crash.reached("refused");
         Ok((refused == Refused::Ended).then_some(passage))
     }
