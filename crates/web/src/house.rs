@@ -19,7 +19,7 @@ use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::figures::Figures;
 use crate::headers::patience;
-use crate::mcp::{Calls, ParkedCalls};
+use crate::mcp::{Calls, Listeners, ParkedCalls};
 use crate::metrics::Metrics;
 use crate::render::{ExecuteWords, OwnWords};
 use crate::server::OpenConnections;
@@ -142,6 +142,8 @@ pub struct House {
     pub(crate) calls: Calls,
     /// Those without a key that wait for people.
     pub(crate) parked_calls: ParkedCalls,
+    /// Those who want to know of other lists of tools.
+    pub(crate) listeners: Listeners,
     /// How a call of it is paid by challenge: said once, since nothing of it changes.
     pub(crate) challenge_methods: OnceLock<Option<Map<String, Value>>>,
     /// When this process started.
@@ -168,6 +170,7 @@ impl House {
             bodies,
             calls: Calls::default(),
             parked_calls: ParkedCalls::default(),
+            listeners: Listeners::default(),
             challenge_methods: OnceLock::new(),
         }
     }

@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage, UnixMs};
+use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage, Surface, UnixMs};
 use execgate_receipt::approval::{MAX_STATEMENTS, same_artifact};
 use execgate_store::{Change, Due, Parked, Parking, Record, Refused, Vote, WITHDRAWN_KEEPS_MS};
 use serde_json::Value;
@@ -168,8 +168,7 @@ impl Walk {
         if wanted.by_gateway() {
             return Err(wanted.into());
         }
-        if quote.is_named_by_payment() {
-            let reason = "this action needs an approval before it is paid for: give the call a nonce, so that it can wait";
+        if let Some(reason) = unfound(&quote) {
             return Err(Refusal::ApprovalMissing {
                 rule: wanted.rule().to_owned(),
                 reason: reason.to_owned(),
@@ -362,6 +361,22 @@ pub(crate) enum Found {
     Waiting(Box<Parked>),
     /// Its time was over.
     Ended(Passage),
+}
+
+/// Why nobody would find a call again that waits; none where its caller does.
+fn unfound(quote: &Quote) -> Option<&'static str> {
+    let Proposal { surface, caller, .. } = quote.proposal();
+    if quote.is_named_by_payment() {
+        return Some(
+            "this action needs an approval before it is paid for: give the call a nonce, so that it can wait",
+        );
+    }
+    // By HTTP the first answer names the session, for its caller to show; clients of the protocol hand on no header.
+    (*surface == Surface::Mcp && caller.is_new()).then_some(
+        "this action needs an approval, and a caller that shows nothing is another one with each call, so that nobody would \
+         find it again: show what identifies a caller, which is a key of a grant, a token, or a session in the header \
+         `Execgate-Session` (64 hexadecimal digits, random and kept secret)",
+    )
 }
 
 /// The end of a run that people have approved, and that was started in vain too often.

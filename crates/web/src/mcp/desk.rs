@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::net::IpAddr;
 
-use execgate_model::{BodyPlace, BoxFuture, Caller};
+use execgate_model::{BodyPlace, BoxFuture, Caller, Digest};
 use execgate_tool::upstream::{Listing, Reading};
 use rmcp::ErrorData;
 use rmcp::model::{
@@ -51,6 +51,9 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
     /// The tools that a caller may see, always in the same order.
     fn tools<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Vec<Tool>, ErrorData>>;
+
+    /// What names the list that a caller sees now: another list has another name.
+    fn edition<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>>;
 
     /// Calls one. Dropping this future is a caller that has hung up. What goes wrong with the call is a result that says so;
     /// only what no tool is, and a fault of the server, is an error of the protocol.
