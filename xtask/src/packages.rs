@@ -51,6 +51,10 @@ pub(crate) fn install() -> Result<bool> {
             let listed = listed("crates/execgate/tests/payers/pympp")?;
             python(folder, &["--no-deps", "--requirement", &listed])
         })?
+        && once("langchain-core-1.7.2", "tools of LangChain, for the page that shows one", |folder| {
+            let listed = listed("crates/execgate/tests/langchain")?;
+            python(folder, &["--no-deps", "--requirement", &listed])
+        })?
         && once("mcp-clients-1", "clients of MCP, its conformance suite, and a Node for it", |folder| {
             let source = "crates/execgate/tests/mcp";
             Ok(npm(source, folder, &[])?

@@ -2,6 +2,7 @@
 
 use execgate_flow::approve::ApprovalMode;
 use execgate_iam::{KeysPlace, Unreached};
+use execgate_payment::evm::ChainId;
 use execgate_sandbox::{Enforced, Network};
 use execgate_tool::spoken;
 
@@ -106,9 +107,7 @@ pub(crate) fn announce_payment(payment: &Payment) {
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
     for network in payment.unseen() {
-        terminal::line(format_args!(
-            "            no node of your own of {network} (`payment.rpc`): what is pending there ends by `execgate settle`"
-        ));
+        terminal::line(format_args!("            {}", unseen(network)));
     }
     for method in payment.challenges.methods.iter().filter(|method| !method.is_proven()) {
         terminal::line(format_args!(
@@ -117,6 +116,14 @@ pub(crate) fn announce_payment(payment: &Payment) {
             method.service().unwrap_or_default()
         ));
     }
+}
+
+/// What nobody here sees of a network without a node of the operator's own.
+pub(crate) fn unseen(network: ChainId) -> String {
+    format!(
+        "NOT SEEN on {network}: whether the chain takes back what was paid (a reorganisation), and the end of what is pending; \
+         `payment.rpc` names a node of your own that shows both, else `execgate settle` ends by hand what is pending"
+    )
 }
 
 /// Whose word is taken beside this gateway's own.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::corridor::Walk;
 use crate::parking::Found;
-use crate::pay::{Earlier, Guard, Known, Place, unless_lapsed};
+use crate::pay::{Earlier, Guard, Known, Place, Places, unless_lapsed};
 use crate::propose::{NonceKey, Quote, fingerprint};
 use crate::{Passage, Refusal};
 
@@ -80,12 +80,37 @@ impl Walk {
         waits: Option<Box<Parked>>,
     ) -> Result<Among, Refusal> {
         let Some(key) = quote.nonce_key() else {
-            return Ok(Among::First(None, waits));
+            return Ok(Among::First(Places::default(), waits));
         };
         let patience = Instant::now() + DUPLICATE_WAIT;
-        let guard = loop {
+        // That of the session always first, so that no two wait for each other.
+        let in_session = match quote.session_nonce() {
+            Some(session) => Some(self.place(session, quote, patience).await?),
+            None => None,
+        };
+        let places = Places { in_session, own: Some(self.place(key, quote, patience).await?) };
+        match self.named(quote).await? {
+            None => Ok(Among::First(places, None)),
+            Some(record)
+                if record.stage == Stage::Parked && record.fingerprint == quote.terms().fingerprint =>
+            {
+                // It may have run, or ended, after this copy of the record was made.
+                self.rooms.log.ask(quote.proposal().effect)?;
+                match self.found(&record, quote.proposal()).await? {
+                    Found::Ended(passage) => Ok(Among::Answered(passage)),
+                    Found::Waiting(_) if record.run != quote.run() => Err(another_payers(hold)),
+                    Found::Waiting(waits) => Ok(Among::First(places, Some(waits))),
+                }
+            }
+            Some(record) => self.earlier(record, quote, hold).await.map(Among::Answered),
+        }
+    }
+
+    /// A place among requests of one nonce, as soon as none of them walks before this one.
+    async fn place(&self, key: NonceKey, quote: &Quote, patience: Instant) -> Result<Guard, Refusal> {
+        loop {
             match self.duplicates.place(key, quote.terms().fingerprint, quote.run()) {
-                Place::First(guard) => break guard,
+                Place::First(guard) => return Ok(guard),
                 Place::Other(run) => return Err(quote.name_is_taken(run)),
                 Place::Crowded(run) => return Err(Refusal::StillRunning { run }),
                 Place::Same(mut landed) => {
@@ -94,21 +119,29 @@ impl Walk {
                     }
                 }
             }
-        };
-        match self.rooms.execute.store.by_nonce(key.digest()).await? {
-            None => Ok(Among::First(Some(guard), None)),
-            Some(record)
-                if record.stage == Stage::Parked && record.fingerprint == quote.terms().fingerprint =>
-            {
-                // It may have run, or ended, after this copy of the record was made.
-                self.rooms.log.ask(quote.proposal().effect)?;
-                match self.found(&record, quote.proposal()).await? {
-                    Found::Ended(passage) => Ok(Among::Answered(passage)),
-                    Found::Waiting(waits) => Ok(Among::First(Some(guard), Some(waits))),
-                }
-            }
-            Some(record) => self.earlier(record, quote, hold).await.map(Among::Answered),
         }
+    }
+
+    /// The run that has the name of a request: in its session, whichever wallet or card has paid for it, or else among those
+    /// of its own caller.
+    async fn named(&self, quote: &Quote) -> Result<Option<Record>, Refusal> {
+        let store = &self.rooms.execute.store;
+        let own = quote.nonce_key();
+        if let Some(session) = quote.in_session() {
+            let paid = store.by_session_nonce(session.digest(), quote.terms().fingerprint).await?;
+            if paid.is_some() {
+                return Ok(paid);
+            }
+            // What was free then is its session's own; what waits of that is not for a wallet to start.
+            if own != Some(session)
+                && let Some(free) = store.by_nonce(session.digest()).await?
+                && free.stage != Stage::Parked
+            {
+                return Ok(Some(free));
+            }
+        }
+        let Some(own) = own else { return Ok(None) };
+        Ok(store.by_nonce(own.digest()).await?)
     }
 
     /// Answers from the record of an earlier run; waits for one that goes on in another process. What is answered from the
@@ -144,10 +177,16 @@ impl Walk {
     }
 }
 
+/// What waits for an approval under one payer's name, by the session that both have, is not started by another's payment.
+fn another_payers(hold: &Hold) -> Refusal {
+    let reason = "this call waits under the payer that it first came with; pay it from that one".to_owned();
+    Refusal::PaymentRefused { price: hold.amount(), flow: hold.paid().flow, reason }
+}
+
 /// Where a request stands among its duplicates.
 pub(crate) enum Among {
-    /// It goes on; the guard keeps its nonce. It may be parked already.
-    First(Option<Guard>, Option<Box<Parked>>),
+    /// It goes on; its places keep its nonce. It may be parked already.
+    First(Places, Option<Box<Parked>>),
     /// It is answered already.
     Answered(Passage),
 }

@@ -10,7 +10,7 @@
 //! crash, as that of any call that is paid upfront. The items behind it cost nothing more, and none of them is started
 //! before the first one has come to its end. Where the first one is lost or never starts, the whole is its payer's credit.
 
-use execgate_model::{Amount, Caller, Credential, Digest, Nonce, Proposal, RunId};
+use execgate_model::{Amount, Caller, Credential, Digest, Nonce, Proposal, RunId, Scope};
 use execgate_payment::{Flow, Hold};
 use execgate_receipt::digest_json;
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::corridor::{Approach, Walk};
 use crate::due::Due;
 use crate::notice::Sight;
 use crate::propose::{NonceKey, fingerprint};
+use crate::witness::Facts;
 use crate::{Passage, Refusal, Room};
 
 /// Items of one batch at most (CONTRACTS 4).
@@ -60,6 +61,8 @@ struct Cover {
     hold: Hold,
     /// Who asks, as the payment shows it where nothing else does.
     caller: Caller,
+    /// The session by which that was known before.
+    session: Option<Scope>,
     /// The name of the batch: a payment is its own where there is none (CONTRACTS 2).
     nonce: Nonce,
 }
@@ -111,6 +114,12 @@ fn ends_here(after_failure: AfterFailure, ended: &Result<Passage, Refusal>) -> b
 }
 
 impl Batch {
+    /// Its name, where whoever has given it is known by no more than a session.
+    fn named_in_session(&self) -> Option<Nonce> {
+        let in_session = self.items.first().is_some_and(|first| !first.caller.is_identified());
+        self.nonce.clone().filter(|_| in_session)
+    }
+
     /// The digest that binds its items to it.
     fn digest(&self) -> Result<Digest, BatchRefusal> {
         let mut prints = Vec::with_capacity(self.items.len());
@@ -149,10 +158,12 @@ impl Walk {
     pub(crate) async fn batch(self, mut batch: Batch) -> Result<Batched, BatchRefusal> {
         let asked = self.asked(&batch).await?;
         let digest = batch.digest()?;
+        let in_session = batch.named_in_session();
         let price = self.price(&batch, &asked)?;
         if !price.is_zero() && batch.credential.is_none() {
             if let Some(items) = self.answered_before(&batch, digest, price).await? {
-                return Ok(Batched { id: self.name(&batch, None, digest), items });
+                let id = self.name(&batch, None, digest);
+                return Ok(Batched { id: self.named_as_first(id, in_session, digest, &items).await, items });
             }
             return Err(Refusal::PaymentRequired { price, flow: Flow::Upfront }.into());
         }
@@ -164,12 +175,12 @@ impl Walk {
             let due = match &cover {
                 None => Due::Own,
                 Some(_) if at == 0 => Due::Batch(price),
-                Some(cover) => Due::Covered(&cover.hold),
+                Some(Cover { hold, session, .. }) => Due::Covered { hold, session: session.as_ref() },
             };
             approached.push(self.approach_item(at, item, due).await?);
         }
         let items = self.pass_items(approached, after_failure, cover.is_some()).await?;
-        Ok(Batched { id, items })
+        Ok(Batched { id: self.named_as_first(id, in_session, digest, &items).await, items })
     }
 
     /// What is asked for each item. What the rules refuse whoever pays for it is refused before anybody is asked to pay.
@@ -237,6 +248,7 @@ impl Walk {
         let required = || Refusal::PaymentRequired { price, flow: Flow::Upfront };
         let head = batch.items.first_mut().ok_or_else(required)?;
         head.credential = batch.credential.take();
+        let session = head.caller.scope().filter(|_| !head.caller.is_identified());
         let quote = self.rooms.propose.enter(head.clone(), price);
         let mut quote = quote.map_err(|refusal| BatchRefusal::of(0, refusal))?.upfront();
         let (hold, _) = self.rooms.pay.enter(&mut quote).await?;
@@ -250,7 +262,7 @@ impl Walk {
             Some(nonce) => nonce.clone(),
             None => Nonce::new(format!("payment:{}", claim.key)).map_err(Refusal::from)?,
         };
-        Ok(Cover { hold: hold.covering(), caller: proposal.caller.clone(), nonce })
+        Ok(Cover { hold: hold.covering(), caller: proposal.caller.clone(), session, nonce })
     }
 
     async fn approach_item(
@@ -313,6 +325,22 @@ impl Walk {
             }
         }
         Ok(items)
+    }
+
+    /// The name of a batch of a session: in the scope that its first run has, since a later answer may come with another
+    /// payment, or with none.
+    async fn named_as_first(
+        &self,
+        id: RunId,
+        in_session: Option<Nonce>,
+        digest: Digest,
+        items: &[Result<Passage, Refusal>],
+    ) -> RunId {
+        let (Some(nonce), Some(Ok(first))) = (in_session, items.first()) else { return id };
+        let record = self.rooms.execute.store.run(first.run).await.ok().flatten();
+        let facts = record.and_then(|record| Facts::from_bytes(&record.intent).ok());
+        let scope = facts.and_then(|facts| facts.caller.scope());
+        scope.map_or(id, |scope| NonceKey::run(&scope, &nonce, digest))
     }
 
     fn name(&self, batch: &Batch, cover: Option<&Cover>, digest: Digest) -> RunId {

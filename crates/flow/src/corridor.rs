@@ -21,7 +21,7 @@ use crate::execute::{Claimed, Execute, owner};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
 use crate::parking::{Boundless, Lodging, Trace, Turn, Yard};
-use crate::pay::{Bought, Duplicates, Guard, Known, Pay, only_its_own};
+use crate::pay::{Bought, Duplicates, Known, Pay, Places, only_its_own};
 use crate::presence::{HangUp, Presence};
 use crate::propose::{Prices, Propose, Quote};
 use crate::settle::{Held, Settle, is_charged};
@@ -107,7 +107,7 @@ pub(crate) struct Approved {
     waits: Option<Box<Parked>>,
     /// Its turn among parked runs that start.
     turn: Option<Turn>,
-    _first: Option<Guard>,
+    _first: Places,
 }
 
 impl Approved {
@@ -125,7 +125,7 @@ pub(crate) struct Unapproved {
     pub(crate) wanted: Wanted,
     /// It is parked already.
     pub(crate) waits: Option<Box<Parked>>,
-    pub(crate) _first: Option<Guard>,
+    pub(crate) _first: Places,
 }
 
 impl Corridor {
@@ -412,13 +412,17 @@ impl Walk {
             return Ok(Approach::Answered(passage));
         }
         let quote = rooms.propose.enter(proposal, due.of(price))?.resume(waits.as_deref())?;
-        let mut quote = if matches!(due, Due::Batch(_)) { quote.upfront() } else { quote };
+        let mut quote = match due {
+            Due::Own => quote,
+            Due::Batch(_) => quote.upfront(),
+            Due::Covered { session, .. } => quote.within(session),
+        };
         let ticket = Ticket::issue(&quote);
         sight.lap(Room::Propose);
 
         let (hold, claim) = match due {
             Due::Own | Due::Batch(_) => rooms.pay.enter(&mut quote).await?,
-            Due::Covered(hold) => (hold.clone(), None),
+            Due::Covered { hold, .. } => (hold.clone(), None),
         };
         sight.paid_by(&quote.proposal().caller);
         let known = match claim {
@@ -481,6 +485,7 @@ impl Walk {
         quote.prepared().belongs_to(owned_by)?;
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
+        let _runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
         {
             Claimed::Fresh(claim) => claim,

@@ -1,6 +1,6 @@
 //! What is to be paid for a run of its own, and for one of a batch.
 
-use execgate_model::Amount;
+use execgate_model::{Amount, Scope};
 use execgate_payment::Hold;
 
 /// What is to be paid for a run.
@@ -11,7 +11,12 @@ pub(crate) enum Due<'h> {
     /// The price of the batch that it is the first of, before it starts.
     Batch(Amount),
     /// Nothing: the first of its batch has brought what pays for it.
-    Covered(&'h Hold),
+    Covered {
+        /// What it holds of that: nothing.
+        hold: &'h Hold,
+        /// The session by which their caller was known before.
+        session: Option<&'h Scope>,
+    },
 }
 
 impl Due<'_> {
@@ -20,7 +25,7 @@ impl Due<'_> {
         match self {
             Self::Own => price,
             Self::Batch(whole) => whole,
-            Self::Covered(_) => Amount::ZERO,
+            Self::Covered { .. } => Amount::ZERO,
         }
     }
 }

@@ -25,6 +25,9 @@ pub enum Identity {
     Session {
         /// The public half of the session.
         id: String,
+        /// Whether it begins with this very request. Asked of a living caller alone.
+        #[serde(skip)]
+        is_new: bool,
     },
     /// The holder of a grant's key.
     Grant {
@@ -81,7 +84,7 @@ impl Caller {
         let who = match &self.identity {
             Identity::Local => "local".to_owned(),
             Identity::Anonymous => return None,
-            Identity::Session { id } => format!("session\n{id}"),
+            Identity::Session { id, .. } => format!("session\n{id}"),
             Identity::Grant { id, .. } => format!("grant\n{id}"),
             Identity::Wallet { account } => format!("wallet\n{account}"),
             Identity::Subject { issuer, subject, .. } => format!("subject\n{issuer}\n{subject}"),
@@ -106,6 +109,12 @@ impl Caller {
         }
     }
 
+    /// Whether nothing that it has shown would make it the same caller again.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        matches!(self.identity, Identity::Anonymous | Identity::Session { is_new: true, .. })
+    }
+
     /// What the operator has called this caller.
     #[must_use]
     pub fn labels(&self) -> &Labels {
@@ -123,7 +132,7 @@ impl Caller {
         match &self.identity {
             Identity::Local => "local".to_owned(),
             Identity::Anonymous => "anonymous".to_owned(),
-            Identity::Session { id } => format!("session:{id}"),
+            Identity::Session { id, .. } => format!("session:{id}"),
             Identity::Grant { id, .. } => format!("grant:{id}"),
             Identity::Wallet { account } => format!("wallet:{account}"),
             Identity::Subject { issuer, subject, .. } => format!("subject:{issuer} {subject}"),

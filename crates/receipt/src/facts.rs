@@ -129,7 +129,7 @@ fn caller_fact(caller: &Caller, salt: &[u8; SALT_BYTES]) -> CallerFact {
     let (kind, id) = match &caller.identity {
         Identity::Local => (CallerKind::Local, None),
         Identity::Anonymous => (CallerKind::Anonymous, None),
-        Identity::Session { id } => (CallerKind::Session, Some(id.clone())),
+        Identity::Session { id, .. } => (CallerKind::Session, Some(id.clone())),
         Identity::Grant { id, .. } => (CallerKind::Grant, Some(id.to_string())),
         Identity::Wallet { account } => (CallerKind::Wallet, Some(account.clone())),
         // No issuer holds a line break.

@@ -36,7 +36,7 @@ pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};
 pub use parking::{
     Due, PARKED_BYTES_MAX, PARKED_BYTES_OF_ONE_MAX, PARKED_BYTES_OF_TENANT_MAX, PARKED_MAX,
     PARKED_OF_ONE_MAX, PARKED_OF_TENANT_MAX, Parked, ParkedPage, Parking, Refused, Untold, VOTES_OF_ONE_MAX,
-    Vote, VoteWord, Voted,
+    Vote, VoteWord, Voted, WITHDRAWN_KEEPS_MS,
 };
 pub use port::{Reply, Store, StoreError};
 pub use record::{

@@ -22,6 +22,10 @@ pub const PARKED_OF_TENANT_MAX: u32 = PARKED_MAX / 2;
 /// Bytes of requests of one tenant that wait, likewise.
 pub const PARKED_BYTES_OF_TENANT_MAX: u64 = PARKED_BYTES_MAX / 2;
 
+/// For how long a run that its caller has taken back keeps its place among those that wait, in milliseconds, where it would
+/// have waited for longer: parking and taking back is no freer than parking.
+pub const WITHDRAWN_KEEPS_MS: u64 = 60 * 60 * 1_000;
+
 /// What one person may say of one run: a new approval where one has expired, and another word.
 pub const VOTES_OF_ONE_MAX: usize = 8;
 

@@ -52,7 +52,7 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// method is one transaction; concurrent ones may share one flush. A write whose future is dropped after its
 /// first poll is not taken back.
 pub trait Store: LogStore {
-    /// Claims a run: all of it, or nothing. A nonce, payment or approval that is taken is an answer, and so is a
+    /// Claims a run: all of it, or nothing. A nonce, in the caller's scope or its session's, a payment or approval that is taken is an answer, and so is a
     /// limit that has no room. Limits are exact, however many claim at once.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
 
@@ -69,7 +69,8 @@ pub trait Store: LogStore {
     /// Records what a person says of a parked run, and what is said of that. A no to one that is being started is kept, too.
     fn vote(&self, run: RunId, vote: Vote, change: Change) -> Reply<'_, Voted>;
 
-    /// Ends a parked run that is never to start: `parked → settled`, once. Gives back its limits. `tries` is [`Parked::tries`]
+    /// Ends a parked run that is never to start: `parked → settled`, once. Gives back its limits and its place; with `keeps`
+    /// neither its limits nor, until then, its place. `tries` is [`Parked::tries`]
     /// of what its end was made from: a start in between has put another intent in force, and nothing is recorded then.
     fn refuse(
         &self,
@@ -77,6 +78,7 @@ pub trait Store: LogStore {
         tries: u32,
         spent: Digest,
         denial: Option<(Vote, Change)>,
+        keeps: Option<UnixMs>,
     ) -> Reply<'_, Refused>;
 
     /// A run that waits, without its payload.
@@ -163,7 +165,8 @@ pub trait Store: LogStore {
     /// The run that holds a nonce.
     fn by_nonce(&self, nonce_key: Digest) -> Reply<'_, Option<Record>>;
 
-    /// What a session has asked for under a nonce and its payer's wallet has: the newest run of that content.
+    /// What a session has asked for under a nonce and its payer's wallet has: the newest run of that content, or where there is
+    /// none, of any other.
     fn by_session_nonce(&self, session_nonce: Digest, fingerprint: Digest) -> Reply<'_, Option<Record>>;
 
     /// The run that a payment has bought.

@@ -135,7 +135,7 @@ impl Ask {
     /// By whoever has kept the secret of a session.
     #[must_use]
     pub fn by_session(mut self, id: &str) -> Self {
-        self.0.caller.identity = Identity::Session { id: id.to_owned() };
+        self.0.caller.identity = Identity::Session { id: id.to_owned(), is_new: false };
         self
     }
 

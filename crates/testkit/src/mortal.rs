@@ -197,8 +197,9 @@ impl Store for MortalStore {
         tries: u32,
         spent: Digest,
         denial: Option<(Vote, Change)>,
+        keeps: Option<UnixMs>,
     ) -> Reply<'_, Refused> {
-        pass_on!(self, refuse(finish, tries, spent, denial))
+        pass_on!(self, refuse(finish, tries, spent, denial, keeps))
     }
 
     fn starting(&self, run: RunId) -> Reply<'_, Option<Parked>> {

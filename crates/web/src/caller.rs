@@ -68,7 +68,16 @@ pub(crate) async fn identify(house: &House, headers: &HeaderMap) -> Result<Visit
 
 /// Tells who asks, whatever for.
 pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visitor, Problem> {
-    if let Some((caller, holder)) = known(house, headers).await? {
+    recognise_at(house, headers, None).await
+}
+
+/// The same at a door that is a resource of its own, by its path: tokens may be for that alone.
+pub(crate) async fn recognise_at(
+    house: &House,
+    headers: &HeaderMap,
+    door: Option<&str>,
+) -> Result<Visitor, Problem> {
+    if let Some((caller, holder)) = known_at(house, headers, door).await? {
         return Ok(Visitor { caller, holder: Some(holder), new_session: None, peer: None });
     }
     if house.parts.doors.require_grant {
@@ -88,12 +97,20 @@ pub(crate) async fn recognise(house: &House, headers: &HeaderMap) -> Result<Visi
         }
     };
     let id = sha256(format!("execgate session v1\n\n{secret}").as_bytes()).to_hex();
-    let caller = Caller { tenant, identity: Identity::Session { id } };
+    let caller = Caller { tenant, identity: Identity::Session { id, is_new: new_session.is_some() } };
     Ok(Visitor { caller, holder: None, new_session, peer: None })
 }
 
 /// Whoever shows a key or a token; none where none is shown.
 pub(crate) async fn known(house: &House, headers: &HeaderMap) -> Result<Option<(Caller, Known)>, Problem> {
+    known_at(house, headers, None).await
+}
+
+async fn known_at(
+    house: &House,
+    headers: &HeaderMap,
+    at: Option<&str>,
+) -> Result<Option<(Caller, Known)>, Problem> {
     let tokens = house.parts.tokens.as_ref();
     match shown(headers, tokens.is_some(), house.takes_money())? {
         Some(Shown::Key(key)) => {
@@ -103,6 +120,9 @@ pub(crate) async fn known(house: &House, headers: &HeaderMap) -> Result<Option<(
         Some(Shown::Token(token)) => {
             let door = tokens.ok_or_else(|| refused(KeyError::Unknown))?;
             let bearer = door.tokens.recognise(token).await.map_err(unrecognised)?;
+            if !bearer.opens.has(at) {
+                return Err(unrecognised(TokenError::Audience));
+            }
             Ok(Some((bearer.caller.clone(), Known::Bearer(bearer))))
         }
         None => Ok(None),

@@ -19,7 +19,7 @@ use crate::body::Bodies;
 use crate::doors::DoorRules;
 use crate::figures::Figures;
 use crate::headers::patience;
-use crate::mcp::{Calls, ParkedCalls, Questions};
+use crate::mcp::{Calls, Listeners, ParkedCalls, Questions};
 use crate::metrics::Metrics;
 use crate::render::{ExecuteWords, OwnWords};
 use crate::server::OpenConnections;
@@ -144,6 +144,8 @@ pub struct House {
     pub(crate) parked_calls: ParkedCalls,
     /// What servers of others ask of their clients.
     pub(crate) questions: Arc<Questions>,
+    /// Those who want to know of other lists of tools.
+    pub(crate) listeners: Listeners,
     /// How a call of it is paid by challenge: said once, since nothing of it changes.
     pub(crate) challenge_methods: OnceLock<Option<Map<String, Value>>>,
     /// When this process started.
@@ -171,6 +173,7 @@ impl House {
             calls: Calls::default(),
             parked_calls: ParkedCalls::default(),
             questions: Arc::default(),
+            listeners: Listeners::default(),
             challenge_methods: OnceLock::new(),
         }
     }

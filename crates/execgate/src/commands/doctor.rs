@@ -13,8 +13,8 @@ use execgate_sandbox::{Report, probe};
 use rustix::process::geteuid;
 use serde_json::json;
 
-use crate::config::{Environment, Flags, Settings, image_cache};
-use crate::terminal;
+use crate::config::{Environment, Flags, Payment, Settings, image_cache};
+use crate::{announcement, terminal};
 
 /// What this host can enforce. Exit code 1 if the default tier, `jail`, cannot be had, or the image was altered.
 #[derive(Debug, Args)]
@@ -25,24 +25,27 @@ pub(crate) struct Doctor {
     /// Where images are kept [default: /var/cache/execgate as root, else ~/.cache/execgate]
     #[arg(long, value_name = "DIR")]
     image_cache: Option<PathBuf>,
-    /// A configuration file (TOML), whose MCP servers of others are looked at
+    /// A configuration file (TOML), whose MCP servers of others and payments are looked at
     #[arg(long, value_name = "FILE", env = "EXECGATE_CONFIG")]
     config: Option<PathBuf>,
 }
 
 impl Doctor {
-    /// What holds each server of others.
-    fn upstreams(&self) -> anyhow::Result<Vec<(String, String)>> {
+    /// What a configuration says, where one is named.
+    fn settings(&self) -> anyhow::Result<Option<Settings>> {
         if self.config.is_none() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
         let environment = Environment::read().without_gateway();
-        Settings::resolve(&flags, &environment, geteuid().is_root())?.upstreams_in_words()
+        Settings::resolve(&flags, &environment, geteuid().is_root()).map(Some)
     }
 
     pub(crate) fn execute(self) -> anyhow::Result<ExitCode> {
-        let upstreams = self.upstreams()?;
+        let settings = self.settings()?;
+        let upstreams = settings.as_ref().map(Settings::upstreams_in_words).transpose()?.unwrap_or_default();
+        let payment = settings.as_ref().and_then(|settings| settings.payment.as_ref());
+        let unseen = payment.map(Payment::unseen).unwrap_or_default();
         let scratch = tempfile::Builder::new()
             .prefix("execgate-doctor-")
             .tempdir()
@@ -63,6 +66,7 @@ impl Doctor {
             terminal::json(&json!({
                 "report": report, "image": image, "image_check": image_check, "missing": advice(),
                 "upstreams": upstreams.into_iter().collect::<BTreeMap<_, _>>(),
+                "payment_unseen": unseen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             }))?;
         } else {
             tell(&report);
@@ -75,6 +79,9 @@ impl Doctor {
             }
             for (name, words) in upstreams {
                 terminal::line(format_args!("upstream   {name}: {words}"));
+            }
+            for network in unseen {
+                terminal::line(format_args!("payment    --  {}", announcement::unseen(network)));
             }
             for advice in advice() {
                 terminal::line(format_args!("missing    {}; to add: {}", advice.what, advice.command));

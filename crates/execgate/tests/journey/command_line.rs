@@ -59,11 +59,16 @@ fn a_traceback_shows_the_callers_own_frames_only() {
 }
 
 #[test]
-fn doctor_says_that_this_host_can_enforce_the_jail() {
-    let (status, out, err) = code(&["doctor", "--json"], "");
+fn doctor_says_that_this_host_can_enforce_the_jail_and_what_nobody_here_sees() {
+    // A remote facilitator is believed where no node of one's own shows more.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("execgate.toml");
+    std::fs::write(&path, "[payment]\nwallet = \"0x209693Bc6afc0C5328bA36FaF03C514EF312287C\"\n").unwrap();
+    let (status, out, err) = code(&["doctor", "--json", "--config", path.to_str().unwrap()], "");
     assert_eq!(status, Some(0), "{out}{err}");
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(report["report"].is_object());
+    assert_eq!(report["payment_unseen"], serde_json::json!(["eip155:8453"]));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use execgate_payment::evm::{Authorization, U256, to_hex};
 use execgate_testkit::chain::{PAYER, SELLER};
@@ -201,6 +203,16 @@ fn the_conformance_suite_passes_but_for_what_is_not_offered() {
 
 /// One message of the newest revision, and its answer.
 pub(super) fn post(server: &Server, headers: &str, method: &str, params: &Value) -> Reply {
+    reply(&server.raw(&message(server, "/mcp", headers, method, params)))
+}
+
+/// The same at another door.
+pub(super) fn post_at(server: &Server, path: &str, method: &str, params: &Value) -> Value {
+    reply(&server.raw(&message(server, path, "", method, params))).json()
+}
+
+/// One message of the newest revision, as it goes over the wire.
+pub(super) fn message(server: &Server, path: &str, headers: &str, method: &str, params: &Value) -> Vec<u8> {
     let mut params = params.clone();
     let about = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -219,16 +231,17 @@ pub(super) fn post(server: &Server, headers: &str, method: &str, params: &Value)
     let name = params["name"]
         .as_str()
         .or(params["taskId"].as_str())
+        .or(params["uri"].as_str())
         .map(|name| format!("Mcp-Name: {name}\r\n"))
         .unwrap_or_default();
     let bytes = format!(
-        "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: {method}\r\n\
          {name}{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         server.address(),
         body.len()
     );
-    reply(&server.raw(bytes.as_bytes()))
+    bytes.into_bytes()
 }
 
 /// A call of a tool, and its result.
@@ -412,8 +425,12 @@ pub(super) struct Pipe {
 
 impl Pipe {
     pub(super) fn open(data: &Path) -> Self {
+        Self::open_with(data, &[])
+    }
+
+    fn open_with(data: &Path, more: &[&str]) -> Self {
         let mut command = execgate();
-        command.arg("mcp").arg("--data-dir").arg(data);
+        command.arg("mcp").arg("--data-dir").arg(data).args(more);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
@@ -429,6 +446,64 @@ impl Pipe {
         self.output.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line:?}"))
     }
+}
+
+/// A stream on which a client of the newest revision hears that its list of tools is another one.
+pub(super) struct Listening(BufReader<TcpStream>);
+
+impl Listening {
+    /// Begins to listen at a door.
+    pub(super) fn open(server: &Server, path: &str) -> Self {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let wanted = json!({"notifications": {"toolsListChanged": true}});
+        stream.write_all(&message(server, path, "", "subscriptions/listen", &wanted)).unwrap();
+        let mut listening = Self(BufReader::new(stream));
+        listening.until("notifications/subscriptions/acknowledged");
+        listening
+    }
+
+    /// Waits until it is told.
+    pub(super) fn is_told(&mut self) {
+        self.until("notifications/tools/list_changed");
+    }
+
+    fn until(&mut self, method: &str) {
+        let mut line = String::new();
+        while !line.contains(method) {
+            line.clear();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream has ended before {method}");
+        }
+    }
+}
+
+#[test]
+fn a_client_at_a_pipe_is_told_that_its_list_of_tools_is_another_one() {
+    let data = Data::new();
+    let folder = data.path();
+    let beside = |name: &str| folder.parent().unwrap().join(name);
+    let (policy, config) = (beside("policy.json"), beside("gate.toml"));
+    let rules = |hidden: &[&str]| {
+        let rules = json!({"version": "1", "default": "allow", "hide": hidden}).to_string();
+        fs::write(&policy, rules).unwrap();
+    };
+    rules(&[]);
+    fs::write(&config, format!("[surfaces]\ncode = \"off\"\n[policy]\nfile = \"{}\"\n", policy.display()))
+        .unwrap();
+    let mut pipe = Pipe::open_with(&folder, &["--config", config.to_str().unwrap()]);
+    let client = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    pipe.say(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": client}).to_string());
+    assert_eq!(pipe.hear()["result"]["capabilities"]["tools"], json!({"listChanged": true}));
+    pipe.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    pipe.say(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    assert_eq!(pipe.hear()["id"], 1);
+    rules(&["hash_generate"]);
+    assert_eq!(pipe.hear()["method"], "notifications/tools/list_changed");
+    pipe.say(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#);
+    let listed = pipe.hear();
+    assert!(!listed.to_string().contains("hash_generate") && listed["id"] == 2, "{listed}");
+    drop(pipe.input);
+    assert_eq!(pipe.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -460,6 +535,27 @@ fn a_pipe_carries_nothing_but_the_protocol_and_ends_with_its_client() {
     assert_eq!(pipe.child.wait().unwrap().code(), Some(0));
 }
 
+/// A payment of what is asked for, as x402 has it: each number is another one.
+pub(super) fn payment(till: &Till, required: &Value, number: u64) -> Value {
+    let wanted = &required["accepts"][0];
+    let (wallet, now_s) = (Wallet::of(PAYER), till.chain.now_s());
+    let ends_s = now_s + wanted["maxTimeoutSeconds"].as_u64().unwrap();
+    let to = wanted["payTo"].as_str().unwrap().parse().unwrap();
+    let units = wanted["amount"].as_str().unwrap().parse().unwrap();
+    let signed = wallet.pays(to, units, number, now_s);
+    let signed = wallet.signs(Authorization { valid_before: U256::from(ends_s), ..signed });
+    json!({
+        "x402Version": 2, "resource": required["resource"], "accepted": wanted,
+        "payload": {
+            "signature": to_hex(signed.signature.as_bytes()),
+            "authorization": {
+                "from": signed.from, "to": signed.to, "value": signed.value, "validAfter": signed.valid_after,
+                "validBefore": signed.valid_before, "nonce": to_hex(&signed.nonce),
+            },
+        },
+    })
+}
+
 #[test]
 fn a_call_that_is_paid_over_mcp_is_charged_once_and_says_so() {
     let till = Till::open("");
@@ -477,21 +573,7 @@ fn a_call_that_is_paid_over_mcp_is_charged_once_and_says_so() {
         (&json!(LIVE_UNITS.to_string()), &json!(SELLER.address))
     );
 
-    let (wallet, now_s) = (Wallet::of(PAYER), till.chain.now_s());
-    let ends_s = now_s + wanted["maxTimeoutSeconds"].as_u64().unwrap();
-    let to = wanted["payTo"].as_str().unwrap().parse().unwrap();
-    let signed = wallet.pays(to, LIVE_UNITS, 1, now_s);
-    let signed = wallet.signs(Authorization { valid_before: U256::from(ends_s), ..signed });
-    let payment = json!({
-        "x402Version": 2, "resource": required["resource"], "accepted": wanted,
-        "payload": {
-            "signature": to_hex(signed.signature.as_bytes()),
-            "authorization": {
-                "from": signed.from, "to": signed.to, "value": signed.value, "validAfter": signed.valid_after,
-                "validBefore": signed.valid_before, "nonce": to_hex(&signed.nonce),
-            },
-        },
-    });
+    let payment = payment(&till, required, 1);
     let paid = call(&till.server, "", &compute(json!({"x402/payment": payment})));
     assert_eq!(
         (&paid["isError"], &paid["structuredContent"]["output"]["value"]),

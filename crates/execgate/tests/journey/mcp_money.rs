@@ -1,14 +1,36 @@
 //! Calls over the Model Context Protocol that are paid by challenge, by the unmodified client of `mppx` around that of the
 //! protocol's makers.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use execgate_payment::evm::to_hex;
 use execgate_testkit::chain::{PAYER, SELLER};
 use execgate_testkit::wallet::Wallet;
 use serde_json::{Value, json};
 
-use super::mcp::{LIVE_UNITS, call, clients, node, post, told};
+use super::mcp::{LIVE_UNITS, call, clients, node, payment, post, post_at, told};
 use super::mpp::tool;
 use super::payments::Till;
+
+/// A server of others with one resource and one prompt.
+const LIBRARY: &str = r#"
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    result = {
+        "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+                       "serverInfo": {"name": "library", "version": "1"}},
+        "tools/list": {"tools": [{"name": "look", "inputSchema": {"type": "object"}}]},
+        "resources/list": {"resources": [{"uri": "book://1", "name": "one"}]},
+        "resources/read": {"contents": [{"uri": "book://1", "text": "once upon a time"}],
+                           "_meta": {"x402/payment-response": {"success": False}, "shelf": 7}},
+        "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": "tell"}}]},
+    }.get(message["method"], {})
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
 
 const MPPX: &str = include_str!("../payers/mppx/mcp.mjs");
 
@@ -70,4 +92,61 @@ fn what_pays_nothing_is_told_so_in_the_words_of_who_asked() {
     let both = shows(json!({"org.paymentauth/credential": shown, "x402/payment": {}}));
     assert_eq!(both["result"]["structuredContent"]["code"], "bad-payment", "{both}");
     assert_eq!(till.paid(), 0);
+}
+
+#[test]
+fn resources_and_prompts_are_bought_as_tools_are() {
+    let folder = tempfile::tempdir().unwrap();
+    // Read by the gateway, which drops root.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let (script, policy) = (folder.path().join("library.py"), folder.path().join("policy.json"));
+    fs::write(&script, LIBRARY).unwrap();
+    let price = json!({"price": "0.05"});
+    let rules = json!({"version": "1", "default": "allow", "resources": price, "prompts": price});
+    fs::write(&policy, rules.to_string()).unwrap();
+    let till = Till::open(&format!(
+        "[policy]\nfile = \"{}\"\n[[upstream]]\nname = \"library\"\nsandbox = false\nshareable = true\n\
+         command = [\"/usr/bin/python3\", \"{}\"]\nfirst = \"accept\"\n",
+        policy.display(),
+        script.display()
+    ));
+    let had = |method: &str, what: &Value, meta: Value| {
+        let mut params = what.clone();
+        params["_meta"] = meta;
+        post_at(&till.server, "/mcp/library", method, &params)
+    };
+    let readings = [("resources/read", json!({"uri": "book://1"})), ("prompts/get", json!({"name": "one"}))];
+    for (bought, (method, what)) in (1_u64..).zip(readings) {
+        // It is connected beside the first requests.
+        let asked = loop {
+            let asked = had(method, &what, json!({}));
+            if asked["error"]["code"] != -32601 {
+                break asked;
+            }
+        };
+        let required = &asked["error"]["data"];
+        assert_eq!((&asked["error"]["code"], &required["x402Version"]), (&json!(402), &json!(2)), "{asked}");
+        let challenges = &required["_meta"]["org.paymentauth/payment-required"]["challenges"];
+        assert_eq!(challenges[0]["method"], "evm", "{asked}");
+        let by_challenge = had(method, &what, json!({"org.paymentauth/credential": {"challenge": {}}}));
+        assert!([-32602, -32043].map(Value::from).contains(&by_challenge["error"]["code"]), "{by_challenge}");
+        let pays = json!({"x402/payment": payment(&till, required, bought)});
+        let paid = had(method, &what, pays.clone());
+        let response = &paid["result"]["_meta"]["x402/payment-response"];
+        let moved = till.chain.transfers();
+        assert_eq!(response["transaction"], json!(moved.last().unwrap().transaction), "{paid}");
+        assert_eq!(had(method, &what, pays)["result"], paid["result"], "the same payment is the same answer");
+        assert_eq!(till.paid(), bought * LIVE_UNITS);
+    }
+    let read = json!({"uri": "book://1"});
+    let required = had("resources/read", &read, json!({}))["error"]["data"].take();
+    let paid = had("resources/read", &read, json!({"x402/payment": payment(&till, &required, 3)}));
+    assert_eq!(paid["result"]["contents"][0]["text"], "once upon a time");
+    // What its server says of money stands for nothing; what else it says stays.
+    let meta = &paid["result"]["_meta"];
+    assert_eq!(
+        (&meta["shelf"], &meta["x402/payment-response"]["success"]),
+        (&json!(7), &json!(true)),
+        "{paid}"
+    );
 }

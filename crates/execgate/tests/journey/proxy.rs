@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::mcp::Listening;
 use super::server::{Data, Server, execgate, run};
 
 /// The server of these tests.
@@ -427,7 +428,9 @@ fn a_gateway_stands_in_front_of_the_servers_that_its_configuration_names() {
     let execute = |tool: &str, nonce: &str| server.execute(tool, json!({"id": 3}), nonce);
     // It is connected beside the first requests, and nothing of it was accepted.
     let data = place.data();
+    let mut listening = Listening::open(&server, "/mcp/notes");
     while !accept(&data, &["notes"]) {}
+    listening.is_told();
     let told = loop {
         let told = execute("notes.read_note", "n1");
         if told.status != 400 {

@@ -21,5 +21,5 @@ pub(crate) use room::prepared_under;
 pub use room::{Authorise, Authorised, Judged, RulesFor};
 pub use rules::Rules;
 pub use simulations::{Rates, SimulationRate};
-pub use tokens::{Bearer, TokenError, Tokens};
+pub use tokens::{Bearer, Opens, TokenError, Tokens};
 use uses::Uses;

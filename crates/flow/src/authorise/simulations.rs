@@ -178,7 +178,7 @@ mod tests {
     fn strangers_are_told_by_address_however_many_sessions_they_begin() {
         let rate = SimulationRate::new(Rates { each: 6, local: 6 }, Arc::new(Hand::default()));
         let address = |text: &str| Some(text.parse().unwrap());
-        let session = |id: &str| by(Identity::Session { id: id.to_owned() });
+        let session = |id: &str| by(Identity::Session { id: id.to_owned(), is_new: false });
         assert_eq!(passed(&rate, &session("a"), address("192.0.2.1"), 1), 1);
         assert_eq!(passed(&rate, &session("b"), address("192.0.2.1"), 1), 0);
         assert_eq!(passed(&rate, &by(Identity::Anonymous), address("::ffff:192.0.2.1"), 1), 0);

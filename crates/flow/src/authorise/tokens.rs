@@ -59,6 +59,28 @@ pub struct Bearer {
     pub caller: Caller,
     /// What it is there for.
     pub roles: BTreeSet<Role>,
+    /// Which doors the token is for.
+    pub opens: Opens,
+}
+
+/// Which doors a token is for, by its audience (RFC 8707, 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opens {
+    /// The gateway as a whole: every door.
+    Gateway,
+    /// Doors that are resources of their own, by their paths, and nothing beside them or below.
+    Doors(BTreeSet<String>),
+}
+
+impl Opens {
+    /// Whether it opens the door of a path; none: one that is no resource of its own.
+    #[must_use]
+    pub fn has(&self, door: Option<&str>) -> bool {
+        match self {
+            Self::Gateway => true,
+            Self::Doors(doors) => door.is_some_and(|door| doors.contains(door)),
+        }
+    }
 }
 
 /// Whoever recognises tokens.

@@ -14,13 +14,18 @@ pub(super) fn judge_parked(parked: &ExaminedParked) -> Vec<Finding> {
     let Some(run) = parked.run else {
         return vec![Finding::plain(Rule::Parked, "a request is kept, and its run is not there")];
     };
+    let payload = parked.payload.as_deref().unwrap_or_default();
+    // Of one that its caller has taken back nothing is kept but its place.
+    if parked.stage == Some(Stage::Settled) && parked.bytes == 0 && (&parked.head[..], payload) == (b"", b"")
+    {
+        return Vec::new();
+    }
     let mut findings = Vec::new();
     let mut found = |what: &str| findings.push(Finding::of(Rule::Parked, run, what));
     // One that was started keeps its request to its end: its claim may be taken back.
     if !matches!(parked.stage, Some(Stage::Parked | Stage::Execute)) {
         found("it does not wait, and what it waited with is kept");
     }
-    let payload = parked.payload.as_deref().unwrap_or_default();
     if u64::try_from(parked.head.len() + payload.len()) != Ok(parked.bytes) {
         found("its request has another length than it is counted with");
     }

@@ -5,9 +5,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage};
+use execgate_model::{ApprovalId, Caller, Identity, Proposal, RunId, Stage, Surface, UnixMs};
 use execgate_receipt::approval::{MAX_STATEMENTS, same_artifact};
-use execgate_store::{Change, Due, Parked, Parking, Record, Refused, Vote};
+use execgate_store::{Change, Due, Parked, Parking, Record, Refused, Vote, WITHDRAWN_KEEPS_MS};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -101,16 +101,6 @@ impl Corridor {
         }))
     }
 
-    /// Ends a parked run that its caller has taken back. One that was started, or has ended, goes its way.
-    ///
-    /// # Errors
-    /// [`Refusal::Store`] if the record cannot be read or written.
-    pub async fn withdraw(&self, run: RunId, render: &Arc<dyn Render>) -> Result<(), Refusal> {
-        let Some(parked) = self.rooms().execute.store.parked(run).await? else { return Ok(()) };
-        let (walk, _presence) = self.set_out(Arc::clone(render))?;
-        walk.refuse(&parked, &Closing::Withdrawn, None).await.map(drop)
-    }
-
     /// Waits at the door for people, and then for the run: its answer, or that it waits still.
     ///
     /// # Errors
@@ -178,8 +168,7 @@ impl Walk {
         if wanted.by_gateway() {
             return Err(wanted.into());
         }
-        if quote.is_named_by_payment() {
-            let reason = "this action needs an approval before it is paid for: give the call a nonce, so that it can wait";
+        if let Some(reason) = unfound(&quote) {
             return Err(Refusal::ApprovalMissing {
                 rule: wanted.rule().to_owned(),
                 reason: reason.to_owned(),
@@ -358,7 +347,9 @@ impl Walk {
         };
         // What people have said yes to is over with it, wherever else their statements lie.
         let spent = same_artifact(&parked.parking.tenant, ApprovalId::from(parked.record.run));
-        let refused = rooms.execute.store.refuse(finish, parked.tries, spent, denial).await?;
+        let keeps =
+            (*why == Closing::Withdrawn).then(|| UnixMs(finish.at.0.saturating_add(WITHDRAWN_KEEPS_MS)));
+        let refused = rooms.execute.store.refuse(finish, parked.tries, spent, denial, keeps).await?;
         rooms.execute.crash.reached("refused");
         Ok((refused == Refused::Ended).then_some(passage))
     }
@@ -370,6 +361,22 @@ pub(crate) enum Found {
     Waiting(Box<Parked>),
     /// Its time was over.
     Ended(Passage),
+}
+
+/// Why nobody would find a call again that waits; none where its caller does.
+fn unfound(quote: &Quote) -> Option<&'static str> {
+    let Proposal { surface, caller, .. } = quote.proposal();
+    if quote.is_named_by_payment() {
+        return Some(
+            "this action needs an approval before it is paid for: give the call a nonce, so that it can wait",
+        );
+    }
+    // By HTTP the first answer names the session, for its caller to show; clients of the protocol hand on no header.
+    (*surface == Surface::Mcp && caller.is_new()).then_some(
+        "this action needs an approval, and a caller that shows nothing is another one with each call, so that nobody would \
+         find it again: show what identifies a caller, which is a key of a grant, a token, or a session in the header \
+         `Execgate-Session` (64 hexadecimal digits, random and kept secret)",
+    )
 }
 
 /// The end of a run that people have approved, and that was started in vain too often.

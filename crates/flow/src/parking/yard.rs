@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::{BodyPlace, Digest, RunId, UnixMs};
 use execgate_store::{Due, Parked, Store};
+use execgate_tool::Cancel;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::Today;
 use super::today::Remembered;
@@ -72,9 +74,16 @@ struct Rest {
     trace: Trace,
 }
 
+/// A run that was parked, from its claim to its end in this process.
+struct Started {
+    cancel: Cancel,
+    over: watch::Sender<()>,
+}
+
 #[derive(Default)]
 struct Inner {
     walking: HashSet<RunId>,
+    started: HashMap<RunId, Started>,
     resting: HashMap<RunId, Rest>,
     remembered: HashMap<RunId, Remembered>,
     /// Of which day's rules what people have said was not enough, and how much that was.
@@ -101,7 +110,33 @@ impl Drop for Turn {
     }
 }
 
+/// That a parked run has been started by this process, from before its claim to its end.
+pub(crate) struct Running {
+    yard: Yard,
+    run: RunId,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.yard.inner().started.remove(&self.run);
+    }
+}
+
 impl Yard {
+    /// Takes note of a run that starts now, so that whoever has called it can end it.
+    pub(crate) fn runs(&self, run: RunId, cancel: Cancel) -> Running {
+        self.inner().started.insert(run, Started { cancel, over: watch::Sender::new(()) });
+        Running { yard: self.clone(), run }
+    }
+
+    /// Asks for the end of a run that this process has started: the sender of what is given is gone with that.
+    pub(super) fn reach(&self, run: RunId) -> Option<watch::Receiver<()>> {
+        self.inner().started.get(&run).map(|started| {
+            started.cancel.cancel();
+            started.over.subscribe()
+        })
+    }
+
     pub(crate) fn new(lodging: Arc<dyn Lodging>) -> Self {
         Self { inner: Arc::default(), turns: Arc::default(), lodging }
     }

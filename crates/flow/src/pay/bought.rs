@@ -32,6 +32,8 @@ pub(crate) async fn only_its_own(
     match store.by_payment(payment).await? {
         Some(run) if run != quote.run() => Err(Refusal::PaymentReused),
         Some(_) => Ok(Known::Perhaps),
+        // What its session has been answered is its own, whatever came with it now; it is looked at before it buys anything.
+        None if quote.session_nonce().is_some() => Ok(Known::New),
         None => unless_lapsed(hold).map(|()| Known::New),
     }
 }

@@ -45,6 +45,14 @@ pub struct Guard {
     key: NonceKey,
 }
 
+/// The places of one request: under the nonce of its session, and under that of its own caller.
+#[derive(Debug, Default)]
+#[expect(dead_code, reason = "what counts is how long they are kept")]
+pub(crate) struct Places {
+    pub(crate) in_session: Option<Guard>,
+    pub(crate) own: Option<Guard>,
+}
+
 impl Duplicates {
     /// How many requests wait for another.
     #[must_use]

@@ -9,6 +9,7 @@ mod hold;
 
 pub use bought::Bought;
 pub(crate) use bought::{Known, only_its_own};
+pub(crate) use duplicates::Places;
 pub use duplicates::{Duplicates, Guard, Place};
 pub use earlier::Earlier;
 pub use hold::Pay;

@@ -4,7 +4,7 @@ use core::mem;
 use std::sync::Arc;
 
 use execgate_model::{
-    Amount, BodyPlace, Digest, Entropy, Identity, Namespace, Nonce, Proposal, RunId, Watcher,
+    Amount, BodyPlace, Digest, Entropy, Identity, Namespace, Nonce, Proposal, RunId, Scope, Watcher,
 };
 use execgate_payment::{Flow, PaymentClaim, Terms};
 use execgate_receipt::digest_json;
@@ -56,6 +56,18 @@ impl Quote {
     #[must_use]
     pub(crate) fn session_nonce(&self) -> Option<NonceKey> {
         self.session_nonce
+    }
+
+    /// The nonce within the session of its caller, whether that has paid or not; none for whoever is known by more.
+    pub(crate) fn in_session(&self) -> Option<NonceKey> {
+        self.session_nonce.or_else(|| self.nonce_key.filter(|_| !self.proposal.caller.is_identified()))
+    }
+
+    /// The same request, whose caller was known by a session until its batch was paid for.
+    pub(crate) fn within(mut self, session: Option<&Scope>) -> Self {
+        let named = self.proposal.nonce.as_ref().zip(session);
+        self.session_nonce = named.map(|(nonce, scope)| NonceKey::new(scope, nonce));
+        self
     }
 
     /// SHA-256 over the JCS of the payload.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use execgate_flow::authorise::{Bearer, TokenError};
+use execgate_flow::authorise::{Bearer, Opens, TokenError};
 use execgate_model::{Caller, Identity, Labels, Role, TenantId, UnixMs};
 use serde_json::Value;
 
@@ -36,9 +36,7 @@ pub(super) struct Judged {
 /// Judges the claims of a token whose signature holds, and whose `iss` is this issuer.
 pub(super) fn judge(issuer: &IssuerParts, claims: &Value, now: UnixMs) -> Result<Judged, TokenError> {
     refuse_other_kinds(claims)?;
-    if !is_for_us(claims.get("aud"), &issuer.audience)? {
-        return Err(TokenError::Audience);
-    }
+    let opens = opens(claims.get("aud"), &issuer.audience)?;
     let until = times(claims, now, issuer.leeway_s.saturating_mul(SECOND_MS))?;
     let subject = claims.get("sub").and_then(Value::as_str).ok_or(TokenError::Claim)?;
     let is_line = (1..=SUBJECT_MAX).contains(&subject.len())
@@ -52,7 +50,7 @@ pub(super) fn judge(issuer: &IssuerParts, claims: &Value, now: UnixMs) -> Result
         labels: Arc::new(labels(issuer, claims)?),
     };
     let caller = Caller { tenant: tenant(issuer, claims)?, identity };
-    Ok(Judged { bearer: Bearer { caller, roles: roles(issuer, claims)? }, until })
+    Ok(Judged { bearer: Bearer { caller, roles: roles(issuer, claims)?, opens }, until })
 }
 
 fn refuse_other_kinds(claims: &Value) -> Result<(), TokenError> {
@@ -69,20 +67,26 @@ fn refuse_other_kinds(claims: &Value) -> Result<(), TokenError> {
     if claims.get("cnf").is_some() { Err(TokenError::Bound) } else { Ok(()) }
 }
 
-/// Whether a name is this gateway's, or that of a door of its that has one of its own (RFC 8707): `/mcp`, and below.
-fn is_ours(audience: &str, ours: &str) -> bool {
-    let is_url = ours.contains("://");
-    let path = audience.strip_prefix(ours.trim_end_matches('/')).and_then(|path| path.strip_prefix("/mcp"));
-    audience == ours || (is_url && path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+/// The path of a door of this gateway's that has a name of its own (RFC 8707; RFC 9728, 3.1), `/mcp` and those below, where
+/// that is what is named.
+fn door<'a>(audience: &'a str, ours: &str) -> Option<&'a str> {
+    let path = audience.strip_prefix(ours.trim_end_matches('/')).filter(|_| ours.contains("://"))?;
+    path.strip_prefix("/mcp").is_some_and(|rest| rest.is_empty() || rest.starts_with('/')).then_some(path)
 }
 
-fn is_for_us(audience: Option<&Value>, ours: &str) -> Result<bool, TokenError> {
-    match audience {
-        Some(Value::String(audience)) => Ok(is_ours(audience, ours)),
-        Some(list @ Value::Array(_)) => Ok(words(list)?.any(|audience| is_ours(audience, ours))),
-        None => Ok(false),
-        Some(_) => Err(TokenError::Claim),
+/// Which doors a token is for: all of them by the gateway's own name, else those alone that it names.
+fn opens(audience: Option<&Value>, ours: &str) -> Result<Opens, TokenError> {
+    let named: Vec<&str> = match audience {
+        Some(Value::String(audience)) => vec![audience],
+        Some(list @ Value::Array(_)) => words(list)?.collect(),
+        None => Vec::new(),
+        Some(_) => return Err(TokenError::Claim),
+    };
+    if named.contains(&ours) {
+        return Ok(Opens::Gateway);
     }
+    let doors: BTreeSet<_> = named.iter().filter_map(|name| door(name, ours)).map(str::to_owned).collect();
+    if doors.is_empty() { Err(TokenError::Audience) } else { Ok(Opens::Doors(doors)) }
 }
 
 /// Until when a token holds, where it holds now.

@@ -86,7 +86,7 @@ impl LimitScope {
     fn holder(self, request: &Request<'_>) -> String {
         let caller = request.caller;
         match (self, &caller.identity) {
-            (Self::Session, Identity::Session { id }) => format!("{}\nsession\n{id}", caller.tenant),
+            (Self::Session, Identity::Session { id, .. }) => format!("{}\nsession\n{id}", caller.tenant),
             (Self::Grant | Self::Session, _) => known(caller),
             (Self::Tenant, _) => caller.tenant.to_string(),
             (Self::Tool, _) => request.action.to_string(),

@@ -35,6 +35,12 @@ pub(super) fn obstacle(conn: &Connection, claim: &Claim) -> Result<Option<Claime
     {
         return Ok(Some(Claimed::Taken(Box::new(record))));
     }
+    // In a session a nonce is unique whoever pays.
+    if let Some(session) = claim.session_nonce
+        && let Some(record) = rows::by_session_nonce(conn, session, claim.fingerprint)?
+    {
+        return Ok(Some(Claimed::Taken(Box::new(record))));
+    }
     obstacle_but_nonce(conn, claim)
 }
 

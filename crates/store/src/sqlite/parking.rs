@@ -41,6 +41,7 @@ pub(super) fn park(
     }
     let place = claim.owner.filter(|_| parking.own_place);
     let bytes = parking.head.len().saturating_add(payload.len());
+    forget_places(conn, claim.at)?;
     if is_full(conn, place, &parking.tenant, bytes)? {
         return Ok(Claimed::ParkedFull);
     }
@@ -207,7 +208,7 @@ pub(super) fn vote(conn: &Connection, run: RunId, vote: &Vote, change: &Change) 
     Ok(if starts { Voted::Kept } else { Voted::Recorded })
 }
 
-/// Ends a run that never starts, once, and gives back what it has reserved. `tries`: those that were seen when its end was
+/// Ends a run that never starts, once, and gives back what it has reserved, or `keeps` that, and until then its place. `tries`: those that were seen when its end was
 /// signed, since each start replaces the intent that is signed.
 pub(super) fn refuse(
     conn: &Connection,
@@ -215,6 +216,7 @@ pub(super) fn refuse(
     tries: u32,
     spent: Digest,
     denial: Option<&(Vote, Change)>,
+    keeps: Option<UnixMs>,
 ) -> Result<Refused, StoreError> {
     let doing = "refuse a parked run";
     let Some((row, reserved)) = waiting(conn, finish.run)? else { return Ok(Refused::NotParked) };
@@ -225,14 +227,36 @@ pub(super) fn refuse(
     if let Some((denial, change)) = denial {
         vote(conn, finish.run, denial, change)?;
     }
-    reserved.map_or(Ok(()), |reserved| limits::give_back(conn, &reserved))?;
-    let sql = "UPDATE run SET stage = 'settled', reserved = NULL WHERE id = ?1";
-    rows::change(conn, sql, doing, [row])?;
-    forget(conn, row)?;
+    let sql = "UPDATE run SET stage = 'settled', reserved = ?2 WHERE id = ?1";
+    match keeps {
+        None => {
+            reserved.map_or(Ok(()), |reserved| limits::give_back(conn, &reserved))?;
+            rows::change(conn, sql, doing, (row, None::<Vec<u8>>))?;
+            forget(conn, row)?;
+        }
+        Some(until) => {
+            rows::change(conn, sql, doing, (row, reserved))?;
+            keep_place(conn, row, until)?;
+        }
+    }
     let sql = "INSERT INTO approval_use (key, run) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     rows::change(conn, sql, doing, (spent.as_bytes(), finish.run.as_bytes()))?;
     finish::ending(conn, row, finish)?;
     Ok(Refused::Ended)
+}
+
+/// Forgets what a run needed to be started, but for the place that it took up.
+fn keep_place(conn: &Connection, row: i64, until: UnixMs) -> Result<(), StoreError> {
+    let doing = "keep a place";
+    let sql = "UPDATE parked SET bytes = 0, head = x'', expires = min(expires, ?2) WHERE run = ?1";
+    rows::change(conn, sql, doing, (row, rows::stored(until.0, "store a time")?))?;
+    rows::change(conn, "DELETE FROM parked_payload WHERE run = ?1", doing, [row]).map(|_| ())
+}
+
+/// Gives up the places whose time is over of runs that have ended.
+fn forget_places(conn: &Connection, now: UnixMs) -> Result<(), StoreError> {
+    let sql = "DELETE FROM parked WHERE bytes = 0 AND expires <= ?1";
+    rows::change(conn, sql, "forget places", [rows::stored(now.0, "store a time")?]).map(|_| ())
 }
 
 /// Forgets what a run needed to be started: its end is there.

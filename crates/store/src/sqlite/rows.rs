@@ -157,7 +157,8 @@ pub(super) fn by_nonce(conn: &Connection, nonce_key: Digest) -> Result<Option<Re
     first(conn, sql, "read a run by its nonce", [nonce_key.as_bytes()], record)
 }
 
-/// What a session has asked for under a nonce of its own: the newest run of that content, which its payer's wallet has.
+/// What a session has asked for under a nonce of its own, and a payer's wallet has: the newest run of that content, or else of
+/// any.
 pub(super) fn by_session_nonce(
     conn: &Connection,
     session_nonce: Digest,
@@ -165,7 +166,7 @@ pub(super) fn by_session_nonce(
 ) -> Result<Option<Record>, StoreError> {
     let sql = select_record!(
         "run_by_session_nonce",
-        "WHERE r.session_nonce = ?1 AND r.fingerprint = ?2 ORDER BY r.id DESC LIMIT 1"
+        "WHERE r.session_nonce = ?1 ORDER BY r.fingerprint = ?2 DESC, r.id DESC LIMIT 1"
     );
     let params = (session_nonce.as_bytes(), fingerprint.as_bytes());
     first(conn, sql, "read a run by the nonce of a session", params, record)

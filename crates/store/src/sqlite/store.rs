@@ -131,8 +131,10 @@ impl Store for SqliteStore {
         tries: u32,
         spent: Digest,
         denial: Option<(Vote, Change)>,
+        keeps: Option<UnixMs>,
     ) -> Reply<'_, Refused> {
-        let work = move |conn: &Connection| parking::refuse(conn, &finish, tries, spent, denial.as_ref());
+        let work =
+            move |conn: &Connection| parking::refuse(conn, &finish, tries, spent, denial.as_ref(), keeps);
         Box::pin(self.writer.write(Entry::End, work))
     }
 

@@ -347,11 +347,17 @@ pub(crate) async fn what_a_session_asked_for_is_found_again_until_it_is_taken_ba
     };
     assert_eq!(found(1, 1).await, None);
     store.claim(of_session(1)).await.unwrap();
-    assert_eq!((found(1, 1).await, found(1, 2).await, found(2, 1).await), (Some(run_id(1)), None, None));
+    let first = Some(run_id(1));
+    assert_eq!((found(1, 1).await, found(1, 2).await, found(2, 1).await), (first, first, None));
+    for again in [of_session(2), Claim { fingerprint: digest(2, 2), ..of_session(2) }] {
+        let Claimed::Taken(record) = store.claim(again).await.unwrap() else { panic!("one nonce, one run") };
+        assert_eq!(record.run, run_id(1), "whoever pays, and whatever it asks for now");
+    }
+    assert_eq!(store.by_payment(digest(5, 2)).await.unwrap(), None, "the other payment is not taken");
+    store.undo(run_id(1), store.instance()).await.unwrap();
+    assert_eq!(found(1, 1).await, None);
     store.claim(of_session(2)).await.unwrap();
-    assert_eq!(found(1, 1).await, Some(run_id(2)), "the newest");
-    store.undo(run_id(2), store.instance()).await.unwrap();
-    assert_eq!(found(1, 1).await, Some(run_id(1)));
+    assert_eq!(found(1, 1).await, Some(run_id(2)));
 }
 
 /// A run whose payment has failed, and is watched.

@@ -135,9 +135,9 @@ pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Bac
     let waits = parked(&store, 1).await;
     let end = Finish { outcome: "denied".to_owned(), ..finish(store.instance(), 1, Stage::Settled) };
     let denial = vote(VoteWord::Deny, "anna", 1);
-    let refused = store.refuse(end.clone(), 0, digest(6, 1), Some((denial.clone(), said(1)))).await;
+    let refused = store.refuse(end.clone(), 0, digest(6, 1), Some((denial.clone(), said(1))), None).await;
     assert_eq!(refused.unwrap(), Refused::Ended);
-    assert_eq!(store.refuse(end.clone(), 0, digest(6, 1), None).await.unwrap(), Refused::NotParked);
+    assert_eq!(store.refuse(end.clone(), 0, digest(6, 1), None, None).await.unwrap(), Refused::NotParked);
     let over = recorded(held(&waits), &end);
     assert_eq!(store.unpark(waits.clone()).await.unwrap(), Claimed::Taken(Box::new(over.clone())));
     assert_eq!(store.by_nonce(digest(1, 1)).await.unwrap(), Some(over));
@@ -152,7 +152,7 @@ pub(crate) async fn a_parked_run_that_is_refused_never_starts(backend: &impl Bac
     let running = super::claim(store.instance(), 2);
     assert_eq!(store.claim(running).await.unwrap(), Claimed::Fresh);
     let end = finish(store.instance(), 2, Stage::Settled);
-    assert_eq!(store.refuse(end, 0, digest(6, 2), None).await.unwrap(), Refused::NotParked);
+    assert_eq!(store.refuse(end, 0, digest(6, 2), None, None).await.unwrap(), Refused::NotParked);
 }
 
 pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
@@ -185,7 +185,7 @@ pub(crate) async fn a_start_counts_its_limits_anew(backend: &impl Backend) {
     // What is refused gives back what it had reserved.
     assert_eq!(park(&store, under(6, limit(5, 1)), parking(6)).await, Claimed::Fresh);
     let end = finish(store.instance(), 6, Stage::Settled);
-    assert_eq!(store.refuse(end, 0, digest(6, 6), None).await.unwrap(), Refused::Ended);
+    assert_eq!(store.refuse(end, 0, digest(6, 6), None, None).await.unwrap(), Refused::Ended);
     assert_eq!(store.claim(under(7, limit(5, 1))).await.unwrap(), Claimed::Fresh);
 }
 
@@ -226,7 +226,7 @@ pub(crate) async fn a_no_during_a_start_holds_where_that_is_taken_back(backend: 
     let again = store.parked(run_id(1)).await.unwrap().unwrap();
     assert_eq!(again.denial().map(|no| no.person.as_str()), Some("anna"));
     let end = Finish { outcome: "denied".to_owned(), ..finish(store.instance(), 1, Stage::Settled) };
-    let refuse = async |tries| store.refuse(end.clone(), tries, digest(6, 1), None).await.unwrap();
+    let refuse = async |tries| store.refuse(end.clone(), tries, digest(6, 1), None, None).await.unwrap();
     assert_eq!(refuse(0).await, Refused::Started, "its end was made before the start");
     assert_eq!(refuse(1).await, Refused::Ended);
     assert_eq!(store.starting(run_id(1)).await.unwrap(), None);
@@ -243,7 +243,7 @@ pub(crate) async fn parked_runs_are_bounded_by_number_and_bytes(backend: &impl B
     assert_eq!(store.parked(run_id(900)).await.unwrap(), None);
     // One that has ended makes room.
     let end = finish(store.instance(), 1, Stage::Settled);
-    assert_eq!(store.refuse(end, 0, digest(6, 1), None).await.unwrap(), Refused::Ended);
+    assert_eq!(store.refuse(end, 0, digest(6, 1), None, None).await.unwrap(), Refused::Ended);
     assert_eq!(park(&store, of(1, 900), parking(900)).await, Claimed::Fresh);
     // Others have places of their own, and are bounded by bytes too.
     let half = usize::try_from(PARKED_BYTES_OF_ONE_MAX / 2).unwrap() - PAYLOAD.len();

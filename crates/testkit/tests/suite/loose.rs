@@ -10,6 +10,7 @@ use execgate_receipt::sha256;
 use execgate_testkit::{Ask, ManualClock, Move, OPERATOR_UID, Reply, World, ask, books, get, post};
 use execgate_web::Peer;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const OPERATOR: Peer = Peer::User { uid: OPERATOR_UID };
 
@@ -199,4 +200,43 @@ async fn a_session_that_has_paid_has_its_own_answer_without_a_payment() {
     assert_eq!(world.walk(pending().pays("r")).await.rule(), "settlement-pending");
     assert_eq!(world.walk(pending()).await.rule(), "settlement-pending");
     assert_eq!((world.journal().starts(), world.journal().captures()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_pays_for_one_nonce_from_many_wallets_at_once_has_one_run_and_one_charge() {
+    let world = World::priced().open();
+    let mut crowd = JoinSet::new();
+    for wallet in 0..64 {
+        let gate = world.gate();
+        let paid = call().by_session("s").pays(&format!("p{wallet}@w{wallet}"));
+        crowd.spawn(async move { gate.walk(paid).await });
+    }
+    let passages: Vec<_> = crowd.join_all().await.into_iter().map(|walked| walked.passage()).collect();
+    let first = &passages[0];
+    assert!(passages.iter().all(|passage| (passage.run, &passage.answer) == (first.run, &first.answer)));
+    assert_eq!(passages.iter().filter(|passage| !passage.replayed).count(), 1);
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+    assert_eq!(world.fsck().await.0, []);
+}
+
+#[tokio::test]
+async fn in_a_session_a_nonce_is_one_call_whoever_pays_for_it() {
+    let world = World::priced().open();
+    let bought = world.walk(call().by_session("s").pays("p@w1")).await.passage();
+    for other in ["q@w2", "q@w2", "r@w3"] {
+        let again = world.walk(call().by_session("s").pays(other)).await.passage();
+        assert_eq!((again.replayed, again.run, &again.answer), (true, bought.run, &bought.answer), "{other}");
+    }
+    let changed = call().mark("other").by_session("s").pays("q@w2");
+    assert_eq!(world.walk(changed).await.rule(), "nonce-reused");
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+    // What did not come with it is good for something else.
+    world.walk(call().nonce("m").by_session("s").pays("q@w2")).await.passage();
+    // What is withheld until somebody pays is had by whoever does.
+    world.bank().next_capture("f", Move::Failed);
+    let unpaid = || ask("gives").mark("o").nonce("o").by_session("s");
+    assert_eq!(world.walk(unpaid().pays("f@w1")).await.rule(), "done-unpaid");
+    world.walk(unpaid().pays("g@w4")).await.passage();
+    assert_eq!((world.journal().starts(), world.journal().captures()), (3, 3));
+    assert_eq!(world.fsck().await.0, []);
 }

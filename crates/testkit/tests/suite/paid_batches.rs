@@ -25,6 +25,15 @@ fn batch(names: &[&str], nonce: Option<&str>, claim: Option<&str>) -> Batch {
     }
 }
 
+/// A batch of the nonce `n`, by whoever has kept the secret of a session.
+fn in_session(session: &str, names: &[&str], claim: Option<&str>) -> Batch {
+    let mut batch = batch(names, Some("n"), claim);
+    for item in &mut batch.items {
+        item.caller = Proposal::from(ask("gives").by_session(session)).caller;
+    }
+    batch
+}
+
 async fn walked(world: &World, batch: Batch) -> Result<Batched, BatchRefusal> {
     world.gate().walk_batch(batch).await.expect("the process lives")
 }
@@ -214,6 +223,28 @@ async fn a_caller_that_is_known_has_what_its_batch_was_answered_without_a_paymen
         assert_eq!(rule(walked(&world, other).await), (None, "payment-required".to_owned()), "{case}");
     }
     assert_eq!((world.journal().starts(), world.journal().captures()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_session_has_what_its_batch_was_answered_without_a_payment_and_with_any() {
+    let world = World::priced().open();
+    let names = ["gives", "raises", "gives"];
+    let bought = walked(&world, in_session("s", &names, Some("p^@w1"))).await.unwrap();
+    for claim in [None, Some("q^@w2"), Some("p^@w1")] {
+        let again = walked(&world, in_session("s", &names, claim)).await.unwrap();
+        assert_eq!((again.id, outcomes(&again)), (bought.id, outcomes(&bought)), "{claim:?}");
+        for (first, again) in bought.items.iter().zip(&again.items) {
+            let (first, again) = (first.as_ref().unwrap(), again.as_ref().unwrap());
+            assert!(again.replayed && first.answer == again.answer, "{claim:?}");
+        }
+    }
+    // Of its wallet, in whichever session that comes.
+    let by_wallet = walked(&world, in_session("t", &names, Some("p^@w1"))).await.unwrap();
+    assert_eq!((by_wallet.id, outcomes(&by_wallet)), (bought.id, outcomes(&bought)));
+    let changed = walked(&world, in_session("s", &["gives", "gives", "gives"], Some("q^@w2"))).await;
+    assert_eq!(rule(changed).1, "nonce-reused");
+    assert_eq!((world.journal().starts(), world.journal().captures()), (3, 1));
+    assert_eq!(world.fsck().await.0, []);
 }
 
 #[tokio::test]

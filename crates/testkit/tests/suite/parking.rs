@@ -77,9 +77,14 @@ fn key_of(name: &str) -> u8 {
     }
 }
 
+/// What a person says, signed.
+pub(super) fn by_hand(said: &ApprovalStatement) -> Value {
+    signed(said, key_of(said.approver.as_str()))
+}
+
 /// Hands in what a person says.
 pub(super) async fn hand_in(gate: &Gate, run: RunId, said: &ApprovalStatement) -> Reply {
-    let artifact = signed(said, key_of(said.approver.as_str()));
+    let artifact = by_hand(said);
     let body = json!({ "artifact": artifact }).to_string();
     gate.http(post(&format!("/approvals/{run}"), body)).await
 }

@@ -215,14 +215,30 @@ async fn the_doors_of_mcp_are_resources_of_their_own_and_their_challenges_lead_t
     let told = world.http(get(&format!("{METADATA}/mcp"))).await.json();
     assert_eq!(told["resource"], format!("{AUDIENCE}/mcp"));
     assert_eq!(world.http(get(&format!("{METADATA}/mcp/files"))).await.status, 404);
-    // A token for that resource (RFC 8707) is taken; one for another server's is not.
-    for (audience, status) in [
-        (format!("{AUDIENCE}/mcp"), 200),
-        (format!("{AUDIENCE}/mcp/files"), 200),
-        (format!("{AUDIENCE}/mcp-evil"), 401),
-        (format!("{AUDIENCE}.evil.example/mcp"), 401),
+    // A token for that resource (RFC 8707) opens it and nothing else; one for the gateway opens every door.
+    let files = || with(post("/mcp/files", hello.to_string()), "accept", "application/json");
+    let door = |path: &str| json!(format!("{AUDIENCE}{path}"));
+    for (audience, statuses) in [
+        (json!(AUDIENCE), [200, 404, 200, 200]),
+        (door("/mcp"), [200, 401, 401, 401]),
+        // There is no such server: its token goes as far as to be told so.
+        (door("/mcp/files"), [401, 404, 401, 401]),
+        (door("/mcp/other"), [401; 4]),
+        (json!([door("/mcp"), door("/mcp/files"), "https://other.example"]), [200, 404, 401, 401]),
+        (json!([door("/mcp"), AUDIENCE]), [200, 404, 200, 200]),
+        (door("/mcp-evil"), [401; 4]),
+        (door(".evil.example/mcp"), [401; 4]),
+        (door("/execute"), [401; 4]),
     ] {
         let token = token(&world, &mint, &json!({"aud": audience}));
-        assert_eq!(world.http(by(greet(), &token)).await.status, status, "{audience}");
+        let mut told = Vec::new();
+        for asked in [greet(), files(), execute(&gives("n")), get("/approvals")] {
+            let reply = world.http(by(asked, &token)).await;
+            if reply.status == 401 {
+                assert_eq!(rule(&reply), (401, "token-audience".to_owned()), "{audience}");
+            }
+            told.push(reply.status);
+        }
+        assert_eq!(told, statuses, "{audience}");
     }
 }

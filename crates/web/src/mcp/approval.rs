@@ -51,6 +51,11 @@ impl Way {
         Self { manner: Manner::Result, is_seen: false, by_challenge: false, state: None }
     }
 
+    /// As an error, for whoever reads something: of that the protocol has no other form.
+    pub(super) fn of_reading(context: &RequestContext<RoleServer>) -> Self {
+        Self { by_challenge: takes_challenges(context), ..Self::plain() }
+    }
+
     /// What the client of a call can do, and what it has answered.
     pub(super) fn of(request: &mut CallToolRequestParams, context: &RequestContext<RoleServer>) -> Self {
         let state = request.request_state.take().and_then(|state| Nonce::new(state).ok());
@@ -69,10 +74,7 @@ impl Way {
             () if takes_pages => Manner::Page,
             () => Manner::Result,
         };
-        let experiments = capabilities.experimental.as_ref();
-        let by_challenge = context.meta.0.0.contains_key(challenge::CREDENTIAL)
-            || experiments.is_some_and(|experiments| experiments.contains_key(challenge::CAPABILITY));
-        Self { manner, is_seen, by_challenge, state }
+        Self { manner, is_seen, by_challenge: takes_challenges(context), state }
     }
 
     /// That a call waits, in the form that its client has; none where a result says it.
@@ -86,14 +88,27 @@ impl Way {
         let waiting = problem.waiting().filter(|waiting| waiting.price.is_zero())?;
         match self.manner {
             Manner::Task => tasks::begun(house, waiting.run).await.map(CreateTaskResult::new).map(Into::into),
-            Manner::Page => page(house, asker, waiting).map(Into::into),
+            Manner::Page => page(house, asker, waiting, self.state.as_ref()).map(Into::into),
             Manner::Result => None,
         }
     }
 }
 
+/// Whether a client takes the errors of the scheme that pays by challenge.
+fn takes_challenges(context: &RequestContext<RoleServer>) -> bool {
+    let capabilities = context.client_capabilities().unwrap_or_default();
+    let experiments = capabilities.experimental.as_ref();
+    context.meta.0.0.contains_key(challenge::CREDENTIAL)
+        || experiments.is_some_and(|experiments| experiments.contains_key(challenge::CAPABILITY))
+}
+
 /// A page to open; none where nobody has said under which name this gateway is reached.
-fn page(house: &House, asker: &Asker, waiting: &Waiting) -> Option<InputRequiredResult> {
+fn page(
+    house: &House,
+    asker: &Asker,
+    waiting: &Waiting,
+    told: Option<&Nonce>,
+) -> Option<InputRequiredResult> {
     let origin = asker.origin.as_ref().or(house.parts.public_url.as_ref())?;
     let message = format!(
         "The call of `{}` waits for a person's approval, which the rule `{}` asks for.",
@@ -109,6 +124,7 @@ fn page(house: &House, asker: &Asker, waiting: &Waiting) -> Option<InputRequired
     let question = InputRequest::Elicitation(ElicitRequest::new(question));
     let questions = [(QUESTION.to_owned(), question)].into_iter().collect();
     // A call with a name of its caller's own is found by that.
-    let state = house.parked_calls.name_of(waiting.run).map(|nonce| nonce.as_str().to_owned());
+    let state = told.cloned().or_else(|| house.parked_calls.name_of(waiting.run));
+    let state = state.map(|nonce| nonce.as_str().to_owned());
     Some(InputRequiredResult::new(Some(questions), state))
 }

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use execgate_model::{BodyPlace, BoxFuture, Caller, Watcher};
+use execgate_model::{BodyPlace, BoxFuture, Caller, Digest, Watcher};
 use execgate_tool::upstream::{Asking, Asks, Listing, Reading};
 use rmcp::ErrorData;
 use rmcp::model::{
@@ -65,6 +65,9 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
     /// The tools that a caller may see, always in the same order.
     fn tools<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Vec<Tool>, ErrorData>>;
+
+    /// What names the list that a caller sees now: another list has another name.
+    fn edition<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>>;
 
     /// Calls one. Dropping this future is a caller that has hung up. What goes wrong with the call is a result that says so;
     /// only what no tool is, and a fault of the server, is an error of the protocol.

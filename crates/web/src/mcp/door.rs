@@ -4,29 +4,34 @@
 //! is found that is to be cancelled, and by which whoever shows no key is the same as before.
 
 use core::convert::Infallible;
+use core::time::Duration;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Request as Asked, Response as Answered, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use execgate_model::Digest;
 use execgate_tool::Cancel;
 use http_body_util::Full;
+use http_body_util::channel::{Channel as BodyChannel, Sender};
 use http_body_util::combinators::BoxBody;
+use rmcp::model::{ConstString as _, SubscriptionsListenRequestMethod};
 use rmcp::transport::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde_json::Value;
 use tokio::sync::mpsc::channel;
+use tokio::time::sleep;
 
 use super::asking::{AskLine, Said, answered, takes};
-use super::desk::Asker;
+use super::desk::{Asker, Desk};
+use super::listening::Listener;
 use super::server::Server;
 use super::upstream::desk_at;
-use crate::caller::{SESSION, Visitor, is_secret, recognise};
+use crate::caller::{SESSION, Visitor, is_secret, recognise_at};
 use crate::house::House;
 use crate::peer::Peer;
 use crate::problem::Problem;
@@ -36,6 +41,12 @@ const MCP_SESSION: &str = "mcp-session-id";
 
 /// Questions to one client that wait to be sent.
 const QUESTIONS_MAX: usize = 16;
+/// How often something is said on a stream of which nothing is new: so long at the most it is kept for who has gone.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// That the list of tools is another one.
+const CHANGED: &str =
+    "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
 
 /// What a message is, as far as a door needs to know.
 struct Message<'a> {
@@ -65,7 +76,7 @@ pub(crate) async fn door(State(house): State<Arc<House>>, request: Request) -> R
 /// `DELETE /mcp`: whatever the session has called ends.
 pub(crate) async fn hang_up(State(house): State<Arc<House>>, uri: Uri, headers: HeaderMap) -> Response {
     let hung_up = async {
-        let (visitor, session) = visit(&house, &headers).await?;
+        let (visitor, session) = visit(&house, &headers, uri.path()).await?;
         desk_at(&house, uri.path())?;
         let Some(session) = session else {
             return Err(Problem::bad_request("mcp-session", "this needs the header Mcp-Session-Id"));
@@ -76,9 +87,60 @@ pub(crate) async fn hang_up(State(house): State<Arc<House>>, uri: Uri, headers: 
     hung_up.await.unwrap_or_else(|problem: Problem| problem.into_response())
 }
 
+/// `GET /mcp`: what is said unasked to a client of the revisions that have sessions, which is that its list of tools is another
+/// one. Where no more may listen there is no stream, which a client has to expect (MCP 2025-11-25, basic/transports).
+pub(crate) async fn stream(State(house): State<Arc<House>>, uri: Uri, headers: HeaderMap) -> Response {
+    let opened = async {
+        let (visitor, session) = visit(&house, &headers, uri.path()).await?;
+        let desk = desk_at(&house, uri.path())?;
+        let session = session.ok_or_else(Problem::method_not_allowed)?;
+        let place = house.listeners.place(&visitor.caller).ok_or_else(Problem::method_not_allowed)?;
+        let asker = Asker { caller: visitor.caller, peer: None, origin: origin(&house, &headers) };
+        let seen = edition(desk.as_ref(), &asker).await?;
+        let (sender, body) = BodyChannel::<Bytes, Infallible>::new(1);
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let has_ended = || house.calls.has_ended(&asker.caller, &session);
+            let listener = Listener::begin(desk.as_ref(), &asker, Some(seen));
+            tell_on(listener, sender, has_ended).await;
+            drop(place);
+        });
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ];
+        Ok((headers, Body::new(body)).into_response())
+    };
+    opened.await.unwrap_or_else(|problem: Problem| problem.into_response())
+}
+
+/// What names the list that a caller sees now.
+async fn edition(desk: &dyn Desk, asker: &Asker) -> Result<Digest, Problem> {
+    desk.edition(asker).await.map_err(|_| Problem::fault())
+}
+
+/// Tells of other lists of tools, for as long as somebody reads it.
+async fn tell_on(
+    mut listener: Listener<'_>,
+    mut sender: Sender<Bytes, Infallible>,
+    has_ended: impl Fn() -> bool,
+) {
+    while !has_ended() {
+        let event = tokio::select! {
+            biased;
+            changed = listener.changed() => if changed { CHANGED } else { return },
+            () = sleep(SIGN_OF_LIFE) => ": \n\n",
+        };
+        if sender.send_data(Bytes::from_static(event.as_bytes())).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let (visitor, session) = visit(house, &parts.headers).await?;
+    let (visitor, session) = visit(house, &parts.headers, parts.uri.path()).await?;
     let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.address());
     let (bytes, value, place) = house.bodies.message(&parts.headers, body).await?;
     let message = Message::of(&value);
@@ -103,7 +165,10 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     let asked = Asked::from_parts(parts, Full::new(bytes));
     let may_ask = !desk.asks().is_empty();
     let version = house.parts.info.version;
-    let mut server = Server { desk, asker, version, cancel, open, place, asks: None };
+    // From before the answer: who is told of it later has asked for the list by then.
+    let listens = message.method == SubscriptionsListenRequestMethod::VALUE;
+    let seen = if listens { Some(edition(desk.as_ref(), &asker).await?) } else { None };
+    let mut server = Server { desk, asker, version, cancel, open, place, seen, asks: None };
     let line = session.as_ref().filter(|_| may_ask && message.method == "tools/call");
     let mut response = match line {
         Some(session) => {
@@ -161,7 +226,7 @@ pub(super) async fn serve(
 }
 
 /// Who asks, and in which session. Whoever shows no key is known by its session.
-async fn visit(house: &House, headers: &HeaderMap) -> Result<(Visitor, Option<String>), Problem> {
+async fn visit(house: &House, headers: &HeaderMap, path: &str) -> Result<(Visitor, Option<String>), Problem> {
     let session = match headers.get(MCP_SESSION).map(|value| value.to_str().unwrap_or_default()) {
         None => None,
         Some(text) if is_secret(text) => Some(text.to_ascii_lowercase()),
@@ -173,9 +238,9 @@ async fn visit(house: &House, headers: &HeaderMap) -> Result<(Visitor, Option<St
         Some(Ok(secret)) => {
             let mut headers = headers.clone();
             headers.insert(SESSION, secret);
-            recognise(house, &headers).await?
+            recognise_at(house, &headers, Some(path)).await?
         }
-        Some(Err(_)) | None => recognise(house, headers).await?,
+        Some(Err(_)) | None => recognise_at(house, headers, Some(path)).await?,
     };
     let visitor = visitor.may_call()?;
     if session.as_ref().is_some_and(|session| house.calls.has_ended(&visitor.caller, session)) {

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::routing::post;
-use execgate_model::{BodyPlace, BoxFuture, Caller, Identity, Progress, TenantId};
+use execgate_model::{BodyPlace, BoxFuture, Caller, Digest, Identity, Progress, TenantId};
 use execgate_tool::Cancel;
 use http_body_util::Full;
 use rmcp::ErrorData;
@@ -94,6 +94,10 @@ impl Desk for Fixtures {
         Box::pin(async move { Ok(plain.into_iter().chain([words]).collect()) })
     }
 
+    fn edition<'a>(&'a self, _asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>> {
+        Box::pin(async { Ok(Digest::from_bytes([0; 32])) })
+    }
+
     fn house(&self) -> Option<&House> {
         None
     }
@@ -147,6 +151,7 @@ async fn answer(request: Request) -> axum::response::Response {
         cancel: Cancel::default(),
         open: None,
         place: BodyPlace::default(),
+        seen: None,
         asks: None,
     };
     serve(server, Request::from_parts(parts, Full::new(bytes))).await.map(Body::new)

@@ -2,7 +2,8 @@
 //!
 //! A [`desk`] is a list of tools and a way to call one, for each caller; [`server`] speaks the protocol for it, [`door`]
 //! is how it is reached by HTTP and [`pipe`] how over standard input and output. [`own`] is the desk of this gateway's
-//! tools, [`upstream`] that of a server of others. The crate `rmcp`, which knows the wire, is named in this folder and nowhere else.
+//! tools, [`upstream`] that of a server of others; [`listening`] waits until what either lists is another list. The crate
+//! `rmcp`, which knows the wire, is named in this folder and nowhere else.
 
 mod approval;
 mod asking;
@@ -14,6 +15,7 @@ mod entries;
 #[cfg(test)]
 mod fixtures;
 mod line;
+mod listening;
 mod own;
 mod parked;
 mod pay;
@@ -26,7 +28,8 @@ mod upstream;
 
 pub(crate) use asking::Questions;
 pub(crate) use calls::Calls;
-pub(crate) use door::{door, hang_up};
+pub(crate) use door::{door, hang_up, stream};
+pub(crate) use listening::Listeners;
 pub(crate) use parked::ParkedCalls;
 pub use pipe::{PipeError, serve_pipe, serve_upstream_pipe};
 pub(crate) use result::McpWords;

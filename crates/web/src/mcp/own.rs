@@ -11,7 +11,7 @@ use execgate_model::{ActionName, BoxFuture, Digest, Effect, Namespace, Nonce, Pr
 use execgate_receipt::digest_json;
 use execgate_tool::Blocked;
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResponse, CallToolResult, MetaObject, Tool};
+use rmcp::model::{CallToolResponse, CallToolResult, JsonObject, MetaObject, Tool};
 use serde_json::{Value, from_value, json};
 
 use super::approval::Way;
@@ -56,6 +56,14 @@ impl Desk for OwnDesk {
             // A fault of the record is told as one, whatever was asked.
             let rules = rules.map_err(|refusal| fault(&Problem::from(refusal)))?;
             Ok(self.list(&rules))
+        })
+    }
+
+    fn edition<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>> {
+        Box::pin(async move {
+            let rules = self.0.parts.corridor.rules_for(&asker.caller).await;
+            // What there is stays as long as this process; what is shown of it the rules say.
+            rules.map(|rules| rules.digest()).map_err(|refusal| fault(&Problem::from(refusal)))
         })
     }
 
@@ -179,9 +187,14 @@ impl OwnDesk {
 
     /// Tells beside a result how its payment has ended.
     pub(super) fn receipted(&self, passage: &Passage, told: &mut CallToolResult) {
-        if let Some(meta) = passage.bought.as_deref().and_then(|bought| pay::response(&self.0, bought)) {
+        if let Some(meta) = self.receipt(passage) {
             told.meta.get_or_insert_default().0.extend(meta);
         }
+    }
+
+    /// How a payment has ended, for the `_meta` of what it has bought.
+    pub(super) fn receipt(&self, passage: &Passage) -> Option<JsonObject> {
+        passage.bought.as_deref().and_then(|bought| pay::response(&self.0, bought))
     }
 
     /// What is paid when it has ended shows nothing before.
@@ -198,6 +211,9 @@ impl OwnDesk {
         way: &Way,
     ) -> Result<Passage, Refusal> {
         let (corridor, parked) = (&self.0.parts.corridor, &self.0.parked_calls);
+        // The name that the call was told when it was to wait is its own like any other, whatever the rules ask now.
+        let is_again = proposal.nonce.is_none() && way.state.is_some();
+        proposal.nonce = proposal.nonce.or_else(|| way.state.clone());
         let unnamed =
             proposal.nonce.is_none() && proposal.credential.is_none() && proposal.approval.is_none();
         let asks = || matches!(corridor.would(rules, &proposal), Ok(Some(_)));
@@ -209,10 +225,7 @@ impl OwnDesk {
                 Some(nonce) => Some(nonce),
                 None if asks() => {
                     is_new = true;
-                    way.state
-                        .clone()
-                        .or_else(|| self.fresh())
-                        .and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
+                    self.fresh().and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
                 }
                 None => None,
             };
@@ -235,6 +248,7 @@ impl OwnDesk {
         match (&walked, ours) {
             (Err(Refusal::Parked(_)), Some(_)) => {}
             (Ok(_), Some(call)) => parked.forget(call),
+            (Ok(passage), None) if is_again => parked.forget_run(passage.run),
             // It does not wait, and has not started: it wants people.
             (Err(_), Some(call)) if is_new => parked.forget(call),
             (Ok(_) | Err(_), _) => {}

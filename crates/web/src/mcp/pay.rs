@@ -11,8 +11,8 @@ use execgate_flow::propose::lives_at_least_s;
 use execgate_model::{Credential, Resource, Surface};
 use execgate_payment::{Asked, Header};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
-use serde_json::{Map, Value};
+use rmcp::model::{CallToolResult, ContentBlock, ErrorCode, JsonObject, MetaObject};
+use serde_json::{Map, Value, json};
 
 use super::approval::Way;
 use super::challenge;
@@ -29,6 +29,9 @@ const UNPAID: &str = "This call has to be paid for; `_meta[\"org.paymentauth/pay
 
 /// Where it is told how a payment ended.
 const PAYMENT_RESPONSE: &str = "x402/payment-response";
+
+/// The code of an error that asks for money: that of HTTP, outside of what the protocol keeps for itself.
+const PAYMENT_REQUIRED: i32 = 402;
 
 /// The headers of the rail that hold the same as JSON in base64.
 const REQUIRED_HEADER: &str = "payment-required";
@@ -92,6 +95,26 @@ pub(super) fn required(
         result.meta = Some(MetaObject([(challenge::REQUIRED.to_owned(), data)].into_iter().collect()));
     }
     Some(Ok(result))
+}
+
+/// The same of a resource or a prompt, of which the protocol has no result that could say it: an error with the code of HTTP,
+/// whose data is what a tool's result has as structured content, and beside it what that has as `_meta`.
+pub(super) fn required_to_read(
+    house: &House,
+    asker: &Asker,
+    action: &str,
+    way: &Way,
+    problem: &Problem,
+) -> Option<ErrorData> {
+    let result = match required(house, asker, action, way, problem)? {
+        Ok(result) => result,
+        Err(error) => return Some(error),
+    };
+    let mut data = result.structured_content.unwrap_or_else(|| json!({}));
+    if let Some(meta) = result.meta {
+        data["_meta"] = Value::Object(meta.0);
+    }
+    Some(ErrorData::new(ErrorCode(PAYMENT_REQUIRED), "Payment required", Some(data)))
 }
 
 fn by_x402(house: &House, tool: &str, tag: &PriceTag) -> Option<CallToolResult> {

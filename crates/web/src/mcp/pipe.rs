@@ -6,15 +6,17 @@ use std::sync::Arc;
 use execgate_model::{BodyPlace, Caller, Identity};
 use execgate_tool::Cancel;
 use execgate_tool::upstream::Upstream;
-use rmcp::RoleServer;
+use rmcp::model::ProtocolVersion;
 use rmcp::service::{ServerInitializeError, serve_server};
 use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::{Peer, RoleServer};
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::sync::mpsc::channel;
 use tokio::task::{JoinError, JoinSet};
 
 use super::asking::{AskLine, filtered, merged};
 use super::desk::{Asker, Desk};
+use super::listening::Listener;
 use super::own::OwnDesk;
 use super::server::Server;
 use super::upstream::UpstreamDesk;
@@ -102,8 +104,16 @@ async fn serve_desk(
 ) -> Result<(), PipeError> {
     let version = house.parts.info.version;
     let asker = Asker { caller: house.local(), peer: None, origin: None };
-    let (cancel, place) = (Cancel::default(), BodyPlace::default());
-    let server = Server { desk, asker, version, cancel, open: None, place, asks };
+    let server = Server {
+        desk: Arc::clone(&desk),
+        asker: asker.clone(),
+        version,
+        cancel: Cancel::default(),
+        open: None,
+        place: BodyPlace::default(),
+        seen: None,
+        asks,
+    };
     let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_MAX);
     let running = match serve_server(server, transport).await {
         Ok(running) => running,
@@ -111,5 +121,21 @@ async fn serve_desk(
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(error) => return Err(PipeError::Beginning(Box::new(error))),
     };
-    running.waiting().await.map(drop).map_err(PipeError::Serve)
+    let telling = tell(desk.as_ref(), &asker, running.peer().clone());
+    tokio::select! {
+        biased;
+        ended = running.waiting() => ended.map(drop).map_err(PipeError::Serve),
+        () = telling => Ok(()),
+    }
+}
+
+/// Tells a client of a revision before 2026-07-28 of other lists of tools; those since then ask for it. Goes on for as long as it
+/// is polled.
+async fn tell(desk: &dyn Desk, asker: &Asker, peer: Peer<RoleServer>) {
+    let asks = |version: &ProtocolVersion| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
+    if peer.peer_info().is_some_and(|client| !asks(&client.protocol_version)) {
+        let mut listener = Listener::at_a_pipe(desk, asker).await;
+        while listener.changed().await && peer.notify_tool_list_changed().await.is_ok() {}
+    }
+    std::future::pending().await
 }

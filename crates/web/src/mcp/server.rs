@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use execgate_model::{BodyPlace, Watcher};
+use execgate_model::{BodyPlace, Digest, Watcher};
 use execgate_tool::Cancel;
 use execgate_tool::upstream::{Listing, Reading};
 use rmcp::model::{
@@ -12,9 +12,10 @@ use rmcp::model::{
     GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskMethod, GetTaskParams, GetTaskResult,
     Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ResultType, ServerCapabilities, ServerConfig, UpdateTaskMethod, UpdateTaskParams,
+    ReadResourceResult, ResultType, ServerCapabilities, ServerConfig, SubscriptionFilter, UpdateTaskMethod,
+    UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, from_value, to_value};
@@ -24,6 +25,7 @@ use super::asking::{AskLine, Takes, is_held, takes};
 use super::calls::OpenCall;
 use super::desk::{Asker, Call, Desk};
 use super::line::Line;
+use super::listening::Listener;
 use super::{asking, challenge, tasks};
 use crate::house::House;
 
@@ -43,6 +45,8 @@ pub(super) struct Server {
     pub(super) open: Option<Arc<OpenCall>>,
     /// What its body takes up in memory.
     pub(super) place: BodyPlace,
+    /// What named the list of tools when it was asked to tell of others; none over a pipe.
+    pub(super) seen: Option<Digest>,
     /// Where questions to its client go; none where there is no such line.
     pub(super) asks: Option<AskLine>,
 }
@@ -50,7 +54,8 @@ pub(super) struct Server {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let itself = Implementation::new("execgate", self.version).with_title("execgate");
-        let mut offered = ServerCapabilities::builder().enable_tools().enable_tasks().build();
+        let offered = ServerCapabilities::builder().enable_tools().enable_tool_list_changed();
+        let mut offered = offered.enable_tasks().build();
         offered.resources = self.desk.has(Reading::Resource).then(Default::default);
         offered.prompts = self.desk.has(Reading::Prompt).then(Default::default);
         if let Some(payment) = self.desk.house().and_then(House::challenge_methods) {
@@ -58,6 +63,33 @@ impl ServerHandler for Server {
             experiments.insert(challenge::CAPABILITY.to_owned(), payment.clone());
         }
         ServerConfig::new(offered).with_server_info(itself).with_instructions(self.desk.instructions())
+    }
+
+    fn accepted_subscription_filter(&self, _requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let _place = match self.desk.house() {
+            Some(house) => Some(house.listeners.place(&self.asker.caller).ok_or_else(crowded)?),
+            None => None,
+        };
+        let mut listener = match self.seen {
+            Some(seen) => Listener::begin(self.desk.as_ref(), &self.asker, Some(seen)),
+            None => Listener::at_a_pipe(self.desk.as_ref(), &self.asker).await,
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = context.cancelled() => return Ok(()),
+                () = self.cancel.cancelled() => return Ok(()),
+                changed = listener.changed() => {
+                    if !changed || context.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     async fn list_tools(
@@ -261,8 +293,9 @@ impl Server {
         arguments: Map<String, Value>,
         context: RequestContext<RoleServer>,
     ) -> Result<T, ErrorData> {
+        let way = Way::of_reading(&context);
         let (name, meta, place) = (String::new(), context.meta.0.0, self.place.clone());
-        let (way, asks) = (Way::plain(), Watcher::default());
+        let asks = Watcher::default();
         let call = Call { name, arguments, meta, line: None, place, way, asks };
         let read = tokio::select! {
             biased;
@@ -289,6 +322,14 @@ enum Asked {
 
 /// What is told of an answer that the protocol has no form for.
 const UNREADABLE: &str = "the server has answered with what is no such result";
+
+/// What is told where no more may listen.
+fn crowded() -> ErrorData {
+    ErrorData::internal_error(
+        "too many listen for changes already; ask for the list again when you need it",
+        None,
+    )
+}
 
 /// What a call is told that was cancelled: nobody waits for it any more.
 fn cancelled() -> ErrorData {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use execgate_flow::execute::owner;
-use execgate_flow::parking::never_started;
+use execgate_flow::parking::{Withdrawn, never_started};
 use execgate_flow::pay::Earlier;
 use execgate_flow::witness::Render;
 use execgate_flow::{Passage, Refusal};
@@ -30,6 +30,9 @@ const LOOK_EVERY_MS: u64 = 2_000;
 const WAITS: &str = "waits for a person's approval";
 const RUNS: &str = "was approved, and runs";
 const ENDED: &str = "has ended";
+
+/// What whoever cancels a task is told where that comes too late.
+const TOO_LATE: &str = "this runs already, in another process of the gateway, and goes its way";
 
 /// A run that waits, as a task; none where it cannot be read now.
 pub(super) async fn begun(house: &House, run: RunId) -> Option<Task> {
@@ -57,16 +60,19 @@ pub(super) async fn look(house: &House, asker: &Asker, id: &str) -> Result<GetTa
     Ok(GetTaskResult::new(DetailedTask::new(task(&record, told), payload)))
 }
 
-/// Takes a run back that waits still. What was started goes on (the extension lets it).
+/// Takes a run back: one that waits still never starts, and one that was started is told to end.
 ///
 /// # Errors
-/// As [`look`].
+/// As [`look`]; and that it is too late, where nobody here can tell it so.
 pub(super) async fn cancel(house: &House, asker: &Asker, id: &str) -> Result<(), ErrorData> {
     let record = owned(house, asker, id).await?;
     house.parked_calls.forget_run(record.run);
     let words: Arc<dyn Render> = Arc::new(McpWords);
     let withdrawn = house.parts.corridor.withdraw(record.run, &words).await;
-    withdrawn.map_err(|refusal| fault(&Problem::from(refusal)))
+    match withdrawn.map_err(|refusal| fault(&Problem::from(refusal)))? {
+        Withdrawn::Reached => Ok(()),
+        Withdrawn::TooLate => Err(ErrorData::invalid_params(TOO_LATE, None)),
+    }
 }
 
 /// That there is such a task: nothing is asked within one, so that nothing that is answered means anything.

@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use execgate_flow::Refusal;
 use execgate_flow::authorise::RulesFor;
-use execgate_model::{BodyPlace, BoxFuture, Watcher};
+use execgate_model::{BodyPlace, BoxFuture, Digest, Watcher};
+use execgate_receipt::sha256;
 use execgate_tool::upstream::{Asking, Asks, Listing, RPC_ERROR, Reading, Seen, Standing, Upstream};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, Tool};
+use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, JsonObject, Tool};
 use serde_json::{Map, Value, from_slice, from_value};
 
 use super::approval::Way;
 use super::desk::{Asker, Call, Desk, not_here, not_listed};
 use super::own::{OwnDesk, fault};
 use super::server::unknown_tool;
-use super::{proposal, result};
+use super::{pay, proposal, result};
 use crate::house::House;
 use crate::problem::Problem;
 
@@ -99,6 +100,13 @@ impl Desk for UpstreamDesk {
                 });
             // What the protocol has no form for cannot be told.
             Ok(shown.filter_map(|entry| from_value((*entry.raw).clone()).ok()).collect())
+        })
+    }
+
+    fn edition<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>> {
+        Box::pin(async move {
+            let (rules, offer) = (self.own.edition(asker).await?, *self.upstream.changes().borrow());
+            Ok(sha256(format!("{rules}\n{offer}").as_bytes()))
         })
     }
 
@@ -196,8 +204,12 @@ impl Desk for UpstreamDesk {
             if !self.upstream.can(reading) {
                 return Err(not_here(reading));
             }
-            let call = Call { name: self.action(reading)?, ..call };
-            self.had(asker, call).await.unwrap_or_else(|problem| Err(turned_away(asker, &problem)))
+            let (action, way) = (self.action(reading)?, call.way.clone());
+            let had = self.had(asker, Call { name: action.clone(), ..call }).await;
+            had.unwrap_or_else(|problem| {
+                let price = pay::required_to_read(&self.own.0, asker, &action, &way, &problem);
+                Err(price.unwrap_or_else(|| turned_away(asker, &problem)))
+            })
         })
     }
 }
@@ -218,6 +230,15 @@ fn of_nobody(name: String, arguments: Map<String, Value>) -> Call {
         place: BodyPlace::default(),
         way: Way::plain(),
         asks: Watcher::default(),
+    }
+}
+
+/// Tells something in the `_meta` of an answer, in the place of what its server has told under those names.
+fn tell_beside(said: &mut Value, told: JsonObject) {
+    let Value::Object(fields) = said else { return };
+    match fields.get_mut("_meta") {
+        Some(Value::Object(meta)) => meta.extend(told),
+        _ => drop(fields.insert("_meta".to_owned(), Value::Object(told))),
     }
 }
 
@@ -258,12 +279,15 @@ impl UpstreamDesk {
     async fn had(&self, asker: &Asker, mut call: Call) -> Result<Result<Value, ErrorData>, Problem> {
         let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await?;
         let proposal = proposal::of_tool(asker, &mut call)?;
-        let passage = self.own.walk(proposal, &rules, &call.way).await?;
-        let said: Value = from_slice(&passage.answer.body).unwrap_or_default();
+        let passage = self.own.bought(asker, &call, proposal, &rules).await?;
+        let mut said: Value = from_slice(&passage.answer.body).unwrap_or_default();
         if let Some(error) = said.get(RPC_ERROR) {
             return Ok(Err(error_of(error)));
         }
         if ["contents", "messages"].into_iter().any(|name| said.get(name).is_some()) {
+            if let Some(receipt) = self.own.receipt(&passage) {
+                tell_beside(&mut said, receipt);
+            }
             return Ok(Ok(said));
         }
         let text = said.pointer("/content/0/text").and_then(Value::as_str).unwrap_or("there is no answer");

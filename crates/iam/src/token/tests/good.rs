@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use execgate_flow::authorise::{Bearer, TokenError};
+use execgate_flow::authorise::{Bearer, Opens, TokenError};
 use execgate_model::{Caller, Identity, Labels, Role, TenantId};
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn bearer(tenant: &str, subject: &str, labels: Labels, roles: &[Role]) -> Bearer
         labels: Arc::new(labels),
     };
     let caller = Caller { tenant: TenantId::new(tenant).unwrap(), identity };
-    Bearer { caller, roles: roles.iter().copied().collect() }
+    Bearer { caller, roles: roles.iter().copied().collect(), opens: Opens::Gateway }
 }
 
 #[tokio::test]
