@@ -38,6 +38,7 @@ mod network;
 mod outcomes;
 mod packages;
 mod payments;
+mod permit2;
 mod policy;
 mod profiles;
 mod proxy;
