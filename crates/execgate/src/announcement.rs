@@ -3,6 +3,7 @@
 use execgate_flow::approve::ApprovalMode;
 use execgate_iam::{KeysPlace, Unreached};
 use execgate_payment::evm::ChainId;
+use execgate_payment::x402::Transfer;
 use execgate_sandbox::{Enforced, Network};
 use execgate_tool::spoken;
 
@@ -99,10 +100,11 @@ pub(crate) fn announce_payment(payment: &Payment) {
     for account in &payment.accounts {
         let network = account.token.network;
         terminal::line(format_args!(
-            "  payment   {} on {} ({network}) to {}",
+            "  payment   {} on {} ({network}) to {}{}",
             account.token.name,
             network.display_name().unwrap_or("a network that is not known here"),
-            account.pay_to
+            account.pay_to,
+            if account.transfer == Transfer::Permit2 { ", by Permit2" } else { "" }
         ));
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));

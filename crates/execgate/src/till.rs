@@ -9,7 +9,7 @@ use execgate_flow::settle::{Round, Settle, Walking};
 use execgate_model::{ActionName, Namespace, NoCrash};
 use execgate_payment::evm::ChainId;
 use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
-use execgate_payment::x402::{Account, X402};
+use execgate_payment::x402::{Account, Transfer, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid, Unreachable};
 use execgate_sandbox::Network;
 use execgate_settler::{Counter, Ledger, Remote, Rpc, Service};
@@ -88,10 +88,11 @@ async fn challenged(
         let charge = EvmCharge::new(account.token.clone(), account.pay_to, Arc::clone(facilitator));
         Arc::new(charge) as Arc<dyn Method>
     };
+    let by_token = |account: &&Account| account.transfer == Transfer::Eip3009;
     let mut methods: Vec<Arc<dyn Method>> = Vec::new();
     for method in &challenges.methods {
         match method {
-            ChallengeMethod::Evm => methods.extend(payment.accounts.iter().map(charge)),
+            ChallengeMethod::Evm => methods.extend(payment.accounts.iter().filter(by_token).map(charge)),
             ChallengeMethod::Stripe(stripe) => {
                 let service = Service::new(&stripe.url).context("`url` of [payment.mpp.stripe] is wrong")?;
                 methods.push(Arc::new(StripeCharge::new(stripe.account.clone(), Arc::new(service))));

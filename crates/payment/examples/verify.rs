@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use execgate_model::{ActionName, Amount, BoxFuture, Clock, Credential, Digest, Resource, UnixMs};
 use execgate_payment::evm::{
-    Address, Authorization, ChainId, KnownToken, Signature, Token, U256, keccak256, to_hex,
+    Address, Authorization, ChainId, KnownToken, Means, Signature, Token, U256, keccak256, to_hex,
 };
-use execgate_payment::x402::{Account, X402};
+use execgate_payment::x402::{Account, Transfer, X402};
 use execgate_payment::{
     Facilitator, Flow, Hold, HoldError, LookError, SettleError, Terms, TxHash, Unreachable, Whereabouts, hold,
 };
@@ -91,6 +91,7 @@ fn payment(
         valid_after: U256::ZERO,
         valid_before: U256::from(now_s + 3_600),
         nonce: keccak256(&number.to_be_bytes()),
+        by: Means::Token,
         signature: Signature::parse(&format!("0x{}{}1b", "11".repeat(32), "22".repeat(32)))?,
     };
     let (numbers, parity) = key.sign_prehash_recoverable(&unsigned.digest());
@@ -125,7 +126,11 @@ fn held(rail: &X402, terms: &Terms, credential: &Credential) -> Option<Result<Ho
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let token = KnownToken::find("USDC", ChainId::BASE).ok_or("USDC on Base is known")?;
-    let account = Account { token, pay_to: "0x90F79bf6EB2c4f870365E785982E1f101E93b906".parse()? };
+    let account = Account {
+        token,
+        transfer: Transfer::Eip3009,
+        pay_to: "0x90F79bf6EB2c4f870365E785982E1f101E93b906".parse()?,
+    };
     let rail = X402::new(vec![account.clone()], Arc::new(Nobody), Arc::new(Wall));
     let terms = Terms {
         amount: Amount::from_micros(u64::from(UNITS)),

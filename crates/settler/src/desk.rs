@@ -19,12 +19,13 @@ use execgate_payment::{
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::journal::{Job, Journal, JournalError, NONCE_USED};
+use crate::journal::{Job, Journal, JournalError};
 use crate::ledger::{Ledger, Mined};
 use crate::pace::Pace;
+use crate::reason;
 use crate::rpc::RpcError;
 use crate::transaction::GasKey;
-use crate::work::{End, GAS_MAX};
+use crate::work::{End, gas_max};
 
 /// How many transactions are on their way at once: as many as nodes keep of one account for the next block.
 const TURNS: usize = 16;
@@ -222,11 +223,11 @@ impl Desk {
         let desk = &self.0;
         let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
         if authorization.verify().is_err() {
-            return refused("invalid_exact_evm_payload_signature");
+            return refused(reason::signature(authorization));
         }
         let kept = desk.journal.find(authorization).map_err(|error| Unreachable(error.to_string()))?;
         if kept.is_some() {
-            return refused(NONCE_USED);
+            return refused(reason::nonce_used(authorization));
         }
         if desk.is_stalled() {
             tracing::error!("transfers wait for a block for longer than anybody is kept waiting");
@@ -236,7 +237,7 @@ impl Desk {
         let (moves, ether) =
             tokio::join!(desk.ledger.would_move(authorization, account), desk.ledger.ether(account));
         let (has, block) = moves?;
-        if ether? < block.base_fee.unwrap_or_default().saturating_mul(u128::from(GAS_MAX)) {
+        if ether? < block.base_fee.unwrap_or_default().saturating_mul(u128::from(gas_max(authorization))) {
             tracing::error!(%account, "the account that pays for gas has too little");
             return Err(Unreachable("the account that pays for gas has too little".to_owned()).into());
         }

@@ -1,6 +1,7 @@
 //! How far what was settled is final: a block that its chain takes back takes back what was paid in it.
 //!
-//! Many settlements are one look: the final block, and the logs of all their nonces behind it. Only what is not found as it is
+//! Many settlements are one look: the final block, and the logs of all their nonces behind it; where Permit2 has moved them, which
+//! tells of no nonce, those of their transfers. Only what is not found as it is
 //! known is looked at by itself, and that it never will be had is said by a final block alone. A node that is behind
 //! the others is heard as one that cannot tell, or has something asked for again that moves once.
 
@@ -17,11 +18,14 @@ use crate::rpc::number;
 /// A settlement, and the transaction that is known to have made it.
 pub(crate) type Settled = (Authorization, Option<TxHash>);
 
-/// The use of a nonce, as a log tells of it.
+/// The use of a nonce, as a log tells of it: that of the nonce, or of what Permit2 has moved by it.
 struct Use {
     contract: String,
     payer: String,
-    nonce: String,
+    /// The nonce, or who was paid.
+    other: String,
+    /// What was moved, where Permit2 has.
+    data: String,
     transaction: TxHash,
     block: u128,
 }
@@ -33,7 +37,8 @@ impl Use {
         Some(Self {
             contract: text(&log["address"])?,
             payer: text(&log["topics"][1])?,
-            nonce: text(&log["topics"][2])?,
+            other: text(&log["topics"][2])?,
+            data: text(&log["data"])?,
             transaction: log["transactionHash"].as_str()?.parse().ok()?,
             block: log.get("blockNumber").and_then(number)?,
         })
@@ -42,10 +47,16 @@ impl Use {
 
     /// Whether it is that of this settlement, by the transaction that is known: the same bytes.
     fn is_of(&self, (authorization, known): &Settled) -> bool {
+        let is_its = if authorization.by.is_token() {
+            self.other == to_hex(&authorization.nonce)
+        } else {
+            self.other == to_hex(&authorization.to.to_word())
+                && self.data == to_hex(authorization.moved().as_bytes())
+        };
         *known == Some(self.transaction)
             && self.contract == authorization.token.contract.to_lowercase()
             && self.payer == to_hex(&authorization.from.to_word())
-            && self.nonce == to_hex(&authorization.nonce)
+            && is_its
     }
 }
 
@@ -70,14 +81,29 @@ impl Ledger {
 
     /// What the newest blocks say of the nonces of all of them: those that are not final yet, and some before.
     async fn uses(&self, settled: &[Settled], sealed: Block) -> Result<Vec<Use>, Unreachable> {
-        let of = |word: fn(&Authorization) -> String| -> BTreeSet<_> {
-            settled.iter().map(|(authorization, _)| word(authorization)).collect()
-        };
-        let contracts = of(|it| it.token.contract.to_lowercase());
-        let topics = json!([[abi::used()], of(|it| to_hex(&it.from.to_word())), of(|it| to_hex(&it.nonce))]);
         let newest = self.newest().await?;
         let blocks = (newest.number, sealed.number);
-        self.logs_back(&json!(contracts), &topics, blocks, settled.len(), Use::read).await
+        let is_known = |used: &Use| settled.iter().any(|one| used.is_of(one));
+        let read = |log: &Value| Use::read(log).filter(is_known);
+        let mut uses = Vec::new();
+        for by_token in [true, false] {
+            let its: Vec<_> = settled.iter().filter(|(one, _)| one.by.is_token() == by_token).collect();
+            if its.is_empty() {
+                continue;
+            }
+            let of = |word: fn(&Authorization) -> String| -> BTreeSet<_> {
+                its.iter().map(|(authorization, _)| word(authorization)).collect()
+            };
+            let contracts = of(|it| it.token.contract.to_lowercase());
+            let payers = of(|it| to_hex(&it.from.to_word()));
+            let topics = if by_token {
+                json!([[abi::used()], payers, of(|it| to_hex(&it.nonce))])
+            } else {
+                json!([[abi::moved()], payers, of(|it| to_hex(&it.to.to_word()))])
+            };
+            uses.extend(self.logs_back(&json!(contracts), &topics, blocks, its.len(), read).await?);
+        }
+        Ok(uses)
     }
 
     /// Where one stands that is not found as it is known: what is final, and else the newest block.

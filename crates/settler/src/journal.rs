@@ -11,6 +11,7 @@ use execgate_payment::TxHash;
 use execgate_payment::evm::Authorization;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use crate::reason::nonce_used;
 use crate::transaction::{Fees, Signed};
 
 /// The tables. A later version of them is a later number.
@@ -36,9 +37,6 @@ CREATE TABLE IF NOT EXISTS sent (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sent_by_claim ON sent (claim);
 ";
-
-/// The code of x402 for a nonce that is used.
-pub(crate) const NONCE_USED: &str = "invalid_exact_evm_nonce_already_used";
 
 /// Why the journal could not be read or written. Nothing is sent then.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +84,7 @@ impl Journal {
     }
 
     /// How the job of an authorization stands, where there is one. One that uses the same nonce for something else has been
-    /// refused: its token takes a nonce once, and it is taken for the other.
+    /// refused: its token, or Permit2, takes a nonce once, and it is taken for the other.
     pub(crate) fn find(&self, authorization: &Authorization) -> Result<Option<Job>, JournalError> {
         found(&self.conn(), authorization)
     }
@@ -194,7 +192,7 @@ fn found(conn: &Connection, authorization: &Authorization) -> Result<Option<Job>
     };
     let kept = Authorization::from_bytes(&bytes).map_err(|_| JournalError::Unreadable)?;
     if !is_same(&kept, authorization) {
-        return Ok(Some(Job::Refused(NONCE_USED.to_owned())));
+        return Ok(Some(Job::Refused(nonce_used(authorization).to_owned())));
     }
     match (word.as_str(), hash, reason) {
         ("done", Some(hash), _) => Ok(Some(Job::Done(hash.parse().map_err(|_| JournalError::Unreadable)?))),
@@ -206,7 +204,8 @@ fn found(conn: &Connection, authorization: &Authorization) -> Result<Option<Job>
 
 /// Whether two authorizations of one nonce move the same.
 fn is_same(one: &Authorization, other: &Authorization) -> bool {
-    let moved = |it: &Authorization| (it.to, it.value, it.valid_after, it.valid_before);
+    let moved =
+        |it: &Authorization| (it.token.contract, it.by, it.to, it.value, it.valid_after, it.valid_before);
     moved(one) == moved(other)
 }
 

@@ -1,14 +1,14 @@
 //! What a chain says of an authorization: its nonce, who used it, and whether that paid us.
 //!
 //! That a nonce is used proves nothing by itself: what counts is a `Transfer` of exactly the value, from the payer to the
-//! payee, by the token, in the transaction that used it.
+//! payee, by the token, in the transaction that used it. What is said of nonces of Permit2 is in `permit2`.
 
-use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256, to_hex};
+use execgate_payment::evm::{Address, Authorization, ChainId, Means, Token, U256, to_hex};
 use execgate_payment::{LookError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 
 use crate::abi;
-use crate::journal::NONCE_USED;
+use crate::reason;
 use crate::rpc::{Rpc, RpcError, number};
 
 /// How many blocks are asked for at once for whoever used a nonce: five hours of Base, and what many nodes allow.
@@ -134,6 +134,9 @@ impl Ledger {
             let is_over = block.time >= ends(authorization);
             return Ok(if is_over { Whereabouts::Expired } else { Whereabouts::Unused });
         }
+        if !authorization.by.is_token() {
+            return self.spent_by(authorization, block).await;
+        }
         let log = self.use_of(authorization, block).await?;
         if log["topics"][0].as_str() == Some(&abi::cancelled()) {
             return Ok(Whereabouts::Cancelled);
@@ -147,6 +150,9 @@ impl Ledger {
     }
 
     async fn is_used(&self, authorization: &Authorization, tag: &str) -> Result<bool, RpcError> {
+        if !authorization.by.is_token() {
+            return self.is_spent(authorization, tag).await;
+        }
         let contract = authorization.token.contract.to_lowercase();
         let asked = abi::state(authorization.from, authorization.nonce);
         let word = self.rpc.call(&contract, &asked, tag).await?;
@@ -217,28 +223,33 @@ impl Ledger {
         sender: Address,
     ) -> Result<(U256, Block), LookError> {
         self.is_ours(authorization)?;
-        let (block, is_used, has, tried) = tokio::join!(
+        let let_ =
+            async { if authorization.by.is_token() { Ok(true) } else { self.is_let(authorization).await } };
+        let (block, is_used, has, let_, tried) = tokio::join!(
             self.newest(),
             self.is_used(authorization, "latest"),
             self.balance(&authorization.token, authorization.from),
+            let_,
             self.tried(authorization, sender),
         );
         let (block, has) = (block?, has?);
         let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
         if is_used.map_err(Unreachable::from)? {
-            refused(NONCE_USED)
+            refused(reason::nonce_used(authorization))
         } else if block.time >= ends(authorization) {
-            refused("invalid_exact_evm_payload_authorization_valid_before")
+            refused(reason::too_late(authorization))
         } else if has < authorization.value {
-            refused("insufficient_funds")
+            refused(reason::NO_FUNDS)
+        } else if !let_.map_err(Unreachable::from)? {
+            refused(reason::NOT_LET)
         } else {
             match tried {
                 Ok(()) => Ok((has, block)),
                 // The chain's clock stands until its next block: what was signed just now is good there soon.
                 Err(RpcError::Reverted(_)) if begins(authorization) >= block.time => Ok((has, block)),
                 Err(RpcError::Reverted(said)) => {
-                    tracing::info!(claim = %authorization.claim_key(), said, "the token refuses a transfer");
-                    refused("invalid_exact_evm_transaction_simulation_failed")
+                    tracing::info!(claim = %authorization.claim_key(), said, "a transfer would be refused");
+                    refused(reason::would_fail(authorization))
                 }
                 Err(error) => Err(Unreachable::from(error).into()),
             }
@@ -251,9 +262,14 @@ impl Ledger {
     }
 
     async fn tried(&self, authorization: &Authorization, sender: Address) -> Result<(), RpcError> {
+        // What is taken by usage its own facilitator alone may ask for.
+        let sender = match authorization.by {
+            Means::UpTo { facilitator, .. } => facilitator,
+            Means::Token | Means::Permit2 => sender,
+        };
         let call = json!([{
             "from": sender,
-            "to": authorization.token.contract,
+            "to": abi::asked(authorization),
             "data": to_hex(&abi::transfer(authorization)),
         }, "latest"]);
         self.rpc.ask("eth_call", &call).await.map(drop)
@@ -270,6 +286,9 @@ impl Ledger {
         authorization: &Authorization,
         transaction: TxHash,
     ) -> Result<Option<Mined>, Unreachable> {
+        if !authorization.by.is_token() {
+            return self.permit_mined(authorization, transaction).await;
+        }
         let receipt = self.rpc.ask("eth_getTransactionReceipt", &json!([transaction])).await?;
         if receipt.is_null() {
             return Ok(None);
@@ -319,15 +338,17 @@ fn read_block(block: &Value) -> Result<Block, Unreachable> {
 
 /// The second from which on it does not count any more.
 fn ends(authorization: &Authorization) -> u128 {
-    authorization.valid_before.to_u64().map_or(u128::MAX, u128::from)
+    let last = u128::from(!authorization.by.is_token());
+    authorization.valid_before.to_u64().map_or(u128::MAX, |second| u128::from(second) + last)
 }
 
-/// The second after which it counts.
+/// The second after which it counts; of what Permit2 moves, one before the first that does.
 fn begins(authorization: &Authorization) -> u128 {
-    authorization.valid_after.to_u64().map_or(u128::MAX, u128::from)
+    let before = u128::from(!authorization.by.is_token());
+    authorization.valid_after.to_u64().map_or(u128::MAX, |second| u128::from(second).saturating_sub(before))
 }
 
-fn is(value: &Value, wanted: &str) -> bool {
+pub(crate) fn is(value: &Value, wanted: &str) -> bool {
     value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(wanted))
 }
 
@@ -341,12 +362,12 @@ fn is_use(log: &Value, authorization: &Authorization) -> bool {
 }
 
 /// Whether a log says that exactly this was moved.
-fn is_transfer(log: &Value, authorization: &Authorization) -> bool {
+pub(crate) fn is_transfer(log: &Value, authorization: &Authorization) -> bool {
     let topics = &log["topics"];
     is(&log["address"], &authorization.token.contract.to_lowercase())
         && is(&topics[0], &abi::moved())
         && is(&topics[1], &to_hex(&authorization.from.to_word()))
         && is(&topics[2], &to_hex(&authorization.to.to_word()))
-        && is(&log["data"], &to_hex(authorization.value.as_bytes()))
+        && is(&log["data"], &to_hex(authorization.moved().as_bytes()))
         && log.get("removed").is_none_or(|removed| removed != &Value::Bool(true))
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ledger::{Ledger, Mined};
 use crate::line::{Line, LineError};
+use crate::reason;
 
 /// How long a service may take to settle: shorter than a caller's own patience.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -169,7 +170,7 @@ impl Remote {
         match ledger.whereabouts(authorization).await {
             Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }) => Ok(hash),
             Ok(Whereabouts::Used { to_us: false, .. }) => {
-                Err(SettleError::Refused("invalid_exact_evm_nonce_already_used".to_owned()))
+                Err(SettleError::Refused(reason::nonce_used(authorization).to_owned()))
             }
             Ok(Whereabouts::Expired | Whereabouts::Cancelled) => {
                 Err(SettleError::Refused("the authorization is over".to_owned()))
@@ -199,35 +200,54 @@ fn kept(reason: &str) -> String {
 
 /// Whether a facilitator has refused before it sent anything: by a code of its verification (x402, error codes), and without
 /// a transaction. That a nonce is used, or that a transaction did not come out well, is said of what was sent, too.
-fn is_before_sending(reason: Option<&str>, transaction: Option<TxHash>) -> bool {
-    let Some(reason) = reason.filter(|_| transaction.is_none()) else { return false };
+fn is_before_sending(said: Option<&str>, transaction: Option<TxHash>) -> bool {
+    let Some(said) = said.filter(|_| transaction.is_none()) else { return false };
     let is_of_what_was_sent =
-        ["nonce", "transaction", "transfer_event"].iter().any(|part| reason.contains(part));
-    (reason == "insufficient_funds" || reason.starts_with("invalid_") || reason.starts_with("unsupported_"))
-        && !is_of_what_was_sent
+        ["nonce", "transaction", "transfer_event"].iter().any(|part| said.contains(part));
+    let starts = ["invalid_", "unsupported_", "permit2_"];
+    (said == reason::NO_FUNDS || starts.iter().any(|start| said.starts_with(start))) && !is_of_what_was_sent
 }
 
 /// The body of `/verify` and `/settle`: what was signed, and what was asked for.
 fn question(authorization: &Authorization) -> Vec<u8> {
-    let Authorization { token, from, to, value, valid_after, valid_before, nonce, signature } = authorization;
-    let accepted = json!({
+    let Authorization { token, to, value, by, signature, .. } = authorization;
+    let mut accepted = json!({
         "scheme": "exact", "network": token.network, "amount": value, "asset": token.contract, "payTo": to,
         "maxTimeoutSeconds": TIMEOUT_S, "extra": {"name": token.name, "version": token.version},
     });
-    let payload = json!({
-        "signature": to_hex(signature.as_bytes()),
-        "authorization": {
-            "from": from, "to": to, "value": value, "validAfter": valid_after, "validBefore": valid_before,
-            "nonce": to_hex(nonce),
-        },
-    });
+    if !by.is_token() {
+        accepted["extra"]["assetTransferMethod"] = "permit2".into();
+    }
+    let (member, said) = said(authorization);
     json!({
         "x402Version": 2,
-        "paymentPayload": {"x402Version": 2, "payload": payload, "accepted": accepted},
+        "paymentPayload": {
+            "x402Version": 2,
+            "payload": {"signature": to_hex(signature.as_bytes()), member: said},
+            "accepted": accepted,
+        },
         "paymentRequirements": accepted,
     })
     .to_string()
     .into_bytes()
+}
+
+/// What its payer has signed, in the words of x402, and the member of a payload that it is.
+fn said(authorization: &Authorization) -> (&'static str, Value) {
+    let Authorization { token, from, to, value, valid_after, valid_before, nonce, by, .. } = authorization;
+    let Some(proxy) = by.proxy() else {
+        let said = json!({
+            "from": from, "to": to, "value": value, "validAfter": valid_after, "validBefore": valid_before,
+            "nonce": to_hex(nonce),
+        });
+        return ("authorization", said);
+    };
+    let said = json!({
+        "from": from, "permitted": {"token": token.contract, "amount": value}, "spender": proxy,
+        "nonce": U256::from_bytes(*nonce), "deadline": valid_before,
+        "witness": {"to": to, "validAfter": valid_after},
+    });
+    ("permit2Authorization", said)
 }
 
 impl Facilitator for Remote {

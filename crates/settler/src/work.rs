@@ -14,13 +14,21 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::abi;
 use crate::desk::{DeskError, Inner};
-use crate::journal::{Job, NONCE_USED, Open};
+use crate::journal::{Job, Open};
 use crate::ledger::{Ledger, Mined};
+use crate::reason;
 use crate::rpc::RpcError;
 use crate::transaction::{Fees, Signed, Transaction};
 
-/// The most gas that a transfer may take. One takes 61,000 to 90,000.
-pub(crate) const GAS_MAX: u64 = 200_000;
+/// The most gas that a transfer may take by its token, and by Permit2. One takes 61,000 to 90,000, and some 60,000 more by
+/// Permit2.
+const GAS_MAX: u64 = 200_000;
+const PERMIT2_GAS_MAX: u64 = 300_000;
+
+/// The most gas that this one may take.
+pub(crate) const fn gas_max(authorization: &Authorization) -> u64 {
+    if authorization.by.is_token() { GAS_MAX } else { PERMIT2_GAS_MAX }
+}
 
 /// Fees rise by an eighth and a bit, which is the least that nodes take for another transaction of the same number.
 const BUMP: (u128, u128) = (9, 8);
@@ -131,7 +139,7 @@ impl Inner {
     async fn admit(&self, authorization: &Authorization) -> Result<Option<End>, DeskError> {
         let refused = |reason: &str| Ok(Some(End::Refused(reason.to_owned())));
         if authorization.verify().is_err() {
-            return refused("invalid_exact_evm_payload_signature");
+            return refused(reason::signature(authorization));
         }
         let (stands, moves) = tokio::join!(
             self.ledger.whereabouts(authorization),
@@ -141,14 +149,18 @@ impl Inner {
             Whereabouts::Unused => {}
             // Somebody else has sent it, and we were paid.
             Whereabouts::Used { transaction: Some(hash), to_us: true } => return Ok(Some(End::Done(hash))),
-            Whereabouts::Used { .. } | Whereabouts::Cancelled => return refused(NONCE_USED),
-            Whereabouts::Expired => return refused("invalid_exact_evm_payload_authorization_valid_before"),
+            Whereabouts::Used { .. } | Whereabouts::Cancelled => {
+                return refused(reason::nonce_used(authorization));
+            }
+            Whereabouts::Expired => return refused(reason::too_late(authorization)),
         }
         match moves {
             Ok((_, block)) if Ledger::is_good_yet(authorization, block) => Ok(None),
             Ok(_) => Err(Unreachable("the chain's clock has not come to it yet".to_owned()).into()),
             // Somebody was faster just now: by the next look it is seen who.
-            Err(LookError::Refused(reason)) if reason == NONCE_USED => Err(Unreachable(reason).into()),
+            Err(LookError::Refused(why)) if why == reason::nonce_used(authorization) => {
+                Err(Unreachable(why).into())
+            }
             Err(LookError::Refused(reason)) => Ok(Some(End::Refused(reason))),
             Err(LookError::Unreachable(error)) => Err(error.into()),
         }
@@ -179,8 +191,8 @@ impl Inner {
     fn sign(&self, authorization: &Authorization, nonce: u64, fees: Fees) -> Signed {
         let data = abi::transfer(authorization);
         let chain = self.ledger.chain().number();
-        let to = authorization.token.contract;
-        Transaction { chain, nonce, fees, gas: GAS_MAX, to, data: &data }.sign(&self.key)
+        let (to, gas) = (abi::asked(authorization), gas_max(authorization));
+        Transaction { chain, nonce, fees, gas, to, data: &data }.sign(&self.key)
     }
 
     /// Sends what is kept of a job, from time to time, and offers more where it is its number's turn.
@@ -252,9 +264,8 @@ impl Inner {
             | Whereabouts::Expired
             | Whereabouts::Cancelled
             | Whereabouts::Used { .. } => {
-                let reason = "invalid_exact_evm_transaction_failed";
-                self.journal.refused(authorization, reason)?;
-                Ok(Some(End::Refused(reason.to_owned())))
+                self.journal.refused(authorization, reason::FAILED)?;
+                Ok(Some(End::Refused(reason::FAILED.to_owned())))
             }
         }
     }

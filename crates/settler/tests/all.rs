@@ -7,6 +7,7 @@ mod suite {
     mod desk;
     mod money;
     mod paying;
+    mod permit2;
     mod remote;
     mod reorgs;
     mod service;

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use execgate_payment::evm::{Authorization, Signature, keccak256, to_hex};
+use execgate_payment::evm::{
+    Authorization, EXACT_PROXY, Means, PERMIT2, Signature, UPTO_PROXY, from_hex, keccak256, to_hex,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -23,6 +25,10 @@ const TOKEN_CODE: &str = include_str!("../chain/token.hex");
 
 /// The code of [`Coin::Lenient`], likewise.
 const LENIENT_CODE: &str = include_str!("../chain/lenient.hex");
+
+/// The code of stand-ins of the proxies that x402 has before Permit2, likewise: those of its makers are in no package.
+const EXACT_CODE: &str = include_str!("../chain/exact.hex");
+const UPTO_CODE: &str = include_str!("../chain/upto.hex");
 
 /// The longest that the node thinks about a question; it answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,8 +42,8 @@ const TESTER: &str = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65";
 /// Behind so many blocks the node says that one is final: two epochs.
 const FINAL_AFTER: u64 = 65;
 
-/// Enough gas for any call of the token; a given amount spares the node its own trial, which a call that is refused fails.
-const GAS_MAX: &str = "0x30d40";
+/// Enough gas for any call of the token, or of Permit2; a given amount spares the node its own trial, which a call that is refused fails.
+const GAS_MAX: &str = "0x493e0";
 
 /// An account of the public mnemonic of development nodes: it has ether from the start, and no tokens.
 #[derive(Debug, Clone, Copy)]
@@ -113,12 +119,42 @@ impl Chain {
     /// If there is no anvil, or it does not start.
     #[must_use]
     pub fn start() -> Self {
+        let chain_id = CHAIN_ID.to_string();
+        // A chain's clock stands until its next block: it starts in the past, so that what is signed now holds there.
+        let chain = Self::run(&[
+            "--hardfork",
+            "prague",
+            "--chain-id",
+            &chain_id,
+            "--timestamp",
+            &now_s().to_string(),
+        ]);
+        chain.put(Coin::Usdc);
+        chain
+    }
+
+    /// The same with Permit2, whose real code the node's makers ship for another network, and with stand-ins of x402's proxies
+    /// before it.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn with_permit2() -> Self {
+        let chain = Self::start();
+        let real = Self::run(&["--network", "tempo"]).rpc("eth_getCode", &json!([PERMIT2, "latest"]));
+        assert!(real.as_str().is_some_and(|code| code.len() > 10_000), "the node has no Permit2");
+        chain.rpc("anvil_setCode", &json!([PERMIT2, real]));
+        for (proxy, code) in [(EXACT_PROXY, EXACT_CODE), (UPTO_PROXY, UPTO_CODE)] {
+            chain.rpc("anvil_setCode", &json!([proxy, format!("0x{}", code.trim())]));
+        }
+        chain
+    }
+
+    fn run(args: &[&str]) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the node is a program")]
         let mut command = Command::new(anvil());
-        command.args(["--host", "127.0.0.1", "--port", "0", "--hardfork", "prague", "--chain-id"]);
-        command.arg(CHAIN_ID.to_string()).args(["--threads", "1", "--timestamp"]);
-        // A chain's clock stands until its next block: it starts in the past, so that what is signed now holds there.
-        command.arg(now_s().to_string()).env_clear().env("HOME", std::env::temp_dir());
+        command.args(["--host", "127.0.0.1", "--port", "0", "--threads", "1"]).args(args);
+        command.env_clear().env("HOME", std::env::temp_dir());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the node can be started");
         let mut said = BufReader::new(child.stdout.take().expect("its output is piped"));
@@ -132,9 +168,7 @@ impl Chain {
         };
         // It goes on to tell of every request: somebody has to listen.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        let chain = Self { child, address };
-        chain.put(Coin::Usdc);
-        chain
+        Self { child, address }
     }
 
     /// Where it answers JSON-RPC.
@@ -163,9 +197,14 @@ impl Chain {
     /// If the node does not do it.
     pub fn empty(&self, who: &str) {
         let units = self.balance(who);
+        self.by(who, USDC, "transfer(address,uint256)", &[word_of(TESTER), format!("{units:064x}")]);
+    }
+
+    /// Somebody calls a contract, whose key the node does not have.
+    fn by(&self, who: &str, contract: &str, function: &str, words: &[String]) {
         self.rpc("anvil_impersonateAccount", &json!([who]));
         self.rpc("anvil_setBalance", &json!([who, "0xde0b6b3a7640000"]));
-        self.send_from(who, "transfer(address,uint256)", &[word_of(TESTER), format!("{units:064x}")]);
+        self.send_from(who, contract, function, words);
     }
 
     /// How many tokens somebody has.
@@ -183,14 +222,47 @@ impl Chain {
         small(&self.ask("authorizationState(address,bytes32)", &[word_of(payer), word(nonce)])) == 1
     }
 
+    /// Whether the nonce of an authorization is used or taken back, where it is kept: by its token, or by Permit2.
+    #[must_use]
+    pub fn has_used(&self, authorization: &Authorization) -> bool {
+        let (payer, nonce) = (authorization.from.to_string(), authorization.nonce);
+        if authorization.by.is_token() {
+            return self.is_used(&payer, &nonce);
+        }
+        let mut at = [0; 32];
+        at[1..].copy_from_slice(&nonce[..31]);
+        let data = call("nonceBitmap(address,uint256)", &[word_of(&payer), word(&at)]);
+        let seen = self.rpc("eth_call", &json!([{"to": PERMIT2, "data": data}, "latest"]));
+        let seen = from_hex(seen.as_str().expect("a word is a text"), 32).expect("a word has 32 bytes");
+        seen[31 - usize::from(nonce[31] / 8)] >> (nonce[31] % 8) & 1 == 1
+    }
+
     /// The chain's clock at its newest block, in seconds.
     #[must_use]
     pub fn now_s(&self) -> u64 {
         small(&self.rpc("eth_getBlockByNumber", &json!(["latest", false]))["timestamp"])
     }
 
+    /// A holder of tokens lets Permit2 move so many of them.
+    pub fn lets(&self, who: &str, units: u64) {
+        self.by(who, USDC, "approve(address,uint256)", &[word(&PERMIT2.to_word()), format!("{units:064x}")]);
+    }
+
+    /// A payer takes back a nonce of Permit2.
+    pub fn invalidate(&self, payer: &str, nonce: &[u8; 32]) {
+        let (mut at, mut mask) = ([0; 32], [0; 32]);
+        at[1..].copy_from_slice(&nonce[..31]);
+        mask[31 - usize::from(nonce[31] / 8)] = 1 << (nonce[31] % 8);
+        let words = [word(&at), word(&mask)];
+        self.by(payer, &PERMIT2.to_string(), "invalidateUnorderedNonces(uint256,uint256)", &words);
+    }
+
     /// Somebody else has a transfer happen. A token that refuses it is no fault here.
     pub fn submit(&self, authorization: &Authorization) {
+        if !authorization.by.is_token() {
+            self.settle(TESTER, authorization);
+            return;
+        }
         let Authorization { from, to, value, valid_after, valid_before, nonce, .. } = authorization;
         let start = [from.to_word(), to.to_word()];
         let rest = [*value.as_bytes(), *valid_after.as_bytes(), *valid_before.as_bytes(), *nonce];
@@ -198,6 +270,44 @@ impl Chain {
         words.extend(signed(&authorization.signature));
         let form = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)";
         self.send(form, &words);
+    }
+
+    /// Somebody asks a proxy to settle. One that refuses it is no fault here.
+    ///
+    /// # Panics
+    /// If no proxy settles it.
+    pub fn settle(&self, who: &str, authorization: &Authorization) {
+        let proxy = authorization.by.proxy().expect("a proxy settles").to_string();
+        self.ask_to_settle(who, &proxy, authorization);
+    }
+
+    /// The same by way of another contract, which hands on what it is told.
+    pub fn settle_by(&self, contract: &str, authorization: &Authorization) {
+        self.ask_to_settle(TESTER, contract, authorization);
+    }
+
+    fn ask_to_settle(&self, who: &str, contract: &str, authorization: &Authorization) {
+        let Authorization { token, from, to, value, valid_after, valid_before, nonce, by, signature } =
+            authorization;
+        let permit = [token.contract.to_word(), *value.as_bytes(), *nonce, *valid_before.as_bytes()];
+        let mut words: Vec<String> = permit.iter().map(word).collect();
+        let form = match by {
+            Means::UpTo { facilitator, .. } => {
+                let of_payer = [*authorization.moved().as_bytes(), from.to_word(), to.to_word()];
+                words.extend(of_payer.iter().map(word));
+                words.push(word(&facilitator.to_word()));
+                "settle(((address,uint256),uint256,uint256),uint256,address,(address,address,uint256),bytes)"
+            }
+            Means::Token | Means::Permit2 => {
+                words.extend([from.to_word(), to.to_word()].iter().map(word));
+                "settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)"
+            }
+        };
+        words.push(word(valid_after.as_bytes()));
+        words.push(format!("{:064x}", 32 * (words.len() + 1)));
+        words.push(format!("{:064x}", 65));
+        words.push(format!("{:0<192}", to_hex(signature.as_bytes()).split_off(2)));
+        self.send_from(who, contract, form, &words);
     }
 
     /// A payer takes a nonce back.
@@ -312,14 +422,14 @@ impl Chain {
     }
 
     fn send(&self, function: &str, words: &[String]) {
-        self.send_from(TESTER, function, words);
+        self.send_from(TESTER, USDC, function, words);
     }
 
     /// Sends, and has it in a block before it returns, with whatever else waits for one.
-    fn send_from(&self, who: &str, function: &str, words: &[String]) {
+    fn send_from(&self, who: &str, contract: &str, function: &str, words: &[String]) {
         let data = call(function, words);
-        let hash = self
-            .rpc("eth_sendTransaction", &json!([{"from": who, "to": USDC, "data": data, "gas": GAS_MAX}]));
+        let sent = json!([{"from": who, "to": contract, "data": data, "gas": GAS_MAX}]);
+        let hash = self.rpc("eth_sendTransaction", &sent);
         while self.rpc("eth_getTransactionReceipt", &json!([hash])).is_null() {
             self.mine(1);
         }

@@ -32,6 +32,11 @@ pub trait Ground {
 
     /// A payer takes a nonce back.
     fn cancel(&self, wallet: &Wallet, nonce: [u8; 32]);
+
+    /// What a payer signs, by whatever is tried here: another nonce for another number.
+    fn pays(&self, payer: &Wallet, to: Address, units: u64, number: u64) -> Authorization {
+        payer.pays(to, units, number, self.now_s())
+    }
 }
 
 /// Sent at once, in [`keeps_the_contract`].
@@ -48,7 +53,7 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
     let facilitator = ground.facilitator();
     let (payer, seller) = (Wallet::number(1), Wallet::number(2).address());
     let balances = || (ground.balance(payer.address()), ground.balance(seller));
-    let pays = |number| payer.pays(seller, PRICE, number, ground.now_s());
+    let pays = |number| ground.pays(&payer, seller, PRICE, number);
     ground.fund(payer.address(), 5 * PRICE);
     assert_eq!(facilitator.balance(&usdc(), payer.address()).await, Ok(U256::from(5 * PRICE)));
 
@@ -78,7 +83,7 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
     assert!(hashes.iter().all(|hash| hash.is_ok() && *hash == hashes[0]), "{hashes:?}");
     assert_eq!(balances(), (3 * PRICE, 2 * PRICE), "settled by many at once");
 
-    let dear = payer.pays(seller, 4 * PRICE, 3, ground.now_s());
+    let dear = ground.pays(&payer, seller, 4 * PRICE, 3);
     assert!(matches!(facilitator.settle(&dear).await, Err(SettleError::Refused(_))), "more than there is");
     assert_eq!(facilitator.whereabouts(&dear).await, Ok(Whereabouts::Unused), "more than there is");
     refused(&dear, "more than there is").await;
@@ -93,7 +98,7 @@ pub async fn keeps_the_contract(ground: &dyn Ground) {
     assert!(matches!(facilitator.settle(&taken_back).await, Err(SettleError::Refused(_))), "cancelled");
     refused(&taken_back, "cancelled").await;
 
-    let elsewhere = payer.pays(Wallet::number(4).address(), PRICE, 6, ground.now_s());
+    let elsewhere = ground.pays(&payer, Wallet::number(4).address(), PRICE, 6);
     ground.submit(&elsewhere);
     let ours = pays(6);
     assert_eq!(ours.nonce, elsewhere.nonce);

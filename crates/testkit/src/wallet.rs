@@ -1,7 +1,7 @@
 //! A payer's wallet: it signs whatever a test wants.
 
 use execgate_payment::evm::{
-    Address, Authorization, ChainId, KnownToken, Signature, Token, U256, keccak256, to_hex,
+    Address, Authorization, ChainId, KnownToken, Means, Signature, Token, U256, keccak256, to_hex,
 };
 use k256::ecdsa::SigningKey;
 
@@ -59,8 +59,15 @@ impl Wallet {
             valid_after: U256::ZERO,
             valid_before: U256::from(now_s + LIFE_S),
             nonce: keccak256(format!("nonce {number}").as_bytes()),
+            by: Means::Token,
             signature: no_signature(),
         })
+    }
+
+    /// The same as [`Self::pays`], by Permit2.
+    #[must_use]
+    pub fn permits(&self, to: Address, units: u64, number: u64, now_s: u64) -> Authorization {
+        self.signs(Authorization { by: Means::Permit2, ..self.pays(to, units, number, now_s) })
     }
 
     /// The same transfer with this wallet's signature, whatever it says.

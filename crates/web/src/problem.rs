@@ -30,6 +30,7 @@ use serde::Serialize;
 
 pub(crate) use exec::{Asked, SCHEMA_VERSION, Took, seal};
 pub(crate) use price::PriceTag;
+use price::is_to_be_let;
 
 /// Where the kinds of problems are described; `#` and the code follow.
 const TYPE_BASE: &str = "https://execgate.dev/problems#";
@@ -519,6 +520,10 @@ fn status_of(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::Undigestible(_) => (StatusCode::BAD_REQUEST, "inexact-number"),
         Refusal::BadId(_) => (StatusCode::BAD_REQUEST, "bad-name"),
         Refusal::PaymentRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-required"),
+        // Its payer has to let Permit2 first: another payment of the same kind would be refused, too.
+        Refusal::PaymentRefused { reason, .. } if is_to_be_let(reason) => {
+            (StatusCode::PRECONDITION_FAILED, "payment-refused")
+        }
         Refusal::PaymentRefused { .. } => (StatusCode::PAYMENT_REQUIRED, "payment-refused"),
         Refusal::PayerLimited { rule, .. } => (StatusCode::PAYMENT_REQUIRED, rule),
         Refusal::PaymentUnreadable { .. } => (StatusCode::BAD_REQUEST, "bad-payment"),

@@ -42,7 +42,8 @@ impl Pricing {
             let accounts = payment.accounts.iter().map(|account| {
                 json!({
                     "network": account.token.network, "asset": account.token.contract,
-                    "name": account.token.name, "decimals": account.token.decimals, "payTo": account.pay_to
+                    "name": account.token.name, "decimals": account.token.decimals,
+                    "transfer": account.transfer.as_str(), "payTo": account.pay_to
                 })
             });
             let prices = lines.iter().map(|line| {

@@ -282,7 +282,18 @@ pub(crate) struct TokenSection {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) decimals: u8,
+    #[serde(default)]
+    pub(crate) transfer: TransferSetting,
     pub(crate) pay_to: Option<Address>,
+}
+
+/// By what a token is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TransferSetting {
+    #[default]
+    Eip3009,
+    Permit2,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

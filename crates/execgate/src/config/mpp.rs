@@ -112,15 +112,21 @@ impl ChallengeMethod {
 }
 
 impl Challenges {
-    /// The section, for a gateway that is paid to that wallet, in money that is worth nothing or in real money.
+    /// The section, for a gateway that is paid to that wallet, in money that is worth nothing or in real money, and in tokens
+    /// that are moved by EIP-3009 or in none.
     pub(super) fn resolve(
         section: Option<&MppSection>,
         wallet: Address,
         is_testnet: bool,
+        by_token: bool,
     ) -> anyhow::Result<Self> {
         let empty = MppSection::default();
         let section = section.unwrap_or(&empty);
-        let named = section.methods.clone().unwrap_or_else(|| vec![MethodSetting::Evm]);
+        let usual = || if by_token { vec![MethodSetting::Evm] } else { Vec::new() };
+        let named = section.methods.clone().unwrap_or_else(usual);
+        if named.contains(&MethodSetting::Evm) && !by_token {
+            bail!("`payment.mpp.methods` names `evm`, and no token is taken by EIP-3009, which it needs");
+        }
         if named.iter().collect::<BTreeSet<_>>().len() != named.len() {
             bail!("`payment.mpp.methods` names a method twice");
         }
@@ -248,7 +254,7 @@ mod tests {
     fn resolve(text: &str, is_testnet: bool) -> Result<Challenges, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         let section = file.payment.and_then(|payment| payment.mpp);
-        let challenges = Challenges::resolve(section.as_ref(), WALLET.parse().unwrap(), is_testnet);
+        let challenges = Challenges::resolve(section.as_ref(), WALLET.parse().unwrap(), is_testnet, true);
         challenges.map_err(|error| format!("{error:#}"))
     }
 

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::bail;
 use execgate_flow::propose::{Prices, ToolPrices};
 use execgate_model::{ActionName, Amount, Offer};
-use execgate_payment::evm::{Address, ChainId, KNOWN_TOKENS, KnownToken, Token};
-use execgate_payment::x402::Account;
+use execgate_payment::evm::{Address, ChainId, KNOWN_TOKENS, KnownToken, PERMIT2, Token};
+use execgate_payment::x402::{Account, Transfer};
 use execgate_settler::FINAL_AFTER;
 
 use super::Environment;
-use super::file::{PaymentSection, TokenSection};
+use super::file::{PaymentSection, TokenSection, TransferSetting};
 use super::mpp::Challenges;
 use super::nodes::Nodes;
 
@@ -101,6 +101,7 @@ impl Payment {
                 bail!("`payment.settler` is of one network, and {} are named", networks.len());
             }
         }
+        let by_token = accounts.iter().any(|account| account.transfer == Transfer::Eip3009);
         let usual = if testnets == 0 { MAINNET_FACILITATOR } else { TESTNET_FACILITATOR };
         let payment = Self {
             accounts,
@@ -111,7 +112,7 @@ impl Payment {
             settler: section.settler.clone(),
             nodes: Nodes::resolve(section.rpc.as_ref(), &networks)?,
             final_after: final_after(section)?,
-            challenges: Challenges::resolve(section.mpp.as_ref(), wallet, testnets != 0)?,
+            challenges: Challenges::resolve(section.mpp.as_ref(), wallet, testnets != 0, by_token)?,
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
             authorization: section.authorization.iter().cloned().collect(),
@@ -261,15 +262,16 @@ fn accounts(section: &PaymentSection, wallet: Address) -> anyhow::Result<Vec<Acc
                 known.join(", ")
             );
         };
-        accounts.push(Account { token, pay_to: wallet });
+        accounts.push(Account { token, transfer: Transfer::Eip3009, pay_to: wallet });
     }
     for section in &section.token {
         accounts.push(account(section, wallet)?);
     }
     for (at, account) in accounts.iter().enumerate() {
-        let place = |account: &Account| (account.token.network, account.token.contract);
+        let place = |account: &Account| (account.token.network, account.token.contract, account.transfer);
         if accounts[..at].iter().any(|other| place(other) == place(account)) {
-            bail!("the token {} on {} is named twice", account.token.contract, account.token.network);
+            let (token, transfer) = (&account.token, account.transfer.as_str());
+            bail!("the token {} on {}, by {transfer}, is named twice", token.contract, token.network);
         }
     }
     if accounts.is_empty() || accounts.len() > ACCOUNTS_MAX {
@@ -301,6 +303,9 @@ fn account(section: &TokenSection, wallet: Address) -> anyhow::Result<Account> {
     if pay_to == Address::ZERO || section.contract == Address::ZERO {
         bail!("{what} has the address that is nobody's: what is paid there is lost");
     }
+    if section.contract == PERMIT2 {
+        bail!("{what} is Permit2, which is no token");
+    }
     if pay_to == section.contract {
         bail!("{what} would be paid to its own contract, where money is lost");
     }
@@ -317,7 +322,11 @@ fn account(section: &TokenSection, wallet: Address) -> anyhow::Result<Account> {
         version: section.version.clone(),
         decimals: section.decimals,
     };
-    Ok(Account { token, pay_to })
+    let transfer = match section.transfer {
+        TransferSetting::Eip3009 => Transfer::Eip3009,
+        TransferSetting::Permit2 => Transfer::Permit2,
+    };
+    Ok(Account { token, transfer, pay_to })
 }
 
 #[cfg(test)]
@@ -325,7 +334,7 @@ mod tests {
     use execgate_model::{ActionName, Effect, Offer};
     use execgate_payment::Flow;
 
-    use super::{Environment, Payment};
+    use super::{Environment, Payment, Transfer};
     use crate::config::file::File;
 
     const WALLET: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
@@ -384,6 +393,40 @@ mod tests {
         }
         let payment = resolve(Some(WALLET), "[payment.prices]\nehco = \"0.01\"\n").unwrap().unwrap();
         assert!(payment.prices(&["echo"], &[], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_token_may_be_moved_by_permit2_beside_or_instead() {
+        let token = |contract: &str, transfer: &str| {
+            format!(
+                "[[payment.token]]\nnetwork = \"eip155:84532\"\ncontract = \"{contract}\"\nname = \"USDC\"\n\
+                 version = \"2\"\ndecimals = 6\n{transfer}"
+            )
+        };
+        let usdc = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
+        let (by_permit2, networks) =
+            (token(usdc, "transfer = \"permit2\"\n"), "networks = [\"eip155:84532\"]\n");
+        let transfers = |text: &str| {
+            let payment = resolve(Some(WALLET), &format!("[payment]\n{text}")).unwrap().unwrap();
+            let transfers: Vec<_> = payment.accounts.iter().map(|account| account.transfer).collect();
+            (transfers, payment.challenges.methods.len())
+        };
+        assert_eq!(transfers(&by_permit2), (vec![Transfer::Permit2], 0), "nobody is asked by challenge then");
+        assert_eq!(
+            transfers(&format!("{networks}{by_permit2}")),
+            (vec![Transfer::Eip3009, Transfer::Permit2], 1)
+        );
+        assert_eq!(transfers(&token(usdc, "")), (vec![Transfer::Eip3009], 1));
+        let permit2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
+        for (text, word) in [
+            (format!("{by_permit2}[payment.mpp]\nmethods = [\"evm\"]\n"), "EIP-3009, which it needs"),
+            (format!("{by_permit2}{by_permit2}"), "by permit2, is named twice"),
+            (token(permit2, "transfer = \"permit2\"\n"), "is Permit2, which is no token"),
+            (token(usdc, "transfer = \"permit3\"\n"), "unknown variant"),
+        ] {
+            let error = resolve(Some(WALLET), &format!("[payment]\n{text}")).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
     }
 
     #[test]

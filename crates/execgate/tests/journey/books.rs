@@ -96,7 +96,7 @@ impl Books {
             moved.values().map(|transfer| format!("it moved, and is not in the books: {transfer:?}")),
         );
         for paid in signed {
-            let (is_used, row) = (chain.is_used(&paid.from.to_string(), &paid.nonce), self.of(paid));
+            let (is_used, row) = (chain.has_used(paid), self.of(paid));
             if is_used != row.is_some_and(Row::is_taken) {
                 faults.push(format!("the nonce of a payment is used ({is_used}), and its row is {row:?}"));
             }

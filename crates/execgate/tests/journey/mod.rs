@@ -40,6 +40,7 @@ mod network;
 mod outcomes;
 mod packages;
 mod payments;
+mod permit2;
 mod policy;
 mod policy_changes;
 mod profiles;

@@ -1,5 +1,5 @@
 //! Money, and kills at random moments: two gateways over one record and the settler that moves what they take, clients that
-//! pay by every rail and show the same payment many times at once, and `kill -9` of one or the other, or a node that stands
+//! pay by every rail, and by Permit2, and show the same payment many times at once, and `kill -9` of one or the other, or a node that stands
 //! still for a while, again and again. What happened is judged from outside: by the chain's balances and transfers, by a
 //! service that counts how often it was called, by what clients heard, and by `execgate fsck`.
 //!
@@ -25,6 +25,7 @@ use super::books::Books;
 use super::cashier::{Desk, Settler};
 use super::purse::{Asked, post};
 use super::server::Data;
+use super::shop::USDC_BY_PERMIT2;
 use super::siege::{Clients, Crowd, Dice, GATEWAYS, Gateways, Told, notifier, number, service};
 
 /// Kills where nobody says how many.
@@ -59,6 +60,9 @@ const LAST_WAIT: Duration = Duration::from_secs(90);
 
 /// How soon it is asked for again.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Every so many purchases one is paid by Permit2.
+const PERMITTED_EVERY: usize = 5;
 
 /// What is bought, by its number: the work that is paid after it and the work that is paid before it take turns.
 fn action(purchase: usize) -> &'static str {
@@ -115,9 +119,7 @@ impl Shared {
             self.crowd.fault(format!("p{purchase} was asked for, and answered {}", heard.status));
             return None;
         };
-        let paid = asked.signed(&wallet(purchase));
-        let forms = asked.forms(&paid);
-        let signed = Signed { paid, forms, is_upfront: asked.is_upfront() };
+        let signed = self.sign(&asked, purchase, 0);
         // Whoever was faster has signed it.
         let mut all = self.signed.lock().unwrap();
         let of_purchase = all.entry(purchase).or_default();
@@ -125,6 +127,18 @@ impl Shared {
             of_purchase.push(signed);
         }
         of_purchase.last().cloned()
+    }
+
+    /// A payment of a purchase: its number of them, from zero.
+    fn sign(&self, asked: &Asked, purchase: usize, number: usize) -> Signed {
+        let (wallet, is_upfront) = (wallet(purchase), asked.is_upfront());
+        if purchase.is_multiple_of(PERMITTED_EVERY) {
+            let drawn = u64::try_from(purchase * 1_000 + number).unwrap();
+            let paid = asked.permitted(&wallet, drawn, self.chain.now_s());
+            return Signed { forms: vec![asked.show_permit(&paid)], paid, is_upfront };
+        }
+        let paid = asked.signed(&wallet);
+        Signed { forms: asked.forms(&paid), paid, is_upfront }
     }
 
     /// Shows the payment of a purchase in one of its forms.
@@ -164,7 +178,8 @@ fn config(folder: &Path, port: u16, socket: &Path) -> String {
     let path = folder.join("config.toml");
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n[payment]\nnetworks = [\"eip155:84532\"]\nsettler = {socket:?}\n\
-         upfront = [\"pledge\"]\nauthorization = [\"notify\"]\n[payment.prices]\nnotify = \"0.02\"\npledge = \"0.03\"\n{}{}",
+         upfront = [\"pledge\"]\nauthorization = [\"notify\"]\n[payment.prices]\nnotify = \"0.02\"\npledge = \"0.03\"\n{}{}\
+         {USDC_BY_PERMIT2}",
         notifier("notify", port),
         notifier("pledge", port)
     );
@@ -235,7 +250,9 @@ impl Siege {
 fn fund(chain: &Chain, allowed: usize) {
     for purchase in allowed - NEW_PURCHASES..allowed {
         if purchase.is_multiple_of(OF_ONE_WALLET) {
-            chain.fund(&wallet(purchase).address().to_string(), FUNDS);
+            let who = wallet(purchase).address().to_string();
+            chain.fund(&who, FUNDS);
+            chain.lets(&who, FUNDS);
         }
     }
 }
@@ -250,9 +267,8 @@ fn last_word(dice: &mut Dice, shared: &Shared, address: SocketAddr, purchase: us
             Word::Anew => {
                 let heard = post(address, "/execute", &Shared::body(purchase), "");
                 let Some(asked) = heard.as_ref().and_then(Asked::read) else { continue };
-                let paid = asked.signed(&wallet(purchase));
-                let forms = asked.forms(&paid);
-                let signed = Signed { paid, forms, is_upfront: asked.is_upfront() };
+                let number = shared.signed.lock().unwrap().get(&purchase).map_or(0, Vec::len);
+                let signed = shared.sign(&asked, purchase, number);
                 shared.signed.lock().unwrap().entry(purchase).or_default().push(signed);
             }
         }
@@ -326,7 +342,7 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
     let kills = usize::try_from(number("EXECGATE_KILLS", u64::try_from(KILLS).unwrap())).unwrap();
     let seed = number("EXECGATE_SEED", u64::from(id()));
     println!("seed {seed}");
-    let (folder, begun, chain) = (Data::new(), Instant::now(), Chain::start());
+    let (folder, begun, chain) = (Data::new(), Instant::now(), Chain::with_permit2());
     let data = folder.path();
     let (sender, events) = channel();
     let hits = Arc::default();
@@ -359,4 +375,6 @@ fn every_unit_is_accounted_for_whoever_is_killed() {
     let signed = shared.signed.lock().unwrap();
     let flows: BTreeSet<bool> = signed.values().flatten().map(|signed| signed.is_upfront).collect();
     assert_eq!(flows, BTreeSet::from([false, true]), "both flows were paid by");
+    let means: BTreeSet<bool> = signed.values().flatten().map(|signed| signed.paid.by.is_token()).collect();
+    assert_eq!(means, BTreeSet::from([false, true]), "and so were the token and Permit2");
 }

@@ -62,7 +62,11 @@ fn program(name: &str) -> Command {
 
 impl Till {
     pub(super) fn open(more: &str) -> Self {
-        let chain = Chain::start();
+        Self::over(Chain::start(), "networks = [\"eip155:84532\"]\n", more)
+    }
+
+    /// On that chain, paid in these networks.
+    pub(super) fn over(chain: Chain, networks: &str, more: &str) -> Self {
         chain.fund(PAYER.address, 1_000_000);
         let mut facilitator = program("node")
             .args(MODULE)
@@ -77,7 +81,7 @@ impl Till {
         let folder = data.path();
         let config = folder.parent().unwrap().join("execgate.toml");
         let text = format!(
-            "[surfaces]\ncode = \"off\"\n[payment]\nnetworks = [\"eip155:84532\"]\nfacilitator = \"{}\"\n{more}",
+            "[surfaces]\ncode = \"off\"\n[payment]\n{networks}facilitator = \"{}\"\n{more}",
             url.trim()
         );
         fs::write(&config, text).unwrap();
@@ -87,7 +91,7 @@ impl Till {
     }
 
     /// What one of the clients was answered.
-    fn pay(&self, client: &str, path: &str, body: &Value) -> Value {
+    pub(super) fn pay(&self, client: &str, path: &str, body: &Value) -> Value {
         let url = format!("http://{}{path}", self.server.address());
         let body = body.to_string();
         let mut command = match client {

@@ -106,6 +106,40 @@ impl Asked {
         wallet.signs(Authorization { valid_before: U256::from(ends_s), ..drawn })
     }
 
+    /// What it takes by Permit2, in the words of version 2.
+    pub(super) fn by_permit2(&self) -> &Value {
+        let offers = self.two["accepts"].as_array().unwrap();
+        let is_it = |offer: &&Value| offer["extra"]["assetTransferMethod"] == "permit2";
+        offers.iter().find(is_it).expect("it takes Permit2")
+    }
+
+    /// What pays it by Permit2, under a nonce of the wallet's: another for each number.
+    pub(super) fn permitted(&self, wallet: &Wallet, number: u64, now_s: u64) -> Authorization {
+        let wanted = self.by_permit2();
+        let units = wanted["amount"].as_str().unwrap().parse().unwrap();
+        let to: Address = wanted["payTo"].as_str().unwrap().parse().unwrap();
+        let ends_s = now_s + wanted["maxTimeoutSeconds"].as_u64().unwrap();
+        let permit = wallet.permits(to, units, number, now_s);
+        wallet.signs(Authorization { valid_before: U256::from(ends_s), ..permit })
+    }
+
+    /// The line of the head that shows what Permit2 is to move.
+    pub(super) fn show_permit(&self, paid: &Authorization) -> String {
+        let payment = json!({
+            "x402Version": 2, "accepted": self.by_permit2(), "resource": self.two["resource"],
+            "payload": {
+                "signature": to_hex(paid.signature.as_bytes()),
+                "permit2Authorization": {
+                    "from": paid.from, "permitted": {"token": paid.token.contract, "amount": paid.value},
+                    "spender": paid.by.proxy(), "nonce": U256::from_bytes(paid.nonce),
+                    "deadline": paid.valid_before,
+                    "witness": {"to": paid.to, "validAfter": paid.valid_after},
+                },
+            },
+        });
+        format!("PAYMENT-SIGNATURE: {}\r\n", STANDARD.encode(payment.to_string()))
+    }
+
     /// The line of the head that shows a payment by version 2 of x402.
     pub(super) fn by_two(&self, paid: &Authorization) -> String {
         let payment = json!({

@@ -26,6 +26,11 @@ pub(super) const PRICE: u64 = 10_000;
 /// What the payer has at the start.
 pub(super) const FUNDS: u64 = 10 * PRICE;
 
+/// What has a gateway take USDC of the test network by Permit2.
+pub(super) const USDC_BY_PERMIT2: &str = "[[payment.token]]\nnetwork = \"eip155:84532\"\n\
+    contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\nname = \"USDC\"\nversion = \"2\"\ndecimals = 6\n\
+    transfer = \"permit2\"\n";
+
 /// The longest wait for work to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -195,22 +200,31 @@ pub(super) struct Shop {
 impl Shop {
     /// One whose money is moved by a settler of its own.
     pub(super) fn with_a_settler() -> Self {
-        let (chain, data) = (Chain::start(), Data::new());
+        Self::settling(Chain::start(), "")
+    }
+
+    /// The same, which takes USDC by Permit2, too. Nobody lets that yet.
+    pub(super) fn by_permit2() -> Self {
+        Self::settling(Chain::with_permit2(), USDC_BY_PERMIT2)
+    }
+
+    fn settling(chain: Chain, more: &str) -> Self {
+        let data = Data::new();
         let mut desk = Desk::new(&data.path(), &chain);
-        let mut shop = Self::open(chain, data, &format!("settler = {:?}", desk.socket()));
+        let mut shop = Self::open(chain, data, &format!("settler = {:?}", desk.socket()), more);
         shop.settler = Some(desk.start(&shop.data.path()));
         shop
     }
 
     /// One whose money a service is to move.
     pub(super) fn with(service: &Service) -> Self {
-        Self::open(Chain::start(), Data::new(), &format!("facilitator = {:?}", service.url))
+        Self::open(Chain::start(), Data::new(), &format!("facilitator = {:?}", service.url), "")
     }
 
-    fn open(chain: Chain, data: Data, settles: &str) -> Self {
+    fn open(chain: Chain, data: Data, settles: &str, more: &str) -> Self {
         chain.fund(PAYER.address, FUNDS);
         let work = Work::start();
-        let config = config(data.path().parent().unwrap().join("config.toml"), settles, work.port);
+        let config = config(data.path().parent().unwrap().join("config.toml"), settles, work.port, more);
         let args = ["--config", config.to_str().unwrap()];
         let server = Server::start_with(&data.path(), &args, &[("PAYMENT_WALLET", SELLER.address)]);
         Self { chain, work, server, settler: None, data }
@@ -267,14 +281,14 @@ pub(super) fn work_of(nonce: &str) -> Value {
     json!({"action": "work", "payload": {"whom": nonce}, "nonce": nonce})
 }
 
-fn config(path: PathBuf, settles: &str, port: u16) -> PathBuf {
+fn config(path: PathBuf, settles: &str, port: u16, more: &str) -> PathBuf {
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n[payment]\nnetworks = [\"eip155:84532\"]\n{settles}\n\
          authorization = [\"work\"]\n[payment.prices]\nwork = \"0.01\"\n\
          [[action]]\nname = \"work\"\ndescription = \"Works.\"\nkind = \"http\"\neffect = \"write\"\nmethod = \"POST\"\n\
          url = \"http://127.0.0.1:{port}/to/{{whom}}\"\nallow_private = true\nbody = \"payload\"\n\
          schema = {{ type = \"object\", required = [\"whom\"], additionalProperties = false, \
-         properties = {{ whom = {{ type = \"string\" }} }} }}\n"
+         properties = {{ whom = {{ type = \"string\" }} }} }}\n{more}"
     );
     fs::write(&path, text).unwrap();
     path

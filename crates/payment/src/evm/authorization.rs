@@ -1,4 +1,5 @@
-//! The authorization of a transfer (EIP-3009): one signed text that moves money, once, to whoever it names.
+//! The authorization of a transfer, by its token (EIP-3009) or by Permit2: one signed text that moves money, once, to whoever it
+//! names.
 //!
 //! Sole place where a payer's signature is judged. Every change here needs a second reader.
 
@@ -12,6 +13,7 @@ use super::address::Address;
 use super::hex::{HexError, array_from_hex, to_hex};
 use super::keccak::keccak256;
 use super::number::U256;
+use super::permit2::{self, Means, PERMIT2};
 use super::signature::{Signature, SignatureError};
 use super::token::Token;
 
@@ -30,14 +32,16 @@ pub struct Authorization {
     pub from: Address,
     /// Who is paid.
     pub to: Address,
-    /// How much, in the token's smallest unit.
+    /// How much, in the token's smallest unit; at most so much, by [`Means::UpTo`].
     pub value: U256,
-    /// It counts after this second of Unix time.
+    /// It counts after this second of Unix time, and by Permit2 from it on.
     pub valid_after: U256,
-    /// It counts before this second of Unix time.
+    /// It counts before this second of Unix time, and by Permit2 to its end.
     pub valid_before: U256,
-    /// What the payer drew for it: the token takes each once.
+    /// What the payer drew for it: the token takes each once, or Permit2 does, whatever token it is for.
     pub nonce: [u8; 32],
+    /// By what it is moved.
+    pub by: Means,
     /// The payer's signature.
     pub signature: Signature,
 }
@@ -67,6 +71,8 @@ struct Stored {
     valid_after: U256,
     valid_before: U256,
     nonce: String,
+    #[serde(default, skip_serializing_if = "Means::is_token")]
+    by: Means,
     signature: String,
 }
 
@@ -74,6 +80,9 @@ impl Authorization {
     /// What the payer signs (EIP-712).
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
+        if let Some(proxy) = self.by.proxy() {
+            return permit2::digest(self, proxy);
+        }
         let words = [
             keccak256(TRANSFER_TYPE),
             self.from.to_word(),
@@ -106,18 +115,30 @@ impl Authorization {
         if self.recover()? == self.from { Ok(()) } else { Err(SignatureError::OtherSigner) }
     }
 
-    /// What makes it unique, the same for every rail that takes it: SHA-256 of the JCS of chain, token, payer and nonce.
+    /// What makes it unique, the same for every rail that takes it: SHA-256 of the JCS of chain, token, payer and nonce; where
+    /// Permit2 moves it, of chain, Permit2, payer and nonce, since a payer has one set of nonces there for all its tokens.
     #[must_use]
     pub fn claim_key(&self) -> Digest {
+        let (keeper, contract) =
+            if self.by.is_token() { ("token", self.token.contract) } else { ("permit2", PERMIT2) };
         // Members in the order of JCS; no value has a character that JSON escapes.
         let canonical = format!(
-            r#"{{"chain":"{}","nonce":"{}","payer":"{}","token":"{}"}}"#,
+            r#"{{"chain":"{}","nonce":"{}","payer":"{}","{keeper}":"{}"}}"#,
             self.token.network,
             to_hex(&self.nonce),
             self.from.to_lowercase(),
-            self.token.contract.to_lowercase(),
+            contract.to_lowercase(),
         );
         Digest::from_bytes(Sha256::digest(canonical.as_bytes()).into())
+    }
+
+    /// How much it moves, in the token's smallest unit.
+    #[must_use]
+    pub fn moved(&self) -> U256 {
+        match self.by {
+            Means::UpTo { taken: Some(taken), .. } => taken,
+            Means::Token | Means::Permit2 | Means::UpTo { taken: None, .. } => self.value,
+        }
     }
 
     /// Its payer as an account of its chain (CAIP-10), in lowercase.
@@ -129,7 +150,8 @@ impl Authorization {
     /// When it cannot be settled any more, by the clock of its chain.
     #[must_use]
     pub fn ends(&self) -> UnixMs {
-        UnixMs(self.valid_before.saturating_u64().saturating_mul(SECOND_MS))
+        let last_s = u64::from(!self.by.is_token());
+        UnixMs(self.valid_before.saturating_u64().saturating_add(last_s).saturating_mul(SECOND_MS))
     }
 
     /// The bytes to keep until it is captured. They are money.
@@ -145,6 +167,7 @@ impl Authorization {
             valid_after: self.valid_after,
             valid_before: self.valid_before,
             nonce: to_hex(&self.nonce),
+            by: self.by,
             signature: to_hex(self.signature.as_bytes()),
         };
         serde_json::to_vec(&stored).map_err(AuthorizationError::Json)
@@ -164,6 +187,7 @@ impl Authorization {
             valid_after: stored.valid_after,
             valid_before: stored.valid_before,
             nonce: array_from_hex(&stored.nonce).map_err(AuthorizationError::Nonce)?,
+            by: stored.by,
             signature: Signature::parse(&stored.signature).map_err(AuthorizationError::Signature)?,
         })
     }

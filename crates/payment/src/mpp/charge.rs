@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Credential;
-use crate::evm::{Address, Authorization, ChainId, Signature, Token, U256, from_hex, keccak256};
+use crate::evm::{Address, Authorization, ChainId, Means, Signature, Token, U256, from_hex, keccak256};
 
 /// The name of the method.
 pub const METHOD: &str = "evm";
@@ -123,6 +123,7 @@ pub fn authorization(credential: &Credential, token: &Token) -> Result<Authoriza
         valid_after: payload.valid_after,
         valid_before: payload.valid_before,
         nonce,
+        by: Means::Token,
         signature,
     };
     authorization.verify().map_err(|_| PayloadError::Signature)?;

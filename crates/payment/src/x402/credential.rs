@@ -8,13 +8,16 @@ use serde_json::{Map, Value};
 
 use super::code;
 use crate::HoldError;
-use crate::evm::{Address, ChainId, Signature, U256, from_hex};
+use crate::evm::{Address, ChainId, Means, Signature, U256, from_hex};
 
 /// The longest credential, in bytes of its base64.
 const LENGTH_MAX: usize = 16 << 10;
 
 /// The id of the extension by which a client names its payment.
 pub(super) const IDENTIFIER: &str = "payment-identifier";
+
+/// The member of a payload that Permit2 moves.
+const PERMIT: &str = "permit2Authorization";
 
 /// The shortest and the longest name of a payment.
 const IDENTIFIER_LENGTHS: core::ops::RangeInclusive<usize> = 16..=128;
@@ -36,6 +39,7 @@ pub(super) struct Shown {
     pub(super) valid_after: U256,
     pub(super) valid_before: U256,
     pub(super) nonce: [u8; 32],
+    pub(super) by: Means,
     pub(super) signature: Signature,
     /// What the client says it accepted, where the version has it say so.
     pub(super) accepted: Option<Accepted>,
@@ -100,6 +104,37 @@ struct Authorized {
     nonce: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Permitted {
+    signature: String,
+    permit2_authorization: Permit,
+}
+
+/// What Permit2 is shown, in the words of x402.
+#[derive(Deserialize)]
+struct Permit {
+    from: Address,
+    permitted: Tokens,
+    spender: Address,
+    nonce: U256,
+    deadline: U256,
+    witness: Witness,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    token: Address,
+    amount: U256,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Witness {
+    to: Address,
+    valid_after: U256,
+}
+
 fn malformed(reason: impl core::fmt::Display) -> HoldError {
     HoldError::Malformed(format!("{}: {reason}", code::PAYLOAD))
 }
@@ -129,11 +164,16 @@ impl Shown {
 
     fn of_two(two: Two) -> Result<Self, HoldError> {
         of_exact(&two.accepted.scheme)?;
+        let is_permit = two.payload.get(PERMIT).is_some_and(|value| !value.is_null());
         let network = two.accepted.network.parse().map_err(|error| refused(code::NETWORK, error))?;
         let asset = two.accepted.asset.parse().map_err(malformed)?;
         let extensions = two.extensions.unwrap_or_default();
         let resource_url = two.resource.and_then(|resource| resource.url);
-        let shown = Self::of_payload(network, two.payload)?;
+        let shown = if is_permit {
+            Self::of_permit(network, asset, two.payload)?
+        } else {
+            Self::of_payload(network, two.payload)?
+        };
         Ok(Self { asset: Some(asset), accepted: Some(two.accepted), resource_url, extensions, ..shown })
     }
 
@@ -141,24 +181,54 @@ impl Shown {
         of_exact(&one.scheme)?;
         let network = ChainId::by_short_name(&one.network)
             .ok_or_else(|| refused(code::NETWORK, "this name is of no network that is taken here"))?;
+        if one.payload.get(PERMIT).is_some_and(|value| !value.is_null()) {
+            return Err(refused(code::SCHEME, "Permit2 is for version 2; authorize by EIP-3009"));
+        }
         Self::of_payload(network, one.payload)
     }
 
+    /// What Permit2 moves. It may be permitted to whom it likes, but it pays here by the proxy of the scheme alone.
+    fn of_permit(network: ChainId, asset: Address, payload: Map<String, Value>) -> Result<Self, HoldError> {
+        let permitted: Permitted = serde_json::from_value(Value::Object(payload)).map_err(form)?;
+        let Permit { from, permitted: Tokens { token, amount }, spender, nonce, deadline, witness } =
+            permitted.permit2_authorization;
+        let by = Means::Permit2;
+        if by.proxy() != Some(spender) {
+            return Err(refused(code::SPENDER, "it is permitted to another than the proxy of this scheme"));
+        }
+        if token != asset {
+            return Err(refused(code::TOKEN, "another token is permitted than was accepted"));
+        }
+        let wrong = |error| refused(code::signed(&by).signature, error);
+        let signature = Signature::parse(&permitted.signature).map_err(wrong)?;
+        Ok(Self {
+            network,
+            asset: None,
+            from,
+            to: witness.to,
+            value: amount,
+            valid_after: witness.valid_after,
+            valid_before: deadline,
+            nonce: *nonce.as_bytes(),
+            by,
+            signature,
+            accepted: None,
+            resource_url: None,
+            extensions: Map::new(),
+        })
+    }
+
     fn of_payload(network: ChainId, payload: Map<String, Value>) -> Result<Self, HoldError> {
-        for (member, method) in [("permit2Authorization", "Permit2"), ("delegationManager", "ERC-7710")] {
-            if payload.get(member).is_some_and(|value| !value.is_null()) {
-                return Err(refused(
-                    code::SCHEME,
-                    format!("{method} is not taken here; authorize by EIP-3009"),
-                ));
-            }
+        if payload.get("delegationManager").is_some_and(|value| !value.is_null()) {
+            return Err(refused(code::SCHEME, "ERC-7710 is not taken here; authorize by EIP-3009"));
         }
         let exact: Exact = serde_json::from_value(Value::Object(payload)).map_err(form)?;
         let Authorized { from, to, value, valid_after, valid_before, nonce } = exact.authorization;
         let nonce = from_hex(&nonce, 32).ok().and_then(|bytes| bytes.try_into().ok());
         let nonce = nonce.ok_or_else(|| malformed("the nonce is not 0x and 64 hexadecimal digits"))?;
-        let signature =
-            Signature::parse(&exact.signature).map_err(|error| refused(code::SIGNATURE, error))?;
+        let by = Means::Token;
+        let wrong = |error| refused(code::signed(&by).signature, error);
+        let signature = Signature::parse(&exact.signature).map_err(wrong)?;
         Ok(Self {
             network,
             asset: None,
@@ -168,6 +238,7 @@ impl Shown {
             valid_after,
             valid_before,
             nonce,
+            by,
             signature,
             accepted: None,
             resource_url: None,

@@ -1,6 +1,7 @@
-//! The rail `x402`: the scheme `exact` on chains of the Ethereum kind, by EIP-3009, in versions 2 and 1 of the protocol.
+//! The rail `x402`: the scheme `exact` on chains of the Ethereum kind, by EIP-3009 in versions 2 and 1 of the protocol, and by
+//! Permit2 in version 2.
 //!
-//! Of what x402 has, refused by name: `upto`, `batch-settlement`, Permit2, ERC-7710, wallets that are contracts.
+//! Of what x402 has, refused by name: `upto`, `batch-settlement`, ERC-7710, wallets that are contracts.
 
 mod code;
 mod credential;
@@ -8,6 +9,7 @@ mod offer;
 mod rail;
 mod response;
 
+pub use code::ALLOWANCE_REQUIRED;
 #[cfg(any(test, fuzzing))]
 pub(crate) use credential::read;
-pub use rail::{Account, X402};
+pub use rail::{Account, Transfer, X402};

@@ -6,7 +6,7 @@ use execgate_model::{Amount, Resource};
 use serde_json::{Map, Value, json};
 
 use super::credential::IDENTIFIER;
-use super::rail::Account;
+use super::rail::{Account, Transfer};
 use crate::evm::{KNOWN_TOKENS, U256};
 use crate::{Asked, Flow, Header, Offer};
 
@@ -38,6 +38,9 @@ pub(super) fn units(amount: Amount, decimals: u8) -> Option<U256> {
 /// What an account asks, in the words of version 2.
 pub(super) fn requirement(account: &Account, asked: &Asked) -> Option<Value> {
     let mut extra = json!({"name": account.token.name, "version": account.token.version});
+    if account.transfer == Transfer::Permit2 {
+        extra["assetTransferMethod"] = account.transfer.as_str().into();
+    }
     if asked.flow != Flow::Authorization {
         extra["paymentFlow"] = asked.flow.as_str().into();
     }
@@ -52,9 +55,9 @@ pub(super) fn requirement(account: &Account, asked: &Asked) -> Option<Value> {
     }))
 }
 
-/// The same in the words of version 1, which has short names, and knows of one flow.
+/// The same in the words of version 1, which has short names, and knows of one flow and of EIP-3009.
 fn requirement_of_one(account: &Account, asked: &Asked, resource: &Resource) -> Option<Value> {
-    if asked.flow != Flow::Authorization {
+    if asked.flow != Flow::Authorization || account.transfer != Transfer::Eip3009 {
         return None;
     }
     Some(json!({

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::credential::{Accepted, Shown, refused};
 use super::{code, offer, response};
-use crate::evm::{Address, Authorization, ChainId, Token, U256};
+use crate::evm::{Address, Authorization, Means, Token, U256};
 use crate::{
     Asked, CaptureError, Endurance, Facilitator, Flow, Found, Header, HoldError, LookError, Offer, Paid,
     PaymentClaim, Rail, Settled, Taken, Terms, Unreachable, authorized_may_go_back, capture_authorized,
@@ -18,11 +18,39 @@ use crate::{
 /// Milliseconds in a second.
 const SECOND_MS: u64 = 1000;
 
-/// Where money comes to: one token, and whose account.
+/// By what the tokens of an account are moved (`extra.assetTransferMethod`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transfer {
+    /// The token itself, by EIP-3009, in both versions.
+    #[default]
+    Eip3009,
+    /// Permit2, in version 2: its payers have let it once.
+    Permit2,
+}
+
+impl Transfer {
+    /// Its name in an offer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eip3009 => "eip3009",
+            Self::Permit2 => "permit2",
+        }
+    }
+
+    /// Of what was signed so.
+    const fn of(by: &Means) -> Self {
+        if by.is_token() { Self::Eip3009 } else { Self::Permit2 }
+    }
+}
+
+/// Where money comes to: one token, by what it comes, and whose account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The token.
     pub token: Token,
+    /// By what it is moved.
+    pub transfer: Transfer,
     /// The account.
     pub pay_to: Address,
 }
@@ -51,21 +79,28 @@ impl X402 {
     }
 
     /// The account that a payment is for. Version 1 does not say which token: it is the first of its network.
-    fn account(&self, network: ChainId, asset: Option<Address>) -> Result<&Account, HoldError> {
-        let mut of_network =
-            self.accounts.iter().filter(|account| account.token.network == network).peekable();
-        if of_network.peek().is_none() {
+    fn account(&self, shown: &Shown) -> Result<&Account, HoldError> {
+        let of_network: Vec<_> =
+            self.accounts.iter().filter(|account| account.token.network == shown.network).collect();
+        if of_network.is_empty() {
             return Err(refused(code::NETWORK, "this network is not taken here"));
         }
-        of_network
-            .find(|account| asset.is_none_or(|asset| account.token.contract == asset))
+        let transfer = Transfer::of(&shown.by);
+        let mut moved = of_network.into_iter().filter(|account| account.transfer == transfer).peekable();
+        if moved.peek().is_none() {
+            let other = if transfer == Transfer::Permit2 { Transfer::Eip3009 } else { Transfer::Permit2 };
+            let (no, yes) = (transfer.as_str(), other.as_str());
+            return Err(refused(code::SCHEME, format!("{no} is not taken here; authorize by {yes}")));
+        }
+        moved
+            .find(|account| shown.asset.is_none_or(|asset| account.token.contract == asset))
             .ok_or_else(|| refused(code::REQUIREMENTS, "this token is not taken here"))
     }
 
     /// Reads a credential, and finds out whose it is. What else is wrong with it is for [`Self::fits`].
     fn proven(&self, credential: &Credential) -> Result<(Shown, &Account, Authorization), HoldError> {
         let shown = Shown::read(&credential.bytes)?;
-        let account = self.account(shown.network, shown.asset)?;
+        let account = self.account(&shown)?;
         let authorization = Authorization {
             token: account.token.clone(),
             from: shown.from,
@@ -74,9 +109,11 @@ impl X402 {
             valid_after: shown.valid_after,
             valid_before: shown.valid_before,
             nonce: shown.nonce,
+            by: shown.by,
             signature: shown.signature,
         };
-        authorization.verify().map_err(|error| refused(code::SIGNATURE, error))?;
+        let wrong = code::signed(&shown.by).signature;
+        authorization.verify().map_err(|error| refused(wrong, error))?;
         shown.identifier()?;
         Ok((shown, account, authorization))
     }
@@ -89,8 +126,9 @@ impl X402 {
         account: &Account,
         resource: &Resource,
     ) -> Result<(), (&'static str, &'static str)> {
+        let codes = code::signed(&shown.by);
         if shown.to != account.pay_to {
-            return Err((code::RECIPIENT, "it pays somebody else"));
+            return Err((codes.recipient, "it pays somebody else"));
         }
         let flow = flow_of(terms, shown);
         let asked = Asked {
@@ -101,15 +139,15 @@ impl X402 {
             accepts: None,
         };
         if offer::units(terms.amount, account.token.decimals) != Some(shown.value) {
-            return Err((code::VALUE, "it pays another amount than the price"));
+            return Err((codes.value, "it pays another amount than the price"));
         }
         let UnixMs(now_ms) = self.clock.now();
         let now_s = now_ms / SECOND_MS;
         if shown.valid_after > U256::from(now_s) {
-            return Err((code::VALID_AFTER, "it is not good yet"));
+            return Err((codes.valid_after, "it is not good yet"));
         }
         if shown.valid_before < U256::from(now_s.saturating_add(terms.lives_at_least_s)) {
-            return Err((code::VALID_BEFORE, "it ends before the work could be done and paid"));
+            return Err((codes.valid_before, "it ends before the work could be done and paid"));
         }
         if let Some(accepted) = &shown.accepted {
             let requirement = offer::requirement(account, &asked);

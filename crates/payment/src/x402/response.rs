@@ -17,7 +17,8 @@ pub(super) fn headers(settled: &Settled<'_>) -> Vec<Header> {
         Some(Header { name, value: STANDARD.encode(told.to_string()) })
     };
     let two = header("payment-response", &network.to_string());
-    let one = network.short_name().and_then(|network| header("x-payment-response", network));
+    let short = network.short_name().filter(|_| authorization.by.is_token());
+    let one = short.and_then(|network| header("x-payment-response", network));
     two.into_iter().chain(one).collect()
 }
 

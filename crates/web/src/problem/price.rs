@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use execgate_flow::Refusal;
 use execgate_model::Amount;
+use execgate_payment::x402::ALLOWANCE_REQUIRED;
 use execgate_payment::{Flow, Offer};
 use serde_json::Value;
 
@@ -10,6 +11,11 @@ use crate::payment::append;
 
 /// The member in which several surfaces say what is wrong.
 const ERROR: &str = "error";
+
+/// Whether a payment was refused because its payer has to let Permit2 move its tokens first: the code before any words.
+pub(super) fn is_to_be_let(reason: &str) -> bool {
+    reason.split(':').next() == Some(ALLOWANCE_REQUIRED)
+}
 
 /// What is asked for, and how to pay it.
 #[derive(Debug, Clone, PartialEq, Eq)]

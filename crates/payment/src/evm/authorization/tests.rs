@@ -4,7 +4,7 @@ use k256::ecdsa::SigningKey;
 use proptest::prelude::{any, proptest};
 
 use super::{Authorization, Signature, SignatureError};
-use crate::evm::{Address, ChainId, KnownToken, Token, U256, to_hex};
+use crate::evm::{Address, ChainId, KnownToken, Means, Token, U256, to_hex};
 
 /// The third of the accounts that every development chain has.
 const AGENT: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
@@ -37,6 +37,7 @@ pub(crate) fn sent() -> Authorization {
         valid_after: U256::ZERO,
         valid_before: U256::from(1_795_218_015),
         nonce: super::array_from_hex("0x720443d1082a5e17ce24e87eaef146591320e2a2aa5b68d1ad10893943ec7caf").unwrap(),
+        by: Means::Token,
         signature: Signature::parse(
             "0x73ed8bf17e3168bdc2f555e3e41b669de0929a9990a02425f530166d6929242561e4bcb41401c9d3487f52c7280ce4eef60c358d94a8af916ba34657a4a0904d1b",
         )

@@ -13,7 +13,7 @@ use proptest::prelude::{any, prop_assert, proptest};
 use serde_json::{Value, json};
 
 use super::{Mpp, is_realm, realm};
-use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
+use crate::evm::{Address, Authorization, ChainId, KnownToken, Means, Signature, Token, U256, to_hex};
 use crate::mpp::{
     Challenge, CredentialHeader, EvmCharge, InForce, Receipt, Secret, Secrets, charge, find, instant,
 };
@@ -169,6 +169,7 @@ impl Wallet {
             valid_after: U256::ZERO,
             valid_before: U256::from(ends),
             nonce: charge::nonces(&challenge.0, &challenge.1.realm)[0],
+            by: Means::Token,
             signature: Signature::parse(&format!("0x{}1b", "01".repeat(64))).unwrap(),
         };
         let source = Some(charge::source(ChainId::BASE_SEPOLIA, payment.from));

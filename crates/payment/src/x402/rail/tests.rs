@@ -12,12 +12,14 @@ use k256::ecdsa::SigningKey;
 use proptest::prelude::{any, proptest};
 use serde_json::{Value, from_slice, json};
 
-use super::{Account, X402};
-use crate::evm::{Address, Authorization, ChainId, KnownToken, Signature, Token, U256, to_hex};
+use super::{Account, Transfer, X402};
+use crate::evm::{Address, Authorization, ChainId, KnownToken, Means, Signature, Token, U256, to_hex};
 use crate::{
     Asked, Facilitator, Flow, HoldError, LookError, Paid, Rail, SettleError, Settled, SettlementState, Terms,
     TxHash, Unreachable, Whereabouts,
 };
+
+mod permit2;
 
 const NOW_S: u64 = 1_800_000_000;
 const LIVES_S: u64 = 90;
@@ -64,7 +66,7 @@ fn usdc() -> Token {
 }
 
 fn rail() -> X402 {
-    let account = Account { token: usdc(), pay_to: PAY_TO.parse().unwrap() };
+    let account = Account { token: usdc(), transfer: Transfer::Eip3009, pay_to: PAY_TO.parse().unwrap() };
     X402::new(vec![account], Arc::new(Nobody), Arc::new(Still(AtomicU64::new(NOW_S))))
 }
 
@@ -118,6 +120,7 @@ fn payment(rail: &X402, flow: Flow, change: impl FnOnce(&mut Authorization)) -> 
         valid_after: U256::ZERO,
         valid_before: U256::from(NOW_S + accepted["maxTimeoutSeconds"].as_u64().unwrap()),
         nonce: [7; 32],
+        by: Means::Token,
         signature: Signature::parse(&to_hex(&[&[1; 64][..], &[27]].concat())).unwrap(),
     };
     let sign = |authorization: &Authorization| {
@@ -271,7 +274,7 @@ fn what_is_not_the_offer_is_refused_by_the_codes_of_facilitators() {
         ("/payload/authorization/value", json!("-1"), "invalid_payload"),
         ("/payload/authorization/value", json!("20001"), "invalid_exact_evm_payload_signature"),
         ("/payload/signature", json!("0x"), "invalid_exact_evm_payload_signature"),
-        ("/payload", json!({"permit2Authorization": {}, "signature": "0x"}), "unsupported_scheme"),
+        ("/payload", json!({"permit2Authorization": {}, "signature": "0x"}), "invalid_payload"),
         ("/payload", json!({"delegationManager": "0x"}), "unsupported_scheme"),
         ("/payload", json!({}), "invalid_payload"),
         ("/extensions", json!({"payment-identifier": {"info": {"id": "short"}}}), "invalid_payload"),

@@ -1,0 +1,35 @@
+//! Why a transfer is refused, by the codes that facilitators of x402 have for it. Permit2 has its own.
+
+use execgate_payment::evm::Authorization;
+pub(crate) use execgate_payment::x402::ALLOWANCE_REQUIRED as NOT_LET;
+
+/// Its payer has less than it says.
+pub(crate) const NO_FUNDS: &str = "insufficient_funds";
+
+/// A transaction of it failed, by whatever it is moved.
+pub(crate) const FAILED: &str = "invalid_exact_evm_transaction_failed";
+
+/// The code of what is moved by its token, or by Permit2.
+fn of(authorization: &Authorization, by_token: &'static str, by_permit2: &'static str) -> &'static str {
+    if authorization.by.is_token() { by_token } else { by_permit2 }
+}
+
+/// Its nonce is used.
+pub(crate) fn nonce_used(authorization: &Authorization) -> &'static str {
+    of(authorization, "invalid_exact_evm_nonce_already_used", "permit2_invalid_nonce")
+}
+
+/// It is over.
+pub(crate) fn too_late(authorization: &Authorization) -> &'static str {
+    of(authorization, "invalid_exact_evm_payload_authorization_valid_before", "permit2_deadline_expired")
+}
+
+/// Its signature is not its payer's.
+pub(crate) fn signature(authorization: &Authorization) -> &'static str {
+    of(authorization, "invalid_exact_evm_payload_signature", "invalid_permit2_signature")
+}
+
+/// Whoever moves it would not.
+pub(crate) fn would_fail(authorization: &Authorization) -> &'static str {
+    of(authorization, "invalid_exact_evm_transaction_simulation_failed", "permit2_simulation_failed")
+}

@@ -1,0 +1,211 @@
+//! What Permit2 moves: the real Permit2, behind stand-ins of x402's proxies. One's own key keeps the contract of the port by it,
+//! too; and what Permit2 tells nobody is not guessed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use execgate_payment::evm::{Address, Authorization, EXACT_PROXY, U256};
+use execgate_payment::{Facilitator, Finality, LookError, SettleError, Whereabouts};
+use execgate_settler::{Counter, serve};
+use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
+use execgate_testkit::facilitator::{Ground, keeps_the_contract};
+use execgate_testkit::temporary_folder;
+use execgate_testkit::wallet::Wallet;
+use serde_json::json;
+
+use super::paying::{PRICE, desk};
+
+/// How long a block may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Behind so many blocks a nonce of Permit2 is believed to be used by nobody's transfer of ours.
+const LAG: u64 = 6;
+
+/// Where a test puts a contract of its own.
+const ROUNDABOUT: &str = "0x00000000000000000000000000000000000abcde";
+
+/// A chain with Permit2, and a facilitator before it.
+struct Permitted {
+    chain: Chain,
+    facilitator: Arc<dyn Facilitator>,
+}
+
+impl Ground for Permitted {
+    fn facilitator(&self) -> Arc<dyn Facilitator> {
+        Arc::clone(&self.facilitator)
+    }
+
+    fn now_s(&self) -> u64 {
+        self.chain.now_s()
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.chain.advance(seconds);
+    }
+
+    fn fund(&self, who: Address, units: u64) {
+        self.chain.fund(&who.to_string(), units);
+        self.chain.lets(&who.to_string(), u64::MAX);
+    }
+
+    fn balance(&self, who: Address) -> u64 {
+        self.chain.balance(&who.to_string())
+    }
+
+    fn submit(&self, authorization: &Authorization) {
+        self.chain.submit(authorization);
+        self.chain.mine(LAG);
+    }
+
+    fn cancel(&self, wallet: &Wallet, nonce: [u8; 32]) {
+        self.chain.invalidate(&wallet.address().to_string(), &nonce);
+        self.chain.mine(LAG);
+    }
+
+    fn pays(&self, payer: &Wallet, to: Address, units: u64, number: u64) -> Authorization {
+        payer.permits(to, units, number, self.now_s())
+    }
+}
+
+fn seller() -> Address {
+    SELLER.address.parse().unwrap()
+}
+
+/// A chain on which the payer has so much, and lets Permit2 move it.
+fn chain() -> Chain {
+    let chain = Chain::with_permit2();
+    chain.fund(PAYER.address, 10 * PRICE);
+    chain.lets(PAYER.address, 10 * PRICE);
+    chain
+}
+
+fn paid(chain: &Chain, number: u64) -> Authorization {
+    Wallet::of(PAYER).permits(seller(), PRICE, number, chain.now_s())
+}
+
+/// The desk of a folder behind its socket, as a gateway asks it.
+async fn counter(chain: &Chain, folder: &Path) -> Counter {
+    let desk = desk(chain, folder, PATIENCE).await;
+    let socket = folder.join("settler.sock");
+    tokio::spawn({
+        let socket = socket.clone();
+        async move { serve(&socket, Arc::new(desk)).await }
+    });
+    while !socket.exists() {
+        tokio::task::yield_now().await;
+    }
+    Counter::new(socket)
+}
+
+#[tokio::test]
+async fn a_desk_behind_a_socket_keeps_the_contract_by_permit2() {
+    let (chain, folder) = (Chain::with_permit2(), temporary_folder());
+    let facilitator = Arc::new(counter(&chain, folder.path()).await);
+    keeps_the_contract(&Permitted { chain, facilitator }).await;
+}
+
+#[tokio::test]
+async fn a_payer_who_does_not_let_permit2_is_refused_before_anything_is_signed() {
+    let (chain, folder) = (Chain::with_permit2(), temporary_folder());
+    let desk = desk(&chain, folder.path(), PATIENCE).await;
+    let paid = paid(&chain, 1);
+    let code = async || match desk.verify(&paid).await {
+        Err(LookError::Refused(reason)) => reason,
+        other => format!("{other:?}"),
+    };
+    assert_eq!(code().await, "insufficient_funds");
+    chain.fund(PAYER.address, PRICE);
+    assert_eq!(code().await, "permit2_allowance_required");
+    let settled = desk.settle(&paid).await;
+    assert_eq!(settled, Err(SettleError::Refused("permit2_allowance_required".to_owned())));
+    chain.lets(PAYER.address, PRICE - 1);
+    assert_eq!(code().await, "permit2_allowance_required");
+    assert_eq!(chain.nonce(GAS.address), 0);
+    chain.lets(PAYER.address, PRICE);
+    desk.settle(&paid).await.unwrap();
+    assert_eq!(chain.balance(SELLER.address), PRICE);
+    assert_eq!(code().await, "permit2_invalid_nonce");
+}
+
+#[tokio::test]
+async fn one_nonce_pays_once_whatever_it_is_signed_for() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let desk = desk(&chain, folder.path(), PATIENCE).await;
+    let first = paid(&chain, 1);
+    let dearer = Wallet::of(PAYER).permits(seller(), 2 * PRICE, 1, chain.now_s());
+    assert_eq!(dearer.claim_key(), first.claim_key());
+    desk.settle(&first).await.unwrap();
+    assert_eq!(desk.settle(&dearer).await, Err(SettleError::Refused("permit2_invalid_nonce".to_owned())));
+    chain.mine(LAG);
+    let found = desk.whereabouts(&dearer).await.unwrap();
+    assert!(matches!(found, Whereabouts::Used { to_us: false, .. }), "{found:?}");
+    // The token's own nonce of that number is another.
+    let by_token = Wallet::of(PAYER).pays(seller(), PRICE, 1, chain.now_s());
+    desk.settle(&by_token).await.unwrap();
+    assert_eq!((chain.balance(SELLER.address), chain.transfers().len()), (2 * PRICE, 2));
+}
+
+#[tokio::test]
+async fn a_transfer_that_went_a_way_round_is_not_guessed() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let desk = desk(&chain, folder.path(), PATIENCE).await;
+    // Hands on whatever it is told to the proxy.
+    let code = format!("0x365f5f375f5f365f5f73{}5af100", &EXACT_PROXY.to_lowercase()[2..]);
+    chain.rpc("anvil_setCode", &json!([ROUNDABOUT, code]));
+    let round = paid(&chain, 1);
+    chain.settle_by(ROUNDABOUT, &round);
+    chain.mine(LAG);
+    assert_eq!(chain.balance(SELLER.address), PRICE, "it has moved");
+    assert!(desk.whereabouts(&round).await.is_err(), "and another permit may have moved as much");
+    // It holds up no other payment of the same two.
+    let other = paid(&chain, 2);
+    desk.settle(&other).await.unwrap();
+    assert_eq!(chain.balance(SELLER.address), 2 * PRICE);
+}
+
+#[tokio::test]
+async fn what_was_signed_before_a_death_is_sent_by_the_next_and_what_is_taken_back_again() {
+    let (chain, folder) = (chain(), temporary_folder());
+    chain.finalize();
+    let paid = paid(&chain, 1);
+    chain.mine_at_once(false);
+    let first = desk(&chain, folder.path(), Duration::from_millis(600)).await;
+    let settled = first.settle(&paid).await;
+    let Err(SettleError::Unknown { transaction: Some(sent) }) = settled else { panic!("{settled:?}") };
+    first.stop();
+    // The node has lost it, too.
+    chain.forget(&sent.to_string());
+
+    let second = desk(&chain, folder.path(), PATIENCE).await;
+    assert_eq!(second.resume().await.unwrap(), 1);
+    chain.mine_at_once(true);
+    let hash = second.settle(&paid).await.unwrap();
+    let settled = [(paid, Some(hash))];
+    assert_eq!(second.finality(&settled).await.unwrap(), [Finality::Fresh]);
+    chain.take_back(1);
+    assert_eq!(chain.balance(SELLER.address), 0);
+    // To ask is what has it sent again.
+    while second.finality(&settled).await.unwrap() != [Finality::Fresh] {}
+    chain.finalize();
+    assert_eq!(second.finality(&settled).await.unwrap(), [Finality::Final(hash)]);
+    assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (PRICE, 1));
+}
+
+#[tokio::test]
+async fn a_permit_counts_from_its_first_second_to_the_end_of_its_last() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let desk = desk(&chain, folder.path(), PATIENCE).await;
+    let wallet = Wallet::of(PAYER);
+    let ends_s = chain.now_s() + 60;
+    let last = wallet.signs(Authorization { valid_before: U256::from(ends_s), ..paid(&chain, 1) });
+    chain.advance(60 - 1);
+    let until = ends_s - chain.now_s();
+    chain.advance(until);
+    assert_eq!((chain.now_s(), desk.whereabouts(&last).await), (ends_s, Ok(Whereabouts::Unused)));
+    chain.advance(1);
+    assert_eq!(desk.whereabouts(&last).await, Ok(Whereabouts::Expired));
+    let young = wallet.signs(Authorization { valid_after: U256::from(chain.now_s()), ..paid(&chain, 2) });
+    desk.settle(&young).await.unwrap();
+    assert_eq!(chain.balance(SELLER.address), PRICE);
+}
