@@ -82,8 +82,15 @@ fn before() -> io::Result<()> {
 const AROUND: Around =
     Around { wait, copies: Some(Copies { before, after: HOOKS.after, copied: |_, _| (HOOKS.resident)() }) };
 
-/// A new list with these.
-fn list(items: &[Vec<u8>]) -> Object {
+/// Python's own functions that make a list, looked up when there is time.
+struct Lists {
+    new: extern "C" fn(isize) -> Object,
+    bytes: extern "C" fn(*const u8, isize) -> Object,
+    append: extern "C" fn(Object, Object) -> c_int,
+    release: extern "C" fn(Object),
+}
+
+fn lists() -> Lists {
     // SAFETY: `PyObject *PyList_New(Py_ssize_t)`.
     let new: extern "C" fn(isize) -> Object = unsafe { transmute(sys::own_function(c"PyList_New")) };
     // SAFETY: `PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t)`.
@@ -94,15 +101,22 @@ fn list(items: &[Vec<u8>]) -> Object {
         unsafe { transmute(sys::own_function(c"PyList_Append")) };
     // SAFETY: `void Py_DecRef(PyObject *)`.
     let release: extern "C" fn(Object) = unsafe { transmute(sys::own_function(c"Py_DecRef")) };
-    let list = new(0);
-    for item in items {
-        let item = bytes(item.as_ptr(), item.len().cast_signed());
-        if append(list, item) != 0 {
-            sys::exit_now(1);
+    Lists { new, bytes, append, release }
+}
+
+impl Lists {
+    /// A new list with these.
+    fn list(&self, items: &[Vec<u8>]) -> Object {
+        let list = (self.new)(0);
+        for item in items {
+            let item = (self.bytes)(item.as_ptr(), item.len().cast_signed());
+            if (self.append)(list, item) != 0 {
+                sys::exit_now(1);
+            }
+            (self.release)(item);
         }
-        release(item);
+        list
     }
-    list
 }
 
 /// `serve() -> int`: how many of its descriptors the guest may inherit; negative where its run waits for it already.
@@ -120,7 +134,8 @@ extern "C" fn serve_from_python(_module: Object, _arguments: Object) -> Object {
 extern "C" fn take_from_python(_module: Object, inherited: Object) -> Object {
     // SAFETY: `long PyLong_AsLong(PyObject *)`.
     let number: extern "C" fn(Object) -> i64 = unsafe { transmute(sys::own_function(c"PyLong_AsLong")) };
-    list(&take_request(usize::try_from(number(inherited)).unwrap_or(0), &AROUND))
+    let lists = lists();
+    lists.list(&take_request(usize::try_from(number(inherited)).unwrap_or(0), &AROUND))
 }
 
 /// What Python calls when it imports `forkpoint`.

@@ -57,6 +57,7 @@ pub fn take_request(inherited: usize, around: &Around) -> Vec<Vec<u8>> {
 
 /// Its run or its session, with the descriptors; `None` where the helper has closed the socket.
 fn await_run(socket: BorrowedFd<'_>) -> Result<Option<(ToResident, Vec<OwnedFd>)>, StepError> {
+    sys::make_room();
     send(socket, &FromResident::Waiting.pack(), &[]).at(Step::TellBegun)?;
     loop {
         match poll(&mut [PollFd::new(&socket, PollFlags::IN)], None) {

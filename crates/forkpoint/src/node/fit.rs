@@ -2,6 +2,7 @@
 //! children. Or finds that it is none; then nothing has been forked, and its language is served otherwise.
 #![expect(unsafe_code, reason = "Node's own functions are called by their addresses")]
 
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs;
 use std::io;
 use std::mem::transmute;
@@ -34,9 +35,37 @@ pub(super) fn is_proved(env: Handle) -> io::Result<()> {
 
 /// Does all of it. Nothing may run in V8 from here on but in forks: it would withhold more memory from them.
 pub(super) fn make() -> io::Result<()> {
+    collect();
     end_threads()?;
     workers::forget()?;
     fork_all()
+}
+
+/// `v8::Isolate::GarbageCollectionType`.
+const FULL: c_int = 0;
+const MINOR: c_int = 1;
+
+/// Collects V8's garbage, and moves what is young and alive together: else each fork would do it once more, whenever what
+/// the stem has left there is too much for its run. A Node without these functions is forked as it is.
+fn collect() {
+    let found = |name: &CStr| sys::find_function(name);
+    let (Some(isolate), Some(set), Some(request)) = (
+        found(c"_ZN2v87Isolate10GetCurrentEv"),
+        found(c"_ZN2v82V818SetFlagsFromStringEPKc"),
+        found(c"_ZN2v87Isolate34RequestGarbageCollectionForTestingENS0_21GarbageCollectionTypeE"),
+    ) else {
+        return;
+    };
+    // SAFETY: `static v8::Isolate *v8::Isolate::GetCurrent()`.
+    let isolate: extern "C" fn() -> *mut c_void = unsafe { transmute(isolate) };
+    // SAFETY: `static void v8::V8::SetFlagsFromString(const char *)`.
+    let set: extern "C" fn(*const c_char) = unsafe { transmute(set) };
+    // SAFETY: `void v8::Isolate::RequestGarbageCollectionForTesting(GarbageCollectionType)`, which wants the flag.
+    let request: extern "C" fn(*mut c_void, c_int) = unsafe { transmute(request) };
+    set(c"--expose-gc".as_ptr());
+    request(isolate(), FULL);
+    request(isolate(), MINOR);
+    set(c"--no-expose-gc".as_ptr());
 }
 
 /// Lets forks have all of the heap as it is now.

@@ -41,35 +41,61 @@ extern "C" fn serve_from_node(env: Handle, _info: Handle) -> Handle {
 
 /// `take() -> string[]`: the arguments of the run; none where there is a session instead.
 extern "C" fn take_from_node(env: Handle, _info: Handle) -> Handle {
-    let arguments = take_request(WITH_FRAMES, &Around::NOTHING);
     // SAFETY: `napi_status napi_add_env_cleanup_hook(napi_env, void (*)(void *), void *)`.
     let at_end: extern "C" fn(Handle, extern "C" fn(*mut c_void), *mut c_void) -> c_int =
         unsafe { transmute(sys::own_function(c"napi_add_env_cleanup_hook")) };
-    match array_of(env, &arguments).filter(|_| at_end(env, leave, ptr::null_mut()) == 0) {
+    if at_end(env, leave, ptr::null_mut()) != 0 {
+        sys::exit_now(1);
+    }
+    // While there is time: its libraries are large, and what they call something is far from anything else.
+    let arrays = Arrays::find();
+    match arrays.array_of(env, &take_request(WITH_FRAMES, &Around::NOTHING)) {
         Some(array) => array,
         None => sys::exit_now(1),
     }
 }
 
-/// A new array of strings.
-pub(super) fn array_of(env: Handle, texts: &[Vec<u8>]) -> Option<Handle> {
-    // SAFETY: `napi_status napi_create_array(napi_env, napi_value *)`.
-    let new: extern "C" fn(Handle, *mut Handle) -> c_int =
-        unsafe { transmute(sys::own_function(c"napi_create_array")) };
-    // SAFETY: `napi_status napi_create_string_utf8(napi_env, const char *, size_t, napi_value *)`.
-    let text: extern "C" fn(Handle, *const c_char, usize, *mut Handle) -> c_int =
-        unsafe { transmute(sys::own_function(c"napi_create_string_utf8")) };
-    // SAFETY: `napi_status napi_set_element(napi_env, napi_value, uint32_t, napi_value)`.
-    let put: extern "C" fn(Handle, Handle, u32, Handle) -> c_int =
-        unsafe { transmute(sys::own_function(c"napi_set_element")) };
-    let mut array = ptr::null_mut();
-    let mut failed = new(env, &raw mut array);
-    for (at, one) in (0..).zip(texts) {
-        let mut value = ptr::null_mut();
-        failed |= text(env, one.as_ptr().cast(), one.len(), &raw mut value);
-        failed |= put(env, array, at, value);
+/// Node's own functions that make an array of strings.
+pub(super) struct Arrays {
+    new: extern "C" fn(Handle, *mut Handle) -> c_int,
+    text: extern "C" fn(Handle, *const c_char, usize, *mut Handle) -> c_int,
+    put: extern "C" fn(Handle, Handle, u32, Handle) -> c_int,
+}
+
+impl Arrays {
+    pub(super) fn find() -> Self {
+        // SAFETY: `napi_status napi_create_array(napi_env, napi_value *)`.
+        let new = unsafe {
+            transmute::<Handle, extern "C" fn(Handle, *mut Handle) -> c_int>(sys::own_function(
+                c"napi_create_array",
+            ))
+        };
+        // SAFETY: `napi_status napi_create_string_utf8(napi_env, const char *, size_t, napi_value *)`.
+        let text = unsafe {
+            transmute::<Handle, extern "C" fn(Handle, *const c_char, usize, *mut Handle) -> c_int>(
+                sys::own_function(c"napi_create_string_utf8"),
+            )
+        };
+        // SAFETY: `napi_status napi_set_element(napi_env, napi_value, uint32_t, napi_value)`.
+        let put = unsafe {
+            transmute::<Handle, extern "C" fn(Handle, Handle, u32, Handle) -> c_int>(sys::own_function(
+                c"napi_set_element",
+            ))
+        };
+        Self { new, text, put }
     }
-    (failed == 0).then_some(array)
+
+    /// A new array of strings.
+    pub(super) fn array_of(&self, env: Handle, texts: &[Vec<u8>]) -> Option<Handle> {
+        let mut array = ptr::null_mut();
+        let mut failed = (self.new)(env, &raw mut array);
+        for (at, one) in (0..).zip(texts) {
+            let mut value = ptr::null_mut();
+            failed |= (self.text)(env, one.as_ptr().cast(), one.len(), &raw mut value);
+            failed |= (self.put)(env, array, at, value);
+        }
+        (failed == 0).then_some(array)
+    }
 }
 
 /// `session(callback, copied)`: the first is called with each run of a session, after `next` was: the numbers of its code

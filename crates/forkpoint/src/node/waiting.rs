@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use super::copying::copies;
-use super::module::{Handle, array_of};
+use super::module::{Arrays, Handle};
 use crate::jail::{Cell, look_for_run, socket};
 use crate::sys;
 
@@ -160,7 +160,7 @@ fn call(known: &Waiting, function: usize, texts: &[Vec<u8>]) -> io::Result<()> {
     let reference = ptr::with_exposed_provenance_mut(function);
     let mut failed = open(env, &raw mut scope) | value_of(env, reference, &raw mut callback);
     failed |= global(env, &raw mut receiver);
-    let array = array_of(env, texts).ok_or(io::ErrorKind::Other)?;
+    let array = Arrays::find().array_of(env, texts).ok_or(io::ErrorKind::Other)?;
     failed |= make(env, ptr::null_mut(), receiver, callback, 1, &raw const array, ptr::null_mut());
     failed |= close(env, scope);
     if failed == 0 { Ok(()) } else { Err(io::ErrorKind::Other.into()) }

@@ -95,7 +95,8 @@ fn copied(_kind: Kind, _socket: RawFd) {
 
 /// `.C(take, own, length(own), state)`: waits for the run, and puts its arguments after these. The state is how many
 /// descriptors it may inherit; it leaves 0 there, or -1 where there is a session instead. In a session it waits for the
-/// next run, and leaves there the number of its code. The second number of the state is made 1 in a copy, the third a seed.
+/// next run, and leaves there the number of its code. The second number of the state is made 1 in a copy, the third a seed;
+/// where that is 1 at first, there is time until the run comes.
 extern "C" fn take(own: *const *mut c_char, count: *const c_int, state: *mut c_int) {
     // SAFETY: R passes an integer vector of the length 1.
     let count = usize::try_from(unsafe { ptr::read(count) }).unwrap_or(0);
@@ -104,8 +105,13 @@ extern "C" fn take(own: *const *mut c_char, count: *const c_int, state: *mut c_i
     // SAFETY: R passes an integer vector of the length 3.
     let state = unsafe { slice::from_raw_parts_mut(state, 3) };
     let &mut [ref mut number, ref mut is_copy, ref mut seed] = state else { sys::exit_now(1) };
+    if mem::take(seed) == 1 {
+        touch_ahead();
+    }
     drop(RUN.lock().unwrap_or_else(PoisonError::into_inner).take());
     let pid = rustix::process::getpid();
+    // SAFETY: `void R_set_command_line_arguments(int, char **)`, which copies what it is given.
+    let set: SetArguments = unsafe { transmute(sys::own_function(c"R_set_command_line_arguments")) };
     let mut arguments = take_request(usize::try_from(*number).unwrap_or(0), &AROUND);
     *number = 0;
     if !is_session() {
@@ -127,18 +133,31 @@ extern "C" fn take(own: *const *mut c_char, count: *const c_int, state: *mut c_i
         // R's smallest number is none.
         *seed = c_int::from_ne_bytes(drawn) & c_int::MAX;
     }
-    set_arguments(own, arguments);
+    set_arguments(set, own, arguments);
 }
 
+/// Makes what the run will write to first this process's own: what R makes next lies below what it has made last. One fault
+/// for each page would cost the run several times as much.
+fn touch_ahead() {
+    /// Beyond the cells of a short run, in bytes.
+    const AHEAD: usize = 192 << 10;
+    // SAFETY: `SEXP R_NilValue`, which R has set at its start.
+    let nil = unsafe { ptr::read(sys::own_function(c"R_NilValue").cast::<Value>()) };
+    // SAFETY: `SEXP Rf_cons(SEXP, SEXP)`.
+    let cons: extern "C" fn(Value, Value) -> Value = unsafe { transmute(sys::own_function(c"Rf_cons")) };
+    let last = cons(nil, nil).addr();
+    sys::make_own(last.saturating_sub(AHEAD), AHEAD);
+}
+
+/// `R_set_command_line_arguments`.
+type SetArguments = extern "C" fn(c_int, *const *mut c_char);
+
 /// What `commandArgs` gives from here on.
-fn set_arguments(own: &[*mut c_char], arguments: Vec<Vec<u8>>) {
+fn set_arguments(set: SetArguments, own: &[*mut c_char], arguments: Vec<Vec<u8>>) {
     let arguments: Result<Vec<CString>, _> = arguments.into_iter().map(CString::new).collect();
     let Ok(arguments) = arguments else { sys::exit_now(1) };
     let mut all = own.to_vec();
     all.extend(arguments.iter().map(|argument| argument.as_ptr().cast_mut()));
-    // SAFETY: `void R_set_command_line_arguments(int, char **)`, which copies what it is given.
-    let set: extern "C" fn(c_int, *const *mut c_char) =
-        unsafe { transmute(sys::own_function(c"R_set_command_line_arguments")) };
     set(c_int::try_from(all.len()).unwrap_or(0), all.as_ptr());
 }
 
@@ -152,10 +171,15 @@ extern "C" fn tell(bytes: *const u8, count: *const c_int, failed: *mut c_int) {
     let is_told = match run.as_ref() {
         Some(run) => write_frames(run.frames.as_fd(), bytes),
         // Between two runs nobody listens.
-        None => !is_session() && write_frames(sys::borrow(place::FRAMES), bytes),
+        None => !is_session() && flush() && write_frames(sys::borrow(place::FRAMES), bytes),
     };
     // SAFETY: R passes an integer vector of the length 1.
     unsafe { ptr::write(failed, c_int::from(!is_told)) };
+}
+
+/// Writes what the C library has buffered: whoever has heard the end hears nothing more.
+fn flush() -> bool {
+    sys::without_pipe_signal(sys::flush_streams).is_ok()
 }
 
 /// `.C(end, 0L)`: writes what is left, and from then on it is nowhere. Before a run of a session tells its end.
@@ -166,9 +190,11 @@ extern "C" fn end(_nothing: *mut c_int) {
     }
 }
 
-/// `.C(leave, status)`: the end of R, but for the folder of its temporary files, which goes with the jail: R would have a
-/// shell remove it.
+/// `.C(leave, status)`: the end of R, when that is told. What its libraries would do then is for nobody, and the folder of
+/// its temporary files goes with the jail.
 extern "C" fn leave(status: *const c_int) {
+    let is_flushed = flush();
     // SAFETY: R passes an integer vector of the length 1.
-    sys::exit(unsafe { ptr::read(status) })
+    let status = unsafe { ptr::read(status) };
+    sys::exit_now(if is_flushed { status } else { 1 })
 }

@@ -32,18 +32,25 @@ pub fn arrange(wanted: Vec<OwnedFd>) -> io::Result<()> {
 /// Moves `wanted[i]` to number `i` (inheritable), whatever is there. Leaves all others as they are, but for the numbers
 /// up to [`REPLACED_MAX`], of which those beyond `wanted` are closed. For numbers that nothing owns.
 pub fn replace(wanted: Vec<OwnedFd>) -> io::Result<()> {
+    let count = RawFd::try_from(wanted.len()).map_err(io::Error::other)?;
     let mut staged = Vec::with_capacity(wanted.len());
-    for fd in wanted {
-        staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, REPLACED_MAX + 1)?);
-        // Where its number is a target it is replaced, and must not be closed after that.
-        if fd.as_raw_fd() <= REPLACED_MAX {
+    for (target, fd) in (0..).zip(wanted) {
+        // Its number would be another's before its own turn.
+        if fd.as_raw_fd() < target {
+            staged.push(rustix::io::fcntl_dupfd_cloexec(&fd, REPLACED_MAX + 1)?);
             let _number = fd.into_raw_fd();
+        } else {
+            staged.push(fd);
         }
     }
     for (target, fd) in (0..).zip(&staged) {
         duplicate_inheritable(fd, target)?;
     }
-    for beyond in RawFd::try_from(staged.len()).map_err(io::Error::other)?..=REPLACED_MAX {
+    // Where its number is a target it is another's by now, and must not be closed.
+    for fd in staged.into_iter().filter(|fd| fd.as_raw_fd() <= REPLACED_MAX) {
+        let _number = fd.into_raw_fd();
+    }
+    for beyond in count..=REPLACED_MAX {
         // SAFETY: takes no pointer; nothing owns these numbers. That one is not open is no fault.
         unsafe { libc::close(beyond) };
     }

@@ -16,6 +16,55 @@ pub(crate) fn fork_also(start: usize, length: usize) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes the pages around an address this process's own, as if each was written to, as far as there are any that may be. A
+/// kernel before 5.14 does not.
+pub(crate) fn make_own(start: usize, length: usize) {
+    let page = rustix::param::page_size();
+    let first = start - start % page;
+    // SAFETY: what is in the pages stays as it is.
+    unsafe {
+        libc::madvise(ptr::without_provenance_mut(first), start - first + length, libc::MADV_POPULATE_WRITE)
+    };
+}
+
+/// The most that is taken from the C library at once here, in bytes: less than what it keeps apart.
+const ROOM: usize = 64 << 10;
+
+/// Takes what the C library has free between what is in use, and keeps it: what forks ask for then lies together, and not
+/// in pages that they share.
+pub(crate) fn fill_gaps() {
+    /// Of one size.
+    const COUNT_MAX: usize = 1 << 16;
+    // SAFETY: any size may be asked for.
+    let probe = unsafe { libc::malloc(ROOM) };
+    // SAFETY: it has just been given, and nobody else knows it.
+    unsafe { libc::free(probe) };
+    let large = [48, 32, 24, 16, 12, 8, 6].map(|kib| kib << 10);
+    let small = (2..=256).rev().map(|units| units * 16 - size_of::<usize>());
+    for size in large.into_iter().chain(small) {
+        for _ in 0..COUNT_MAX {
+            // SAFETY: any size may be asked for.
+            let taken = unsafe { libc::malloc(size) };
+            if taken.is_null() || taken >= probe {
+                // SAFETY: it has just been given, and nobody else knows it; or it is null.
+                unsafe { libc::free(taken) };
+                break;
+            }
+        }
+    }
+}
+
+/// Makes the pages this process's own that the C library gives next.
+pub(crate) fn make_room() {
+    // SAFETY: any size may be asked for.
+    let room = unsafe { libc::malloc(ROOM) };
+    if !room.is_null() {
+        make_own(room.addr(), ROOM);
+    }
+    // SAFETY: it has just been given, and nobody else knows it; or it is null.
+    unsafe { libc::free(room) };
+}
+
 /// Which pages of a part of a file are in the kernel's cache, in their order; none is brought there by this. The part
 /// begins at a page. To whoever may not write to the file the kernel says that all of them are.
 pub fn cached_pages(file: &File, start: u64, length: usize) -> io::Result<Vec<bool>> {

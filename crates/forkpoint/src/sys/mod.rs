@@ -19,7 +19,7 @@ pub use descriptor::{
     take_inherited,
 };
 pub use memory::cached_pages;
-pub(crate) use memory::{OwnMemory, fork_also};
+pub(crate) use memory::{OwnMemory, fill_gaps, fork_also, make_own, make_room};
 pub use mount::{AttrChange, mount_setattr};
 pub use network::raise_loopback;
 pub(crate) use process::before_forks;
@@ -28,6 +28,6 @@ pub use process::{
     fork, hold_children, ignore_children, ignore_requests_to_end, reset_signals, restore_children,
     set_hostname, unshare, wait_any, wait_for_children,
 };
-pub(crate) use process::{exit, flush_streams, without_pipe_signal};
+pub(crate) use process::{flush_streams, without_pipe_signal};
 pub(crate) use symbols::{find_function, keep_library, next_function, own_function, reseed};
 pub(crate) use threads::{all_sleep, end_threads, other_threads};

@@ -378,12 +378,6 @@ fn disposition(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the process as its own `exit` does: what is buffered is written, and what is registered is done.
-pub(crate) fn exit(status: i32) -> ! {
-    // SAFETY: takes no pointer; the caller is single-threaded, and nobody comes back from here.
-    unsafe { libc::exit(status) }
-}
-
 /// Writes what the C library has buffered of all streams.
 pub(crate) fn flush_streams() {
     // SAFETY: a null pointer stands for all streams that are written to. What cannot be written is lost, as at an end.

@@ -13,15 +13,20 @@ const COUNT_MAX: u32 = 4096;
 /// How much of a file is copied at once.
 const CHUNK: usize = 64 << 10;
 
+/// How much is read before it is asked for: all of most sheets.
+const AHEAD: usize = 512;
+
 /// Reads a sheet from its start to its end.
 pub struct Sheet<'a> {
     fd: BorrowedFd<'a>,
     at: u64,
+    /// What was read and not asked for yet.
+    ahead: Vec<u8>,
 }
 
 impl<'a> Sheet<'a> {
     pub fn new(fd: BorrowedFd<'a>) -> Self {
-        Self { fd, at: 0 }
+        Self { fd, at: 0, ahead: Vec::new() }
     }
 
     /// How many texts or files follow.
@@ -68,14 +73,31 @@ impl<'a> Sheet<'a> {
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::retry_on_intr(|| rustix::io::pread(self.fd, &mut *rest, self.at))? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                got => {
-                    filled += got;
-                    self.at += u64::try_from(got).map_err(io::Error::other)?;
-                }
+            if self.ahead.is_empty() && rest.len() >= AHEAD {
+                filled += self.read(rest)?;
+                continue;
             }
+            if self.ahead.is_empty() {
+                let mut ahead = vec![0; AHEAD];
+                let got = self.read(&mut ahead)?;
+                ahead.truncate(got);
+                self.ahead = ahead;
+            }
+            let count = rest.len().min(self.ahead.len());
+            rest.iter_mut().zip(self.ahead.drain(..count)).for_each(|(to, from)| *to = from);
+            filled += count;
         }
         Ok(())
+    }
+
+    /// What follows in the file, as much as it gives at once.
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match rustix::io::retry_on_intr(|| rustix::io::pread(self.fd, &mut *bytes, self.at))? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            got => {
+                self.at += u64::try_from(got).map_err(io::Error::other)?;
+                Ok(got)
+            }
+        }
     }
 }

@@ -32,25 +32,36 @@ pub(super) enum Flow {
     Closed,
 }
 
-/// Reads a pipe until it is dry or has had its turn, and gives each chunk to `take`; stops early when `take` says so.
-pub(super) fn drain(pipe: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Flow> {
-    let mut chunk = [0_u8; CHUNK];
-    let mut taken = 0;
-    while taken < TURN_BYTES {
-        match rustix::io::read(pipe, &mut chunk) {
-            Ok(0) => return Ok(Flow::Closed),
-            Ok(count) => {
-                taken += count;
-                if !take(chunk.get(..count).unwrap_or_default()) {
-                    return Ok(Flow::Dry);
-                }
-            }
-            Err(rustix::io::Errno::AGAIN) => return Ok(Flow::Dry),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Reads pipes, into room that is there for all of a run.
+pub(super) struct Drain(Box<[u8]>);
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self(vec![0; CHUNK].into())
     }
-    Ok(Flow::Dry)
+}
+
+impl Drain {
+    /// Reads a pipe until it is dry or has had its turn, and gives each chunk to `take`; stops early when `take` says so.
+    pub(super) fn pipe(&mut self, pipe: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Flow> {
+        let Self(chunk) = self;
+        let mut taken = 0;
+        while taken < TURN_BYTES {
+            match rustix::io::read(pipe, &mut chunk[..]) {
+                Ok(0) => return Ok(Flow::Closed),
+                Ok(count) => {
+                    taken += count;
+                    if !take(chunk.get(..count).unwrap_or_default()) {
+                        return Ok(Flow::Dry);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => return Ok(Flow::Dry),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Flow::Dry)
+    }
 }
 
 /// What has come of both streams.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use execgate_forkpoint::wire::{Message as _, Received, receive, send};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::capture::{Capture, Flow, drain};
+use super::capture::{Capture, Drain, Flow};
 use super::frames::{Frames, Reading, Told};
 use super::judge::{Because, verdict};
 use crate::enforced::Enforced;
@@ -29,6 +29,8 @@ pub(super) struct Pipes {
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
     pub(super) frames: OwnedFd,
+    /// What is closed when the run is asked to end, and the helper is waited for.
+    pub(super) kept: Vec<OwnedFd>,
 }
 
 /// What becomes of an interpreter that has told its end.
@@ -46,6 +48,7 @@ struct Following<'a> {
     pipes: Pipes,
     /// stdout, stderr, frames: whether somebody may still write.
     open: [bool; 3],
+    drain: Drain,
     capture: Capture,
     frames: Frames,
     told: Option<Told>,
@@ -69,6 +72,7 @@ pub(super) fn follow(
         afterwards,
         pipes,
         open: [true; 3],
+        drain: Drain::default(),
         capture,
         frames: Frames::default(),
         told: None,
@@ -86,7 +90,7 @@ impl Following<'_> {
     fn until_the_end(&mut self, wall: Duration) -> Result<(End, Counters), RunError> {
         loop {
             let ready = self.wait().map_err(RunError::Follow)?;
-            self.read_pipes().map_err(RunError::Follow)?;
+            self.read_pipes(ready.pipes).map_err(RunError::Follow)?;
             if ready.cancelled {
                 self.end(Because::Cancelled);
             }
@@ -94,7 +98,7 @@ impl Following<'_> {
                 match self.hear(wall)? {
                     Some(ended) => {
                         // What was written before the end is in the pipes by now; nobody waits for their closing.
-                        self.read_pipes().map_err(RunError::Follow)?;
+                        self.read_pipes([true; 3]).map_err(RunError::Follow)?;
                         return Ok(ended);
                     }
                     None => continue,
@@ -128,18 +132,21 @@ impl Following<'_> {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let is_ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
-        Ok(Ready { socket: is_ready(fds.first()), cancelled: cord.is_some() && is_ready(fds.last()) })
+        let mut seen = fds.iter().map(|fd| !fd.revents().is_empty());
+        let socket = seen.next().unwrap_or_default();
+        let pipes = self.open.map(|open| open && seen.next().unwrap_or_default());
+        Ok(Ready { socket, pipes, cancelled: seen.next().unwrap_or_default() })
     }
 
-    /// Reads what there is. A whole frame, or more output than is borne, is a reason to end.
-    fn read_pipes(&mut self) -> io::Result<()> {
+    /// Reads what there is in some of stdout, stderr and frames. A whole frame, or more output than is borne, is a reason to
+    /// end.
+    fn read_pipes(&mut self, wanted: [bool; 3]) -> io::Result<()> {
         let mut too_much = false;
         for (at, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
             let pipe = if at == 0 { &self.pipes.stdout } else { &self.pipes.stderr };
-            if self.open[at] {
+            if wanted[at] && self.open[at] {
                 let capture = &mut self.capture;
-                let flow = drain(pipe, |bytes| {
+                let flow = self.drain.pipe(pipe, |bytes| {
                     let borne = capture.take(stream, bytes);
                     too_much |= !borne;
                     borne
@@ -147,9 +154,9 @@ impl Following<'_> {
                 self.open[at] = flow == Flow::Dry;
             }
         }
-        if self.open[2] && self.told.is_none() {
+        if wanted[2] && self.open[2] && self.told.is_none() {
             let (frames, told, capture) = (&mut self.frames, &mut self.told, &mut self.capture);
-            let flow = drain(&self.pipes.frames, |bytes| match frames.feed(bytes) {
+            let flow = self.drain.pipe(&self.pipes.frames, |bytes| match frames.feed(bytes) {
                 Reading::Partial => true,
                 Reading::Whole(whole) => {
                     *told = Some(whole);
@@ -192,6 +199,7 @@ impl Following<'_> {
             // The run has ended by itself and its answer is waiting, or the helper is gone; the socket tells which.
             tracing::debug!(%error, "a run could not be asked to end");
         }
+        self.pipes.kept.clear();
     }
 
     /// Takes one message of the helper; gives the end when it has come.
@@ -256,5 +264,7 @@ impl Following<'_> {
 /// What became ready.
 struct Ready {
     socket: bool,
+    /// stdout, stderr, frames.
+    pipes: [bool; 3],
     cancelled: bool,
 }

@@ -16,6 +16,10 @@ use crate::outcome::Run;
 use crate::request::{Cancel, Request, Stdin};
 use crate::wire::{End, write_sheet};
 
+/// Where code and sheet are among what is handed over.
+const CODE: usize = 4;
+const SHEET: usize = 6;
+
 /// A request that was made ready.
 pub(super) struct Handing {
     /// The run's socket, stdin, stdout, stderr, code, frames, sheet.
@@ -45,7 +49,7 @@ impl Handing {
         let (socket, theirs) = pair().map_err(RunError::Pipes)?;
         Ok(Self {
             theirs: vec![theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet],
-            pipes: Pipes { socket, stdout, stderr, frames },
+            pipes: Pipes { socket, stdout, stderr, frames, kept: Vec::new() },
             carrier,
             gathering,
             capture: Capture::new(&request.limits, request.sink, request.keep),
@@ -65,6 +69,8 @@ impl Handing {
         let own = self.theirs.iter().map(OwnedFd::as_fd).chain(gathered);
         let descriptors: Vec<_> = own.chain(beside.iter().copied()).collect();
         send(to, message, &descriptors).map_err(RunError::Send)?;
+        // Code and sheet: whoever closes the last one waits until the kernel has taken the memory back.
+        self.pipes.kept = self.theirs.split_off(CODE).into_iter().step_by(SHEET - CODE).collect();
         self.theirs.clear();
         Ok(())
     }

@@ -25,11 +25,20 @@ const touch = () => {
   fs.closeSync(frames);
 };
 
+// A turn of the loop comes after it, as after what code writes.
+touch.output = () => {
+  const { stdout } = process;
+  stdout.write('');
+  // The console looks for its stream when it is first used. It will look again.
+  if (console._stdout === stdout) console._stdout = undefined;
+};
+
 // The streams of output are made while pipes are where a run's will be; a stream of its own is written to, which ends with a
 // turn of the loop.
 touch.withOutput = (done) =>
   forkpoint.amongPipes((fd) => {
     const { stdout, stderr } = process;
+    touch.output();
     // After the streams: some of these look at them.
     if (forks) preloaded.split(' ').forEach(require);
     const stream = new Socket({ fd, readable: false, writable: true });

@@ -423,7 +423,14 @@
 
   // The code.
 
-  const prepare = (path) => {
+  const give = (name, value) =>
+    Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+
+  // What every program has, made once: one that is there before its run has it from its rehearsal.
+  let isReady = false;
+  const makeReady = () => {
+    if (isReady) return;
+    isReady = true;
     // What `node -e` has beside that which every program has.
     for (const name of Module.builtinModules) {
       if (Object.getOwnPropertyDescriptor(globalThis, name)?.set?.name === 'setReal') delete globalThis[name];
@@ -432,20 +439,18 @@
     main.filename = `${stem}.js`;
     main.paths = Module._nodeModulePaths(host.cwd());
     host.mainModule = main;
-    host.argv[1] = path;
     Module._cache[main.filename] = main;
-    const globals = {
-      module: main,
-      exports: main.exports,
-      require: main._compile('return require', main.filename),
-      __filename: path,
-      __dirname: host.cwd(),
-    };
-    if (isRich) globals.display = display;
-    for (const name of Object.keys(globals)) {
-      const value = globals[name];
-      Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
-    }
+    give('module', main);
+    give('exports', main.exports);
+    give('require', main._compile('return require', main.filename));
+    give('__dirname', host.cwd());
+  };
+
+  const prepare = (path) => {
+    makeReady();
+    host.argv[1] = path;
+    give('__filename', path);
+    if (isRich) give('display', display);
   };
 
   const compile = (code) =>
@@ -519,21 +524,27 @@
     reallyExit = () => {};
     [source, framesFd] = [code, frames];
     begin();
+    drain();
     attempt(() => end(0));
     [reallyExit, host.reallyExit] = own;
-    [source, text, ended] = [undefined, undefined, false];
+    [source, text, ended, drained] = [undefined, undefined, false, false];
     framesFd = 4;
   };
 
-  // Its arguments are waited for, here or in a fork of this process.
-  const wait = () => {
+  // In a fork of this process, which is there before its run, or whose run waits.
+  const fork = () => {
+    const pid = forkpoint.serve();
+    Object.defineProperty(host, 'pid', { value: Math.abs(pid) });
+    reallyExit = host.reallyExit = forkpoint.reallyExit;
+    if (pid < 0) return start();
     touch();
-    if (forks) {
-      const pid = forkpoint.serve();
-      Object.defineProperty(host, 'pid', { value: Math.abs(pid) });
-      reallyExit = host.reallyExit = forkpoint.reallyExit;
-      if (pid > 0) touch();
-    }
+    touch.output();
+    // So that a turn of the loop, which comes after every run, is none that is the first.
+    setImmediate(start);
+  };
+
+  // Its arguments are waited for.
+  const wait = () => {
     const [, , session] = host.argv;
     const given = forkpoint.take();
     host.argv.splice(1, 3, ...given);
@@ -575,13 +586,19 @@
     Object.defineProperty(host, name, { ...own, get });
   }
   host.on('exit', end);
-  host.on('beforeExit', () => {
+  const drain = () => {
     drained = true;
-  });
+  };
+  host.on('beforeExit', drain);
   host.on('uncaughtExceptionMonitor', uncaught);
 
   const start = () => {
     if (receive()) begin();
+  };
+  const serve = () => {
+    touch();
+    if (forks) fork();
+    else start();
   };
   // The loader of modules is made by its first use, and that takes turns of the loop.
   const rehearsed = () => {
@@ -589,7 +606,7 @@
     const inner = { attempt, awaits, cutField, described, forkpoint, forks, read, rehearse, show };
     const script = vm.compileFunction(host.argv[3], ['inner', 'require'], { filename: '[eval]' });
     touch = script(inner, require);
-    then.call(import('data:text/javascript,0'), () => touch.withOutput(start));
+    then.call(import('data:text/javascript,0'), () => touch.withOutput(serve));
   };
   if (forks || waitsForRun) rehearsed();
   else start();

@@ -31,6 +31,8 @@ know <- function() {
 
 # A text field of a terminal frame.
 text_bytes_max <- 1048580L
+# How much of the code is read at once. R makes room for all of it, however little there is.
+piece_bytes <- 65536L
 # How often the frames' channel is tried, and the pause between: processes that were killed for room take a moment.
 channel_tries <- 20L
 channel_pause_s <- 0.05
@@ -208,7 +210,7 @@ read_code <- function() {
   channel <- file(code_path, "rb")
   on.exit(close(channel))
   bytes <- raw()
-  while (length(more <- readBin(channel, "raw", text_bytes_max))) bytes <- c(bytes, more)
+  while (length(more <- readBin(channel, "raw", piece_bytes))) bytes <- c(bytes, more)
   if (identical(bytes[1:3], as.raw(c(239L, 187L, 191L)))) bytes <- bytes[-(1:3)]
   nul <- match(as.raw(0L), bytes)
   if (!is.na(nul)) {
