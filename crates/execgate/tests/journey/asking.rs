@@ -146,7 +146,7 @@ fn said(word: &str) -> Value {
 }
 
 /// The key of a new grant.
-fn grant(place: &Place, name: &str) -> String {
+pub(super) fn grant(place: &Place, name: &str) -> String {
     let made = run(&["grant", "create", "--name", name, "--json", "--data-dir", &place.data()], "");
     let made: Value = serde_json::from_slice(&made.stdout).unwrap_or_else(|_| panic!("{made:?}"));
     made["key"].as_str().unwrap().to_owned()

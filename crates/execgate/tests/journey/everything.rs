@@ -285,6 +285,33 @@ fn what_it_asks_of_a_client_is_answered_the_same_with_and_without() {
 }
 
 #[test]
+fn it_asks_by_the_network_too() {
+    for mode in ["streamableHttp", "sse"] {
+        let (place, remote) = (place(), Remote::start(mode, None));
+        let (policy, data, url) = (place.text("policy.json"), place.data(), remote.url());
+        let mut command = execgate();
+        command.args([
+            "proxy",
+            "--policy",
+            &policy,
+            "--data-dir",
+            &data,
+            "--name",
+            "everything",
+            "--url",
+            &url,
+        ]);
+        command.args(["--allow-private", "--allow", "sampling"]).args((mode == "sse").then_some("--sse"));
+        let mut through = Client::taking(&mut command, json!({"sampling": {}}));
+        let call = json!({"prompt": "hello", "maxTokens": 9});
+        let (told, asked) = through.answering("trigger-sampling-request", call, answers);
+        assert!(told.to_string().contains("9 tokens"), "{mode}: {told}");
+        assert_eq!(asked.len(), 1, "{mode}");
+        through.close();
+    }
+}
+
+#[test]
 fn it_does_so_by_each_of_its_transports_also_when_it_was_started_anew() {
     for mode in ["streamableHttp", "sse"] {
         let (place, remote) = (place(), Remote::start(mode, None));

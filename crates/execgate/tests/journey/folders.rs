@@ -6,7 +6,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::asking::grant;
+use super::keeping::execute;
 use super::proxy::{Client, Place, enforced, text};
+use super::server::Server;
 
 const FOLDERS: &str = include_str!("../upstreams/folders.py");
 
@@ -64,4 +67,36 @@ fn a_server_has_a_copy_of_one_folder_and_one_of_its_own_that_lives_on() {
     assert_eq!(fs::read_to_string(folder.join("note")).unwrap(), "host");
     let own = Path::new(&data).join("upstreams/folders/workspace");
     assert_eq!(names(&own), ["b", "lock", "tool"]);
+}
+
+#[test]
+fn at_a_gateway_each_caller_has_a_folder_that_no_other_sees() {
+    let place = Place::new(r#"{"version": "1", "default": "allow"}"#);
+    place.put(
+        "execgate.toml",
+        &format!(
+            "[[upstream]]\nname = \"folders\"\nprocesses = 1\nfirst = \"accept\"\nkeeps = true\n\
+             command = [\"/usr/bin/python3\", \"-c\", '''{FOLDERS}''']\n"
+        ),
+    );
+    let server =
+        Server::start_with(place.0.path().as_path(), &["--config", &place.text("execgate.toml")], &[]);
+    let (ann, bob) = (grant(&place, "ann"), grant(&place, "bob"));
+    let mut last = 0;
+    let mut kept = |key: &str, tool: &str| loop {
+        last += 1;
+        let told = execute(&server, Some(key), &format!("folders.{tool}"), &format!("n{last}"));
+        // A key, and what was accepted, are known a moment after they were given.
+        if told.status == 200 {
+            let told = told.json();
+            let text = told["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{told}"));
+            break serde_json::from_str::<Value>(text).unwrap()["kept"].clone();
+        }
+        assert!([400, 401].contains(&told.status), "{}", told.json());
+    };
+    kept(&ann, "leave");
+    // There is room for one process: each of these ends the one of the other caller.
+    assert_eq!(kept(&bob, "look"), json!({}));
+    assert_eq!(kept(&ann, "look"), json!({"notes/b": "second", "tool": "#!/bin/sh"}));
+    assert_eq!(kept(&bob, "look"), json!({}));
 }

@@ -117,7 +117,7 @@ fn without_namespaces_two_keepers_look_after_each_other() {
 }
 
 /// A call by `/execute`.
-fn execute(server: &Server, key: Option<&str>, action: &str, nonce: &str) -> Reply {
+pub(super) fn execute(server: &Server, key: Option<&str>, action: &str, nonce: &str) -> Reply {
     let body = json!({"action": action, "payload": {"code": "6 * 7"}, "nonce": nonce}).to_string();
     let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
     let head = format!(

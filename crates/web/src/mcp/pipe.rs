@@ -1,6 +1,6 @@
 //! The protocol over standard input and output, for one client that has started this process.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use execgate_model::{BodyPlace, Caller, Identity};
@@ -90,9 +90,11 @@ pub async fn serve_upstream_pipe(
     let writes = tokio::spawn(merged(from_us, questions, output));
     let served = serve_desk(&house, desk, Some(line), ours, its).await;
     // What was said is written to its end.
-    let written = writes.await;
-    written.map_err(PipeError::Serve)?.map_err(PipeError::Write)?;
-    served
+    match writes.await.map_err(PipeError::Serve)? {
+        // A client that is gone needs to be told nothing.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(PipeError::Write(error)),
+        Ok(()) | Err(_) => served,
+    }
 }
 
 async fn serve_desk(
