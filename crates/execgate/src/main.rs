@@ -21,6 +21,7 @@ mod policy;
 mod ports;
 mod privileges;
 mod socket;
+mod stdio;
 mod terminal;
 mod till;
 mod toolbox;

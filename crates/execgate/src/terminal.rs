@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
-use tokio::io::{Stdin, Stdout, stdin, stdout};
 use zeroize::Zeroizing;
 
 use crate::plain;
@@ -44,11 +43,6 @@ pub(crate) fn note(text: impl core::fmt::Display) {
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?);
     Ok(())
-}
-
-/// Standard input and output, for a protocol that is spoken over them: nothing else may be written there then.
-pub(crate) fn pipe() -> (Stdin, Stdout) {
-    (stdin(), stdout())
 }
 
 /// Bytes as they are, on standard output or standard error.

@@ -115,7 +115,8 @@ pub trait LogStore: Send + Sync {
     /// record is busy.
     fn log_extend(&self, step: LogStep) -> Reply<'_, bool>;
 
-    /// Keeps the signed note of a head that is committed and has none. False where that is not so.
+    /// Keeps the signed note of a head that is committed and has none. False where that is not so. A power cut may take it
+    /// where nothing was written after it: whoever finds the head without a note signs it again.
     fn log_sign(&self, head: LogHead, note: String) -> Reply<'_, bool>;
 
     /// The newest head that is signed, under the name that the log has.

@@ -39,7 +39,7 @@ use crate::privileges::Account;
 use crate::socket::AdminSocket;
 use crate::toolbox::Loaded;
 use crate::wire::{Around, OwnKeys};
-use crate::{log, terminal, upstreams, wire};
+use crate::{log, stdio, terminal, upstreams, wire};
 
 /// How often the policy file is looked at: an operator who saves it need not wait for long, and it is small.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -301,7 +301,7 @@ impl Gateway {
     pub(crate) async fn serve_pipe(&self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let house = Arc::clone(&self.gate.house);
         self.attended(async {
-            let (input, output) = terminal::pipe();
+            let (input, output) = stdio::pipe();
             let served = tokio::select! {
                 served = serve_pipe(Arc::clone(&house), input, output) => served,
                 () = stop => Ok(()),
@@ -324,7 +324,7 @@ impl Gateway {
         let connected = upstream.connect().await;
         connected.with_context(|| format!("the server `{}` cannot be connected", upstream.name()))?;
         self.attended(async {
-            let (input, output) = terminal::pipe();
+            let (input, output) = stdio::pipe();
             let served = tokio::select! {
                 served = serve_upstream_pipe(Arc::clone(&house), Arc::clone(&upstream), input, output) => served,
                 () = stop => Ok(()),

@@ -28,9 +28,13 @@ const FOLDER: &str = "instances";
 /// How the name of a lock file ends.
 const EXTENSION: &str = "lock";
 
-/// The instances that open runs name.
-pub(super) const UNENDED_INSTANCES: &str = "SELECT DISTINCT instance FROM run INDEXED BY run_unended \
-    WHERE (stage = 'execute' OR settlement IN ('held', 'capturing')) AND instance > x''";
+/// The instances that runs name which are not ended, one for each run: these are few.
+pub(super) const EXECUTING_INSTANCES: &str =
+    "SELECT instance FROM run INDEXED BY run_open WHERE stage <> 'settled' AND stage = 'execute'";
+
+/// Those that runs name whose money is still to be moved.
+pub(super) const HOLDING_INSTANCES: &str = "SELECT DISTINCT instance FROM run INDEXED BY run_held \
+    WHERE settlement IN ('held', 'capturing') AND instance > x''";
 
 /// The locks that this store holds: its own, and those of the dead whose runs it has been told of.
 #[derive(Debug)]
@@ -81,7 +85,7 @@ impl Instances {
     pub(super) fn adopt(
         &self,
         conn: &Connection,
-        seen: Vec<InstanceId>,
+        seen: HashSet<InstanceId>,
     ) -> Result<Vec<InstanceId>, StoreError> {
         let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dead = Vec::new();
@@ -110,7 +114,7 @@ impl Instances {
     /// process can be between making its lock file and locking it: under [`opening_lock`].
     pub(super) fn sweep(&self, conn: &Connection) -> Result<(), StoreError> {
         let doing = "sweep out dead instances";
-        let open: HashSet<InstanceId> = seen_in_unended_runs(conn)?.into_iter().collect();
+        let open = seen_in_unended_runs(conn)?;
         let done = |instance: &InstanceId| *instance != self.mine && !open.contains(instance);
         for instance in
             lock_files(&self.folder).map_err(|error| backend(doing, error))?.into_iter().filter(done)
@@ -152,9 +156,13 @@ fn unlock(lock: &File) {
 }
 
 /// The instances that open runs name, dead and alive. Reads only open runs, whatever the history.
-pub(super) fn seen_in_unended_runs(conn: &Connection) -> Result<Vec<InstanceId>, StoreError> {
+pub(super) fn seen_in_unended_runs(conn: &Connection) -> Result<HashSet<InstanceId>, StoreError> {
     let read = |row: &Row<'_>| rows::value(row, 0, "instance").map(InstanceId::from_stored);
-    rows::all(conn, UNENDED_INSTANCES, "read the instances of open runs", [], read)
+    let mut seen = HashSet::new();
+    for sql in [EXECUTING_INSTANCES, HOLDING_INSTANCES] {
+        seen.extend(rows::all(conn, sql, "read the instances of open runs", [], read)?);
+    }
+    Ok(seen)
 }
 
 /// Waits for its turn to open the record: making the file, switching it to WAL, the schema and the sweep are

@@ -3,6 +3,7 @@
 use execgate_model::{InstanceId, RunId, Stage, UnixMs};
 use rusqlite::Connection;
 
+use super::fault::failed_to;
 use super::instances::{self, Instances};
 use super::rows::{self, select_brief, select_record};
 use crate::{Page, Record, StoreError};
@@ -28,21 +29,22 @@ const NOT_SETTLED: &str = select_brief!(
     ORDER BY r.created DESC, r.id DESC LIMIT ?3"
 );
 
-const UNENDED_OF: &str = select_record!(
-    "run_unended",
-    "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1"
+/// What an instance has not told the end of.
+const EXECUTING_OF: &str = select_record!(
+    "run_open",
+    "WHERE r.stage <> 'settled' AND r.stage = 'execute' AND r.instance = ?1 AND r.created < ?2"
+);
+
+/// What it has told the end of, and has not moved the money of.
+const HOLDING_OF: &str = select_record!(
+    "run_held",
+    "WHERE r.settlement IN ('held', 'capturing') AND r.instance = ?1 AND r.stage <> 'execute' AND r.created < ?2"
 );
 
 /// Of the living, only what is over: an unknown run whose hold could not be let go of is asked for again.
 const UNRELEASED_OF: &str = select_record!(
-    "run_unended",
-    "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1 AND r.stage = 'unknown'"
-);
-
-/// Of this instance, before a time: those that walk, and those that nobody walks with any more.
-const UNENDED_MINE: &str = select_record!(
-    "run_unended",
-    "WHERE (r.stage = 'execute' OR r.settlement IN ('held', 'capturing')) AND r.instance = ?1 AND r.created < ?2"
+    "run_held",
+    "WHERE r.settlement IN ('held', 'capturing') AND r.instance = ?1 AND r.stage = 'unknown'"
 );
 
 /// A page of runs, newest first. A `before` that names no run gives an empty page.
@@ -74,21 +76,37 @@ pub(super) fn orphans(conn: &Connection, instances: &Instances) -> Result<Vec<Re
     let mine = instances.mine();
     let mut found = rows::all(conn, UNRELEASED_OF, "read orphans", [mine.as_bytes()], rows::record)?;
     for dead in instances.adopt(conn, instances::seen_in_unended_runs(conn)?)? {
-        found.extend(rows::all(conn, UNENDED_OF, "read orphans", [dead.as_bytes()], rows::record)?);
+        found.extend(unended(conn, "read orphans", dead, i64::MAX)?);
     }
     found.sort_by_key(|record| record.created);
     Ok(found)
 }
 
-/// The runs of this instance that are not ended, claimed before a time, oldest first.
+/// The runs of this instance that are not ended, claimed before a time, oldest first: those that walk, and those that
+/// nobody walks with any more.
 pub(super) fn own_unended(
     conn: &Connection,
     mine: InstanceId,
     before: UnixMs,
 ) -> Result<Vec<Record>, StoreError> {
-    let before = rows::stored(before.0, "read own runs")?;
-    let mut found = rows::all(conn, UNENDED_MINE, "read own runs", (mine.as_bytes(), before), rows::record)?;
+    let doing = "read own runs";
+    let mut found = unended(conn, doing, mine, rows::stored(before.0, doing)?)?;
     found.sort_by_key(|record| record.created);
+    Ok(found)
+}
+
+/// What an instance has not ended of what was claimed before a time.
+fn unended(
+    conn: &Connection,
+    doing: &'static str,
+    of: InstanceId,
+    before: i64,
+) -> Result<Vec<Record>, StoreError> {
+    // In one state of the record: a run that ended between would be in both, or in none.
+    let transaction = conn.unchecked_transaction().map_err(failed_to(doing))?;
+    let params = (of.as_bytes(), before);
+    let mut found = rows::all(&transaction, EXECUTING_OF, doing, params, rows::record)?;
+    found.extend(rows::all(&transaction, HOLDING_OF, doing, params, rows::record)?);
     Ok(found)
 }
 
@@ -96,11 +114,11 @@ pub(super) fn own_unended(
 mod tests {
     use rusqlite::Connection;
 
-    use super::{ANY_STAGE, NOT_SETTLED, SETTLED, UNENDED_MINE, UNENDED_OF, UNRELEASED_OF};
+    use super::{ANY_STAGE, EXECUTING_OF, HOLDING_OF, NOT_SETTLED, SETTLED, UNRELEASED_OF};
     use crate::sqlite::audit::{NEWEST, OLDEST, WRITTEN};
     use crate::sqlite::finality;
     use crate::sqlite::forget::OLD_ANSWERS;
-    use crate::sqlite::instances::UNENDED_INSTANCES;
+    use crate::sqlite::instances::{EXECUTING_INSTANCES, HOLDING_INSTANCES};
     use crate::sqlite::migrate::migrate;
     use crate::sqlite::money::{EARNED, OPEN, OPEN_OF, REVERSED};
     use crate::sqlite::parking::PAGE;
@@ -119,11 +137,12 @@ mod tests {
             ANY_STAGE,
             SETTLED,
             NOT_SETTLED,
-            UNENDED_OF,
-            UNENDED_MINE,
+            EXECUTING_OF,
+            HOLDING_OF,
             DUE,
             UNRELEASED_OF,
-            UNENDED_INSTANCES,
+            EXECUTING_INSTANCES,
+            HOLDING_INSTANCES,
             OLD_ANSWERS,
             NEWEST,
             OLDEST,

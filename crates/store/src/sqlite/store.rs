@@ -62,7 +62,8 @@ impl LogStore for SqliteStore {
     }
 
     fn log_sign(&self, head: LogHead, note: String) -> Reply<'_, bool> {
-        Box::pin(self.writer.write(Entry::Start, move |conn| log::sign(conn, &head, &note)))
+        // The same signature is made again over the same head.
+        Box::pin(self.writer.write(Entry::Derived, move |conn| log::sign(conn, &head, &note)))
     }
 
     fn log_checkpoint(&self) -> Reply<'_, Option<LogCheckpoint>> {

@@ -30,6 +30,9 @@ type Work<T> = Box<dyn FnOnce(&Connection) -> Result<T, StoreError> + Send>;
 
 /// A job in the queue, whatever its answer is.
 trait Job: Send {
+    /// Whether what it writes must outlast a power cut once it is answered.
+    fn lasts(&self) -> bool;
+
     /// Does the work and keeps the answer back. False if the work failed and must be rolled back.
     fn run(&mut self, conn: &Connection) -> bool;
 
@@ -41,9 +44,14 @@ struct Pending<T> {
     work: Option<Work<T>>,
     done: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
+    lasts: bool,
 }
 
 impl<T: Send> Job for Pending<T> {
+    fn lasts(&self) -> bool {
+        self.lasts
+    }
+
     fn run(&mut self, conn: &Connection) -> bool {
         let done = self.work.take().map(|work| work(conn));
         let fine = matches!(done, Some(Ok(_)));
@@ -70,6 +78,9 @@ pub(super) enum Entry {
     Start,
     /// The end of something that has happened already.
     End,
+    /// What can be turned away, and is made again from the rest of the record where a power cut has taken it: no flush is
+    /// spent on it alone.
+    Derived,
 }
 
 /// The door to the writing thread.
@@ -115,7 +126,8 @@ impl Writer {
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Pending { work: Some(Box::new(work)), done: None, reply }), entry)?;
+        let lasts = entry != Entry::Derived;
+        self.enqueue(Box::new(Pending { work: Some(Box::new(work)), done: None, reply, lasts }), entry)?;
         // A sender that is dropped unused was on the stack of a writer that died.
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -125,7 +137,7 @@ impl Writer {
         let Some(queue) = queue.as_ref().filter(|queue| !queue.is_closed()) else {
             return Err(StoreError::Closed);
         };
-        if matches!(entry, Entry::Start) && queue.capacity() <= RESERVED_JOBS {
+        if entry != Entry::End && queue.capacity() <= RESERVED_JOBS {
             return Err(StoreError::Busy);
         }
         queue.try_send(job).map_err(|error| match error {
@@ -160,8 +172,9 @@ fn serve(
     stirred: &Notify,
 ) {
     let mut batch = Vec::with_capacity(BATCH_JOBS);
+    let mut flush = Flush::Each;
     while jobs.blocking_recv_many(&mut batch, BATCH_JOBS) > 0 {
-        let committed = commit_batch(conn, &mut batch);
+        let committed = flush.fit(conn, &batch).and_then(|()| commit_batch(conn, &mut batch));
         for job in batch.drain(..) {
             job.answer(committed.as_ref().copied().map_err(Failure::to_error));
         }
@@ -174,6 +187,34 @@ fn close(conn: Connection) {
     // As the last connection of all processes it copies the WAL into the file and removes it.
     if let Err((_, error)) = conn.close() {
         tracing::warn!(error = &error as &dyn Error, "the record was not closed cleanly");
+    }
+}
+
+/// Whether a commit is flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// Before it is answered, and with it whatever was committed before. The connection is opened so.
+    Each,
+    /// With the next one that is.
+    WithNext,
+}
+
+impl Flush {
+    /// Sets the connection to what a batch needs. Where that fails nothing of it may be written.
+    fn fit(&mut self, conn: &Connection, batch: &[Box<dyn Job>]) -> Result<(), Failure> {
+        let wanted = if batch.iter().any(|job| job.lasts()) { Self::Each } else { Self::WithNext };
+        if *self == wanted {
+            return Ok(());
+        }
+        let level = match wanted {
+            Self::Each => "FULL",
+            Self::WithNext => "NORMAL",
+        };
+        let doing = "set how a commit is flushed";
+        let set = conn.pragma_update(None, "synchronous", level);
+        set.map_err(|error| Failure::Step { doing, error: Arc::new(error) })?;
+        *self = wanted;
+        Ok(())
     }
 }
 
@@ -351,6 +392,37 @@ mod tests {
             };
             assert!(writer.write(Entry::Start, torn).await.is_err());
             assert_eq!(kept(&writer).await, Vec::<i64>::new());
+        });
+    }
+
+    #[test]
+    fn what_can_be_made_again_is_flushed_with_what_cannot() {
+        let level = |conn: &Connection| {
+            Ok(conn.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).unwrap())
+        };
+        let (normal, full) = (1, 2);
+        runtime().block_on(async {
+            let writer = writer();
+            for (entry, expected) in [
+                (Entry::Start, full),
+                (Entry::Derived, normal),
+                (Entry::Derived, normal),
+                (Entry::End, full),
+                (Entry::Start, full),
+            ] {
+                assert_eq!(writer.write(entry, level).await.unwrap(), expected, "{entry:?}");
+            }
+            // One that has to last makes its whole batch last.
+            let (release, _held) = hold(&writer).await;
+            let tasks = [Entry::Derived, Entry::Start].map(|entry| {
+                let writer = Arc::clone(&writer);
+                tokio::spawn(async move { writer.write(entry, level).await.unwrap() })
+            });
+            queued(&writer, 2).await;
+            release.send(()).unwrap();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), full);
+            }
         });
     }
 
