@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn caller(id: &str) -> Caller {
-        let identity = Identity::Session { id: id.to_owned() };
+        let identity = Identity::Session { id: id.to_owned(), is_new: false };
         Caller { tenant: TenantId::new("default").unwrap(), identity }
     }
 
