@@ -13,7 +13,7 @@ use execgate_web::Peer;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::parking::{builder, hand_in, parked, said_of};
+use super::parking::{builder, by_hand, parked, said_of};
 
 const OPERATOR: Peer = Peer::User { uid: OPERATOR_UID };
 
@@ -251,7 +251,7 @@ async fn what_waits_in_a_session_is_paid_for_by_the_payer_that_it_waits_under() 
     let run = parked(world.walk(asked().pays("p@w1")).await);
     assert_eq!(parked(world.walk(asked().pays("q@w2")).await), run, "nobody has said anything yet");
     let yes = said_of(&world, run, "anna", Decision::Approve, &call());
-    assert_eq!(hand_in(&world, run, &yes).await.status, 200);
+    world.gate().decide(run, &by_hand(&yes)).await.unwrap();
     assert_eq!(world.walk(asked().pays("q@w2")).await.rule(), "payment-refused");
     assert_eq!(world.walk(asked().pays("p@w1")).await.passage().run, run);
     assert_eq!(world.walk(asked().pays("q@w2")).await.passage().run, run, "it is answered");
