@@ -98,6 +98,9 @@ impl Walk {
                 self.rooms.log.ask(quote.proposal().effect)?;
                 match self.found(&record, quote.proposal()).await? {
                     Found::Ended(passage) => Ok(Among::Answered(passage)),
+                    Found::Waiting(_) if record.run != quote.run() && hold.amount().is_zero() => {
+                        Err(self.still_parked(record.run).await?)
+                    }
                     Found::Waiting(_) if record.run != quote.run() => Err(another_payers(hold)),
                     Found::Waiting(waits) => Ok(Among::First(places, Some(waits))),
                 }

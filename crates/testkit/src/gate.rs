@@ -15,7 +15,6 @@ use execgate_flow::examine::{Examination, Finding, Report, Told};
 use execgate_flow::execute::Execute;
 use execgate_flow::log::{Log, LogGate, LogKeys, LogParts, LogSigners};
 use execgate_flow::notice::{Notice, Several, Trail};
-use execgate_flow::parking::{Decided, DecisionError, Withdrawn};
 use execgate_flow::pay::Pay;
 use execgate_flow::propose::Propose;
 use execgate_flow::recover::{Recover, Recovered};
@@ -419,18 +418,6 @@ impl Gate {
             }
         });
         tended.await.unwrap_or_default();
-    }
-
-    /// Takes a run back for whoever has called it.
-    pub async fn withdraw(&self, run: RunId) -> Withdrawn {
-        let words: Arc<dyn Render> = Arc::new(OwnWords);
-        self.corridor.withdraw(run, &words).await.expect("the record can be written")
-    }
-
-    /// Hands in what a person says, to this process's own corridor: it starts what may start.
-    pub async fn decide(&self, run: RunId, artifact: &Value) -> Result<Decided, DecisionError> {
-        let words: Arc<dyn Render> = Arc::new(OwnWords);
-        self.corridor.decide(run, artifact, &words).await
     }
 
     /// Resolves once this process has died.

@@ -24,6 +24,7 @@ pub mod mint;
 mod mortal;
 mod onlooker;
 mod outside;
+mod people;
 mod rail;
 mod tokens;
 mod tools;

@@ -32,6 +32,7 @@ mod kills;
 mod log;
 mod mcp;
 mod mcp_hostile;
+mod mcp_listening;
 mod mcp_money;
 mod mcp_people;
 mod money;

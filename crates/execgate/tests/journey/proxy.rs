@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::mcp::Listening;
+use super::mcp_listening::Listening;
 use super::server::{Data, Server, execgate, run};
 
 /// The server of these tests.

@@ -46,7 +46,10 @@ fn a_scope_says_who_shares_a_counter() {
 
 #[test]
 fn a_new_session_is_no_way_around_a_limit() {
-    let session = |id: &str| Caller { identity: Identity::Session { id: id.to_owned(), is_new: false }, ..caller("g1") };
+    let session = |id: &str| Caller {
+        identity: Identity::Session { id: id.to_owned(), is_new: false },
+        ..caller("g1")
+    };
     let nobody = Caller { identity: Identity::Anonymous, ..caller("g1") };
     let keys = |scope: &str| {
         let rules = limited(&json!({"counter": "c", "window": "minute", "max": 5, "scope": scope}));

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use execgate_flow::settle::Reconciled;
 use execgate_model::{Amount, BoxFuture, Credential, UnixMs};
 use execgate_payment::{CaptureError, Flow, Found, HoldError, Paid, PaymentClaim, Rail, Terms, Unreachable};
+use execgate_receipt::approval::Decision;
 use execgate_receipt::sha256;
 use execgate_testkit::{Ask, ManualClock, Move, OPERATOR_UID, Reply, World, ask, books, get, post};
 use execgate_web::Peer;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+
+use super::parking::{builder, by_hand, parked, said_of};
 
 const OPERATOR: Peer = Peer::User { uid: OPERATOR_UID };
 
@@ -238,5 +241,20 @@ async fn in_a_session_a_nonce_is_one_call_whoever_pays_for_it() {
     assert_eq!(world.walk(unpaid().pays("f@w1")).await.rule(), "done-unpaid");
     world.walk(unpaid().pays("g@w4")).await.passage();
     assert_eq!((world.journal().starts(), world.journal().captures()), (3, 3));
+    assert_eq!(world.fsck().await.0, []);
+}
+
+#[tokio::test]
+async fn what_waits_in_a_session_is_paid_for_by_the_payer_that_it_waits_under() {
+    let world = builder().price("gives", "0.05").open();
+    let asked = || call().by_session("s");
+    let run = parked(world.walk(asked().pays("p@w1")).await);
+    assert_eq!(parked(world.walk(asked().pays("q@w2")).await), run, "nobody has said anything yet");
+    let yes = said_of(&world, run, "anna", Decision::Approve, &call());
+    world.gate().decide(run, &by_hand(&yes)).await.unwrap();
+    assert_eq!(world.walk(asked().pays("q@w2")).await.rule(), "payment-refused");
+    assert_eq!(world.walk(asked().pays("p@w1")).await.passage().run, run);
+    assert_eq!(world.walk(asked().pays("q@w2")).await.passage().run, run, "it is answered");
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
     assert_eq!(world.fsck().await.0, []);
 }
