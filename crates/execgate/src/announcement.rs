@@ -107,6 +107,13 @@ pub(crate) fn announce_payment(payment: &Payment) {
         ));
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
+    if let Some(upto) = &payment.upto {
+        let names: Vec<_> = upto.meters.keys().map(String::as_str).collect();
+        let (names, account) = (names.join(", "), upto.facilitator);
+        terminal::line(format_args!(
+            "            by usage: {names}; the account that settles it is {account}"
+        ));
+    }
     for network in payment.unseen() {
         terminal::line(format_args!(
             "            no node of your own of {network} (`payment.rpc`): what is pending there ends by `execgate settle`"

@@ -52,5 +52,6 @@ mod shop;
 mod siege;
 mod tokens;
 mod upstream_suite;
+mod upto;
 mod witness;
 mod wrapping;

@@ -23,10 +23,11 @@ const STEPS: &[(i32, &str)] = &[
     (17, include_str!("migrations/0017_watch.sql")),
     (18, include_str!("migrations/0018_till.sql")),
     (19, include_str!("migrations/0019_finality.sql")),
+    (20, include_str!("migrations/0020_metered.sql")),
 ];
 
 /// The newest version that this release knows.
-pub(super) const KNOWN: i32 = 19;
+pub(super) const KNOWN: i32 = 20;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
