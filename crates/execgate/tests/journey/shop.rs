@@ -285,6 +285,11 @@ impl Shop {
         String::from_utf8(line).unwrap().replace('\0', " ")
     }
 
+    /// The gateway's folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.data.path()
+    }
+
     /// Whether the record holds together.
     pub(super) fn is_sound(&self) -> bool {
         let output = run(&["fsck", "--data-dir", self.data.path().to_str().unwrap()], "");

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use execgate_payment::evm::{Address, Authorization, Means, U256};
 use execgate_testkit::chain::{Chain, PAYER};
 use execgate_testkit::wallet::Wallet;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::payments::{ECHO_UNITS, Till};
@@ -86,6 +87,10 @@ fn sixty_four_requests_at_once_buy_one_run_and_one_transfer_of_what_it_came_to()
     assert!(shop.is_sound());
     assert_eq!(shop.show("/execute", &work_of("n-2"), &form).status, 409);
     assert_eq!((shop.work.starts(), shop.paid()), (1, amount));
+    // And a unit less is found.
+    let record = Connection::open(shop.folder().join("execgate.db")).unwrap();
+    record.execute("UPDATE payment SET amount = amount - 1 WHERE most IS NOT NULL", []).unwrap();
+    assert!(!shop.is_sound());
 }
 
 #[test]
