@@ -31,7 +31,7 @@ pub(crate) fn install() -> Result<bool> {
         && once(ANVIL, "the Ethereum node that payments are tested on", |folder| {
             npm("crates/testkit/chain", folder, &[])
         })?
-        && once("x402-clients-1", "clients of x402, and a facilitator", |folder| {
+        && once("x402-clients-2", "clients of x402, and a facilitator", |folder| {
             let source = "crates/execgate/tests/clients";
             Ok(npm(source, folder, &[])?
                 && python(&format!("{folder}/venv"), &["--requirement", &listed(source)?])?)

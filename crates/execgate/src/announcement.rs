@@ -108,6 +108,18 @@ pub(crate) fn announce_payment(payment: &Payment) {
         ));
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
+    if payment.accounts.iter().any(|account| account.transfer == Transfer::Permit2) {
+        terminal::line(format_args!(
+            "            UNPROVEN: x402's proxies before Permit2 were never tried as they are deployed, only stand-ins of them"
+        ));
+    }
+    if let Some(upto) = &payment.upto {
+        let names: Vec<_> = upto.meters.keys().map(String::as_str).collect();
+        let (names, account) = (names.join(", "), upto.facilitator);
+        terminal::line(format_args!(
+            "            by usage: {names}; the account that settles it is {account}"
+        ));
+    }
     for network in payment.unseen() {
         terminal::line(format_args!("            {}", unseen(network)));
     }

@@ -48,6 +48,7 @@ pub(crate) async fn rails(
         ),
     };
     let x402 = X402::new(payment.accounts.clone(), Arc::clone(&facilitator), clock.clone());
+    let x402 = x402.metered_by(payment.upto.as_ref().map(|upto| upto.facilitator));
     let mpp = challenged(payment, data_dir, &facilitator, clock, mute).await?;
     Ok(Rails::new(Arc::new(x402), mpp.into_iter().map(|mpp| Arc::new(mpp) as _)))
 }

@@ -24,7 +24,7 @@ use crate::parking::{Boundless, Lodging, Trace, Turn, Yard};
 use crate::pay::{Bought, Duplicates, Known, Pay, Places, only_its_own};
 use crate::presence::{HangUp, Presence};
 use crate::propose::{Prices, Propose, Quote};
-use crate::settle::{Held, Settle, is_charged};
+use crate::settle::{Held, Settle, due};
 use crate::ticket::{self, Ticket};
 use crate::witness::{Render, Witness};
 use crate::{Passage, Refusal, Room};
@@ -510,17 +510,16 @@ impl Walk {
 
         let is_settled = hold.amount().is_zero() || prepaid.is_some();
         let close = if is_settled { Stage::Settled } else { Stage::Witness };
-        let witnessed =
-            rooms.witness.record(claim.facts(), claim.salt(), &ended, self.render.as_ref(), close).await?;
+        let due = due(Some(&ended.outcome().word()), claim.facts(), ended.at());
+        let (hold, metered) = rooms.settle.metered(claim.facts(), hold, due)?;
+        let (facts, salt, render) = (claim.facts(), claim.salt(), self.render.as_ref());
+        let witnessed = rooms.witness.record(facts, salt, &ended, metered, render, close).await?;
         let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
         sight.lap(Room::Witness);
 
         let settlement = match prepaid {
             Some(settlement) => settlement,
-            None => {
-                let charged = is_charged(ended.outcome(), claim.facts());
-                rooms.settle.enter(Held::by(&claim, &hold), charged).await?
-            }
+            None => rooms.settle.enter(Held::by(&claim, &hold), !due.is_zero()).await?,
         };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);

@@ -222,6 +222,8 @@ pub enum Refusal {
         run: RunId,
         /// The price.
         price: Amount,
+        /// When it is taken: at once.
+        flow: Flow,
     },
     /// Nobody can tell yet whether the payment was captured.
     #[error("the capture of the payment is pending; repeat the call later")]

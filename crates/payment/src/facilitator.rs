@@ -10,7 +10,7 @@ use core::str::FromStr;
 use execgate_model::{Amount, BoxFuture};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::evm::{Address, Authorization, ChainId, HexError, Token, U256, from_hex, to_hex};
+use crate::evm::{Address, Authorization, ChainId, HexError, Means, Token, U256, from_hex, to_hex};
 use crate::{CaptureError, Endurance, Found, LookError, Taken, Unreachable};
 
 /// An amount of money has so many decimals.
@@ -198,6 +198,9 @@ pub trait Facilitator: Send + Sync {
 pub async fn capture_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> Result<String, CaptureError> {
     let authorization =
         Authorization::from_bytes(state).map_err(|error| CaptureError::Failed(error.to_string()))?;
+    if matches!(authorization.by, Means::UpTo { taken: None, .. }) {
+        return Err(CaptureError::Failed("nobody has said how much of it is taken".to_owned()));
+    }
     match facilitator.settle(&authorization).await {
         Ok(transaction) => Ok(transaction.to_string()),
         Err(SettleError::Refused(reason)) => Err(CaptureError::Failed(reason)),

@@ -16,6 +16,8 @@ pub enum Flow {
     Authorization,
     /// Before it starts: work that is not charged then is credited.
     Upfront,
+    /// When the work is done, as much as it has come to; the price is the most.
+    Metered,
 }
 
 impl Flow {
@@ -25,6 +27,7 @@ impl Flow {
         match self {
             Self::Authorization => "authorization",
             Self::Upfront => "upfront",
+            Self::Metered => "metered",
         }
     }
 }
@@ -127,6 +130,12 @@ impl Hold {
     #[must_use]
     pub fn as_first_held(self, rail: &dyn Rail, amount: Amount, state: Vec<u8>) -> Self {
         Self { rail: rail.name(), amount, paid: Paid { state, lapsed: None, ..self.paid }, funds: None }
+    }
+
+    /// The same payment, of which only so much is taken, and by that `state`.
+    #[must_use]
+    pub fn taking(self, amount: Amount, state: Vec<u8>) -> Self {
+        Self { amount, paid: Paid { state, ..self.paid }, ..self }
     }
 
     /// How much its payer was seen to have, where somebody has looked and could see it.
@@ -301,6 +310,12 @@ pub trait Rail: Send + Sync {
 
     /// The payer's own name for its call, where a credential brings one. It has been verified.
     fn name_of(&self, _credential: &Credential) -> Option<Nonce> {
+        None
+    }
+
+    /// The `state` of which only so much is taken; none where that cannot be, or is more than is held. What is
+    /// [`Flow::Metered`] alone is taken so.
+    fn taking(&self, _amount: Amount, _state: &[u8]) -> Option<Vec<u8>> {
         None
     }
 

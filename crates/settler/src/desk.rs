@@ -222,8 +222,8 @@ impl Desk {
     async fn looked(&self, authorization: &Authorization) -> Result<Option<U256>, LookError> {
         let desk = &self.0;
         let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
-        if authorization.verify().is_err() {
-            return refused(reason::signature(authorization));
+        if let Some(why) = reason::unmovable(authorization, self.account()) {
+            return refused(why);
         }
         let kept = desk.journal.find(authorization).map_err(|error| Unreachable(error.to_string()))?;
         if kept.is_some() {

@@ -1,6 +1,6 @@
 //! Why a transfer is refused, by the codes that facilitators of x402 have for it. Permit2 has its own.
 
-use execgate_payment::evm::Authorization;
+use execgate_payment::evm::{Address, Authorization, Means, U256};
 pub(crate) use execgate_payment::x402::ALLOWANCE_REQUIRED as NOT_LET;
 
 /// Its payer has less than it says.
@@ -8,6 +8,24 @@ pub(crate) const NO_FUNDS: &str = "insufficient_funds";
 
 /// A transaction of it failed, by whatever it is moved.
 pub(crate) const FAILED: &str = "invalid_exact_evm_transaction_failed";
+
+/// Another is named to move it, or more is to be moved than is permitted, or nothing.
+const NOT_OURS: &str = "upto_facilitator_mismatch";
+const TOO_MUCH: &str = "invalid_upto_evm_payload_settlement_exceeds_amount";
+const NOTHING: &str = "permit2_invalid_amount";
+
+/// Why an account cannot have this moved whatever its chain says, where it cannot.
+pub(crate) fn unmovable(authorization: &Authorization, account: Address) -> Option<&'static str> {
+    if authorization.verify().is_err() {
+        return Some(signature(authorization));
+    }
+    match authorization.by {
+        Means::UpTo { facilitator, .. } if facilitator != account => Some(NOT_OURS),
+        Means::UpTo { .. } if authorization.moved() > authorization.value => Some(TOO_MUCH),
+        Means::UpTo { .. } if authorization.moved() == U256::ZERO => Some(NOTHING),
+        Means::UpTo { .. } | Means::Token | Means::Permit2 => None,
+    }
+}
 
 /// The code of what is moved by its token, or by Permit2.
 fn of(authorization: &Authorization, by_token: &'static str, by_permit2: &'static str) -> &'static str {
@@ -25,7 +43,7 @@ pub(crate) fn too_late(authorization: &Authorization) -> &'static str {
 }
 
 /// Its signature is not its payer's.
-pub(crate) fn signature(authorization: &Authorization) -> &'static str {
+fn signature(authorization: &Authorization) -> &'static str {
     of(authorization, "invalid_exact_evm_payload_signature", "invalid_permit2_signature")
 }
 

@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use execgate_model::BoxFuture;
-use execgate_payment::evm::{Address, Authorization, ChainId, Token, U256, to_hex};
+use execgate_payment::evm::{Address, Authorization, ChainId, Means, Token, U256, to_hex};
 use execgate_payment::{Facilitator, Finality, LookError, SettleError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -204,11 +204,11 @@ fn is_before_sending(said: Option<&str>, transaction: Option<TxHash>) -> bool {
     let Some(said) = said.filter(|_| transaction.is_none()) else { return false };
     let is_of_what_was_sent =
         ["nonce", "transaction", "transfer_event"].iter().any(|part| said.contains(part));
-    let starts = ["invalid_", "unsupported_", "permit2_"];
+    let starts = ["invalid_", "unsupported_", "permit2_", "upto_"];
     (said == reason::NO_FUNDS || starts.iter().any(|start| said.starts_with(start))) && !is_of_what_was_sent
 }
 
-/// The body of `/verify` and `/settle`: what was signed, and what was asked for.
+/// The body of `/verify` and `/settle`: what was signed, and what was asked for; and of what is metered, how much is taken.
 fn question(authorization: &Authorization) -> Vec<u8> {
     let Authorization { token, to, value, by, signature, .. } = authorization;
     let mut accepted = json!({
@@ -218,6 +218,12 @@ fn question(authorization: &Authorization) -> Vec<u8> {
     if !by.is_token() {
         accepted["extra"]["assetTransferMethod"] = "permit2".into();
     }
+    if let Means::UpTo { facilitator, .. } = by {
+        accepted["scheme"] = "upto".into();
+        accepted["extra"]["facilitatorAddress"] = facilitator.to_string().into();
+    }
+    let mut required = accepted.clone();
+    required["amount"] = authorization.moved().to_string().into();
     let (member, said) = said(authorization);
     json!({
         "x402Version": 2,
@@ -226,7 +232,7 @@ fn question(authorization: &Authorization) -> Vec<u8> {
             "payload": {"signature": to_hex(signature.as_bytes()), member: said},
             "accepted": accepted,
         },
-        "paymentRequirements": accepted,
+        "paymentRequirements": required,
     })
     .to_string()
     .into_bytes()
@@ -242,11 +248,14 @@ fn said(authorization: &Authorization) -> (&'static str, Value) {
         });
         return ("authorization", said);
     };
-    let said = json!({
+    let mut said = json!({
         "from": from, "permitted": {"token": token.contract, "amount": value}, "spender": proxy,
         "nonce": U256::from_bytes(*nonce), "deadline": valid_before,
         "witness": {"to": to, "validAfter": valid_after},
     });
+    if let Means::UpTo { facilitator, .. } = by {
+        said["witness"]["facilitator"] = facilitator.to_string().into();
+    }
     ("permit2Authorization", said)
 }
 

@@ -138,8 +138,8 @@ impl Inner {
     /// Whether a transfer may be sent: it is unused, in time, and the chain would let it happen. None where it may.
     async fn admit(&self, authorization: &Authorization) -> Result<Option<End>, DeskError> {
         let refused = |reason: &str| Ok(Some(End::Refused(reason.to_owned())));
-        if authorization.verify().is_err() {
-            return refused(reason::signature(authorization));
+        if let Some(why) = reason::unmovable(authorization, self.key.address()) {
+            return refused(why);
         }
         let (stands, moves) = tokio::join!(
             self.ledger.whereabouts(authorization),

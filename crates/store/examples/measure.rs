@@ -107,6 +107,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         rail: "x402".to_owned(),
         amount: Amount::from_micros(20_000),
         upfront: false,
+        most: None,
         funds: None,
         holds_max: 16,
         at,
@@ -145,6 +146,7 @@ async fn run(store: &dyn Store, number: u64, paid: bool) {
         answer: Answer { status: 200, content_type: "application/json".to_owned(), body: vec![4; 300] },
         leaf: Leaf { kind: LeafKind::Final, digest: digest(8, number) },
         charged: paid,
+        metered: None,
         at,
     };
     assert_eq!(store.finish(finish).await.unwrap(), Finished::Recorded);

@@ -67,6 +67,8 @@ pub struct ExaminedPayment {
     pub reference: Option<String>,
     /// The same of its first movement, where its chain has taken that back and another has moved it.
     pub first_reference: Option<String>,
+    /// How much was held, where usage has said how much of it is taken.
+    pub most: Option<Amount>,
     /// When that was recorded; none where an earlier release recorded it.
     pub at: Option<UnixMs>,
     /// Whether it is owed to its payer.

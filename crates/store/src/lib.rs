@@ -41,5 +41,5 @@ pub use parking::{
 pub use port::{Reply, Store, StoreError};
 pub use record::{
     Answer, ApprovalClaim, Claim, Claimed, Finish, Finished, Leaf, LeafKind, LimitClaim, LimitReached,
-    NewPayment, Page, Record, Repaid, Resolution, SettlementWord, ToolCall, Undone,
+    Metered, NewPayment, Page, Record, Repaid, Resolution, SettlementWord, ToolCall, Undone,
 };

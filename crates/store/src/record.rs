@@ -100,6 +100,8 @@ pub struct NewPayment {
     pub rail: String,
     /// How much is held.
     pub amount: Amount,
+    /// How much was signed for, where usage has said already how much is taken: of work that is done.
+    pub most: Option<Amount>,
     /// Whether it is taken before the work starts.
     pub upfront: bool,
     /// How much the payer was seen to have, where that can be seen: open holds of one payer are never more.
@@ -292,8 +294,26 @@ pub struct Finish {
     /// Whether it is paid work: what is held is to be captured from here on, and else released. What was captured before
     /// the work is its payer's credit where this is false.
     pub charged: bool,
+    /// How much is taken of what is held, where usage says so.
+    pub metered: Option<Metered>,
     /// When.
     pub at: UnixMs,
+}
+
+/// What is taken of what was held for a run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Metered {
+    /// How much.
+    pub amount: Amount,
+    /// What the rail needs to take so much. It may be money.
+    pub state: Vec<u8>,
+}
+
+impl fmt::Debug for Metered {
+    /// Without its state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metered").field("amount", &self.amount).finish_non_exhaustive()
+    }
 }
 
 /// The answer to a finish.
@@ -442,6 +462,8 @@ pub struct Record {
     pub payment_key: Option<Digest>,
     /// How much it is: the price of the day on which it was signed.
     pub payment_amount: Option<Amount>,
+    /// How much was held of it, where usage has said how much is taken.
+    pub payment_most: Option<Amount>,
     /// Who pays it.
     pub payer: Option<String>,
     /// The salt of its digests.
@@ -477,6 +499,7 @@ impl fmt::Debug for Record {
             .field("price", &self.price)
             .field("payment_key", &self.payment_key)
             .field("payment_amount", &self.payment_amount)
+            .field("payment_most", &self.payment_most)
             .field("payer", &self.payer)
             .field("resolution", &self.resolution)
             .field("created", &self.created)
@@ -511,6 +534,7 @@ mod tests {
             rail: "x402".to_owned(),
             amount: Amount::from_micros(1),
             upfront: false,
+            most: None,
             funds: None,
             holds_max: 1,
             at: UnixMs(1),

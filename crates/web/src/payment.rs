@@ -128,7 +128,10 @@ impl House {
     /// What the description of this gateway says of the price of a service (`x-payment-info`); none where it costs nothing,
     /// or is not paid by challenge.
     pub(crate) fn payment_info(&self, service: Service, price: Amount) -> Option<Value> {
-        if price.is_zero() || !self.takes_money() {
+        // A challenge asks for all of a price.
+        let is_metered =
+            matches!(service, Service::Code(offer) if self.parts.corridor.prices().meters(offer));
+        if price.is_zero() || is_metered || !self.takes_money() {
             return None;
         }
         let asked = Asked {

@@ -52,7 +52,10 @@ impl Pricing {
             terminal::json(&json!({
                 "testnet": payment.is_testnet(),
                 "facilitator": payment.facilitator,
-                "x402": {"versions": [1, 2], "scheme": "exact", "flows": FLOWS.map(Flow::as_str)},
+                "x402": {
+                    "versions": [1, 2], "scheme": "exact", "flows": FLOWS.map(Flow::as_str),
+                    "upto": payment.upto.as_ref().map(|upto| upto.facilitator)
+                },
                 "mpp": challenged(&payment.challenges),
                 "accounts": accounts.collect::<Vec<Value>>(),
                 "prices": prices.collect::<Vec<Value>>(),

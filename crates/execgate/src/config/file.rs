@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use execgate_flow::propose::Meter;
 use execgate_model::Amount;
 use execgate_payment::evm::{Address, ChainId};
 use serde::Deserialize;
@@ -220,6 +221,7 @@ pub(crate) struct PaymentSection {
     pub(crate) authorization: Vec<String>,
     pub(crate) prices: BTreeMap<String, Amount>,
     pub(crate) token: Vec<TokenSection>,
+    pub(crate) upto: Option<UptoSection>,
     pub(crate) mpp: Option<MppSection>,
 }
 
@@ -285,6 +287,14 @@ pub(crate) struct TokenSection {
     #[serde(default)]
     pub(crate) transfer: TransferSetting,
     pub(crate) pay_to: Option<Address>,
+}
+
+/// What is paid by usage.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UptoSection {
+    pub(crate) facilitator: Address,
+    pub(crate) meter: BTreeMap<String, Meter>,
 }
 
 /// By what a token is moved.

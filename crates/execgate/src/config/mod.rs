@@ -20,6 +20,7 @@ mod settings;
 mod sql;
 mod transparency;
 mod upstreams;
+mod upto;
 mod webhook;
 mod witnesses;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use execgate_flow::propose::{Prices, ToolPrices};
+use execgate_flow::propose::{Meter, Prices, ToolPrices};
 use execgate_model::{ActionName, Amount, Offer};
 use execgate_payment::evm::{Address, ChainId, KNOWN_TOKENS, KnownToken, PERMIT2, Token};
 use execgate_payment::x402::{Account, Transfer};
@@ -14,6 +14,7 @@ use super::Environment;
 use super::file::{PaymentSection, TokenSection, TransferSetting};
 use super::mpp::Challenges;
 use super::nodes::Nodes;
+use super::upto::Upto;
 
 /// The facilitator of main networks where the operator names none: it asks for no account of its own.
 const MAINNET_FACILITATOR: &str = "https://facilitator.payai.network";
@@ -57,6 +58,8 @@ pub(crate) struct Payment {
     pub(crate) final_after: u64,
     /// How callers are asked to pay by challenge.
     pub(crate) challenges: Challenges,
+    /// What is paid by its usage, where something is.
+    pub(crate) upto: Option<Upto>,
     prices: BTreeMap<String, Amount>,
     upfront: BTreeSet<String>,
     authorization: BTreeSet<String>,
@@ -102,6 +105,7 @@ impl Payment {
             }
         }
         let by_token = accounts.iter().any(|account| account.transfer == Transfer::Eip3009);
+        let by_permit2 = accounts.iter().any(|account| account.transfer == Transfer::Permit2);
         let usual = if testnets == 0 { MAINNET_FACILITATOR } else { TESTNET_FACILITATOR };
         let payment = Self {
             accounts,
@@ -113,6 +117,7 @@ impl Payment {
             nodes: Nodes::resolve(section.rpc.as_ref(), &networks)?,
             final_after: final_after(section)?,
             challenges: Challenges::resolve(section.mpp.as_ref(), wallet, testnets != 0, by_token)?,
+            upto: section.upto.as_ref().map(|upto| Upto::resolve(upto, by_permit2)).transpose()?,
             prices: section.prices.clone(),
             upfront: section.upfront.iter().cloned().collect(),
             authorization: section.authorization.iter().cloned().collect(),
@@ -166,23 +171,8 @@ impl Payment {
         languages: &[&str],
         outward: &[&str],
     ) -> anyhow::Result<Prices> {
-        let offers = Offer::ALL.map(Offer::as_str);
-        let known = |name: &str| actions.contains(&name) || offers.contains(&name);
-        if let Some(name) =
-            self.prices.keys().find(|name| !known(name) && !TOOL_NAMES.contains(&name.as_str()))
-        {
-            bail!("`payment.prices` has a price for `{name}`, which is nothing that is sold here");
-        }
-        for (key, names) in [("upfront", &self.upfront), ("authorization", &self.authorization)] {
-            if let Some(name) = names.iter().find(|name| !known(name)) {
-                bail!("`payment.{key}` names `{name}`, which is nothing that is sold here");
-            }
-        }
-        if let Some(name) = self.upfront.intersection(&self.authorization).next() {
-            bail!(
-                "`payment.upfront` and `payment.authorization` both name `{name}`: it is paid before or after"
-            );
-        }
+        let meters = self.upto.as_ref().map(|upto| upto.meters.clone()).unwrap_or_default();
+        self.names_what_is_sold(actions, &meters)?;
         let of = |name: &str, usual: Amount| self.prices.get(name).copied().unwrap_or(usual);
         let listed = ToolPrices {
             dry_run: of("tool-dry-run", ToolPrices::LISTED.dry_run),
@@ -218,7 +208,43 @@ impl Payment {
         if !self.prices.contains_key(Offer::CodeRunBasic.as_str()) {
             prices = prices.without_offer(Offer::CodeRunBasic);
         }
-        Ok(prices.with_upfront(self.paid_before(languages, outward)))
+        if let Some(upto) = &self.upto {
+            upto.check(&prices, actions)?;
+        }
+        let upfront =
+            self.paid_before(languages, outward).into_iter().filter(|name| !meters.contains_key(name));
+        Ok(prices.with_upfront(upfront.collect()).with_meters(meters))
+    }
+
+    /// # Errors
+    /// Where a price, a flow, or a meter is of something that is not there, or two of them are of one thing.
+    fn names_what_is_sold(&self, actions: &[&str], meters: &BTreeMap<String, Meter>) -> anyhow::Result<()> {
+        let offers = Offer::ALL.map(Offer::as_str);
+        let known = |name: &str| actions.contains(&name) || offers.contains(&name);
+        if let Some(name) =
+            self.prices.keys().find(|name| !known(name) && !TOOL_NAMES.contains(&name.as_str()))
+        {
+            bail!("`payment.prices` has a price for `{name}`, which is nothing that is sold here");
+        }
+        let metered: BTreeSet<_> = meters.keys().cloned().collect();
+        let named =
+            [("upfront", &self.upfront), ("authorization", &self.authorization), ("upto.meter", &metered)];
+        for (key, names) in named {
+            if let Some(name) = names.iter().find(|name| !known(name)) {
+                bail!("`payment.{key}` names `{name}`, which is nothing that is sold here");
+            }
+        }
+        for (key, names) in [("upfront", &self.upfront), ("authorization", &self.authorization)] {
+            if let Some(name) = names.intersection(&metered).next() {
+                bail!("`payment.{key}` and `payment.upto.meter` both name `{name}`: it is paid in one way");
+            }
+        }
+        if let Some(name) = self.upfront.intersection(&self.authorization).next() {
+            bail!(
+                "`payment.upfront` and `payment.authorization` both name `{name}`: it is paid before or after"
+            );
+        }
+        Ok(())
     }
 
     /// What is paid before it is done, by name: offers are of the languages.

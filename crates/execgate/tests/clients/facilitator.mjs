@@ -9,6 +9,7 @@ import { baseSepolia } from "viem/chains";
 import { x402Facilitator } from "@x402/core/facilitator";
 import { toFacilitatorEvmSigner } from "@x402/evm";
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator";
+import { UptoEvmScheme } from "@x402/evm/upto/facilitator";
 
 const [rpc, key] = process.argv.slice(-2);
 const account = privateKeyToAccount(key, { nonceManager });
@@ -22,7 +23,9 @@ const signer = toFacilitatorEvmSigner({
   sendTransaction: (args) => client.sendTransaction(args),
   waitForTransactionReceipt: (args) => client.waitForTransactionReceipt(args),
 });
-const facilitator = new x402Facilitator().register("eip155:84532", new ExactEvmScheme(signer));
+const facilitator = new x402Facilitator()
+  .register("eip155:84532", new ExactEvmScheme(signer))
+  .register("eip155:84532", new UptoEvmScheme(signer));
 
 async function answer(url, body) {
   switch (url) {

@@ -9,9 +9,9 @@ const request = { method: "POST", headers: { "content-type": "application/json" 
 
 async function byFetch() {
   const { wrapFetchWithPaymentFromConfig } = await import("@x402/fetch");
-  const { ExactEvmScheme } = await import("@x402/evm");
+  const { ExactEvmScheme, UptoEvmScheme } = await import("@x402/evm");
   const pay = wrapFetchWithPaymentFromConfig(fetch, {
-    schemes: [{ network: "eip155:*", client: new ExactEvmScheme(account) }],
+    schemes: [ExactEvmScheme, UptoEvmScheme].map((Scheme) => ({ network: "eip155:*", client: new Scheme(account) })),
   });
   return pay(url, request);
 }

@@ -13,11 +13,14 @@ from x402 import x402Client
 from x402.http.clients import x402HttpxClient
 from x402.mechanisms.evm import EthAccountSigner
 from x402.mechanisms.evm.exact.register import register_exact_evm_client
+from x402.mechanisms.evm.upto import UptoEvmScheme
 
 
 async def main(url: str, body: str, key: str) -> None:
     client = x402Client()
-    register_exact_evm_client(client, EthAccountSigner(Account.from_key(key)))
+    signer = EthAccountSigner(Account.from_key(key))
+    register_exact_evm_client(client, signer)
+    client.register("eip155:*", UptoEvmScheme(signer))
     async with x402HttpxClient(client) as http:
         answer = await http.post(url, content=body, headers={"content-type": "application/json"}, timeout=30)
 

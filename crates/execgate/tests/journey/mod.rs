@@ -56,5 +56,6 @@ mod shop;
 mod siege;
 mod tokens;
 mod upstream_suite;
+mod upto;
 mod witness;
 mod wrapping;

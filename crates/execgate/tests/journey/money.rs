@@ -25,7 +25,7 @@ use super::books::Books;
 use super::cashier::{Desk, Settler};
 use super::purse::{Asked, post};
 use super::server::Data;
-use super::shop::USDC_BY_PERMIT2;
+use super::shop::{USDC_BY_PERMIT2, upto};
 use super::siege::{Clients, Crowd, Dice, GATEWAYS, Gateways, Told, notifier, number, service};
 
 /// Kills where nobody says how many.
@@ -64,9 +64,15 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Every so many purchases one is paid by Permit2.
 const PERMITTED_EVERY: usize = 5;
 
-/// What is bought, by its number: the work that is paid after it and the work that is paid before it take turns.
+/// What is bought, by its number: the work that is paid after it, the work that is paid before it, and the work that is paid by
+/// its usage take turns.
 fn action(purchase: usize) -> &'static str {
-    if purchase.is_multiple_of(2) { "notify" } else { "pledge" }
+    ["notify", "pledge", "gauge"][purchase % 3]
+}
+
+/// What is metered is paid by Permit2 alone, and of the others one now and then.
+fn is_permitted(purchase: usize) -> bool {
+    action(purchase) == "gauge" || purchase.is_multiple_of(PERMITTED_EVERY)
 }
 
 /// What a purchase is called by.
@@ -132,7 +138,7 @@ impl Shared {
     /// A payment of a purchase: its number of them, from zero.
     fn sign(&self, asked: &Asked, purchase: usize, number: usize) -> Signed {
         let (wallet, is_upfront) = (wallet(purchase), asked.is_upfront());
-        if purchase.is_multiple_of(PERMITTED_EVERY) {
+        if is_permitted(purchase) {
             let drawn = u64::try_from(purchase * 1_000 + number).unwrap();
             let paid = asked.permitted(&wallet, drawn, self.chain.now_s());
             return Signed { forms: vec![asked.show_permit(&paid)], paid, is_upfront };
@@ -159,7 +165,8 @@ impl Shared {
             (503, _) => Word::Later,
             // Taken up in the form in which it was left, and in no other.
             (409, "payment-reused") => Word::Later,
-            (402, "payment-refused") => Word::Anew,
+            // A wallet is given its money, and lets Permit2 move it, while it is asked already.
+            (402 | 412, "payment-refused") => Word::Anew,
             (status, _) => {
                 let told = String::from_utf8_lossy(&heard.body).into_owned();
                 self.crowd.fault(format!("p{purchase} was answered {status}: {told}"));
@@ -178,10 +185,12 @@ fn config(folder: &Path, port: u16, socket: &Path) -> String {
     let path = folder.join("config.toml");
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n[payment]\nnetworks = [\"eip155:84532\"]\nsettler = {socket:?}\n\
-         upfront = [\"pledge\"]\nauthorization = [\"notify\"]\n[payment.prices]\nnotify = \"0.02\"\npledge = \"0.03\"\n{}{}\
-         {USDC_BY_PERMIT2}",
+         upfront = [\"pledge\"]\nauthorization = [\"notify\"]\n[payment.prices]\nnotify = \"0.02\"\npledge = \"0.03\"\ngauge = \"0.04\"\n\
+         {}{}{}{USDC_BY_PERMIT2}{}",
         notifier("notify", port),
-        notifier("pledge", port)
+        notifier("pledge", port),
+        notifier("gauge", port),
+        upto("gauge")
     );
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::server::{Data, Reply, Server, execgate, reply, run};
 
 /// Where `cargo xtask setup` puts the clients.
-const CLIENTS: &str = "tools/x402-clients-1";
+const CLIENTS: &str = "tools/x402-clients-2";
 
 /// The programs of this test. They are handed over as texts, so that they find the packages of the folder they run in.
 const FACILITATOR: &str = include_str!("../clients/facilitator.mjs");

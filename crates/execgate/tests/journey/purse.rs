@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use execgate_payment::evm::{Address, Authorization, U256, to_hex};
+use execgate_payment::evm::{Address, Authorization, Means, U256, to_hex};
 use execgate_payment::mpp::{Challenge, charge, read};
 use execgate_testkit::wallet::Wallet;
 use serde_json::{Value, json};
@@ -65,8 +65,8 @@ pub(super) fn post(address: SocketAddr, path: &str, body: &Value, lines: &str) -
 pub(super) struct Asked {
     /// Its header of version 2 of x402.
     pub(super) two: Value,
-    id: String,
-    challenge: Challenge,
+    /// What it asks for by challenge: nothing where that is not how it is paid.
+    asked: Option<(String, Challenge)>,
 }
 
 impl Asked {
@@ -76,9 +76,13 @@ impl Asked {
             return None;
         }
         let two = STANDARD.decode(heard.header("payment-required")?).ok()?;
-        let (id, challenge) =
-            Challenge::read_all(heard.header("www-authenticate")?).ok()?.into_iter().next()?;
-        Some(Self { two: serde_json::from_slice(&two).ok()?, id, challenge })
+        let read = |line| Challenge::read_all(line).ok()?.into_iter().next();
+        let asked = heard.header("www-authenticate").and_then(read);
+        Some(Self { two: serde_json::from_slice(&two).ok()?, asked })
+    }
+
+    fn challenge(&self) -> &(String, Challenge) {
+        self.asked.as_ref().expect("it asks by challenge")
     }
 
     /// The first thing that it takes, in the words of version 2.
@@ -93,7 +97,8 @@ impl Asked {
 
     /// What pays it, signed by a wallet: by the nonce of the challenge, so that every rail takes it.
     pub(super) fn signed(&self, wallet: &Wallet) -> Authorization {
-        let nonce = charge::nonces(&self.id, &self.challenge.realm)[0];
+        let (id, challenge) = self.challenge();
+        let nonce = charge::nonces(id, &challenge.realm)[0];
         wallet.signs(Authorization { nonce, ..self.drawn(wallet, 0) })
     }
 
@@ -101,7 +106,7 @@ impl Asked {
     pub(super) fn drawn(&self, wallet: &Wallet, number: u64) -> Authorization {
         let units = self.wanted()["amount"].as_str().unwrap().parse().unwrap();
         let to: Address = self.wanted()["payTo"].as_str().unwrap().parse().unwrap();
-        let ends_s = read(self.challenge.expires.as_ref().unwrap()).unwrap().0 / 1000;
+        let ends_s = read(self.challenge().1.expires.as_ref().unwrap()).unwrap().0 / 1000;
         let drawn = wallet.pays(to, units, number, 0);
         wallet.signs(Authorization { valid_before: U256::from(ends_s), ..drawn })
     }
@@ -120,11 +125,18 @@ impl Asked {
         let to: Address = wanted["payTo"].as_str().unwrap().parse().unwrap();
         let ends_s = now_s + wanted["maxTimeoutSeconds"].as_u64().unwrap();
         let permit = wallet.permits(to, units, number, now_s);
-        wallet.signs(Authorization { valid_before: U256::from(ends_s), ..permit })
+        let facilitator = wanted["extra"]["facilitatorAddress"].as_str();
+        let by = facilitator
+            .map_or(permit.by, |who| Means::UpTo { facilitator: who.parse().unwrap(), taken: None });
+        wallet.signs(Authorization { valid_before: U256::from(ends_s), by, ..permit })
     }
 
     /// The line of the head that shows what Permit2 is to move.
     pub(super) fn show_permit(&self, paid: &Authorization) -> String {
+        let mut witness = json!({"to": paid.to, "validAfter": paid.valid_after});
+        if let Means::UpTo { facilitator, .. } = paid.by {
+            witness["facilitator"] = json!(facilitator);
+        }
         let payment = json!({
             "x402Version": 2, "accepted": self.by_permit2(), "resource": self.two["resource"],
             "payload": {
@@ -133,7 +145,7 @@ impl Asked {
                     "from": paid.from, "permitted": {"token": paid.token.contract, "amount": paid.value},
                     "spender": paid.by.proxy(), "nonce": U256::from_bytes(paid.nonce),
                     "deadline": paid.valid_before,
-                    "witness": {"to": paid.to, "validAfter": paid.valid_after},
+                    "witness": witness,
                 },
             },
         });
@@ -152,13 +164,14 @@ impl Asked {
 
     /// The same by the scheme `Payment`.
     pub(super) fn by_challenge(&self, paid: &Authorization) -> String {
+        let (id, challenge) = self.challenge();
         let Challenge { realm, method, intent, request, expires, digest, opaque, description, .. } =
-            &self.challenge;
+            challenge;
         let mut payload = members(paid);
         payload["type"] = json!("authorization");
         payload["signature"] = json!(to_hex(paid.signature.as_bytes()));
         let echo = json!({
-            "id": self.id, "realm": realm, "method": method, "intent": intent, "request": request,
+            "id": id, "realm": realm, "method": method, "intent": intent, "request": request,
             "expires": expires, "digest": digest, "opaque": opaque, "description": description,
         });
         let credential = json!({"challenge": echo, "payload": payload});

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use execgate_testkit::chain::{Chain, PAYER, SELLER};
+use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
 use execgate_testkit::wallet::Wallet;
 use serde_json::{Value, json};
 
@@ -30,6 +30,17 @@ pub(super) const FUNDS: u64 = 10 * PRICE;
 pub(super) const USDC_BY_PERMIT2: &str = "[[payment.token]]\nnetwork = \"eip155:84532\"\n\
     contract = \"0x036CbD53842c5426634e7929541eC2318f3dCF7e\"\nname = \"USDC\"\nversion = \"2\"\ndecimals = 6\n\
     transfer = \"permit2\"\n";
+
+/// What has the work paid when it is done.
+const AFTER: &str = "authorization = [\"work\"]\n";
+
+/// What has an action paid by its usage, settled by the account that pays for gas.
+pub(super) fn upto(action: &str) -> String {
+    format!(
+        "[payment.upto]\nfacilitator = \"{}\"\n[payment.upto.meter]\n{action} = {{ base = \"0.002\", per_second = \"0.1\" }}\n",
+        GAS.address
+    )
+}
 
 /// The longest wait for work to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -200,25 +211,31 @@ pub(super) struct Shop {
 impl Shop {
     /// One whose money is moved by a settler of its own.
     pub(super) fn with_a_settler() -> Self {
-        Self::settling(Chain::start(), "")
+        Self::settling(Chain::start(), AFTER, "")
     }
 
     /// The same, which takes USDC by Permit2, too. Nobody lets that yet.
     pub(super) fn by_permit2() -> Self {
-        Self::settling(Chain::with_permit2(), USDC_BY_PERMIT2)
+        Self::settling(Chain::with_permit2(), AFTER, USDC_BY_PERMIT2)
     }
 
-    fn settling(chain: Chain, more: &str) -> Self {
+    /// The same, where the work is paid by its usage.
+    pub(super) fn metered() -> Self {
+        let more = format!("{USDC_BY_PERMIT2}{}", upto("work"));
+        Self::settling(Chain::with_permit2(), "", &more)
+    }
+
+    fn settling(chain: Chain, flow: &str, more: &str) -> Self {
         let data = Data::new();
         let mut desk = Desk::new(&data.path(), &chain);
-        let mut shop = Self::open(chain, data, &format!("settler = {:?}", desk.socket()), more);
+        let mut shop = Self::open(chain, data, &format!("settler = {:?}\n{flow}", desk.socket()), more);
         shop.settler = Some(desk.start(&shop.data.path()));
         shop
     }
 
     /// One whose money a service is to move.
     pub(super) fn with(service: &Service) -> Self {
-        Self::open(Chain::start(), Data::new(), &format!("facilitator = {:?}", service.url), "")
+        Self::open(Chain::start(), Data::new(), &format!("facilitator = {:?}\n{AFTER}", service.url), "")
     }
 
     fn open(chain: Chain, data: Data, settles: &str, more: &str) -> Self {
@@ -268,6 +285,11 @@ impl Shop {
         String::from_utf8(line).unwrap().replace('\0', " ")
     }
 
+    /// The gateway's folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.data.path()
+    }
+
     /// Whether the record holds together.
     pub(super) fn is_sound(&self) -> bool {
         let output = run(&["fsck", "--data-dir", self.data.path().to_str().unwrap()], "");
@@ -284,7 +306,7 @@ pub(super) fn work_of(nonce: &str) -> Value {
 fn config(path: PathBuf, settles: &str, port: u16, more: &str) -> PathBuf {
     let text = format!(
         "[surfaces]\ncode = \"off\"\n[log]\nlevel = \"error\"\n[payment]\nnetworks = [\"eip155:84532\"]\n{settles}\n\
-         authorization = [\"work\"]\n[payment.prices]\nwork = \"0.01\"\n\
+         [payment.prices]\nwork = \"0.01\"\n\
          [[action]]\nname = \"work\"\ndescription = \"Works.\"\nkind = \"http\"\neffect = \"write\"\nmethod = \"POST\"\n\
          url = \"http://127.0.0.1:{port}/to/{{whom}}\"\nallow_private = true\nbody = \"payload\"\n\
          schema = {{ type = \"object\", required = [\"whom\"], additionalProperties = false, \

@@ -82,12 +82,21 @@ pub(super) fn payment_fault(payment: &ExaminedPayment, is_current: bool) -> Opti
     match payment.price {
         None if !is_left => Some("a payment has bought a run that is not there"),
         // It pays for work that is done at the price of its own day, and what was left waits for its own call.
-        Some(price) if is_current && !payment.again && price != payment.amount => {
+        // Of what is metered its price is the most.
+        Some(price) if is_current && !payment.again && !is_of_price(payment, price) => {
             Some("a payment is not what the run costs")
         }
         Some(_) if is_current => unlike_its_run(payment),
         _ if is_left || payment.word.is_some() => None,
         None | Some(_) => Some("a payment is open, and is not the one that its run stands by"),
+    }
+}
+
+/// Whether it is all of a price, or a part of it that usage came to.
+fn is_of_price(payment: &ExaminedPayment, price: Amount) -> bool {
+    match payment.most {
+        None => payment.amount == price,
+        Some(most) => most == price && payment.amount <= most,
     }
 }
 
@@ -146,6 +155,7 @@ mod tests {
             word: None,
             reference: None,
             first_reference: None,
+            most: None,
             at: None,
             is_credit: false,
             again: false,

@@ -1,6 +1,6 @@
 //! One run: row, intent, receipt, answer, money and resolution held against each other.
 
-use execgate_model::{RunId, Stage, Surface};
+use execgate_model::{Amount, RunId, Stage, Surface};
 use execgate_receipt::{
     Kind, Predicate, ReceiptFile, Timestamp, VerifyingKey, digest_json, parse_strict, salted_digest, sha256,
     verify,
@@ -10,7 +10,7 @@ use execgate_store::{ExaminedRun, Record, SettlementWord};
 use super::{Finding, Rule};
 use crate::parking::never_started;
 use crate::propose::NonceKey;
-use crate::settle::is_charged_word;
+use crate::settle::due;
 use crate::witness::Facts;
 
 /// What a run that was looked at must have in the log, and what there is of it.
@@ -214,7 +214,8 @@ impl Judge<'_> {
 
 /// Whether what the statement says of a charge is what its outcome costs, and where the money is.
 fn is_charge(said: &Predicate, record: &Record, facts: &Facts, upfront: bool) -> bool {
-    let is_due = !record.price.is_zero() && is_charged_word(record.outcome.as_deref(), facts);
+    let due = record.finished.map_or(Amount::ZERO, |ended| due(record.outcome.as_deref(), facts, ended));
+    let is_due = !due.is_zero();
     let amount = said.charged.as_ref().map(|charged| charged.amount);
     let fits = match record.settlement {
         // What was taken before work that is not charged is its payer's credit.
@@ -223,5 +224,8 @@ fn is_charge(said: &Predicate, record: &Record, facts: &Facts, upfront: bool) ->
         SettlementWord::Released => !is_due,
         SettlementWord::Free | SettlementWord::Held => true,
     };
-    fits && amount == is_due.then_some(record.price)
+    // What usage came to is what is taken, of the payment that it was said of.
+    let is_metered = facts.meter.is_some() && record.payment_most == Some(facts.price);
+    let is_taken = !is_metered || record.payment_amount == Some(due);
+    fits && is_taken && amount == is_due.then_some(due)
 }

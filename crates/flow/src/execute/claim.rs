@@ -266,6 +266,7 @@ impl Claim {
             state: hold.paid().state.clone(),
             rail: hold.rail().to_owned(),
             amount: hold.amount(),
+            most: None,
             upfront: hold.paid().flow == Flow::Upfront,
             funds: hold.funds(),
             holds_max: OPEN_HOLDS_MAX,

@@ -4,10 +4,12 @@
 
 mod fingerprint;
 mod lifetime;
+mod meter;
 mod price;
 mod quote;
 
 pub use fingerprint::{NonceKey, fingerprint};
 pub use lifetime::lives_at_least_s;
+pub use meter::Meter;
 pub use price::{Prices, ToolPrices};
 pub use quote::{Propose, Quote};

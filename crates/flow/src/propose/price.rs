@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use execgate_model::{ActionName, Amount, Caller, Effect, Offer, Proposal};
 use execgate_payment::Flow;
 
+use super::Meter;
+
 /// What the tools of `/exec/*` cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToolPrices {
@@ -25,6 +27,14 @@ impl ToolPrices {
     };
 }
 
+/// By which name an action is sold: that of its offer, where there is one.
+fn sold_as(action: &ActionName, offer: Option<Offer>) -> &str {
+    match offer {
+        Some(offer) => offer.as_str(),
+        None => action.as_str(),
+    }
+}
+
 /// The prices in force.
 #[derive(Debug, Clone, Default)]
 pub struct Prices {
@@ -33,6 +43,7 @@ pub struct Prices {
     by_offer: BTreeMap<Offer, Amount>,
     batch: Amount,
     upfront: BTreeSet<String>,
+    meters: BTreeMap<String, Meter>,
     unsold: BTreeSet<Offer>,
     charges: bool,
 }
@@ -75,6 +86,13 @@ impl Prices {
         self
     }
 
+    /// The same, and what is paid by usage, its price the most: offers and actions, by name.
+    #[must_use]
+    pub fn with_meters(mut self, meters: BTreeMap<String, Meter>) -> Self {
+        self.meters = meters;
+        self
+    }
+
     /// The same, with one price in the place of that of its kind.
     #[must_use]
     pub fn with_price(mut self, action: ActionName, price: Amount) -> Self {
@@ -104,13 +122,29 @@ impl Prices {
     /// When the money for an action is taken, under an offer or not.
     #[must_use]
     pub fn flow(&self, action: &ActionName, offer: Option<Offer>) -> Flow {
-        let name = match offer {
-            Some(offer) => offer.as_str(),
-            None => action.as_str(),
-        };
+        let name = sold_as(action, offer);
         // A tool of another's server has its name before it, and acts where nobody can take it back.
         let is_anothers = action.as_str().contains('.');
-        if is_anothers || self.upfront.contains(name) { Flow::Upfront } else { Flow::Authorization }
+        if is_anothers || self.upfront.contains(name) {
+            Flow::Upfront
+        } else if self.meters.contains_key(name) {
+            Flow::Metered
+        } else {
+            Flow::Authorization
+        }
+    }
+
+    /// Whether what is asked for under an offer is paid by its usage.
+    #[must_use]
+    pub fn meters(&self, offer: Offer) -> bool {
+        !self.upfront.contains(offer.as_str()) && self.meters.contains_key(offer.as_str())
+    }
+
+    /// What usage of an action comes to, under an offer or not, where it is paid so.
+    #[must_use]
+    pub fn meter(&self, action: &ActionName, offer: Option<Offer>) -> Option<Meter> {
+        let is_metered = self.flow(action, offer) == Flow::Metered;
+        self.meters.get(sold_as(action, offer)).copied().filter(|_| is_metered)
     }
 
     /// The price of an action, under an offer or not. A dry-run costs what the action does, where nothing else is said.

@@ -11,13 +11,14 @@ use execgate_receipt::digest_json;
 use execgate_store::Parked;
 use execgate_tool::{Blocked, Call, Description, Prepared, Registry, Tool, ToolNames};
 
-use super::{NonceKey, Prices, fingerprint, lives_at_least_s};
+use super::{Meter, NonceKey, Prices, fingerprint, lives_at_least_s};
 use crate::Refusal;
 
 /// A request that could run, and its price. Only this room makes one.
 pub struct Quote {
     proposal: Proposal,
     terms: Terms,
+    meter: Option<Meter>,
     run: RunId,
     nonce_key: Option<NonceKey>,
     session_nonce: Option<NonceKey>,
@@ -44,6 +45,11 @@ impl Quote {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// What its usage comes to, where it is paid by that.
+    pub(crate) fn meter(&self) -> Option<Meter> {
+        self.meter
     }
 
     /// The nonce within its scope; none for a request without nonce or scope.
@@ -117,6 +123,7 @@ impl Quote {
     /// The same, to be paid before it starts.
     pub(crate) fn upfront(mut self) -> Self {
         self.terms.flow = Flow::Upfront;
+        self.meter = None;
         self
     }
 
@@ -203,6 +210,7 @@ impl Propose {
     /// ones); then an unknown action or a bad payload names the rule that it breaks.
     pub fn enter(&self, proposal: Proposal, price: Amount) -> Result<Quote, Refusal> {
         let flow = self.prices.flow(&proposal.action, proposal.options.offer);
+        let meter = self.prices.meter(&proposal.action, proposal.options.offer);
         if !price.is_zero() && proposal.credential.is_none() {
             return Err(Refusal::PaymentRequired { price, flow });
         }
@@ -232,6 +240,7 @@ impl Propose {
         Ok(Quote {
             proposal,
             terms,
+            meter,
             run,
             nonce_key,
             session_nonce: None,

@@ -99,7 +99,8 @@ impl Recover {
     async fn unknown(&self, record: &Record) -> Result<(), Refusal> {
         let facts = Facts::from_bytes(&record.intent)?;
         let ended = Ended::lost(self.witness.clock.now());
-        self.witness.record(&facts, &record.salt, &ended, self.render.as_ref(), Stage::Unknown).await?;
+        let (salt, render) = (&record.salt, self.render.as_ref());
+        self.witness.record(&facts, salt, &ended, None, render, Stage::Unknown).await?;
         self.notice.seen(&Seen::recovered(&facts, &record.salt, ended.at()));
         if record.settlement == SettlementWord::Held { self.release(record).await } else { Ok(()) }
     }

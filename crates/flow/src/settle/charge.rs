@@ -1,19 +1,24 @@
-//! Which outcomes are paid work (CONTRACTS 3, last column).
+//! Which outcomes are paid work (CONTRACTS 3, last column), and how much they come to.
 
-use execgate_model::Outcome;
+use execgate_model::{Amount, UnixMs};
 
 use crate::parking::never_started;
 use crate::witness::Facts;
 
-/// Whether a run that ended so is charged.
+/// How much is taken for a run that ended so ([`Outcome::word`](execgate_model::Outcome::word)), then: its price, or what its
+/// usage comes to; nothing where it is not charged.
 #[must_use]
-pub fn is_charged(outcome: &Outcome, facts: &Facts) -> bool {
-    is_charged_word(Some(&outcome.word()), facts)
+pub fn due(word: Option<&str>, facts: &Facts, ended: UnixMs) -> Amount {
+    match &facts.meter {
+        _ if !is_charged_word(word, facts) => Amount::ZERO,
+        Some(meter) => meter.due(facts.started, ended, facts.price),
+        None => facts.price,
+    }
 }
 
-/// The same of a recorded outcome ([`Outcome::word`]); a run without an outcome is not charged. What reached beyond the
-/// gateway may have acted before its time was over.
-pub(crate) fn is_charged_word(word: Option<&str>, facts: &Facts) -> bool {
+/// Whether a run is charged that ended so; one without an outcome is not. What reached beyond the gateway may have acted before
+/// its time was over.
+fn is_charged_word(word: Option<&str>, facts: &Facts) -> bool {
     match word {
         None | Some("unknown") => false,
         Some(word) if never_started(word) => false,

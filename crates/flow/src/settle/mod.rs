@@ -17,8 +17,7 @@ mod walking;
 mod word;
 
 pub use by_hand::{ByHand, ByHandError, EndedByHand};
-pub use charge::is_charged;
-pub(crate) use charge::is_charged_word;
+pub use charge::due;
 pub use reconcile::Reconciled;
 pub(crate) use room::OPEN_HOLDS_MAX;
 pub use room::{Held, Settle};

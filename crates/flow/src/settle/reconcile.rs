@@ -10,7 +10,7 @@ use execgate_payment::{Rail, Settlement, SettlementState, look};
 use execgate_store::{OpenPayment, SettlementWord, Settling};
 
 use super::late::{USUAL_MS, watch_until};
-use super::room::{Held, Settle, taken};
+use super::room::{Held, Settle, asked, taken};
 use super::said::Movement;
 use crate::Refusal;
 
@@ -124,7 +124,8 @@ impl Settle {
             };
         };
         let (payment, state) = (Some(open.key), open.state.as_slice());
-        let held = Held { run: open.run, rail: &open.rail, amount: open.amount, payment, state, salt };
+        let asked = asked(open.amount, None);
+        let held = Held { run: open.run, rail: &open.rail, amount: open.amount, payment, state, salt, asked };
         let settlement = match looked {
             Some(settlement) => settlement,
             None => taken(rail, held).await,

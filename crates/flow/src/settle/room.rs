@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use execgate_model::{Amount, Clock, CrashPoints, Digest, Entropy, RunId};
 use execgate_payment::{Flow, Hold, Rail, Rails, Settlement, SettlementState, capture, release, resume};
-use execgate_store::{NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store, StoreError};
+use execgate_store::{
+    Metered, NewPayment, Record, Repaid, Settled, SettlementWord, Settling, Store, StoreError,
+};
 use tokio::time::sleep;
 
 use super::late::watch_until;
@@ -14,6 +16,7 @@ use super::said::Movement;
 use super::walking::Walking;
 use crate::Refusal;
 use crate::execute::{Claim, Left};
+use crate::witness::Facts;
 
 /// How long a rail may take to capture before nobody can tell.
 const CAPTURE_TIME: Duration = Duration::from_secs(30);
@@ -63,6 +66,8 @@ pub struct Held<'a> {
     pub state: &'a [u8],
     /// The salt of the run.
     pub salt: &'a [u8; 32],
+    /// What a new payment is asked for, should this one fail.
+    pub asked: (Amount, Flow),
 }
 
 impl<'a> Held<'a> {
@@ -72,7 +77,9 @@ impl<'a> Held<'a> {
         let paid = hold.paid();
         let payment = paid.claim.as_ref().map(|paid| paid.key);
         let (run, rail, amount) = (claim.run(), hold.rail(), hold.amount());
-        Self { run, rail, amount, payment, state: &paid.state, salt: claim.salt() }
+        let is_metered = claim.facts().meter.is_some();
+        let asked = asked(amount, is_metered.then_some(claim.facts().price));
+        Self { run, rail, amount, payment, state: &paid.state, salt: claim.salt(), asked }
     }
 
     /// What is held for a recorded run.
@@ -81,8 +88,15 @@ impl<'a> Held<'a> {
         let (payment, state) = (record.payment_key, record.payment_state.as_deref()?);
         let (run, rail) = (record.run, record.rail.as_str());
         let amount = record.payment_amount.unwrap_or(record.price);
-        Some(Self { run, rail, amount, payment, state, salt: &record.salt })
+        let asked = asked(amount, record.payment_most);
+        Some(Self { run, rail, amount, payment, state, salt: &record.salt, asked })
     }
+}
+
+/// What a new payment is asked for in the place of one of so much, of which at the most so much was signed for where it was
+/// metered.
+pub(super) fn asked(amount: Amount, most: Option<Amount>) -> (Amount, Flow) {
+    most.map_or((amount, Flow::Authorization), |most| (most, Flow::Metered))
 }
 
 /// The word of the record for a settlement.
@@ -97,6 +111,25 @@ fn word(settlement: &Settlement) -> SettlementWord {
 }
 
 impl Settle {
+    /// What is held for a run whose usage comes to so much: as much of it as that, and what the record is told. All of it stays
+    /// held where its price is what it costs, and where it is let go of.
+    ///
+    /// # Errors
+    /// [`Refusal::RailUnavailable`] and [`Refusal::Receipt`] where that cannot be said, which leaves the run to recovery.
+    pub(crate) fn metered(
+        &self,
+        facts: &Facts,
+        hold: Hold,
+        due: Amount,
+    ) -> Result<(Hold, Option<Metered>), Refusal> {
+        if facts.meter.is_none() || due.is_zero() {
+            return Ok((hold, None));
+        }
+        let state = self.rail(hold.rail())?.taking(due, &hold.paid().state).ok_or_else(unstated)?;
+        let metered = Metered { amount: due, state: state.clone() };
+        Ok((hold.taking(due, state), Some(metered)))
+    }
+
     /// Captures (`charged`) or releases what was held, and records it. Free runs are closed already.
     ///
     /// # Errors
@@ -190,7 +223,10 @@ impl Settle {
             Settled::Stands(word) => word,
         };
         match stands {
-            SettlementWord::Unpaid => Err(Refusal::Unpaid { run: held.run, price: held.amount }),
+            SettlementWord::Unpaid => {
+                let (price, flow) = held.asked;
+                Err(Refusal::Unpaid { run: held.run, price, flow })
+            }
             SettlementWord::Pending | SettlementWord::Held | SettlementWord::Capturing => {
                 Err(Refusal::SettlementPending { run: held.run })
             }
@@ -258,15 +294,24 @@ impl Settle {
     /// # Errors
     /// As [`Self::enter`]; and a request without a new payment is told to bring one.
     pub async fn again(&self, record: &Record, hold: &Hold) -> Result<(), Refusal> {
-        let unpaid = Refusal::Unpaid { run: record.run, price: hold.amount() };
+        let most = (hold.paid().flow == Flow::Metered).then_some(hold.amount());
+        let asked = asked(hold.amount(), most);
+        let unpaid = Refusal::Unpaid { run: record.run, price: asked.0, flow: asked.1 };
         let Some(claim) = &hold.paid().claim else { return Err(unpaid) };
-        let (rail, amount, state) = (hold.rail(), hold.amount(), hold.paid().state.as_slice());
+        let rail = hold.rail();
+        // What usage came to stands since the work was done.
+        let came_to = record.payment_amount.unwrap_or(record.price).min(hold.amount());
+        let amount = if most.is_some() { came_to } else { hold.amount() };
+        let taken = most.map(|_| self.rail(rail)?.taking(amount, &hold.paid().state).ok_or_else(unstated));
+        let taken = taken.transpose()?;
+        let state = taken.as_deref().unwrap_or(&hold.paid().state);
         let payment = NewPayment {
             key: claim.key,
             payer: claim.payer.clone(),
             state: state.to_vec(),
             rail: rail.to_owned(),
             amount,
+            most,
             upfront: false,
             funds: None,
             holds_max: OPEN_HOLDS_MAX,
@@ -278,7 +323,7 @@ impl Settle {
             Repaid::Held => {
                 self.crash.reached("repaid");
                 let (payment, salt) = (Some(claim.key), &record.salt);
-                let held = Held { run: record.run, rail, amount, payment, state, salt };
+                let held = Held { run: record.run, rail, amount, payment, state, salt, asked };
                 self.enter(held, true).await.map(drop)
             }
             // The payment that failed is no new one; one that bought another run is refused as such.
@@ -287,6 +332,11 @@ impl Settle {
             Repaid::NotDue => Ok(()),
         }
     }
+}
+
+/// A rail cannot take a part of what it has taken for one that is metered.
+fn unstated() -> Refusal {
+    Refusal::Receipt { detail: "how much of a payment is taken cannot be said to its rail".to_owned() }
 }
 
 /// Asks a rail to take what is held, and waits for it as long as anybody can.

@@ -1,6 +1,6 @@
 //! The end of a run that people denied, or that nobody approved: a receipt that says that it never started.
 
-use execgate_model::Stage;
+use execgate_model::{Amount, Stage};
 use execgate_receipt::Kind;
 use execgate_store::{Finish, Leaf, LeafKind, Record};
 use serde_json::Map;
@@ -30,7 +30,7 @@ impl Witness {
             outcome: why.word(),
             result_digest: None,
             context_digest: facts.context,
-            charged: false,
+            charged: Amount::ZERO,
             enforced: Map::new(),
             finished: Some(at),
         };
@@ -57,6 +57,7 @@ impl Witness {
             signer: signed.signer,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
             charged: false,
+            metered: None,
             at,
         })
     }

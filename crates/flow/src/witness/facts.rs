@@ -5,14 +5,14 @@ use execgate_model::{
     ActionName, Amount, Caller, Digest, Effect, IdError, Identity, InstanceId, Nonce, RuleId, RunId, Surface,
     UnixMs,
 };
-use execgate_payment::Hold;
+use execgate_payment::{Flow, Hold};
 use execgate_receipt::Content;
 use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
 use crate::approve::{Approval, Approved, Wanted};
 use crate::authorise::{Authorised, IamWord};
-use crate::propose::Quote;
+use crate::propose::{Meter, Quote};
 
 /// The version of the stored form.
 const VERSION: u8 = 1;
@@ -68,6 +68,9 @@ pub struct Facts {
     /// Whether what is run reaches beyond the gateway and its jails.
     #[serde(default, skip_serializing_if = "is_off")]
     pub reaches_out: bool,
+    /// What its usage comes to, where it is paid by that: its price is the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Meter>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -140,6 +143,7 @@ impl Facts {
             context: proposal.hearsay.context,
             wants_receipt: proposal.options.receipt,
             reaches_out: quote.reaches_out(),
+            meter: quote.meter().filter(|_| hold.paid().flow == Flow::Metered && !hold.amount().is_zero()),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What a person says of a run whose end is lost: a signed statement of its own, and never a run.
 
+use execgate_model::Amount;
 use execgate_receipt::{Kind, sha256};
 use execgate_store::{Leaf, LeafKind, Record, Resolution};
 use serde_json::Map;
@@ -21,7 +22,7 @@ impl Witness {
             outcome: "unknown",
             result_digest: None,
             context_digest: Some(sha256(note.as_bytes())),
-            charged: false,
+            charged: Amount::ZERO,
             enforced: Map::new(),
             finished: Some(at),
         };

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use execgate_model::{Clock, CrashPoints, Digest, Outcome, Stage};
 use execgate_receipt::{Gateway, Kind, SigningKey};
-use execgate_store::{Answer, Finish, Finished, Leaf, LeafKind, Store, StoreError};
+use execgate_store::{Answer, Finish, Finished, Leaf, LeafKind, Metered, Store, StoreError};
 use tokio::time::sleep;
 
 use super::sign::{Said, enforced};
 use super::{Facts, InForce, Render, Summary};
 use crate::execute::Ended;
-use crate::settle::is_charged;
+use crate::settle::due;
 use crate::ticket::{Settled, Ticket};
 use crate::{Laps, Passage, Refusal};
 
@@ -61,7 +61,7 @@ impl Witnessed {
 }
 
 impl Witness {
-    /// Records the end of a claimed run, as `stage`.
+    /// Records the end of a claimed run, as `stage`, and what is taken for it where usage says so.
     ///
     /// # Errors
     /// [`Refusal::Store`] if the record fails for long, [`Refusal::Receipt`] if no receipt can be made. The run
@@ -71,10 +71,11 @@ impl Witness {
         facts: &Facts,
         salt: &[u8; 32],
         ended: &Ended,
+        metered: Option<Metered>,
         render: &dyn Render,
         stage: Stage,
     ) -> Result<Witnessed, Refusal> {
-        let mut finish = self.finish(facts, salt, ended, render, stage)?;
+        let mut finish = Finish { metered, ..self.finish(facts, salt, ended, render, stage)? };
         self.crash.reached("sealed");
         let mut finished = self.write(&finish).await;
         for _ in 1..RECORD_TRIES {
@@ -84,7 +85,8 @@ impl Witness {
             // This process has slept through the end of its key. It takes up the next one within moments.
             tracing::warn!(run = %finish.run, "the key of a receipt was retired meanwhile; signing it anew");
             sleep(RECORD_PAUSE).await;
-            finish = self.finish(facts, salt, ended, render, stage)?;
+            let metered = finish.metered;
+            finish = Finish { metered, ..self.finish(facts, salt, ended, render, stage)? };
             finished = self.write(&finish).await;
         }
         let finished = finished?;
@@ -125,12 +127,13 @@ impl Witness {
         let outcome = ended.outcome();
         let stage = if *outcome == Outcome::Unknown { Stage::Unknown } else { stage };
         let word = outcome.word();
+        let due = due(Some(&word), facts, ended.at());
         let said = Said {
             kind: Kind::Final,
             outcome: &word,
             result_digest: ended.result_digest(),
             context_digest: facts.context,
-            charged: !facts.price.is_zero() && is_charged(outcome, facts),
+            charged: due,
             enforced: enforced(outcome),
             finished: (*outcome != Outcome::Unknown).then_some(ended.at()),
         };
@@ -161,7 +164,8 @@ impl Witness {
             answer,
             outcome: word,
             leaf: Leaf { kind: LeafKind::Final, digest: signed.leaf },
-            charged: !facts.price.is_zero() && is_charged(outcome, facts),
+            charged: !due.is_zero(),
+            metered: None,
             at: ended.at(),
         })
     }

@@ -1,6 +1,6 @@
 //! From what is said of a run to the signed file that its owner keeps. The only place that signs.
 
-use execgate_model::{Digest, Outcome, UnixMs};
+use execgate_model::{Amount, Digest, Outcome, UnixMs};
 use execgate_receipt::{ApprovalBasis, Charged, Kind, ReceiptFile, RunFacts, seal};
 use serde_json::{Map, Value};
 
@@ -16,7 +16,8 @@ pub(super) struct Said<'a> {
     pub(super) outcome: &'a str,
     pub(super) result_digest: Option<Digest>,
     pub(super) context_digest: Option<Digest>,
-    pub(super) charged: bool,
+    /// How much is taken.
+    pub(super) charged: Amount,
     pub(super) enforced: Map<String, Value>,
     pub(super) finished: Option<UnixMs>,
 }
@@ -42,8 +43,8 @@ impl Witness {
             result_digest: said.result_digest,
             nonce: facts.nonce.as_ref(),
             outcome: said.outcome,
-            charged: said.charged.then(|| Charged {
-                amount: facts.price,
+            charged: (!said.charged.is_zero()).then(|| Charged {
+                amount: said.charged,
                 currency: CURRENCY.to_owned(),
                 rail: facts.rail.clone(),
             }),

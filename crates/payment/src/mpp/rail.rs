@@ -14,7 +14,7 @@ use super::{
 };
 use crate::evm::Authorization;
 use crate::{
-    Asked, CaptureError, Endurance, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled,
+    Asked, CaptureError, Endurance, Flow, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled,
     SettlementState, Taken, Terms, Unreachable,
 };
 
@@ -108,6 +108,10 @@ impl Mpp {
 
     /// The ids of the challenges that ask for payment, and the values of their lines.
     fn challenges(&self, asked: &Asked, resource: &Resource) -> Vec<(String, String)> {
+        // A challenge asks for all of a price.
+        if asked.flow == Flow::Metered {
+            return Vec::new();
+        }
         let lives_ms = asked.lives_at_least_s.saturating_add(self.pay_within_s).saturating_mul(SECOND_MS);
         let expires = instant::told(UnixMs(self.clock.now().0.saturating_add(lives_ms)));
         let secrets = self.secrets.now();
@@ -144,7 +148,11 @@ impl Mpp {
             Ask { amount: terms.amount, now, flow: terms.flow, lives_at_least_s: terms.lives_at_least_s };
         let pledge = method.pledge(&credential, &ask)?;
         // The challenge comes first: it says most of what a client may have done wrong.
-        let unfit = self.unfit(&credential, &**method, &ask, resource).or(pledge.unfit);
+        let metered = || {
+            let words = "what is metered is not paid by challenge";
+            (terms.flow == Flow::Metered).then(|| Fault::new(Problem::MethodUnsupported, words))
+        };
+        let unfit = self.unfit(&credential, &**method, &ask, resource).or(pledge.unfit).or_else(metered);
         let state = Kept { challenge: Some(&credential.id), state: &pledge.state }.to_bytes();
         Ok(Pledge { unfit, state, ..pledge })
     }

@@ -53,6 +53,8 @@ pub(super) const SPENDER: &str = "invalid_permit2_spender";
 pub(super) const TOKEN: &str = "permit2_token_mismatch";
 /// It was signed for something else that is sold here.
 pub(super) const RESOURCE: &str = "resource_mismatch";
+/// Another is named to settle it than the offer does.
+pub(super) const FACILITATOR: &str = "upto_facilitator_mismatch";
 /// What the offer said in an extension came back changed.
 pub(super) const ECHO: &str = "extension_echo_mismatch";
 /// The transfer may have happened, and nobody can tell yet.

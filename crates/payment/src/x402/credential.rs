@@ -132,7 +132,25 @@ struct Tokens {
 #[serde(rename_all = "camelCase")]
 struct Witness {
     to: Address,
+    facilitator: Option<Address>,
     valid_after: U256,
+}
+
+/// How much of what is signed is taken: all of it, or as much as the work comes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Exact,
+    UpTo,
+}
+
+impl Scheme {
+    fn read(name: &str) -> Result<Self, HoldError> {
+        match name {
+            "exact" => Ok(Self::Exact),
+            "upto" => Ok(Self::UpTo),
+            _ => Err(refused(code::SCHEME, "the schemes that are taken here are exact and upto")),
+        }
+    }
 }
 
 fn malformed(reason: impl core::fmt::Display) -> HoldError {
@@ -163,14 +181,14 @@ impl Shown {
     }
 
     fn of_two(two: Two) -> Result<Self, HoldError> {
-        of_exact(&two.accepted.scheme)?;
+        let scheme = Scheme::read(&two.accepted.scheme)?;
         let is_permit = two.payload.get(PERMIT).is_some_and(|value| !value.is_null());
         let network = two.accepted.network.parse().map_err(|error| refused(code::NETWORK, error))?;
         let asset = two.accepted.asset.parse().map_err(malformed)?;
         let extensions = two.extensions.unwrap_or_default();
         let resource_url = two.resource.and_then(|resource| resource.url);
-        let shown = if is_permit {
-            Self::of_permit(network, asset, two.payload)?
+        let shown = if is_permit || scheme == Scheme::UpTo {
+            Self::of_permit(network, asset, scheme, two.payload)?
         } else {
             Self::of_payload(network, two.payload)?
         };
@@ -178,7 +196,9 @@ impl Shown {
     }
 
     fn of_one(one: One) -> Result<Self, HoldError> {
-        of_exact(&one.scheme)?;
+        if Scheme::read(&one.scheme)? != Scheme::Exact {
+            return Err(refused(code::SCHEME, "version 1 has the scheme exact here"));
+        }
         let network = ChainId::by_short_name(&one.network)
             .ok_or_else(|| refused(code::NETWORK, "this name is of no network that is taken here"))?;
         if one.payload.get(PERMIT).is_some_and(|value| !value.is_null()) {
@@ -188,11 +208,20 @@ impl Shown {
     }
 
     /// What Permit2 moves. It may be permitted to whom it likes, but it pays here by the proxy of the scheme alone.
-    fn of_permit(network: ChainId, asset: Address, payload: Map<String, Value>) -> Result<Self, HoldError> {
+    fn of_permit(
+        network: ChainId,
+        asset: Address,
+        scheme: Scheme,
+        payload: Map<String, Value>,
+    ) -> Result<Self, HoldError> {
         let permitted: Permitted = serde_json::from_value(Value::Object(payload)).map_err(form)?;
         let Permit { from, permitted: Tokens { token, amount }, spender, nonce, deadline, witness } =
             permitted.permit2_authorization;
-        let by = Means::Permit2;
+        let by = match (scheme, witness.facilitator) {
+            (Scheme::Exact, _) => Means::Permit2,
+            (Scheme::UpTo, Some(facilitator)) => Means::UpTo { facilitator, taken: None },
+            (Scheme::UpTo, None) => return Err(malformed("the witness names no facilitator")),
+        };
         if by.proxy() != Some(spender) {
             return Err(refused(code::SPENDER, "it is permitted to another than the proxy of this scheme"));
         }
@@ -270,14 +299,6 @@ impl Shown {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read(bytes: &[u8]) -> Result<(), HoldError> {
     Shown::read(bytes)?.identifier().map(drop)
-}
-
-fn of_exact(scheme: &str) -> Result<(), HoldError> {
-    if scheme == "exact" {
-        Ok(())
-    } else {
-        Err(refused(code::SCHEME, "the scheme that is taken here is exact"))
-    }
 }
 
 fn is_identifier(id: &str) -> bool {

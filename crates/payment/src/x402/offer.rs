@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::credential::IDENTIFIER;
 use super::rail::{Account, Transfer};
-use crate::evm::{KNOWN_TOKENS, U256};
+use crate::evm::{Address, KNOWN_TOKENS, U256};
 use crate::{Asked, Flow, Header, Offer};
 
 /// How long a client may take from reading an offer until its payment is here, in seconds.
@@ -35,17 +35,27 @@ pub(super) fn units(amount: Amount, decimals: u8) -> Option<U256> {
     (micros % scale == 0).then(|| U256::from_u128(micros / scale))
 }
 
-/// What an account asks, in the words of version 2.
-pub(super) fn requirement(account: &Account, asked: &Asked) -> Option<Value> {
+/// What an account asks, in the words of version 2; none where it cannot be paid so. `settles`: whose account settles what is
+/// metered.
+pub(super) fn requirement(account: &Account, asked: &Asked, settles: Option<Address>) -> Option<Value> {
     let mut extra = json!({"name": account.token.name, "version": account.token.version});
     if account.transfer == Transfer::Permit2 {
         extra["assetTransferMethod"] = account.transfer.as_str().into();
     }
-    if asked.flow != Flow::Authorization {
-        extra["paymentFlow"] = asked.flow.as_str().into();
-    }
+    let scheme = match asked.flow {
+        Flow::Authorization => "exact",
+        Flow::Upfront => {
+            extra["paymentFlow"] = asked.flow.as_str().into();
+            "exact"
+        }
+        Flow::Metered if account.transfer == Transfer::Permit2 => {
+            extra["facilitatorAddress"] = settles?.to_string().into();
+            "upto"
+        }
+        Flow::Metered => return None,
+    };
     Some(json!({
-        "scheme": "exact",
+        "scheme": scheme,
         "network": account.token.network,
         "amount": units(asked.amount, account.token.decimals)?,
         "asset": account.token.contract,
@@ -124,10 +134,18 @@ fn code(refused: &str) -> &str {
 }
 
 /// How to pay to one of these accounts.
-pub(super) fn offer(accounts: &[Account], asked: &Asked, resource: &Resource) -> Offer {
+pub(super) fn offer(
+    accounts: &[Account],
+    settles: Option<Address>,
+    asked: &Asked,
+    resource: &Resource,
+) -> Offer {
     let error = asked.refused.as_deref().map_or(REQUIRED, code);
-    let accepts: Vec<_> = accounts.iter().filter_map(|account| requirement(account, asked)).collect();
-    let Some(first) = accounts.first().filter(|_| !accepts.is_empty()) else { return Offer::default() };
+    let asks = |account: &Account| requirement(account, asked, settles);
+    let accepts: Vec<_> = accounts.iter().filter_map(asks).collect();
+    let Some(first) = accounts.iter().find(|account| asks(account).is_some()) else {
+        return Offer::default();
+    };
     let required = json!({
         "x402Version": 2,
         "error": error,

@@ -59,6 +59,8 @@ pub struct Account {
 pub struct X402 {
     accounts: Vec<Account>,
     facilitator: Arc<dyn Facilitator>,
+    /// Whose account settles what is metered; none: nothing is.
+    settles: Option<Address>,
     clock: Arc<dyn Clock>,
 }
 
@@ -75,7 +77,14 @@ impl X402 {
     /// A rail that is paid to these accounts, offered in their order, by whoever moves the tokens.
     #[must_use]
     pub fn new(accounts: Vec<Account>, facilitator: Arc<dyn Facilitator>, clock: Arc<dyn Clock>) -> Self {
-        Self { accounts, facilitator, clock }
+        Self { accounts, facilitator, settles: None, clock }
+    }
+
+    /// The same, where what is metered is paid by the scheme `upto`: to the accounts that are paid by Permit2, settled by that
+    /// account of the facilitator's.
+    #[must_use]
+    pub fn metered_by(self, settles: Option<Address>) -> Self {
+        Self { settles, ..self }
     }
 
     /// The account that a payment is for. Version 1 does not say which token: it is the first of its network.
@@ -131,6 +140,14 @@ impl X402 {
             return Err((codes.recipient, "it pays somebody else"));
         }
         let flow = flow_of(terms, shown);
+        if (flow == Flow::Metered) != matches!(shown.by, Means::UpTo { .. }) {
+            return Err((code::SCHEME, "this is paid by the scheme that is offered for it"));
+        }
+        if let Means::UpTo { facilitator, .. } = shown.by
+            && Some(facilitator) != self.settles
+        {
+            return Err((code::FACILITATOR, "another is named to settle it than is offered"));
+        }
         let asked = Asked {
             amount: terms.amount,
             flow,
@@ -150,7 +167,7 @@ impl X402 {
             return Err((codes.valid_before, "it ends before the work could be done and paid"));
         }
         if let Some(accepted) = &shown.accepted {
-            let requirement = offer::requirement(account, &asked);
+            let requirement = offer::requirement(account, &asked, self.settles);
             if !requirement.is_some_and(|requirement| is_accepted(&requirement, accepted)) {
                 return Err((code::REQUIREMENTS, "what was accepted is not what is offered here now"));
             }
@@ -230,7 +247,15 @@ impl Rail for X402 {
     }
 
     fn offer(&self, asked: &Asked, resource: &Resource) -> Offer {
-        offer::offer(&self.accounts, asked, resource)
+        offer::offer(&self.accounts, self.settles, asked, resource)
+    }
+
+    fn taking(&self, amount: Amount, state: &[u8]) -> Option<Vec<u8>> {
+        let held = Authorization::from_bytes(state).ok()?;
+        let Means::UpTo { facilitator, taken: None } = held.by else { return None };
+        let taken = offer::units(amount, held.token.decimals).filter(|units| *units <= held.value)?;
+        let by = Means::UpTo { facilitator, taken: Some(taken) };
+        Authorization { by, ..held }.to_bytes().ok()
     }
 
     fn tell(&self, settled: &Settled<'_>) -> Vec<Header> {

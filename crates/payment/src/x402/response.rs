@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::code;
-use crate::evm::Authorization;
+use crate::evm::{Authorization, Means};
 use crate::{Header, Settled, SettlementState};
 
 /// The headers; none for what was let go of, and for what cannot be read.
@@ -27,6 +27,8 @@ fn response(settled: &Settled<'_>, authorization: &Authorization, network: &str)
         SettlementState::Captured => (true, None),
         SettlementState::Pending => (false, Some(code::PENDING)),
         SettlementState::Unpaid => (false, Some(code::FAILED)),
+        // The work came to nothing, and nothing is moved.
+        SettlementState::Released if matches!(authorization.by, Means::UpTo { .. }) => (true, None),
         SettlementState::Free | SettlementState::Released => return None,
     };
     let mut told = json!({
@@ -35,6 +37,12 @@ fn response(settled: &Settled<'_>, authorization: &Authorization, network: &str)
         "transaction": settled.reference.unwrap_or_default(),
         "network": network,
     });
+    if let Means::UpTo { .. } = authorization.by {
+        told["amount"] = authorization.moved().to_string().into();
+        if settled.state == SettlementState::Released {
+            (told["amount"], told["transaction"]) = ("0".into(), "".into());
+        }
+    }
     if let Some(reason) = reason {
         told["errorReason"] = reason.into();
     }

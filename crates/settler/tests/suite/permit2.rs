@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_payment::evm::{Address, Authorization, EXACT_PROXY, U256};
+use execgate_payment::evm::{Address, Authorization, EXACT_PROXY, Means, U256};
 use execgate_payment::{Facilitator, Finality, LookError, SettleError, Whereabouts};
 use execgate_settler::{Counter, serve};
 use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
@@ -207,5 +207,54 @@ async fn a_permit_counts_from_its_first_second_to_the_end_of_its_last() {
     assert_eq!(desk.whereabouts(&last).await, Ok(Whereabouts::Expired));
     let young = wallet.signs(Authorization { valid_after: U256::from(chain.now_s()), ..paid(&chain, 2) });
     desk.settle(&young).await.unwrap();
+    assert_eq!(chain.balance(SELLER.address), PRICE);
+}
+
+/// What is signed for a part of it to be taken, by one that its payer has named.
+fn metered(chain: &Chain, number: u64, facilitator: &str, taken: u64) -> Authorization {
+    let by = |taken| Means::UpTo { facilitator: facilitator.parse().unwrap(), taken };
+    let signed = Wallet::of(PAYER).signs(Authorization { by: by(None), ..paid(chain, number) });
+    Authorization { by: by(Some(U256::from(taken))), ..signed }
+}
+
+#[tokio::test]
+async fn of_what_is_metered_as_much_is_taken_as_is_said_and_by_the_one_that_is_named() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let counter = counter(&chain, folder.path()).await;
+    let refused = |reason: &str| Err(SettleError::Refused(reason.to_owned()));
+    let settled = async |paid| counter.settle(&paid).await;
+    let other = metered(&chain, 1, SELLER.address, 7);
+    assert_eq!(settled(other).await, refused("upto_facilitator_mismatch"));
+    let too_much = "invalid_upto_evm_payload_settlement_exceeds_amount";
+    assert_eq!(settled(metered(&chain, 1, GAS.address, PRICE + 1)).await, refused(too_much));
+    assert_eq!(settled(metered(&chain, 1, GAS.address, 0)).await, refused("permit2_invalid_amount"));
+    assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (0, 0));
+
+    let part = metered(&chain, 1, GAS.address, 7);
+    assert!(counter.verify(&part).await.is_ok());
+    let hash = counter.settle(&part).await.unwrap();
+    assert_eq!(counter.settle(&part).await, Ok(hash), "once");
+    let found = Whereabouts::Used { transaction: Some(hash), to_us: true };
+    assert_eq!((counter.whereabouts(&part).await, chain.balance(SELLER.address)), (Ok(found), 7));
+    // That much, and nothing else of the same permit.
+    let more = metered(&chain, 1, GAS.address, 8);
+    assert_eq!(settled(more.clone()).await, refused("permit2_invalid_nonce"));
+    chain.mine(LAG);
+    let found = counter.whereabouts(&more).await.unwrap();
+    assert!(matches!(found, Whereabouts::Used { to_us: false, .. }), "{found:?}");
+    chain.finalize();
+    assert_eq!(counter.finality(&[(part, Some(hash))]).await.unwrap(), [Finality::Final(hash)]);
+    assert_eq!((chain.nonce(GAS.address), chain.transfers().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn nobody_but_the_one_that_is_named_can_have_what_is_metered_moved() {
+    let chain = chain();
+    let signed = metered(&chain, 1, GAS.address, PRICE);
+    chain.submit(&signed);
+    assert_eq!(chain.balance(SELLER.address), 0, "a stranger");
+    chain.settle(GAS.address, &metered(&chain, 2, GAS.address, PRICE + 1));
+    assert_eq!(chain.balance(SELLER.address), 0, "more than is permitted");
+    chain.settle(GAS.address, &signed);
     assert_eq!(chain.balance(SELLER.address), PRICE);
 }

@@ -237,7 +237,7 @@ macro_rules! select_payment {
     ($rest:literal) => {
         concat!(
             "SELECT p.id, p.run, p.amount, r.price, r.payment, p.upfront IS NOT NULL, p.rail, p.word, p.reference, ",
-            "p.at, c.payment IS NOT NULL, p.again IS NOT NULL, r.settlement, r.rail, r.reference, p.first_reference FROM payment p LEFT JOIN run r ON r.run = p.run ",
+            "p.at, c.payment IS NOT NULL, p.again IS NOT NULL, r.settlement, r.rail, r.reference, p.first_reference, p.most FROM payment p LEFT JOIN run r ON r.run = p.run ",
             "LEFT JOIN credit c ON c.payment = p.id ",
             $rest
         )
@@ -272,6 +272,7 @@ fn examined_payment(row: &Row<'_>) -> Result<ExaminedPayment, StoreError> {
         run_rail: rows::value(row, 13, "rail")?,
         run_reference: rows::value(row, 14, "reference")?,
         first_reference: rows::value(row, 15, "first_reference")?,
+        most: optional_place(row, 16, "most")?.map(Amount::from_micros),
     })
 }
 

@@ -38,6 +38,18 @@ pub(super) fn finish(conn: &Connection, finish: &Finish) -> Result<Finished, Sto
     if parked.is_some() {
         parking::forget(conn, row)?;
     }
+    if let (Some(payment), Some(metered)) = (payment, &finish.metered) {
+        let (sql, doing) = (
+            "UPDATE payment SET most = amount, amount = ?2, state = ?3 WHERE id = ?1 AND most IS NULL",
+            "record how much is taken",
+        );
+        rows::change(
+            conn,
+            sql,
+            doing,
+            (payment, rows::stored(metered.amount.micros(), doing)?, &metered.state),
+        )?;
+    }
     if let (Some(payment), SettlementWord::Captured, false) = (payment, word, finish.charged) {
         holds::credit(conn, payment, finish.at)?;
     }

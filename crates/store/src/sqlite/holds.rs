@@ -164,8 +164,8 @@ pub(super) fn insert(
     payment: &NewPayment,
     again: bool,
 ) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state, upfront, again, since, batch) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let sql = "INSERT INTO payment (key, run, payer, rail, amount, state, upfront, again, since, batch, most) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let amount = rows::stored(payment.amount.micros(), "store an amount")?;
     let params = (
         payment.key.as_bytes(),
@@ -178,6 +178,7 @@ pub(super) fn insert(
         again.then_some(1),
         rows::stored(payment.at.0, "store a time")?,
         payment.batch.then_some(1),
+        payment.most.map(|most| rows::stored(most.micros(), "store an amount")).transpose()?,
     );
     rows::change(conn, sql, "store a payment", params)?;
     Ok(conn.last_insert_rowid())

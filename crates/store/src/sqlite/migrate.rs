@@ -23,11 +23,12 @@ const STEPS: &[(i32, &str)] = &[
     (17, include_str!("migrations/0017_watch.sql")),
     (18, include_str!("migrations/0018_till.sql")),
     (19, include_str!("migrations/0019_finality.sql")),
-    (23, include_str!("migrations/0023_run_held.sql")),
+    (20, include_str!("migrations/0020_metered.sql")),
+    (21, include_str!("migrations/0021_run_held.sql")),
 ];
 
 /// The newest version that this release knows.
-pub(super) const KNOWN: i32 = 23;
+pub(super) const KNOWN: i32 = 21;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

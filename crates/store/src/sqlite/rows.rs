@@ -14,7 +14,7 @@ macro_rules! select_record {
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
             "e.outcome, e.content, e.finished, n.note, e.status, e.content_type, e.receipt, p.key, e.body, p.amount, ",
-            "p.payer ",
+            "p.payer, p.most ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -31,7 +31,7 @@ macro_rules! select_brief {
             "SELECT r.run, r.instance, r.fingerprint, r.owner, r.action, r.effect, r.caller, r.stage, ",
             "r.settlement, r.reference, r.rail, r.price, r.salt, r.created, r.intent, p.state, ",
             "e.outcome, e.content, e.finished, n.note, NULL, NULL, NULL, p.key, NULL, p.amount, ",
-            "p.payer ",
+            "p.payer, p.most ",
             "FROM run r INDEXED BY ",
             $index,
             " LEFT JOIN payment p ON p.id = r.payment LEFT JOIN ending e ON e.run = r.id ",
@@ -86,10 +86,8 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         intent: value(row, 14, "intent")?,
         payment_state: value(row, 15, "state")?,
         payment_key: value::<Option<_>>(row, 23, "key")?.map(Digest::from_bytes),
-        payment_amount: match value::<Option<i64>>(row, 25, "amount")? {
-            Some(_) => Some(Amount::from_micros(unsigned(row, 25, "amount")?)),
-            None => None,
-        },
+        payment_amount: amount(row, 25, "amount")?,
+        payment_most: amount(row, 27, "most")?,
         payer: value(row, 26, "payer")?,
         outcome: value(row, 16, "outcome")?,
         content: value::<Option<_>>(row, 17, "content")?.map(Digest::from_bytes),
@@ -101,6 +99,14 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         answer: answer(row)?,
         receipt: value(row, 22, "receipt")?,
     })
+}
+
+/// An amount that may be missing.
+fn amount(row: &Row<'_>, index: usize, column: &'static str) -> Result<Option<Amount>, StoreError> {
+    match value::<Option<i64>>(row, index, column)? {
+        Some(_) => Ok(Some(Amount::from_micros(unsigned(row, index, column)?))),
+        None => Ok(None),
+    }
 }
 
 fn answer(row: &Row<'_>) -> Result<Option<Answer>, StoreError> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use execgate_model::{Amount, Stage, UnixMs};
 use execgate_store::{
-    Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, MovedLate, NewPayment, REDEEMED_BY,
-    Record, Repaid, Revised, Revision, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord, Settling,
-    Store, StoreError, Undone,
+    Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, Metered, MovedLate, NewPayment,
+    REDEEMED_BY, Record, Repaid, Revised, Revision, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord,
+    Settling, Store, StoreError, Undone,
 };
 use tokio::task::JoinSet;
 
@@ -43,6 +43,30 @@ pub(crate) async fn only_an_end_of_the_money_closes_a_run(backend: &impl Backend
         assert_eq!(store.run(run_id(number)).await.unwrap(), Some(expected));
         assert_eq!(backend.leaves(run_id(number)), [start.leaf, end.leaf, leaf(number)]);
     }
+}
+
+pub(crate) async fn what_usage_came_to_is_durable_with_the_outcome_and_stands(backend: &impl Backend) {
+    let store = backend.open();
+    let start = Claim { payment: Some(payment(1)), ..claim(store.instance(), 1) };
+    store.claim(start.clone()).await.unwrap();
+    let (amount, most) = (Amount::from_micros(7), payment(1).amount);
+    let metered = Some(Metered { amount, state: b"seven".to_vec() });
+    let end = Finish { metered, ..finish(store.instance(), 1, Stage::Witness) };
+    store.finish(end.clone()).await.unwrap();
+    // Written again as after an answer that was lost.
+    store.finish(end.clone()).await.unwrap();
+    let expected = Record {
+        payment_amount: Some(amount),
+        payment_most: Some(most),
+        payment_state: Some(b"seven".to_vec()),
+        ..recorded(held(&start), &end)
+    };
+    assert_eq!(store.run(run_id(1)).await.unwrap(), Some(expected));
+    store.settle(settling(1, Capturing, Unpaid)).await.unwrap();
+    let again = NewPayment { amount, most: Some(most), ..payment(2) };
+    assert_eq!(store.repay(run_id(1), again).await.unwrap(), Repaid::Held);
+    let record = store.run(run_id(1)).await.unwrap().unwrap();
+    assert_eq!((record.payment_amount, record.payment_most), (Some(amount), Some(most)));
 }
 
 pub(crate) async fn money_moves_once_whoever_speaks_last(backend: &impl Backend) {

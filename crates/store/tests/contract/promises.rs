@@ -24,7 +24,7 @@ macro_rules! every_promise {
                 counters_of_windows_that_are_over_are_forgotten;
             money: only_an_end_of_the_money_closes_a_run, settling_moves_no_other_stage_than_witness,
                 settling_a_run_that_is_not_there_is_a_fault, an_unpaid_run_takes_one_new_payment,
-                money_moves_once_whoever_speaks_last, a_word_about_an_earlier_payment_changes_nothing,
+                money_moves_once_whoever_speaks_last, what_usage_came_to_is_durable_with_the_outcome_and_stands, a_word_about_an_earlier_payment_changes_nothing,
                 holds_of_one_payer_never_exceed_what_it_has, open_holds_of_one_payer_are_counted,
                 a_payer_that_failed_pays_before_the_work, money_taken_for_work_that_is_not_charged_is_a_credit,
                 a_payment_whose_run_was_taken_back_serves_the_same_call_again,

@@ -83,6 +83,7 @@ pub(crate) fn payment(number: u16) -> NewPayment {
         state: format!("state {number}").into_bytes(),
         rail: "x402".to_owned(),
         amount: Amount::from_micros(20_000),
+        most: None,
         upfront: false,
         funds: None,
         holds_max: 16,
@@ -133,6 +134,7 @@ pub(crate) fn finish(instance: InstanceId, number: u16, stage: Stage) -> Finish 
         },
         leaf: Leaf { kind: LeafKind::Final, digest: digest(9, number) },
         charged: true,
+        metered: None,
         at: UnixMs(created(number).0 + 1_000),
     }
 }
@@ -161,6 +163,7 @@ pub(crate) fn held(claim: &Claim) -> Record {
         payment_state: claim.payment.as_ref().map(|payment| payment.state.clone()),
         payment_key: claim.payment.as_ref().map(|payment| payment.key),
         payment_amount: claim.payment.as_ref().map(|payment| payment.amount),
+        payment_most: None,
         payer: claim.payment.as_ref().map(|payment| payment.payer.clone()),
         salt: claim.salt,
         intent: claim.intent.clone(),

@@ -39,9 +39,9 @@ impl PriceTag {
             Some(tag(price, *flow, Some(reason)))
         } else if let Refusal::PayerLimited { price, flow, rule, .. } = refusal {
             Some(tag(price, *flow, Some(rule)))
-        } else if let Refusal::Unpaid { price, .. } = refusal {
+        } else if let Refusal::Unpaid { price, flow, .. } = refusal {
             // The work is done: what comes now is taken at once.
-            Some(tag(price, Flow::Authorization, Some("settlement_failed")))
+            Some(tag(price, *flow, Some("settlement_failed")))
         } else {
             None
         }

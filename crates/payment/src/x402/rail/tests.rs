@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod permit2;
+mod upto;
 
 const NOW_S: u64 = 1_800_000_000;
 const LIVES_S: u64 = 90;
@@ -251,7 +252,8 @@ fn what_is_not_the_offer_is_refused_by_the_codes_of_facilitators() {
     let cases = [
         ("/x402Version", json!(3), "invalid_x402_version"),
         ("/x402Version", json!("2"), "invalid_payload"),
-        ("/accepted/scheme", json!("upto"), "unsupported_scheme"),
+        ("/accepted/scheme", json!("upto"), "invalid_payload"),
+        ("/accepted/scheme", json!("batch-settlement"), "unsupported_scheme"),
         ("/accepted/network", json!("eip155:1"), "invalid_network"),
         ("/accepted/network", json!("base"), "invalid_network"),
         ("/accepted/asset", json!(PAY_TO), "invalid_payment_requirements"),

@@ -13,7 +13,7 @@ use execgate_model::{Amount, UnixMs};
 
 const ELSEWHERE: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
-fn taking(transfers: &[Transfer]) -> X402 {
+pub(super) fn taking(transfers: &[Transfer]) -> X402 {
     let account =
         |transfer: &Transfer| Account { token: usdc(), transfer: *transfer, pay_to: PAY_TO.parse().unwrap() };
     let accounts = transfers.iter().map(account).collect();
@@ -21,7 +21,7 @@ fn taking(transfers: &[Transfer]) -> X402 {
 }
 
 /// A payment by Permit2 for what is offered so, after a change to what is signed.
-fn permitted(rail: &X402, flow: Flow, change: impl FnOnce(&mut Authorization)) -> Value {
+pub(super) fn permitted(rail: &X402, flow: Flow, change: impl FnOnce(&mut Authorization)) -> Value {
     let required = header(rail, flow);
     let offers = required["accepts"].as_array().unwrap();
     let wanted = |offer: &&Value| offer["extra"]["assetTransferMethod"] == "permit2";
@@ -123,7 +123,8 @@ fn what_is_not_the_offer_is_refused_by_the_codes_of_facilitators() {
     let good = permitted(&rail, Flow::Authorization, |_| ());
     let permit = "/payload/permit2Authorization";
     for (pointer, value, wanted) in [
-        ("/accepted/scheme", json!("upto"), "unsupported_scheme"),
+        ("/accepted/scheme", json!("upto"), "invalid_payload"),
+        ("/accepted/scheme", json!("batch-settlement"), "unsupported_scheme"),
         ("/accepted/amount", json!("1"), "invalid_payment_requirements"),
         ("/accepted/extra/assetTransferMethod", json!("eip3009"), "invalid_payment_requirements"),
         ("/accepted/extra/assetTransferMethod", json!(null), "invalid_payment_requirements"),
