@@ -208,12 +208,6 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")
 }
 
-/// The runtime of a process that has one client: one thread. A call is passed on by many tasks in a row, each of which does
-/// little; a second thread would mostly be woken to find nothing.
-pub(crate) fn runtime_of_one() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the runtime")
-}
-
 /// The witness room of a record.
 pub(crate) fn witness(key: Arc<InForce<SigningKey>>, store: Arc<dyn Store>) -> Witness {
     Witness {

@@ -44,7 +44,7 @@ impl Mcp {
         let data_dir = &self.data.data_dir;
         let ((), fitted) = fit_out(&settings, data_dir, account, || Ok(()))?;
         let log = log::start(&settings)?;
-        let ended = wire::runtime_of_one()?.block_on(async {
+        let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;
             let Fitted { profiles, actions, loaded, .. } = fitted;
             let gateway = Gateway::open(&settings, data_dir, profiles, &actions, loaded).await?;

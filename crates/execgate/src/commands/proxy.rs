@@ -103,7 +103,7 @@ impl Proxy {
             sharing: Sharing::Sole,
             asks: self.server.asks(),
         }));
-        let ended = wire::runtime_of_one()?.block_on(async {
+        let ended = wire::runtime()?.block_on(async {
             let stop = stop_signal()?;
             let upstreams = Upstreams::new([Arc::clone(&upstream)]);
             let gateway = Gateway::open_beside(&settings, data_dir, fitted, upstreams).await?;
