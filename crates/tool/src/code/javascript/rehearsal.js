@@ -1,7 +1,7 @@
 // What one that is there before its run does then: what nearly every run needs is read and compiled, and what it writes to
 // is written to, by runs that are nobody's.
 'use strict';
-const { attempt, awaits, cutField, described, forkpoint, forks, read, rehearse, show } = inner;
+const { attempt, awaits, cutField, described, forkpoint, forks, leaveBy, read, rehearse, show, start } = inner;
 const { Console } = require('console');
 const fs = require('fs');
 const { Socket } = require('net');
@@ -26,26 +26,42 @@ const touch = () => {
 };
 
 // A turn of the loop comes after it, as after what code writes.
-touch.output = () => {
+const output = () => {
   const { stdout } = process;
   stdout.write('');
   // The console looks for its stream when it is first used. It will look again.
   if (console._stdout === stdout) console._stdout = undefined;
 };
 
+// In a fork of this process, which is there before its run, or whose run waits.
+const fork = () => {
+  const pid = forkpoint.serve();
+  Object.defineProperty(process, 'pid', { value: Math.abs(pid) });
+  leaveBy(forkpoint.reallyExit);
+  if (pid < 0) return start();
+  touch();
+  output();
+  // So that the turn of the loop that comes after every run is not the first.
+  setImmediate(start);
+};
+
+const serve = () => {
+  touch();
+  if (forks) fork();
+  else start();
+};
+
 // The streams of output are made while pipes are where a run's will be; a stream of its own is written to, which ends with a
 // turn of the loop.
-touch.withOutput = (done) =>
+return () =>
   forkpoint.amongPipes((fd) => {
     const { stdout, stderr } = process;
-    touch.output();
+    output();
     // After the streams: some of these look at them.
     if (forks) preloaded.split(' ').forEach(require);
     const stream = new Socket({ fd, readable: false, writable: true });
     stream._handle.setBlocking(true);
     new Console(stream).log('%s', { a: [1] });
     stream.destroy();
-    stream.on('close', () => setImmediate(done));
+    stream.on('close', () => setImmediate(serve));
   });
-
-return touch;

@@ -45,7 +45,6 @@
   let ended = false;
   // Of one that is there before its run.
   const forkpoint = {};
-  let touch;
   // From where V8 sees the code to where the caller wrote it; of a session, each of its codes.
   let place = (line, column) => [line, column];
   const cells = new Map();
@@ -531,18 +530,6 @@
     framesFd = 4;
   };
 
-  // In a fork of this process, which is there before its run, or whose run waits.
-  const fork = () => {
-    const pid = forkpoint.serve();
-    Object.defineProperty(host, 'pid', { value: Math.abs(pid) });
-    reallyExit = host.reallyExit = forkpoint.reallyExit;
-    if (pid < 0) return start();
-    touch();
-    touch.output();
-    // So that a turn of the loop, which comes after every run, is none that is the first.
-    setImmediate(start);
-  };
-
   // Its arguments are waited for.
   const wait = () => {
     const [, , session] = host.argv;
@@ -595,18 +582,13 @@
   const start = () => {
     if (receive()) begin();
   };
-  const serve = () => {
-    touch();
-    if (forks) fork();
-    else start();
-  };
   // The loader of modules is made by its first use, and that takes turns of the loop.
   const rehearsed = () => {
     host.dlopen({ exports: forkpoint }, '/proc/self/fd/4');
-    const inner = { attempt, awaits, cutField, described, forkpoint, forks, read, rehearse, show };
+    const leaveBy = (exit) => (reallyExit = host.reallyExit = exit);
+    const inner = { attempt, awaits, cutField, described, forkpoint, forks, leaveBy, read, rehearse, show, start };
     const script = vm.compileFunction(host.argv[3], ['inner', 'require'], { filename: '[eval]' });
-    touch = script(inner, require);
-    then.call(import('data:text/javascript,0'), () => touch.withOutput(serve));
+    then.call(import('data:text/javascript,0'), script(inner, require));
   };
   if (forks || waitsForRun) rehearsed();
   else start();
