@@ -117,20 +117,37 @@ fn put_number(out: &mut String, number: &Number) {
         write_to(out, format_args!("{number}"));
         return;
     };
-    // The shortest digits that read back, as Python has them: `-1.25e-7`.
-    let shortest = format!("{double:e}");
-    let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if double.is_sign_negative() {
+        out.push('-');
+    }
+    let mut buffer = ryu_js::Buffer::new();
+    let text = buffer.format(double.abs());
+    let (digits, exponent) = shortest(text);
     if (SMALLEST_PLAIN..FIRST_EXPONENT).contains(&exponent) {
-        let plain = double.to_string();
-        out.push_str(&plain);
-        if !plain.contains('.') {
+        out.push_str(text);
+        if !text.contains('.') {
             out.push_str(".0");
         }
     } else {
+        let (first, more) = digits.split_at_checked(1).unwrap_or((&digits, ""));
+        let point = if more.is_empty() { "" } else { "." };
         let sign = if exponent < 0 { '-' } else { '+' };
-        write_to(out, format_args!("{digits}e{sign}{:02}", exponent.unsigned_abs()));
+        write_to(out, format_args!("{first}{point}{more}e{sign}{:02}", exponent.unsigned_abs()));
     }
+}
+
+/// The digits of a number that is not negative, as ECMAScript writes it, and the power of ten of the first. Of the shortest
+/// that read back these are the closest, and of two as close the even ones, as Python has them; the standard library takes
+/// the upper.
+fn shortest(text: &str) -> (String, i32) {
+    let (number, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all = format!("{whole}{fraction}");
+    let zeros = all.len() - all.trim_start_matches('0').len();
+    let place = |digits: usize| i32::try_from(digits).unwrap_or(i32::MAX);
+    let digits = all.trim_matches('0').to_owned();
+    if digits.is_empty() { (digits, 0) } else { (digits, exponent + place(whole.len()) - 1 - place(zeros)) }
 }
 
 /// Writing to a `String` cannot fail.
@@ -159,6 +176,11 @@ mod tests {
             ("5e-324", "5e-324"),
             ("0.1", "0.1"),
             ("6.02214076e23", "6.02214076e+23"),
+            ("0.0000123", "1.23e-05"),
+            ("1e22", "1e+22"),
+            ("0.0", "0.0"),
+            // Half-way between two that are as short: the even one.
+            ("581395642584252.25", "581395642584252.2"),
             ("9007199254740991", "9007199254740991"),
             ("-7", "-7"),
         ];
@@ -167,6 +189,7 @@ mod tests {
             assert_eq!(python_json(&value).unwrap(), expected, "{text}");
         }
         assert_eq!(python_json(&json!(1e16)).unwrap(), "1e+16");
+        assert_eq!(python_json(&json!(12_345_678_901_234_567_000.0)).unwrap(), "1.2345678901234567e+19");
     }
 
     #[test]

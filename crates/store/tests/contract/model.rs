@@ -55,11 +55,14 @@ impl Model {
     }
 
     pub(super) fn undo(&mut self, run: RunId, instance: InstanceId) -> Undone {
-        if self.in_execute(run, instance).is_none() {
+        let Some(standing) = self.in_execute(run, instance).map(|run| run.record.settlement) else {
             return Undone::TooLate;
-        }
+        };
         self.runs.remove(&run);
-        self.payments.retain(|_, bought| *bought != run);
+        // A payment of which its rail was told something is nobody else's.
+        if matches!(standing, SettlementWord::Free | SettlementWord::Held) {
+            self.payments.retain(|_, bought| *bought != run);
+        }
         Undone::Undone
     }
 
