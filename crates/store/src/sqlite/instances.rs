@@ -85,7 +85,7 @@ impl Instances {
     pub(super) fn adopt(
         &self,
         conn: &Connection,
-        seen: HashSet<InstanceId>,
+        seen: Vec<InstanceId>,
     ) -> Result<Vec<InstanceId>, StoreError> {
         let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dead = Vec::new();
@@ -114,7 +114,7 @@ impl Instances {
     /// process can be between making its lock file and locking it: under [`opening_lock`].
     pub(super) fn sweep(&self, conn: &Connection) -> Result<(), StoreError> {
         let doing = "sweep out dead instances";
-        let open = seen_in_unended_runs(conn)?;
+        let open: HashSet<InstanceId> = seen_in_unended_runs(conn)?.into_iter().collect();
         let done = |instance: &InstanceId| *instance != self.mine && !open.contains(instance);
         for instance in
             lock_files(&self.folder).map_err(|error| backend(doing, error))?.into_iter().filter(done)
@@ -155,13 +155,16 @@ fn unlock(lock: &File) {
     }
 }
 
-/// The instances that open runs name, dead and alive. Reads only open runs, whatever the history.
-pub(super) fn seen_in_unended_runs(conn: &Connection) -> Result<HashSet<InstanceId>, StoreError> {
+/// The instances that open runs name, dead and alive, each once and always in the same order. Reads only open runs, whatever
+/// the history.
+pub(super) fn seen_in_unended_runs(conn: &Connection) -> Result<Vec<InstanceId>, StoreError> {
     let read = |row: &Row<'_>| rows::value(row, 0, "instance").map(InstanceId::from_stored);
-    let mut seen = HashSet::new();
+    let mut seen = Vec::new();
     for sql in [EXECUTING_INSTANCES, HOLDING_INSTANCES] {
         seen.extend(rows::all(conn, sql, "read the instances of open runs", [], read)?);
     }
+    seen.sort_unstable_by_key(|instance| *instance.as_bytes());
+    seen.dedup();
     Ok(seen)
 }
 
