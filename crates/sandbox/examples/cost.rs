@@ -111,6 +111,7 @@ fn nothing() -> Language {
         verdict: VerdictBy::ExitStatus,
         warm: Vec::new(),
         preloads: false,
+        idle_bytes: 0,
         session: None,
     }
 }

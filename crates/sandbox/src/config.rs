@@ -156,6 +156,10 @@ pub struct Language {
     /// by `LD_PRELOAD`, so that some of its calls come to that library. Its script takes the variable away.
     #[serde(default)]
     pub preloads: bool,
+    /// What its interpreter asks of the kernel to write to and leaves alone, in bytes. Where no cgroup counts what is used, each
+    /// process may have so much more data.
+    #[serde(default)]
+    pub idle_bytes: u64,
     /// How an interpreter can be a session's; none where it cannot.
     #[serde(default)]
     pub session: Option<SessionStart>,

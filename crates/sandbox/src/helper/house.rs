@@ -44,6 +44,8 @@ pub(super) struct House {
     configured: usize,
     /// How many languages there are; what a stem has beyond them nobody may ask for.
     languages: u16,
+    /// What the interpreter of each leaves alone, by its number.
+    pub(super) idle_bytes: Vec<u64>,
     pub(super) seed: &'static Seed,
     pub(super) map: IdMap,
     pub(super) cgroups: Cgroups,
@@ -112,6 +114,7 @@ impl House {
             image: config.image.path,
             configured: config.slots,
             languages: u16::try_from(config.languages.len()).unwrap_or(u16::MAX),
+            idle_bytes: config.languages.iter().map(|language| language.idle_bytes).collect(),
             seed,
             map,
             cgroups,

@@ -127,15 +127,22 @@ impl House {
         let is_session = order.asked.as_ref().is_some_and(|asked| asked.session.is_some());
         let is_resident = pool.is_some() || is_session;
         let sockets = is_resident.then(pair).transpose().at(Step::ReportPipe)?;
-        let language = order.asked.as_ref().map_or(0, |asked| asked.language);
-        let language = match pool {
+        let language = match (pool, &order.asked) {
+            (Some(pool), _) => self.pools[pool].language,
+            (None, Some(asked)) => asked.language,
+            (None, None) => 0,
+        };
+        let idle_bytes = self.idle_bytes.get(usize::from(language)).copied().unwrap_or(0);
+        let program = match pool {
             Some(pool) => self.pools[pool].program(),
             None if is_session => self.sessions.get(&language).copied().unwrap_or(u16::MAX),
             None => language,
         };
         let is_awaited = order.asked.is_some();
         let network = order.asked.as_ref().map_or(NetworkProfile::None, |asked| asked.network);
-        let spawn = Spawn { is_awaited, network, ..self.spawn(run, number, language, limits) };
+        let spawn = self.spawn(run, number, program, limits);
+        let data_bytes = spawn.data_bytes.map(|bytes| bytes.saturating_add(idle_bytes));
+        let spawn = Spawn { is_awaited, network, data_bytes, ..spawn };
         let shape = self.shape(limits);
         let proxy = self.ask_for_proxy(run, order.asked.as_ref())?;
         let cgroups = self.cgroups.arm(slot, limits).at(Step::ArmCgroup)?;

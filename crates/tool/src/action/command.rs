@@ -65,6 +65,7 @@ impl Command {
             verdict: VerdictBy::ExitStatus,
             warm: Vec::new(),
             preloads: false,
+            idle_bytes: 0,
             session: None,
         }
     }

@@ -56,6 +56,9 @@ struct Written {
     /// Whether such a one, and one that serves a session, loads the fork-point library before its own.
     #[serde(default)]
     preloads: bool,
+    /// What an interpreter asks of the kernel to write to and leaves alone, in MiB.
+    #[serde(default)]
+    idle_mib: u32,
     /// Those of others, for code that mentions what they hold.
     #[serde(default)]
     suited: Vec<Suited>,
@@ -154,6 +157,7 @@ impl Definition {
                 })
                 .collect(),
             preloads: self.written.preloads,
+            idle_bytes: u64::from(self.written.idle_mib) << 20,
             session: self.written.session.as_ref().map(|session| SessionStart {
                 argv: started(&session.argv),
                 checkpoints: session.checkpoints,

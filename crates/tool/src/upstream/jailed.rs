@@ -55,6 +55,7 @@ pub fn program_of(server: &ServerName, argv: Vec<String>, env: Vec<(String, Stri
         verdict: VerdictBy::ExitStatus,
         warm: Vec::new(),
         preloads: false,
+        idle_bytes: 0,
         session: None,
     }
 }
