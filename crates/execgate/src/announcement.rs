@@ -108,7 +108,7 @@ pub(crate) fn announce_payment(payment: &Payment) {
         ));
     }
     terminal::line(format_args!("            {kind}; settled by {}", payment.facilitator));
-    if payment.accounts.iter().any(|account| account.transfer == Transfer::Permit2) {
+    if payment.is_by_permit2() {
         terminal::line(format_args!(
             "            UNPROVEN: x402's proxies before Permit2 were never tried as they are deployed, only stand-ins of them"
         ));

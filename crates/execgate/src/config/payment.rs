@@ -145,15 +145,28 @@ impl Payment {
         self.challenges.read_keys(is_testnet)
     }
 
+    /// Whether any of it is moved by Permit2.
+    pub(crate) fn is_by_permit2(&self) -> bool {
+        self.upto.is_some() || self.accounts.iter().any(|account| account.transfer == Transfer::Permit2)
+    }
+
     /// # Errors
     /// Where real money would come in a way that was never tried with it.
     pub(crate) fn is_proven(&self) -> anyhow::Result<()> {
-        let unproven = self.challenges.methods.iter().find(|method| !method.is_proven());
-        if let Some(method) = unproven.filter(|_| !self.is_testnet()) {
+        if self.is_testnet() {
+            return Ok(());
+        }
+        if let Some(method) = self.challenges.methods.iter().find(|method| !method.is_proven()) {
             bail!(
                 "`{}` of [payment.mpp] was tried against doubles of its service alone: this version takes it beside test networks, and \
                  not where money is real",
                 method.as_str()
+            );
+        }
+        if self.is_by_permit2() {
+            bail!(
+                "Permit2 was tried with stand-ins of x402's proxies alone: this version takes `transfer = \"permit2\"` and `upto` on \
+                 test networks, and not where money is real"
             );
         }
         Ok(())
@@ -435,6 +448,7 @@ mod tests {
         let transfers = |text: &str| {
             let payment = resolve(Some(WALLET), &format!("[payment]\n{text}")).unwrap().unwrap();
             let transfers: Vec<_> = payment.accounts.iter().map(|account| account.transfer).collect();
+            assert!(payment.is_proven().is_ok());
             (transfers, payment.challenges.methods.len())
         };
         assert_eq!(transfers(&by_permit2), (vec![Transfer::Permit2], 0), "nobody is asked by challenge then");
@@ -443,6 +457,9 @@ mod tests {
             (vec![Transfer::Eip3009, Transfer::Permit2], 1)
         );
         assert_eq!(transfers(&token(usdc, "")), (vec![Transfer::Eip3009], 1));
+        let main = by_permit2.replace("84532", "8453");
+        let real = resolve(Some(WALLET), &format!("[payment]\n{main}")).unwrap().unwrap();
+        assert!(real.is_proven().unwrap_err().to_string().contains("where money is real"));
         let permit2 = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
         for (text, word) in [
             (format!("{by_permit2}[payment.mpp]\nmethods = [\"evm\"]\n"), "EIP-3009, which it needs"),
