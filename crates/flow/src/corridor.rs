@@ -485,12 +485,12 @@ impl Walk {
         quote.prepared().belongs_to(owned_by)?;
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
-        let _runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));
+        let runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));
         let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
         {
             Claimed::Fresh(claim) => claim,
             Claimed::Earlier(record) => {
-                drop((turn, walks));
+                drop((turn, walks, runs));
                 return self.earlier(*record, &quote, &hold).await;
             }
         };
@@ -523,7 +523,7 @@ impl Walk {
         };
         let ticket = ticket.advance::<ticket::Settled>(&settlement);
         sight.lap(Room::Settle);
-        drop(walks);
+        drop((walks, runs));
         let bought = Bought::now(&hold, &settlement, claim.facts().started);
         Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
     }

@@ -13,10 +13,11 @@ use anyhow::{Context as _, bail};
 use execgate_flow::authorise::Rules;
 use execgate_model::{ActionName, Digest};
 use execgate_policy::{Policy, PolicyError, PolicySet};
-use execgate_receipt::{StrictError, Timestamp, digest_json, parse_strict, sha256};
+use execgate_receipt::{StrictError, digest_json, parse_strict, sha256};
 use execgate_web::{RuleDesk, RuleFault, RuleStanding};
 use serde_json::{Value, json};
 
+use super::changes::Voucher;
 use super::{PolicyChanges, PolicyFile};
 
 /// Bytes of a policy file that are read; what is longer is refused by the parser.
@@ -121,8 +122,8 @@ struct WatchedFile {
     path: PathBuf,
     /// Whose change of it counts.
     changes: PolicyChanges,
-    /// When what is in force was signed, where signatures count.
-    signed: Mutex<Option<Timestamp>>,
+    /// Who vouches for what is in force.
+    voucher: Mutex<Voucher>,
     /// The bytes that were looked at last, good or not. None: they are to be looked at again.
     seen: Mutex<Option<Digest>>,
     /// What is wrong with them.
@@ -181,8 +182,8 @@ impl RuleBook {
         if *seen == Some(now) {
             return;
         }
-        let mut signed = file.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = match file.changes.allow(&file.path, &bytes, *signed) {
+        let mut voucher = file.voucher.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = match file.changes.allow(&file.path, &bytes, &voucher) {
             Ok(allowed) => allowed,
             Err(error) => {
                 file.tell(
@@ -204,7 +205,7 @@ impl RuleBook {
             Ok(rules) => {
                 tracing::info!(digest = %rules.digest(), "a new policy is in force");
                 self.rules.replace(rules);
-                *signed = allowed;
+                *voucher = allowed;
                 *file.fault() = None;
             }
             Err(error) => {
@@ -228,10 +229,10 @@ impl WatchedFile {
             PolicyChanges::OfOthersThan(_) => fs::canonicalize(&path).with_context(doing)?,
         };
         let bytes = read(&path)?;
-        let signed = changes.allow_start(&path, &bytes)?;
+        let voucher = Mutex::new(changes.allow_start(&path, &bytes)?);
         let loaded = parse_at(&path, &bytes)?;
         let seen = Mutex::new(Some(loaded.bytes));
-        Ok((Self { path, changes, signed: Mutex::new(signed), seen, fault: Mutex::new(None) }, loaded))
+        Ok((Self { path, changes, voucher, seen, fault: Mutex::new(None) }, loaded))
     }
 
     /// Says once that the file is not what is in force.

@@ -48,38 +48,62 @@ impl PolicyChanges {
         Self::OfOthersThan(vec![getuid(), geteuid()])
     }
 
-    /// Whether a process may start with this file. A time is that of its signature.
-    pub(super) fn allow_start(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<Option<Timestamp>> {
-        match self {
-            Self::OfTheFile | Self::OfOthersThan(_) => Ok(None),
-            Self::Signed(keys) => signature::verify(path, bytes, keys).map(Some),
-        }
+    /// Whether a process may start with this file.
+    pub(super) fn allow_start(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<Voucher> {
+        Ok(match self {
+            Self::OfTheFile => Voucher::Nobody,
+            Self::OfOthersThan(users) => {
+                Voucher::Place(out_of_reach(path, users).map_err(|error| error.to_string()))
+            }
+            Self::Signed(keys) => Voucher::Signature(signature::verify(path, bytes, keys)?),
+        })
     }
 
-    /// Whether these bytes may take the place of what is in force, which was signed at `since`.
-    pub(super) fn allow(
-        &self,
-        path: &Path,
-        bytes: &[u8],
-        since: Option<Timestamp>,
-    ) -> anyhow::Result<Option<Timestamp>> {
+    /// Whether these bytes may take the place of what is in force, for which `since` vouches.
+    pub(super) fn allow(&self, path: &Path, bytes: &[u8], since: &Voucher) -> anyhow::Result<Voucher> {
         match self {
-            Self::OfTheFile => Ok(None),
-            Self::OfOthersThan(users) => out_of_reach(path, users).map(|()| None),
+            Self::OfTheFile => Ok(Voucher::Nobody),
+            Self::OfOthersThan(users) => {
+                // What was in reach once may have been given away since (`chown` into a user namespace), to look as if it was not.
+                let Voucher::Place(Ok(before)) = since else {
+                    let why = if let Voucher::Place(Err(why)) = since { why } else { "" };
+                    bail!("at the start it could be changed by whoever has started this: {why}");
+                };
+                let now = out_of_reach(path, users)?;
+                if now != *before {
+                    bail!("a folder above it is another one than at the start");
+                }
+                Ok(Voucher::Place(Ok(now)))
+            }
             Self::Signed(keys) => {
                 let signed = signature::verify(path, bytes, keys)?;
-                if since.is_some_and(|since| signed < since) {
+                if matches!(since, Voucher::Signature(since) if signed < *since) {
                     bail!("its signature is older than that of the policy in force");
                 }
-                Ok(Some(signed))
+                Ok(Voucher::Signature(signed))
             }
         }
     }
 }
 
-/// Whether none of these users can have written or replaced the file at a canonical path: neither it nor a folder above
-/// it is theirs, or can be written by others than its owner. In a folder with the sticky bit only owners replace.
-fn out_of_reach(path: &Path, users: &[Uid]) -> anyhow::Result<()> {
+/// Who vouches for what is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Voucher {
+    /// Nobody is asked to.
+    Nobody,
+    /// The place where the file lies: the folders above it, or why it was in reach at the start.
+    Place(Result<Vec<FolderId>, String>),
+    /// Whoever signed it, at that time.
+    Signature(Timestamp),
+}
+
+/// A folder, by its file system and its number there.
+type FolderId = (u64, u64);
+
+/// The folders above the file at a canonical path, if none of these users can have written or replaced it: neither it nor
+/// one of them is theirs, or can be written by others than its owner. In a folder with the sticky bit only owners replace.
+fn out_of_reach(path: &Path, users: &[Uid]) -> anyhow::Result<Vec<FolderId>> {
+    let mut folders = Vec::new();
     if users.iter().any(|user| user.is_root()) {
         bail!(
             "this was started as root, who can write every file; a signature tells whose a change is (--policy-key)"
@@ -101,8 +125,11 @@ fn out_of_reach(path: &Path, users: &[Uid]) -> anyhow::Result<()> {
         if others && !(metadata.is_dir() && mode.contains(Mode::SVTX)) {
             bail!("{shown} can be written by others than its owner");
         }
+        if metadata.is_dir() {
+            folders.push((metadata.dev(), metadata.ino()));
+        }
     }
-    Ok(())
+    Ok(folders)
 }
 
 #[cfg(test)]
@@ -115,7 +142,7 @@ mod tests {
     use rustix::process::{Uid, geteuid};
 
     use super::super::signature::{sign, signature_of};
-    use super::{PolicyChanges, out_of_reach};
+    use super::{PolicyChanges, Voucher, out_of_reach};
 
     const FIRST: &[u8] = b"{\"version\": \"1\", \"default\": \"deny\"}";
     const SECOND: &[u8] = b"{\"version\": \"1\", \"default\": \"allow\"}";
@@ -133,10 +160,11 @@ mod tests {
         let put = |bytes: &[u8], second: u64, key: &SigningKey| {
             fs::write(signature_of(&path), sign(bytes, at(second), key).unwrap()).unwrap();
         };
-        let refusal = |bytes: &[u8]| format!("{:#}", changes.allow(&path, bytes, Some(at(5))).unwrap_err());
+        let first = Voucher::Signature(at(5));
+        let refusal = |bytes: &[u8]| format!("{:#}", changes.allow(&path, bytes, &first).unwrap_err());
         assert!(format!("{:#}", changes.allow_start(&path, FIRST).unwrap_err()).contains("no signature"));
         put(FIRST, 5, &ours);
-        assert_eq!(changes.allow_start(&path, FIRST).unwrap(), Some(at(5)));
+        assert_eq!(changes.allow_start(&path, FIRST).unwrap(), first);
         // The signature of the first is none of the second.
         assert!(refusal(SECOND).contains("of another policy"));
         put(SECOND, 6, &other);
@@ -144,9 +172,34 @@ mod tests {
         put(SECOND, 4, &ours);
         assert!(refusal(SECOND).contains("older"));
         put(SECOND, 6, &ours);
-        assert_eq!(changes.allow(&path, SECOND, Some(at(5))).unwrap(), Some(at(6)));
+        assert_eq!(changes.allow(&path, SECOND, &first).unwrap(), Voucher::Signature(at(6)));
         fs::write(signature_of(&path), "{}").unwrap();
         assert!(refusal(SECOND).contains("is no signature"));
+    }
+
+    #[test]
+    fn what_was_in_reach_at_the_start_is_in_reach_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = fs::canonicalize(folder.path()).unwrap().join("policy.json");
+        fs::write(&path, FIRST).unwrap();
+        let unlike = PolicyChanges::OfOthersThan(vec![Uid::from_raw(geteuid().as_raw() + 1)]);
+        let since = unlike.allow_start(&path, FIRST).unwrap();
+        assert_eq!(unlike.allow(&path, SECOND, &since).unwrap(), since);
+        // Another folder of the same name.
+        let moved = path.with_file_name("moved");
+        fs::create_dir(&moved).unwrap();
+        let (inner, aside) = (moved.join("policy.json"), path.with_file_name("aside"));
+        fs::write(&inner, FIRST).unwrap();
+        let since = unlike.allow_start(&inner, FIRST).unwrap();
+        fs::rename(&moved, &aside).unwrap();
+        fs::create_dir(&moved).unwrap();
+        fs::write(&inner, SECOND).unwrap();
+        let refused = unlike.allow(&inner, SECOND, &since).unwrap_err().to_string();
+        assert!(refused.contains("another one than at the start"), "{refused}");
+        // Given away since, and it was its owner's at the start.
+        let ours = Voucher::Place(Err("it belongs to us".to_owned()));
+        let refused = unlike.allow(&path, SECOND, &ours).unwrap_err().to_string();
+        assert!(refused.contains("it belongs to us"), "{refused}");
     }
 
     #[test]

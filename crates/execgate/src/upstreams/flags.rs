@@ -220,7 +220,10 @@ impl UpstreamFlags {
                 profiles.and_then(|profiles| profiles.find(None)).context("there is no jail here")?;
             let folders = match data_dir {
                 Some(data_dir) => folders(&server, self.workspace.as_deref(), self.keep, data_dir)?,
-                None => FoldersSpec { copied: self.workspace.clone(), kept: None },
+                None if self.workspace.is_some() || self.keep => {
+                    bail!("nothing is called here: --workspace and --keep are for `execgate proxy`")
+                }
+                None => FoldersSpec::default(),
             };
             let spec = JailedUpstreamSpec {
                 server,

@@ -423,12 +423,8 @@ pub(super) struct Pipe {
 
 impl Pipe {
     pub(super) fn open(data: &Path) -> Self {
-        Self::open_with(data, &[])
-    }
-
-    pub(super) fn open_with(data: &Path, more: &[&str]) -> Self {
         let mut command = execgate();
-        command.arg("mcp").arg("--data-dir").arg(data).args(more);
+        command.arg("mcp").arg("--data-dir").arg(data);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));

@@ -96,8 +96,11 @@ fn a_signed_policy_is_replaced_by_one_that_is_signed() {
     place.put("policy.json", OPEN);
     watched.logs("not by one whose change counts");
     assert!(!watched.may_delete());
+    assert!(!watched.client.tools().contains(&"delete_note".to_owned()));
     sign();
     watched.logs("a new policy is in force");
+    watched.client.is_told("notifications/tools/list_changed");
+    assert!(watched.client.tools().contains(&"delete_note".to_owned()));
     assert!(watched.may_delete());
     // What was signed before is not brought back.
     place.put("policy.json", CLOSED);

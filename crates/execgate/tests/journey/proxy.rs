@@ -142,6 +142,11 @@ impl Client {
         serde_json::from_str(&line).unwrap()
     }
 
+    /// Waits until it is told something that it has not asked for.
+    pub(super) fn is_told(&mut self, method: &str) {
+        while self.heard()["method"] != method {}
+    }
+
     /// The answer to what was asked under this name.
     pub(super) fn answer(&mut self, id: u64) -> Value {
         loop {
@@ -169,7 +174,7 @@ impl Client {
         self.ask("tools/call", json!({"name": tool, "arguments": arguments}))["result"].clone()
     }
 
-    fn tools(&mut self) -> Vec<String> {
+    pub(super) fn tools(&mut self) -> Vec<String> {
         let listed = self.ask("tools/list", json!({}));
         let tools = listed["result"]["tools"].as_array().unwrap().iter();
         tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()

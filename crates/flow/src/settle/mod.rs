@@ -20,7 +20,7 @@ pub use by_hand::{ByHand, ByHandError, EndedByHand};
 pub use charge::due;
 pub use reconcile::Reconciled;
 pub(crate) use room::OPEN_HOLDS_MAX;
-pub use room::{Held, Settle};
+pub use room::{Held, Settle, unpaid};
 pub use round::Round;
 pub use unsettled::{Standing, Unsettled, unsettled};
 pub use walking::Walking;

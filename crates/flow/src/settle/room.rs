@@ -99,6 +99,13 @@ pub(super) fn asked(amount: Amount, most: Option<Amount>) -> (Amount, Flow) {
     most.map_or((amount, Flow::Authorization), |most| (most, Flow::Metered))
 }
 
+/// What is asked again for a run whose work is done and whose payment failed.
+#[must_use]
+pub fn unpaid(record: &Record) -> Refusal {
+    let (price, flow) = asked(record.price, record.payment_most);
+    Refusal::Unpaid { run: record.run, price, flow }
+}
+
 /// The word of the record for a settlement.
 fn word(settlement: &Settlement) -> SettlementWord {
     match settlement.state() {
@@ -295,9 +302,13 @@ impl Settle {
     /// As [`Self::enter`]; and a request without a new payment is told to bring one.
     pub async fn again(&self, record: &Record, hold: &Hold) -> Result<(), Refusal> {
         let most = (hold.paid().flow == Flow::Metered).then_some(hold.amount());
+        if record.payment_most.is_some() && most.is_none() {
+            // What was paid by its usage is not taken whole, and of this no part can be.
+            return Err(unpaid(record));
+        }
         let asked = asked(hold.amount(), most);
-        let unpaid = Refusal::Unpaid { run: record.run, price: asked.0, flow: asked.1 };
-        let Some(claim) = &hold.paid().claim else { return Err(unpaid) };
+        let refused = Refusal::Unpaid { run: record.run, price: asked.0, flow: asked.1 };
+        let Some(claim) = &hold.paid().claim else { return Err(refused) };
         let rail = hold.rail();
         // What usage came to stands since the work was done.
         let came_to = record.payment_amount.unwrap_or(record.price).min(hold.amount());
@@ -327,7 +338,7 @@ impl Settle {
                 self.enter(held, true).await.map(drop)
             }
             // The payment that failed is no new one; one that bought another run is refused as such.
-            Repaid::PaymentSpent(run) if run == record.run => Err(unpaid),
+            Repaid::PaymentSpent(run) if run == record.run => Err(refused),
             Repaid::PaymentSpent(_) => Err(Refusal::PaymentReused),
             Repaid::NotDue => Ok(()),
         }

@@ -119,13 +119,19 @@ impl Entry {
 
 /// Reads the entry of `tools` whose key is `key`.
 pub(super) fn tool(key: &str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
-    entry(key, Pattern::read(key).map_err(|what| place.wrong_key(what))?, place, mode)
+    let entry = entry(key, Pattern::read(key).map_err(|what| place.wrong_key(what))?, place, mode)?;
+    let of_server = key.rsplit_once('.').map_or(key, |(_, name)| name);
+    only_allows_or_denies(of_server, entry, place)
 }
 
 /// Reads `resources`, `prompts` or what servers ask of clients: an entry for what every server has of that kind, whose name
 /// is `name`.
 pub(super) fn beside_tools(name: &'static str, place: &Place<'_>, mode: Mode) -> Result<Entry, PolicyError> {
-    let entry = entry(name, Pattern::OfAnyServer(name), place, mode)?;
+    only_allows_or_denies(name, entry(name, Pattern::OfAnyServer(name), place, mode)?, place)
+}
+
+/// Refuses what an entry says of a question of a server beyond yes and no.
+fn only_allows_or_denies(name: &str, entry: Entry, place: &Place<'_>) -> Result<Entry, PolicyError> {
     let says_more = !entry.limits.is_empty() || entry.approval.is_some() || entry.price.is_some();
     if ASKED.contains(&name) && says_more {
         return Err(place.wrong(

@@ -168,5 +168,10 @@ fn what_a_server_asks_is_allowed_or_denied_and_nothing_else() {
         r#"{"price": "1"}"#,
     ] {
         assert!(section(bad).contains("no run of its own"), "{bad}: {}", section(bad));
+        for name in ["notes.sampling:create", "sampling:create"] {
+            let entry =
+                format!("{{\"version\":\"1\",\"default\":\"deny\",\n\"tools\":{{\"{name}\":{bad}}}}}");
+            assert!(error(&entry).contains("no run of its own"), "{entry}: {}", error(&entry));
+        }
     }
 }

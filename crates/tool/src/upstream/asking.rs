@@ -8,11 +8,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use execgate_model::{Digest, Respondent, Unanswered};
+use execgate_model::{Respondent, Unanswered};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use super::entry::Digester;
 use super::message::RpcError;
 use crate::Cancel;
 
@@ -155,14 +154,13 @@ impl Asks {
 struct Passed {
     asked: usize,
     refused: usize,
-    answered: Vec<Value>,
+    answered: Vec<&'static str>,
 }
 
 /// One call, as far as its client can be asked.
 pub(super) struct CallAsks {
     asks: Asks,
     respondent: Arc<dyn Respondent>,
-    digester: Digester,
     /// Till when an answer is of use.
     until: Instant,
     passed: Mutex<Passed>,
@@ -176,6 +174,19 @@ pub(super) struct UnderWay(pub(super) Arc<CallAsks>);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.over.cancel();
+    }
+}
+
+/// Why a question has no answer.
+struct NoAnswer {
+    error: RpcError,
+    /// Whether a client has said so, in words of its own.
+    is_the_clients: bool,
+}
+
+impl From<RpcError> for NoAnswer {
+    fn from(error: RpcError) -> Self {
+        Self { error, is_the_clients: false }
     }
 }
 
@@ -198,13 +209,8 @@ pub(super) fn not_allowed() -> RpcError {
 }
 
 impl CallAsks {
-    pub(super) fn new(
-        asks: Asks,
-        respondent: Arc<dyn Respondent>,
-        digester: Digester,
-        until: Instant,
-    ) -> Self {
-        Self { asks, respondent, digester, until, passed: Mutex::default(), over: Cancel::default() }
+    pub(super) fn new(asks: Asks, respondent: Arc<dyn Respondent>, until: Instant) -> Self {
+        Self { asks, respondent, until, passed: Mutex::default(), over: Cancel::default() }
     }
 
     /// What the client of this call takes, of what is allowed.
@@ -214,9 +220,24 @@ impl CallAsks {
 
     /// Asks the client of this call. An error is for the server.
     pub(super) async fn ask(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        self.asked(method, params).await.map_err(|none| none.error)
+    }
+
+    /// The same, where why there is no answer is kept: it has nothing of a client's own words.
+    pub(super) async fn ask_and_keep_why(&self, method: &str, params: Value) -> Result<Value, String> {
+        self.asked(method, params).await.map_err(|NoAnswer { error, is_the_clients }| {
+            if is_the_clients {
+                format!("its client has refused to answer ({})", error.code)
+            } else {
+                error.message
+            }
+        })
+    }
+
+    async fn asked(&self, method: &str, params: Value) -> Result<Value, NoAnswer> {
         let asked = tokio::select! {
             biased;
-            () = self.over.cancelled() => Err(outside_a_call()),
+            () = self.over.cancelled() => Err(outside_a_call().into()),
             asked = self.vetted(method, params) => asked,
         };
         if asked.is_err() {
@@ -225,12 +246,14 @@ impl CallAsks {
         asked
     }
 
-    async fn vetted(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+    async fn vetted(&self, method: &str, params: Value) -> Result<Value, NoAnswer> {
         {
             let mut passed = self.passed();
             passed.asked += 1;
             if passed.asked > QUESTIONS_MAX {
-                return Err(refusal(BAD_REQUEST, format!("a call asks at most {QUESTIONS_MAX} questions")));
+                return Err(
+                    refusal(BAD_REQUEST, format!("a call asks at most {QUESTIONS_MAX} questions")).into()
+                );
             }
         }
         let kind = Asking::of(method).filter(|kind| self.asks.has(*kind)).ok_or_else(not_allowed)?;
@@ -238,7 +261,7 @@ impl CallAsks {
             Value::Object(params) => params,
             Value::Null => Map::new(),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                return Err(refusal(BAD_PARAMS, "parameters are an object"));
+                return Err(refusal(BAD_PARAMS, "parameters are an object").into());
             }
         };
         // How it would be told of progress is between it and us.
@@ -246,32 +269,36 @@ impl CallAsks {
         kind.vet(&params).map_err(|why| refusal(BAD_PARAMS, why))?;
         let params = Value::Object(params);
         if params.to_string().len() > QUESTION_BYTES_MAX {
-            return Err(refusal(BAD_PARAMS, format!("a question has at most {QUESTION_BYTES_MAX} bytes")));
+            return Err(
+                refusal(BAD_PARAMS, format!("a question has at most {QUESTION_BYTES_MAX} bytes")).into()
+            );
         }
         if !self.respondent.takes(method) {
             let why = format!("the client of this call has not said that it takes {}", kind.word());
-            return Err(refusal(NO_METHOD, why));
+            return Err(refusal(NO_METHOD, why).into());
         }
-        let question = (self.digester)(&params);
         let asked = timeout_at(self.until, self.respondent.ask(kind.method(), params)).await;
         let answer = match asked {
             Ok(Ok(answer)) if !answer.is_object() => {
-                return Err(refusal(INTERNAL, "the client's answer is none of the protocol"));
+                return Err(refusal(INTERNAL, "the client's answer is none of the protocol").into());
             }
             Ok(Ok(answer)) if answer.to_string().len() <= ANSWER_BYTES_MAX => answer,
             Ok(Ok(_)) => {
-                return Err(refusal(INTERNAL, format!("an answer has at most {ANSWER_BYTES_MAX} bytes")));
+                return Err(
+                    refusal(INTERNAL, format!("an answer has at most {ANSWER_BYTES_MAX} bytes")).into()
+                );
             }
-            Ok(Err(Unanswered { code, message })) => return Err(refusal(code, message)),
-            Err(_) => return Err(refusal(INTERNAL, "the client of this call did not answer in time")),
+            Ok(Err(Unanswered { code, message })) => {
+                return Err(NoAnswer { error: refusal(code, message), is_the_clients: true });
+            }
+            Err(_) => return Err(refusal(INTERNAL, "the client of this call did not answer in time").into()),
         };
-        let told = |digest: Option<Digest>| digest.map(|digest| format!("sha256:{digest}"));
-        let (question, digest) = (told(question), told((self.digester)(&answer)));
-        self.passed().answered.push(json!({"method": method, "question": question, "answer": digest}));
+        self.passed().answered.push(kind.method());
         Ok(answer)
     }
 
-    /// What a receipt says of it: how much passed, and digests; none where nothing was asked.
+    /// What a receipt says of it: what was answered, and how much was not; none where nothing was asked. No digest: a form's
+    /// answer can be guessed.
     pub(super) fn told(&self) -> Option<Value> {
         let passed = self.passed();
         let all = json!({"answered": passed.answered, "refused": passed.refused});

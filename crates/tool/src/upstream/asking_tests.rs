@@ -116,11 +116,7 @@ async fn a_question_goes_to_the_client_of_the_call_and_its_answer_to_the_server(
     // What is between the server and us is left out, and so are secrets of ours.
     let asked = json!({"n": 1, "*": 1});
     assert_eq!(*client.heard.lock().unwrap(), [(SAMPLE.to_owned(), asked.clone())]);
-    let told = |value: &Value| format!("sha256:{}", digest(value).unwrap());
-    let expected = json!({
-        "answered": [{"method": SAMPLE, "question": told(&asked), "answer": told(&json!({"said": 1}))}],
-        "refused": 0,
-    });
+    let expected = json!({"answered": [SAMPLE], "refused": 0});
     let held = &product.enforced["upstream"];
     assert_eq!(held["asked"], expected);
     assert_eq!(held["may_ask"], json!(["sampling", "elicitation", "roots"]));
@@ -291,7 +287,7 @@ async fn one_that_wants_input_for_ever_has_no_result() {
             vec![answer(call, json!({"resultType": "input_required", "inputRequests": requests}))]
         })
     };
-    for (params, why) in [(json!({}), "more than"), (json!({"refuse": 1}), "User rejected")] {
+    for (params, why) in [(json!({}), "more than"), (json!({"refuse": 1}), "has refused to answer (")] {
         let product = call(&upstream(wants(params), &ALL, Sharing::Sole), asked_of(&client)).await.unwrap();
         let error = product.error.unwrap();
         assert!(error.name == "NotHandedOn" && error.message.contains(why), "{error:?}");

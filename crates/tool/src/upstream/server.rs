@@ -206,8 +206,7 @@ impl Upstream {
     /// A call whose client can be asked by this server; none where nothing may be.
     pub(super) fn askable(&self, watcher: Option<&Watcher>, until: Instant) -> Option<Arc<CallAsks>> {
         let respondent = watcher.and_then(Watcher::respondent).filter(|_| !self.parts.asks.is_empty())?;
-        let (asks, digester) = (self.parts.asks.clone(), self.parts.digester);
-        Some(Arc::new(CallAsks::new(asks, Arc::clone(respondent), digester, until)))
+        Some(Arc::new(CallAsks::new(self.parts.asks.clone(), Arc::clone(respondent), until)))
     }
 
     pub(super) fn call_within(&self) -> Duration {

@@ -340,12 +340,12 @@ impl Asking<'_> {
             let method = asked.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
             let (name, params) = (name.clone(), asked.get("params").cloned().unwrap_or_default());
             let asks = Arc::clone(asks);
-            questions.spawn(async move { (name, asks.ask(&method, params).await) });
+            questions.spawn(async move { (name, asks.ask_and_keep_why(&method, params).await) });
         }
         let mut answers = Map::new();
         while let Some(answered) = questions.join_next().await {
             let (name, answer) = answered.map_err(|_| "a question has failed".to_owned())?;
-            answers.insert(name, answer.map_err(|error| error.message)?);
+            answers.insert(name, answer?);
         }
         Ok(Value::Object(answers))
     }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use execgate_flow::execute::owner;
 use execgate_flow::parking::{Withdrawn, never_started};
 use execgate_flow::pay::Earlier;
+use execgate_flow::settle::unpaid;
 use execgate_flow::witness::Render;
 use execgate_flow::{Passage, Refusal};
 use execgate_model::{RunId, UnixMs};
-use execgate_payment::Flow;
 use execgate_receipt::Timestamp;
 use execgate_store::Record;
 use execgate_tool::upstream::RPC_ERROR;
@@ -59,13 +59,6 @@ pub(super) async fn look(house: &House, asker: &Asker, id: &str) -> Result<GetTa
         Earlier::Refused(refusal) => (ENDED, refused(refusal)),
     };
     Ok(GetTaskResult::new(DetailedTask::new(task(&record, told), payload)))
-}
-
-/// That the work of a run is done, and waits for another payment.
-fn unpaid(record: &Record) -> Refusal {
-    let (run, price) = (record.run, record.price);
-    let flow = if record.payment_most.is_some() { Flow::Metered } else { Flow::Authorization };
-    Refusal::Unpaid { run, price, flow }
 }
 
 /// Takes a run back: one that waits still never starts, and one that was started is told to end.
