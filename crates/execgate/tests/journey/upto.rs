@@ -134,6 +134,17 @@ fn what_usage_came_to_stands_when_its_payment_fails_and_another_is_taken_for_as_
     assert_eq!((withheld.status, withheld.code().as_str()), (402, "done-unpaid"));
     assert_eq!((shop.work.starts(), shop.paid()), (1, 0));
     shop.chain.lets(PAYER.address, FUNDS);
+    // A payment of which no part can be taken is not taken whole.
+    let mut asked = shop.ask("/execute", &body);
+    let offer = asked.two.pointer_mut("/accepts/0").unwrap();
+    offer["scheme"] = json!("exact");
+    offer["extra"] = json!({
+        "name": offer["extra"]["name"], "version": offer["extra"]["version"],
+        "assetTransferMethod": "permit2", "paymentFlow": "upfront",
+    });
+    let whole = asked.permitted(&shop.payer(), 9, shop.chain.now_s());
+    let refused = shop.show("/execute", &body, &asked.show_permit(&whole));
+    assert_eq!((refused.status, refused.code().as_str(), shop.paid()), (402, "done-unpaid", 0));
     let heard = shop.show("/execute", &body, &form(&shop, &body, 2, |_| ()));
     assert_eq!(heard.status, 200, "{}", String::from_utf8_lossy(&heard.body));
     let amount = shop.paid();
