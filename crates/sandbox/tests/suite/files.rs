@@ -134,6 +134,15 @@ fn a_swamp_of_files_and_folders_is_looked_at_within_bounds() {
 }
 
 #[test]
+fn as_many_files_as_there_may_be_are_placed() {
+    let mut request = with_limits(bash("ls d | wc -l"), |limits| limits.inodes = 20_000);
+    let file = |number: usize| PlacedFile::new(&format!("d/{number}"), Vec::new()).unwrap();
+    request.files = (0..Request::FILES_MAX).map(file).collect();
+    let run = sandbox().run(request).unwrap();
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), Request::FILES_MAX.to_string(), "{}", told(&run));
+}
+
+#[test]
 fn files_come_back_however_the_run_ends() {
     let sandbox = sandbox();
     let cases = [
