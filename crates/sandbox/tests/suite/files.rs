@@ -134,6 +134,24 @@ fn a_swamp_of_files_and_folders_is_looked_at_within_bounds() {
 }
 
 #[test]
+fn a_folder_that_was_not_looked_into_is_named() {
+    let unreadable = Some(&Err(NotCollected::Unreadable));
+    let code =
+        "mkdir -p kept/sub other/sub; printf 1 > kept/a; printf 2 > kept/sub/b; chmod 0 kept/sub other/sub";
+    let files = brought_back(bash(code), collect(&["kept/**"]));
+    assert_eq!(names(&files), ["kept/a", "kept/sub"]);
+    assert_eq!(files.get("kept/sub"), unreadable);
+    let closed = "mkdir kept; printf 1 > kept/a; chmod 0 kept";
+    assert_eq!(brought_back(bash(closed), collect(&["kept/**"])).get("kept"), unreadable);
+    assert!(brought_back(bash(closed), collect(&["*.png"])).is_empty());
+    assert_eq!(brought_back(bash("printf 1 > a; chmod 0 ."), collect(&["a"])).get("."), unreadable);
+    // More names than are looked at.
+    let code = "import os\nos.mkdir('n')\nfor n in range(20100): os.mknod(f'n/{n}')";
+    let many = with_limits(python(code), |limits| limits.inodes = 30_000);
+    assert_eq!(brought_back(many, collect(&["kept/**"])).get("n"), Some(&Err(NotCollected::Many)));
+}
+
+#[test]
 fn as_many_files_as_there_may_be_are_placed() {
     let mut request = with_limits(bash("ls d | wc -l"), |limits| limits.inodes = 20_000);
     let file = |number: usize| PlacedFile::new(&format!("d/{number}"), Vec::new()).unwrap();
