@@ -2,10 +2,18 @@
 //! whatever the guest has planted.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::thread;
 
-use execgate_sandbox::{Collect, CollectedFile, NotCollected, PlacedFile, Request, RunError, Verdict};
+use execgate_sandbox::{
+    Cancel, Collect, CollectedFile, NotCollected, PlacedFile, Request, RunError, Verdict,
+};
 
-use super::world::{SLOWNESS, bash, python, sandbox, told, with_limits};
+use rustix::process::getpid;
+
+use super::world::{PATIENCE, SLOWNESS, bash, comes_true, descendants, python, sandbox, told, with_limits};
 
 fn collect(patterns: &[&str]) -> Collect {
     Collect {
@@ -158,6 +166,31 @@ fn as_many_files_as_there_may_be_are_placed() {
     request.files = (0..Request::FILES_MAX).map(file).collect();
     let run = sandbox().run(request).unwrap();
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), Request::FILES_MAX.to_string(), "{}", told(&run));
+}
+
+#[test]
+fn what_was_placed_is_held_by_nobody_else_once_the_run_has_begun() {
+    let sandbox = sandbox();
+    let (cord, (begun, has_begun)) = (Cancel::new().unwrap(), channel());
+    let mut request = bash("wc -c < big; sleep 1000");
+    request.files = vec![PlacedFile::new("big", vec![7; 1 << 20]).unwrap()];
+    request.limits.wall = 2 * PATIENCE;
+    request.cancel = Some(cord.clone());
+    request.sink = Some(Box::new(move |_, _| begun.send(()).unwrap_or_default()));
+    thread::scope(|scope| {
+        let run = scope.spawn(|| sandbox.run(request).unwrap().verdict);
+        has_begun.recv().unwrap();
+        let helper = sandbox.helper_pid();
+        let all = || descendants(helper).into_iter().chain([helper, getpid().as_raw_pid()]);
+        let is_sheet = |link: &PathBuf| link.to_string_lossy().starts_with("/memfd:sheet");
+        let links = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let holds =
+            |pid: i32| links(pid).filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| is_sheet(&link));
+        let is_gone = comes_true(|| !all().any(holds));
+        cord.cancel();
+        assert!(is_gone, "the sheet is held");
+        assert_eq!(run.join().unwrap(), Verdict::Cancelled);
+    });
 }
 
 #[test]
