@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use execgate_forkpoint::wire::Sheet;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::egress::NetworkSight;
@@ -63,6 +64,9 @@ pub type Sink = Box<dyn FnMut(Stream, &[u8]) + Send + Sync>;
 impl Request {
     /// Bound of all arguments together; the kernel's own bound for one argument is 128 KiB.
     pub const ARGS_BYTES_MAX: usize = 100 << 10;
+
+    /// Bound of the number of files that are placed. Folders and files count against [`Limits::inodes`], too.
+    pub const FILES_MAX: usize = Sheet::COUNT_MAX;
 
     /// A request with the default limits, no arguments and an empty standard input.
     pub fn new(language: impl Into<String>, code: impl Into<Vec<u8>>) -> Self {

@@ -7,9 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The longest argument or path that is read.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
-/// The most arguments or files that are read.
-const COUNT_MAX: u32 = 4096;
-
 /// How much of a file is copied at once.
 const CHUNK: usize = 64 << 10;
 
@@ -25,6 +22,10 @@ pub struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
+    /// The most arguments or files that are read. Arguments have a bound in bytes where they are written, and of files nobody
+    /// holds more than a piece of one.
+    pub const COUNT_MAX: usize = 1 << 14;
+
     pub fn new(fd: BorrowedFd<'a>) -> Self {
         Self { fd, at: 0, ahead: Vec::new() }
     }
@@ -32,7 +33,11 @@ impl<'a> Sheet<'a> {
     /// How many texts or files follow.
     pub fn count(&mut self) -> io::Result<u32> {
         let count = self.number()?;
-        if count > COUNT_MAX { Err(io::ErrorKind::InvalidData.into()) } else { Ok(count) }
+        if usize::try_from(count).map_or(true, |count| count > Self::COUNT_MAX) {
+            Err(io::ErrorKind::InvalidData.into())
+        } else {
+            Ok(count)
+        }
     }
 
     /// One text.

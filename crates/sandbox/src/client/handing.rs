@@ -49,7 +49,7 @@ impl Handing {
         let (socket, theirs) = pair().map_err(RunError::Pipes)?;
         Ok(Self {
             theirs: vec![theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet],
-            pipes: Pipes { socket, stdout, stderr, frames, kept: Vec::new() },
+            pipes: Pipes { socket, stdout, stderr, frames, code: None, sheet: None },
             carrier,
             gathering,
             capture: Capture::new(&request.limits, request.sink, request.keep),
@@ -70,7 +70,8 @@ impl Handing {
         let descriptors: Vec<_> = own.chain(beside.iter().copied()).collect();
         send(to, message, &descriptors).map_err(RunError::Send)?;
         // Code and sheet: whoever closes the last one waits until the kernel has taken the memory back.
-        self.pipes.kept = self.theirs.split_off(CODE).into_iter().step_by(SHEET - CODE).collect();
+        let mut kept = self.theirs.split_off(CODE).into_iter().step_by(SHEET - CODE);
+        (self.pipes.code, self.pipes.sheet) = (kept.next(), kept.next());
         self.theirs.clear();
         Ok(())
     }

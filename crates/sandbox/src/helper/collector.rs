@@ -103,12 +103,13 @@ fn gather(tree: BorrowedFd<'_>, wanted: &Collect, to: &mut impl Write) -> io::Re
     let files_max = usize::try_from(wanted.files_max).unwrap_or(usize::MAX);
     // No more are kept than will be written, and the one that says that there are more.
     let mut found = BTreeSet::new();
+    let mut skipped = None;
     for (root, prefix) in [("home", ""), ("tmp", "/tmp/")] {
         // Whoever did not speak of /tmp does not want what programs leave there.
         let here: Vec<_> =
             patterns.iter().filter(|p| p.glob().glob().starts_with('/') != prefix.is_empty()).collect();
         if !here.is_empty() {
-            walk(tree, root, &mut |name| {
+            let skip = walk(tree, root, &mut |name| {
                 let path = format!("{prefix}{name}");
                 if here.iter().any(|pattern| pattern.is_match(&path)) {
                     found.insert((path, root));
@@ -117,6 +118,8 @@ fn gather(tree: BorrowedFd<'_>, wanted: &Collect, to: &mut impl Write) -> io::Re
                     }
                 }
             });
+            skipped = skipped
+                .or_else(|| skip.told(prefix, |at| here.iter().any(|p| leads_below(p.glob().glob(), at))));
         }
     }
     let mut left = wanted.total_bytes_max;
@@ -129,7 +132,8 @@ fn gather(tree: BorrowedFd<'_>, wanted: &Collect, to: &mut impl Write) -> io::Re
         left -= content.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).min(left);
         write_file(to, &CollectedFile { path, content })?;
     }
-    Ok(())
+    // Whoever compares with what was there before must not take it for deleted.
+    skipped.map_or(Ok(()), |file| write_file(to, &file))
 }
 
 /// Whether a pattern of a caller is for a path of a guest.
@@ -146,21 +150,72 @@ fn open_below(tree: BorrowedFd<'_>, path: &str, flags: OFlags) -> io::Result<Own
     Ok(openat2(tree, path, flags, Mode::empty(), resolve)?)
 }
 
-/// Names everything below a folder that is no folder itself. What cannot be looked at is not there.
-fn walk(tree: BorrowedFd<'_>, root: &str, see: &mut impl FnMut(&str)) {
+/// What a walk has not looked into, each by its path below the root; empty is the root.
+#[derive(Default)]
+struct Skipped {
+    /// Folders that could not be read.
+    closed: Vec<String>,
+    /// Where there were too many names.
+    broke_off: Option<String>,
+}
+
+impl Skipped {
+    /// One of them, where something that is wanted may have been there.
+    fn told(self, prefix: &str, may_be: impl Fn(&str) -> bool) -> Option<CollectedFile> {
+        let whole = |folder: String| format!("{prefix}{folder}");
+        let many = self.broke_off.map(|folder| (whole(folder), NotCollected::Many));
+        let mut closed = self.closed.into_iter().map(whole);
+        let closed = || closed.find(|folder| may_be(folder)).map(|folder| (folder, NotCollected::Unreadable));
+        let (path, why) = many.or_else(closed)?;
+        let path = if path.is_empty() { ".".to_owned() } else { path };
+        Some(CollectedFile { path, content: Err(why) })
+    }
+}
+
+/// Whether a pattern may be for a path below a folder; the home is the empty one. True in doubt.
+fn leads_below(pattern: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let literal = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
+    // `*` and `?` end at a `/`: such a pattern has as many parts as its paths.
+    let is_deep = ["**", "[", "{"].iter().any(|deep| pattern.contains(deep))
+        || pattern.matches('/').count() >= below.matches('/').count();
+    is_deep && (literal.starts_with(&below) || below.starts_with(literal))
+}
+
+/// Names everything below a folder that is no folder itself, and says what it could not look into.
+fn walk(tree: BorrowedFd<'_>, root: &str, see: &mut impl FnMut(&str)) -> Skipped {
     let mut todo = vec![String::new()];
     let mut names = 0;
+    let mut skipped = Skipped::default();
     while let Some(folder) = todo.pop() {
-        let Ok(opened) = open_below(tree, &format!("{root}/{folder}"), OFlags::DIRECTORY) else { continue };
-        let Ok(entries) = Dir::read_from(&opened) else { continue };
-        for entry in entries.flatten() {
+        let opened = open_below(tree, &format!("{root}/{folder}"), OFlags::DIRECTORY);
+        let entries = match opened.and_then(|opened| Ok(Dir::read_from(&opened)?)) {
+            Ok(entries) => entries,
+            // It was taken away, or something else has its name: what is there is named as that.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ELOOP | libc::ENOTDIR)) =>
+            {
+                continue;
+            }
+            Err(_) => {
+                skipped.closed.push(folder);
+                continue;
+            }
+        };
+        for entry in entries {
+            let Ok(entry) = entry else {
+                skipped.closed.push(folder);
+                break;
+            };
             let Ok(name) = entry.file_name().to_str() else { continue };
             if name == "." || name == ".." {
                 continue;
             }
             names += 1;
             if names > NAMES_MAX {
-                return;
+                skipped.broke_off = Some(folder);
+                return skipped;
             }
             let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             if entry.file_type() != FileType::Directory {
@@ -170,6 +225,7 @@ fn walk(tree: BorrowedFd<'_>, root: &str, see: &mut impl FnMut(&str)) {
             }
         }
     }
+    skipped
 }
 
 fn read_file(tree: BorrowedFd<'_>, path: &str, file_max: u64, left: u64) -> Result<Vec<u8>, NotCollected> {
@@ -198,4 +254,37 @@ fn read_file(tree: BorrowedFd<'_>, path: &str, file_max: u64, left: u64) -> Resu
     // Not more than was promised, should it grow meanwhile.
     File::from(opened).take(size).read_to_end(&mut content).map_err(|_| NotCollected::Unreadable)?;
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_below;
+
+    #[test]
+    fn a_pattern_leads_below_the_folders_that_its_paths_may_be_in() {
+        for (pattern, folder) in [
+            ("kept/**", ""),
+            ("kept/**", "kept"),
+            ("kept/**", "kept/a/b"),
+            ("a/*/c", "a"),
+            ("a/*/c", "a/b"),
+            ("{a,b/c}", "b"),
+            ("**/x", "any/where"),
+            ("x", ""),
+            ("/tmp/*", "/tmp/"),
+            ("/tmp/a/*", "/tmp/a"),
+        ] {
+            assert!(leads_below(pattern, folder), "{pattern} {folder}");
+        }
+        for (pattern, folder) in [
+            ("kept/**", "other"),
+            ("kept/**", "keep"),
+            ("kept/**", "kept2"),
+            ("*.png", "a"),
+            ("a/*/c", "a/b/c"),
+            ("/tmp/*", "/tmp/a"),
+        ] {
+            assert!(!leads_below(pattern, folder), "{pattern} {folder}");
+        }
+    }
 }

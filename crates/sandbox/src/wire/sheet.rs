@@ -3,13 +3,18 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use execgate_forkpoint::wire::write_at;
+use execgate_forkpoint::wire::{Sheet, write_at};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use crate::files::PlacedFile;
 
-/// Writes a sheet.
+/// Writes a sheet. One of more than [`Sheet::COUNT_MAX`] is none that the jail reads.
 pub(crate) fn write_sheet(arguments: &[&str], files: &[PlacedFile]) -> io::Result<OwnedFd> {
+    let count = arguments.len().max(files.len());
+    if count > Sheet::COUNT_MAX {
+        let why = format!("{count} arguments or files are more than {}", Sheet::COUNT_MAX);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let fd = memfd_create("sheet", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut head = Vec::new();
     put_length(&mut head, arguments.len())?;
@@ -66,6 +71,20 @@ mod tests {
             assert_eq!(fs::read(file.path()).unwrap(), content);
         }
         assert!(sheet.count().is_err(), "nothing follows");
+    }
+
+    #[test]
+    fn as_many_files_as_are_written_are_read() {
+        let file = PlacedFile::new("a", Vec::new()).unwrap();
+        let mut files = vec![file; Sheet::COUNT_MAX];
+        let written = write_sheet(&[], &files).unwrap();
+        let mut sheet = Sheet::new(written.as_fd());
+        assert_eq!(
+            (sheet.count().unwrap(), usize::try_from(sheet.count().unwrap())),
+            (0, Ok(Sheet::COUNT_MAX))
+        );
+        files.extend_from_within(..1);
+        assert!(write_sheet(&[], &files).is_err());
     }
 
     #[test]

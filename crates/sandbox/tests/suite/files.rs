@@ -2,10 +2,18 @@
 //! whatever the guest has planted.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::thread;
 
-use execgate_sandbox::{Collect, CollectedFile, NotCollected, PlacedFile, Request, RunError, Verdict};
+use execgate_sandbox::{
+    Cancel, Collect, CollectedFile, NotCollected, PlacedFile, Request, RunError, Verdict,
+};
 
-use super::world::{SLOWNESS, bash, python, sandbox, told, with_limits};
+use rustix::process::getpid;
+
+use super::world::{PATIENCE, SLOWNESS, bash, comes_true, descendants, python, sandbox, told, with_limits};
 
 fn collect(patterns: &[&str]) -> Collect {
     Collect {
@@ -131,6 +139,58 @@ fn a_swamp_of_files_and_folders_is_looked_at_within_bounds() {
                 for n in range(9000): open(f'f{n}', 'w').close()";
     let files = brought_back(python(code), collect(&["**/*.none", "f1"]));
     assert_eq!(names(&files), ["f1"]);
+}
+
+#[test]
+fn a_folder_that_was_not_looked_into_is_named() {
+    let unreadable = Some(&Err(NotCollected::Unreadable));
+    let code =
+        "mkdir -p kept/sub other/sub; printf 1 > kept/a; printf 2 > kept/sub/b; chmod 0 kept/sub other/sub";
+    let files = brought_back(bash(code), collect(&["kept/**"]));
+    assert_eq!(names(&files), ["kept/a", "kept/sub"]);
+    assert_eq!(files.get("kept/sub"), unreadable);
+    let closed = "mkdir kept; printf 1 > kept/a; chmod 0 kept";
+    assert_eq!(brought_back(bash(closed), collect(&["kept/**"])).get("kept"), unreadable);
+    assert!(brought_back(bash(closed), collect(&["*.png"])).is_empty());
+    assert_eq!(brought_back(bash("printf 1 > a; chmod 0 ."), collect(&["a"])).get("."), unreadable);
+    // More names than are looked at.
+    let code = "import os\nos.mkdir('n')\nfor n in range(20100): os.mknod(f'n/{n}')";
+    let many = with_limits(python(code), |limits| limits.inodes = 30_000);
+    assert_eq!(brought_back(many, collect(&["kept/**"])).get("n"), Some(&Err(NotCollected::Many)));
+}
+
+#[test]
+fn as_many_files_as_there_may_be_are_placed() {
+    let mut request = with_limits(bash("ls d | wc -l"), |limits| limits.inodes = 20_000);
+    let file = |number: usize| PlacedFile::new(&format!("d/{number}"), Vec::new()).unwrap();
+    request.files = (0..Request::FILES_MAX).map(file).collect();
+    let run = sandbox().run(request).unwrap();
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), Request::FILES_MAX.to_string(), "{}", told(&run));
+}
+
+#[test]
+fn what_was_placed_is_held_by_nobody_else_once_the_run_has_begun() {
+    let sandbox = sandbox();
+    let (cord, (begun, has_begun)) = (Cancel::new().unwrap(), channel());
+    let mut request = bash("wc -c < big; sleep 1000");
+    request.files = vec![PlacedFile::new("big", vec![7; 1 << 20]).unwrap()];
+    request.limits.wall = 2 * PATIENCE;
+    request.cancel = Some(cord.clone());
+    request.sink = Some(Box::new(move |_, _| begun.send(()).unwrap_or_default()));
+    thread::scope(|scope| {
+        let run = scope.spawn(|| sandbox.run(request).unwrap().verdict);
+        has_begun.recv().unwrap();
+        let helper = sandbox.helper_pid();
+        let all = || descendants(helper).into_iter().chain([helper, getpid().as_raw_pid()]);
+        let is_sheet = |link: &PathBuf| link.to_string_lossy().starts_with("/memfd:sheet");
+        let links = |pid: i32| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let holds =
+            |pid: i32| links(pid).filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| is_sheet(&link));
+        let is_gone = comes_true(|| !all().any(holds));
+        cord.cancel();
+        assert!(is_gone, "the sheet is held");
+        assert_eq!(run.join().unwrap(), Verdict::Cancelled);
+    });
 }
 
 #[test]

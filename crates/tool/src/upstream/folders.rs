@@ -5,7 +5,7 @@
 //! brought back when nothing of it lives any more, by the sandbox, which follows no link and takes regular files with one
 //! name alone. So a file that was there may be lost with a gateway that is killed, and none of this host's can be reached.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use execgate_model::Digest;
-use execgate_sandbox::{Collect, CollectedFile, PlacedFile};
+use execgate_sandbox::{Collect, CollectedFile, Limits, PlacedFile, Request};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::timeout;
@@ -29,6 +29,13 @@ const OWN: &str = "kept";
 
 /// Files of one caller's folder: as many as a workspace has entries.
 const FILES_MAX: u32 = 4_096;
+
+/// Files and folders of a process, its own with them: all that can be placed, and some that it makes. No more than are looked
+/// at when they are brought back.
+pub(super) const INODES: u32 = 20_000;
+
+/// In what a file takes its room, in bytes.
+const PAGE: u64 = 4_096;
 
 /// How long it is waited until what an earlier process of the same caller leaves is there.
 const LEFT_WITHIN: Duration = Duration::from_secs(20);
@@ -78,6 +85,25 @@ impl Folders {
         let place = |(path, content): (String, Vec<u8>)| PlacedFile::new(&format!("{COPY}/{path}"), content);
         let placed: Result<_, _> = copied.files.into_iter().map(place).collect();
         placed.map_err(|error| fault("its workspace cannot be copied", &error))
+    }
+
+    /// Whether there is room for these files, and for all that may be in a caller's own folder beside them: what a process
+    /// leaves there must never keep the next one from beginning.
+    pub(super) fn fit(&self, files: &[PlacedFile]) -> Result<(), ConnectError> {
+        let own = self.spec.kept.as_ref().map_or(0, |_| FILES_MAX);
+        let entries_max = Request::FILES_MAX.saturating_sub(usize::try_from(own).unwrap_or(usize::MAX));
+        let own_bytes = if own == 0 { 0 } else { Workspaces::quota_bytes() + u64::from(own) * PAGE };
+        let bytes_max = Limits::default().disk_bytes.saturating_sub(own_bytes);
+        let above = |file: &PlacedFile| file.path().match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
+        let folders: HashSet<_> =
+            files.iter().flat_map(|file| above(file).into_iter().map(|at| file.path().get(..at))).collect();
+        let length = |file: &PlacedFile| u64::try_from(file.content().len()).unwrap_or(u64::MAX);
+        let bytes = files.iter().map(|file| length(file).div_ceil(PAGE).saturating_mul(PAGE)).sum::<u64>();
+        if files.len().saturating_add(folders.len()) <= entries_max && bytes <= bytes_max {
+            return Ok(());
+        }
+        let why = "its files and its copy are too much together";
+        Err(ConnectError(format!("{why}: at most {entries_max} files and folders, and {bytes_max} bytes")))
     }
 
     /// The folder of a caller, once no other process has it; none where there are none.
@@ -192,10 +218,11 @@ fn fault(what: &str, error: &dyn core::fmt::Display) -> ConnectError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use execgate_model::Digest;
-    use execgate_sandbox::{CollectedFile, NotCollected};
+    use execgate_sandbox::{CollectedFile, NotCollected, PlacedFile, Request};
     use tokio::time::timeout;
 
     use super::{Folders, FoldersSpec, OwnFolder};
@@ -212,6 +239,32 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let told = placed.iter().map(|file| (file.path().to_owned(), text(file.content()))).collect();
         (own, told)
+    }
+
+    #[test]
+    fn what_is_placed_leaves_room_for_a_full_folder_of_a_caller() {
+        let folders = |kept: Option<&str>| {
+            let spec = FoldersSpec { copied: None, kept: kept.map(PathBuf::from) };
+            Folders::new(ServerName::new("srv").unwrap(), spec)
+        };
+        let (without, with) = (folders(None), folders(Some("/kept")));
+        let files = |count: usize, content: Vec<u8>| -> Vec<_> {
+            let file = |at: usize| PlacedFile::new(&format!("a/{at}"), content.clone()).unwrap();
+            (0..count).map(file).collect()
+        };
+        // "", "/home", "/home/user", and "a" in it.
+        let most = Request::FILES_MAX - 4;
+        assert!(without.fit(&files(most, Vec::new())).is_ok());
+        let own = usize::try_from(super::FILES_MAX).unwrap();
+        assert!(with.fit(&files(most - own, Vec::new())).is_ok());
+        let told = with.fit(&files(most - own + 1, Vec::new())).unwrap_err().to_string();
+        assert!(told.contains("at most 12288 files and folders"), "{told}");
+        assert!(without.fit(&files(most + 1, Vec::new())).is_err());
+        // Of each file whole pages, and of 256 MiB those that are left by a full folder.
+        let one = |bytes: usize| [PlacedFile::new("a", vec![0; bytes]).unwrap()];
+        assert!(with.fit(&one(176 << 20)).is_ok());
+        assert!(with.fit(&one((176 << 20) + 1)).is_err());
+        assert!(usize::try_from(super::INODES).is_ok_and(|inodes| inodes > Request::FILES_MAX));
     }
 
     #[tokio::test]

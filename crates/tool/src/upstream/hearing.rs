@@ -24,6 +24,9 @@ const GIVEN_UP_MAX: usize = 1_024;
 /// Questions of one server that wait for an answer of some client at once.
 const QUESTIONS_MAX: usize = 64;
 
+/// The longest name of a question, in bytes as it is written in JSON. The answer has it again, and it is kept meanwhile.
+const NAME_BYTES_MAX: usize = 1 << 10;
+
 /// Something that a server told everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Heard {
@@ -203,6 +206,11 @@ impl Ear<'_> {
 
     /// Has a question answered: at once where it is refused, and by the client of its call where it is not.
     fn asked(&mut self, id: Value, method: String, params: Value, within: Option<u64>) -> Result<(), String> {
+        let name = id.to_string();
+        if name.len() > NAME_BYTES_MAX {
+            // An answer would have to repeat it.
+            return borne(self.shared.strike());
+        }
         if method == "ping" {
             return self.reply(&id, Ok(json!({})));
         }
@@ -210,7 +218,6 @@ impl Ear<'_> {
             return self.reply(&id, Err(not_allowed()));
         }
         let Some(call) = self.shared.call_of(within) else { return self.reply(&id, Err(outside_a_call())) };
-        let name = id.to_string();
         {
             let mut asked = self.shared.asked();
             if asked.questions.len() >= QUESTIONS_MAX || !asked.questions.insert(name.clone()) {
@@ -221,9 +228,13 @@ impl Ear<'_> {
         let (shared, replies) = (Arc::clone(self.shared), self.replies.clone());
         self.questions.spawn(async move {
             let told = call.ask(&method, params).await;
+            // It is under way until there is room for its answer: a server that does not read has no room for more of them.
+            let room = replies.reserve().await;
             shared.asked().questions.remove(&name);
             // A line that is gone needs no answer.
-            drop(replies.send(reply(&id, told)).await);
+            if let Ok(room) = room {
+                room.send(reply(&id, told));
+            }
         });
         Ok(())
     }
@@ -258,5 +269,80 @@ fn notice(shared: &Shared, method: &str, params: &Value) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::sync::Arc;
+
+    use execgate_model::{BoxFuture, Respondent, Unanswered};
+    use serde_json::{Value, json};
+    use tokio::sync::{mpsc, oneshot};
+    use tokio::time::Instant;
+
+    use super::super::asking::{Asking, CallAsks};
+    use super::super::tests::{Scripted, digest, line, sane};
+    use super::{Inbound, Outbound, QUESTIONS_MAX, STRIKES_MAX, Shared, Waiting, hear};
+
+    /// A client that answers at once.
+    struct Quick;
+
+    impl Respondent for Quick {
+        fn takes(&self, _method: &str) -> bool {
+            true
+        }
+
+        fn ask<'a>(&'a self, _method: &'a str, _params: Value) -> BoxFuture<'a, Result<Value, Unanswered>> {
+            Box::pin(async { Ok(json!({})) })
+        }
+    }
+
+    /// A conversation with one call under way, whose answers wait in a queue of this length.
+    fn heard(room: usize) -> (Arc<Shared>, mpsc::Sender<Inbound>, mpsc::Receiver<Outbound>) {
+        let shared = Arc::new(Shared::new(false, true));
+        let until = Instant::now() + Duration::from_hours(1);
+        let asks = CallAsks::new(Asking::ALL.into_iter().collect(), Arc::new(Quick), digest, until);
+        let (answer, _) = oneshot::channel();
+        let call = Waiting { answer, watcher: None, is_call: true, asks: Some(Arc::new(asks)) };
+        shared.asked().waiting.insert(1, call);
+        let (says, inbound) = mpsc::channel(1);
+        let (replies, answers) = mpsc::channel(room);
+        let ear = Arc::clone(&shared);
+        tokio::spawn(async move { hear(&ear, &Scripted(sane(|_| None)), inbound, replies).await });
+        (shared, says, answers)
+    }
+
+    fn asks(id: &Value, method: &str) -> Inbound {
+        let frame = line(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}}));
+        Inbound::Frame { frame, within: None }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_reads_no_answer_has_a_bound_of_questions() {
+        let (shared, says, answers) = heard(1);
+        // One answer is in the queue, as many questions as may be wait for room, and the rest are strikes.
+        let bound = 1 + QUESTIONS_MAX + STRIKES_MAX + 1;
+        let mut said = 0;
+        while said < 4 * bound && says.send(asks(&json!(said), "sampling/createMessage")).await.is_ok() {
+            assert!(shared.asked().questions.len() <= QUESTIONS_MAX);
+            said += 1;
+        }
+        // One more may be on its way when the conversation ends.
+        assert!(said <= bound + 1, "{said}");
+        assert!(shared.asked().ended.as_ref().is_some_and(|why| why.contains("makes no sense")));
+        drop(answers);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_too_long_is_not_said_again() {
+        let (shared, says, mut answers) = heard(1);
+        says.send(asks(&json!("x".repeat(1 << 10)), "ping")).await.unwrap();
+        says.send(asks(&json!("x".repeat(1 << 10)), "roots/list")).await.unwrap();
+        says.send(asks(&json!("short"), "ping")).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answers.recv().await.unwrap().frame).unwrap();
+        assert_eq!(answer["id"], "short");
+        assert_eq!(shared.asked().strikes, 2);
     }
 }

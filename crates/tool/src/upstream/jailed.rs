@@ -16,7 +16,7 @@ use tokio::net::unix::pipe;
 use tokio::task::spawn_blocking;
 
 use super::connect::{Connect, ConnectError, Opened};
-use super::folders::{Folders, FoldersSpec, OwnFolder};
+use super::folders::{Folders, FoldersSpec, INODES, OwnFolder};
 use super::link::over;
 use super::words::ServerName;
 
@@ -84,6 +84,7 @@ impl JailedUpstream {
         let (folders, mut files) = (Arc::clone(&self.folders), self.spec.files.clone());
         let read = spawn_blocking(move || {
             files.extend(folders.copied()?);
+            folders.fit(&files)?;
             if let Some(own) = &mut own {
                 files.extend(own.placed()?);
             }
@@ -109,6 +110,7 @@ impl JailedUpstream {
         request.limits = Limits {
             wall: Limits::WALL_MAX,
             memory_bytes: self.spec.memory_bytes,
+            inodes: INODES,
             output_bytes: OUTPUT_BYTES_MAX,
             output_discard_bytes: 0,
             ..Limits::default()

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::channel;
 use tokio::time::sleep;
 
-use super::asking::{AskLine, Said, answered, takes};
+use super::asking::{AskLine, QUESTIONS_MAX, Said, answered, takes};
 use super::desk::{Asker, Desk};
 use super::listening::Listener;
 use super::server::Server;
@@ -39,8 +39,6 @@ use crate::problem::Problem;
 /// The header of a session of the revisions before 2026-07-28.
 const MCP_SESSION: &str = "mcp-session-id";
 
-/// Questions to one client that wait to be sent.
-const QUESTIONS_MAX: usize = 16;
 /// How often something is said on a stream of which nothing is new: so long at the most it is kept for who has gone.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 

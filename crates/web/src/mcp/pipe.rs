@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::sync::mpsc::channel;
 use tokio::task::{JoinError, JoinSet};
 
-use super::asking::{AskLine, filtered, merged};
+use super::asking::{AskLine, QUESTIONS_MAX, filtered, merged};
 use super::desk::{Asker, Desk};
 use super::listening::Listener;
 use super::own::OwnDesk;
@@ -24,9 +24,6 @@ use crate::house::House;
 
 /// The longest line that is read, in bytes: as much as a body by HTTP may have, and what surrounds it.
 const LINE_MAX: usize = 9 << 20;
-
-/// Questions to the client that wait to be written.
-const QUESTIONS_MAX: usize = 16;
 
 /// What lies between the pipe and the protocol at most, on either way, in bytes.
 const PIECE_BYTES: usize = 64 << 10;

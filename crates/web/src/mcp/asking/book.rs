@@ -1,6 +1,6 @@
 //! The questions that wait for an answer, what each client has said that it takes, and the calls that are held meanwhile.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::{Caller, Digest, Entropy, Unanswered};
@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::held::Held;
 
-/// The most sessions of which it is known what their clients take. Of an older one it is not known any more, and it is asked
+/// The most sessions of which it is known what their clients take: of those of whom it is known who they are, and as many of
+/// strangers, who begin as many as they like. Of one that was not used for longer it is not known any more, and it is asked
 /// nothing.
 const CLIENTS_MAX: usize = 4_096;
 
@@ -52,16 +53,56 @@ struct Open {
 
 #[derive(Default)]
 struct Clients {
-    takes: HashMap<Key, Takes>,
-    /// The oldest in front.
-    order: VecDeque<Key>,
+    /// When each was used, and what it takes.
+    takes: HashMap<Key, (u64, Takes)>,
+    /// By when they were used.
+    order: BTreeMap<u64, Key>,
+    last: u64,
+}
+
+impl Clients {
+    fn meet(&mut self, key: Key, takes: Takes) {
+        self.last += 1;
+        if let Some((before, _)) = self.takes.insert(key.clone(), (self.last, takes)) {
+            self.order.remove(&before);
+        }
+        self.order.insert(self.last, key);
+        while self.order.len() > CLIENTS_MAX {
+            if let Some((_, oldest)) = self.order.pop_first() {
+                self.takes.remove(&oldest);
+            }
+        }
+    }
+
+    fn met(&mut self, key: &Key) -> Option<Takes> {
+        let (used, takes) = self.takes.get_mut(key)?;
+        self.last += 1;
+        if let Some(key) = self.order.remove(used) {
+            self.order.insert(self.last, key);
+        }
+        *used = self.last;
+        Some(takes.clone())
+    }
+}
+
+/// The sessions of strangers, so that they push out none of those of others, and the rest.
+#[derive(Default)]
+struct Shares {
+    known: Clients,
+    strangers: Clients,
+}
+
+impl Shares {
+    fn of(&mut self, caller: &Caller) -> &mut Clients {
+        if caller.is_identified() { &mut self.known } else { &mut self.strangers }
+    }
 }
 
 /// The questions of one gateway.
 #[derive(Default)]
 pub(crate) struct Questions {
     open: Mutex<HashMap<String, Open>>,
-    clients: Mutex<Clients>,
+    clients: Mutex<Shares>,
     held: Mutex<HashMap<String, Held>>,
 }
 
@@ -122,21 +163,13 @@ impl Questions {
     /// Notes what the client of a session takes.
     pub(in crate::mcp) fn meet(&self, caller: &Caller, session: &str, takes: Takes) {
         let Some(key) = key(caller, session) else { return };
-        let mut clients = lock(&self.clients);
-        if clients.takes.insert(key.clone(), takes).is_none() {
-            clients.order.push_back(key);
-        }
-        while clients.order.len() > CLIENTS_MAX {
-            if let Some(oldest) = clients.order.pop_front() {
-                clients.takes.remove(&oldest);
-            }
-        }
+        lock(&self.clients).of(caller).meet(key, takes);
     }
 
     /// What the client of a session takes; nothing of one that is not known.
     pub(in crate::mcp) fn met(&self, caller: &Caller, session: &str) -> Takes {
         let key = key(caller, session);
-        key.and_then(|key| lock(&self.clients).takes.get(&key).cloned()).unwrap_or_default()
+        key.and_then(|key| lock(&self.clients).of(caller).met(&key)).unwrap_or_default()
     }
 
     /// A question to the client of a session, under a name that nobody can guess. None where nobody can be told from another.
@@ -256,14 +289,36 @@ mod tests {
         }
     }
 
+    fn known() -> Caller {
+        Caller { identity: Identity::Local, ..caller("") }
+    }
+
     #[test]
-    fn what_old_sessions_take_is_forgotten() {
+    fn what_sessions_take_that_are_not_used_is_forgotten() {
         let questions = Questions::default();
-        for number in 0..=CLIENTS_MAX {
-            questions.meet(&caller("a"), &number.to_string(), takes(&json!({"roots": {}})));
+        let roots = || takes(&json!({"roots": {}}));
+        for number in 0..CLIENTS_MAX {
+            questions.meet(&caller("a"), &number.to_string(), roots());
         }
-        assert!(questions.met(&caller("a"), "0").is_empty());
-        assert!(questions.met(&caller("b"), "1").is_empty());
-        assert_eq!(questions.met(&caller("a"), "1").len(), 1);
+        // What is used stays, and what begins anew.
+        assert_eq!(questions.met(&caller("a"), "0").len(), 1);
+        questions.meet(&caller("a"), "1", roots());
+        questions.meet(&caller("a"), "new", roots());
+        assert!(questions.met(&caller("a"), "2").is_empty());
+        assert!(questions.met(&caller("b"), "3").is_empty());
+        for kept in ["0", "1", "3", "new"] {
+            assert_eq!(questions.met(&caller("a"), kept).len(), 1, "{kept}");
+        }
+    }
+
+    #[test]
+    fn strangers_push_out_nobody_who_is_known() {
+        let questions = Questions::default();
+        questions.meet(&known(), "s", takes(&json!({"roots": {}})));
+        for number in 0..=CLIENTS_MAX {
+            questions.meet(&caller(&number.to_string()), "s", takes(&json!({"roots": {}})));
+        }
+        assert!(questions.met(&caller("0"), "s").is_empty());
+        assert_eq!(questions.met(&known(), "s").len(), 1);
     }
 }

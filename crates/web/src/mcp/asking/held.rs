@@ -16,14 +16,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::book::Takes;
-use super::respondent::{Client, Question, Way};
+use super::respondent::{Client, QUESTIONS_MAX, Question, Way};
 use crate::mcp::desk::{Asker, Call, Desk};
 
 /// What the state of a held call begins with.
 pub(super) const STATE: &str = "held-";
-
-/// Questions of one call that wait to be asked.
-const QUESTIONS_MAX: usize = 16;
 
 /// How long it is waited for more questions of the same moment.
 const GATHERS: Duration = Duration::from_millis(20);

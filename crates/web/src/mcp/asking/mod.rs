@@ -19,5 +19,5 @@ pub(crate) use book::Questions;
 pub(super) use book::{Said, Takes, takes};
 pub(super) use held::{begin, is_held, resume};
 pub(super) use line::{filtered, merged};
-pub(super) use respondent::{AskLine, Client};
+pub(super) use respondent::{AskLine, Client, QUESTIONS_MAX};
 pub(super) use stream::answered;

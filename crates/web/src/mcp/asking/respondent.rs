@@ -16,6 +16,9 @@ const TURNED_AWAY: i64 = 403;
 /// The code of a question whose client is gone (JSON-RPC 2.0, 5.1: internal error).
 const GONE: i64 = -32_603;
 
+/// Questions to one client that wait to be sent: as many as one call may ask.
+pub(in crate::mcp) const QUESTIONS_MAX: usize = 16;
+
 /// Where questions to a client go out: those of the revisions before 2026-07-28.
 #[derive(Clone)]
 pub(in crate::mcp) struct AskLine {
