@@ -3,18 +3,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use execgate_payment::evm::{Address, Authorization, EXACT_PROXY, Means, U256};
 use execgate_payment::{Facilitator, Finality, LookError, SettleError, Whereabouts};
-use execgate_settler::{Counter, serve};
+use execgate_settler::{Counter, Desk, serve};
 use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
 use execgate_testkit::facilitator::{Ground, keeps_the_contract};
 use execgate_testkit::temporary_folder;
 use execgate_testkit::wallet::Wallet;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::paying::{PRICE, desk};
+use super::between::between;
+use super::paying::{PRICE, desk, desk_at};
 
 /// How long a block may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -146,13 +150,17 @@ async fn one_nonce_pays_once_whatever_it_is_signed_for() {
     assert_eq!((chain.balance(SELLER.address), chain.transfers().len()), (2 * PRICE, 2));
 }
 
+/// A contract of a payer's own, which hands on to the proxy whatever it is told.
+fn put_roundabout(chain: &Chain) {
+    let code = format!("0x365f5f375f5f365f5f73{}5af100", &EXACT_PROXY.to_lowercase()[2..]);
+    chain.rpc("anvil_setCode", &json!([ROUNDABOUT, code]));
+}
+
 #[tokio::test]
 async fn a_transfer_that_went_a_way_round_is_not_guessed() {
     let (chain, folder) = (chain(), temporary_folder());
     let desk = desk(&chain, folder.path(), PATIENCE).await;
-    // Hands on whatever it is told to the proxy.
-    let code = format!("0x365f5f375f5f365f5f73{}5af100", &EXACT_PROXY.to_lowercase()[2..]);
-    chain.rpc("anvil_setCode", &json!([ROUNDABOUT, code]));
+    put_roundabout(&chain);
     let round = paid(&chain, 1);
     chain.settle_by(ROUNDABOUT, &round);
     chain.mine(LAG);
@@ -257,4 +265,65 @@ async fn nobody_but_the_one_that_is_named_can_have_what_is_metered_moved() {
     assert_eq!(chain.balance(SELLER.address), 0, "more than is permitted");
     chain.settle(GAS.address, &signed);
     assert_eq!(chain.balance(SELLER.address), PRICE);
+}
+
+/// How many transfers a desk has on their way at once.
+const TURNS: u64 = 16;
+
+#[tokio::test]
+async fn payers_whose_contract_was_faster_hold_up_nobody() {
+    let (chain, folder) = (chain(), temporary_folder());
+    chain.fund(PAYER.address, 20 * PRICE);
+    chain.lets(PAYER.address, u64::MAX);
+    put_roundabout(&chain);
+    let is_mute = Arc::new(AtomicBool::new(true));
+    let mute = Arc::clone(&is_mute);
+    let node = between(&chain, move |question| {
+        (mute.load(Ordering::SeqCst) && question["method"] == "eth_sendRawTransaction")
+            .then(|| json!("nothing that can be read"))
+    })
+    .await;
+    let patience = Duration::from_millis(600);
+    let first = desk_at(&node.url(""), folder.path(), patience).await;
+    let begun = Instant::now();
+    let round: Vec<_> = (1..=TURNS).map(|number| paid(&chain, number)).collect();
+    let mut settling = JoinSet::new();
+    for paid in round.clone() {
+        let desk = first.clone();
+        settling.spawn(async move { desk.settle(&paid).await });
+    }
+    for settled in settling.join_all().await {
+        assert!(matches!(settled, Err(SettleError::Unknown { transaction: Some(_) })), "{settled:?}");
+    }
+    for paid in &round {
+        chain.settle_by(ROUNDABOUT, paid);
+    }
+    chain.mine(LAG);
+    is_mute.store(false, Ordering::SeqCst);
+    let nobody_knows = async |desk: &Desk| {
+        let settled = desk.settle(&round[0]).await;
+        assert!(matches!(settled, Err(SettleError::Unknown { transaction: Some(_) })), "{settled:?}");
+    };
+    // Every turn is given back, and what waits for ever holds up nobody, however long it does.
+    while chain.nonce(GAS.address) < TURNS || begun.elapsed() < 5 * patience {
+        nobody_knows(&first).await;
+    }
+    settled_in_the_end(&first, &paid(&chain, TURNS + 1)).await;
+    assert!(first.verify(&paid(&chain, TURNS + 2)).await.is_ok());
+    assert!(first.whereabouts(&round[0]).await.is_err(), "it is for the operator");
+    first.stop();
+    // It is kept, and the next desk ends as the one before.
+    let second = desk(&chain, folder.path(), patience).await;
+    assert_eq!(second.resume().await.unwrap(), round.len());
+    nobody_knows(&second).await;
+    settled_in_the_end(&second, &paid(&chain, TURNS + 2)).await;
+    assert_eq!(chain.balance(SELLER.address), (TURNS + 2) * PRICE);
+}
+
+async fn settled_in_the_end(desk: &Desk, paid: &Authorization) {
+    let mut settled = desk.settle(paid).await;
+    while let Err(SettleError::Unknown { .. }) = settled {
+        settled = desk.settle(paid).await;
+    }
+    settled.unwrap();
 }
