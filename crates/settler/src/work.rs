@@ -98,7 +98,7 @@ impl Inner {
             let stepped = self.step(authorization, &mut memory).await;
             self.note_aside(authorization, memory.is_aside);
             if memory.is_aside {
-                turn = None;
+                drop(turn.take());
             }
             let pause = match stepped {
                 Ok(Some(end)) => {
