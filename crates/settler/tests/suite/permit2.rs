@@ -11,9 +11,9 @@ use execgate_payment::{Facilitator, Finality, LookError, SettleError, Whereabout
 use execgate_settler::{Counter, Desk, serve};
 use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
 use execgate_testkit::facilitator::{Ground, keeps_the_contract};
-use execgate_testkit::temporary_folder;
 use execgate_testkit::wallet::Wallet;
-use serde_json::json;
+use execgate_testkit::{Upstream, temporary_folder};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -326,4 +326,132 @@ async fn settled_in_the_end(desk: &Desk, paid: &Authorization) {
         settled = desk.settle(paid).await;
     }
     settled.unwrap();
+}
+
+/// So many blocks are more than are looked at behind a node that shows few at once.
+const MORE_THAN_ARE_SHOWN: u64 = 12_500;
+
+fn number(text: &Value) -> Option<u64> {
+    u64::from_str_radix(text.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+/// A node that shows the logs of few blocks at once.
+async fn meagre(chain: &Chain) -> Upstream {
+    between(chain, |question| is_wide(question).then(|| said("block range too large"))).await
+}
+
+fn is_wide(question: &Value) -> bool {
+    let of = |name: &str| number(&question["params"][0][name]);
+    of("toBlock").zip(of("fromBlock")).is_some_and(|(last, first)| last - first > 260)
+}
+
+fn said(why: &str) -> Value {
+    json!({"error": {"code": -32005, "message": why}})
+}
+
+/// The same, of a chain with many empty blocks behind this one, and with the state of the newest blocks alone where it is pruned.
+async fn long(chain: &Arc<Chain>, cut: u64, is_pruned: bool) -> Upstream {
+    let gap = MORE_THAN_ARE_SHOWN;
+    let newest = number(&chain.rpc("eth_blockNumber", &json!([]))).unwrap() + gap;
+    let before = move |block: u64| if block > cut + gap { block - gap } else { block.min(cut) };
+    let behind = move |block: u64| if block > cut { before(block.max(cut + gap + 1)) } else { block };
+    let node = Arc::clone(chain);
+    between(chain, move |question| {
+        let (method, mut params) = (question["method"].as_str()?, question["params"].clone());
+        match method {
+            "eth_getLogs" if is_wide(question) => return Some(said("block range too large")),
+            "eth_getLogs" => {
+                let of = |name: &str| number(&params[0][name]);
+                let (first, last) = (behind(of("fromBlock")?), before(of("toBlock")?));
+                if first > last {
+                    return Some(json!({"result": []}));
+                }
+                params[0]["fromBlock"] = format!("{first:#x}").into();
+                params[0]["toBlock"] = format!("{last:#x}").into();
+            }
+            "eth_getBlockByNumber" => {
+                if let Some(block) = number(&params[0]) {
+                    params[0] = format!("{:#x}", before(block)).into();
+                }
+                let mut block = node.rpc(method, &params);
+                let real = number(&block["number"])?;
+                block["number"] = format!("{:#x}", if real > cut { real + gap } else { real }).into();
+                return Some(json!({"result": block}));
+            }
+            "eth_call" => {
+                let block = number(&params[1])?;
+                if is_pruned && block + 128 < newest {
+                    return Some(said("missing trie node"));
+                }
+                params[1] = format!("{:#x}", before(block)).into();
+            }
+            _ => return None,
+        }
+        Some(json!({"result": node.rpc(method, &params)}))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_paid_before_all_that_is_looked_at_is_not_gone() {
+    let (chain, folder) = (Arc::new(chain()), temporary_folder());
+    let wallet = Wallet::of(PAYER);
+    // It counts from the beginning, so that it may have been settled in any block.
+    let old = |number, units| {
+        let signed = wallet.permits(seller(), units, number, chain.now_s());
+        wallet.signs(Authorization { valid_after: U256::ZERO, ..signed })
+    };
+    let (settled, taken_back) = (old(1, PRICE), old(2, PRICE));
+    // Of one nonce each: what is asked for was never settled, and the other was, as long ago or just now.
+    let (asked_long_ago, asked_now) = (old(3, 7), old(4, 7));
+    chain.submit(&settled);
+    chain.submit(&taken_back);
+    chain.submit(&old(3, 8));
+    let cut = number(&chain.rpc("eth_blockNumber", &json!([]))).unwrap();
+    chain.advance(300);
+    // That it is taken back when it has paid us says nothing.
+    chain.invalidate(PAYER.address, &taken_back.nonce);
+    let now = chain.now_s();
+    let until = wallet.signs(Authorization { valid_before: U256::from(now + 600), ..old(4, 8) });
+    chain.submit(&until);
+    let young = wallet.signs(Authorization { valid_after: U256::from(now - 60), ..old(4, 9) });
+    chain.mine(LAG);
+    let gone = Ok(Whereabouts::Used { transaction: None, to_us: false });
+    for is_pruned in [false, true] {
+        let node = long(&chain, cut, is_pruned).await;
+        let folder = folder.path().join(is_pruned.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let desk = desk_at(&node.url(""), &folder, PATIENCE).await;
+        for paid in [&settled, &taken_back, &asked_long_ago] {
+            assert!(desk.whereabouts(paid).await.is_err(), "{is_pruned}: it is for the operator");
+        }
+        // One whose nonce was free in the oldest block that was looked at, or that did not count there, is.
+        assert_eq!(desk.whereabouts(&asked_now).await.is_err(), is_pruned);
+        assert_eq!(desk.whereabouts(&young).await, gone, "{is_pruned}");
+        if !is_pruned {
+            assert_eq!(desk.whereabouts(&asked_now).await, gone);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_payer_who_pays_often_the_newest_payments_are_looked_at_first() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let often = 70;
+    chain.fund(PAYER.address, 100 * PRICE);
+    chain.lets(PAYER.address, u64::MAX);
+    for number in 1..=often {
+        chain.submit(&paid(&chain, number));
+    }
+    let node = meagre(&chain).await;
+    let desk = desk_at(&node.url(""), folder.path(), PATIENCE).await;
+    for number in [often, often - 40] {
+        let found = desk.whereabouts(&paid(&chain, number)).await;
+        assert!(matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true })), "{found:?}");
+    }
+    assert!(desk.whereabouts(&paid(&chain, 1)).await.is_err(), "behind too many");
+    // Those are of more than one span.
+    chain.mine(600);
+    let found = desk.whereabouts(&paid(&chain, often)).await;
+    assert!(matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true })), "{found:?}");
 }
