@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execgate_payment::evm::{Address, Authorization, EXACT_PROXY, Means, U256};
+use execgate_payment::evm::{Address, Authorization, ChainId, EXACT_PROXY, Means, U256};
 use execgate_payment::{Facilitator, Finality, LookError, SettleError, Whereabouts};
-use execgate_settler::{Counter, Desk, serve};
+use execgate_settler::{Counter, Desk, Ledger, Rpc, serve};
 use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
 use execgate_testkit::facilitator::{Ground, keeps_the_contract};
 use execgate_testkit::wallet::Wallet;
@@ -454,4 +454,21 @@ async fn of_a_payer_who_pays_often_the_newest_payments_are_looked_at_first() {
     chain.mine(600);
     let found = desk.whereabouts(&paid(&chain, often)).await;
     assert!(matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true })), "{found:?}");
+}
+
+#[tokio::test]
+async fn what_a_chain_takes_back_and_its_nonce_pays_otherwise_is_gone() {
+    let (chain, folder) = (chain(), temporary_folder());
+    chain.finalize();
+    let paid = paid(&chain, 1);
+    let hash = desk(&chain, folder.path(), PATIENCE).await.settle(&paid).await.unwrap();
+    let ledger = Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap();
+    let settled = [(paid, Some(hash))];
+    assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Fresh]);
+    chain.take_back(1);
+    chain.submit(&Wallet::of(PAYER).permits(seller(), 2 * PRICE, 1, chain.now_s()));
+    chain.mine(LAG);
+    assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Unclear], "not in a final block");
+    chain.finalize();
+    assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Gone]);
 }
