@@ -189,7 +189,7 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Whether a transfer would happen if somebody sent it now: what its payer has, and the block in which that was seen.
+    /// Whether a transfer would happen if somebody sent it now: what its payer has, and lets be moved, and the block in which that was seen.
     /// One round trip.
     ///
     /// # Errors
@@ -200,8 +200,9 @@ impl Ledger {
         sender: Address,
     ) -> Result<(U256, Block), LookError> {
         self.is_ours(authorization)?;
-        let let_ =
-            async { if authorization.by.is_token() { Ok(true) } else { self.is_let(authorization).await } };
+        let let_ = async {
+            if authorization.by.is_token() { Ok(None) } else { self.let_of(authorization).await.map(Some) }
+        };
         let (block, is_used, has, let_, tried) = tokio::join!(
             self.newest(),
             self.is_used(authorization, "latest"),
@@ -210,6 +211,8 @@ impl Ledger {
             self.tried(authorization, sender),
         );
         let (block, has) = (block?, has?);
+        let let_ = let_.map_err(Unreachable::from)?;
+        let funds = let_.map_or(has, |let_| has.min(let_));
         let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
         if is_used.map_err(Unreachable::from)? {
             refused(reason::nonce_used(authorization))
@@ -217,13 +220,13 @@ impl Ledger {
             refused(reason::too_late(authorization))
         } else if has < authorization.value {
             refused(reason::NO_FUNDS)
-        } else if !let_.map_err(Unreachable::from)? {
+        } else if let_.is_some_and(|let_| let_ < authorization.value) {
             refused(reason::NOT_LET)
         } else {
             match tried {
-                Ok(()) => Ok((has, block)),
+                Ok(()) => Ok((funds, block)),
                 // The chain's clock stands until its next block: what was signed just now is good there soon.
-                Err(RpcError::Reverted(_)) if begins(authorization) >= block.time => Ok((has, block)),
+                Err(RpcError::Reverted(_)) if begins(authorization) >= block.time => Ok((funds, block)),
                 Err(RpcError::Reverted(said)) => {
                     tracing::info!(claim = %authorization.claim_key(), said, "a transfer would be refused");
                     refused(reason::would_fail(authorization))

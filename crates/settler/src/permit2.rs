@@ -6,7 +6,7 @@
 //! that went another way may have settled another permit of the same payer for as much: nobody can tell, and nothing is
 //! guessed. Every change here needs a second reader.
 
-use execgate_payment::evm::{Address, Authorization, PERMIT2, to_hex};
+use execgate_payment::evm::{Address, Authorization, PERMIT2, U256, to_hex};
 use execgate_payment::{TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 
@@ -51,8 +51,8 @@ impl Ledger {
         seen.map(|seen| has(&seen, bit)).ok_or(RpcError::Strange("nonceBitmap"))
     }
 
-    /// Whether its payer lets Permit2 move as much as it says.
-    pub(crate) async fn is_let(&self, authorization: &Authorization) -> Result<bool, RpcError> {
+    /// How much of its token its payer lets Permit2 move.
+    pub(crate) async fn let_of(&self, authorization: &Authorization) -> Result<U256, RpcError> {
         let asked = abi::allowance(authorization.from, PERMIT2);
         let let_: Option<[u8; 32]> = self
             .rpc
@@ -60,8 +60,7 @@ impl Ledger {
             .await?
             .try_into()
             .ok();
-        let let_ = let_.ok_or(RpcError::Strange("allowance"))?;
-        Ok(let_ >= *authorization.value.as_bytes())
+        let_.map(U256::from_bytes).ok_or(RpcError::Strange("allowance"))
     }
 
     /// What became of a transaction that is in a block: paid only where it has asked for this very permit.

@@ -437,23 +437,23 @@ async fn what_was_paid_before_all_that_is_looked_at_is_not_gone() {
 #[tokio::test]
 async fn of_a_payer_who_pays_often_the_newest_payments_are_looked_at_first() {
     let (chain, folder) = (chain(), temporary_folder());
-    let often = 70;
     chain.fund(PAYER.address, 100 * PRICE);
     chain.lets(PAYER.address, u64::MAX);
-    for number in 1..=often {
-        chain.submit(&paid(&chain, number));
+    let all: Vec<_> = (1..=70).map(|number| paid(&chain, number)).collect();
+    for paid in &all {
+        chain.submit(paid);
     }
     let node = meagre(&chain).await;
     let desk = desk_at(&node.url(""), folder.path(), PATIENCE).await;
-    for number in [often, often - 40] {
-        let found = desk.whereabouts(&paid(&chain, number)).await;
-        assert!(matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true })), "{found:?}");
-    }
-    assert!(desk.whereabouts(&paid(&chain, 1)).await.is_err(), "behind too many");
-    // Those are of more than one span.
+    let is_found = async |paid: &Authorization| {
+        let found = desk.whereabouts(paid).await;
+        matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true }))
+    };
+    assert!(is_found(&all[69]).await && is_found(&all[6]).await);
+    assert!(desk.whereabouts(&all[5]).await.is_err(), "behind 64 others it is not guessed");
+    // Some spans further back it is found all the same.
     chain.mine(600);
-    let found = desk.whereabouts(&paid(&chain, often)).await;
-    assert!(matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true })), "{found:?}");
+    assert!(is_found(&all[69]).await);
 }
 
 #[tokio::test]
@@ -471,4 +471,23 @@ async fn what_a_chain_takes_back_and_its_nonce_pays_otherwise_is_gone() {
     assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Unclear], "not in a final block");
     chain.finalize();
     assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Gone]);
+}
+
+#[tokio::test]
+async fn a_payer_holds_no_more_than_it_lets_permit2_move() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let desk = desk(&chain, folder.path(), PATIENCE).await;
+    let paid = paid(&chain, 1);
+    let funds = async |lets: u64| {
+        chain.lets(PAYER.address, lets);
+        desk.verify(&paid).await
+    };
+    let has = |units: u64| Ok(Some(U256::from(units)));
+    assert_eq!(funds(PRICE).await, has(PRICE), "it has ten times as much");
+    assert_eq!(funds(3 * PRICE).await, has(3 * PRICE));
+    assert_eq!(funds(u64::MAX).await, has(10 * PRICE));
+    // What its token moves by itself asks nobody for leave.
+    chain.lets(PAYER.address, 0);
+    let by_token = Wallet::of(PAYER).pays(seller(), PRICE, 1, chain.now_s());
+    assert_eq!(desk.verify(&by_token).await, has(10 * PRICE));
 }
