@@ -45,7 +45,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const UNSHOWN_MIN: u32 = 26;
 
 /// At how many looks in a row nobody can tell who used the nonce of an authorization, before that is left to whoever asks again:
-/// half a minute. Its own transaction has failed by then, and it holds up nobody.
+/// some twenty seconds. Its own transaction has failed by then, and it holds up nobody.
 const UNCLEAR_MAX: u32 = 8;
 
 /// How an authorization ended here.
@@ -111,7 +111,7 @@ impl Inner {
                 Err(error) => {
                     let claim = authorization.claim_key();
                     if memory.unclear >= UNCLEAR_MAX {
-                        tracing::error!(%claim, %error, "a transfer failed, and who used its nonce is for the operator");
+                        tracing::warn!(%claim, %error, "a transfer failed, and who used its nonce is for the operator");
                         return End::GivenUp;
                     }
                     tracing::warn!(%claim, %error, "a transfer waits for its node");
