@@ -82,6 +82,8 @@ type Told = watch::Receiver<Option<End>>;
 struct Work {
     told: Told,
     since: Instant,
+    /// Whether its number is used up: nothing waits behind it, whatever it waits for itself.
+    is_aside: bool,
 }
 
 pub(crate) struct Inner {
@@ -141,6 +143,10 @@ impl Desk {
             tracing::warn!(claim = %authorization.claim_key(), "the chain has taken back a transfer; it is sent again");
             drop(self.worked_on(&authorization));
         }
+        // Those that were given up while they were open, too.
+        for job in desk.journal.all_open()?.iter().filter(|job| job.nonce >= used) {
+            drop(self.worked_on(&job.authorization));
+        }
         Ok(())
     }
 
@@ -168,7 +174,7 @@ impl Desk {
             return work.told.clone();
         }
         let (tells, told) = watch::channel(None);
-        works.insert(name, Work { told: told.clone(), since: Instant::now() });
+        works.insert(name, Work { told: told.clone(), since: Instant::now(), is_aside: false });
         drop(works);
         let (desk, wanted) = (Arc::clone(&self.0), authorization.clone());
         tokio::spawn(async move {
@@ -265,7 +271,14 @@ impl Inner {
     /// Whether something has been on its way for so long that what comes behind it may not get there either.
     fn is_stalled(&self) -> bool {
         let longest = self.manners.patience * STALLED_AFTER;
-        self.works().values().any(|work| work.since.elapsed() > longest)
+        self.works().values().any(|work| !work.is_aside && work.since.elapsed() > longest)
+    }
+
+    /// Notes of one that is worked on whether nothing waits behind it.
+    pub(crate) fn note_aside(&self, authorization: &Authorization, is_aside: bool) {
+        if let Some(work) = self.works().get_mut(&authorization.digest()) {
+            work.is_aside = is_aside;
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -110,7 +110,7 @@ impl Ledger {
     async fn sought(&self, (authorization, _): &Settled, sealed: Block) -> Finality {
         match self.whereabouts_in(authorization, sealed).await {
             Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }) => Finality::Final(hash),
-            Ok(Whereabouts::Used { transaction: None, .. }) | Err(_) => Finality::Unclear,
+            Ok(Whereabouts::Used { transaction: None, to_us: true }) | Err(_) => Finality::Unclear,
             Ok(Whereabouts::Used { to_us: false, .. } | Whereabouts::Cancelled | Whereabouts::Expired) => {
                 Finality::Gone
             }

@@ -8,18 +8,9 @@ use execgate_payment::{LookError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 
 use crate::abi;
+use crate::logs::Back;
 use crate::reason;
 use crate::rpc::{Rpc, RpcError, number};
-
-/// How many blocks are asked for at once for whoever used a nonce: five hours of Base, and what many nodes allow.
-const SPAN: u128 = 9_000;
-
-/// The least that is asked for at once of a node that allows no more.
-const SPAN_MIN: u128 = 250;
-
-/// How often a node is asked for whoever used a nonce: ten days of Base, where it allows whole spans. What is older is for
-/// the operator to say.
-const SPANS_MAX: usize = 48;
 
 /// Behind how many blocks one is final, where nobody says otherwise and the node does not say which is: half an hour of Base,
 /// whose blocks are final once the block of Ethereum that has them is, within some twenty minutes.
@@ -30,7 +21,7 @@ pub const FINAL_AFTER: u64 = 900;
 pub(crate) struct Block {
     pub(crate) number: u128,
     /// The chain's clock, in seconds.
-    time: u128,
+    pub(crate) time: u128,
     /// What a unit of gas costs there at least, in wei, on chains that say so (EIP-1559).
     pub(crate) base_fee: Option<u128>,
 }
@@ -92,7 +83,7 @@ impl Ledger {
         self.block("latest").await
     }
 
-    async fn block(&self, tag: &str) -> Result<Block, Unreachable> {
+    pub(crate) async fn block(&self, tag: &str) -> Result<Block, Unreachable> {
         read_block(&self.rpc.ask("eth_getBlockByNumber", &json!([tag, false])).await?)
     }
 
@@ -178,41 +169,27 @@ impl Ledger {
     }
 
     /// What `read` makes of the logs of these contracts and topics, sought backwards from a block to an older one, and not
-    /// without end: all of it, or at least as much as is enough.
+    /// without end: all of it, at least as much as is enough, or what there was before the search ended. That something is not
+    /// among it proves nothing by itself.
     pub(crate) async fn logs_back<T>(
         &self,
         contracts: &Value,
         topics: &Value,
-        (mut last, oldest): (u128, u128),
+        (last, oldest): (u128, u128),
         enough: usize,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, Unreachable> {
-        let (mut span, mut found) = (SPAN, Vec::new());
-        for _ in 0..SPANS_MAX {
-            let first = last.saturating_sub(span - 1);
-            let filter = json!([{
-                "address": contracts, "topics": topics,
-                "fromBlock": format!("{first:#x}"), "toBlock": format!("{last:#x}"),
-            }]);
-            let logs = match self.rpc.ask("eth_getLogs", &filter).await {
-                // Nodes allow different spans.
-                Err(RpcError::Said(_)) if span > SPAN_MIN => {
-                    span = (span / 4).max(SPAN_MIN);
-                    continue;
-                }
-                logs => logs?,
-            };
-            let logs = logs.as_array().ok_or(RpcError::Strange("eth_getLogs"))?;
-            found.extend(logs.iter().filter_map(&read));
-            if found.len() >= enough || first <= oldest {
+        let (mut back, mut found) = (Back::from(&self.rpc, contracts, topics, last), Vec::new());
+        while let Some(span) = back.next().await? {
+            found.extend(span.logs.iter().filter_map(&read));
+            if found.len() >= enough || span.first <= oldest {
                 break;
             }
-            last = first - 1;
         }
         Ok(found)
     }
 
-    /// Whether a transfer would happen if somebody sent it now: what its payer has, and the block in which that was seen.
+    /// Whether a transfer would happen if somebody sent it now: what its payer has, and lets be moved, and the block in which that was seen.
     /// One round trip.
     ///
     /// # Errors
@@ -223,8 +200,9 @@ impl Ledger {
         sender: Address,
     ) -> Result<(U256, Block), LookError> {
         self.is_ours(authorization)?;
-        let let_ =
-            async { if authorization.by.is_token() { Ok(true) } else { self.is_let(authorization).await } };
+        let let_ = async {
+            if authorization.by.is_token() { Ok(None) } else { self.let_of(authorization).await.map(Some) }
+        };
         let (block, is_used, has, let_, tried) = tokio::join!(
             self.newest(),
             self.is_used(authorization, "latest"),
@@ -233,6 +211,8 @@ impl Ledger {
             self.tried(authorization, sender),
         );
         let (block, has) = (block?, has?);
+        let let_ = let_.map_err(Unreachable::from)?;
+        let funds = let_.map_or(has, |let_| has.min(let_));
         let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));
         if is_used.map_err(Unreachable::from)? {
             refused(reason::nonce_used(authorization))
@@ -240,13 +220,13 @@ impl Ledger {
             refused(reason::too_late(authorization))
         } else if has < authorization.value {
             refused(reason::NO_FUNDS)
-        } else if !let_.map_err(Unreachable::from)? {
+        } else if let_.is_some_and(|let_| let_ < authorization.value) {
             refused(reason::NOT_LET)
         } else {
             match tried {
-                Ok(()) => Ok((has, block)),
+                Ok(()) => Ok((funds, block)),
                 // The chain's clock stands until its next block: what was signed just now is good there soon.
-                Err(RpcError::Reverted(_)) if begins(authorization) >= block.time => Ok((has, block)),
+                Err(RpcError::Reverted(_)) if begins(authorization) >= block.time => Ok((funds, block)),
                 Err(RpcError::Reverted(said)) => {
                     tracing::info!(claim = %authorization.claim_key(), said, "a transfer would be refused");
                     refused(reason::would_fail(authorization))
@@ -343,7 +323,7 @@ fn ends(authorization: &Authorization) -> u128 {
 }
 
 /// The second after which it counts; of what Permit2 moves, one before the first that does.
-fn begins(authorization: &Authorization) -> u128 {
+pub(crate) fn begins(authorization: &Authorization) -> u128 {
     let before = u128::from(!authorization.by.is_token());
     authorization.valid_after.to_u64().map_or(u128::MAX, |second| u128::from(second).saturating_sub(before))
 }

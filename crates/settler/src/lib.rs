@@ -4,7 +4,7 @@
 //! [`Service`] is the way to services by which methods of the scheme `Payment` take money.
 //!
 //! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization (`permit2`
-//! of one that Permit2 moves), and
+//! of one that Permit2 moves; `logs` seeks backwards), and
 //! `finality` whether that stays so. `transaction` signs, `journal`
 //! keeps what was signed before it is sent, and `work` sends, for a `desk` that has one key. Every change in `desk`, `work`, `journal` and
 //! `transaction` needs a second reader.
@@ -16,6 +16,7 @@ mod finality;
 mod journal;
 mod ledger;
 mod line;
+mod logs;
 mod pace;
 mod permit2;
 mod reason;

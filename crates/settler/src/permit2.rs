@@ -6,20 +6,29 @@
 //! that went another way may have settled another permit of the same payer for as much: nobody can tell, and nothing is
 //! guessed. Every change here needs a second reader.
 
-use execgate_payment::evm::{Address, Authorization, PERMIT2, to_hex};
+use execgate_payment::evm::{Address, Authorization, PERMIT2, U256, to_hex};
 use execgate_payment::{TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
 
 use crate::abi;
-use crate::ledger::{Block, Ledger, Mined, is, is_transfer};
+use crate::ledger::{Block, Ledger, Mined, begins, is, is_transfer};
+use crate::logs::Back;
 use crate::rpc::{RpcError, number};
 
-/// How many transfers between the same two, of as much, are looked at for the one that used a nonce.
+/// How many transfers between the same two, of as much, are looked at for the one that used a nonce, the newest first.
 const CANDIDATES_MAX: usize = 64;
 
 /// So many blocks ago a nonce has to have been used before it is believed that no transfer of ours used it: the nodes behind
 /// one address lag behind each other, and the one that shows the logs may be another.
 const LAG: u128 = 5;
+
+/// What a search for the transaction that settled an authorization came to.
+enum Sought {
+    /// It is this one.
+    This(TxHash),
+    /// There is none, and no block before this one can have it.
+    Nowhere { oldest: u128 },
+}
 
 /// What a transaction is to an authorization.
 enum Way {
@@ -42,8 +51,8 @@ impl Ledger {
         seen.map(|seen| has(&seen, bit)).ok_or(RpcError::Strange("nonceBitmap"))
     }
 
-    /// Whether its payer lets Permit2 move as much as it says.
-    pub(crate) async fn is_let(&self, authorization: &Authorization) -> Result<bool, RpcError> {
+    /// How much of its token its payer lets Permit2 move.
+    pub(crate) async fn let_of(&self, authorization: &Authorization) -> Result<U256, RpcError> {
         let asked = abi::allowance(authorization.from, PERMIT2);
         let let_: Option<[u8; 32]> = self
             .rpc
@@ -51,8 +60,7 @@ impl Ledger {
             .await?
             .try_into()
             .ok();
-        let let_ = let_.ok_or(RpcError::Strange("allowance"))?;
-        Ok(let_ >= *authorization.value.as_bytes())
+        let_.map(U256::from_bytes).ok_or(RpcError::Strange("allowance"))
     }
 
     /// What became of a transaction that is in a block: paid only where it has asked for this very permit.
@@ -83,56 +91,73 @@ impl Ledger {
         }
     }
 
-    /// Who used its nonce, as far as a block: that it is used there is known.
+    /// Who used its nonce, as far as a block: that it is used there is known. That it was not by way of us is said only where
+    /// every block was looked at in which it could have been.
     pub(crate) async fn spent_by(
         &self,
         authorization: &Authorization,
         block: Block,
     ) -> Result<Whereabouts, Unreachable> {
-        let mut is_unclear = false;
-        for hash in self.transfers_like(authorization, block).await? {
-            match self.way(authorization, hash).await? {
-                Way::This => return Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }),
-                Way::Round => is_unclear = true,
-                Way::Other => {}
-            }
-        }
-        if is_unclear {
-            let why =
-                "a nonce of Permit2 is used, and one transfer went a way that does not say which it settled";
-            return Err(Unreachable(why.to_owned()));
-        }
+        let oldest = match self.sought_back(authorization, block).await? {
+            Sought::This(hash) => return Ok(Whereabouts::Used { transaction: Some(hash), to_us: true }),
+            Sought::Nowhere { oldest } => oldest,
+        };
         let before = format!("{:#x}", block.number.saturating_sub(LAG));
         if !self.is_spent(authorization, &before).await? {
             return Err(Unreachable("a nonce of Permit2 was used just now".to_owned()));
         }
-        Ok(if self.is_taken_back(authorization, block).await? {
+        Ok(if self.is_taken_back(authorization, (block.number, oldest)).await? {
             Whereabouts::Cancelled
         } else {
             Whereabouts::Used { transaction: None, to_us: false }
         })
     }
 
-    /// The transactions that have moved as much of the token from its payer to its payee, newest first.
-    async fn transfers_like(
-        &self,
-        authorization: &Authorization,
-        block: Block,
-    ) -> Result<Vec<TxHash>, Unreachable> {
+    /// Looks at the transactions that have moved as much of the token from its payer to its payee, newest first, for the one
+    /// that has settled it, until it cannot have been settled in an older block.
+    async fn sought_back(&self, authorization: &Authorization, block: Block) -> Result<Sought, Unreachable> {
         let of = |account: Address| to_hex(&account.to_word());
         let topics = json!([abi::moved(), of(authorization.from), of(authorization.to)]);
         let contracts = json!([authorization.token.contract.to_lowercase()]);
-        let read = |log: &Value| -> Option<TxHash> {
-            let hash = log["transactionHash"].as_str()?.parse().ok()?;
-            is_transfer(log, authorization).then_some(hash)
-        };
-        let found = self.logs_back(&contracts, &topics, (block.number, 0), CANDIDATES_MAX + 1, read).await?;
-        if found.len() > CANDIDATES_MAX {
-            let why =
-                "a payer has made too many payments of one amount to tell which used a nonce of Permit2";
-            return Err(Unreachable(why.to_owned()));
+        let unclear = |why: &str| Err(Unreachable(why.to_owned()));
+        let (mut is_unclear, mut looked_at) = (false, 0);
+        let mut back = Back::from(&self.rpc, &contracts, &topics, block.number);
+        while let Some(span) = back.next().await? {
+            for log in span.logs.iter().rev().filter(|log| is_transfer(log, authorization)) {
+                if looked_at == CANDIDATES_MAX {
+                    return unclear(
+                        "a payer has made too many payments of one amount to tell which used a nonce of Permit2",
+                    );
+                }
+                looked_at += 1;
+                let hash = log["transactionHash"].as_str().and_then(|hash| hash.parse().ok());
+                let hash: TxHash = hash.ok_or(RpcError::Strange("eth_getLogs"))?;
+                match self.way(authorization, hash).await? {
+                    Way::This => return Ok(Sought::This(hash)),
+                    Way::Round => is_unclear = true,
+                    Way::Other => {}
+                }
+            }
+            if self.is_not_before(authorization, span.first).await {
+                return if is_unclear {
+                    unclear(
+                        "a nonce of Permit2 is used, and one transfer went a way that does not say which it settled",
+                    )
+                } else {
+                    Ok(Sought::Nowhere { oldest: span.first })
+                };
+            }
         }
-        Ok(found.into_iter().rev().collect())
+        unclear("a nonce of Permit2 may have been used before all that was looked at: it is for the operator")
+    }
+
+    /// Whether it surely was not settled before this block: there is none, it did not count yet, or its nonce was free there. A
+    /// node may not have the state of an old block; one that does not say it proves nothing.
+    async fn is_not_before(&self, authorization: &Authorization, first: u128) -> bool {
+        let tag = format!("{first:#x}");
+        first == 0
+            || self.block(&tag).await.is_ok_and(|block| block.time <= begins(authorization))
+            || self.is_spent(authorization, &tag).await.is_ok_and(|is_spent| !is_spent)
     }
 
     async fn way(&self, authorization: &Authorization, hash: TxHash) -> Result<Way, Unreachable> {
@@ -151,8 +176,12 @@ impl Ledger {
         Ok(if logs.iter().any(|log| is(&log["address"], &proxy)) { Way::Round } else { Way::Other })
     }
 
-    /// Whether its payer has taken its nonce back, as far as a block.
-    async fn is_taken_back(&self, authorization: &Authorization, block: Block) -> Result<bool, Unreachable> {
+    /// Whether its payer has taken its nonce back, between a block and an older one.
+    async fn is_taken_back(
+        &self,
+        authorization: &Authorization,
+        blocks: (u128, u128),
+    ) -> Result<bool, Unreachable> {
         let (word, bit) = place(&authorization.nonce);
         let read = |log: &Value| {
             let data = log["data"].as_str()?.trim_start_matches("0x");
@@ -163,7 +192,7 @@ impl Ledger {
         };
         let topics = json!([abi::invalidated(), to_hex(&authorization.from.to_word())]);
         let contracts = json!([PERMIT2.to_lowercase()]);
-        let found = self.logs_back(&contracts, &topics, (block.number, 0), 1, read).await?;
+        let found = self.logs_back(&contracts, &topics, blocks, 1, read).await?;
         Ok(!found.is_empty())
     }
 }

@@ -44,12 +44,17 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// may come sooner.
 const UNSHOWN_MIN: u32 = 26;
 
+/// At how many looks in a row nobody can tell who used the nonce of an authorization, before that is left to whoever asks again:
+/// some twenty seconds. Its own transaction has failed by then, and it holds up nobody.
+const UNCLEAR_MAX: u32 = 8;
+
 /// How an authorization ended here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
     Done(TxHash),
     Refused(String),
-    /// Nothing was signed, and nobody could tell whether it may be; or the desk is closed.
+    /// Nothing was signed, and nobody could tell whether it may be; or its transaction failed, and nobody could tell who used its
+    /// nonce: the journal keeps it open; or the desk is closed.
     GivenUp,
 }
 
@@ -64,6 +69,10 @@ struct Memory {
     unshown: u32,
     /// Whether its account has too little for what is offered.
     is_poor: bool,
+    /// Whether its number is used up, and by none of its transactions that paid: nothing waits behind it.
+    is_aside: bool,
+    /// At how many looks in a row nobody could tell who used its nonce, since it is aside.
+    unclear: u32,
 }
 
 impl Inner {
@@ -72,7 +81,7 @@ impl Inner {
         let asked = Instant::now();
         let give_up_after = self.manners.patience * 2;
         let is_begun = || matches!(self.journal.find(authorization), Ok(Some(_)));
-        let _turn = if is_begun() {
+        let mut turn = if is_begun() {
             None
         } else {
             match timeout(give_up_after, self.turns.acquire()).await {
@@ -86,7 +95,12 @@ impl Inner {
             if self.is_stopped() {
                 return End::GivenUp;
             }
-            let pause = match self.step(authorization, &mut memory).await {
+            let stepped = self.step(authorization, &mut memory).await;
+            self.note_aside(authorization, memory.is_aside);
+            if memory.is_aside {
+                drop(turn.take());
+            }
+            let pause = match stepped {
                 Ok(Some(end)) => {
                     if let (End::Done(_), Some(sent)) = (&end, memory.sent) {
                         self.pace.is_shown(sent.elapsed());
@@ -96,6 +110,10 @@ impl Inner {
                 Ok(None) => next.min(every),
                 Err(error) => {
                     let claim = authorization.claim_key();
+                    if memory.unclear >= UNCLEAR_MAX {
+                        tracing::warn!(%claim, %error, "a transfer failed, and who used its nonce is for the operator");
+                        return End::GivenUp;
+                    }
                     tracing::warn!(%claim, %error, "a transfer waits for its node");
                     next.max(every * 2).min(PAUSE_MAX.max(every))
                 }
@@ -236,6 +254,7 @@ impl Inner {
         let count = self.ledger.count(account, None).await?;
         memory.is_next = count == u128::from(job.nonce);
         if count <= u128::from(job.nonce) {
+            (memory.is_aside, memory.unclear) = (false, 0);
             return Ok(None);
         }
         let mut is_shown = false;
@@ -258,7 +277,11 @@ impl Inner {
         if self.ledger.count(account, Some(block)).await? <= u128::from(job.nonce) {
             return Ok(None);
         }
-        match self.ledger.whereabouts_in(authorization, block).await? {
+        memory.is_aside = true;
+        memory.unclear += 1;
+        let stands = self.ledger.whereabouts_in(authorization, block).await?;
+        memory.unclear = 0;
+        match stands {
             Whereabouts::Used { transaction: Some(hash), to_us: true } => self.done(authorization, hash),
             Whereabouts::Unused
             | Whereabouts::Expired

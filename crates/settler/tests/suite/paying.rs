@@ -14,7 +14,12 @@ pub(crate) const PRICE: u64 = 50_000;
 
 /// A settler that looks often, and waits so long for a block.
 pub(crate) async fn desk(chain: &Chain, folder: &Path, patience: Duration) -> Desk {
-    let ledger = Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap();
+    desk_at(&chain.url(), folder, patience).await
+}
+
+/// The same, which asks the node at this address.
+pub(crate) async fn desk_at(url: &str, folder: &Path, patience: Duration) -> Desk {
+    let ledger = Ledger::open(Rpc::new(url).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap();
     let manners = Manners {
         look_every: Duration::from_millis(20),
         bump_after: Duration::from_millis(500),

@@ -3,18 +3,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execgate_payment::evm::{Address, Authorization, EXACT_PROXY, Means, U256};
+use execgate_payment::evm::{Address, Authorization, ChainId, EXACT_PROXY, Means, U256};
 use execgate_payment::{Facilitator, Finality, LookError, SettleError, Whereabouts};
-use execgate_settler::{Counter, serve};
+use execgate_settler::{Counter, Desk, Ledger, Rpc, serve};
 use execgate_testkit::chain::{Chain, GAS, PAYER, SELLER};
 use execgate_testkit::facilitator::{Ground, keeps_the_contract};
-use execgate_testkit::temporary_folder;
 use execgate_testkit::wallet::Wallet;
-use serde_json::json;
+use execgate_testkit::{Upstream, temporary_folder};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::paying::{PRICE, desk};
+use super::between::between;
+use super::paying::{PRICE, desk, desk_at};
 
 /// How long a block may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -146,13 +150,17 @@ async fn one_nonce_pays_once_whatever_it_is_signed_for() {
     assert_eq!((chain.balance(SELLER.address), chain.transfers().len()), (2 * PRICE, 2));
 }
 
+/// A contract of a payer's own, which hands on to the proxy whatever it is told.
+fn put_roundabout(chain: &Chain) {
+    let code = format!("0x365f5f375f5f365f5f73{}5af100", &EXACT_PROXY.to_lowercase()[2..]);
+    chain.rpc("anvil_setCode", &json!([ROUNDABOUT, code]));
+}
+
 #[tokio::test]
 async fn a_transfer_that_went_a_way_round_is_not_guessed() {
     let (chain, folder) = (chain(), temporary_folder());
     let desk = desk(&chain, folder.path(), PATIENCE).await;
-    // Hands on whatever it is told to the proxy.
-    let code = format!("0x365f5f375f5f365f5f73{}5af100", &EXACT_PROXY.to_lowercase()[2..]);
-    chain.rpc("anvil_setCode", &json!([ROUNDABOUT, code]));
+    put_roundabout(&chain);
     let round = paid(&chain, 1);
     chain.settle_by(ROUNDABOUT, &round);
     chain.mine(LAG);
@@ -257,4 +265,229 @@ async fn nobody_but_the_one_that_is_named_can_have_what_is_metered_moved() {
     assert_eq!(chain.balance(SELLER.address), 0, "more than is permitted");
     chain.settle(GAS.address, &signed);
     assert_eq!(chain.balance(SELLER.address), PRICE);
+}
+
+/// How many transfers a desk has on their way at once.
+const TURNS: u64 = 16;
+
+#[tokio::test]
+async fn payers_whose_contract_was_faster_hold_up_nobody() {
+    let (chain, folder) = (chain(), temporary_folder());
+    chain.fund(PAYER.address, 20 * PRICE);
+    chain.lets(PAYER.address, u64::MAX);
+    put_roundabout(&chain);
+    let is_mute = Arc::new(AtomicBool::new(true));
+    let mute = Arc::clone(&is_mute);
+    let node = between(&chain, move |question| {
+        (mute.load(Ordering::SeqCst) && question["method"] == "eth_sendRawTransaction")
+            .then(|| json!("nothing that can be read"))
+    })
+    .await;
+    let patience = Duration::from_millis(600);
+    let first = desk_at(&node.url(""), folder.path(), patience).await;
+    let begun = Instant::now();
+    let round: Vec<_> = (1..=TURNS).map(|number| paid(&chain, number)).collect();
+    let mut settling = JoinSet::new();
+    for paid in round.clone() {
+        let desk = first.clone();
+        settling.spawn(async move { desk.settle(&paid).await });
+    }
+    for settled in settling.join_all().await {
+        assert!(matches!(settled, Err(SettleError::Unknown { transaction: Some(_) })), "{settled:?}");
+    }
+    for paid in &round {
+        chain.settle_by(ROUNDABOUT, paid);
+    }
+    chain.mine(LAG);
+    is_mute.store(false, Ordering::SeqCst);
+    let nobody_knows = async |desk: &Desk| {
+        let settled = desk.settle(&round[0]).await;
+        assert!(matches!(settled, Err(SettleError::Unknown { transaction: Some(_) })), "{settled:?}");
+    };
+    // Every turn is given back, and what waits for ever holds up nobody, however long it does.
+    while chain.nonce(GAS.address) < TURNS || begun.elapsed() < 5 * patience {
+        nobody_knows(&first).await;
+    }
+    settled_in_the_end(&first, &paid(&chain, TURNS + 1)).await;
+    assert!(first.verify(&paid(&chain, TURNS + 2)).await.is_ok());
+    assert!(first.whereabouts(&round[0]).await.is_err(), "it is for the operator");
+    first.stop();
+    // It is kept, and the next desk ends as the one before.
+    let second = desk(&chain, folder.path(), patience).await;
+    assert_eq!(second.resume().await.unwrap(), round.len());
+    nobody_knows(&second).await;
+    settled_in_the_end(&second, &paid(&chain, TURNS + 2)).await;
+    assert_eq!(chain.balance(SELLER.address), (TURNS + 2) * PRICE);
+}
+
+async fn settled_in_the_end(desk: &Desk, paid: &Authorization) {
+    let mut settled = desk.settle(paid).await;
+    while let Err(SettleError::Unknown { .. }) = settled {
+        settled = desk.settle(paid).await;
+    }
+    settled.unwrap();
+}
+
+/// So many blocks are more than are looked at behind a node that shows few at once.
+const MORE_THAN_ARE_SHOWN: u64 = 12_500;
+
+fn number(text: &Value) -> Option<u64> {
+    u64::from_str_radix(text.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+/// A node that shows the logs of few blocks at once.
+async fn meagre(chain: &Chain) -> Upstream {
+    between(chain, |question| is_wide(question).then(|| said("block range too large"))).await
+}
+
+fn is_wide(question: &Value) -> bool {
+    let of = |name: &str| number(&question["params"][0][name]);
+    of("toBlock").zip(of("fromBlock")).is_some_and(|(last, first)| last - first > 260)
+}
+
+fn said(why: &str) -> Value {
+    json!({"error": {"code": -32005, "message": why}})
+}
+
+/// The same, of a chain with many empty blocks behind this one, and with the state of the newest blocks alone where it is pruned.
+async fn long(chain: &Arc<Chain>, cut: u64, is_pruned: bool) -> Upstream {
+    let gap = MORE_THAN_ARE_SHOWN;
+    let newest = number(&chain.rpc("eth_blockNumber", &json!([]))).unwrap() + gap;
+    let before = move |block: u64| if block > cut + gap { block - gap } else { block.min(cut) };
+    let behind = move |block: u64| if block > cut { before(block.max(cut + gap + 1)) } else { block };
+    let node = Arc::clone(chain);
+    between(chain, move |question| {
+        let (method, mut params) = (question["method"].as_str()?, question["params"].clone());
+        match method {
+            "eth_getLogs" if is_wide(question) => return Some(said("block range too large")),
+            "eth_getLogs" => {
+                let of = |name: &str| number(&params[0][name]);
+                let (first, last) = (behind(of("fromBlock")?), before(of("toBlock")?));
+                if first > last {
+                    return Some(json!({"result": []}));
+                }
+                params[0]["fromBlock"] = format!("{first:#x}").into();
+                params[0]["toBlock"] = format!("{last:#x}").into();
+            }
+            "eth_getBlockByNumber" => {
+                if let Some(block) = number(&params[0]) {
+                    params[0] = format!("{:#x}", before(block)).into();
+                }
+                let mut block = node.rpc(method, &params);
+                let real = number(&block["number"])?;
+                block["number"] = format!("{:#x}", if real > cut { real + gap } else { real }).into();
+                return Some(json!({"result": block}));
+            }
+            "eth_call" => {
+                let block = number(&params[1])?;
+                if is_pruned && block + 128 < newest {
+                    return Some(said("missing trie node"));
+                }
+                params[1] = format!("{:#x}", before(block)).into();
+            }
+            _ => return None,
+        }
+        Some(json!({"result": node.rpc(method, &params)}))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_paid_before_all_that_is_looked_at_is_not_gone() {
+    let (chain, folder) = (Arc::new(chain()), temporary_folder());
+    let wallet = Wallet::of(PAYER);
+    // It counts from the beginning, so that it may have been settled in any block.
+    let old = |number, units| {
+        let signed = wallet.permits(seller(), units, number, chain.now_s());
+        wallet.signs(Authorization { valid_after: U256::ZERO, ..signed })
+    };
+    let (settled, taken_back) = (old(1, PRICE), old(2, PRICE));
+    // Of one nonce each: what is asked for was never settled, and the other was, as long ago or just now.
+    let (asked_long_ago, asked_now) = (old(3, 7), old(4, 7));
+    chain.submit(&settled);
+    chain.submit(&taken_back);
+    chain.submit(&old(3, 8));
+    let cut = number(&chain.rpc("eth_blockNumber", &json!([]))).unwrap();
+    chain.advance(300);
+    // That it is taken back when it has paid us says nothing.
+    chain.invalidate(PAYER.address, &taken_back.nonce);
+    let now = chain.now_s();
+    let until = wallet.signs(Authorization { valid_before: U256::from(now + 600), ..old(4, 8) });
+    chain.submit(&until);
+    let young = wallet.signs(Authorization { valid_after: U256::from(now - 60), ..old(4, 9) });
+    chain.mine(LAG);
+    let gone = Ok(Whereabouts::Used { transaction: None, to_us: false });
+    for is_pruned in [false, true] {
+        let node = long(&chain, cut, is_pruned).await;
+        let folder = folder.path().join(is_pruned.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let desk = desk_at(&node.url(""), &folder, PATIENCE).await;
+        for paid in [&settled, &taken_back, &asked_long_ago] {
+            assert!(desk.whereabouts(paid).await.is_err(), "{is_pruned}: it is for the operator");
+        }
+        // One whose nonce was free in the oldest block that was looked at, or that did not count there, is.
+        assert_eq!(desk.whereabouts(&asked_now).await.is_err(), is_pruned);
+        assert_eq!(desk.whereabouts(&young).await, gone, "{is_pruned}");
+        if !is_pruned {
+            assert_eq!(desk.whereabouts(&asked_now).await, gone);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_payer_who_pays_often_the_newest_payments_are_looked_at_first() {
+    let (chain, folder) = (chain(), temporary_folder());
+    chain.fund(PAYER.address, 100 * PRICE);
+    chain.lets(PAYER.address, u64::MAX);
+    let all: Vec<_> = (1..=70).map(|number| paid(&chain, number)).collect();
+    for paid in &all {
+        chain.submit(paid);
+    }
+    let node = meagre(&chain).await;
+    let desk = desk_at(&node.url(""), folder.path(), PATIENCE).await;
+    let is_found = async |paid: &Authorization| {
+        let found = desk.whereabouts(paid).await;
+        matches!(found, Ok(Whereabouts::Used { transaction: Some(_), to_us: true }))
+    };
+    assert!(is_found(&all[69]).await && is_found(&all[6]).await);
+    assert!(desk.whereabouts(&all[5]).await.is_err(), "behind 64 others it is not guessed");
+    // Some spans further back it is found all the same.
+    chain.mine(600);
+    assert!(is_found(&all[69]).await);
+}
+
+#[tokio::test]
+async fn what_a_chain_takes_back_and_its_nonce_pays_otherwise_is_gone() {
+    let (chain, folder) = (chain(), temporary_folder());
+    chain.finalize();
+    let paid = paid(&chain, 1);
+    let hash = desk(&chain, folder.path(), PATIENCE).await.settle(&paid).await.unwrap();
+    let ledger = Ledger::open(Rpc::new(&chain.url()).unwrap(), ChainId::BASE_SEPOLIA).await.unwrap();
+    let settled = [(paid, Some(hash))];
+    assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Fresh]);
+    chain.take_back(1);
+    chain.submit(&Wallet::of(PAYER).permits(seller(), 2 * PRICE, 1, chain.now_s()));
+    chain.mine(LAG);
+    assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Unclear], "not in a final block");
+    chain.finalize();
+    assert_eq!(ledger.finality(&settled).await.unwrap(), [Finality::Gone]);
+}
+
+#[tokio::test]
+async fn a_payer_holds_no_more_than_it_lets_permit2_move() {
+    let (chain, folder) = (chain(), temporary_folder());
+    let desk = desk(&chain, folder.path(), PATIENCE).await;
+    let paid = paid(&chain, 1);
+    let funds = async |lets: u64| {
+        chain.lets(PAYER.address, lets);
+        desk.verify(&paid).await
+    };
+    let has = |units: u64| Ok(Some(U256::from(units)));
+    assert_eq!(funds(PRICE).await, has(PRICE), "it has ten times as much");
+    assert_eq!(funds(3 * PRICE).await, has(3 * PRICE));
+    assert_eq!(funds(u64::MAX).await, has(10 * PRICE));
+    // What its token moves by itself asks nobody for leave.
+    chain.lets(PAYER.address, 0);
+    let by_token = Wallet::of(PAYER).pays(seller(), PRICE, 1, chain.now_s());
+    assert_eq!(desk.verify(&by_token).await, has(10 * PRICE));
 }
