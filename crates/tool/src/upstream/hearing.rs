@@ -283,7 +283,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::asking::{Asking, CallAsks};
-    use super::super::tests::{Scripted, digest, line, sane};
+    use super::super::tests::{Scripted, line, sane};
     use super::{Inbound, Outbound, QUESTIONS_MAX, STRIKES_MAX, Shared, Waiting, hear};
 
     /// A client that answers at once.
@@ -303,7 +303,7 @@ mod tests {
     fn heard(room: usize) -> (Arc<Shared>, mpsc::Sender<Inbound>, mpsc::Receiver<Outbound>) {
         let shared = Arc::new(Shared::new(false, true));
         let until = Instant::now() + Duration::from_hours(1);
-        let asks = CallAsks::new(Asking::ALL.into_iter().collect(), Arc::new(Quick), digest, until);
+        let asks = CallAsks::new(Asking::ALL.into_iter().collect(), Arc::new(Quick), until);
         let (answer, _) = oneshot::channel();
         let call = Waiting { answer, watcher: None, is_call: true, asks: Some(Arc::new(asks)) };
         shared.asked().waiting.insert(1, call);
