@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::admin::quick;
-use super::server::{Data, Server, run};
+use super::server::{Data, Server, run, until};
 
 fn command(data: &Data, args: &[&str]) -> Output {
     let path = data.path();
@@ -26,12 +26,19 @@ fn told(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A receipt file, as soon as its place in the log is proved.
+fn proved(server: &Server, id: &str) -> Vec<u8> {
+    until("a proof of the receipt's place in the log", || {
+        let receipt = server.get(&format!("/receipts/{id}"));
+        receipt.json()["log_proof"].is_string().then_some(receipt.body)
+    })
+}
+
 /// Runs something, and keeps its receipt file.
 fn receipt(data: &Data, server: &Server, nonce: &str) -> PathBuf {
     let ran = server.execute("echo", json!({"a": nonce}), nonce).json();
-    let id = ran["id"].as_str().unwrap().to_owned();
     let path = data.path().with_extension(format!("{nonce}.receipt"));
-    fs::write(&path, server.get(&format!("/receipts/{id}")).body).unwrap();
+    fs::write(&path, proved(server, ran["id"].as_str().unwrap())).unwrap();
     path
 }
 
@@ -222,7 +229,7 @@ fn a_proof_of_an_older_key_or_name_of_the_log_holds_and_one_of_a_retired_key_is_
     assert!(said.contains("not checked: the log key ") && said.contains("was retired at size"), "{said}");
     let again = data.path().with_extension("again");
     let id = ReceiptFile::from_json(&fs::read(&first).unwrap()).unwrap().exec_id;
-    fs::write(&again, server.get(&format!("/receipts/{id}")).body).unwrap();
+    fs::write(&again, proved(&server, &id.to_string())).unwrap();
     let output = run(&["verify", again.to_str().unwrap(), "--key", ring.to_str().unwrap()], "");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && said.contains(" in another.example"), "{said}");

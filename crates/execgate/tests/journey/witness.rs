@@ -5,14 +5,10 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::server::{Data, Server, exchange, execgate, reply, run};
-
-/// The longest that a test waits for something that is to come within seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::server::{Data, Server, exchange, execgate, reply, run, until};
 
 const NAME: &str = "witness.example/w1";
 
@@ -77,18 +73,6 @@ fn log_key(server: &Server) -> String {
     let ring = server.get("/.well-known/execgate-keys.json").json();
     let keys = ring["keys"].as_array().unwrap();
     keys.iter().find_map(|key| key["verifier_key"].as_str()).unwrap().to_owned()
-}
-
-/// Asks again until it is so.
-#[track_caller]
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what} has not come");
-    }
 }
 
 fn size_of(checkpoint: &str) -> u64 {

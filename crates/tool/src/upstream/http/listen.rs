@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use hyper::StatusCode;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::super::client::AskError;
@@ -60,15 +60,24 @@ async fn get(line: &Line, after: Option<&str>, was_there: bool) -> Got {
     }
 }
 
-/// Hears what a server says by itself, for as long as it offers that. Why the session is over, if it is.
-pub(super) async fn listen(line: &Line, from_server: &mpsc::Sender<Inbound>) -> Option<String> {
+/// Hears what a server says by itself, for as long as it offers that. Why the session is over, if it is. `listens` resolves
+/// when it is heard, or is known to be not.
+pub(super) async fn listen(
+    line: &Line,
+    from_server: &mpsc::Sender<Inbound>,
+    listens: oneshot::Sender<()>,
+) -> Option<String> {
+    let mut listens = Some(listens);
     let asked = Asked { id: None, is_greeting: false };
     let mut reading =
         Reading { line, asked: &asked, from_server, events: Events::default(), is_answered: false };
     let (mut was_there, mut pause) = (false, RETRY);
     loop {
         let after = reading.events.last_id().map(str::to_owned);
-        match get(line, after.as_deref(), was_there).await {
+        let got = get(line, after.as_deref(), was_there).await;
+        // Closed, it resolves, too.
+        drop(listens.take());
+        match got {
             Got::None => return None,
             Got::Over => {
                 line.state().session = None;

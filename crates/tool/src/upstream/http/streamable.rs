@@ -31,6 +31,10 @@ const EXCHANGE_WITHIN: Duration = Duration::from_mins(11);
 /// How long something may take that has no answer: replies, notifications.
 const TELLS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long what comes behind the greeting waits for the stream of what a server says by itself: what it says, or asks within
+/// a call, while nobody listens is lost. Some send the head of that stream with its first event alone.
+const LISTENS_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long it may take to find out whether a session is still known, and to end one.
 const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -49,27 +53,30 @@ pub(super) fn streamable(line: Arc<Line>) -> Opened {
     let (outbound, inbound, Queues { mut to_server, from_server }) = queues();
     let mut tasks = JoinSet::new();
     let (greeted, is_greeted) = oneshot::channel();
-    let (listens, sends) = (Arc::clone(&line), from_server.clone());
+    let (listens, does_listen) = oneshot::channel();
+    let (heard, sends) = (Arc::clone(&line), from_server.clone());
     tasks.spawn(async move {
         if is_greeted.await.is_ok()
-            && let Some(why) = listen(&listens, &sends).await
+            && let Some(why) = listen(&heard, &sends, listens).await
         {
             drop(sends.send(Inbound::Ended(why)).await);
         }
     });
     let posts = Arc::clone(&line);
     tasks.spawn(async move {
-        let (mut asks, mut tells, mut greeted) = (JoinSet::new(), JoinSet::new(), Some(greeted));
+        let (mut asks, mut tells) = (JoinSet::new(), JoinSet::new());
+        let mut greeting = Some((greeted, does_listen));
         loop {
             tokio::select! {
                 next = to_server.recv() => {
                     let Some(next) = next else { return };
                     if next.method == GREETED {
-                        // Whatever comes behind it is sent when the server has it.
+                        // Whatever comes behind it is sent when the server has it, and is listened to.
                         exchange(&posts, next, &from_server).await;
-                        if let Some(greeted) = greeted.take() {
-                            // Whoever would listen may be gone.
+                        if let Some((greeted, does_listen)) = greeting.take() {
+                            // Whoever would listen may be gone; one that is late is not waited for.
                             let _gone = greeted.send(());
+                            drop(timeout(LISTENS_WITHIN, does_listen).await);
                         }
                         continue;
                     }
