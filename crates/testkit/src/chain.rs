@@ -16,6 +16,7 @@ use execgate_payment::evm::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Where the node is in the folder of the tools; `cargo xtask setup` puts it there.
 const ANVIL: &str = "tools/anvil-1.7.1/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
@@ -104,6 +105,8 @@ pub struct Transfer {
 pub struct Chain {
     child: Child,
     address: SocketAddr,
+    /// Where it writes blocks down that it keeps no more: gone with it.
+    _home: TempDir,
 }
 
 impl fmt::Debug for Chain {
@@ -154,7 +157,8 @@ impl Chain {
         #[expect(clippy::disallowed_methods, reason = "the node is a program")]
         let mut command = Command::new(anvil());
         command.args(["--host", "127.0.0.1", "--port", "0", "--threads", "1"]).args(args);
-        command.env_clear().env("HOME", std::env::temp_dir());
+        let home = tempfile::tempdir().expect("a folder can be made");
+        command.env_clear().env("HOME", home.path());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the node can be started");
         let mut said = BufReader::new(child.stdout.take().expect("its output is piped"));
@@ -168,7 +172,7 @@ impl Chain {
         };
         // It goes on to tell of every request: somebody has to listen.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { child, address }
+        Self { child, address, _home: home }
     }
 
     /// Where it answers JSON-RPC.

@@ -1,10 +1,10 @@
 //! The node of the case, with the token at the address that everybody knows.
 
-use std::env;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::bench::http::{self, Connection};
 use crate::bench::program::Program;
@@ -44,6 +44,8 @@ const SELECTORS: [&str; 2] = ["0x40c10f19", "0x70a08231"];
 /// A node.
 pub(super) struct Chain {
     node: Program,
+    /// Where it writes blocks down that it keeps no more: gone with it.
+    _home: TempDir,
 }
 
 impl Chain {
@@ -54,8 +56,9 @@ impl Chain {
         let mut command = Command::new(program);
         command.args(["--host", "127.0.0.1", "--port", "0", "--hardfork", "prague", "--chain-id", "84532"]);
         // Nobody reads what it would say of every question.
-        command.args(["--threads", "1"]).env_clear().env("HOME", env::temp_dir());
-        let chain = Self { node: Program::start(&mut command, "Listening on ")? };
+        let home = tempfile::tempdir().context("failed to make a folder for the node")?;
+        command.args(["--threads", "1"]).env_clear().env("HOME", home.path());
+        let chain = Self { node: Program::start(&mut command, "Listening on ")?, _home: home };
         chain.rpc("anvil_setCode", &json!([USDC, format!("0x{}", TOKEN_CODE.trim())]))?;
         Ok(chain)
     }
