@@ -11,7 +11,6 @@ mod suite {
     mod golden;
     mod openssl;
     mod seal;
-    mod speed;
     mod tamper;
     mod tlog;
     mod verify;
