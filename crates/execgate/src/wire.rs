@@ -23,8 +23,8 @@ use execgate_model::{Clock as _, Entropy as _, InstanceId, NoCrash, Role, UnixMs
 use execgate_receipt::{Gateway, KeyName, SigningKey, sha256};
 use execgate_sandbox::image::{Image, Progress, Recipe};
 use execgate_sandbox::{
-    Config as SandboxConfig, EgressMeans, HelperLink, ImageChecks, ImageRoot, Language, Sandbox, Tier,
-    TierChoice,
+    Config as SandboxConfig, EgressMeans, HelperLink, ImageChecks, ImageRoot, Language, Rotation, Sandbox,
+    Tier, TierChoice,
 };
 use execgate_store::{OpenOptions, Store, open, open_to_read};
 use execgate_tool::upstream::Upstreams;
@@ -127,6 +127,7 @@ impl Jail {
             id_block,
             egress: self.egress,
             image_checks: ImageChecks::default(),
+            rotation: Rotation::default(),
         };
         let sandbox = Sandbox::start(self.helper, config).context("the sandbox could not be started")?;
         Ok(Arc::new(sandbox.setting_aside(self.aside)))

@@ -27,7 +27,7 @@ NUMBERS = {
         fsconfig=431, fsmount=432, fsopen=430, fspick=433, get_mempolicy=239, init_module=175, inotify_init1=294,
         io_setup=206, io_uring_enter=426, io_uring_register=427, io_uring_setup=425, ioctl=16, ioperm=173,
         iopl=172, ioprio_set=251, kcmp=312, kexec_file_load=320, kexec_load=246, keyctl=250,
-        landlock_create_ruleset=444, lookup_dcookie=212, mbind=237, membarrier=324, memfd_create=319,
+        landlock_create_ruleset=444, lookup_dcookie=212, madvise=28, mbind=237, membarrier=324, memfd_create=319,
         memfd_secret=447, migrate_pages=256, mincore=27, mlock=149, mlock2=325, mlockall=151, modify_ldt=154,
         mount=165, mount_setattr=442, move_mount=429, move_pages=279, mq_open=240, msgget=68,
         name_to_handle_at=303, nfsservctl=180, open_by_handle_at=304, open_tree=428, perf_event_open=298,
@@ -44,7 +44,7 @@ NUMBERS = {
         clone3=435, delete_module=106, fanotify_init=262, fcntl=25, finit_module=273, fsconfig=431, fsmount=432,
         fsopen=430, fspick=433, get_mempolicy=236, init_module=105, inotify_init1=26, io_setup=0,
         io_uring_enter=426, io_uring_register=427, io_uring_setup=425, ioctl=29, ioprio_set=30, kcmp=272,
-        kexec_file_load=294, kexec_load=104, keyctl=219, landlock_create_ruleset=444, lookup_dcookie=18, mbind=235,
+        kexec_file_load=294, kexec_load=104, keyctl=219, landlock_create_ruleset=444, lookup_dcookie=18, madvise=233, mbind=235,
         membarrier=283, memfd_create=279, memfd_secret=447, migrate_pages=238, mincore=232, mlock=228, mlock2=284,
         mlockall=230, mount=40, mount_setattr=442, move_mount=429, move_pages=239, mq_open=180, msgget=186,
         name_to_handle_at=264, nfsservctl=42, open_by_handle_at=265, open_tree=428, perf_event_open=241,
@@ -58,7 +58,7 @@ NUMBERS = {
     ),
 }[os.uname().machine]
 # Newer than the library's list, and the same everywhere.
-NUMBERS["cachestat"] = 451
+NUMBERS.update(cachestat=451, statmount=457, listmount=458)
 
 
 def name(error):

@@ -25,8 +25,8 @@ use std::{env, str};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
-    Config, HELPER_ARGUMENT, ImageChecks, ImageRoot, Language, Request, Sandbox, Source, Tier, TierChoice,
-    Verdict, VerdictBy, helper_main, spawn_helper,
+    Config, HELPER_ARGUMENT, ImageChecks, ImageRoot, Language, Request, Rotation, Sandbox, Source, Tier,
+    TierChoice, Verdict, VerdictBy, helper_main, spawn_helper,
 };
 use execgate_tool::code;
 
@@ -66,6 +66,7 @@ fn main() -> ExitCode {
         id_block: 0,
         egress: None,
         image_checks: ImageChecks::default(),
+        rotation: Rotation::default(),
     };
     let sandbox = Sandbox::start(helper, config).unwrap();
     let mut turn = 0;

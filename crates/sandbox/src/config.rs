@@ -42,6 +42,27 @@ pub struct Config {
     /// When the image is read anew.
     #[serde(default)]
     pub image_checks: ImageChecks,
+    /// When an interpreter that forks makes room for another.
+    #[serde(default)]
+    pub rotation: Rotation,
+}
+
+/// When an interpreter that forks makes room for a new one, whose layout, hash secret and canary nobody has seen:
+/// whichever comes first. It serves until the other is warm and the image was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// After so many forks.
+    pub forks: u32,
+    /// And after so long.
+    pub age: Duration,
+}
+
+impl Default for Rotation {
+    /// Ten thousand forks, ten minutes.
+    fn default() -> Self {
+        Self { forks: 10_000, age: Duration::from_secs(600) }
+    }
 }
 
 /// When an image is read anew, all of it, while runs go on: only where something has run from it since the last time, and

@@ -68,8 +68,8 @@ mod wire;
 
 pub use client::{Checkpoint, Depth, HelperLink, Sandbox, Session, Slot, spawn_helper, spawn_helper_of};
 pub use config::{
-    Config, EgressMeans, ImageChecks, ImageRoot, Language, SessionStart, Source, Tier, TierChoice, VerdictBy,
-    Warm,
+    Config, EgressMeans, ImageChecks, ImageRoot, Language, Rotation, SessionStart, Source, Tier, TierChoice,
+    VerdictBy, Warm,
 };
 pub use egress::{
     BadRule, Decision, Egress, EgressRules, NetworkReport, NetworkSight, Outcome, Special, special,

@@ -7,7 +7,7 @@ use execgate_forkpoint::sys;
 use serde::Serialize;
 
 use crate::client::{Sandbox, spawn_helper};
-use crate::config::{Config, EgressMeans, ImageChecks, ImageRoot, Tier, TierChoice};
+use crate::config::{Config, EgressMeans, ImageChecks, ImageRoot, Rotation, Tier, TierChoice};
 use crate::enforced::Enforced;
 use crate::error::SandboxError;
 
@@ -96,6 +96,7 @@ fn build(tier: Tier, root: PathBuf, egress: Option<EgressMeans>) -> Result<Enfor
         id_block: 0,
         egress,
         image_checks: ImageChecks::default(),
+        rotation: Rotation::default(),
     };
     let started = spawn_helper().and_then(|link| Sandbox::start(link, config));
     match started {

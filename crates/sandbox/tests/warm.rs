@@ -28,7 +28,9 @@ mod suite {
     mod r_forks;
     mod residents;
     mod rich;
+    mod rotation;
     mod sessions;
+    mod sharing;
     mod tongues;
     mod world;
 }

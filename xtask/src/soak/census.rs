@@ -1,7 +1,7 @@
 //! What there is of a running server, below it and in the kernel: what grows where something leaks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
 use crate::bench::{Server, living_descendants};
@@ -25,7 +25,7 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Counts now.
+    /// Counts now. A slot's group is made when the slot is first used, and kept: a second one of it counts.
     pub(crate) fn of(server: &Server) -> Self {
         let below = living_descendants();
         let own = i32::try_from(server.id()).unwrap_or_default();
@@ -39,7 +39,8 @@ impl Census {
             helpers.iter().map(|id| lines(&format!("/proc/{id}/mountinfo"))).sum(),
         );
         exact.insert("namespaces", namespaces(&below));
-        exact.insert("folders of cgroups", helpers.iter().map(|id| groups(*id)).sum());
+        let groups = helpers.iter().flat_map(|id| groups_of(*id));
+        exact.insert("cgroups that no slot has", groups.map(|names| spare(&names)).sum());
         exact.insert("files of the server", files(server.home()));
         exact.insert("files in /dev/shm", files(Path::new("/dev/shm")));
         for id in below {
@@ -114,33 +115,34 @@ fn namespaces(below: &[i32]) -> u64 {
     count(all.len())
 }
 
-/// Folders of a helper in every hierarchy of cgroups.
-fn groups(helper: i32) -> u64 {
+/// The names of a helper's groups, in each hierarchy of cgroups.
+fn groups_of(helper: i32) -> Vec<Vec<String>> {
     let mounts = read("/proc/self/mountinfo");
     let points =
         mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
-    points.map(|point| folders(PathBuf::from(point), &format!("execgate-{helper}"))).sum()
+    points.flat_map(|point| folders(PathBuf::from(point), &format!("execgate-{helper}"))).collect()
 }
 
-fn folders(folder: PathBuf, name: &str) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    below
-        .map(|entry| {
-            if entry.file_name() == name {
-                1 + count(
-                    fs::read_dir(entry.path())
-                        .into_iter()
-                        .flatten()
-                        .flatten()
-                        .filter(|e| e.path().is_dir())
-                        .count(),
-                )
-            } else {
-                folders(entry.path(), name)
-            }
-        })
-        .sum()
+fn folders(folder: PathBuf, name: &str) -> Vec<Vec<String>> {
+    let below = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    };
+    let look = |entry: DirEntry| {
+        if entry.file_name() == name {
+            vec![below(entry.path()).map(|group| group.file_name().to_string_lossy().into_owned()).collect()]
+        } else {
+            folders(entry.path(), name)
+        }
+    };
+    below(folder).flat_map(look).collect()
+}
+
+/// How many groups of one hierarchy are there beside the one of each slot. They are called `s7`, or `s7-42` where each new
+/// one has a name of its own.
+fn spare(names: &[String]) -> u64 {
+    let slots: BTreeSet<&str> = names.iter().filter_map(|name| name.split('-').next()).collect();
+    count(names.len() - slots.len())
 }
 
 /// Files and folders below one.
@@ -180,6 +182,13 @@ mod tests {
         };
         assert_eq!(of(3, 10).grown(&of(3, 9)), ["descriptors: 9 and now 10"]);
         assert!(of(2, 9).grown(&of(3, 9)).is_empty());
+    }
+
+    #[test]
+    fn groups_of_slots_that_were_not_used_before_are_no_leak_and_any_more_are() {
+        let spare = |names: &[&str]| spare(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!([spare(&["s0", "s1", "s10"]), spare(&["s0-1", "s1-2", "s10-3"])], [0, 0]);
+        assert_eq!(spare(&["s0-1", "s1-2", "s0-9", "s10-3", "s0-11"]), 2);
     }
 
     #[test]

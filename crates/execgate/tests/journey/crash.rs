@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::server::{Data, Server, post_bytes, run};
+use super::server::{Data, Server, post_bytes, run, signal};
 
 /// How long to look for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,6 +23,14 @@ pub(super) fn until_claimed(data: &Path) {
     let start = Instant::now();
     while !runs(data).iter().any(|run| run["stage"] == "execute") {
         assert!(start.elapsed() < PATIENCE, "no run was claimed");
+    }
+}
+
+/// Waits until a program that was started with this argument is there, or is not.
+fn until_alive(marker: &str, is_there: bool) {
+    let start = Instant::now();
+    while alive(marker) != is_there {
+        assert!(start.elapsed() < PATIENCE, "{marker} is there: {}", !is_there);
     }
 }
 
@@ -42,16 +51,10 @@ fn a_run_whose_server_is_killed_is_unknown_and_never_started_again() {
     let bytes = post_bytes("/execute", &body);
     let cut_off = server.background(bytes);
     until_claimed(&data.path());
-    let start = Instant::now();
-    while !alive(marker) {
-        assert!(start.elapsed() < PATIENCE, "the guest never started");
-    }
+    until_alive(marker, true);
     server.kill();
     assert!(cut_off.join().is_err(), "a killed server has answered");
-    let start = Instant::now();
-    while alive(marker) {
-        assert!(start.elapsed() < PATIENCE, "the guest survived its server");
-    }
+    until_alive(marker, false);
 
     let server = Server::start(&data.path());
     let replay = server.post("/execute", &body);
@@ -70,6 +73,32 @@ fn a_run_whose_server_is_killed_is_unknown_and_never_started_again() {
     assert!(!resolve("twice").status.success());
     assert_eq!(runs(&data.path())[0]["resolution"], "looked at the logs: it had done nothing");
     assert_eq!(server.post("/execute", &body).status, 409, "a resolution is no run");
+}
+
+#[test]
+fn a_run_whose_sandbox_dies_is_unknown_and_the_next_gateway_runs_others_and_not_this_one() {
+    let data = Data::new();
+    let marker = "8675309.75";
+    let server = Server::start(&data.path());
+    let body = json!({"action": "bash", "payload": {"code": format!("sleep {marker}")}, "nonce": "n"});
+    let under_way = server.background(post_bytes("/execute", &body));
+    until_alive(marker, true);
+    server.children().into_iter().for_each(|helper| signal(helper, Signal::KILL));
+    let told = under_way.join().unwrap();
+    let problem = told.json();
+    assert_eq!((told.status, problem["code"].as_str()), (409, Some("run-outcome-unknown")), "{problem}");
+    until_alive(marker, false);
+    let question = json!({"exec_id": problem["exec_id"], "result": null, "receipt": problem["receipt"]});
+    assert_eq!(server.post("/receipts/verify", &question).json(), json!({"valid": true}));
+    assert_eq!(server.post("/execute", &body).body, told.body, "it is over, sandbox or not");
+    server.kill();
+
+    let server = Server::start(&data.path());
+    assert_eq!(server.post("/execute", &body).body, told.body);
+    assert!(!alive(marker), "the run was started again");
+    let other = server.execute("bash", json!({"code": "echo 1"}), "m");
+    assert_eq!(other.json()["result"]["stdout"], "1\n");
+    assert_eq!(runs(&data.path()).iter().filter(|run| run["stage"] == "unknown").count(), 1);
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Capture {
 
     /// Takes a chunk. False once the guest has written more than is borne.
     pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) -> bool {
-        let borne = self.waste(bytes);
+        let borne = self.waste(bytes.len());
         let room = usize::try_from(self.keep - self.kept).unwrap_or(usize::MAX);
         let kept = bytes.get(..room.min(bytes.len())).unwrap_or_default();
         self.truncated |= kept.len() < bytes.len();
@@ -111,8 +111,8 @@ impl Capture {
     }
 
     /// Takes note of bytes that are of no use to anybody. False as [`Self::take`].
-    pub(super) fn waste(&mut self, bytes: &[u8]) -> bool {
-        self.seen = self.seen.saturating_add(length(bytes));
+    pub(super) fn waste(&mut self, bytes: usize) -> bool {
+        self.seen = self.seen.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.seen <= self.bear
     }
 }

@@ -158,18 +158,19 @@ impl Following<'_> {
         }
         if wanted[2] && self.open[2] && self.told.is_none() {
             let (frames, told, capture) = (&mut self.frames, &mut self.told, &mut self.capture);
-            let flow = self.drain.pipe(&self.pipes.frames, |bytes| match frames.feed(bytes) {
-                Reading::Partial => true,
-                Reading::Whole(whole) => {
-                    *told = Some(whole);
-                    false
-                }
-                // Read on, so that nobody blocks on it, but not for ever.
-                Reading::Garbage => {
-                    let borne = capture.waste(bytes);
-                    too_much |= !borne;
-                    borne
-                }
+            let flow = self.drain.pipe(&self.pipes.frames, |bytes| {
+                // What is of no use is read on, so that nobody blocks on it, but not for ever.
+                let wasted = match frames.feed(bytes) {
+                    Reading::Whole(whole) => {
+                        *told = Some(whole);
+                        return false;
+                    }
+                    Reading::Partial => frames.take_wasted(),
+                    Reading::Garbage => bytes.len(),
+                };
+                let borne = capture.waste(wasted);
+                too_much |= !borne;
+                borne
             })?;
             // Once it has told its end, nobody listens to it any more.
             self.open[2] = flow == Flow::Dry && self.told.is_none();

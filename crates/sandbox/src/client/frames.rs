@@ -4,6 +4,8 @@
 //! each a 32-bit little-endian length and UTF-8 text. Any number of displays may come before the terminal frame;
 //! the first whole terminal frame is the only one; anything malformed is no frame.
 
+use std::mem;
+
 use crate::outcome::Exception;
 
 /// The longest frame that is read; more is cut off by whoever writes it, or is no frame.
@@ -41,6 +43,8 @@ pub(super) struct Frames {
     displays: Vec<String>,
     display_bytes: usize,
     dropped: bool,
+    /// How many bytes of dropped displays nobody has asked for yet.
+    wasted: usize,
 }
 
 /// One frame at the front of what has come.
@@ -64,7 +68,9 @@ impl Frames {
             match read(self.bytes.get(start..).unwrap_or_default()) {
                 Frame::Display(text, length) => {
                     start += length;
-                    self.show(text);
+                    if !self.show(text) {
+                        self.wasted += length;
+                    }
                 }
                 Frame::Terminal(told) => break Reading::Whole(told),
                 Frame::Partial if self.bytes.len() - start <= FRAME_BYTES_MAX => break Reading::Partial,
@@ -80,13 +86,21 @@ impl Frames {
         reading
     }
 
-    fn show(&mut self, text: String) {
-        if self.displays.len() < DISPLAYS_MAX && self.display_bytes + text.len() <= DISPLAY_BYTES_MAX {
+    /// Keeps a display; false where it is dropped.
+    fn show(&mut self, text: String) -> bool {
+        let has_room =
+            self.displays.len() < DISPLAYS_MAX && self.display_bytes + text.len() <= DISPLAY_BYTES_MAX;
+        if has_room {
             self.display_bytes += text.len();
             self.displays.push(text);
-        } else {
-            self.dropped = true;
         }
+        self.dropped |= !has_room;
+        has_room
+    }
+
+    /// How many bytes of displays were dropped since the last time: a guest must not send them for ever.
+    pub(super) fn take_wasted(&mut self) -> usize {
+        mem::take(&mut self.wasted)
     }
 
     /// Whether a display was dropped.
@@ -181,6 +195,10 @@ mod tests {
         for _ in 0..100 {
             frames.feed(&frame(4, &["small"]));
         }
+        // Of the large ones two are kept, of the small ones as many as there is room for: the rest was for nothing.
+        let (large, small) = (frame(4, &[&large]).len(), frame(4, &["small"]).len());
+        assert_eq!(frames.take_wasted(), 2 * large + (100 - 62) * small);
+        assert_eq!(frames.take_wasted(), 0);
         assert!(frames.has_dropped());
         assert_eq!(frames.into_displays().len(), 64);
     }

@@ -23,7 +23,7 @@ use super::stem_link::StemLink;
 use super::stems::{StemId, Stems};
 use super::watchdog;
 use crate::cgroup::Cgroups;
-use crate::config::{Config, EgressMeans};
+use crate::config::{Config, EgressMeans, Rotation};
 use crate::wire::{FromHelper, FromRun, ToHelper};
 
 /// How many questions of what has come to be may be open at once.
@@ -59,6 +59,7 @@ pub(super) struct House {
     /// The programs of the native stem that serve sessions, by the numbers of their languages.
     pub(super) sessions: BTreeMap<u16, u16>,
     pub(super) stems: Stems,
+    pub(super) rotation: Rotation,
     /// How many slots residents leave free.
     pub(super) spared: usize,
     pub(super) free: Vec<usize>,
@@ -124,6 +125,7 @@ impl House {
             pools,
             sessions,
             stems,
+            rotation: config.rotation,
             spared: total.saturating_sub(waiting),
             free: (0..total).rev().collect(),
             total,

@@ -370,6 +370,43 @@ mod tests {
     }
 
     #[test]
+    fn as_many_wait_as_were_missed_within_floor_and_ceiling_and_fewer_once_none_is() {
+        let mut pool = Pool::new(0, 0, Source::Start(0), 3);
+        let mut depths = vec![pool.depth];
+        for _ in 0..4 {
+            pool.missed(&Limits::default());
+            depths.push(pool.depth);
+        }
+        assert_eq!(depths, [FLOOR, 2, 3, 3, 3]);
+        let mut now = pool.missed;
+        pool.shrink(now + SHRINKS_AFTER - Duration::from_nanos(1));
+        depths = vec![pool.depth];
+        for _ in 0..4 {
+            now += SHRINKS_AFTER;
+            pool.shrink(now);
+            depths.push(pool.depth);
+        }
+        assert_eq!(depths, [3, 2, FLOOR, FLOOR, FLOOR]);
+        // Where none may wait none does, whatever comes.
+        let mut none = Pool::new(0, 0, Source::Start(0), 0);
+        none.missed(&Limits::default());
+        assert_eq!(none.depth, 0);
+        none.shrink(none.missed + SHRINKS_AFTER);
+        assert_eq!(none.depth, 0);
+    }
+
+    #[test]
+    fn a_language_that_nobody_uses_any_more_is_not_worth_an_interpreter() {
+        let mut pool = Pool::new(0, 0, Source::Start(0), 3);
+        assert!(!pool.may_start(Instant::now()), "nobody has used it yet");
+        pool.use_it();
+        let used = pool.used.unwrap();
+        assert!(pool.may_start(Instant::now()));
+        assert!(pool.is_used(used + KEPT_FOR - Duration::from_nanos(1)) && !pool.is_used(used + KEPT_FOR));
+        assert!(!pool.may_start(used + KEPT_FOR));
+    }
+
+    #[test]
     fn a_clock_that_comes_while_the_others_are_read_is_not_lost() {
         let mut pool = Pool::new(0, 0, Source::Start(0), 1);
         pool.use_it();

@@ -9,16 +9,11 @@ use execgate_forkpoint::jail::StepError;
 use super::house::House;
 use super::live::{Live, Phase};
 use super::stem_link::StemLink;
+use crate::config::Rotation;
 use crate::stem::Birth;
 
 /// How long an interpreter may take to be warm; its imports are read from disk.
 const WARM_WITHIN: Duration = Duration::from_secs(60);
-
-/// After so many forks an interpreter makes room for a new one, whose layout and hash secret nobody has seen.
-const FORKS_MAX: u32 = 10_000;
-
-/// And after so long.
-const AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Which stem. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,8 +123,8 @@ impl House {
             let is_old = match self.stems.ready(Some(pool)).and_then(|id| self.stems.get(id)) {
                 // The old one serves until the image was looked at.
                 Some(stem) => {
-                    (stem.forks >= FORKS_MAX || now >= stem.born + AGE_MAX)
-                        && self.inspection.allows_renewal(now)
+                    let Rotation { forks, age } = self.rotation;
+                    (stem.forks >= forks || now >= stem.born + age) && self.inspection.allows_renewal(now)
                 }
                 None => true,
             };

@@ -74,12 +74,19 @@ const NETWORK_SOCKETS: &[&[Test]] = &[
     &[test(0, WHOLE, &[2, 10]), test(1, TYPE, &[2]), test(2, WHOLE, &[0, 17])],
 ];
 
-/// What servers and clients set, by level: of the socket (not: filters, BPF, devices, time stamps), of IPv4 (not: options,
-/// the packet filter's tables), of TCP (not: `ULP`, which brings the kernel's own TLS, nor `REPAIR`), of IPv6.
+/// Options of the socket itself. In order: addresses used again, broadcast, buffers, keep-alive, urgent data, priority,
+/// linger, ports shared, credentials, low-water mark, time-outs in both their forms, peeking. Not: filters, which the
+/// kernel compiles, BPF, devices, time stamps, polling.
+const OF_THE_SOCKET: &[Test] =
+    &[test(1, WHOLE, &[1]), test(2, WHOLE, &[2, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 42, 66, 67])];
+
+/// What programs set where there are sockets of `AF_UNIX` alone.
+const UNIX_OPTIONS: &[&[Test]] = &[OF_THE_SOCKET];
+
+/// What servers and clients set, by level: of the socket, of IPv4 (not: options, the packet filter's tables), of TCP (not:
+/// `ULP`, which brings the kernel's own TLS, nor `REPAIR`), of IPv6.
 const SOCKET_OPTIONS: &[&[Test]] = &[
-    // In order: addresses used again, broadcast, buffers, keep-alive, urgent data, priority, linger, ports shared,
-    // credentials, low-water mark, time-outs in both their forms, peeking.
-    &[test(1, WHOLE, &[1]), test(2, WHOLE, &[2, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 42, 66, 67])],
+    OF_THE_SOCKET,
     // Service, hops, where packets came from, path MTU, errors, late ports, multicast.
     &[test(1, WHOLE, &[0]), test(2, WHOLE, &[1, 2, 8, 10, 11, 12, 13, 24, 32, 33, 34, 35, 36])],
     &[test(1, WHOLE, &[6]), test(2, WHOLE, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 18, 23, 25, 30])],
@@ -95,6 +102,10 @@ const PROXY_SOCKETS: &[&[Test]] = &[
 /// `TCP_NODELAY`.
 const PROXY_OPTIONS: &[&[Test]] = &[&[test(1, WHOLE, &[6]), test(2, WHOLE, &[1])]];
 
+/// Urgent data. Nobody sends it by `AF_UNIX`, whose code for it has let guests of other sandboxes into the kernel
+/// (CVE-2025-38236).
+const MSG_OOB: u32 = 1;
+
 /// A right of memory.
 const PROT_EXEC: u32 = 4;
 
@@ -108,6 +119,13 @@ const fn test(argument: u8, mask: u32, values: &'static [u32]) -> Test {
 
 /// Ask (all ones), or the ordinary personality.
 const PERSONALITIES: &[u32] = &[0, 0xFFFF_FFFF];
+
+/// What programs and their libraries say of their own memory. In order: how it is read, `DONTNEED`; `FREE`, `REMOVE`, forks,
+/// huge pages, dumps, forks again; `POPULATE_*`, `DONTNEED_LOCKED`; guards. Not: `MERGEABLE`, by which one could find out
+/// what pages of others hold, where the host merges equal ones; `COLD`, `PAGEOUT` and `COLLAPSE`, which reach pages of the
+/// image; poison. Those are told as what this kernel does not know.
+const MEMORY_ADVICE: &[&[Test]] =
+    &[&[test(2, WHOLE, &[0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23, 24, 102, 103])]];
 
 /// Advice but not `DONTNEED`, which would evict the shared image's pages and so be a signal to others.
 const FILE_ADVICE: &[u32] = &[0, 1, 2, 3, 5];
@@ -205,8 +223,9 @@ fn files(list: &mut Vec<(libc::c_long, Answer)>) {
 /// A program's own memory.
 fn memory(list: &mut Vec<(libc::c_long, Answer)>) {
     list.push((libc::SYS_mmap, Without { argument: 3, bits: MAP_HUGETLB }));
-    allow!(list; SYS_munmap SYS_mprotect SYS_mremap SYS_madvise SYS_brk SYS_msync SYS_membarrier
+    allow!(list; SYS_munmap SYS_mprotect SYS_mremap SYS_brk SYS_msync SYS_membarrier
         SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_get_mempolicy);
+    list.push((libc::SYS_madvise, AnyOf { cases: MEMORY_ADVICE, error: libc::EINVAL }));
     // mseal (462): seals one's own mappings; newer C libraries call it at start.
     list.push((462, Allow));
 }
@@ -246,8 +265,19 @@ fn signals_and_time(list: &mut Vec<(libc::c_long, Answer)>) {
 
 /// Sockets that `socket` let be made, and waiting.
 fn sockets_and_events(list: &mut Vec<(libc::c_long, Answer)>) {
-    allow!(list; SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname SYS_getpeername SYS_sendto
-        SYS_sendmsg SYS_sendmmsg SYS_recvfrom SYS_recvmsg SYS_recvmmsg SYS_shutdown SYS_getsockopt SYS_setsockopt);
+    allow!(list; SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname SYS_getpeername SYS_shutdown
+        SYS_getsockopt);
+    list.push((libc::SYS_setsockopt, AnyOf { cases: UNIX_OPTIONS, error: libc::ENOPROTOOPT }));
+    for (number, flags) in [
+        (libc::SYS_sendto, 3),
+        (libc::SYS_sendmsg, 2),
+        (libc::SYS_sendmmsg, 3),
+        (libc::SYS_recvfrom, 3),
+        (libc::SYS_recvmsg, 2),
+        (libc::SYS_recvmmsg, 3),
+    ] {
+        list.push((number, Without { argument: flags, bits: MSG_OOB }));
+    }
     allow!(list; SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_ppoll SYS_pselect6
         SYS_eventfd2);
 }

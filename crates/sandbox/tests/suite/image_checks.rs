@@ -19,11 +19,17 @@ const OFTEN: ImageChecks = ImageChecks { first: Duration::ZERO, every: Duration:
 
 /// An image of its own, small, in a folder that goes with it.
 fn small_image() -> (tempfile::TempDir, ImageRoot) {
-    let wanted = ["base-files", "bash", "coreutils", "libc-bin"].map(str::to_owned).to_vec();
-    let base = Base::Packages(PackageRecipe { wanted, ..PackageRecipe::default() });
     let cache = tempfile::tempdir().unwrap();
-    let image = Image::ensure(cache.path(), &Recipe::of(base), &mut |_| {}).unwrap();
-    (cache, ImageRoot { path: image.root, digest: image.digest })
+    let image = image_of(cache.path(), &["base-files", "bash", "coreutils", "libc-bin"]);
+    (cache, image)
+}
+
+/// One of these packages and of what they need.
+pub(super) fn image_of(cache: &Path, packages: &[&str]) -> ImageRoot {
+    let wanted = packages.iter().map(|name| (*name).to_owned()).collect();
+    let base = Base::Packages(PackageRecipe { wanted, ..PackageRecipe::default() });
+    let image = Image::ensure(cache, &Recipe::of(base), &mut |_| {}).unwrap();
+    ImageRoot { path: image.root, digest: image.digest }
 }
 
 fn sandbox_of(image: ImageRoot) -> Sandbox {

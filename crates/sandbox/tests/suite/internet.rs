@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use execgate_sandbox::{
-    Config, Egress, EgressMeans, EgressRules, Network, Request, Run, Sandbox, Tier, TierChoice, Verdict,
-    spawn_helper_of,
+    Config, Egress, EgressMeans, EgressRules, Network, Request, Rotation, Run, Sandbox, Tier, TierChoice,
+    Verdict, spawn_helper_of,
 };
 use execgate_tool::code;
 
@@ -96,6 +96,7 @@ impl Internet {
                 denied_cidrs: Vec::new(),
             }),
             image_checks: NO_CHECKS,
+            rotation: Rotation::default(),
         };
         let sandbox = Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config).unwrap();
         sandbox.warm_up(PATIENCE).unwrap();

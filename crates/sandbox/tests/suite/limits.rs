@@ -122,6 +122,17 @@ fn a_flood_on_the_channel_is_output_too_and_a_drip_costs_us_nothing() {
     });
     let run = sandbox.run(request).unwrap();
     assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutputLimit), "{}", told(&run));
+    // Displays beyond those that are kept are of no use either, well made as they are: the run itself counts them.
+    for frame in ["b'\\x04\\0\\0\\0\\0' * 13000", "b'\\x04' + (65000).to_bytes(4, 'little') + b'x' * 65000"] {
+        let flood = format!("import os\nframe = {frame}\nwhile True: os.write(4, frame)");
+        let request = with_limits(python(&flood), |limits| {
+            limits.output_discard_bytes = 8 * MIB;
+            limits.wall = Duration::from_secs(30);
+        });
+        let run = sandbox.run(request).unwrap();
+        assert_eq!(run.verdict, Verdict::Limit(LimitKind::OutputLimit), "{}", told(&run));
+        assert_eq!((run.displays.len(), run.truncated), (64, true));
+    }
     // A frame of three fields, the first of 3 MiB, and then a byte at a time.
     let drip = "import os\nleft = b'\\x03' + (3 << 20).to_bytes(4, 'little') + b'a' * (3 << 20)\n\
                 while left: left = left[os.write(4, left):]\nos.write(4, (1 << 20).to_bytes(4, 'little'))\n\

@@ -24,6 +24,7 @@ mod r;
 mod refusals;
 mod rich;
 mod sessions;
+mod sharing;
 mod tiers;
 mod tongues;
 mod world;

@@ -165,7 +165,7 @@ fn an_unknown_language_is_refused_and_a_full_house_too() {
 
 #[test]
 fn an_interpreter_that_is_not_there_never_starts() {
-    use execgate_sandbox::{Config, Sandbox, Step, Tier, TierChoice, spawn_helper_of};
+    use execgate_sandbox::{Config, Rotation, Sandbox, Step, Tier, TierChoice, spawn_helper_of};
     let image = super::world::image();
     let mut languages = execgate_tool::code::present(&image.path);
     let absent = languages.iter_mut().find(|language| language.name == "python").unwrap();
@@ -180,6 +180,7 @@ fn an_interpreter_that_is_not_there_never_starts() {
         id_block: 0,
         egress: None,
         image_checks: NO_CHECKS,
+        rotation: Rotation::default(),
     };
     let helper = spawn_helper_of(std::path::Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
     let sandbox = Sandbox::start(helper, config).unwrap();

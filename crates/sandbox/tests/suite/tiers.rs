@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use execgate_sandbox::{
-    Config, ImageRoot, LimitKind, Sandbox, SandboxError, Stdin, Tier, TierChoice, Verdict, spawn_helper_of,
+    Config, ImageRoot, LimitKind, Rotation, Sandbox, SandboxError, Stdin, Tier, TierChoice, Verdict,
+    spawn_helper_of,
 };
 use execgate_tool::code;
 
@@ -78,6 +79,7 @@ fn a_tier_that_cannot_be_had_is_refused_and_never_weakened() {
             id_block: 0,
             egress: None,
             image_checks: NO_CHECKS,
+            rotation: Rotation::default(),
         };
         Sandbox::start(spawn_helper_of(&helper).unwrap(), config)
     };
@@ -147,6 +149,7 @@ fn told_of() -> impl Fn(TierChoice) -> Result<Sandbox, SandboxError> {
             id_block: 0,
             egress: None,
             image_checks: NO_CHECKS,
+            rotation: Rotation::default(),
         };
         Sandbox::start(spawn_helper_of(Path::new(&helper)).unwrap(), config)
     }

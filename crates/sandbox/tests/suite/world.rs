@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use execgate_sandbox::image::{Image, Recipe};
 use execgate_sandbox::{
-    Config, ImageChecks, ImageRoot, Limits, Request, Run, Sandbox, Tier, TierChoice, Verdict, spawn_helper_of,
+    Config, ImageChecks, ImageRoot, Limits, Request, Rotation, Run, Sandbox, Tier, TierChoice, Verdict,
+    spawn_helper_of,
 };
 use execgate_tool::code;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -69,6 +70,7 @@ pub(super) fn start_cold(change: impl FnOnce(&mut Config)) -> Sandbox {
         id_block: 0,
         egress: None,
         image_checks: NO_CHECKS,
+        rotation: Rotation::default(),
     };
     change(&mut config);
     Sandbox::start(helper, config).unwrap()

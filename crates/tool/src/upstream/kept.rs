@@ -62,6 +62,8 @@ pub struct KeptUpstreamSpec {
 /// A server that is a process of this host.
 pub struct KeptUpstream {
     spec: KeptUpstreamSpec,
+    /// What is started as its keeper.
+    keeper: &'static str,
     redactor: Arc<Redactor>,
     /// Each process has one until it was reaped.
     places: Arc<Semaphore>,
@@ -73,7 +75,7 @@ impl KeptUpstream {
     pub fn new(spec: KeptUpstreamSpec) -> Self {
         let redactor = Arc::new(Redactor::of(&spec.secrets));
         let places = Arc::new(Semaphore::new(spec.processes_max));
-        Self { spec, redactor, places }
+        Self { spec, keeper: THIS_PROGRAM, redactor, places }
     }
 
     async fn start(&self) -> Result<Opened, ConnectError> {
@@ -82,7 +84,7 @@ impl KeptUpstream {
         let place = place.ok().and_then(Result::ok).ok_or_else(|| {
             ConnectError(format!("as many processes of `{}` are there as may be, or do not end", spec.server))
         })?;
-        let mut command = Command::new(THIS_PROGRAM);
+        let mut command = Command::new(self.keeper);
         command.arg(KEEPER_ARGUMENT).args(&spec.argv).env_clear();
         command.env("PATH", PATH).env("HOME", &spec.folder).env("LANG", "C.UTF-8");
         for (name, text) in &spec.env {
@@ -144,5 +146,60 @@ impl Connect for KeptUpstream {
 
     fn clean(&self, value: Value) -> Value {
         if self.spec.secrets.is_empty() { value } else { self.redactor.clean_value(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use tokio::task::spawn_blocking;
+    use tokio::time::{pause, resume};
+
+    use super::*;
+
+    /// Says that it keeps, and stays until somebody writes to the pipe that is its argument, whoever closes what else.
+    const CLINGS: &str = "printf 'execgate-keeper beside\\n'; exec >/dev/null; read -r nothing <\"$1\"\n";
+
+    fn of(folder: &Path, pipe: &Path) -> KeptUpstream {
+        // A shell takes the word that a keeper is started by for the name of a script.
+        fs::write(folder.join(KEEPER_ARGUMENT), CLINGS).unwrap();
+        let mut upstream = KeptUpstream::new(KeptUpstreamSpec {
+            server: ServerName::new("clings").unwrap(),
+            argv: vec![pipe.display().to_string()],
+            env: BTreeMap::new(),
+            secrets: Vec::new(),
+            folder: folder.to_owned(),
+            processes_max: 1,
+        });
+        upstream.keeper = "/bin/sh";
+        upstream
+    }
+
+    #[tokio::test]
+    async fn a_process_has_its_place_until_it_was_reaped_and_not_only_until_its_line_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let upstream = of(folder.path(), &pipe);
+        drop(upstream.start().await.ok().unwrap());
+        assert_eq!(upstream.places.available_permits(), 0);
+        // Whoever waits for its place meanwhile waits in vain; the clock goes on where nothing else does.
+        pause();
+        let refused = upstream.start().await.err().unwrap();
+        assert_eq!(refused.to_string(), "as many processes of `clings` are there as may be, or do not end");
+        resume();
+        let let_go = || {
+            let pipe = pipe.clone();
+            spawn_blocking(move || fs::write(pipe, "go\n").unwrap())
+        };
+        let_go().await.unwrap();
+        // It is free by the end of the process alone.
+        drop(upstream.places.acquire().await.unwrap());
+        drop(upstream.start().await.ok().unwrap());
+        let_go().await.unwrap();
+        drop(upstream.places.acquire().await.unwrap());
     }
 }

@@ -71,7 +71,7 @@ const MACHINES: [Machine; 4] = [
         userland: BOOKWORM,
         work: Work::Serves,
         why: "Landlock of ABI 2, no peak of memory that can be reset; Python 3.11, R 4.2, no Node",
-        left_out: "suite::(javascript|node_fork|node_checkpoints|tongues)::",
+        left_out: "suite::(javascript|node_fork|node_checkpoints|sharing|tongues)::",
     },
     Machine {
         name: "7.3",
