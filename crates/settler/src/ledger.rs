@@ -235,6 +235,29 @@ impl Ledger {
         Ok(found)
     }
 
+    /// The same before any work is done for it: where we ourselves are wrong about its token, or about the time, none is. What is
+    /// done already is moved all the same.
+    ///
+    /// # Errors
+    /// As [`Self::would_move`]; what is wrong with us is nothing that its payer is told.
+    pub(crate) async fn would_pay(
+        &self,
+        authorization: &Authorization,
+        sender: Address,
+    ) -> Result<(U256, Block), LookError> {
+        let (is_known, moves) = tokio::join!(
+            self.is_as_configured(&authorization.token, authorization.by.is_token()),
+            self.would_move(authorization, sender),
+        );
+        if let Err(error) = is_known {
+            tracing::error!(%error, "a token cannot be seen to be what is configured");
+            return Err(Unreachable(error.to_string()).into());
+        }
+        let (funds, block) = moves?;
+        self.is_in_time(block)?;
+        Ok((funds, block))
+    }
+
     /// Whether a transfer would happen if somebody sent it now: what its payer has, and lets be moved, and the block in which that was seen.
     /// One round trip.
     ///
@@ -249,20 +272,14 @@ impl Ledger {
         let let_ = async {
             if authorization.by.is_token() { Ok(None) } else { self.let_of(authorization).await.map(Some) }
         };
-        let (block, is_known, is_used, has, let_, tried) = tokio::join!(
+        let (block, is_used, has, let_, tried) = tokio::join!(
             self.newest(),
-            self.is_as_configured(&authorization.token, authorization.by.is_token()),
             self.is_used(authorization, "latest"),
             self.balance(&authorization.token, authorization.from),
             let_,
             self.tried(authorization, sender),
         );
         let (block, has) = (block?, has?);
-        self.is_in_time(block)?;
-        if let Err(error) = is_known {
-            tracing::error!(%error, "a token is not what is configured");
-            return Err(Unreachable(error.to_string()).into());
-        }
         let let_ = let_.map_err(Unreachable::from)?;
         let funds = let_.map_or(has, |let_| has.min(let_));
         let refused = |reason: &str| Err(LookError::Refused(reason.to_owned()));

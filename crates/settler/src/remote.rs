@@ -83,7 +83,7 @@ impl Remote {
             return self.verified(authorization).await.map(|()| None);
         };
         let (moves, verified) =
-            tokio::join!(ledger.would_move(authorization, authorization.to), self.verified(authorization));
+            tokio::join!(ledger.would_pay(authorization, authorization.to), self.verified(authorization));
         let (has, _) = moves?;
         verified?;
         Ok(Some(has))

@@ -101,4 +101,8 @@ async fn nothing_is_sold_by_a_clock_that_is_behind_that_of_the_chain() {
         assert_eq!(looked.is_ok(), is_sold, "{looked:?}");
         assert!(is_sold || matches!(looked, Err(LookError::Unreachable(_))), "{looked:?}");
     }
+    // What was done for it is paid, whatever our clock shows.
+    hands.0.store(now_s - 31, Ordering::SeqCst);
+    desk.settle(&paid).await.unwrap();
+    assert_eq!(chain.balance(SELLER.address), 50_000);
 }
