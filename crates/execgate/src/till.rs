@@ -12,7 +12,7 @@ use execgate_payment::mpp::{EvmCharge, Method, Mpp, StripeCharge, TempoCharge};
 use execgate_payment::x402::{Account, Transfer, X402};
 use execgate_payment::{Facilitator, Rails, Unpaid, Unreachable};
 use execgate_sandbox::Network;
-use execgate_settler::{Counter, Ledger, Remote, Rpc, Service};
+use execgate_settler::{Counter, Ledger, Remote, Rpc, Service, TokenError};
 use execgate_store::Store;
 use execgate_tool::{Action, Blocked, Registry, Tool, ToolNames, Workers, builtin, code};
 use execgate_web::Metrics;
@@ -43,7 +43,7 @@ pub(crate) async fn rails(
     let facilitator: Arc<dyn Facilitator> = match &payment.settler {
         Some(socket) => Arc::new(Counter::new(socket.clone())),
         None => Arc::new(
-            Remote::new(&payment.facilitator, ledgers(payment, mute).await?)
+            Remote::new(&payment.facilitator, ledgers(payment, clock, mute).await?)
                 .context("`payment.facilitator` is wrong")?,
         ),
     };
@@ -55,22 +55,43 @@ pub(crate) async fn rails(
 
 /// The chains of payments as nodes of the operator's own show them. One that cannot be asked now could not say, either, what
 /// became of a payment.
-async fn ledgers(payment: &Payment, mute: Mute) -> anyhow::Result<Vec<Ledger>> {
+async fn ledgers(payment: &Payment, clock: &Arc<SystemClock>, mute: Mute) -> anyhow::Result<Vec<Ledger>> {
     let mut ledgers = Vec::new();
     for (network, address) in payment.nodes.iter() {
         let rpc = Rpc::new(address).with_context(|| format!("`payment.rpc` of {network} is wrong"))?;
         match Ledger::open(rpc, network).await {
-            Ok(ledger) => ledgers.push(ledger.final_after(payment.final_after)),
+            Ok(ledger) => {
+                let ledger = ledger.final_after(payment.final_after).timed_by(clock.clone());
+                are_as_configured(payment, &ledger, mute).await?;
+                ledgers.push(ledger);
+            }
             Err(Unreachable(why)) if mute == Mute::Told => {
                 terminal::note(format_args!("nobody can be asked about payments on {network}: {why}"));
             }
-            Err(error) => {
-                let what = format!("the node that `payment.rpc` names for {network} cannot be used");
-                return Err(error).context(what);
-            }
+            Err(error) => return Err(error).context(unusable(network)),
         }
     }
     Ok(ledgers)
+}
+
+/// Whether the tokens of a chain are what is configured of them, by their own contracts.
+async fn are_as_configured(payment: &Payment, ledger: &Ledger, mute: Mute) -> anyhow::Result<()> {
+    let network = ledger.chain();
+    for account in payment.accounts.iter().filter(|account| account.token.network == network) {
+        match ledger.is_as_configured(&account.token, account.transfer == Transfer::Eip3009).await {
+            Ok(()) => {}
+            Err(error) if mute == Mute::Told => {
+                terminal::note(format_args!("payments on {network}: {error}"))
+            }
+            Err(TokenError::Unreachable(error)) => return Err(error).context(unusable(network)),
+            Err(error) => return Err(error).context("[payment] takes a token that is another than it says"),
+        }
+    }
+    Ok(())
+}
+
+fn unusable(network: ChainId) -> String {
+    format!("the node that `payment.rpc` names for {network} cannot be used")
 }
 
 /// The rail of the scheme `Payment`, which takes the same tokens; none where nobody is asked by it.

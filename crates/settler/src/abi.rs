@@ -128,6 +128,16 @@ pub(crate) fn balance(account: Address) -> Vec<u8> {
     call("balanceOf(address)", &[account.to_word()])
 }
 
+/// `decimals`
+pub(crate) fn decimals() -> Vec<u8> {
+    call("decimals()", &[])
+}
+
+/// `DOMAIN_SEPARATOR`
+pub(crate) fn domain() -> Vec<u8> {
+    call("DOMAIN_SEPARATOR()", &[])
+}
+
 /// The topic of tokens that moved.
 pub(crate) fn moved() -> String {
     topic("Transfer(address,address,uint256)")
@@ -152,7 +162,7 @@ pub(crate) fn invalidated() -> String {
 mod tests {
     use execgate_payment::evm::{Address, to_hex};
 
-    use super::{allowance, balance, bitmap, cancelled, invalidated, moved, state, used};
+    use super::{allowance, balance, bitmap, cancelled, decimals, domain, invalidated, moved, state, used};
 
     #[test]
     fn selectors_and_topics_are_those_that_everybody_has() {
@@ -160,6 +170,8 @@ mod tests {
         assert_eq!(selector(balance(Address::ZERO)), "0x70a08231");
         assert_eq!(selector(state(Address::ZERO, [0; 32])), "0xe94a0102");
         assert_eq!(selector(allowance(Address::ZERO, Address::ZERO)), "0xdd62ed3e");
+        assert_eq!(selector(decimals()), "0x313ce567");
+        assert_eq!(selector(domain()), "0x3644e515");
         assert_eq!(selector(bitmap(Address::ZERO, [0; 32])), "0x4fe02b44");
         assert_eq!(invalidated(), "0x3704902f963766a4e561bbaab6e6cdc1b1dd12f6e9e99648da8843b3f46b918d");
         assert_eq!(moved(), "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");

@@ -241,7 +241,7 @@ impl Desk {
         }
         let account = self.account();
         let (moves, ether) =
-            tokio::join!(desk.ledger.would_move(authorization, account), desk.ledger.ether(account));
+            tokio::join!(desk.ledger.would_pay(authorization, account), desk.ledger.ether(account));
         let (has, block) = moves?;
         if ether? < block.base_fee.unwrap_or_default().saturating_mul(u128::from(gas_max(authorization))) {
             tracing::error!(%account, "the account that pays for gas has too little");

@@ -2,7 +2,7 @@
 //! else.
 //!
 //! A job is an authorization; it has the number of one of the account's transactions, and each of the transactions that were
-//! signed for it has that number: one of them at most can get into a block.
+//! signed for it since it has that number has it, too: one of them at most can get into a block.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -129,9 +129,7 @@ impl Journal {
         if let Some(job) = found(&transaction, authorization)? {
             return Ok(job);
         }
-        let next: i64 =
-            transaction.query_row("SELECT coalesce(max(nonce) + 1, 0) FROM job", [], |row| row.get(0))?;
-        let nonce = u64::try_from(next).map_err(|_| JournalError::Unreadable)?.max(used_by_chain);
+        let nonce = next(&transaction, used_by_chain)?;
         let signed = sign(nonce);
         let claim = authorization.claim_key().to_hex();
         let bytes = authorization.to_bytes().map_err(|_| JournalError::Unreadable)?;
@@ -145,6 +143,28 @@ impl Journal {
             nonce,
             sent: vec![(signed, fees)],
         })))
+    }
+
+    /// Gives a job the next number in the place of one that somebody else has used up, and keeps what is signed with it. Durable
+    /// when this returns. Nothing happens where the job stands otherwise by now.
+    pub(crate) fn renumber(
+        &self,
+        job: &Open,
+        used_by_chain: u64,
+        fees: Fees,
+        sign: impl FnOnce(u64) -> Signed,
+    ) -> Result<(), JournalError> {
+        let mut conn = self.conn();
+        let transaction = conn.transaction()?;
+        let nonce = next(&transaction, used_by_chain)?;
+        let claim = job.authorization.claim_key().to_hex();
+        let number = |nonce: u64| i64::try_from(nonce).map_err(|_| JournalError::Unreadable);
+        let sql = "UPDATE job SET nonce = ?2 WHERE claim = ?1 AND nonce = ?3 AND word = 'open'";
+        if transaction.execute(sql, params![claim, number(nonce)?, number(job.nonce)?])? > 0 {
+            sent(&transaction, &claim, &sign(nonce), fees)?;
+            transaction.commit()?;
+        }
+        Ok(())
     }
 
     /// Keeps another transaction of a job, before it is sent. Durable when this returns.
@@ -170,6 +190,12 @@ impl Journal {
         self.conn().execute(sql, params![authorization.claim_key().to_hex(), reason])?;
         Ok(())
     }
+}
+
+/// The least number that neither the chain nor this journal has used.
+fn next(conn: &Connection, used_by_chain: u64) -> Result<u64, JournalError> {
+    let next: i64 = conn.query_row("SELECT coalesce(max(nonce) + 1, 0) FROM job", [], |row| row.get(0))?;
+    Ok(u64::try_from(next).map_err(|_| JournalError::Unreadable)?.max(used_by_chain))
 }
 
 fn sent(conn: &Connection, claim: &str, signed: &Signed, fees: Fees) -> Result<(), JournalError> {

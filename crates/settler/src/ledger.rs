@@ -3,6 +3,10 @@
 //! That a nonce is used proves nothing by itself: what counts is a `Transfer` of exactly the value, from the payer to the
 //! payee, by the token, in the transaction that used it. What is said of nonces of Permit2 is in `permit2`.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use execgate_model::Clock;
 use execgate_payment::evm::{Address, Authorization, ChainId, Means, Token, U256, to_hex};
 use execgate_payment::{LookError, TxHash, Unreachable, Whereabouts};
 use serde_json::{Value, json};
@@ -15,6 +19,13 @@ use crate::rpc::{Rpc, RpcError, number};
 /// Behind how many blocks one is final, where nobody says otherwise and the node does not say which is: half an hour of Base,
 /// whose blocks are final once the block of Ethereum that has them is, within some twenty minutes.
 pub const FINAL_AFTER: u64 = 900;
+
+/// How far the clock of a chain may be ahead of ours, in seconds. Less than what an authorization has to live beyond the work:
+/// beyond it one that is good by our clock may be over by the chain's before it is settled.
+const AHEAD_MAX_S: u128 = 30;
+
+/// Milliseconds in a second.
+const SECOND_MS: u64 = 1000;
 
 /// A block, for reads that have to be of one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +61,10 @@ pub struct Ledger {
     chain: ChainId,
     /// Behind how many blocks one is final, where the node does not say which is.
     final_after: u64,
+    /// Our own clock, against which the chain's is held; none: nobody looks.
+    clock: Option<Arc<dyn Clock>>,
+    /// Tokens that are what is configured of them, by what they are moved.
+    seen: Arc<Mutex<HashSet<(Address, bool)>>>,
 }
 
 impl Ledger {
@@ -60,7 +75,7 @@ impl Ledger {
     pub async fn open(rpc: Rpc, chain: ChainId) -> Result<Self, Unreachable> {
         let found = rpc.number("eth_chainId", &json!([])).await?;
         if found == u128::from(chain.number()) {
-            Ok(Self { rpc, chain, final_after: FINAL_AFTER })
+            Ok(Self { rpc, chain, final_after: FINAL_AFTER, clock: None, seen: Arc::default() })
         } else {
             Err(Unreachable(format!("the node is of the chain {found}, and {chain} is configured")))
         }
@@ -70,6 +85,37 @@ impl Ledger {
     #[must_use]
     pub fn final_after(self, blocks: u64) -> Self {
         Self { final_after: blocks, ..self }
+    }
+
+    /// The same, held against our own clock before any work: where the chain's is far ahead, what we take for good may be over
+    /// there before it is settled.
+    #[must_use]
+    pub fn timed_by(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Whether a token was found to be what is configured of it.
+    pub(crate) fn has_seen(&self, token: (Address, bool)) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&token)
+    }
+
+    /// Takes note of one that is.
+    pub(crate) fn note_seen(&self, token: (Address, bool)) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(token);
+    }
+
+    /// Our clock is right, as far as a block shows.
+    fn is_in_time(&self, block: Block) -> Result<(), Unreachable> {
+        let Some(clock) = &self.clock else { return Ok(()) };
+        let ahead_s = block.time.saturating_sub(u128::from(clock.now().0 / SECOND_MS));
+        if ahead_s <= AHEAD_MAX_S {
+            return Ok(());
+        }
+        tracing::error!(
+            ahead_s,
+            "the clock of this machine is behind that of the chain: nothing is sold meanwhile"
+        );
+        Err(Unreachable(format!("the clock of this machine is {ahead_s} s behind that of the chain")))
     }
 
     /// The chain.
@@ -187,6 +233,29 @@ impl Ledger {
             }
         }
         Ok(found)
+    }
+
+    /// The same before any work is done for it: where we ourselves are wrong about its token, or about the time, none is. What is
+    /// done already is moved all the same.
+    ///
+    /// # Errors
+    /// As [`Self::would_move`]; what is wrong with us is nothing that its payer is told.
+    pub(crate) async fn would_pay(
+        &self,
+        authorization: &Authorization,
+        sender: Address,
+    ) -> Result<(U256, Block), LookError> {
+        let (is_known, moves) = tokio::join!(
+            self.is_as_configured(&authorization.token, authorization.by.is_token()),
+            self.would_move(authorization, sender),
+        );
+        if let Err(error) = is_known {
+            tracing::error!(%error, "a token cannot be seen to be what is configured");
+            return Err(Unreachable(error.to_string()).into());
+        }
+        let (funds, block) = moves?;
+        self.is_in_time(block)?;
+        Ok((funds, block))
     }
 
     /// Whether a transfer would happen if somebody sent it now: what its payer has, and lets be moved, and the block in which that was seen.

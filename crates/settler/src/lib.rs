@@ -4,12 +4,13 @@
 //! [`Service`] is the way to services by which methods of the scheme `Payment` take money.
 //!
 //! `line` speaks HTTP, `rpc` asks a node, `ledger` reads what a chain says of an authorization (`permit2`
-//! of one that Permit2 moves; `logs` seeks backwards), and
+//! of one that Permit2 moves; `logs` seeks backwards), `contract` what a token says of itself, and
 //! `finality` whether that stays so. `transaction` signs, `journal`
 //! keeps what was signed before it is sent, and `work` sends, for a `desk` that has one key. Every change in `desk`, `work`, `journal` and
 //! `transaction` needs a second reader.
 
 mod abi;
+mod contract;
 mod counter;
 mod desk;
 mod finality;
@@ -26,6 +27,7 @@ mod service;
 mod transaction;
 mod work;
 
+pub use contract::TokenError;
 pub use counter::{Counter, SocketError, serve};
 pub use desk::{Desk, DeskError, Manners};
 pub use journal::JournalError;

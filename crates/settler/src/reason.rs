@@ -9,6 +9,9 @@ pub(crate) const NO_FUNDS: &str = "insufficient_funds";
 /// A transaction of it failed, by whatever it is moved.
 pub(crate) const FAILED: &str = "invalid_exact_evm_transaction_failed";
 
+/// Whoever moves it was not reached, and has nothing of it to move.
+pub(crate) const UNREACHED: &str = "facilitator_unreachable";
+
 /// Another is named to move it, or more is to be moved than is permitted, or nothing.
 const NOT_OURS: &str = "upto_facilitator_mismatch";
 const TOO_MUCH: &str = "invalid_upto_evm_payload_settlement_exceeds_amount";

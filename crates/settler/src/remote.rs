@@ -7,6 +7,7 @@
 
 use core::time::Duration;
 
+use execgate_line::Reply;
 use execgate_model::BoxFuture;
 use execgate_payment::evm::{Address, Authorization, ChainId, Means, Token, U256, to_hex};
 use execgate_payment::{Facilitator, Finality, LookError, SettleError, TxHash, Unreachable, Whereabouts};
@@ -23,6 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// How long our node may lag behind the service's.
 const LAG: Duration = Duration::from_secs(5);
 
+/// For which part of its patience a service is dialled again that cannot be reached: five seconds, within which one restarts.
+const REDIAL_PART: u32 = 5;
+
+/// How long it is left alone between.
+const REDIAL_EVERY: Duration = Duration::from_millis(250);
+
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -35,6 +42,8 @@ const TIMEOUT_S: u64 = 60;
 /// A service.
 pub struct Remote {
     line: Line,
+    /// How long it may take to answer.
+    patience: Duration,
     /// Nodes of our own, where they are configured: at most one of a chain.
     ledgers: Vec<Ledger>,
 }
@@ -45,13 +54,14 @@ impl Remote {
     /// # Errors
     /// As [`Line::new`].
     pub fn new(address: &str, ledgers: impl IntoIterator<Item = Ledger>) -> Result<Self, LineError> {
-        Ok(Self { line: Line::new(address, PATIENCE)?, ledgers: ledgers.into_iter().collect() })
+        let line = Line::new(address, PATIENCE)?;
+        Ok(Self { line, patience: PATIENCE, ledgers: ledgers.into_iter().collect() })
     }
 
     /// The same service, which may take so long to answer.
     #[must_use]
     pub fn within(self, patience: Duration) -> Self {
-        Self { line: self.line.within(patience), ..self }
+        Self { line: self.line.within(patience), patience, ..self }
     }
 
     /// Whether it settles `exact` of x402 v2 on this chain.
@@ -83,7 +93,7 @@ impl Remote {
             return self.verified(authorization).await.map(|()| None);
         };
         let (moves, verified) =
-            tokio::join!(ledger.would_move(authorization, authorization.to), self.verified(authorization));
+            tokio::join!(ledger.would_pay(authorization, authorization.to), self.verified(authorization));
         let (has, _) = moves?;
         verified?;
         Ok(Some(has))
@@ -114,11 +124,18 @@ impl Remote {
 
     async fn settled(&self, authorization: &Authorization) -> Result<TxHash, SettleError> {
         let unknown = SettleError::Unknown { transaction: None };
-        let reply = match self.line.anew().post("/settle", question(authorization)).await {
+        let reply = match self.asked(authorization).await {
             Ok(reply) => reply,
             Err(error) => {
-                tracing::warn!(%error, unasked = error.is_unasked(), "a facilitator does not answer");
-                return Err(unknown);
+                let is_unasked = error.is_unasked();
+                tracing::warn!(%error, unasked = is_unasked, "a facilitator does not answer");
+                // Our own node says later that it is unused, and it is asked for again. Without one nobody would ever say so.
+                let is_over = is_unasked && self.ledger(authorization.token.network).is_none();
+                return Err(if is_over {
+                    SettleError::Refused(reason::UNREACHED.to_owned())
+                } else {
+                    unknown
+                });
             }
         };
         let Ok(answer) = serde_json::from_slice::<Value>(&reply.body) else { return Err(unknown) };
@@ -138,6 +155,18 @@ impl Remote {
                 self.denied(authorization, kept(reason.unwrap_or("unexpected_settle_error"))).await
             }
             (_, _, transaction) => Err(SettleError::Unknown { transaction }),
+        }
+    }
+
+    /// Asks it to settle, over a connection of its own. Where none comes to be nothing was asked, and it is dialled again for a
+    /// while: a service that restarts costs nobody anything.
+    async fn asked(&self, authorization: &Authorization) -> Result<Reply, LineError> {
+        let until = Instant::now() + self.patience / REDIAL_PART;
+        loop {
+            match self.line.anew().post("/settle", question(authorization)).await {
+                Err(error) if error.is_unasked() && Instant::now() < until => sleep(REDIAL_EVERY).await,
+                answer => return answer,
+            }
         }
     }
 

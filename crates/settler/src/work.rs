@@ -187,12 +187,33 @@ impl Inner {
     /// Gives a job its number, and signs and keeps its first transaction. Nobody is asked while the number is given, so that
     /// none is held while a node thinks.
     async fn begin(&self, authorization: &Authorization) -> Result<Job, DeskError> {
+        let (known, fees) = self.next().await?;
+        Ok(self.journal.begin(authorization, known, fees, |nonce| self.sign(authorization, nonce, fees))?)
+    }
+
+    /// How many numbers the chain knows to be used, those that wait for a block included, and what is offered for gas now.
+    async fn next(&self) -> Result<(u64, Fees), DeskError> {
         let account = json!([self.key.address(), "pending"]);
         let (known, fees) =
             tokio::join!(self.ledger.rpc.number("eth_getTransactionCount", &account), self.fees());
         let known = u64::try_from(known?).map_err(|_| RpcError::Strange("eth_getTransactionCount"))?;
-        let fees = fees?;
-        Ok(self.journal.begin(authorization, known, fees, |nonce| self.sign(authorization, nonce, fees))?)
+        Ok((known, fees?))
+    }
+
+    /// Goes on with a job whose number somebody else has used up, by this key: nothing that was signed with it is in a block, and
+    /// nothing gets into one. It is sent by another number, where the chain would still let it happen.
+    async fn begin_anew(&self, job: &Open, memory: &mut Memory) -> Result<Option<End>, DeskError> {
+        let authorization = &job.authorization;
+        match self.admit(authorization).await? {
+            Some(End::Done(hash)) => self.done(authorization, hash),
+            Some(End::Refused(_) | End::GivenUp) => self.failed(authorization),
+            None => {
+                let (known, fees) = self.next().await?;
+                self.journal.renumber(job, known, fees, |nonce| self.sign(authorization, nonce, fees))?;
+                *memory = Memory::default();
+                Ok(None)
+            }
+        }
     }
 
     /// What is offered for gas now.
@@ -283,14 +304,17 @@ impl Inner {
         memory.unclear = 0;
         match stands {
             Whereabouts::Used { transaction: Some(hash), to_us: true } => self.done(authorization, hash),
+            Whereabouts::Unused if !is_shown => self.begin_anew(job, memory).await,
             Whereabouts::Unused
             | Whereabouts::Expired
             | Whereabouts::Cancelled
-            | Whereabouts::Used { .. } => {
-                self.journal.refused(authorization, reason::FAILED)?;
-                Ok(Some(End::Refused(reason::FAILED.to_owned())))
-            }
+            | Whereabouts::Used { .. } => self.failed(authorization),
         }
+    }
+
+    fn failed(&self, authorization: &Authorization) -> Result<Option<End>, DeskError> {
+        self.journal.refused(authorization, reason::FAILED)?;
+        Ok(Some(End::Refused(reason::FAILED.to_owned())))
     }
 
     fn done(&self, authorization: &Authorization, hash: TxHash) -> Result<Option<End>, DeskError> {

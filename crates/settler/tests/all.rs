@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod suite {
+    mod before;
     mod between;
     mod books;
     mod desk;

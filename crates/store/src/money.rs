@@ -16,6 +16,10 @@ pub const SPARED_WINDOW_MS: u64 = 3_600_000;
 /// So many of them in it, and the payer pays before the work until it is over.
 pub const SPARED_MAX: u32 = 8;
 
+/// So many of them of all payers together, and everybody pays before the work until it is over: a payer costs nothing, and has
+/// paid nothing, so that one who wants work for nothing is many. Two hours of a processor, at thirty seconds for each.
+pub const SPARED_ALL_MAX: u32 = 256;
+
 impl SettlementWord {
     /// Whether nothing moves any more behind it.
     #[must_use]

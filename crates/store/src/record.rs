@@ -257,6 +257,8 @@ pub enum Claimed {
     UpfrontOnly,
     /// Too much work of this payer ran into timeouts that are not charged: the same, until their window is over.
     SparedEnough,
+    /// Too much work of all payers together ran into timeouts that are not charged: it is paid before for a while.
+    SparedEnoughInAll,
 }
 
 /// The body that was answered, to be answered again byte for byte.

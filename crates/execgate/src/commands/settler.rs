@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::serve::stop_signal;
 use crate::config::{Environment, Settings, secret_of_file};
+use crate::ports::SystemClock;
 use crate::{log, terminal, wire};
 
 /// What is told of the file that holds it.
@@ -114,7 +115,7 @@ impl Settler {
         let lines = log::start(&settings)?;
         let served = wire::runtime()?.block_on(async {
             let ledger = Ledger::open(rpc, self.chain).await.context("the node cannot be used")?;
-            let ledger = ledger.final_after(self.final_after);
+            let ledger = ledger.final_after(self.final_after).timed_by(Arc::new(SystemClock::new()));
             let manners = Manners { fee_max: u128::from(self.fee_max) * GWEI, ..Manners::default() };
             let desk = Desk::open(ledger, key, &self.dir.join(JOURNAL), manners)?;
             let open = desk.resume().await?;

@@ -4,7 +4,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use execgate_testkit::chain::GAS;
+use execgate_testkit::chain::{Chain, GAS, SELLER};
+use execgate_testkit::wallet::usdc;
 use serde_json::{Value, json};
 
 use super::server::run;
@@ -130,4 +131,35 @@ fn a_settler_reads_where_its_node_is_from_a_file_that_nobody_else_reads() {
     assert!(wrong.contains("--rpc-file is wrong") && !wrong.contains("canary"), "{wrong}");
     fs::set_permissions(&node, Permissions::from_mode(0o644)).unwrap();
     assert!(told(&["--rpc-file", node.to_str().unwrap()]).contains("read by others"));
+}
+
+#[test]
+fn a_token_that_its_contract_says_is_another_keeps_the_gateway_from_starting() {
+    let (chain, folder) = (Chain::start(), tempfile::tempdir().unwrap());
+    let config = folder.path().join("execgate.toml");
+    let data = folder.path().join("data");
+    let told = |token: &str| {
+        let money = format!(
+            "[payment]\nwallet = {:?}\nrpc = {:?}\n[[payment.token]]\n{token}",
+            SELLER.address,
+            chain.url()
+        );
+        fs::write(&config, money).unwrap();
+        let (data, config) = (data.to_str().unwrap(), config.to_str().unwrap());
+        let output = run(&["serve", "--data-dir", data, "--config", config, "--listen", "127.0.0.1:0"], "");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let token = |contract: &str, decimals: u8, version: &str| {
+        format!(
+            "network = \"eip155:84532\"\ncontract = {contract:?}\nname = \"USDC\"\nversion = {version:?}\ndecimals = {decimals}\n"
+        )
+    };
+    let (usdc, nobody) = (usdc().contract.to_string(), "0x00000000000000000000000000000000000000aa");
+    let decimals = told(&token(&usdc, 18, "2"));
+    assert!(decimals.contains("has 6 decimals by its own contract, and 18 are configured"), "{decimals}");
+    let version = told(&token(&usdc, 6, "1"));
+    assert!(version.contains("another name or version in its domain"), "{version}");
+    let missing = told(&token(nobody, 6, "2"));
+    assert!(missing.contains("there is no contract at"), "{missing}");
 }

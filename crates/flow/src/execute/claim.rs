@@ -216,6 +216,11 @@ fn taken(claimed: store::Claimed, run: RunId, at: UnixMs, hold: &Hold) -> Result
             "upfront-only",
             "too much work of this payer ran into timeouts that are not charged; it pays before the work for a while",
         ),
+        store::Claimed::SparedEnoughInAll => payer(
+            Flow::Upfront,
+            "upfront-only",
+            "too much work ran into timeouts that are not charged; it is paid before the work for a while",
+        ),
         store::Claimed::ParkedFull => {
             let reason = "too many calls wait for an approval already; try again when some of them have one";
             Err(Refusal::Busy { rule: "parked-full", reason })

@@ -136,17 +136,28 @@ impl Mpp {
         let text = str::from_utf8(bytes).map_err(|_| malformed("a credential is a text".to_owned()))?;
         let credential = Credential::read(text).map_err(|error| malformed(error.to_string()))?;
         let named = &credential.challenge;
-        let mut of_name = self.methods.iter().filter(|method| method.name() == named.method);
-        // Several tokens are several methods of one name.
-        let of_request = of_name.clone().find(|method| method.asks(&named.request, terms.amount));
-        let method = of_request.or_else(|| of_name.next());
-        let method = method.filter(|_| named.intent == charge::INTENT).ok_or_else(|| {
-            Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here")
-        })?;
+        let of_name: Vec<_> = self.methods.iter().filter(|method| method.name() == named.method).collect();
+        // Several tokens are several methods of one name. One whose price is another now is the one that was signed for.
+        let (asking, others): (Vec<_>, Vec<_>) =
+            of_name.into_iter().partition(|method| method.asks(&named.request, terms.amount));
         let now = self.clock.now();
         let ask =
             Ask { amount: terms.amount, now, flow: terms.flow, lives_at_least_s: terms.lives_at_least_s };
-        let pledge = method.pledge(&credential, &ask)?;
+        let mut unsupported =
+            Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here");
+        let mut found = None;
+        let is_charge = named.intent == charge::INTENT;
+        for (at, method) in asking.into_iter().chain(others).filter(|_| is_charge).enumerate() {
+            match method.pledge(&credential, &ask) {
+                Ok(pledge) => {
+                    found = Some((method, pledge));
+                    break;
+                }
+                Err(fault) if at == 0 => unsupported = fault,
+                Err(_) => {}
+            }
+        }
+        let (method, pledge) = found.ok_or(unsupported)?;
         // The challenge comes first: it says most of what a client may have done wrong.
         let metered = || {
             let words = "what is metered is not paid by challenge";

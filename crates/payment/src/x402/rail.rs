@@ -87,8 +87,8 @@ impl X402 {
         Self { settles, ..self }
     }
 
-    /// The account that a payment is for. Version 1 does not say which token: it is the first of its network.
-    fn account(&self, shown: &Shown) -> Result<&Account, HoldError> {
+    /// The accounts that a payment may be for: one, but for version 1, which does not say which token it is.
+    fn accounts(&self, shown: &Shown) -> Result<Vec<&Account>, HoldError> {
         let of_network: Vec<_> =
             self.accounts.iter().filter(|account| account.token.network == shown.network).collect();
         if of_network.is_empty() {
@@ -101,30 +101,36 @@ impl X402 {
             let (no, yes) = (transfer.as_str(), other.as_str());
             return Err(refused(code::SCHEME, format!("{no} is not taken here; authorize by {yes}")));
         }
-        moved
-            .find(|account| shown.asset.is_none_or(|asset| account.token.contract == asset))
-            .ok_or_else(|| refused(code::REQUIREMENTS, "this token is not taken here"))
+        Ok(moved.filter(|account| shown.asset.is_none_or(|asset| account.token.contract == asset)).collect())
     }
 
-    /// Reads a credential, and finds out whose it is. What else is wrong with it is for [`Self::fits`].
+    /// Reads a credential, and finds out whose it is. What else is wrong with it is for [`Self::fits`]. Where it does not say
+    /// its token, that is the one for which its payer has signed.
     fn proven(&self, credential: &Credential) -> Result<(Shown, &Account, Authorization), HoldError> {
         let shown = Shown::read(&credential.bytes)?;
-        let account = self.account(&shown)?;
-        let authorization = Authorization {
-            token: account.token.clone(),
-            from: shown.from,
-            to: shown.to,
-            value: shown.value,
-            valid_after: shown.valid_after,
-            valid_before: shown.valid_before,
-            nonce: shown.nonce,
-            by: shown.by,
-            signature: shown.signature,
-        };
-        let wrong = code::signed(&shown.by).signature;
-        authorization.verify().map_err(|error| refused(wrong, error))?;
-        shown.identifier()?;
-        Ok((shown, account, authorization))
+        let mut wrong = refused(code::REQUIREMENTS, "this token is not taken here");
+        for (at, account) in self.accounts(&shown)?.into_iter().enumerate() {
+            let authorization = Authorization {
+                token: account.token.clone(),
+                from: shown.from,
+                to: shown.to,
+                value: shown.value,
+                valid_after: shown.valid_after,
+                valid_before: shown.valid_before,
+                nonce: shown.nonce,
+                by: shown.by,
+                signature: shown.signature,
+            };
+            match authorization.verify() {
+                Ok(()) => {
+                    shown.identifier()?;
+                    return Ok((shown, account, authorization));
+                }
+                Err(error) if at == 0 => wrong = refused(code::signed(&shown.by).signature, error),
+                Err(_) => {}
+            }
+        }
+        Err(wrong)
     }
 
     /// Why a payment buys nothing under these terms, if so.

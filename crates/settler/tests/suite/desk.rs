@@ -319,6 +319,31 @@ async fn a_transfer_that_failed_is_never_sent_again() {
 }
 
 #[tokio::test]
+async fn a_number_that_somebody_else_uses_up_is_given_for_another_and_its_transfer_happens_once() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let (first, second) = (paid(&chain, 1), paid(&chain, 2));
+    chain.mine_at_once(false);
+    let desk = desk(&chain, folder.path(), PATIENT_IN_TURN).await;
+    let settled = desk.settle(&first).await;
+    let Err(SettleError::Unknown { transaction: Some(stuck) }) = settled else { panic!("{settled:?}") };
+    // By hand, from a wallet that has the key: the same number, for much more, and nothing of ours.
+    let by_hand = json!([{
+        "from": GAS.address, "to": GAS.address, "nonce": "0x0", "gas": "0x5208",
+        "maxFeePerGas": "0xe8d4a51000", "maxPriorityFeePerGas": "0xe8d4a51000",
+    }]);
+    chain.forget(&stuck.to_string());
+    chain.rpc("eth_sendTransaction", &by_hand);
+    chain.mine(1);
+    assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (1, 0));
+    chain.mine_at_once(true);
+    settled_in_the_end(&desk, &first).await;
+    desk.settle(&second).await.unwrap();
+    assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (3, 100_000));
+    // What was signed with the first number is of no use to anybody.
+    assert_eq!(chain.transfers().len(), 2);
+}
+
+#[tokio::test]
 async fn a_nonce_that_was_used_long_ago_is_found() {
     let (chain, folder) = (Chain::start(), temporary_folder());
     let paid = paid(&chain, 1);

@@ -1,12 +1,18 @@
 //! A remote facilitator that hangs up, lies, or says nothing: what nobody can tell is never told.
 
+use std::future::{Future as _, poll_fn};
+use std::net::TcpListener;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use execgate_payment::evm::{Authorization, ChainId, U256};
-use execgate_payment::{Facilitator, LookError, SettleError};
+use execgate_payment::{Facilitator, LookError, SettleError, Whereabouts};
 use execgate_settler::{Ledger, Line, Remote, Rpc};
 use execgate_testkit::Upstream;
 use execgate_testkit::chain::{Chain, PAYER, SELLER};
 use execgate_testkit::wallet::Wallet;
-use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A transaction that is none.
 const BOGUS: &str = "0xabababababababababababababababababababababababababababababababab";
@@ -59,8 +65,40 @@ async fn what_a_facilitator_may_have_done_is_unknown() {
         let remote = Remote::new(&service.url(""), []).unwrap();
         assert_eq!(remote.settle(&paid).await, expected, "{status} {body}");
     }
-    let remote = Remote::new("http://127.0.0.1:9/", []).unwrap();
-    assert_eq!(remote.settle(&paid).await, unknown(None), "nobody listens");
+}
+
+#[tokio::test]
+async fn one_that_is_not_reached_has_nothing_to_move_and_one_that_comes_back_is_asked_once() {
+    let chain = Chain::start();
+    let paid = paid(&chain);
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let remote = |ledgers: Vec<Ledger>| Remote::new(&format!("http://{address}"), ledgers).unwrap();
+    let soon = Duration::from_secs(2);
+    let alone = remote(Vec::new()).within(soon);
+    let refused = Err(SettleError::Refused("facilitator_unreachable".to_owned()));
+    assert_eq!(alone.settle(&paid).await, refused, "it surely has not moved");
+    // Where our own node can be asked it is left to that, which says that it is unused.
+    let shown = remote(vec![ledger(&chain).await]).within(soon);
+    assert_eq!(shown.settle(&paid).await, Err(SettleError::Unknown { transaction: None }));
+    assert_eq!(shown.whereabouts(&paid).await, Ok(Whereabouts::Unused));
+
+    let back = async {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let body = format!(r#"{{"success":true,"transaction":"{BOGUS}"}}"#);
+        let mut question = [0; 12];
+        stream.read_exact(&mut question).await.unwrap();
+        assert_eq!(&question, b"POST /settle");
+        stream.write_all(&Upstream::reply("200 OK", "application/json", &body)).await.unwrap();
+        // Until it has been read to its end.
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    };
+    let patient = remote(Vec::new()).within(Duration::from_secs(100));
+    let mut settling = pin!(patient.settle(&paid));
+    // Once it was dialled in vain, it comes back.
+    assert!(poll_fn(|context| Poll::Ready(settling.as_mut().poll(context).is_pending())).await);
+    let (settled, ()) = tokio::join!(settling, back);
+    assert_eq!(settled, Ok(BOGUS.parse().unwrap()));
 }
 
 #[tokio::test]

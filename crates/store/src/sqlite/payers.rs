@@ -5,8 +5,11 @@ use execgate_model::UnixMs;
 use rusqlite::Connection;
 
 use super::rows;
-use crate::money::{FAILED_FOR_MS, REDEEMED_BY, SPARED_MAX, SPARED_WINDOW_MS};
+use crate::money::{FAILED_FOR_MS, REDEEMED_BY, SPARED_ALL_MAX, SPARED_MAX, SPARED_WINDOW_MS};
 use crate::{Claimed, StoreError};
+
+/// What stands for all payers together where they are counted: no payer is called so.
+const ALL: &str = "*";
 
 /// Windows that are over and forgotten with each new one, so that they never become more than those that count.
 const FORGOTTEN_AT_ONCE: u32 = 8;
@@ -19,9 +22,15 @@ pub(super) fn obstacle(conn: &Connection, payer: &str, at: UnixMs) -> Result<Opt
     if rows::first(conn, sql, doing, (payer, since(FAILED_FOR_MS)?), |_| Ok(()))?.is_some() {
         return Ok(Some(Claimed::UpfrontOnly));
     }
-    let sql = "SELECT 1 FROM payer_spared WHERE payer = ?1 AND starts > ?2 AND runs >= ?3";
-    let spared = rows::first(conn, sql, doing, (payer, since(SPARED_WINDOW_MS)?, SPARED_MAX), |_| Ok(()))?;
-    Ok(spared.map(|()| Claimed::SparedEnough))
+    let sql = "SELECT payer FROM payer_spared WHERE payer IN (?1, ?5) AND starts > ?2 \
+        AND runs >= CASE payer WHEN ?5 THEN ?4 ELSE ?3 END";
+    let params = (payer, since(SPARED_WINDOW_MS)?, SPARED_MAX, SPARED_ALL_MAX, ALL);
+    let spared: Vec<String> = rows::all(conn, sql, doing, params, |row| rows::value(row, 0, "payer"))?;
+    Ok(if spared.iter().any(|counted| counted != ALL) {
+        Some(Claimed::SparedEnough)
+    } else {
+        (!spared.is_empty()).then_some(Claimed::SparedEnoughInAll)
+    })
 }
 
 /// Takes note that a payment could not be taken when the work was done.
@@ -45,7 +54,7 @@ pub(super) fn note_taken(conn: &Connection, payment: i64) -> Result<(), StoreErr
     rows::change(conn, sql, doing, (payment, REDEEMED_BY)).map(|_| ())
 }
 
-/// Takes note that work of a payer ran into a timeout that is not charged.
+/// Takes note that work of a payer ran into a timeout that is not charged: of it, and of all together.
 pub(super) fn note_spared(conn: &Connection, payment: i64, at: UnixMs) -> Result<(), StoreError> {
     let doing = "note a timeout that is not charged";
     let (at, over) =
@@ -53,8 +62,9 @@ pub(super) fn note_spared(conn: &Connection, payment: i64, at: UnixMs) -> Result
     let sql = "DELETE FROM payer_spared WHERE payer IN \
         (SELECT payer FROM payer_spared INDEXED BY payer_spared_by_starts WHERE starts <= ?1 LIMIT ?2)";
     rows::change(conn, sql, doing, (over, FORGOTTEN_AT_ONCE))?;
-    let sql = "INSERT INTO payer_spared (payer, starts, runs) SELECT payer, ?2, 1 FROM payment WHERE id = ?1 \
+    let sql = "INSERT INTO payer_spared (payer, starts, runs) SELECT payer, ?2, 1 \
+        FROM (SELECT payer FROM payment WHERE id = ?1 UNION ALL SELECT ?4) WHERE TRUE \
         ON CONFLICT DO UPDATE SET runs = CASE WHEN starts > ?3 THEN runs + 1 ELSE 1 END, \
         starts = CASE WHEN starts > ?3 THEN starts ELSE excluded.starts END";
-    rows::change(conn, sql, doing, (payment, at, over)).map(|_| ())
+    rows::change(conn, sql, doing, (payment, at, over, ALL)).map(|_| ())
 }

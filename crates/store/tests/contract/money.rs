@@ -6,8 +6,8 @@ use std::sync::Arc;
 use execgate_model::{Amount, Stage, UnixMs};
 use execgate_store::{
     Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, Metered, MovedLate, NewPayment,
-    REDEEMED_BY, Record, Repaid, Revised, Revision, SPARED_MAX, SPARED_WINDOW_MS, Settled, SettlementWord,
-    Settling, Store, StoreError, Undone,
+    REDEEMED_BY, Record, Repaid, Revised, Revision, SPARED_ALL_MAX, SPARED_MAX, SPARED_WINDOW_MS, Settled,
+    SettlementWord, Settling, Store, StoreError, Undone,
 };
 use tokio::task::JoinSet;
 
@@ -524,6 +524,32 @@ pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_each_payer(back
     assert_eq!(store.claim(other).await.unwrap(), Claimed::Fresh);
     assert_eq!(store.claim(paid(97, true, created(1))).await.unwrap(), Claimed::Fresh);
     assert_eq!(store.claim(paid(99, false, over)).await.unwrap(), Claimed::Fresh);
+}
+
+pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_all_payers(backend: &impl Backend) {
+    let store = backend.open();
+    let paid = |number: u16, payer: String, upfront, at| {
+        let payment = NewPayment { upfront, funds: None, payer, ..payment(number) };
+        Claim { payment: Some(payment), at, ..claim(store.instance(), number) }
+    };
+    let most = u16::try_from(SPARED_ALL_MAX).unwrap();
+    for number in 1..=most {
+        let asked = paid(number, format!("payer {number}"), false, created(1));
+        assert_eq!(store.claim(asked).await.unwrap(), Claimed::Fresh);
+        let end = Finish {
+            charged: false,
+            outcome: "timeout".to_owned(),
+            at: created(1),
+            ..finish(store.instance(), number, Stage::Witness)
+        };
+        store.finish(end).await.unwrap();
+    }
+    let over = UnixMs(created(1).0 + SPARED_WINDOW_MS);
+    let before = UnixMs(over.0 - 1);
+    let new = |number, upfront, at| paid(number, "another".to_owned(), upfront, at);
+    assert_eq!(store.claim(new(997, false, before)).await.unwrap(), Claimed::SparedEnoughInAll);
+    assert_eq!(store.claim(new(998, true, before)).await.unwrap(), Claimed::Fresh);
+    assert_eq!(store.claim(new(999, false, over)).await.unwrap(), Claimed::Fresh);
 }
 
 pub(crate) async fn own_runs_that_are_not_ended_are_listed_from_a_time_on(backend: &impl Backend) {

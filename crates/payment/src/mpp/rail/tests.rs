@@ -287,6 +287,22 @@ fn every_word_of_an_authorization_counts() {
 }
 
 #[test]
+fn what_was_signed_for_the_second_token_is_its_payers_when_the_price_is_another() {
+    let second = Token { contract: "0x5FbDB2315678afecb367f032d93F642f64180aa3".parse().unwrap(), ..usdc() };
+    let mut world = world();
+    let charge = EvmCharge::new(second.clone(), SELLER.parse().unwrap(), Arc::clone(&world.settler) as _);
+    world.rail.methods.push(Arc::new(charge));
+    let offer = world.rail.offer(&asked(20_000, None), &resource()).headers.remove(1).value;
+    let mut wallet = Wallet::faced_with(&offer);
+    wallet.payment.token = second;
+    let (key, credential) = (wallet.payment.claim_key(), wallet.sign(resource()));
+    assert!(world.pays(&credential));
+    let later = now(world.rail.verify(&terms(30_000), Some(&credential))).unwrap();
+    assert_eq!(later.claim.map(|claim| claim.key), Some(key));
+    assert!(later.lapsed.unwrap().starts_with("invalid-challenge: "));
+}
+
+#[test]
 fn a_challenge_that_a_client_wrote_itself_is_nobodys() {
     let world = world();
     let changes: [&dyn Fn(&mut Challenge); 6] = [

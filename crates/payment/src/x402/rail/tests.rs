@@ -331,6 +331,32 @@ fn version_1_is_taken_for_what_is_paid_when_it_is_done() {
 }
 
 #[test]
+fn version_1_pays_in_any_of_the_tokens_that_it_is_offered() {
+    let second = Token { contract: "0x5FbDB2315678afecb367f032d93F642f64180aa3".parse().unwrap(), ..usdc() };
+    let accounts = [usdc(), second.clone()].map(|token| Account {
+        token,
+        transfer: Transfer::Eip3009,
+        pay_to: PAY_TO.parse().unwrap(),
+    });
+    let rail = X402::new(accounts.to_vec(), Arc::new(Nobody), Arc::new(Still(AtomicU64::new(NOW_S))));
+    let offered = rail.offer(&asked(Flow::Authorization), &resource()).members["accepts"].clone();
+    assert_eq!(offered.as_array().unwrap().len(), 2);
+    for token in [usdc(), second.clone()] {
+        let two = payment(&rail, Flow::Authorization, |authorization| authorization.token = token.clone());
+        let one = json!({
+            "x402Version": 1, "scheme": "exact", "network": "base-sepolia", "payload": two["payload"]
+        });
+        let paid = verified(&rail, Flow::Authorization, &one).unwrap();
+        assert_eq!(paid.lapsed, None);
+        assert_eq!(Authorization::from_bytes(&paid.state).unwrap().token, token);
+    }
+    // What version 2 says of its token is what counts.
+    let other = payment(&rail, Flow::Authorization, |authorization| authorization.token = second);
+    let wrong = "invalid_exact_evm_payload_signature";
+    assert_eq!(code(verified(&rail, Flow::Authorization, &other)), wrong);
+}
+
+#[test]
 fn an_answer_tells_of_its_payment_without_its_signature() {
     let rail = rail();
     let paid = verified(&rail, Flow::Authorization, &payment(&rail, Flow::Authorization, |_| ())).unwrap();
