@@ -1,4 +1,5 @@
-//! What Python imports of this library: `serve`, which returns in a resident only, and `take`, which gives it its run.
+//! What Python imports of this library: `serve`, which returns in a resident only, `take`, which gives it its run, and
+//! `has_files`, which says whether the run has any.
 //!
 //! Python's own functions are looked up when they are called, because the library is loaded by other interpreters too.
 //! Its structures are those of the stable ABI (PEP 384), the same in every version that has it.
@@ -9,7 +10,7 @@ use std::io;
 use std::mem::transmute;
 use std::ptr;
 
-use crate::jail::{Around, Copies, take_request};
+use crate::jail::{Around, Copies, has_files, take_request};
 use crate::panics::{Tell, die_of_panics};
 use crate::stem::{Hooks, serve, warm_seed};
 use crate::sys;
@@ -138,6 +139,13 @@ extern "C" fn take_from_python(_module: Object, inherited: Object) -> Object {
     lists.list(&take_request(usize::try_from(number(inherited)).unwrap_or(0), &AROUND))
 }
 
+/// `has_files() -> bool`: whether any were put in place by now.
+extern "C" fn has_files_from_python(_module: Object, _arguments: Object) -> Object {
+    // SAFETY: `PyObject *PyBool_FromLong(long)`.
+    let new: extern "C" fn(i64) -> Object = unsafe { transmute(sys::own_function(c"PyBool_FromLong")) };
+    new(i64::from(has_files()))
+}
+
 /// What Python calls when it imports `forkpoint`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn PyInit_forkpoint() -> Object {
@@ -154,6 +162,7 @@ pub(crate) extern "C" fn PyInit_forkpoint() -> Object {
     let methods = Box::leak(Box::new([
         method(c"serve", serve_from_python, NO_ARGUMENTS),
         method(c"take", take_from_python, ONE_ARGUMENT),
+        method(c"has_files", has_files_from_python, NO_ARGUMENTS),
         end,
     ]));
     let module = Box::leak(Box::new(Module {

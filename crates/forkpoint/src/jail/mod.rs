@@ -22,7 +22,7 @@ pub use cell::{Cell, hush};
 pub use init::{Network, Plan, Program, Start, become_init};
 pub use kernel::{Kernel, Real};
 pub use landlock::{TCP_SINCE, Tcp};
-pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, take_request};
+pub use resident::{WITH_FRAMES, WITHOUT_FRAMES, has_files, take_request};
 pub(crate) use session::socket;
 pub use session::{Around, Copies, Kind, is_session, look_for_run};
 pub use step::{At, Step, StepError};

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -21,6 +22,15 @@ pub const WITH_FRAMES: usize = 5;
 
 /// How many descriptors are handed over: stdin, stdout, stderr, code, frames, sheet.
 pub(super) const COUNT: usize = 6;
+
+/// Whether files were put in place.
+static HAS_FILES: AtomicBool = AtomicBool::new(false);
+
+/// Whether there are any files in this jail that were put in place for its run, or its session.
+#[must_use]
+pub fn has_files() -> bool {
+    HAS_FILES.load(Ordering::Relaxed)
+}
 
 /// Says that this interpreter waits, takes its run, and puts all of it in place: the files, the first `inherited` of the
 /// descriptors. Gives the arguments. Comes back only to run the code: where there will be no run, or none can be put in
@@ -95,6 +105,7 @@ pub(super) fn put_in_place(mut descriptors: Vec<OwnedFd>) -> Result<(Vec<Vec<u8>
         }
         for _ in 0..sheet.count().at(Step::PlaceFiles)? {
             place_file(&mut sheet, Earlier::Keep).at(Step::PlaceFiles)?;
+            HAS_FILES.store(true, Ordering::Relaxed);
         }
     }
     Ok((arguments, descriptors))

@@ -92,6 +92,25 @@ impl Cgroups {
         }
     }
 
+    /// Whether a slot has these limits already.
+    pub(crate) fn is_armed(&self, slot: usize, limits: &Limits) -> bool {
+        match self {
+            Self::V2(tree) => tree.is_armed(slot, limits),
+            Self::V1(trees) => trees.is_armed(slot, limits),
+            Self::None => true,
+        }
+    }
+
+    /// Counts anew from here on.
+    pub(crate) fn recount(&mut self, slot: usize) -> io::Result<()> {
+        match self {
+            Self::V2(tree) => tree.recount(slot),
+            Self::V1(trees) => trees.recount(slot)?,
+            Self::None => {}
+        }
+        Ok(())
+    }
+
     /// What was counted since the slot was armed.
     pub(crate) fn read(&self, slot: usize) -> Counted {
         match self {
@@ -127,7 +146,18 @@ impl Cgroups {
     }
 }
 
-/// Processes and threads that a group may hold: the guest's, and its init.
-pub(crate) fn pids_max(limits: &Limits) -> u64 {
-    u64::from(limits.processes) + 1
+/// What of a run's limits a group holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Armed {
+    pub(super) memory_bytes: u64,
+    pub(super) cpu_percent: u32,
+    /// Processes and threads: the guest's, and its init.
+    pub(super) processes: u64,
+}
+
+impl Armed {
+    pub(super) fn of(limits: &Limits) -> Self {
+        let &Limits { memory_bytes, cpu_percent, processes, .. } = limits;
+        Self { memory_bytes, cpu_percent, processes: u64::from(processes) + 1 }
+    }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::files::{Kept, make_anew, remove, sweep, write};
-use super::port::{Counted, FOLDER_PREFIX, pids_max};
+use super::port::{Armed, Counted, FOLDER_PREFIX};
 use crate::limits::Limits;
 
 /// Memory that may stay charged to an empty slot, in bytes. Less than a run's own start takes, so that it never
@@ -40,7 +40,7 @@ struct Slot {
     /// One a hierarchy, in the same order: folder and its `tasks`.
     groups: Vec<(PathBuf, OwnedFd)>,
     counters: Counters,
-    limits: Option<Limits>,
+    armed: Option<Armed>,
     before: Counted,
 }
 
@@ -73,6 +73,14 @@ impl Counters {
     }
 }
 
+impl Slot {
+    fn recount(&mut self) -> io::Result<()> {
+        let begun = self.counters.peak.set("0");
+        self.before = self.counters.now();
+        begun
+    }
+}
+
 impl Trees {
     pub(super) fn make(parents: BTreeMap<PathBuf, Vec<String>>) -> io::Result<Self> {
         let mut trees =
@@ -85,7 +93,7 @@ impl Trees {
         }
         // A trial, so that a host where limits cannot be set is found now.
         let mut slot = trees.make_slot(0)?;
-        trees.limit(&mut slot, &Limits::default())?;
+        trees.limit(&mut slot, Armed::of(&Limits::default()))?;
         trees.counts_sockets = slot.counters.sockets.is_some();
         trees.slots.insert(0, slot);
         Ok(trees)
@@ -121,7 +129,7 @@ impl Trees {
             processes: Kept::read(&self.folder(&groups, "pids").ok_or_else(missing)?.join("pids.events"))?,
             cpu: self.folder(&groups, "cpuacct").and_then(|f| Kept::read(&f.join("cpuacct.usage")).ok()),
         };
-        Ok(Slot { groups, counters, limits: None, before: Counted::default() })
+        Ok(Slot { groups, counters, armed: None, before: Counted::default() })
     }
 
     fn folder<'a>(&self, groups: &'a [(PathBuf, OwnedFd)], controller: &str) -> Option<&'a Path> {
@@ -129,30 +137,30 @@ impl Trees {
         groups.get(at).map(|(folder, _)| folder.as_path())
     }
 
-    fn limit(&self, slot: &mut Slot, limits: &Limits) -> io::Result<()> {
+    fn limit(&self, slot: &mut Slot, wanted: Armed) -> io::Result<()> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let memory = self.folder(&slot.groups, "memory").ok_or_else(missing)?;
         let plain = memory.join("memory.limit_in_bytes");
         let with_swap = memory.join("memory.memsw.limit_in_bytes");
         if with_swap.exists() {
             // The sum may never be below the plain limit, so a rise starts with it and a fall ends with it.
-            if write(&plain, limits.memory_bytes).is_err() {
-                write(&with_swap, limits.memory_bytes)?;
-                write(&plain, limits.memory_bytes)?;
+            if write(&plain, wanted.memory_bytes).is_err() {
+                write(&with_swap, wanted.memory_bytes)?;
+                write(&plain, wanted.memory_bytes)?;
             }
-            write(&with_swap, limits.memory_bytes)?;
+            write(&with_swap, wanted.memory_bytes)?;
         } else {
-            write(&plain, limits.memory_bytes)?;
+            write(&plain, wanted.memory_bytes)?;
         }
         if slot.counters.sockets.is_some() {
-            write(&memory.join(SOCKETS_MAX), limits.memory_bytes)?;
+            write(&memory.join(SOCKETS_MAX), wanted.memory_bytes)?;
         }
         let pids = self.folder(&slot.groups, "pids").ok_or_else(missing)?;
-        write(&pids.join("pids.max"), pids_max(limits))?;
+        write(&pids.join("pids.max"), wanted.processes)?;
         let cpu = self.folder(&slot.groups, "cpu").ok_or_else(missing)?;
         write(&cpu.join("cpu.cfs_period_us"), CPU_PERIOD_US)?;
-        write(&cpu.join("cpu.cfs_quota_us"), CPU_PERIOD_US * u64::from(limits.cpu_percent) / 100)?;
-        slot.limits = Some(limits.clone());
+        write(&cpu.join("cpu.cfs_quota_us"), CPU_PERIOD_US * u64::from(wanted.cpu_percent) / 100)?;
+        slot.armed = Some(wanted);
         Ok(())
     }
 
@@ -161,19 +169,27 @@ impl Trees {
             Some(slot) => slot,
             None => self.make_slot(number)?,
         };
-        if slot.limits.as_ref() != Some(limits)
-            && let Err(error) = self.limit(&mut slot, limits)
+        let wanted = Armed::of(limits);
+        if slot.armed != Some(wanted)
+            && let Err(error) = self.limit(&mut slot, wanted)
         {
             // Somebody may live in it.
-            slot.limits = None;
+            slot.armed = None;
             self.slots.insert(number, slot);
             return Err(error);
         }
-        let begun = slot.counters.peak.set("0");
-        slot.before = slot.counters.now();
+        let begun = slot.recount();
         let slot = self.slots.entry(number).insert_entry(slot).into_mut();
         begun?;
         Ok(slot.groups.iter().map(|(_, tasks)| tasks.as_fd()).collect())
+    }
+
+    pub(super) fn is_armed(&self, number: usize, limits: &Limits) -> bool {
+        self.slots.get(&number).is_some_and(|slot| slot.armed == Some(Armed::of(limits)))
+    }
+
+    pub(super) fn recount(&mut self, number: usize) -> io::Result<()> {
+        self.slots.get_mut(&number).map_or(Ok(()), Slot::recount)
     }
 
     pub(super) fn read(&self, number: usize) -> Counted {

@@ -10,7 +10,7 @@ use std::process;
 
 use super::discover::NEEDED;
 use super::files::{Kept, make_anew, remove, sweep, write};
-use super::port::{Counted, FOLDER_PREFIX, pids_max};
+use super::port::{Armed, Counted, FOLDER_PREFIX};
 use crate::limits::Limits;
 
 /// The leaf that the helper and its parent move to.
@@ -34,8 +34,15 @@ struct Slot {
     processes: Kept,
     cpu: Kept,
     living: Kept,
-    limits: Option<Limits>,
+    armed: Option<Armed>,
     before: Counted,
+}
+
+impl Slot {
+    fn recount(&mut self) {
+        self.peak = self.peak.take().filter(|peak| peak.set("reset").is_ok());
+        self.before = count(self);
+    }
 }
 
 impl Tree {
@@ -70,7 +77,7 @@ impl Tree {
             cpu: kept("cpu.stat")?,
             living: kept("cgroup.events")?,
             folder,
-            limits: None,
+            armed: None,
             before: Counted::default(),
         })
     }
@@ -80,18 +87,28 @@ impl Tree {
             Some(slot) => slot,
             None => self.make_slot(number)?,
         };
-        if slot.limits.as_ref() != Some(limits) {
-            if let Err(error) = limit(&slot.folder, limits) {
+        let wanted = Armed::of(limits);
+        if slot.armed != Some(wanted) {
+            if let Err(error) = limit(&slot.folder, wanted) {
                 // Somebody may live in it.
-                slot.limits = None;
+                slot.armed = None;
                 self.slots.insert(number, slot);
                 return Err(error);
             }
-            slot.limits = Some(limits.clone());
+            slot.armed = Some(wanted);
         }
-        slot.peak = slot.peak.filter(|peak| peak.set("reset").is_ok());
-        slot.before = count(&slot);
+        slot.recount();
         Ok(&self.slots.entry(number).insert_entry(slot).into_mut().procs)
+    }
+
+    pub(super) fn is_armed(&self, number: usize, limits: &Limits) -> bool {
+        self.slots.get(&number).is_some_and(|slot| slot.armed == Some(Armed::of(limits)))
+    }
+
+    pub(super) fn recount(&mut self, number: usize) {
+        if let Some(slot) = self.slots.get_mut(&number) {
+            slot.recount();
+        }
     }
 
     pub(super) fn read(&self, number: usize) -> Counted {
@@ -153,15 +170,15 @@ fn hand_down(group: &Path) -> io::Result<()> {
     }
 }
 
-fn limit(folder: &Path, limits: &Limits) -> io::Result<()> {
-    write(&folder.join("memory.max"), limits.memory_bytes)?;
+fn limit(folder: &Path, wanted: Armed) -> io::Result<()> {
+    write(&folder.join("memory.max"), wanted.memory_bytes)?;
     let swap = folder.join("memory.swap.max");
     if swap.exists() {
         write(&swap, 0)?;
     }
     write(&folder.join("memory.oom.group"), 1)?;
-    write(&folder.join("pids.max"), pids_max(limits))?;
-    let quota = CPU_PERIOD_US * u64::from(limits.cpu_percent) / 100;
+    write(&folder.join("pids.max"), wanted.processes)?;
+    let quota = CPU_PERIOD_US * u64::from(wanted.cpu_percent) / 100;
     write(&folder.join("cpu.max"), format!("{quota} {CPU_PERIOD_US}"))
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionbio;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::limits::Limits;
@@ -15,8 +15,7 @@ const CHUNK: usize = 64 << 10;
 /// One pipe from the guest; our end never blocks.
 pub(super) fn guest_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    let flags = fcntl_getfl(&read)?;
-    fcntl_setfl(&read, flags | OFlags::NONBLOCK)?;
+    ioctl_fionbio(&read, true)?;
     Ok((read, write))
 }
 

@@ -30,9 +30,9 @@ pub(super) struct Pipes {
     pub(super) stderr: OwnedFd,
     pub(super) frames: OwnedFd,
     /// What is closed when the run is asked to end, and the helper is waited for.
-    pub(super) code: Option<OwnedFd>,
-    /// What is closed when the run has begun, and has read it: it holds every file that was placed, and a run may live for a day.
-    pub(super) sheet: Option<OwnedFd>,
+    pub(super) kept: Vec<OwnedFd>,
+    /// What is closed when the run has begun, and has read it: a sheet that holds files, since a run may live for a day.
+    pub(super) files: Option<OwnedFd>,
 }
 
 /// What becomes of an interpreter that has told its end.
@@ -202,7 +202,8 @@ impl Following<'_> {
             // The run has ended by itself and its answer is waiting, or the helper is gone; the socket tells which.
             tracing::debug!(%error, "a run could not be asked to end");
         }
-        (self.pipes.code, self.pipes.sheet) = (None, None);
+        self.pipes.kept.clear();
+        self.pipes.files = None;
     }
 
     /// Takes one message of the helper; gives the end when it has come.
@@ -217,7 +218,7 @@ impl Following<'_> {
                 self.enforced.interpreter = interpreter;
                 let now = Instant::now();
                 self.started = Some(now);
-                self.pipes.sheet = None;
+                self.pipes.files = None;
                 if self.because.is_none() {
                     self.next_clock = now.checked_add(wall).unwrap_or(now + Limits::WALL_MAX);
                 }

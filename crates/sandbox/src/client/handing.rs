@@ -16,14 +16,14 @@ use crate::outcome::Run;
 use crate::request::{Cancel, Request, Stdin};
 use crate::wire::{End, write_sheet};
 
-/// Where code and sheet are among what is handed over.
+/// Where the code is among what is handed over; the frames and the sheet come after it.
 const CODE: usize = 4;
-const SHEET: usize = 6;
 
 /// A request that was made ready.
 pub(super) struct Handing {
     /// The run's socket, stdin, stdout, stderr, code, frames, sheet.
     theirs: Vec<OwnedFd>,
+    has_files: bool,
     pipes: Pipes,
     carrier: Option<Carrier>,
     gathering: Option<Gathering>,
@@ -49,7 +49,8 @@ impl Handing {
         let (socket, theirs) = pair().map_err(RunError::Pipes)?;
         Ok(Self {
             theirs: vec![theirs, stdin, stdout_write, stderr_write, code, frames_write, sheet],
-            pipes: Pipes { socket, stdout, stderr, frames, code: None, sheet: None },
+            has_files: !request.files.is_empty(),
+            pipes: Pipes { socket, stdout, stderr, frames, kept: Vec::new(), files: None },
             carrier,
             gathering,
             capture: Capture::new(&request.limits, request.sink, request.keep),
@@ -69,16 +70,17 @@ impl Handing {
         let own = self.theirs.iter().map(OwnedFd::as_fd).chain(gathered);
         let descriptors: Vec<_> = own.chain(beside.iter().copied()).collect();
         send(to, message, &descriptors).map_err(RunError::Send)?;
-        // Code and sheet: whoever closes the last one waits until the kernel has taken the memory back.
-        let mut kept = self.theirs.split_off(CODE).into_iter().step_by(SHEET - CODE);
-        (self.pipes.code, self.pipes.sheet) = (kept.next(), kept.next());
+        // Whoever closes the last one of a memory file waits until the kernel has taken the memory back: not the run.
+        let mut kept = self.theirs.split_off(CODE);
+        self.pipes.files = kept.pop_if(|_| self.has_files);
+        self.pipes.kept = kept.into_iter().step_by(2).collect();
         self.theirs.clear();
         Ok(())
     }
 
     /// Follows it to its verdict; says how the helper saw it end.
     pub(super) fn follow(self, afterwards: Afterwards, enforced: Enforced) -> Result<(Run, End), RunError> {
-        let Self { pipes, carrier, gathering, limits, cancel, capture, theirs: _ } = self;
+        let Self { pipes, carrier, gathering, limits, cancel, capture, theirs: _, has_files: _ } = self;
         let followed = follow(pipes, &limits, cancel.as_ref(), capture, afterwards, enforced);
         drop(carrier);
         let (mut run, end) = followed?;

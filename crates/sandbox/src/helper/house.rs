@@ -369,7 +369,10 @@ fn watched(id: u64, run: &Live) -> Vec<(Source, &OwnedFd)> {
         (Phase::Told, _) => {}
         (Phase::Building | Phase::Idle | Phase::Opening | Phase::Running | Phase::Between, _) => {
             watched.push((Source::Report(id), &run.report));
-            watched.extend(run.hand_out.iter().map(|socket| (Source::Resident(id), socket)));
+            // One that has its run says nothing more there, or its end comes with it: nobody need wake up for its closing.
+            let speaks = run.phase != Phase::Running || run.session.is_some();
+            let socket = run.hand_out.as_ref().filter(|_| speaks);
+            watched.extend(socket.map(|socket| (Source::Resident(id), socket)));
         }
         (Phase::Dying { .. }, Some((init, _))) if !run.gone => watched.push((Source::Init(id), init)),
         (Phase::Dying { .. }, _) => {}

@@ -143,6 +143,8 @@ pub(super) struct Live {
     pub(super) gone: bool,
     /// When its jail must stand, and then when it must have ended.
     pub(super) deadline: Instant,
+    /// What it uses is counted from the moment on in which it waited for its run.
+    pub(super) is_counted: bool,
     /// The watchdog saw it hold too much.
     pub(super) over_memory: bool,
     pub(super) quarantined: bool,
@@ -186,6 +188,7 @@ impl Live {
             init: None,
             gone: false,
             deadline: Instant::now() + BUILT_WITHIN,
+            is_counted: false,
             over_memory: false,
             quarantined: false,
             collecting: None,

@@ -272,6 +272,9 @@ impl House {
                 }
                 if live.asked.is_some() {
                     self.hand_over(run);
+                } else {
+                    // While nobody waits for it.
+                    live.is_counted = self.cgroups.recount(live.slot).is_ok();
                 }
             }
             (Phase::Opening, Some(FromResident::Waiting)) => self.opened(run),
@@ -315,8 +318,9 @@ impl House {
             self.missed(pool, &asked.limits);
         }
         let Some(live) = self.runs.get_mut(&run) else { return self.queue.push_front(asked) };
-        // From here on it is counted.
-        let armed = self.cgroups.arm(live.slot, &asked.limits).map(|_| ());
+        // From here on it is counted. One that has only waited since it was has used nothing.
+        let is_armed = live.is_counted && self.cgroups.is_armed(live.slot, &asked.limits);
+        let armed = if is_armed { Ok(()) } else { self.cgroups.arm(live.slot, &asked.limits).map(|_| ()) };
         live.asked = Some(asked);
         live.asked_at = Instant::now();
         let waits = live.phase == Phase::Idle;

@@ -2,7 +2,7 @@
 # Nothing is read from a file before the caller's code, and as little as can be is compiled: every run pays for it, and
 # for a function around all this too. What only some runs need comes in a variable: `later.py`, a form feed, `rich.py`.
 # The first argument has words about the run, the rest is the caller's. The work of `site` (-S) is done here.
-import builtins, posix, sys, _ast, _io, _sitebuiltins, _thread
+import builtins, posix, sys, _ast, _sitebuiltins, _thread
 
 # An interpreter that waits runs a sample this way, into nothing, and goes on. So does one of a session.
 code_fd, frames_fd, end_process = globals().get("sample") or (3, 4, posix._exit)
@@ -11,7 +11,7 @@ text_max = (1 << 20) + 4
 name, result = "<code-%d>" % session["number"] if session else "<code>", "<value>"
 first_pid = posix.getpid()
 posix.set_inheritable(frames_fd, False)
-source = b"".join(iter(lambda: posix.read(code_fd, 1 << 16), b""))
+source = b"".join(iter(lambda: posix.read(code_fd, 1 << 13), b""))
 posix.close(code_fd)
 module = session["main"] if session else type(sys)("__main__")
 scope = module.__dict__
@@ -59,7 +59,10 @@ def rows(source):
         text = source.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError:
         text = source.decode("latin-1")
-    return len(text), None, _io.StringIO(text, None).readlines(), name
+    # Lines end where a file's would; `splitlines` knows of more ends.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    last = lines.pop()
+    return len(text), None, [line + "\n" for line in lines] + ([last] if last else []), name
 
 
 def tell(kind, *texts):

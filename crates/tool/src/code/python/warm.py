@@ -118,13 +118,26 @@ def run(**names):
     exec(runner, {"__name__": "__main__", "__builtins__": __builtins__, **known, **names})
 
 
+def begin(arguments):
+    if arguments and b"stdin" in arguments[0] and posix.fstat(0).st_mode & 0o170000 != 0o100000:
+        # No memory file: the caller's own.
+        renew_stdin()
+    # A file of the run's own goes before a module of that name, as it does where nothing was imported before.
+    for file in posix.listdir(".") if forkpoint.has_files() else ():
+        own = file.removesuffix(".py")
+        if own not in bare:
+            for name in [name for name in sys.modules if name == own or name.startswith(f"{own}.")]:
+                del sys.modules[name]
+    sys.argv += [argument.decode("utf-8", "surrogateescape") for argument in arguments]
+
+
 def try_out():
     (code, end), frames = posix.pipe(), posix.open("/dev/null", posix.O_WRONLY)
     posix.write(end, sample)
     posix.close(end)
     main, path, argv = sys.modules["__main__"], sys.path[:], sys.argv[:]
     names, known = vars(builtins), builtins.input
-    sys.argv.append("-")
+    begin([b"-"])
     try:
         run(sample=(code, frames, stop))
     except Touched:
@@ -158,16 +171,7 @@ if inherited > 0:
         try_out()
     gc.collect()
 arguments = forkpoint.take(abs(inherited))
-if arguments and posix.fstat(0).st_mode & 0o170000 != 0o100000:
-    # No memory file: the caller's own.
-    renew_stdin()
-# A file of the run's own goes before a module of that name, as it does where nothing was imported before.
-for file in posix.listdir("."):
-    own = file.removesuffix(".py")
-    if own not in bare:
-        for name in [name for name in sys.modules if name == own or name.startswith(f"{own}.")]:
-            del sys.modules[name]
+begin(arguments)
 if not arguments:
     exec(compile(session, "<string>", "exec"))
-sys.argv += [argument.decode("utf-8", "surrogateescape") for argument in arguments]
 run()
