@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod disk;
 mod gas;
+mod idle;
 mod keys;
 mod log;
 mod log_queue;

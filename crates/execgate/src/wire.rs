@@ -38,6 +38,7 @@ use rustix::process::geteuid;
 use crate::commands::cli::Common;
 use crate::config::{Environment, Settings, Switch, TierSetting, WitnessPlace};
 use crate::disk::DiskWatch;
+use crate::idle::IdleGauge;
 use crate::keys::{self, KeyFolder};
 use crate::log_queue::LogQueue;
 use crate::outside::OutsideFiles;
@@ -550,6 +551,9 @@ pub(crate) async fn gate(
 /// Has the metrics ask this gateway how it stands. Weakly: the gateway holds the metrics.
 fn watch(settings: &Settings, metrics: &Metrics, house: &Arc<House>, pool: Option<Profiles>) {
     till::tell_of_gas(settings, metrics);
+    if let Some(pool) = &pool {
+        metrics.probe_looking(Arc::new(IdleGauge::new(pool.clone())));
+    }
     let house = Arc::downgrade(house);
     metrics.probe(move || house.upgrade().map(|house| house.readings()).unwrap_or_default());
     metrics.probe(move || pool.as_ref().map(pool_readings).unwrap_or_default());

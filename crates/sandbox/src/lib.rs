@@ -66,7 +66,9 @@ mod session;
 mod stem;
 mod wire;
 
-pub use client::{Checkpoint, Depth, HelperLink, Sandbox, Session, Slot, spawn_helper, spawn_helper_of};
+pub use client::{
+    Checkpoint, Depth, HelperLink, Sandbox, Session, Slot, Waiting, spawn_helper, spawn_helper_of,
+};
 pub use config::{
     Config, EgressMeans, ImageChecks, ImageRoot, Language, Rotation, SessionStart, Source, Tier, TierChoice,
     VerdictBy, Warm,

@@ -155,3 +155,22 @@ fn the_trail_is_read_by_command_and_by_the_administration_door() {
     assert_eq!(server.get("/metrics").status, 404, "the public door has none of it");
     assert_eq!(server.get("/audit").status, 404);
 }
+
+#[test]
+fn the_metrics_show_how_many_interpreters_wait_and_what_they_hold() {
+    let data = Data::new();
+    let server = Server::start(&data.path());
+    let read = |name: &str| {
+        let metrics = String::from_utf8(over(&socket(&data), "GET /metrics").body).unwrap();
+        let line = format!("execgate_sandbox_{name}{{profile=\"default\"}} ");
+        let value = metrics.lines().find_map(|one| one.strip_prefix(&line)).map(|value| value.parse::<u64>());
+        value.unwrap_or_else(|| panic!("{line}: {metrics}")).unwrap()
+    };
+    assert_eq!(["waiting", "forking", "idle_bytes"].map(read), [0; 3], "nobody has used a language yet");
+    assert_eq!(server.execute("python", json!({"code": "1"}), "n").status, 200);
+    let start = Instant::now();
+    while read("waiting") == 0 || read("forking") == 0 {
+        assert!(start.elapsed() < WRITTEN_WITHIN, "no interpreter waits");
+    }
+    assert!(read("idle_bytes") > 1 << 20);
+}

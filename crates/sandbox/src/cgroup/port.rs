@@ -120,6 +120,15 @@ impl Cgroups {
         }
     }
 
+    /// What is charged to a slot now, in bytes; none where nobody counts.
+    pub(crate) fn charged(&self, slot: usize) -> Option<u64> {
+        match self {
+            Self::V2(tree) => tree.charged(slot),
+            Self::V1(trees) => trees.charged(slot),
+            Self::None => None,
+        }
+    }
+
     /// Kills everything in the slot's group, where the kernel can do that at once.
     pub(crate) fn kill(&self, slot: usize) {
         if let Self::V2(tree) = self {

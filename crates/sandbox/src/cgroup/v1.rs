@@ -197,6 +197,11 @@ impl Trees {
         slot.counters.now().since(&slot.before)
     }
 
+    /// What is charged to a slot now, in bytes.
+    pub(super) fn charged(&self, number: usize) -> Option<u64> {
+        self.slots.get(&number)?.counters.charged.number()
+    }
+
     /// Whether no task is left in any hierarchy. A group that cannot be read is not empty.
     pub(super) fn is_empty(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return true };

@@ -116,6 +116,12 @@ impl Tree {
         count(slot).since(&slot.before)
     }
 
+    /// What is charged to a slot now, in bytes.
+    pub(super) fn charged(&self, number: usize) -> Option<u64> {
+        let folder = &self.slots.get(&number)?.folder;
+        fs::read_to_string(folder.join("memory.current")).ok()?.trim().parse().ok()
+    }
+
     /// Whether no task is left. A group that cannot be read is not empty.
     pub(super) fn is_empty(&self, number: usize) -> bool {
         let Some(slot) = self.slots.get(&number) else { return true };

@@ -19,4 +19,4 @@ mod slots;
 pub use link::{HelperLink, spawn_helper, spawn_helper_of};
 pub use sandbox::Sandbox;
 pub use session::{Checkpoint, Session};
-pub use slots::{Depth, Slot};
+pub use slots::{Depth, Slot, Waiting};

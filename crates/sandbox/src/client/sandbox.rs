@@ -13,7 +13,7 @@ use super::follow::Afterwards;
 use super::handing::Handing;
 use super::link::HelperLink;
 use super::session::{Session, Sessions};
-use super::slots::{Depth, Slot, Slots};
+use super::slots::{Depth, Slot, Slots, Waiting};
 use crate::config::{Config, Language, VerdictBy};
 use crate::egress::Ledger;
 use crate::enforced::{Enforced, Guarded};
@@ -143,7 +143,22 @@ impl Sandbox {
     /// # Errors
     /// [`RunError::HelperGone`], also where that takes longer than `within`.
     pub fn quiesce(&self, within: Duration) -> Result<u32, RunError> {
-        self.ask(&ToHelper::Quiesce, within)
+        let FromHelper::Capacity { quarantined, .. } = self.ask(&ToHelper::Quiesce, within)? else {
+            return Err(RunError::HelperGone);
+        };
+        Ok(quarantined)
+    }
+
+    /// What lies idle now, so that runs begin at once: it costs memory. A helper that is busy with a jail may let one wait.
+    ///
+    /// # Errors
+    /// As [`Self::quiesce`].
+    pub fn waiting(&self, within: Duration) -> Result<Waiting, RunError> {
+        let FromHelper::Waiting { interpreters, forking, bytes } = self.ask(&ToHelper::Look, within)? else {
+            return Err(RunError::HelperGone);
+        };
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Waiting { interpreters: count(interpreters), forking: count(forking), bytes })
     }
 
     /// Waits until as many interpreters wait for runs as are wanted now.
@@ -151,11 +166,11 @@ impl Sandbox {
     /// # Errors
     /// As [`Self::quiesce`].
     pub fn warm_up(&self, within: Duration) -> Result<(), RunError> {
-        self.ask(&ToHelper::WarmUp, within).map(|_quarantined| ())
+        self.ask(&ToHelper::WarmUp, within).map(|_capacity| ())
     }
 
-    /// Waits for the answer to a question; gives the number of quarantined slots.
-    fn ask(&self, question: &ToHelper, within: Duration) -> Result<u32, RunError> {
+    /// Waits for the answer to a question.
+    fn ask(&self, question: &ToHelper, within: Duration) -> Result<FromHelper, RunError> {
         let (ours, theirs) = pair().map_err(RunError::Pipes)?;
         let control = self.link.control().map_err(RunError::Send)?;
         send(control, &question.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
@@ -165,15 +180,17 @@ impl Sandbox {
         loop {
             poll(&mut [PollFd::new(&ours, PollFlags::IN)], timeout.as_ref())
                 .map_err(|error| RunError::Follow(error.into()))?;
-            match (receive(&ours).map_err(RunError::Follow)?, answered) {
+            match (receive(&ours).map_err(RunError::Follow)?, answered.take()) {
                 (Received::Packet(bytes, _), None) => match FromHelper::unpack(&bytes) {
-                    Ok(FromHelper::Capacity { quarantined, .. }) => answered = Some(quarantined),
+                    Ok(answer @ (FromHelper::Capacity { .. } | FromHelper::Waiting { .. })) => {
+                        answered = Some(answer);
+                    }
                     Ok(FromHelper::Ready | FromHelper::Refused | FromHelper::ImageChanged) | Err(_) => {
                         return Err(RunError::HelperGone);
                     }
                 },
                 // Closed by the helper: it holds nothing of this question any more.
-                (Received::End, Some(quarantined)) => return Ok(quarantined),
+                (Received::End, Some(answer)) => return Ok(answer),
                 (Received::Packet(..) | Received::Nothing | Received::End, _) => {
                     return Err(RunError::HelperGone);
                 }
@@ -310,7 +327,7 @@ impl Sandbox {
                         "the image is not what its digest names: nothing runs from it any more"
                     );
                 }
-                Ok(FromHelper::Ready | FromHelper::Refused) | Err(_) => {}
+                Ok(FromHelper::Ready | FromHelper::Refused | FromHelper::Waiting { .. }) | Err(_) => {}
             }
         }
     }
@@ -339,9 +356,8 @@ fn answer(link: &HelperLink) -> Result<Guarded, SandboxError> {
             Ok(FromHelper::Refused) => {
                 Err(SandboxError::Refused(String::from_utf8_lossy(&text).into_owned()))
             }
-            Ok(FromHelper::Capacity { .. } | FromHelper::ImageChanged) | Err(_) => {
-                Err(SandboxError::Answer(io::ErrorKind::InvalidData.into()))
-            }
+            Ok(FromHelper::Capacity { .. } | FromHelper::ImageChanged | FromHelper::Waiting { .. })
+            | Err(_) => Err(SandboxError::Answer(io::ErrorKind::InvalidData.into())),
         };
     }
 }

@@ -18,6 +18,17 @@ pub struct Depth {
     pub taken: usize,
 }
 
+/// What lies idle in a sandbox, so that runs begin at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Interpreters that wait in finished jails, each for one run.
+    pub interpreters: usize,
+    /// Interpreters that are there to be forked.
+    pub forking: usize,
+    /// What all of them hold in memory, in bytes: of those that wait what is charged to their cgroups, or seen.
+    pub bytes: u64,
+}
+
 /// The places of one sandbox.
 #[derive(Debug)]
 pub(super) struct Slots {

@@ -286,6 +286,14 @@ impl House {
                 }
                 Next::Serve
             }
+            Ok(ToHelper::Look) => {
+                for socket in fds {
+                    if let Err(error) = send(&socket, &self.waiting().pack(), &[]) {
+                        tracing::debug!(%error, "whoever asked what waits is gone");
+                    }
+                }
+                Next::Serve
+            }
             Ok(question @ (ToHelper::Quiesce | ToHelper::WarmUp)) if self.questions.len() < QUESTIONS_MAX => {
                 let question = if question == ToHelper::Quiesce {
                     Question::Quiet

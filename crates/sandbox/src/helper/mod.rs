@@ -23,6 +23,7 @@ mod session;
 mod starting;
 mod stem_link;
 mod stems;
+mod waiting;
 mod warming;
 mod watchdog;
 

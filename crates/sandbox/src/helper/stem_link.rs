@@ -83,6 +83,10 @@ impl StemLink {
         }
     }
 
+    pub(super) fn pid(&self) -> i32 {
+        self.pid.as_raw_pid()
+    }
+
     fn write_maps(&self, map: &IdMap) -> io::Result<()> {
         let folder = Path::new("/proc").join(self.pid.as_raw_pid().to_string());
         if map.ids == SlotIds::Shared {

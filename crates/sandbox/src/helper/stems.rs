@@ -90,6 +90,11 @@ impl Stems {
         }
     }
 
+    /// The processes of those that are interpreters.
+    pub(super) fn warm(&self) -> impl Iterator<Item = i32> {
+        self.all.values().filter(|stem| stem.pool.is_some()).map(|stem| stem.link.pid())
+    }
+
     pub(super) fn clear(&mut self) {
         self.all.clear();
     }

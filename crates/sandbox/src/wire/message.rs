@@ -22,6 +22,8 @@ pub(crate) enum ToHelper {
     Quiesce,
     /// With a socket that is answered by `Capacity` when as many interpreters wait as are wanted.
     WarmUp,
+    /// With a socket that is answered by `Waiting` at once.
+    Look,
 }
 
 /// Helper to client, on the control socket.
@@ -33,6 +35,8 @@ pub(crate) enum FromHelper {
     Refused,
     /// How many slots are usable now.
     Capacity { usable: u32, quarantined: u32 },
+    /// How many interpreters wait for runs, how many are there to be forked, and what all of them hold.
+    Waiting { interpreters: u32, forking: u32, bytes: u64 },
     /// With a memory file that says in what. Nothing runs from it any more.
     ImageChanged,
 }
@@ -203,6 +207,7 @@ impl Message for ToHelper {
             }
             Self::Quiesce => Writer::new(3),
             Self::WarmUp => Writer::new(4),
+            Self::Look => Writer::new(6),
             Self::OpenSession { language, limits, idle, absolute } => {
                 put_time(put_time(put_limits(Writer::new(5).u16(*language), limits), *idle), *absolute)
             }
@@ -228,6 +233,7 @@ impl Message for ToHelper {
                 idle: take_time(&mut from)?,
                 absolute: take_time(&mut from)?,
             }),
+            6 => Ok(Self::Look),
             _ => Err(Malformed),
         }
     }
@@ -240,6 +246,9 @@ impl Message for FromHelper {
             Self::Refused => Writer::new(2),
             Self::Capacity { usable, quarantined } => Writer::new(3).u32(*usable).u32(*quarantined),
             Self::ImageChanged => Writer::new(4),
+            Self::Waiting { interpreters, forking, bytes } => {
+                Writer::new(5).u32(*interpreters).u32(*forking).u64(*bytes)
+            }
         }
         .finish()
     }
@@ -251,6 +260,7 @@ impl Message for FromHelper {
             2 => Ok(Self::Refused),
             3 => Ok(Self::Capacity { usable: from.u32()?, quarantined: from.u32()? }),
             4 => Ok(Self::ImageChanged),
+            5 => Ok(Self::Waiting { interpreters: from.u32()?, forking: from.u32()?, bytes: from.u64()? }),
             _ => Err(Malformed),
         }
     }
@@ -528,6 +538,12 @@ mod tests {
         comes_back(FromResident::Exited { number: 7, status: -1 });
         comes_back(Report::Begun);
         comes_back(Report::Exited { status: 256, cpu_us: 1, peak_kib: 2 });
+    }
+
+    #[test]
+    fn what_lies_idle_comes_back_as_it_was_told() {
+        comes_back(ToHelper::Look);
+        comes_back(FromHelper::Waiting { interpreters: 1, forking: 2, bytes: u64::MAX });
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
-use execgate_sandbox::{InterpreterStart, PlacedFile, Request, Sandbox, Stdin, Tier, TierChoice, Verdict};
+use execgate_sandbox::{
+    InterpreterStart, PlacedFile, Request, Sandbox, Stdin, Tier, TierChoice, Verdict, Waiting,
+};
 use execgate_tool::code;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -213,6 +215,22 @@ fn nothing_that_waits_outlives_the_helper() {
     assert!(watched.len() >= 4, "two stems, an init, an interpreter");
     kill(sandbox.helper_pid());
     assert!(all_end(&watched));
+}
+
+#[test]
+fn what_waits_is_counted_and_weighed() {
+    let sandbox = pythons();
+    let waiting = sandbox.waiting(PATIENCE).unwrap();
+    assert_eq!((waiting.interpreters, waiting.forking), (jailed(&sandbox).len() / 2, 1));
+    // The one that forks is no small program; those that wait are written to little.
+    let stem = held(interpreter(&sandbox)) << 10;
+    assert!(waiting.bytes > stem / 2 && waiting.bytes < stem + (100 << 20), "{waiting:?} beside {stem}");
+    // Nothing waits where nothing may, and that is what it costs.
+    let none = cold();
+    assert_eq!(value_in(&none, "1"), "1");
+    assert_eq!(none.waiting(PATIENCE).unwrap(), Waiting { interpreters: 0, forking: 0, bytes: 0 });
+    kill(none.helper_pid());
+    assert!(none.waiting(PATIENCE).is_err());
 }
 
 #[test]
