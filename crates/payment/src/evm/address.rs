@@ -57,14 +57,15 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lower = to_hex(&self.0);
-        let digits = lower.trim_start_matches("0x");
-        let hash = to_hex(&keccak256(digits.as_bytes()));
-        f.write_str("0x")?;
-        for (digit, check) in digits.chars().zip(hash.trim_start_matches("0x").chars()) {
-            let is_capital = check >= '8';
-            write!(f, "{}", if is_capital { digit.to_ascii_uppercase() } else { digit })?;
-        }
-        Ok(())
+        let hash = keccak256(&lower.as_bytes()[2..]);
+        let is_capital = |at: usize| {
+            let byte = hash[at / 2];
+            (if at.is_multiple_of(2) { byte >> 4 } else { byte & 0xf }) >= 8
+        };
+        let capitals = |(at, digit): (usize, char)| {
+            if at >= 2 && is_capital(at - 2) { digit.to_ascii_uppercase() } else { digit }
+        };
+        f.write_str(&lower.chars().enumerate().map(capitals).collect::<String>())
     }
 }
 

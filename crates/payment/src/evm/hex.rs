@@ -1,6 +1,7 @@
 //! Bytes as chains write them: `0x` and hexadecimal digits.
 
-use core::fmt::Write as _;
+/// The digits, by what each stands for.
+const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 /// Why a text is no bytes of that form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,11 +52,12 @@ pub(crate) fn array_from_hex<const N: usize>(text: &str) -> Result<[u8; N], HexE
 /// The text of bytes, in lowercase.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::from("0x"), |mut text, byte| {
-        // Writing into a String cannot fail.
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
+    let mut text = String::with_capacity(2 + 2 * bytes.len());
+    text.push_str("0x");
+    for byte in bytes {
+        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(DIGITS[usize::from(digit)])));
+    }
+    text
 }
 
 #[cfg(test)]

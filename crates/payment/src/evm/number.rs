@@ -80,6 +80,10 @@ impl FromStr for U256 {
         if digits.len() > DIGITS_MAX {
             return Err(U256Error::Range);
         }
+        // What money is counted in is small.
+        if let Ok(number) = text.parse() {
+            return Ok(Self::from_u128(number));
+        }
         let mut bytes = [0_u8; 32];
         for digit in digits {
             let mut carry = u16::from(digit - b'0');
@@ -97,6 +101,12 @@ impl FromStr for U256 {
 
 impl fmt::Display for U256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (high, low) = self.0.split_at(16);
+        if let Ok(low) = low.try_into()
+            && high.iter().all(|byte| *byte == 0)
+        {
+            return fmt::Display::fmt(&u128::from_be_bytes(low), f);
+        }
         let (mut rest, mut digits) = (self.0, Vec::with_capacity(DIGITS_MAX));
         while rest.iter().any(|byte| *byte != 0) {
             let mut remainder = 0_u16;
@@ -161,6 +171,8 @@ mod tests {
         fn every_number_reads_back_what_it_writes(bytes in any::<[u8; 32]>(), small in any::<u64>()) {
             let number = U256(bytes);
             assert_eq!(number.to_string().parse(), Ok(number));
+            let half: U256 = U256(core::array::from_fn(|at| if at < 16 { 0 } else { bytes[at] }));
+            assert_eq!(half.to_string().parse(), Ok(half));
             assert_eq!(small.to_string().parse(), Ok(U256::from(small)));
             assert_eq!(U256::from(small).to_u64(), Some(small));
         }
