@@ -4,12 +4,13 @@
 //! below a keeper of this same program that leaves nothing of it behind.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use execgate_model::BoxFuture;
 use execgate_sandbox::{KEEPER_ARGUMENT, Kept};
@@ -76,7 +77,26 @@ impl KeptUpstream {
         Self { spec, redactor, places }
     }
 
+    /// Why its program cannot be there: its keeper could only say that it has ended.
+    fn missing(&self) -> Option<ConnectError> {
+        let Self { spec: KeptUpstreamSpec { argv, env, folder, .. }, .. } = self;
+        let program = argv.first()?;
+        let is_program = |path: PathBuf| {
+            fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        };
+        if program.contains('/') {
+            let missing = !is_program(folder.join(program));
+            return missing.then(|| ConnectError(format!("there is no program `{program}`")));
+        }
+        let path = env.get("PATH").map_or(PATH, |path| path.as_str());
+        let missing = !path.split(':').any(|place| is_program(folder.join(place).join(program)));
+        missing.then(|| ConnectError(format!("there is no program `{program}` in its PATH ({path})")))
+    }
+
     async fn start(&self) -> Result<Opened, ConnectError> {
+        if let Some(missing) = self.missing() {
+            return Err(missing);
+        }
         let spec = &self.spec;
         let place = timeout(FREED_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or_else(|| {
@@ -144,5 +164,39 @@ impl Connect for KeptUpstream {
 
     fn clean(&self, value: Value) -> Value {
         if self.spec.secrets.is_empty() { value } else { self.redactor.clean_value(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use zeroize::Zeroizing;
+
+    use super::{KeptUpstream, KeptUpstreamSpec, ServerName};
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_by_its_name() {
+        let missing = |program: &str, path: Option<&str>| {
+            let env = path.map(|path| ("PATH".to_owned(), Zeroizing::new(path.to_owned())));
+            let kept = KeptUpstream::new(KeptUpstreamSpec {
+                server: ServerName::new("srv").unwrap(),
+                argv: vec![program.to_owned()],
+                env: BTreeMap::from_iter(env),
+                secrets: Vec::new(),
+                folder: PathBuf::from("/"),
+                processes_max: 1,
+            });
+            kept.missing().map(|error| error.to_string())
+        };
+        assert_eq!(missing("sh", None), None);
+        assert_eq!(missing("/bin/sh", Some("/nowhere")), None);
+        assert_eq!(missing("bin/sh", None), None);
+        let told = "there is no program `sh` in its PATH (/nowhere:/etc)";
+        assert_eq!(missing("sh", Some("/nowhere:/etc")).as_deref(), Some(told));
+        // A file that nobody may start, and a folder.
+        assert_eq!(missing("/etc/passwd", None).as_deref(), Some("there is no program `/etc/passwd`"));
+        assert!(missing("/etc", None).is_some());
     }
 }
