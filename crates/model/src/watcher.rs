@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::BoxFuture;
 
 /// What can be seen of a run before it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Progress<'a> {
     /// It is claimed and starts.
     Started,
@@ -17,6 +17,15 @@ pub enum Progress<'a> {
     Stdout(&'a [u8]),
     /// Bytes of its standard error; any bytes.
     Stderr(&'a [u8]),
+    /// How far it is by its own word, of how much where it says so, and what it says beside it.
+    Step {
+        /// How far.
+        number: f64,
+        /// Of how much.
+        total: Option<f64>,
+        /// What it says.
+        message: &'a str,
+    },
 }
 
 /// Why a question has no answer.

@@ -60,6 +60,10 @@ pub(crate) struct Scan {
     server: UpstreamFlags,
 }
 
+/// What is told of a server in the jail that does not answer.
+const IN_THE_JAIL: &str = "in the jail it has no file of this host but those of `--with`, and no network but what \
+    `--allow-domain` names; `--sandbox off` starts it outside";
+
 /// A book in which nothing is written.
 struct NoBook;
 
@@ -109,7 +113,10 @@ impl Scan {
         });
         let offer = wire::runtime()?.block_on(upstream.connect());
         log.flush();
-        let offer = offer.with_context(|| format!("the server `{name}` cannot be scanned"))?;
+        let offer = offer.with_context(|| {
+            let told = format!("the server `{name}` cannot be scanned");
+            if self.server.is_jailed() { format!("{told}; {IN_THE_JAIL}") } else { told }
+        })?;
         drop(upstream);
         let noted = Noted::of(&name, &offer);
         if self.json {

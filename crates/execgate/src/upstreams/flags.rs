@@ -137,7 +137,8 @@ impl UpstreamFlags {
         !self.allow_domain.is_empty() || !self.allow_cidr.is_empty()
     }
 
-    fn is_jailed(&self) -> bool {
+    /// Whether it runs in the jail.
+    pub(crate) fn is_jailed(&self) -> bool {
         self.url.is_none() && self.sandbox == SandboxWord::Jail
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::mcp::message;
 use super::server::Server;
@@ -15,9 +15,14 @@ pub(super) struct Listening(BufReader<TcpStream>);
 impl Listening {
     /// Begins to listen at a door.
     pub(super) fn open(server: &Server, path: &str) -> Self {
+        Self::open_for(server, path, &json!({"toolsListChanged": true}))
+    }
+
+    /// Begins to listen to this at a door.
+    pub(super) fn open_for(server: &Server, path: &str, notifications: &Value) -> Self {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let wanted = json!({"notifications": {"toolsListChanged": true}});
+        let wanted = json!({"notifications": notifications});
         stream.write_all(&message(server, path, "", "subscriptions/listen", &wanted)).unwrap();
         let mut listening = Self(BufReader::new(stream));
         listening.until("notifications/subscriptions/acknowledged");
@@ -29,11 +34,19 @@ impl Listening {
         self.until("notifications/tools/list_changed");
     }
 
-    fn until(&mut self, method: &str) {
+    /// The list of which it is told next.
+    pub(super) fn next(&mut self) -> String {
+        let line = self.until("list_changed");
+        let told: Value = serde_json::from_str(line.trim().trim_start_matches("data: ")).unwrap();
+        told["method"].as_str().unwrap().to_owned()
+    }
+
+    fn until(&mut self, method: &str) -> String {
         let mut line = String::new();
         while !line.contains(method) {
             line.clear();
             assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream has ended before {method}");
         }
+        line
     }
 }

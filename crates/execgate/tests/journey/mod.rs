@@ -31,6 +31,7 @@ mod keys;
 mod kills;
 mod log;
 mod mcp;
+mod mcp_changes;
 mod mcp_hostile;
 mod mcp_listening;
 mod mcp_money;

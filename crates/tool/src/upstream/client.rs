@@ -5,7 +5,6 @@
 
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use execgate_model::Watcher;
 use hyper::header::HeaderMap;
@@ -45,6 +44,9 @@ pub(super) const DISCOVER: &str = "server/discover";
 
 /// How long a page of a list may take.
 const LISTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a call waits for the list of tools that its server has said to have changed.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pages and items of a list.
 const PAGES_MAX: usize = 64;
@@ -109,8 +111,8 @@ pub(super) struct Client {
     outbound: mpsc::Sender<Outbound>,
     hello: Hello,
     is_stateless: bool,
-    /// How often it had said so when its tools were listed.
-    listed: AtomicU64,
+    /// How often it had said that its tools have changed, when those that are known were listed.
+    listed: watch::Sender<u64>,
     told: Option<Told>,
     _tasks: JoinSet<()>,
 }
@@ -141,17 +143,17 @@ impl Client {
             outbound,
             hello: Hello::default(),
             is_stateless: false,
-            listed: AtomicU64::new(0),
+            listed: watch::Sender::new(0),
             told,
             _tasks: tasks,
         };
-        let hello = timeout(GREETS_WITHIN, client.hello(tries_stateless)).await;
+        let hello = timeout(GREETS_WITHIN, client.greeted(tries_stateless)).await;
         (client.hello, client.is_stateless) =
             hello.map_err(|_| ConnectError("it does not answer when it is greeted".to_owned()))??;
         Ok(client)
     }
 
-    async fn hello(&self, tries_stateless: bool) -> Result<(Hello, bool), ConnectError> {
+    async fn greeted(&self, tries_stateless: bool) -> Result<(Hello, bool), ConnectError> {
         if tries_stateless && let Some(hello) = self.discovered().await? {
             return Ok((hello, true));
         }
@@ -211,7 +213,36 @@ impl Client {
 
     /// Whether it has said since its tools were listed that they have changed.
     pub(super) fn is_behind(&self) -> bool {
-        self.shared.heard.borrow().changes != self.listed.load(Ordering::SeqCst)
+        self.shared.heard.borrow().tools != *self.listed.borrow()
+    }
+
+    /// What was listed when it had said so this often counts from now on.
+    pub(super) fn has_listed(&self, as_of: u64) {
+        self.listed.send_replace(as_of);
+    }
+
+    /// Waits until its tools are known as they are by what it has said up to now. False where they are not to be had.
+    pub(super) async fn is_known(&self) -> bool {
+        let (mut listed, mut heard) = (self.listed.subscribe(), self.shared.heard.subscribe());
+        let said = heard.borrow().tools;
+        if *listed.borrow() >= said {
+            return true;
+        }
+        let known = timeout(KNOWN_WITHIN, listed.wait_for(|as_of| *as_of >= said));
+        tokio::select! {
+            known = known => known.is_ok_and(|known| known.is_ok()),
+            _ = heard.wait_for(|heard| heard.has_ended) => false,
+        }
+    }
+
+    /// What it said when it was greeted.
+    pub(super) const fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Whether each question stands for itself with it (MCP 2026-07-28).
+    pub(super) const fn is_stateless(&self) -> bool {
+        self.is_stateless
     }
 
     /// Why it has ended, if it has.
@@ -219,12 +250,12 @@ impl Client {
         self.shared.asked().ended.clone()
     }
 
-    /// All that it offers.
-    pub(super) async fn offer(&self, digester: Digester) -> Result<Offer, ConnectError> {
-        self.listed.store(self.shared.heard.borrow().changes, Ordering::SeqCst);
+    /// All that it offers, and how often it had said that its tools have changed when it was asked.
+    pub(super) async fn offer(&self, digester: Digester) -> Result<(Offer, u64), ConnectError> {
+        let as_of = self.shared.heard.borrow().tools;
         let listed =
             if self.hello.can("tools") { self.list("tools/list", "tools").await? } else { Vec::new() };
-        Ok(Offer::new(self.hello.clone(), listed, digester))
+        Ok((Offer::new(self.hello.clone(), listed, digester), as_of))
     }
 
     /// A list, page by page.

@@ -14,6 +14,7 @@ use super::client::AskError;
 use super::connect::Connect;
 use super::link::{Inbound, Outbound};
 use super::message::{Message, RpcError, looks_like_one, read};
+use super::reading::Reading;
 
 /// Things that make no sense and are borne in one conversation: answers to nothing, lines that are no messages.
 const STRIKES_MAX: usize = 64;
@@ -27,13 +28,36 @@ const QUESTIONS_MAX: usize = 64;
 /// The longest name of a question, in bytes as it is written in JSON. The answer has it again, and it is kept meanwhile.
 const NAME_BYTES_MAX: usize = 1 << 10;
 
+/// What a server of the stateless kind says when it begins to tell of changes.
+const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
 /// Something that a server told everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Heard {
-    /// How often it said that its tools have changed.
-    pub(super) changes: u64,
+    /// How often it said that its tools have changed, or may have.
+    pub(super) tools: u64,
+    /// The same of its resources, and of its prompts.
+    resources: u64,
+    prompts: u64,
     /// Whether it has ended.
     pub(super) has_ended: bool,
+}
+
+impl Heard {
+    /// How often it said that of this.
+    pub(super) const fn of(self, reading: Reading) -> u64 {
+        match reading {
+            Reading::Resource => self.resources,
+            Reading::Prompt => self.prompts,
+        }
+    }
+
+    /// It may have said something that nobody has heard.
+    const fn miss(&mut self) {
+        self.tools += 1;
+        self.resources += 1;
+        self.prompts += 1;
+    }
 }
 
 #[derive(Default)]
@@ -148,6 +172,7 @@ pub(super) async fn hear(
                     drop(waiting.answer.send(Err(error)));
                 }
             }
+            Some(Inbound::Missed) => shared.heard.send_modify(Heard::miss),
             Some(Inbound::Frame { frame, within }) => {
                 let mut ear = Ear { shared, connect, replies: &replies, questions: &mut questions };
                 if let Err(why) = ear.take(&frame, within) {
@@ -259,13 +284,19 @@ fn reply(id: &Value, told: Result<Value, RpcError>) -> Outbound {
 
 fn notice(shared: &Shared, method: &str, params: &Value) {
     match method {
-        "notifications/tools/list_changed" => shared.heard.send_modify(|heard| heard.changes += 1),
+        "notifications/tools/list_changed" => shared.heard.send_modify(|heard| heard.tools += 1),
+        "notifications/resources/list_changed" => shared.heard.send_modify(|heard| heard.resources += 1),
+        "notifications/prompts/list_changed" => shared.heard.send_modify(|heard| heard.prompts += 1),
+        // From here on it is heard (MCP 2026-07-28, subscriptions); what was before is not known.
+        ACKNOWLEDGED => shared.heard.send_modify(Heard::miss),
         "notifications/progress" => {
             let Some(token) = params.get("progressToken").and_then(Value::as_u64) else { return };
             let watcher = shared.asked().waiting.get(&token).and_then(|waiting| waiting.watcher.clone());
             if let Some(watcher) = watcher {
-                let said = params.get("message").and_then(Value::as_str).unwrap_or_default();
-                watcher.see(Progress::Stdout(said.as_bytes()));
+                let message = params.get("message").and_then(Value::as_str).unwrap_or_default();
+                let number = |name: &str| params.get(name).and_then(Value::as_f64);
+                let (total, number) = (number("total"), number("progress").unwrap_or_default());
+                watcher.see(Progress::Step { number, total, message });
             }
         }
         _ => {}

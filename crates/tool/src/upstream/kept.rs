@@ -4,12 +4,13 @@
 //! below a keeper of this same program that leaves nothing of it behind.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use execgate_model::BoxFuture;
 use execgate_sandbox::{KEEPER_ARGUMENT, Kept};
@@ -78,7 +79,26 @@ impl KeptUpstream {
         Self { spec, keeper: THIS_PROGRAM, redactor, places }
     }
 
+    /// Why its program cannot be there: its keeper could only say that it has ended.
+    fn missing(&self) -> Option<ConnectError> {
+        let Self { spec: KeptUpstreamSpec { argv, env, folder, .. }, .. } = self;
+        let program = argv.first()?;
+        let is_program = |path: PathBuf| {
+            fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        };
+        if program.contains('/') {
+            let missing = !is_program(folder.join(program));
+            return missing.then(|| ConnectError(format!("there is no program `{program}`")));
+        }
+        let path = env.get("PATH").map_or(PATH, |path| path.as_str());
+        let missing = !path.split(':').any(|place| is_program(folder.join(place).join(program)));
+        missing.then(|| ConnectError(format!("there is no program `{program}` in its PATH ({path})")))
+    }
+
     async fn start(&self) -> Result<Opened, ConnectError> {
+        if let Some(missing) = self.missing() {
+            return Err(missing);
+        }
         let spec = &self.spec;
         let place = timeout(FREED_WITHIN, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or_else(|| {
@@ -151,7 +171,6 @@ impl Connect for KeptUpstream {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -160,22 +179,18 @@ mod tests {
 
     use super::*;
 
-    /// Says that it keeps, and stays until somebody writes to the pipe that is its argument, whoever closes what else.
-    const CLINGS: &str = "printf 'execgate-keeper beside\\n'; exec >/dev/null; read -r nothing <\"$1\"\n";
+    /// Says that it keeps, and stays until somebody writes to the pipe that is its last argument, whoever closes what else.
+    const CLINGS: &str = "printf 'execgate-keeper beside\\n'; exec >/dev/null; read -r nothing <\"$2\"\n";
 
-    fn of(folder: &Path, pipe: &Path) -> KeptUpstream {
-        // A shell takes the word that a keeper is started by for the name of a script.
-        fs::write(folder.join(KEEPER_ARGUMENT), CLINGS).unwrap();
-        let mut upstream = KeptUpstream::new(KeptUpstreamSpec {
-            server: ServerName::new("clings").unwrap(),
-            argv: vec![pipe.display().to_string()],
-            env: BTreeMap::new(),
+    fn of(argv: &[&str], env: BTreeMap<String, Zeroizing<String>>, folder: &Path) -> KeptUpstream {
+        KeptUpstream::new(KeptUpstreamSpec {
+            server: ServerName::new("srv").unwrap(),
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            env,
             secrets: Vec::new(),
             folder: folder.to_owned(),
             processes_max: 1,
-        });
-        upstream.keeper = "/bin/sh";
-        upstream
+        })
     }
 
     #[tokio::test]
@@ -183,13 +198,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let upstream = of(folder.path(), &pipe);
+        // A shell takes the word that a keeper is started by for the name of a script.
+        fs::write(folder.path().join(KEEPER_ARGUMENT), CLINGS).unwrap();
+        let argv = ["sh", pipe.to_str().unwrap()];
+        let upstream = KeptUpstream { keeper: "/bin/sh", ..of(&argv, BTreeMap::new(), folder.path()) };
         drop(upstream.start().await.ok().unwrap());
         assert_eq!(upstream.places.available_permits(), 0);
         // Whoever waits for its place meanwhile waits in vain; the clock goes on where nothing else does.
         pause();
         let refused = upstream.start().await.err().unwrap();
-        assert_eq!(refused.to_string(), "as many processes of `clings` are there as may be, or do not end");
+        assert_eq!(refused.to_string(), "as many processes of `srv` are there as may be, or do not end");
         resume();
         let let_go = || {
             let pipe = pipe.clone();
@@ -201,5 +219,22 @@ mod tests {
         drop(upstream.start().await.ok().unwrap());
         let_go().await.unwrap();
         drop(upstream.places.acquire().await.unwrap());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_by_its_name() {
+        let missing = |program: &str, path: Option<&str>| {
+            let env = path.map(|path| ("PATH".to_owned(), Zeroizing::new(path.to_owned())));
+            let kept = of(&[program], BTreeMap::from_iter(env), Path::new("/"));
+            kept.missing().map(|error| error.to_string())
+        };
+        assert_eq!(missing("sh", None), None);
+        assert_eq!(missing("/bin/sh", Some("/nowhere")), None);
+        assert_eq!(missing("bin/sh", None), None);
+        let told = "there is no program `sh` in its PATH (/nowhere:/etc)";
+        assert_eq!(missing("sh", Some("/nowhere:/etc")).as_deref(), Some(told));
+        // A file that nobody may start, and a folder.
+        assert_eq!(missing("/etc/passwd", None).as_deref(), Some("there is no program `/etc/passwd`"));
+        assert!(missing("/etc", None).is_some());
     }
 }

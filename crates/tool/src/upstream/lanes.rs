@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::client::{Client, Manner};
 use super::connect::{Connect, ConnectError};
 use super::entry::{Digester, Entry};
+use super::server::LIST_EVERY;
 use crate::NotStarted;
 
 /// Whether callers share a process.
@@ -59,7 +60,9 @@ struct Started {
     client: Arc<Client>,
     digests: Arc<BTreeMap<String, Digest>>,
     /// How often it had said that this has changed.
-    changes: u64,
+    as_of: u64,
+    /// When it was asked.
+    since: Instant,
 }
 
 /// A call's hold on the process of its caller: it is not ended before that is dropped.
@@ -163,7 +166,7 @@ impl Seat {
         let mut started = self.0.started.lock().await;
         // What is there stays there while it is asked anew: other calls of this caller may be under way in it.
         let client = match started.as_ref().filter(|before| before.client.ended().is_none()) {
-            Some(before) if before.client.heard().borrow().changes == before.changes => {
+            Some(before) if !before.is_behind() && (self.is_one_of_many() || !before.is_old()) => {
                 return Ok(before.clone());
             }
             Some(before) => Arc::clone(&before.client),
@@ -173,12 +176,29 @@ impl Seat {
                 Arc::new(Client::greet(opened.0, Arc::clone(starts.connect), starts.manner).await?)
             }
         };
-        let changes = client.heard().borrow().changes;
-        let offer = client.offer(starts.digester).await?;
+        let since = Instant::now();
+        let (offer, as_of) = client.offer(starts.digester).await?;
         let digests = offer.entries.iter().map(|entry| (entry.name.clone(), entry.digest)).collect();
-        let now = Started { client, digests: Arc::new(digests), changes };
+        let now = Started { client, digests: Arc::new(digests), as_of, since };
         *started = Some(now.clone());
         Ok(now)
+    }
+
+    /// Whether other calls are under way in the process: one that does one thing at a time would not say now what it offers.
+    fn is_one_of_many(&self) -> bool {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).open > 1
+    }
+}
+
+impl Started {
+    /// Whether it has said since that this has changed.
+    fn is_behind(&self) -> bool {
+        self.client.heard().borrow().tools != self.as_of
+    }
+
+    /// Whether it is asked anew though it has said nothing: not all do.
+    fn is_old(&self) -> bool {
+        self.since.elapsed() >= LIST_EVERY
     }
 }
 

@@ -72,6 +72,8 @@ pub(super) enum Inbound {
     },
     /// What was asked under this id will have no other answer.
     Failed { id: u64, error: AskError },
+    /// What the server said by itself may have been lost, up to now.
+    Missed,
     /// Nothing comes any more.
     Ended(String),
 }

@@ -9,6 +9,7 @@
 //! it but the ones that make less possible. Every change here needs a second reader.
 
 mod asking;
+mod beside;
 mod client;
 mod connect;
 mod entry;
@@ -19,6 +20,7 @@ mod jailed;
 mod kept;
 mod lanes;
 mod link;
+mod listening;
 mod message;
 mod oauth;
 mod offer;
@@ -34,11 +36,14 @@ mod words;
 #[cfg(test)]
 mod asking_tests;
 #[cfg(test)]
+mod changes_tests;
+#[cfg(test)]
 mod double;
 #[cfg(test)]
 mod tests;
 
 pub use asking::{Asking, Asks};
+pub use beside::{Changes, Listed};
 pub use connect::{Connect, ConnectError, Opened};
 pub use entry::{Digester, Entry};
 pub use folders::FoldersSpec;

@@ -39,6 +39,13 @@ impl Hello {
         }
     }
 
+    /// Whether it has said that it tells when a list has changed.
+    pub(super) fn tells_of(&self, capability: &str) -> bool {
+        self.capabilities
+            .get(capability)
+            .is_some_and(|said| said.get("listChanged") == Some(&Value::Bool(true)))
+    }
+
     /// Whether it has said that it can do something.
     #[must_use]
     pub fn can(&self, capability: &str) -> bool {

@@ -97,6 +97,9 @@ pub enum Listing {
 }
 
 impl Listing {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Resources, Self::Templates, Self::Prompts];
+
     /// What is listed.
     #[must_use]
     pub const fn of(self) -> Reading {

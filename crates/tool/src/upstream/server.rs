@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use execgate_model::{Digest, Watcher};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 use super::asking::{Asks, CallAsks};
+use super::beside::{Beside, Changes};
 use super::client::{Client, Manner};
 use super::connect::{Connect, ConnectError};
 use super::entry::{Digester, Entry};
@@ -37,8 +38,9 @@ const TOO_MANY_LISTS: &str = "too many lists of this server are under way; try a
 const BACK_OFF_FIRST: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_mins(1);
 
-/// How long after a server has said that its tools have changed they are listed.
-const LIST_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How often tools are listed anew of a server that does not say that they have changed: some never do, and what one says
+/// while nobody listens is lost.
+pub(super) const LIST_EVERY: Duration = Duration::from_mins(1);
 
 /// How often it is looked what was accepted meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -92,8 +94,10 @@ pub struct Upstream {
     lists: Semaphore,
     /// The processes of callers, where each has one of its own; that of `now` is asked for its offer alone then.
     lanes: Option<Lanes>,
-    /// Counts how often the tools that may be called have changed.
-    changes: watch::Sender<u64>,
+    /// Counts how often what may be had of it has changed.
+    changes: watch::Sender<Changes>,
+    /// What it lists beside its tools, as far as it tells of changes.
+    pub(super) beside: Beside,
     /// Why it is not connected.
     fault: Mutex<Option<String>>,
 }
@@ -113,7 +117,8 @@ impl Upstream {
             places,
             lists: Semaphore::new(LISTS_MAX),
             lanes,
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::default(),
+            beside: Beside::default(),
             fault: Mutex::default(),
         }
     }
@@ -174,10 +179,14 @@ impl Upstream {
         }
     }
 
-    /// Tells of changes of the tools that may be called.
+    /// Tells of changes of what may be had of it.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<Changes> {
         self.changes.subscribe()
+    }
+
+    pub(super) fn has_changed(&self, change: impl FnOnce(&mut Changes)) {
+        self.changes.send_modify(change);
     }
 
     /// What confines it, for receipts and for its operator.
@@ -213,6 +222,10 @@ impl Upstream {
         self.parts.call_within
     }
 
+    pub(super) fn digester(&self) -> Digester {
+        self.parts.digester
+    }
+
     fn now(&self) -> Now {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -233,8 +246,10 @@ impl Upstream {
         let owner = self.lanes.is_none().then_some(EVERYBODY);
         let opened = self.parts.connect.open_of(owner).await?;
         let client = Client::greet(opened.0, Arc::clone(&self.parts.connect), self.manner()).await?;
-        let offer = Arc::new(client.offer(self.parts.digester).await?);
-        self.take(Some(Arc::new(client)), Arc::clone(&offer));
+        let (offer, as_of) = client.offer(self.parts.digester).await?;
+        let (client, offer) = (Arc::new(client), Arc::new(offer));
+        self.take(Some(Arc::clone(&client)), Arc::clone(&offer));
+        client.has_listed(as_of);
         Ok(offer)
     }
 
@@ -242,7 +257,6 @@ impl Upstream {
     /// accepted.
     pub async fn tend(&self) {
         let mut wait = BACK_OFF_FIRST;
-        let mut look = interval(LOOK_EVERY);
         loop {
             let Some(client) = self.now().client.filter(|client| client.ended().is_none()) else {
                 self.gone();
@@ -256,36 +270,49 @@ impl Upstream {
                 };
                 continue;
             };
-            let mut heard = client.heard();
-            let seen = *heard.borrow_and_update();
-            if seen.has_ended {
-                continue;
-            }
-            if client.is_behind() {
-                self.list_again(&client).await;
-            }
-            loop {
-                tokio::select! {
-                    changed = heard.changed() => {
-                        let now = *heard.borrow_and_update();
-                        if changed.is_err() || now.has_ended {
-                            break;
-                        }
-                        // One that says so again and again is not asked as often.
-                        sleep(LIST_AGAIN_AFTER).await;
-                        self.list_again(&client).await;
-                    }
-                    _ = look.tick() => self.look(),
-                }
+            tokio::select! {
+                () = self.tend_tools(&client) => {}
+                () = self.tend_beside(&client) => {}
+                () = client.listen() => {}
             }
         }
     }
 
-    async fn list_again(&self, client: &Arc<Client>) {
+    /// Lists its tools anew where they have changed, and now and then where it has not said so; until it is gone.
+    async fn tend_tools(&self, client: &Arc<Client>) {
+        let (mut heard, mut look) = (client.heard(), interval(LOOK_EVERY));
+        let (mut next, mut wait) = (Instant::now() + LIST_EVERY, BACK_OFF_FIRST);
+        loop {
+            if heard.borrow_and_update().has_ended {
+                return;
+            }
+            if client.is_behind() {
+                // One that says so again and again is not asked as often.
+                next = next.min(Instant::now() + wait);
+            }
+            tokio::select! {
+                _ = heard.changed() => {}
+                () = sleep_until(next) => {
+                    let is_listed = self.list_again(client).await;
+                    wait = if is_listed { BACK_OFF_FIRST } else { (wait * 2).min(BACK_OFF_MAX) };
+                    next = Instant::now() + LIST_EVERY;
+                }
+                _ = look.tick() => self.look(),
+            }
+        }
+    }
+
+    /// Whether its tools were listed.
+    async fn list_again(&self, client: &Arc<Client>) -> bool {
         match client.offer(self.parts.digester).await {
-            Ok(offer) => self.take(Some(Arc::clone(client)), Arc::new(offer)),
+            Ok((offer, as_of)) => {
+                self.take(Some(Arc::clone(client)), Arc::new(offer));
+                client.has_listed(as_of);
+                true
+            }
             Err(error) => {
                 tracing::warn!(server = %self.parts.name, %error, "the tools of an upstream server cannot be listed");
+                false
             }
         }
     }
@@ -358,7 +385,7 @@ impl Upstream {
             before
         };
         if before != tools {
-            self.changes.send_modify(|changes| *changes += 1);
+            self.changes.send_modify(|changes| changes.tools += 1);
         }
     }
 
@@ -375,6 +402,13 @@ impl Upstream {
     fn of_nobody(&self) -> NotStarted {
         NotStarted::Unavailable(format!(
             "each caller has a process or a session of the server `{}` to itself, and it is not known who asks: show a key",
+            self.parts.name
+        ))
+    }
+
+    fn in_flux(&self) -> NotStarted {
+        NotStarted::Unavailable(format!(
+            "the server `{}` has said that its tools have changed, and does not list them; try again later",
             self.parts.name
         ))
     }
@@ -397,7 +431,12 @@ impl Upstream {
         entry: Option<&Entry>,
     ) -> Result<Arc<Client>, NotStarted> {
         match &place.line {
-            Line::Shared(client) => Ok(Arc::clone(client)),
+            Line::Shared(client) => {
+                if entry.is_some() && !client.is_known().await {
+                    return Err(self.in_flux());
+                }
+                Ok(Arc::clone(client))
+            }
             Line::Own(seat) => {
                 let (connect, digester) = (&self.parts.connect, self.parts.digester);
                 let starts = Starts { connect, digester, manner: self.manner() };

@@ -91,7 +91,7 @@ pub(super) fn name() -> ServerName {
     ServerName::new("srv").unwrap()
 }
 
-fn upstream(book: Arc<dyn PinBook>, first: FirstContact, script: Arc<Script>) -> Arc<Upstream> {
+pub(super) fn upstream(book: Arc<dyn PinBook>, first: FirstContact, script: Arc<Script>) -> Arc<Upstream> {
     upstream_at(Arc::new(Scripted(script)), book, first)
 }
 
@@ -426,7 +426,7 @@ async fn a_server_of_the_stateless_kind_is_discovered() {
 async fn no_secret_is_in_anything_that_a_server_says() {
     let script = sane(|message| {
         let token = &message["params"]["_meta"]["progressToken"];
-        let params = json!({"progressToken": token, "progress": 1, "message": "it is s3cr3t"});
+        let params = json!({"progressToken": token, "progress": 1, "total": 2, "message": "it is s3cr3t"});
         let error = json!({"code": 1, "message": "no s3cr3t", "data": {"s3cr3t": ["s3cr3t"]}});
         Some(vec![
             line(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})),
@@ -438,14 +438,14 @@ async fn no_secret_is_in_anything_that_a_server_says() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
     let watcher = Watcher::new(move |progress: Progress<'_>| {
-        if let Progress::Stdout(bytes) = progress {
-            sees.lock().unwrap().extend_from_slice(bytes);
+        if let Progress::Step { number, total, message } = progress {
+            sees.lock().unwrap().push((number, total, message.to_owned()));
         }
     });
     let product = call_in(&upstream, RunContext { watcher: Some(watcher), ..context() }).await.unwrap();
     assert_eq!(product.result["rpcError"], json!({"code": 1, "message": "no *", "data": {"*": ["*"]}}));
     assert_eq!(product.error.unwrap().message, "no *");
-    assert_eq!(seen.lock().unwrap().as_slice(), b"it is *");
+    assert_eq!(*seen.lock().unwrap(), [(1.0, Some(2.0), "it is *".to_owned())]);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::approval::Way;
 use super::line::Line;
+use super::listening::View;
 use crate::house::House;
 
 /// Who asks, and how it reached us.
@@ -66,8 +67,19 @@ pub(crate) trait Desk: Send + Sync + 'static {
     /// The tools that a caller may see, always in the same order.
     fn tools<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Vec<Tool>, ErrorData>>;
 
-    /// What names the list that a caller sees now: another list has another name.
+    /// What names all that the lists which a caller sees now are made of: another list has another name. Asked for every second
+    /// by each who listens.
     fn edition<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>>;
+
+    /// Waits until it is known what there is, as far as that is soon: so that nobody is told of a change that is none.
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    /// What a caller sees of it now. Asked for where the edition is another one.
+    fn view<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<View, ErrorData>> {
+        Box::pin(async move { self.edition(asker).await.map(View::of_tools) })
+    }
 
     /// Calls one. Dropping this future is a caller that has hung up. What goes wrong with the call is a result that says so;
     /// only what no tool is, and a fault of the server, is an error of the protocol.

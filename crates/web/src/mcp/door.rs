@@ -22,13 +22,13 @@ use rmcp::model::{ConstString as _, SubscriptionsListenRequestMethod};
 use rmcp::transport::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::channel;
 use tokio::time::sleep;
 
 use super::asking::{AskLine, QUESTIONS_MAX, Said, answered, takes};
 use super::desk::{Asker, Desk};
-use super::listening::Listener;
+use super::listening::{Listener, News, Seen, View};
 use super::server::Server;
 use super::upstream::desk_at;
 use crate::caller::{SESSION, Visitor, is_secret, recognise_at};
@@ -42,9 +42,13 @@ const MCP_SESSION: &str = "mcp-session-id";
 /// How often something is said on a stream of which nothing is new: so long at the most it is kept for who has gone.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
-/// That the list of tools is another one.
-const CHANGED: &str =
-    "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+/// The header of a request for a stream that was there before: the last event that was seen of it.
+const LAST_EVENT: &str = "last-event-id";
+
+/// The header of the revision that is spoken, and the first one whose clients take an event that says nothing but its name
+/// (MCP 2025-11-25, basic/transports); such texts are in the order of their dates.
+const REVISION: &str = "mcp-protocol-version";
+const TAKES_NAMES: &str = "2025-11-25";
 
 /// What a message is, as far as a door needs to know.
 struct Message<'a> {
@@ -85,8 +89,9 @@ pub(crate) async fn hang_up(State(house): State<Arc<House>>, uri: Uri, headers: 
     hung_up.await.unwrap_or_else(|problem: Problem| problem.into_response())
 }
 
-/// `GET /mcp`: what is said unasked to a client of the revisions that have sessions, which is that its list of tools is another
-/// one. Where no more may listen there is no stream, which a client has to expect (MCP 2025-11-25, basic/transports).
+/// `GET /mcp`: what is said unasked to a client of the revisions that have sessions, which is that a list of its own is another
+/// one. The names of events are those of what it has seen, so that it is told what has changed since where it comes again.
+/// Where no more may listen there is no stream, which a client has to expect (MCP 2025-11-25, basic/transports).
 pub(crate) async fn stream(State(house): State<Arc<House>>, uri: Uri, headers: HeaderMap) -> Response {
     let opened = async {
         let (visitor, session) = visit(&house, &headers, uri.path()).await?;
@@ -94,13 +99,17 @@ pub(crate) async fn stream(State(house): State<Arc<House>>, uri: Uri, headers: H
         let session = session.ok_or_else(Problem::method_not_allowed)?;
         let place = house.listeners.place(&visitor.caller).ok_or_else(Problem::method_not_allowed)?;
         let asker = Asker { caller: visitor.caller, peer: None, origin: origin(&house, &headers) };
-        let seen = edition(desk.as_ref(), &asker).await?;
+        let now = seen(desk.as_ref(), &asker).await?;
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let before = text(LAST_EVENT).and_then(View::named);
+        let takes_names = text(REVISION).is_some_and(|revision| revision >= TAKES_NAMES);
+        let first = (before.is_none() && takes_names).then(|| format!("id: {}\ndata: \n\n", now.view));
         let (sender, body) = BodyChannel::<Bytes, Infallible>::new(1);
         let house = Arc::clone(&house);
         tokio::spawn(async move {
             let has_ended = || house.calls.has_ended(&asker.caller, &session);
-            let listener = Listener::begin(desk.as_ref(), &asker, Some(seen));
-            tell_on(listener, sender, has_ended).await;
+            let listener = Listener::begin(desk.as_ref(), &asker, before.map_or(now, Seen::before));
+            tell_on(listener, sender, first, has_ended).await;
             drop(place);
         });
         let headers = [
@@ -113,27 +122,49 @@ pub(crate) async fn stream(State(house): State<Arc<House>>, uri: Uri, headers: H
     opened.await.unwrap_or_else(|problem: Problem| problem.into_response())
 }
 
-/// What names the list that a caller sees now.
-async fn edition(desk: &dyn Desk, asker: &Asker) -> Result<Digest, Problem> {
-    desk.edition(asker).await.map_err(|_| Problem::fault())
+/// What a caller sees now.
+async fn seen(desk: &dyn Desk, asker: &Asker) -> Result<Seen, Problem> {
+    desk.settled().await;
+    Seen::now(desk, asker).await.map_err(|_| Problem::fault())
 }
 
-/// Tells of other lists of tools, for as long as somebody reads it.
+/// Tells of other lists, for as long as somebody reads it.
 async fn tell_on(
     mut listener: Listener<'_>,
     mut sender: Sender<Bytes, Infallible>,
+    first: Option<String>,
     has_ended: impl Fn() -> bool,
 ) {
+    let mut said = first;
     while !has_ended() {
-        let event = tokio::select! {
-            biased;
-            changed = listener.changed() => if changed { CHANGED } else { return },
-            () = sleep(SIGN_OF_LIFE) => ": \n\n",
+        let events = match said.take() {
+            Some(events) => events,
+            None => tokio::select! {
+                biased;
+                changed = listener.changed() => match changed {
+                    Some(changed) => events(&changed, listener.seen()),
+                    None => return,
+                },
+                () = sleep(SIGN_OF_LIFE) => ": \n\n".to_owned(),
+            },
         };
-        if sender.send_data(Bytes::from_static(event.as_bytes())).await.is_err() {
+        if sender.send_data(Bytes::from(events)).await.is_err() {
             return;
         }
     }
+}
+
+/// What has changed, as events. The last one has the name: whoever has not got it is told all of them again.
+fn events(changed: &[News], seen: Option<View>) -> String {
+    let mut events = String::new();
+    for (at, news) in changed.iter().enumerate() {
+        if let Some(seen) = seen.filter(|_| at + 1 == changed.len()) {
+            events.push_str(&format!("id: {seen}\n"));
+        }
+        let message = json!({"jsonrpc": "2.0", "method": news.method()});
+        events.push_str(&format!("event: message\ndata: {message}\n\n"));
+    }
+    events
 }
 
 async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem> {
@@ -165,8 +196,9 @@ async fn pass(house: &Arc<House>, request: Request) -> Result<Response, Problem>
     let version = house.parts.info.version;
     // From before the answer: who is told of it later has asked for the list by then.
     let listens = message.method == SubscriptionsListenRequestMethod::VALUE;
-    let seen = if listens { Some(edition(desk.as_ref(), &asker).await?) } else { None };
-    let mut server = Server { desk, asker, version, cancel, open, place, seen, asks: None };
+    let seen = if listens { Some(seen(desk.as_ref(), &asker).await?) } else { None };
+    let mut server =
+        Server { desk, asker, version, cancel, open, place, seen, is_at_a_pipe: false, asks: None };
     let line = session.as_ref().filter(|_| may_ask && message.method == "tools/call");
     let mut response = match line {
         Some(session) => {

@@ -152,6 +152,7 @@ async fn answer(request: Request) -> axum::response::Response {
         open: None,
         place: BodyPlace::default(),
         seen: None,
+        is_at_a_pipe: false,
         asks: None,
     };
     serve(server, Request::from_parts(parts, Full::new(bytes))).await.map(Body::new)

@@ -27,11 +27,26 @@ pub(crate) struct Line {
     heard: Arc<Heard>,
 }
 
-/// What a run has written and nobody was told of yet.
+/// What a run has written, or said of how far it is, and nobody was told of yet.
 #[derive(Default)]
 struct Heard {
-    text: Mutex<Vec<u8>>,
+    news: Mutex<News>,
     any: Notify,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct News {
+    text: Vec<u8>,
+    /// The newest one: whoever is behind is not told of those before.
+    step: Option<Step>,
+}
+
+/// How far a run is by its own word.
+#[derive(Debug, Clone, PartialEq)]
+struct Step {
+    number: f64,
+    total: Option<f64>,
+    message: String,
 }
 
 impl Line {
@@ -45,25 +60,25 @@ impl Line {
         Watcher::new(move |progress| match progress {
             Progress::Started => {}
             Progress::Stdout(bytes) | Progress::Stderr(bytes) => heard.add(bytes),
+            Progress::Step { number, total, message } => heard.is_at(number, total, message),
         })
     }
 
-    /// Tells what is heard, for as long as this is polled. The number that grows is that of seconds.
+    /// Tells what is heard, for as long as this is polled.
     pub(super) async fn tell_on(&self) {
         let start = Instant::now();
         let mut alive = interval_at(start + SIGN_OF_LIFE, SIGN_OF_LIFE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count = Count::default();
         loop {
             tokio::select! {
                 () = self.heard.any.notified() => tokio::time::sleep(EVERY).await,
                 _ = alive.tick() => {}
             }
-            let message = self.heard.take();
-            let told = ProgressNotificationParam::new(self.token.clone(), start.elapsed().as_secs_f64());
-            let told = match message {
-                Some(text) => told.with_message(text),
-                None => told,
-            };
+            let (number, total, message) = count.next(self.heard.take(), start.elapsed());
+            let mut told = ProgressNotificationParam::new(self.token.clone(), number);
+            told.total = total;
+            told.message = message;
             // Whoever is gone needs to be told nothing.
             if self.peer.notify_progress(told).await.is_err() {
                 return std::future::pending().await;
@@ -72,22 +87,57 @@ impl Line {
     }
 }
 
+/// The numbers of what is told, which grow each time (MCP 2025-11-25, basic/utilities/progress): those of the run, where it
+/// says any; the seconds of one that writes; next to nothing for one of which nothing was heard.
+#[derive(Default)]
+struct Count {
+    last: Option<f64>,
+    total: Option<f64>,
+    has_steps: bool,
+    has_text: bool,
+}
+
+impl Count {
+    fn next(&mut self, news: News, since: Duration) -> (f64, Option<f64>, Option<String>) {
+        let News { text, step } = news;
+        let mut message = String::from_utf8_lossy(&text).into_owned();
+        self.has_text |= !text.is_empty();
+        let wanted = match step {
+            Some(step) => {
+                (self.has_steps, self.total) = (true, step.total);
+                message = step.message;
+                Some(step.number)
+            }
+            None => (self.has_text && !self.has_steps).then_some(since.as_secs_f64()),
+        };
+        let least = self.last.map_or(f64::NEG_INFINITY, f64::next_up);
+        let number =
+            wanted.or_else(|| self.last.is_none().then_some(0.0)).map_or(least, |number| number.max(least));
+        self.last = Some(number);
+        (number, self.total, (!message.is_empty()).then_some(message))
+    }
+}
+
 impl Heard {
     fn add(&self, bytes: &[u8]) {
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        text.extend_from_slice(bytes);
-        if let Some(over @ 1..) = text.len().checked_sub(MESSAGE_MAX) {
-            text.drain(..over);
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        news.text.extend_from_slice(bytes);
+        if let Some(over @ 1..) = news.text.len().checked_sub(MESSAGE_MAX) {
+            news.text.drain(..over);
         }
-        drop(text);
+        drop(news);
         self.any.notify_one();
     }
 
-    fn take(&self) -> Option<String> {
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = String::from_utf8_lossy(&text).into_owned();
-        text.clear();
-        (!told.is_empty()).then_some(told)
+    fn is_at(&self, number: f64, total: Option<f64>, message: &str) {
+        let message: String = message.chars().take(MESSAGE_MAX).collect();
+        let step = Some(Step { number, total, message });
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).step = step;
+        self.any.notify_one();
+    }
+
+    fn take(&self) -> News {
+        core::mem::take(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -99,18 +149,46 @@ impl fmt::Debug for Line {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, MESSAGE_MAX};
+    use core::time::Duration;
+
+    use super::{Count, Heard, MESSAGE_MAX, News};
 
     #[test]
     fn what_was_written_is_told_once_and_the_newest_of_it() {
         let heard = Heard::default();
-        assert_eq!(heard.take(), None);
+        assert_eq!(heard.take(), News::default());
         for _ in 0..1000 {
             heard.add(b"0123456789");
         }
         heard.add(b"end");
-        let told = heard.take().unwrap();
-        assert_eq!((told.len(), told.ends_with("789end")), (MESSAGE_MAX, true));
-        assert_eq!(heard.take(), None);
+        let told = heard.take().text;
+        assert_eq!((told.len(), told.ends_with(b"789end")), (MESSAGE_MAX, true));
+        assert_eq!(heard.take(), News::default());
+    }
+
+    #[test]
+    fn how_far_a_run_is_is_told_by_its_own_numbers_and_they_grow() {
+        let heard = Heard::default();
+        let (mut count, since) = (Count::default(), Duration::from_secs(7));
+        // A sign of life.
+        assert_eq!(count.next(heard.take(), since), (0.0, None, None));
+        heard.is_at(1.0, Some(5.0), "");
+        heard.is_at(2.0, Some(5.0), "half");
+        assert_eq!(count.next(heard.take(), since), (2.0, Some(5.0), Some("half".to_owned())));
+        let alive = count.next(heard.take(), since);
+        assert_eq!(alive, (2.0_f64.next_up(), Some(5.0), None));
+        // One that goes back is not believed.
+        heard.is_at(1.0, Some(5.0), "");
+        assert_eq!(count.next(heard.take(), since), (2.0_f64.next_up().next_up(), Some(5.0), None));
+    }
+
+    #[test]
+    fn one_that_writes_is_told_of_by_its_seconds() {
+        let heard = Heard::default();
+        let mut count = Count::default();
+        heard.add(b"hi");
+        let told = count.next(heard.take(), Duration::from_secs(1));
+        assert_eq!(told, (1.0, None, Some("hi".to_owned())));
+        assert_eq!(count.next(heard.take(), Duration::from_secs(6)), (6.0, None, None));
     }
 }

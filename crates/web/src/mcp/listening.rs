@@ -1,12 +1,17 @@
-//! Who wants to know when its list of tools is another one (`subscriptions/listen` of 2026-07-28; over a pipe the revisions
-//! before it are told unasked).
+//! Who wants to know when its list of tools, resources or prompts is another one (`subscriptions/listen` of 2026-07-28; over a
+//! pipe, and by the stream of a session, the revisions before it are told unasked).
 //!
-//! Nothing is said of what has changed: whoever is told asks for the list anew, and sees what its rules leave it then.
+//! Nothing is said of what has changed: whoever is told asks for the list anew, and sees what its rules leave it then. What
+//! they leave nothing of is not told of.
 
+use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
 use execgate_model::{Caller, Digest};
+use rmcp::model::SubscriptionFilter;
+use rmcp::service::SubscriptionSink;
+use rmcp::{ErrorData, Peer, RoleServer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
@@ -54,54 +59,196 @@ impl Listeners {
     }
 }
 
+/// A list that is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    Tools,
+    Resources,
+    Prompts,
+}
+
+impl News {
+    /// How it is told.
+    pub(super) const fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "notifications/tools/list_changed",
+            Self::Resources => "notifications/resources/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
+        }
+    }
+
+    /// Whether somebody has asked to be told of it.
+    fn is_wanted(self, filter: &SubscriptionFilter) -> bool {
+        let wanted = match self {
+            Self::Tools => filter.tools_list_changed,
+            Self::Resources => filter.resources_list_changed,
+            Self::Prompts => filter.prompts_list_changed,
+        };
+        wanted == Some(true)
+    }
+
+    /// Tells it where it was asked for; false where nobody hears it.
+    pub(super) async fn tell(self, sink: &SubscriptionSink) -> bool {
+        if !self.is_wanted(sink.accepted()) {
+            return true;
+        }
+        let told = match self {
+            Self::Tools => sink.notify_tool_list_changed().await,
+            Self::Resources => sink.notify_resource_list_changed().await,
+            Self::Prompts => sink.notify_prompt_list_changed().await,
+        };
+        told.is_ok()
+    }
+
+    /// Tells it unasked; false where nobody hears it.
+    pub(super) async fn tell_unasked(self, peer: &Peer<RoleServer>) -> bool {
+        let told = match self {
+            Self::Tools => peer.notify_tool_list_changed().await,
+            Self::Resources => peer.notify_resource_list_changed().await,
+            Self::Prompts => peer.notify_prompt_list_changed().await,
+        };
+        told.is_ok()
+    }
+}
+
+/// What a caller sees of a desk: what names each of its lists, as far as its rules leave anything of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) tools: Digest,
+    pub(crate) resources: Digest,
+    pub(crate) prompts: Digest,
+}
+
+impl View {
+    /// That of a desk that has nothing but tools.
+    pub(super) const fn of_tools(tools: Digest) -> Self {
+        let nothing = Digest::from_bytes([0; 32]);
+        Self { tools, resources: nothing, prompts: nothing }
+    }
+
+    /// What is another one since.
+    fn since(self, before: Self) -> Vec<News> {
+        let lists = [
+            (News::Tools, self.tools == before.tools),
+            (News::Resources, self.resources == before.resources),
+            (News::Prompts, self.prompts == before.prompts),
+        ];
+        lists.into_iter().filter(|(_, is_same)| !is_same).map(|(news, _)| news).collect()
+    }
+}
+
+/// As the name of an event of a stream: whoever comes again with it is told what has changed meanwhile.
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.tools, self.resources, self.prompts)
+    }
+}
+
+impl View {
+    /// The view of such a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let mut parts = name.split('-').map(|part| part.parse().ok());
+        let view = Self { tools: parts.next()??, resources: parts.next()??, prompts: parts.next()?? };
+        parts.next().is_none().then_some(view)
+    }
+}
+
+/// What somebody has seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    /// What it was made of; none where it was seen by another connection.
+    edition: Option<Digest>,
+    pub(super) view: View,
+}
+
+impl Seen {
+    /// What there is to see now.
+    pub(super) async fn now(desk: &dyn Desk, asker: &Asker) -> Result<Self, ErrorData> {
+        // Of before the view: what changes meanwhile is looked at again.
+        let edition = desk.edition(asker).await?;
+        Ok(Self { edition: Some(edition), view: desk.view(asker).await? })
+    }
+
+    /// What was seen some time ago.
+    pub(super) const fn before(view: View) -> Self {
+        Self { edition: None, view }
+    }
+}
+
 /// Somebody who is told of changes.
 pub(super) struct Listener<'d> {
     desk: &'d dyn Desk,
     asker: &'d Asker,
     /// What it was shown last.
-    seen: Option<Digest>,
+    seen: Option<Seen>,
     /// Until when; for ever where its connection is its own proof of who it is.
     until: Option<Instant>,
 }
 
 impl<'d> Listener<'d> {
-    /// Whoever has asked by a request, and knows the list as it was then.
-    pub(super) fn begin(desk: &'d dyn Desk, asker: &'d Asker, seen: Option<Digest>) -> Self {
-        Self { desk, asker, seen, until: Some(Instant::now() + LISTENS) }
+    /// Whoever has asked by a request, and knows what there was to see then.
+    pub(super) fn begin(desk: &'d dyn Desk, asker: &'d Asker, seen: Seen) -> Self {
+        Self { desk, asker, seen: Some(seen), until: Some(Instant::now() + LISTENS) }
     }
 
-    /// Whoever is at the other end of a pipe, and knows it as it is now.
-    pub(super) async fn at_a_pipe(desk: &'d dyn Desk, asker: &'d Asker) -> Self {
-        Self { desk, asker, seen: desk.edition(asker).await.ok(), until: None }
+    /// Whoever is at the other end of a pipe, and knows what there was to see when that began.
+    pub(super) const fn at_a_pipe(desk: &'d dyn Desk, asker: &'d Asker, seen: Option<Seen>) -> Self {
+        Self { desk, asker, seen, until: None }
     }
 
-    /// Waits until the list is another one. False where there is no more to wait for: its time is over, it may not come in any
+    /// What it was shown last.
+    pub(super) fn seen(&self) -> Option<View> {
+        self.seen.map(|seen| seen.view)
+    }
+
+    /// Waits until a list is another one. None where there is no more to wait for: its time is over, it may not come in any
     /// more, or the gateway shuts down.
-    pub(super) async fn changed(&mut self) -> bool {
+    pub(super) async fn changed(&mut self) -> Option<Vec<News>> {
         while self.until.is_none_or(|until| Instant::now() < until) {
             sleep(LOOK_EVERY).await;
             if self.desk.house().is_some_and(|house| house.parts.corridor.is_draining()) {
                 break;
             }
-            match self.desk.edition(self.asker).await {
-                Ok(now) if self.seen == Some(now) => {}
-                Ok(now) => {
-                    self.seen = Some(now);
-                    return true;
-                }
+            match self.look().await {
+                Ok(news) if news.is_empty() => {}
+                Ok(news) => return Some(news),
                 Err(_) if self.until.is_none() => {}
                 Err(_) => break,
             }
         }
-        false
+        None
+    }
+
+    /// What has changed since it looked last. What a view is made of is cheap to have, and says that nothing has.
+    async fn look(&mut self) -> Result<Vec<News>, ErrorData> {
+        let edition = self.desk.edition(self.asker).await?;
+        if self.seen.is_some_and(|seen| seen.edition == Some(edition)) {
+            return Ok(Vec::new());
+        }
+        let view = self.desk.view(self.asker).await?;
+        let before = self.seen.replace(Seen { edition: Some(edition), view });
+        Ok(before.map_or_else(|| vec![News::Tools], |before| view.since(before.view)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use execgate_model::{Caller, Identity, TenantId};
+    use execgate_model::{Caller, Digest, Identity, TenantId};
 
-    use super::{LISTENERS_MAX, Listeners, STRANGERS_MAX};
+    use super::{LISTENERS_MAX, Listeners, News, STRANGERS_MAX, View};
+
+    #[test]
+    fn a_view_is_found_by_its_name_and_says_what_has_changed_since() {
+        let digest = |byte| Digest::from_bytes([byte; 32]);
+        let before = View { tools: digest(1), resources: digest(2), prompts: digest(3) };
+        assert_eq!(View::named(&before.to_string()), Some(before));
+        for bad in ["", "1", &before.to_string()[1..], &format!("{before}-{}", digest(4))] {
+            assert_eq!(View::named(bad), None, "{bad}");
+        }
+        assert_eq!(before.since(before), []);
+        let now = View { tools: digest(4), prompts: digest(5), ..before };
+        assert_eq!(now.since(before), [News::Tools, News::Prompts]);
+    }
 
     #[test]
     fn strangers_do_not_have_all_places() {

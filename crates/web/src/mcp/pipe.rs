@@ -1,5 +1,6 @@
 //! The protocol over standard input and output, for one client that has started this process.
 
+use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::asking::{AskLine, QUESTIONS_MAX, filtered, merged};
 use super::desk::{Asker, Desk};
-use super::listening::Listener;
+use super::listening::{Listener, Seen};
 use super::own::OwnDesk;
 use super::server::Server;
 use super::upstream::UpstreamDesk;
@@ -103,6 +104,8 @@ async fn serve_desk(
 ) -> Result<(), PipeError> {
     let version = house.parts.info.version;
     let asker = Asker { caller: house.local(), peer: None, origin: None };
+    // Of before anything can be asked: what changes later is told.
+    let seen = Seen::now(desk.as_ref(), &asker).await.ok();
     let server = Server {
         desk: Arc::clone(&desk),
         asker: asker.clone(),
@@ -110,7 +113,8 @@ async fn serve_desk(
         cancel: Cancel::default(),
         open: None,
         place: BodyPlace::default(),
-        seen: None,
+        seen,
+        is_at_a_pipe: true,
         asks,
     };
     let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_MAX);
@@ -120,7 +124,7 @@ async fn serve_desk(
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(error) => return Err(PipeError::Beginning(Box::new(error))),
     };
-    let telling = tell(desk.as_ref(), &asker, running.peer().clone());
+    let telling = tell(desk.as_ref(), &asker, seen, running.peer().clone());
     tokio::select! {
         biased;
         ended = running.waiting() => ended.map(drop).map_err(PipeError::Serve),
@@ -128,13 +132,19 @@ async fn serve_desk(
     }
 }
 
-/// Tells a client of a revision before 2026-07-28 of other lists of tools; those since then ask for it. Goes on for as long as it
+/// Tells a client of a revision before 2026-07-28 of other lists; those since then ask for it. Goes on for as long as it
 /// is polled.
-async fn tell(desk: &dyn Desk, asker: &Asker, peer: Peer<RoleServer>) {
+async fn tell(desk: &dyn Desk, asker: &Asker, seen: Option<Seen>, peer: Peer<RoleServer>) {
     let asks = |version: &ProtocolVersion| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
     if peer.peer_info().is_some_and(|client| !asks(&client.protocol_version)) {
-        let mut listener = Listener::at_a_pipe(desk, asker).await;
-        while listener.changed().await && peer.notify_tool_list_changed().await.is_ok() {}
+        let mut listener = Listener::at_a_pipe(desk, asker, seen);
+        while let Some(changed) = listener.changed().await {
+            for news in changed {
+                if !news.tell_unasked(&peer).await {
+                    return pending().await;
+                }
+            }
+        }
     }
-    std::future::pending().await
+    pending().await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use execgate_model::{BodyPlace, Digest, Watcher};
+use execgate_model::{BodyPlace, Watcher};
 use execgate_tool::Cancel;
 use execgate_tool::upstream::{Listing, Reading};
 use rmcp::model::{
@@ -11,9 +11,9 @@ use rmcp::model::{
     CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, ErrorCode,
     GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskMethod, GetTaskParams, GetTaskResult,
     Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ResultType, ServerCapabilities, ServerConfig, SubscriptionFilter, UpdateTaskMethod,
-    UpdateTaskParams,
+    PaginatedRequestParams, PromptsCapability, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, ResourcesCapability, ResultType, ServerCapabilities,
+    ServerConfig, SubscriptionFilter, UpdateTaskMethod, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -25,7 +25,7 @@ use super::asking::{AskLine, Takes, is_held, takes};
 use super::calls::OpenCall;
 use super::desk::{Asker, Call, Desk};
 use super::line::Line;
-use super::listening::Listener;
+use super::listening::{Listener, Seen};
 use super::{asking, challenge, tasks};
 use crate::house::House;
 
@@ -45,8 +45,10 @@ pub(super) struct Server {
     pub(super) open: Option<Arc<OpenCall>>,
     /// What its body takes up in memory.
     pub(super) place: BodyPlace,
-    /// What named the list of tools when it was asked to tell of others; none over a pipe.
-    pub(super) seen: Option<Digest>,
+    /// What there was to see when it was asked to tell of changes; over a pipe, when that began.
+    pub(super) seen: Option<Seen>,
+    /// Whether it is over a pipe.
+    pub(super) is_at_a_pipe: bool,
     /// Where questions to its client go; none where there is no such line.
     pub(super) asks: Option<AskLine>,
 }
@@ -56,8 +58,17 @@ impl ServerHandler for Server {
         let itself = Implementation::new("execgate", self.version).with_title("execgate");
         let offered = ServerCapabilities::builder().enable_tools().enable_tool_list_changed();
         let mut offered = offered.enable_tasks().build();
-        offered.resources = self.desk.has(Reading::Resource).then(Default::default);
-        offered.prompts = self.desk.has(Reading::Prompt).then(Default::default);
+        // Whatever a server tells: rules change, too.
+        offered.resources = self.desk.has(Reading::Resource).then(|| {
+            let mut resources = ResourcesCapability::default();
+            resources.list_changed = Some(true);
+            resources
+        });
+        offered.prompts = self.desk.has(Reading::Prompt).then(|| {
+            let mut prompts = PromptsCapability::default();
+            prompts.list_changed = Some(true);
+            prompts
+        });
         if let Some(payment) = self.desk.house().and_then(House::challenge_methods) {
             let experiments = offered.experimental.get_or_insert_default();
             experiments.insert(challenge::CAPABILITY.to_owned(), payment.clone());
@@ -66,7 +77,9 @@ impl ServerHandler for Server {
     }
 
     fn accepted_subscription_filter(&self, _requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        Some(SubscriptionFilter::builder().tools_list_changed().build())
+        let all = SubscriptionFilter::builder().tools_list_changed().resources_list_changed();
+        // The library takes out what is not offered.
+        Some(all.prompts_list_changed().build())
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
@@ -75,8 +88,8 @@ impl ServerHandler for Server {
             None => None,
         };
         let mut listener = match self.seen {
-            Some(seen) => Listener::begin(self.desk.as_ref(), &self.asker, Some(seen)),
-            None => Listener::at_a_pipe(self.desk.as_ref(), &self.asker).await,
+            Some(seen) if !self.is_at_a_pipe => Listener::begin(self.desk.as_ref(), &self.asker, seen),
+            seen => Listener::at_a_pipe(self.desk.as_ref(), &self.asker, seen),
         };
         loop {
             tokio::select! {
@@ -84,8 +97,11 @@ impl ServerHandler for Server {
                 () = context.cancelled() => return Ok(()),
                 () = self.cancel.cancelled() => return Ok(()),
                 changed = listener.changed() => {
-                    if !changed || context.sink().notify_tool_list_changed().await.is_err() {
-                        return Ok(());
+                    let Some(changed) = changed else { return Ok(()) };
+                    for news in changed {
+                        if !news.tell(context.sink()).await {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -94,9 +110,10 @@ impl ServerHandler for Server {
 
     async fn list_tools(
         &self,
-        _page: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        on_the_one_page(page.as_ref())?;
         let tools = self.desk.tools(&self.asker).await?;
         let list = ListToolsResult::with_all_items(tools);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
@@ -104,27 +121,30 @@ impl ServerHandler for Server {
 
     async fn list_prompts(
         &self,
-        _page: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
+        on_the_one_page(page.as_ref())?;
         let list = ListPromptsResult::with_all_items(self.listed(Listing::Prompts, &context).await?);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resources(
         &self,
-        _page: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
+        on_the_one_page(page.as_ref())?;
         let list = ListResourcesResult::with_all_items(self.listed(Listing::Resources, &context).await?);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
     }
 
     async fn list_resource_templates(
         &self,
-        _page: Option<PaginatedRequestParams>,
+        page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        on_the_one_page(page.as_ref())?;
         let list =
             ListResourceTemplatesResult::with_all_items(self.listed(Listing::Templates, &context).await?);
         Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private))
@@ -329,6 +349,12 @@ fn crowded() -> ErrorData {
         "too many listen for changes already; ask for the list again when you need it",
         None,
     )
+}
+
+/// Each list is one page: nobody was given the name of another (MCP 2025-11-25, server/utilities/pagination).
+fn on_the_one_page(page: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
+    let cursor = page.and_then(|page| page.cursor.as_deref()).filter(|cursor| !cursor.is_empty());
+    cursor.map_or(Ok(()), |_| Err(ErrorData::invalid_params("no list here has a page of this cursor", None)))
 }
 
 /// What a call is told that was cancelled: nobody waits for it any more.

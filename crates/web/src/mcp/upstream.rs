@@ -10,13 +10,16 @@ use execgate_flow::Refusal;
 use execgate_flow::authorise::RulesFor;
 use execgate_model::{BodyPlace, BoxFuture, Digest, Watcher};
 use execgate_receipt::sha256;
-use execgate_tool::upstream::{Asking, Asks, Listing, RPC_ERROR, Reading, Seen, Standing, Upstream};
+use execgate_tool::upstream::{
+    Asking, Asks, Changes, Entry, Listed, Listing, RPC_ERROR, Reading, Seen, Standing, Upstream,
+};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, CallToolResult, ErrorCode, JsonObject, Tool};
 use serde_json::{Map, Value, from_slice, from_value};
 
 use super::approval::Way;
 use super::desk::{Asker, Call, Desk, not_here, not_listed};
+use super::listening::View;
 use super::own::{OwnDesk, fault};
 use super::server::unknown_tool;
 use super::{pay, proposal, result};
@@ -93,20 +96,33 @@ impl Desk for UpstreamDesk {
         Box::pin(async move {
             let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await;
             let rules = rules.map_err(|refusal| fault(&Problem::from(refusal)))?;
-            let name = self.upstream.name();
-            let shown =
-                self.upstream.accepted().into_iter().filter(|entry| {
-                    name.action(&entry.name).is_some_and(|action| !rules.bars(action.as_str()))
-                });
             // What the protocol has no form for cannot be told.
-            Ok(shown.filter_map(|entry| from_value((*entry.raw).clone()).ok()).collect())
+            Ok(self.shown(&rules).filter_map(|entry| from_value((*entry.raw).clone()).ok()).collect())
         })
     }
 
     fn edition<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<Digest, ErrorData>> {
         Box::pin(async move {
-            let (rules, offer) = (self.own.edition(asker).await?, *self.upstream.changes().borrow());
-            Ok(sha256(format!("{rules}\n{offer}").as_bytes()))
+            let (rules, changes) = (self.own.edition(asker).await?, *self.upstream.changes().borrow());
+            let Changes { tools, resources, prompts } = changes;
+            Ok(sha256(format!("{rules}\n{tools}\n{resources}\n{prompts}").as_bytes()))
+        })
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.upstream.knows_beside())
+    }
+
+    fn view<'a>(&'a self, asker: &'a Asker) -> BoxFuture<'a, Result<View, ErrorData>> {
+        Box::pin(async move {
+            let rules = self.own.0.parts.corridor.rules_for(&asker.caller).await;
+            let rules = rules.map_err(|refusal| fault(&Problem::from(refusal)))?;
+            let tools = self.shown(&rules).map(|entry| entry.digest);
+            Ok(View {
+                tools: all_of(tools),
+                resources: self.seen_of(asker, &rules, Reading::Resource)?,
+                prompts: self.seen_of(asker, &rules, Reading::Prompt)?,
+            })
         })
     }
 
@@ -220,6 +236,12 @@ const WANTS_PEOPLE: &str = "nobody can approve what a server asks within a call,
 /// Why a question is not asked that has no name in rules.
 const NO_ACTION: &str = "rules have no name for this question";
 
+/// What names a list of what has these digests.
+fn all_of(digests: impl IntoIterator<Item = Digest>) -> Digest {
+    let all: Vec<u8> = digests.into_iter().flat_map(|digest| *digest.as_bytes()).collect();
+    sha256(&all)
+}
+
 /// A call that is only judged.
 fn of_nobody(name: String, arguments: Map<String, Value>) -> Call {
     Call {
@@ -253,6 +275,31 @@ fn turned_away(asker: &Asker, problem: &Problem) -> ErrorData {
 }
 
 impl UpstreamDesk {
+    /// The tools that were accepted, and that these rules do not bar.
+    fn shown<'a>(&'a self, rules: &'a RulesFor) -> impl Iterator<Item = Entry> + 'a {
+        let name = self.upstream.name();
+        self.upstream
+            .accepted()
+            .into_iter()
+            .filter(|entry| name.action(&entry.name).is_some_and(|action| !rules.bars(action.as_str())))
+    }
+
+    /// What names the list of resources, or of prompts, that these rules leave a caller.
+    fn seen_of(&self, asker: &Asker, rules: &RulesFor, reading: Reading) -> Result<Digest, ErrorData> {
+        let action = self.action(reading)?;
+        if !self.upstream.can(reading) || rules.bars(&action) {
+            return Ok(all_of([]));
+        }
+        let Some(listed) = self.upstream.listed(reading) else {
+            // It does not tell what there is: another one may be there, or may be left of it.
+            let changes = self.upstream.changes().borrow().of(reading);
+            return Ok(sha256(format!("{}\n{changes}", rules.digest()).as_bytes()));
+        };
+        let key = |listed: &Listed| Some(listed.key.clone()).filter(|key| !key.is_null());
+        let seen = listed.iter().filter(|one| self.may_be_had(asker, rules, &action, key(one).as_ref()));
+        Ok(all_of(seen.map(|one| one.digest)))
+    }
+
     /// The action that a resource or a prompt is had by.
     fn action(&self, reading: Reading) -> Result<String, ErrorData> {
         let action = self.upstream.name().action(reading.name());

@@ -111,7 +111,8 @@ impl Init {
 }
 
 /// A policy for what a server offers: what is not listed is denied, what only reads is allowed, what runs, destroys or pays
-/// asks a person, and what speaks to the model where it should speak of itself is denied.
+/// asks a person, as does what is as bad for another reason, and what speaks to the model where it should speak of itself is
+/// denied.
 fn policy_of(noted: &Noted) -> Value {
     let tools: Map<_, _> = noted.tools.iter().map(|tool| (tool.name.clone(), entry_of(tool))).collect();
     json!({
@@ -128,7 +129,12 @@ fn entry_of(tool: &NotedTool) -> Value {
     if tool.attacks.iter().any(|attack| attack == "tool-poisoning") {
         return json!({"risk": tool.class, "action": "deny", "reason": "its description speaks to the model: look at it"});
     }
+    // A name that reads can still hand out what nobody should have.
+    let is_bad = ["high", "critical"].contains(&tool.severity.as_str());
     match tool.class.as_str() {
+        class @ ("read" | "write") if is_bad => {
+            json!({"risk": class, "action": "require_approval", "rate_limit": per_minute(10)})
+        }
         "read" => json!({"risk": "read"}),
         "write" => json!({"risk": "write", "rate_limit": per_minute(30)}),
         "execute" => json!({"risk": "execute", "action": "require_approval", "rate_limit": per_minute(10)}),
@@ -138,8 +144,36 @@ fn entry_of(tool: &NotedTool) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{STARTER, X402ENGINE};
+    use execgate_model::Digest;
+    use serde_json::json;
+
+    use super::{STARTER, X402ENGINE, entry_of};
     use crate::policy::parse;
+    use crate::upstreams::NotedTool;
+
+    #[test]
+    fn what_is_dangerous_is_asked_for_or_denied_whatever_its_class() {
+        let action = |class: &str, severity: &str, attacks: &[&str]| {
+            let tool = NotedTool {
+                name: "t".to_owned(),
+                digest: Digest::from_bytes([0; 32]),
+                class: class.to_owned(),
+                severity: severity.to_owned(),
+                attacks: attacks.iter().map(|attack| (*attack).to_owned()).collect(),
+                because: String::new(),
+                entry: json!({}),
+            };
+            entry_of(&tool)["action"].clone()
+        };
+        assert_eq!(action("read", "low", &["exfiltration"]), json!(null));
+        assert_eq!(action("write", "medium", &[]), json!(null));
+        for (class, severity) in
+            [("read", "high"), ("write", "high"), ("execute", "high"), ("financial", "critical")]
+        {
+            assert_eq!(action(class, severity, &["credential-theft"]), "require_approval", "{class}");
+        }
+        assert_eq!(action("read", "critical", &["tool-poisoning"]), "deny");
+    }
 
     #[test]
     fn what_is_written_is_a_policy_and_all_its_examples_hold() {

@@ -27,6 +27,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The code of an error that is a status of HTTP (JSON-RPC 2.0: internal error).
 const REFUSED: i64 = -32_603;
 
+/// Why nothing is asked in a session that a server does not know any more.
+pub(super) const OVER: &str = "its session is over";
+
 /// The name of what is wrong where there is no token.
 const NO_TOKEN: &str = "NoToken";
 
@@ -44,6 +47,8 @@ pub(super) struct Line {
 pub(super) struct State {
     pub(super) session: Option<HeaderValue>,
     pub(super) revision: Option<HeaderValue>,
+    /// Whether there was a session that is over.
+    pub(super) is_over: bool,
 }
 
 impl Line {
@@ -69,6 +74,13 @@ impl Line {
     /// The session that this conversation is, where the server has named one.
     pub(super) fn session(&self) -> Option<HeaderValue> {
         self.state().session.clone()
+    }
+
+    /// The server does not know the session any more: nothing is asked in it.
+    pub(super) fn is_over(&self) {
+        let mut state = self.state();
+        state.session = None;
+        state.is_over = true;
     }
 
     /// What every request of the conversation says.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::super::client::AskError;
 use super::super::link::Inbound;
 use super::super::sse::Events;
-use super::line::{Line, lost};
+use super::line::{Line, OVER, lost};
 use super::streamable::{Asked, Reading, kind};
 use crate::outbound::{Exchange, refuse_encoded};
 
@@ -75,16 +75,20 @@ pub(super) async fn listen(
     loop {
         let after = reading.events.last_id().map(str::to_owned);
         let got = get(line, after.as_deref(), was_there).await;
-        // Closed, it resolves, too.
-        drop(listens.take());
+        // Closed, it resolves, too. Whoever has not waited for it may have asked something before.
+        let is_in_time = listens.take().is_some_and(|listens| listens.send(()).is_ok());
         match got {
             Got::None => return None,
             Got::Over => {
-                line.state().session = None;
-                return Some("its session is over".to_owned());
+                line.is_over();
+                return Some(OVER.to_owned());
             }
             Got::Stream(exchange) => {
                 let Exchange { response, connection: _open } = *exchange;
+                if was_there || !is_in_time {
+                    // What it said while nobody listened it does not say again.
+                    drop(from_server.send(Inbound::Missed).await);
+                }
                 was_there = true;
                 let since = Instant::now();
                 if let Err(why) = reading.stream(response).await {

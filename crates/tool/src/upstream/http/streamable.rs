@@ -21,7 +21,7 @@ use super::super::connect::Opened;
 use super::super::link::{Hold, Inbound, Link, Outbound, Queues, given_up, queues};
 use super::super::message::FRAME_BYTES_MAX;
 use super::super::sse::{Event, Events};
-use super::line::{Line, failed, lost, refused};
+use super::line::{Line, OVER, failed, lost, refused};
 use super::listen::{listen, resume};
 use crate::outbound::{Exchange, read, refuse_encoded};
 
@@ -137,6 +137,10 @@ async fn exchange(line: &Line, outbound: Outbound, from_server: &mpsc::Sender<In
     let is_greeting = outbound.method == "initialize";
     let mut is_over = false;
     let done = timeout(within(id), async {
+        if line.state().is_over {
+            // Without its name it would be another question.
+            return Err(AskError::NotSent(OVER.to_owned()));
+        }
         let had_session = line.session().is_some() && !is_greeting;
         let Exchange { response, connection } = line.post(&line.target, outbound).await.map_err(failed)?;
         let status = response.status();
@@ -145,8 +149,8 @@ async fn exchange(line: &Line, outbound: Outbound, from_server: &mpsc::Sender<In
             && (status == StatusCode::NOT_FOUND
                 || status == StatusCode::BAD_REQUEST && !is_known(line).await);
         if is_over {
-            line.state().session = None;
-            return Err(AskError::NotSent("the session with the server is over".to_owned()));
+            line.is_over();
+            return Err(AskError::NotSent(OVER.to_owned()));
         }
         refuse_encoded(response.headers()).map_err(|raised| AskError::Lost(raised.message))?;
         answer(line, response, &Asked { id, is_greeting }, from_server).await?;
@@ -164,7 +168,7 @@ async fn exchange(line: &Line, outbound: Outbound, from_server: &mpsc::Sender<In
     }
     // Behind the failure: the end of the conversation loses what still waits.
     if is_over {
-        drop(from_server.send(Inbound::Ended("its session is over".to_owned())).await);
+        drop(from_server.send(Inbound::Ended(OVER.to_owned())).await);
     }
 }
 

@@ -11,10 +11,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::super::connect::Connect as _;
 use super::super::double::{Asked, Reply, serve};
+use super::super::link::{Inbound, Outbound};
 use super::super::message::FRAME_BYTES_MAX;
 use super::super::tests::{Memory, call_in, context, entry, lost, name, upstream_of};
 use super::super::{FirstContact, Sharing, Upstream, Upstreams};
+use super::streamable::GREETED;
 use super::{HttpUpstream, HttpUpstreamSpec};
 use crate::registry::Toolbox as _;
 use crate::{Call, NotStarted, RunFault};
@@ -56,6 +59,11 @@ fn at(url: String, is_legacy: bool) -> Arc<Upstream> {
 }
 
 fn at_for(url: String, is_legacy: bool, sharing: Sharing) -> Arc<Upstream> {
+    let connect = Arc::new(http(url, is_legacy));
+    upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing)
+}
+
+fn http(url: String, is_legacy: bool) -> HttpUpstream {
     let spec = HttpUpstreamSpec {
         server: name(),
         url,
@@ -64,8 +72,7 @@ fn at_for(url: String, is_legacy: bool, sharing: Sharing) -> Arc<Upstream> {
         oauth: None,
         allow_private: true,
     };
-    let connect = Arc::new(HttpUpstream::new(spec, None).unwrap());
-    upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing)
+    HttpUpstream::new(spec, None).unwrap()
 }
 
 /// A server whose calls and streams are answered by a script.
@@ -282,9 +289,23 @@ async fn what_a_server_says_by_itself_is_heard_and_a_list_that_changed_is_read_a
     let mut changes = upstream.changes();
     let tended = Arc::clone(&upstream);
     let tending = tokio::spawn(async move { tended.tend().await });
-    changes.wait_for(|changes| *changes > 1).await.unwrap();
+    changes.wait_for(|changes| changes.tools > 1).await.unwrap();
     assert_eq!(upstream.tools()[0].entry.name, "more");
     tending.abort();
+}
+
+#[tokio::test]
+async fn a_stream_that_is_there_again_says_that_something_may_be_missed() {
+    let streams = AtomicUsize::new(0);
+    let origin = serve(move |asked| match asked.line().0 {
+        "GET" if streams.fetch_add(1, Ordering::SeqCst) == 0 => Reply::Events(event("", b"")),
+        "GET" => Reply::EventsOn(Vec::new()),
+        _ => sane(asked, "s1").unwrap(),
+    });
+    let connect = http(format!("{}/mcp", origin.await), false);
+    let mut link = connect.open().await.unwrap().0;
+    link.outbound.send(Outbound::new(None, GREETED, "{}".to_owned())).await.unwrap();
+    assert!(matches!(link.inbound.recv().await, Some(Inbound::Missed)));
 }
 
 #[tokio::test]

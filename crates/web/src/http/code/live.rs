@@ -51,6 +51,7 @@ impl Untold {
             Progress::Started => return,
             Progress::Stdout(bytes) => (Stream::Stdout, bytes),
             Progress::Stderr(bytes) => (Stream::Stderr, bytes),
+            Progress::Step { message, .. } => (Stream::Stdout, message.as_bytes()),
         };
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match streams.iter_mut().find(|(known, _)| *known == stream) {

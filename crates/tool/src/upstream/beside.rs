@@ -1,0 +1,155 @@
+//! What a server lists beside its tools, as far as it is known: what names each, and a digest of what is said of it. It is
+//! kept so that a caller is told of another list only where what it may see of it is another.
+
+use core::future::pending;
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use execgate_model::Digest;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::client::Client;
+use super::connect::ConnectError;
+use super::reading::{Listing, Reading};
+use super::server::Upstream;
+
+/// How long after a server has said that a list has changed it is had: one that says so again and again is not asked as often.
+const LIST_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// How long the lists of one kind may take, with all their pages.
+const LISTED_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long whoever wants to be told of changes waits until it is known what there is.
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often what may be had of a server has changed, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// The tools that may be called.
+    pub tools: u64,
+    /// Its resources, and their templates.
+    pub resources: u64,
+    /// Its prompts.
+    pub prompts: u64,
+}
+
+impl Changes {
+    /// How often that of this has changed.
+    #[must_use]
+    pub const fn of(self, reading: Reading) -> u64 {
+        match reading {
+            Reading::Resource => self.resources,
+            Reading::Prompt => self.prompts,
+        }
+    }
+
+    const fn count(&mut self, reading: Reading) {
+        match reading {
+            Reading::Resource => self.resources += 1,
+            Reading::Prompt => self.prompts += 1,
+        }
+    }
+}
+
+/// One that is listed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// What it is had by: `uri`, or `name`; null where it has none, as a template of resources.
+    pub key: Value,
+    /// Over all that is said of it.
+    pub digest: Digest,
+}
+
+/// What is listed.
+type All = Option<Arc<[Listed]>>;
+
+/// What is known of it.
+#[derive(Default)]
+pub(super) struct Beside {
+    resources: Mutex<All>,
+    prompts: Mutex<All>,
+}
+
+impl Beside {
+    const fn of(&self, reading: Reading) -> &Mutex<All> {
+        match reading {
+            Reading::Resource => &self.resources,
+            Reading::Prompt => &self.prompts,
+        }
+    }
+}
+
+impl Upstream {
+    /// What it lists of this; none where it does not tell of changes, or has not said yet what there is.
+    #[must_use]
+    pub fn listed(&self, reading: Reading) -> Option<Arc<[Listed]>> {
+        self.beside.of(reading).lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it is known what it has beside its tools, where it is connected, and as far as that is soon.
+    pub async fn knows_beside(&self) {
+        let mut changes = self.changes();
+        for reading in Reading::ALL.into_iter().filter(|reading| self.can(*reading)) {
+            drop(timeout(KNOWN_WITHIN, changes.wait_for(|changes| changes.of(reading) > 0)).await);
+        }
+    }
+
+    /// Lists anew what has changed beside its tools, for as long as this is polled.
+    pub(super) async fn tend_beside(&self, client: &Client) {
+        let (mut heard, mut known) = (client.heard(), Reading::ALL.map(|reading| (reading, None)));
+        loop {
+            let now = *heard.borrow_and_update();
+            for (reading, known) in &mut known {
+                let (hello, capability) = (client.hello(), reading.capability());
+                // Of one that tells of no changes nothing is known after it was connected.
+                let is_known =
+                    known.is_some_and(|known| known == now.of(*reading) || !hello.tells_of(capability));
+                if hello.can(capability) && !is_known {
+                    *known = Some(now.of(*reading));
+                    self.list_beside(client, *reading).await;
+                }
+            }
+            if heard.changed().await.is_err() {
+                return pending().await;
+            }
+            sleep(LIST_AGAIN_AFTER).await;
+        }
+    }
+
+    async fn list_beside(&self, client: &Client, reading: Reading) {
+        let mut all = None;
+        if client.hello().tells_of(reading.capability()) {
+            match timeout(LISTED_WITHIN, self.every(client, reading)).await {
+                Ok(Ok(listed)) => all = Some(listed),
+                Ok(Err(error)) => {
+                    tracing::warn!(server = %self.name(), %error, "what an upstream server has beside tools cannot be listed");
+                }
+                Err(_) => {
+                    tracing::warn!(server = %self.name(), "an upstream server does not end its list in time");
+                }
+            }
+        }
+        *self.beside.of(reading).lock().unwrap_or_else(PoisonError::into_inner) = all;
+        self.has_changed(|changes| changes.count(reading));
+    }
+
+    async fn every(&self, client: &Client, reading: Reading) -> Result<Arc<[Listed]>, ConnectError> {
+        let mut all = Vec::new();
+        for listing in Listing::ALL.into_iter().filter(|listing| listing.of() == reading) {
+            let (method, of) = listing.method();
+            match client.list(method, of).await {
+                Ok(items) => all.extend(items),
+                // Not every server that has resources has forms of them.
+                Err(_) if listing == Listing::Templates => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let digester = self.digester();
+        let listed = all.into_iter().filter_map(|mut item| {
+            let digest = digester(&item)?;
+            Some(Listed { key: item.get_mut(reading.key()).map(Value::take).unwrap_or_default(), digest })
+        });
+        Ok(listed.collect())
+    }
+}

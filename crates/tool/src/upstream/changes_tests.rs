@@ -1,0 +1,200 @@
+//! Lists that change: while somebody hears it, while nobody does, and without a word.
+
+use core::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use execgate_model::{Digest, Effect, RunOptions};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, advance, pause};
+
+use super::tests::{Memory, Script, answer, call_in, context, entry, line, upstream, upstream_of};
+use super::{FirstContact, Reading, Sharing, Upstream, Upstreams};
+use crate::registry::Toolbox as _;
+use crate::{Call, NotStarted, RunFault};
+
+/// What a script counts.
+#[derive(Default)]
+struct Count {
+    lists: AtomicUsize,
+    calls: AtomicUsize,
+}
+
+fn greeted(message: &Value) -> Vec<u8> {
+    let offered = json!({"tools": {"listChanged": true}, "resources": {"listChanged": true}, "prompts": {}});
+    answer(message, json!({"protocolVersion": "2025-06-18", "capabilities": offered}))
+}
+
+fn changed(what: &str) -> Vec<u8> {
+    line(&json!({"jsonrpc": "2.0", "method": format!("notifications/{what}/list_changed")}))
+}
+
+/// A server that answers lists by this, where it knows how often it was asked, and says before the answer of each call that
+/// `what` has changed.
+fn server(
+    count: &Arc<Count>,
+    what: Option<&'static str>,
+    list: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static,
+) -> Arc<Script> {
+    let count = Arc::clone(count);
+    Arc::new(move |message| {
+        let error = || {
+            line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -1, "message": "busy"}}))
+        };
+        Some(match message["method"].as_str().unwrap_or_default() {
+            "initialize" => vec![greeted(message)],
+            "tools/list" => vec![match list(count.lists.fetch_add(1, Ordering::SeqCst)) {
+                Some(described) => answer(message, json!({"tools": [entry("add", described)]})),
+                None => error(),
+            }],
+            "tools/call" => {
+                count.calls.fetch_add(1, Ordering::SeqCst);
+                what.map(changed).into_iter().chain([answer(message, json!({"content": []}))]).collect()
+            }
+            "resources/list" => {
+                let all = (0..=count.calls.load(Ordering::SeqCst)).map(|n| json!({"uri": format!("a:{n}")}));
+                vec![answer(message, json!({"resources": all.collect::<Vec<_>>()}))]
+            }
+            _ if message.get("id").is_some() => vec![error()],
+            _ => Vec::new(),
+        })
+    })
+}
+
+fn tended(upstream: &Arc<Upstream>) -> JoinHandle<()> {
+    let upstream = Arc::clone(upstream);
+    tokio::spawn(async move { upstream.tend().await })
+}
+
+async fn connected(script: Arc<Script>) -> (Arc<Upstream>, JoinHandle<()>) {
+    let upstream = upstream(Arc::new(Memory::default()), FirstContact::Accept, script);
+    upstream.connect().await.unwrap();
+    let tending = tended(&upstream);
+    (upstream, tending)
+}
+
+#[tokio::test]
+async fn what_has_changed_is_not_called_before_it_is_listed() {
+    pause();
+    let count = Arc::new(Count::default());
+    let lists = |asked| Some(if asked == 0 { "Adds." } else { "Deletes." });
+    let (upstream, tending) = connected(server(&count, Some("tools"), lists)).await;
+    call_in(&upstream, context()).await.unwrap();
+    // It was told before the answer that another tool may be there.
+    let refused = call_in(&upstream, context()).await;
+    assert!(matches!(refused, Err(RunFault::NotStarted(NotStarted::Unavailable(_)))), "{refused:?}");
+    assert_eq!(count.calls.load(Ordering::SeqCst), 1);
+    tending.abort();
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_had_is_asked_for_again_and_a_call_waits_for_it() {
+    pause();
+    let count = Arc::new(Count::default());
+    let lists = |asked| (asked == 0 || asked > 2).then_some("Adds.");
+    let (upstream, tending) = connected(server(&count, Some("tools"), lists)).await;
+    for _ in 0..2 {
+        call_in(&upstream, context()).await.unwrap();
+    }
+    assert_eq!(count.lists.load(Ordering::SeqCst), 4);
+    tending.abort();
+}
+
+#[tokio::test]
+async fn tools_that_change_without_a_word_are_found_out() {
+    pause();
+    let count = Arc::new(Count::default());
+    let lists = |asked| Some(if asked == 0 { "Adds." } else { "Deletes." });
+    let (upstream, tending) = connected(server(&count, None, lists)).await;
+    assert_eq!(upstream.accepted().len(), 1);
+    let since = Instant::now();
+    upstream.changes().wait_for(|changes| changes.tools > 1).await.unwrap();
+    assert_eq!(upstream.accepted().len(), 0);
+    assert!(since.elapsed() <= Duration::from_secs(61), "{:?}", since.elapsed());
+    tending.abort();
+}
+
+#[tokio::test]
+async fn so_they_are_in_a_process_of_one_caller() {
+    pause();
+    let count = Arc::new(Count::default());
+    // One list is for everybody, one for the process of the caller.
+    let lists = |asked| Some(if asked < 2 { "Adds." } else { "Deletes." });
+    let connect = Arc::new(super::tests::Scripted(server(&count, None, lists)));
+    let sharing = Sharing::PerCaller { processes_max: 4, idle: Duration::from_hours(1) };
+    let upstream = upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing);
+    upstream.connect().await.unwrap();
+    let call = async || {
+        let tool = Upstreams::new([Arc::clone(&upstream)]).find("srv.add").unwrap();
+        let (payload, options) = (json!({}), RunOptions::default());
+        let call = Call { payload: &payload, options: &options, effect: Effect::Live };
+        let mut prepared = tool.prepare(&call).unwrap();
+        prepared.belongs_to(Some(Digest::from_bytes([1; 32])))?;
+        prepared.reserve()?;
+        prepared.run(context()).await
+    };
+    call().await.unwrap();
+    call().await.unwrap();
+    advance(Duration::from_secs(61)).await;
+    let refused = call().await;
+    assert!(matches!(refused, Err(RunFault::NotStarted(NotStarted::Unavailable(_)))), "{refused:?}");
+    assert_eq!(count.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn what_is_listed_beside_tools_is_known_and_told_of_when_it_has_changed() {
+    pause();
+    let count = Arc::new(Count::default());
+    let (upstream, tending) = connected(server(&count, Some("resources"), |_| Some("Adds."))).await;
+    upstream.knows_beside().await;
+    let listed =
+        |reading| upstream.listed(reading).map(|all| all.iter().map(|one| one.key.clone()).collect());
+    assert_eq!(listed(Reading::Resource), Some(vec![json!("a:0")]));
+    // It does not say that it tells of prompts.
+    assert_eq!(listed(Reading::Prompt), None::<Vec<Value>>);
+    let before = *upstream.changes().borrow();
+    call_in(&upstream, context()).await.unwrap();
+    let mut changes = upstream.changes();
+    let now = *changes.wait_for(|changes| changes.resources > before.resources).await.unwrap();
+    assert_eq!(listed(Reading::Resource), Some(vec![json!("a:0"), json!("a:1")]));
+    assert_eq!((now.tools, now.prompts), (before.tools, before.prompts));
+    tending.abort();
+}
+
+#[tokio::test]
+async fn a_server_of_the_stateless_kind_is_asked_to_tell_of_changes() {
+    pause();
+    let (lists, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (listed, wanted) = (Arc::clone(&lists), Arc::clone(&asked));
+    let script: Arc<Script> = Arc::new(move |message| {
+        Some(match message["method"].as_str().unwrap_or_default() {
+            "server/discover" => {
+                let offered = json!({"tools": {"listChanged": true}, "prompts": {}});
+                vec![answer(message, json!({"supportedVersions": ["2026-07-28"], "capabilities": offered}))]
+            }
+            "tools/list" => {
+                let described = if listed.fetch_add(1, Ordering::SeqCst) < 1 { "Adds." } else { "Deletes." };
+                vec![answer(message, json!({"tools": [entry("add", described)]}))]
+            }
+            "subscriptions/listen" => {
+                wanted.lock().unwrap().push(message["params"]["notifications"].clone());
+                let begun = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {}});
+                vec![line(&begun)]
+            }
+            _ if message.get("id").is_some() => {
+                let error = json!({"code": -32_601, "message": "unknown method"});
+                vec![line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}))]
+            }
+            _ => Vec::new(),
+        })
+    });
+    let (upstream, tending) = connected(script).await;
+    // It is listed when it begins to tell, and not only after a while.
+    let since = Instant::now();
+    upstream.changes().wait_for(|changes| changes.tools > 1).await.unwrap();
+    assert_eq!(upstream.accepted().len(), 0);
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+    assert_eq!(asked.lock().unwrap()[0], json!({"toolsListChanged": true}));
+    tending.abort();
+}
