@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use execgate_payment::evm::{Address, Authorization, ChainId, U256};
@@ -170,6 +170,42 @@ async fn a_desk_offers_more_for_the_same_number_until_a_block_takes_it() {
         chain.mine(1);
         settled = desk.settle(&paid).await;
     }
+    assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (50_000, 1));
+}
+
+#[tokio::test]
+async fn a_transfer_waits_for_gas_to_be_as_cheap_as_the_operator_has_said() {
+    const FEE_MAX: u64 = 5_000_000_000;
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let paid = paid(&chain, 1);
+    chain.mine_at_once(false);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let node = between(&chain, move |question| {
+        let is_sent = question["method"] == "eth_sendRawTransaction";
+        count.fetch_add(usize::from(is_sent), Ordering::SeqCst);
+        None
+    })
+    .await;
+    let manners = Manners { fee_max: FEE_MAX.into(), ..HASTY };
+    let desk = desk_at(&node.url(""), folder.path(), manners).await;
+    chain.set_base_fee(40_000_000_000);
+    chain.mine(1);
+    while sent.load(Ordering::SeqCst) < 3 {
+        assert!(matches!(desk.settle(&paid).await, Err(SettleError::Unknown { .. })));
+    }
+    chain.mine(1);
+    assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (0, 0));
+    // Once gas is cheaper it is taken, for no more than that.
+    chain.set_base_fee(1_000_000_000);
+    let mut settled = desk.settle(&paid).await;
+    while settled.is_err() {
+        chain.mine(1);
+        settled = desk.settle(&paid).await;
+    }
+    let taken = chain.rpc("eth_getTransactionByHash", &json!([settled.unwrap()]));
+    let offered = u64::from_str_radix(&taken["maxFeePerGas"].as_str().unwrap()[2..], 16).unwrap();
+    assert!(offered <= FEE_MAX, "{offered}");
     assert_eq!((chain.balance(SELLER.address), chain.nonce(GAS.address)), (50_000, 1));
 }
 
