@@ -101,6 +101,7 @@ pub fn serve(seed: &'static Seed, hooks: &Hooks) -> Resident {
         tell_failed(&failed);
         sys::exit_now(1);
     }
+    sys::join_pages();
     sys::fill_gaps();
     // Never dropped: in a resident the numbers of these descriptors stand for something else.
     let networks = Box::leak(Box::new(Networks::default()));
