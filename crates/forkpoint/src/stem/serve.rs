@@ -97,11 +97,12 @@ pub struct Resident {
 
 /// The stem's life from here on. Comes back in an interpreter that is to be a guest's.
 pub fn serve(seed: &'static Seed, hooks: &Hooks) -> Resident {
+    // Takes some tens of milliseconds of a large one: before anybody counts on it.
+    sys::join_pages();
     if let Err(failed) = ready() {
         tell_failed(&failed);
         sys::exit_now(1);
     }
-    sys::join_pages();
     sys::fill_gaps();
     // Never dropped: in a resident the numbers of these descriptors stand for something else.
     let networks = Box::leak(Box::new(Networks::default()));
