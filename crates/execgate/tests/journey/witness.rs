@@ -133,7 +133,8 @@ fn a_checkpoint_is_cosigned_and_whoever_knows_both_keys_verifies_it_offline() {
     let (log, witness) = watched(&gate, &folder);
     let server = gateway(&gate, Some((&witness.address, &witness.vkey)));
     assert_eq!(runs(&server, "second"), 200);
-    let note = cosigned(&server, 4);
+    // Two keys, and two leaves of each run.
+    let note = cosigned(&server, 6);
     assert!(note.contains(&format!("\u{2014} {NAME} ")), "{note}");
     let newest = String::from_utf8(server.get("/log/checkpoint").body).unwrap();
     assert_eq!(newest, note, "nothing has happened since");

@@ -97,6 +97,8 @@ pub struct Resident {
 
 /// The stem's life from here on. Comes back in an interpreter that is to be a guest's.
 pub fn serve(seed: &'static Seed, hooks: &Hooks) -> Resident {
+    // Takes some tens of milliseconds of a large one: before anybody counts on it.
+    sys::join_pages();
     if let Err(failed) = ready() {
         tell_failed(&failed);
         sys::exit_now(1);

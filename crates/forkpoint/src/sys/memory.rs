@@ -1,7 +1,7 @@
 //! The calling process's own memory, and the kernel's of files. Never decides what may be read or forked.
 #![expect(unsafe_code, reason = "addresses are plain numbers here")]
 
-use std::fs::File;
+use std::fs::{File, read_to_string};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr;
@@ -25,6 +25,43 @@ pub(crate) fn make_own(start: usize, length: usize) {
     unsafe {
         libc::madvise(ptr::without_provenance_mut(first), start - first + length, libc::MADV_POPULATE_WRITE)
     };
+}
+
+/// Joins the pages that this process has for itself into large ones, as far as the kernel can (Linux 6.1): a fork copies
+/// one entry for each of them and not 512, and the end of a fork gives back as few. What a fork writes to is copied in
+/// small pages all the same. Not where much is empty: joined it would be filled.
+pub(crate) fn join_pages() {
+    let Ok(told) = read_to_string("/proc/self/smaps") else { return };
+    for (start, length) in full_regions(&told) {
+        // SAFETY: what is in the pages stays as it is. That some cannot be joined is no fault.
+        unsafe { libc::madvise(ptr::without_provenance_mut(start), length, libc::MADV_COLLAPSE) };
+    }
+}
+
+/// The parts of a process's memory that are of no file, may be written to, and are three quarters full; by what the kernel
+/// tells of all of them (`proc_pid_smaps(5)`). Start and length, in bytes.
+fn full_regions(told: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut region = None;
+    for line in told.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            [range, "rw-p", _, _, "0"] | [range, "rw-p", _, _, "0", "[heap]"] => {
+                let ends = range.split_once('-');
+                let number = |text| usize::from_str_radix(text, 16).ok();
+                let ends = ends.and_then(|(start, end)| Some((number(start)?, number(end)?)));
+                region = ends.and_then(|(start, end)| Some((start, end.checked_sub(start)?)));
+            }
+            ["Rss:", kib, "kB"] => {
+                let bytes = kib.parse().unwrap_or(0_usize).saturating_mul(1 << 10);
+                found.extend(region.take().filter(|(_, length)| bytes >= length / 4 * 3));
+            }
+            // The head of a region that is of a file, or not for writing.
+            [range, _, _, _, _, ..] if range.contains('-') => region = None,
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The most that is taken from the C library at once here, in bytes: less than what it keeps apart.
@@ -164,7 +201,36 @@ impl OwnMemory {
 mod tests {
     use std::ptr;
 
-    use super::OwnMemory;
+    use super::{OwnMemory, full_regions};
+
+    #[test]
+    fn what_is_nearly_empty_or_a_files_is_left_as_it_is() {
+        let told = "\
+00400000-0041f000 r--p 00000000 fe:00 1234 /usr/bin/python3.11
+Size:                124 kB
+Rss:                 124 kB
+VmFlags: rd mr mw me sd
+00a5d000-00a9d000 rw-p 0045d000 fe:00 1234 /usr/bin/python3.11
+Size:                256 kB
+Rss:                 256 kB
+23be4000-23fe4000 rw-p 00000000 00:00 0 [heap]
+Size:               4096 kB
+Rss:                3072 kB
+Private_Dirty:      3072 kB
+7fe35f600000-7fe35fa00000 rw-p 00000000 00:00 0
+Size:               4096 kB
+Rss:                3071 kB
+7fe360000000-7fe360400000 rw-p 00000000 00:00 0
+Size:               4096 kB
+Rss:                4096 kB
+7fe361000000-7fe361400000 ---p 00000000 00:00 0
+Rss:                4096 kB
+7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0 [stack]
+Rss:                 132 kB
+";
+        let expected = vec![(0x23be_4000, 0x40_0000), (0x7fe3_6000_0000, 0x40_0000)];
+        assert_eq!(full_regions(told), expected);
+    }
 
     #[test]
     fn what_may_not_be_written_to_is_an_error_and_no_fault() {

@@ -19,7 +19,7 @@ pub use descriptor::{
     take_inherited,
 };
 pub use memory::cached_pages;
-pub(crate) use memory::{OwnMemory, fill_gaps, fork_also, make_own, make_room};
+pub(crate) use memory::{OwnMemory, fill_gaps, fork_also, join_pages, make_own, make_room};
 pub use mount::{AttrChange, mount_setattr};
 pub use network::raise_loopback;
 pub(crate) use process::before_forks;

@@ -268,29 +268,32 @@ impl House {
             self.pools[at].shrink(now);
             let depth = if self.pools[at].is_used(now) { self.pools[at].depth } else { 0 };
             let limits = self.pools[at].limits.clone();
-            let shape = self.shape(&limits);
-            let mut waiting = 0;
-            let mut wrong = Vec::new();
+            let (mut waiting, mut wrong) = (0, Vec::new());
             for (run, live) in &self.runs {
                 if live.pool != Some(at) || !Self::is_spare(live) {
                     continue;
                 }
-                if live.shape == shape && live.armed_bytes <= limits.memory_bytes && waiting < depth {
+                if self.is_wanted(live, &limits) && waiting < depth {
                     waiting += 1;
                 } else if live.phase == Phase::Idle {
                     wrong.push(*run);
                 }
             }
-            for run in wrong {
-                self.kill(run);
-            }
-            if waiting >= depth || !self.pools[at].may_start(now) {
+            let is_short = waiting < depth && self.pools[at].may_start(now);
+            if wrong.is_empty() && !is_short {
                 continue;
             }
             if self.is_busy(at, now) {
                 self.pools[at].refill_at = now + self.pools[at].takes;
             }
             if now < self.pools[at].refill_at {
+                continue;
+            }
+            // Not while a run begins: the end of a jail takes as long as the start of one.
+            for run in wrong {
+                self.kill(run);
+            }
+            if !is_short {
                 continue;
             }
             let Some(stem) = self.stem_of(at) else { continue };
@@ -300,6 +303,11 @@ impl House {
                 }
             }
         }
+    }
+
+    /// Whether one that waits is as the runs of its pool want it now.
+    fn is_wanted(&self, live: &Live, limits: &Limits) -> bool {
+        live.shape == self.shape(limits) && live.armed_bytes <= limits.memory_bytes
     }
 
     /// How many slots those that wait leave to runs: as many as may still come beside those that are there.
@@ -323,7 +331,9 @@ impl House {
     pub(super) fn is_warm(&self) -> bool {
         !self.inspection.is_sound()
             || self.pools.iter().enumerate().all(|(at, pool)| {
-                let waits = |live: &&Live| live.phase == Phase::Idle && live.pool == Some(at);
+                let waits = |live: &&Live| {
+                    live.phase == Phase::Idle && live.pool == Some(at) && self.is_wanted(live, &pool.limits)
+                };
                 self.runs.values().filter(waits).count() >= pool.depth
             })
     }

@@ -97,6 +97,20 @@ fn a_traceback_shows_the_users_frames_and_those_of_the_libraries_they_called() {
 }
 
 #[test]
+fn a_traceback_counts_lines_as_the_interpreter_does() {
+    let sandbox = sandbox();
+    // A form feed and a separator of Unicode end no line, and three spellings of an end do.
+    for end in ["\n", "\r\n", "\r"] {
+        let code = ["x = '\u{2028}'", "\u{c}y = 1", "z = 1 / 0  # here", "last = 2"].join(end);
+        let told = exception_in(&sandbox, &code).traceback;
+        assert!(told.contains("line 3, in <module>\n    z = 1 / 0  # here\n"), "{end:?}: {told}");
+        let code = format!("import linecache{end}linecache.getlines('<code>'){end}");
+        let lines = r#"['import linecache\n', "linecache.getlines('<code>')\n"]"#;
+        assert_eq!(value_in(&sandbox, &code), lines, "{end:?}");
+    }
+}
+
+#[test]
 fn causes_contexts_and_groups_are_told_whole() {
     let sandbox = sandbox();
     let chained = exception_in(

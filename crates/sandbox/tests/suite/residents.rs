@@ -75,6 +75,27 @@ fn a_run_is_served_by_one_that_waited_and_by_each_once() {
 }
 
 #[test]
+fn those_that_wait_are_as_the_last_run_that_missed_one_wanted_them() {
+    let sandbox = start_as(|config| {
+        config.languages.retain(|language| language.name == "python");
+        config.residents = 1;
+    });
+    let run = || {
+        let mut request = python("6 * 7");
+        request.limits.inodes = 9_000;
+        assert_eq!(sandbox.run(request).unwrap().verdict, Verdict::Value);
+    };
+    run();
+    sandbox.warm_up(PATIENCE).unwrap();
+    sandbox.quiesce(PATIENCE).unwrap();
+    let waiting = jailed(&sandbox);
+    assert_eq!(waiting.len(), 2, "an init and its interpreter: {waiting:?}");
+    let watched = watch(waiting);
+    run();
+    assert!(all_end(&watched), "one of another shape would wait on");
+}
+
+#[test]
 fn what_is_random_differs_between_two_forks_of_one_interpreter() {
     let sandbox = start_as(|config| config.languages = code::present(&config.image.path));
     let code = "import random, os, uuid, secrets, numpy, tempfile, ssl\n\
