@@ -126,7 +126,7 @@ fn a_flood_on_the_channel_is_output_too_and_a_drip_costs_us_nothing() {
     for frame in ["b'\\x04\\0\\0\\0\\0' * 13000", "b'\\x04' + (65000).to_bytes(4, 'little') + b'x' * 65000"] {
         let flood = format!("import os\nframe = {frame}\nwhile True: os.write(4, frame)");
         let request = with_limits(python(&flood), |limits| {
-            limits.output_discard_bytes = 8 * MIB;
+            limits.output_discard_bytes = MIB;
             limits.wall = Duration::from_secs(30);
         });
         let run = sandbox.run(request).unwrap();
