@@ -17,7 +17,8 @@ fn gateway(more: &str) -> (Place, Server) {
     let script = place.text("asking.py");
     let config = format!(
         "[surfaces]\ncode = \"off\"\n[[upstream]]\nname = \"asks\"\ncommand = [\"/usr/bin/python3\", \"{script}\"]\n\
-         sandbox = false\nfirst = \"accept\"\n{more}"
+         sandbox = false\nfirst = \"accept\"\n{more}",
+        more = more.replace("SCRIPT", &script)
     );
     place.put("execgate.toml", &config);
     let data = place.0.path();
@@ -34,10 +35,15 @@ struct Coming {
 
 /// Sends a message with these headers, and reads the head of the answer.
 fn send(server: &Server, headers: &str, message: &Value) -> Coming {
+    send_at(server, "/mcp/asks", headers, message)
+}
+
+/// The same at another door.
+fn send_at(server: &Server, path: &str, headers: &str, message: &Value) -> Coming {
     let body = message.to_string();
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let head = format!(
-        "POST /mcp/asks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
@@ -129,6 +135,11 @@ impl<'s> Client<'s> {
 
     /// The call by the stateless revision, with what was answered.
     fn stateless(&self, who: &str, more: &Value) -> Value {
+        self.stateless_at("/mcp/asks", who, more)
+    }
+
+    /// The same at another door.
+    fn stateless_at(&self, path: &str, who: &str, more: &Value) -> Value {
         let mut params = json!({"name": "ask", "arguments": {"who": who}, "_meta": {
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
@@ -137,7 +148,7 @@ impl<'s> Client<'s> {
         params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         let said = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: ask\r\n";
-        send(self.server, &format!("{}{said}", self.key), &message).whole()
+        send_at(self.server, path, &format!("{}{said}", self.key), &message).whole()
     }
 }
 
@@ -197,7 +208,9 @@ fn what_is_not_allowed_is_refused_whatever_a_client_takes() {
 
 #[test]
 fn a_stateless_client_makes_its_call_again_with_what_was_asked_and_it_is_the_same_run() {
-    let (place, server) = gateway("allow = [\"elicitation\"]\n");
+    let other =
+        "[[upstream]]\nname = \"other\"\ncommand = [\"/usr/bin/python3\", \"SCRIPT\"]\nsandbox = false\n";
+    let (place, server) = gateway(&format!("allow = [\"elicitation\"]\n{other}"));
     let ann = Client::open(&server, &grant(&place, "ann"), &json!({}));
     let bob = Client::open(&server, &grant(&place, "bob"), &json!({}));
     let first = ann.stateless("Ann", &json!({}))["result"].clone();
@@ -213,6 +226,9 @@ fn a_stateless_client_makes_its_call_again_with_what_was_asked_and_it_is_the_sam
         let told = whose.stateless(who, &again);
         assert!(told["error"].to_string().contains("not under way"), "{told}");
     }
+    // Nor one of the same name of another server.
+    let told = ann.stateless_at("/mcp/other", "Ann", &again);
+    assert!(told["error"].to_string().contains("not under way"), "{told}");
     let told = ann.stateless("Ann", &again)["result"].clone();
     assert!(text(&told).contains("\"owner\"") && told["isError"] != true, "{told}");
     let run = told["_meta"]["dev.execgate/run"].as_str().unwrap();

@@ -154,5 +154,21 @@ fn a_client_at_a_pipe_is_told_unasked() {
         client.call("add", json!({"kind": kind, "name": name}));
         client.is_told(&format!("notifications/{kind}/list_changed"));
     }
+    // How far the server says that it is comes before its answer, in its own numbers.
+    let params = json!({
+        "name": "add", "arguments": {"kind": "prompts", "name": "third"}, "_meta": {"progressToken": "p"}
+    });
+    client.send(&json!({"jsonrpc": "2.0", "id": "call", "method": "tools/call", "params": params}));
+    let mut last = Value::Null;
+    loop {
+        let heard = client.heard();
+        if heard["id"] == "call" {
+            break;
+        }
+        if heard["method"] == "notifications/progress" {
+            last = heard["params"].clone();
+        }
+    }
+    assert_eq!((last["progress"].as_f64(), last["total"].as_f64()), (Some(2.0), Some(2.0)), "{last}");
     client.close();
 }

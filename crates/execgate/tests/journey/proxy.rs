@@ -136,7 +136,7 @@ impl Client {
     }
 
     /// The next message.
-    fn heard(&mut self) -> Value {
+    pub(super) fn heard(&mut self) -> Value {
         let mut line = String::new();
         assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the proxy has ended");
         serde_json::from_str(&line).unwrap()

@@ -24,6 +24,9 @@ for line in sys.stdin:
     elif method == "tools/call":
         kind, name = params["arguments"]["kind"], params["arguments"]["name"]
         NAMES[kind].append(name)
+        token = params.get("_meta", {}).get("progressToken")
+        for step in (1, 2) if token is not None else ():
+            send({"method": "notifications/progress", "params": {"progressToken": token, "progress": step, "total": 2}})
         send({"method": f"notifications/{kind}/list_changed"})
         result = {"content": [{"type": "text", "text": name}]}
     elif method == "resources/list":

@@ -3,6 +3,7 @@
 
 use core::any::Any;
 use core::future::pending;
+use core::time::Duration;
 use std::io;
 
 use hyper::header::HeaderMap;
@@ -12,12 +13,16 @@ use tokio::io::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::client::AskError;
 use super::message::FRAME_BYTES_MAX;
 
 /// Frames that wait on either side.
 const WAITING_MAX: usize = 64;
+
+/// How long one that takes no more input may still say something: of most nothing is left by then but what they have said.
+const SAYS_REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest line of a server's own log that is shown, in characters.
 const SAID_CHARS_MAX: usize = 1_024;
@@ -146,8 +151,12 @@ async fn write_all(
             writes.flush().await
         };
         if let Err(error) = written.await {
-            // Part of it may have been read: whatever is asked may have been heard.
-            drop(from_server.send(Inbound::Ended(format!("it takes no more input ({error})"))).await);
+            // Nothing else is sent. What it has said before it went is heard first: an answer may be there.
+            drop(to_server);
+            if timeout(SAYS_REST_WITHIN, from_server.closed()).await.is_err() {
+                // Part of it may have been read: whatever is asked may have been heard.
+                drop(from_server.send(Inbound::Ended(format!("it takes no more input ({error})"))).await);
+            }
             return;
         }
     }
@@ -246,7 +255,40 @@ fn said(line: &[u8], clean: impl Fn(&str) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SAID_CHARS_MAX, said};
+    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::time::pause;
+
+    use super::{Inbound, Outbound, SAID_CHARS_MAX, over, said};
+
+    fn told(inbound: Option<Inbound>) -> String {
+        match inbound {
+            Some(Inbound::Frame { frame, .. }) => String::from_utf8(frame).unwrap(),
+            Some(Inbound::Ended(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_said_before_it_went_is_heard_though_it_takes_no_more() {
+        pause();
+        for is_gone in [true, false] {
+            let (writes, reader) = duplex(64);
+            drop(reader);
+            let (reads, mut says) = duplex(64);
+            let mut link = over(writes, reads, None);
+            link.outbound.send(Outbound::new(Some(1), "tools/call", "{}".to_owned())).await.unwrap();
+            link.outbound.closed().await;
+            says.write_all(b"answer\n").await.unwrap();
+            // Dropped at once, or kept.
+            let _stays = Some(says).filter(|_| !is_gone);
+            assert_eq!(told(link.inbound.recv().await), "answer");
+            let why = told(link.inbound.recv().await);
+            assert!(
+                why.starts_with(if is_gone { "it has ended" } else { "it takes no more input" }),
+                "{why}"
+            );
+        }
+    }
 
     #[test]
     fn a_line_is_cleaned_before_it_is_cut() {

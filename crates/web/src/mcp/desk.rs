@@ -61,6 +61,11 @@ impl Call {
 
 /// A list of tools, and a way to call one.
 pub(crate) trait Desk: Send + Sync + 'static {
+    /// The server of others that it stands in front of; empty for this gateway's own tools.
+    fn server(&self) -> &str {
+        ""
+    }
+
     /// What a model is told of the tools as a whole.
     fn instructions(&self) -> String;
 

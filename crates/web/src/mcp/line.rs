@@ -31,6 +31,7 @@ pub(crate) struct Line {
 #[derive(Default)]
 struct Heard {
     news: Mutex<News>,
+    told: Mutex<Count>,
     any: Notify,
 }
 
@@ -69,21 +70,32 @@ impl Line {
         let start = Instant::now();
         let mut alive = interval_at(start + SIGN_OF_LIFE, SIGN_OF_LIFE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut count = Count::default();
         loop {
             tokio::select! {
                 () = self.heard.any.notified() => tokio::time::sleep(EVERY).await,
                 _ = alive.tick() => {}
             }
-            let (number, total, message) = count.next(self.heard.take(), start.elapsed());
-            let mut told = ProgressNotificationParam::new(self.token.clone(), number);
-            told.total = total;
-            told.message = message;
             // Whoever is gone needs to be told nothing.
-            if self.peer.notify_progress(told).await.is_err() {
+            if !self.tell(start.elapsed()).await {
                 return std::future::pending().await;
             }
         }
+    }
+
+    /// Tells how far a run was when it ended, where it has said so and nobody was told of it yet.
+    pub(super) async fn tell_last(&self) {
+        if self.heard.has_step() {
+            self.tell(Duration::ZERO).await;
+        }
+    }
+
+    /// Tells what is heard; false where nobody hears it.
+    async fn tell(&self, since: Duration) -> bool {
+        let (number, total, message) = self.heard.next(since);
+        let mut told = ProgressNotificationParam::new(self.token.clone(), number);
+        told.total = total;
+        told.message = message;
+        self.peer.notify_progress(told).await.is_ok()
     }
 }
 
@@ -136,6 +148,16 @@ impl Heard {
         self.any.notify_one();
     }
 
+    fn has_step(&self) -> bool {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).step.is_some()
+    }
+
+    /// What is told next.
+    fn next(&self, since: Duration) -> (f64, Option<f64>, Option<String>) {
+        let news = self.take();
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).next(news, since)
+    }
+
     fn take(&self) -> News {
         core::mem::take(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -151,7 +173,7 @@ impl fmt::Debug for Line {
 mod tests {
     use core::time::Duration;
 
-    use super::{Count, Heard, MESSAGE_MAX, News};
+    use super::{Heard, MESSAGE_MAX, News};
 
     #[test]
     fn what_was_written_is_told_once_and_the_newest_of_it() {
@@ -168,27 +190,26 @@ mod tests {
 
     #[test]
     fn how_far_a_run_is_is_told_by_its_own_numbers_and_they_grow() {
-        let heard = Heard::default();
-        let (mut count, since) = (Count::default(), Duration::from_secs(7));
+        let (heard, since) = (Heard::default(), Duration::from_secs(7));
         // A sign of life.
-        assert_eq!(count.next(heard.take(), since), (0.0, None, None));
+        assert_eq!(heard.next(since), (0.0, None, None));
+        assert!(!heard.has_step());
         heard.is_at(1.0, Some(5.0), "");
         heard.is_at(2.0, Some(5.0), "half");
-        assert_eq!(count.next(heard.take(), since), (2.0, Some(5.0), Some("half".to_owned())));
-        let alive = count.next(heard.take(), since);
-        assert_eq!(alive, (2.0_f64.next_up(), Some(5.0), None));
+        assert!(heard.has_step());
+        assert_eq!(heard.next(since), (2.0, Some(5.0), Some("half".to_owned())));
+        assert!(!heard.has_step());
+        assert_eq!(heard.next(since), (2.0_f64.next_up(), Some(5.0), None));
         // One that goes back is not believed.
         heard.is_at(1.0, Some(5.0), "");
-        assert_eq!(count.next(heard.take(), since), (2.0_f64.next_up().next_up(), Some(5.0), None));
+        assert_eq!(heard.next(since), (2.0_f64.next_up().next_up(), Some(5.0), None));
     }
 
     #[test]
     fn one_that_writes_is_told_of_by_its_seconds() {
         let heard = Heard::default();
-        let mut count = Count::default();
         heard.add(b"hi");
-        let told = count.next(heard.take(), Duration::from_secs(1));
-        assert_eq!(told, (1.0, None, Some("hi".to_owned())));
-        assert_eq!(count.next(heard.take(), Duration::from_secs(6)), (6.0, None, None));
+        assert_eq!(heard.next(Duration::from_secs(1)), (1.0, None, Some("hi".to_owned())));
+        assert_eq!(heard.next(Duration::from_secs(6)), (6.0, None, None));
     }
 }

@@ -224,21 +224,23 @@ impl OwnDesk {
             proposal.nonce = match parked.known(call) {
                 Some(nonce) => Some(nonce),
                 None if asks() => {
-                    is_new = true;
-                    self.fresh().and_then(|fresh| parked.nonce(call, fresh, self.0.parts.clock.now()))
+                    let now = self.0.parts.clock.now();
+                    let named = self.fresh().and_then(|fresh| parked.nonce(call, fresh, now));
+                    // Else nobody would find it again, and the same call would wait twice.
+                    let unremembered = Refusal::Busy { rule: "parked-calls", reason: UNREMEMBERED };
+                    let (nonce, inserted) = named.ok_or(unremembered)?;
+                    is_new = inserted;
+                    Some(nonce)
                 }
                 None => None,
             };
         }
-        let ours = call.filter(|_| proposal.nonce.is_some());
-        if is_new && ours.is_none() {
-            // Nobody would find it again, and the same call would wait twice.
-            return Err(Refusal::Busy { rule: "parked-calls", reason: UNREMEMBERED });
-        }
+        let ours = call.zip(proposal.nonce.clone());
         let mut walked = corridor.walk(proposal, Arc::new(McpWords)).await;
-        if let (Err(Refusal::Parked(waiting)), Some(call)) = (&walked, ours) {
-            parked.waits_until(call, waiting.run, waiting.expires);
+        if let (Err(Refusal::Parked(waiting)), Some((call, nonce))) = (&walked, &ours) {
+            parked.waits_until(*call, nonce.clone(), waiting.run, waiting.expires);
         }
+        let ours = ours.map(|(call, _)| call);
         if way.is_seen {
             walked = match walked {
                 Err(Refusal::Parked(waiting)) => corridor.wait_out(waiting, PATIENCE).await,
@@ -250,7 +252,7 @@ impl OwnDesk {
             (Ok(_), Some(call)) => parked.forget(call),
             (Ok(passage), None) if is_again => parked.forget_run(passage.run),
             // It does not wait, and has not started: it wants people.
-            (Err(_), Some(call)) if is_new => parked.forget(call),
+            (Err(_), Some(call)) if is_new => parked.forget_unless_it_waits(call),
             (Ok(_) | Err(_), _) => {}
         }
         walked

@@ -29,12 +29,12 @@ struct Waits {
 pub(crate) struct ParkedCalls(Mutex<HashMap<Digest, Waits>>);
 
 impl ParkedCalls {
-    /// The nonce under which a call waits already, or the one that is handed in, which it waits under from now on. None
-    /// where no more are remembered.
-    pub(super) fn nonce(&self, call: Digest, fresh: Nonce, now: UnixMs) -> Option<Nonce> {
+    /// The nonce under which a call waits already, or the one that is handed in, which it waits under from now on; and whether
+    /// it is that one. None where no more are remembered.
+    pub(super) fn nonce(&self, call: Digest, fresh: Nonce, now: UnixMs) -> Option<(Nonce, bool)> {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = calls.get(&call) {
-            return Some(known.nonce.clone());
+            return Some((known.nonce.clone(), false));
         }
         if calls.len() >= CALLS_MAX {
             calls.retain(|_, waits| waits.until.0 > now.0);
@@ -42,7 +42,7 @@ impl ParkedCalls {
         (calls.len() < CALLS_MAX).then(|| {
             let until = UnixMs(now.0.saturating_add(KEPT_MS));
             calls.insert(call, Waits { nonce: fresh.clone(), run: None, until });
-            fresh
+            (fresh, true)
         })
     }
 
@@ -56,11 +56,14 @@ impl ParkedCalls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// It is that run, which waits for people until then; its end is of interest for a while after.
-    pub(super) fn waits_until(&self, call: Digest, run: RunId, expires: UnixMs) {
-        if let Some(waits) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&call) {
-            waits.run = Some(run);
-            waits.until = UnixMs(expires.0.saturating_add(KEPT_MS));
+    /// It is that run, which waits for people until then; its end is of interest for a while after. A call that was forgotten
+    /// meanwhile, because the same call was refused, is known again.
+    pub(super) fn waits_until(&self, call: Digest, nonce: Nonce, run: RunId, expires: UnixMs) {
+        let until = UnixMs(expires.0.saturating_add(KEPT_MS));
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = calls.entry(call).or_insert(Waits { nonce: nonce.clone(), run: None, until });
+        if waits.nonce == nonce {
+            (waits.run, waits.until) = (Some(run), until);
         }
     }
 
@@ -73,6 +76,14 @@ impl ParkedCalls {
     /// The end of a run was told.
     pub(super) fn forget_run(&self, run: RunId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, waits| waits.run != Some(run));
+    }
+
+    /// It was refused before it waited: the same call is a new one from now on, where no other of it waits by now.
+    pub(super) fn forget_unless_it_waits(&self, call: Digest) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.get(&call).is_some_and(|waits| waits.run.is_none()) {
+            calls.remove(&call);
+        }
     }
 
     /// Its end was told: the same call is a new one from now on.
@@ -97,11 +108,31 @@ mod tests {
     fn the_same_call_waits_under_the_same_nonce_until_it_is_forgotten() {
         let (calls, call) = (ParkedCalls::default(), Digest::from_bytes([1; 32]));
         assert_eq!((calls.known(call), calls.is_empty()), (None, true));
-        assert_eq!(calls.nonce(call, nonce("a"), NOW), Some(nonce("a")));
-        assert_eq!(calls.nonce(call, nonce("b"), NOW), Some(nonce("a")));
+        assert_eq!(calls.nonce(call, nonce("a"), NOW), Some((nonce("a"), true)));
+        assert_eq!(calls.nonce(call, nonce("b"), NOW), Some((nonce("a"), false)));
         assert_eq!((calls.known(call), calls.is_empty()), (Some(nonce("a")), false));
         calls.forget(call);
-        assert_eq!(calls.nonce(call, nonce("b"), NOW), Some(nonce("b")));
+        assert_eq!(calls.nonce(call, nonce("b"), NOW), Some((nonce("b"), true)));
+    }
+
+    #[test]
+    fn of_two_that_are_one_call_the_refused_one_takes_nothing_from_the_one_that_waits() {
+        let (calls, call, run) =
+            (ParkedCalls::default(), Digest::from_bytes([1; 32]), RunId::from_entropy([7; 16]));
+        // Refused after the other one waits, and before.
+        calls.nonce(call, nonce("a"), NOW).unwrap();
+        calls.waits_until(call, nonce("a"), run, NOW);
+        calls.forget_unless_it_waits(call);
+        assert_eq!(calls.name_of(run), Some(nonce("a")));
+        calls.forget(call);
+        calls.nonce(call, nonce("a"), NOW).unwrap();
+        calls.forget_unless_it_waits(call);
+        assert_eq!(calls.known(call), None);
+        calls.waits_until(call, nonce("a"), run, NOW);
+        assert_eq!((calls.known(call), calls.name_of(run)), (Some(nonce("a")), Some(nonce("a"))));
+        // Another that waits by now is left alone.
+        calls.waits_until(call, nonce("b"), RunId::from_entropy([8; 16]), NOW);
+        assert_eq!(calls.name_of(run), Some(nonce("a")));
     }
 
     #[test]
@@ -115,7 +146,7 @@ mod tests {
         for at in 0..CALLS_MAX {
             assert!(calls.nonce(number(at), nonce("n"), NOW).is_some());
         }
-        calls.waits_until(number(0), RunId::from_entropy([7; 16]), UnixMs(2 * KEPT_MS));
+        calls.waits_until(number(0), nonce("n"), RunId::from_entropy([7; 16]), UnixMs(2 * KEPT_MS));
         let later = UnixMs(NOW.0 + KEPT_MS);
         assert_eq!(calls.nonce(Digest::from_bytes([9; 32]), nonce("n"), UnixMs(later.0 - 1)), None);
         assert!(calls.nonce(Digest::from_bytes([9; 32]), nonce("n"), later).is_some());

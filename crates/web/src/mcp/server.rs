@@ -220,7 +220,12 @@ impl ServerHandler for Server {
             // Dropping the call is what ends it.
             () = context.ct.cancelled() => Err(cancelled()),
             () = self.cancel.cancelled() => Err(cancelled()),
-            called = calling => called,
+            called = calling => {
+                if let Some(line) = &line {
+                    line.tell_last().await;
+                }
+                called
+            }
             () = telling => Err(cancelled()),
         }
     }

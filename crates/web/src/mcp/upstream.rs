@@ -88,6 +88,10 @@ fn error_of(error: &Value) -> ErrorData {
 }
 
 impl Desk for UpstreamDesk {
+    fn server(&self) -> &str {
+        self.upstream.name().as_str()
+    }
+
     fn instructions(&self) -> String {
         self.upstream.hello().and_then(|hello| hello.instructions).unwrap_or_default()
     }

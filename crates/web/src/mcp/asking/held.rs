@@ -62,14 +62,15 @@ pub(in crate::mcp) fn is_held(state: &str) -> bool {
 }
 
 /// Which call it is; none where nobody can be told from another.
-fn what(asker: &Asker, call: &Call) -> Option<(String, String)> {
-    let what = digest_json(&json!({"name": call.name, "arguments": call.arguments})).ok()?;
+fn what(desk: &dyn Desk, asker: &Asker, call: &Call) -> Option<(String, String)> {
+    let what = json!({"server": desk.server(), "name": call.name, "arguments": call.arguments});
+    let what = digest_json(&what).ok()?;
     Some((asker.caller.scope()?.as_str().to_owned(), what.to_string()))
 }
 
 /// Calls, as far as the end or the first questions.
 pub(in crate::mcp) async fn begin(desk: &Arc<dyn Desk>, asker: &Asker, takes: Takes, mut call: Call) -> Done {
-    let Some((scope, what)) = what(asker, &call) else { return desk.call(asker, call).await };
+    let Some((scope, what)) = what(desk.as_ref(), asker, &call) else { return desk.call(asker, call).await };
     let (out, questions) = mpsc::channel(QUESTIONS_MAX);
     let client = Client { desk: Arc::clone(desk), asker: asker.clone(), takes, way: Way::Held(out) };
     call.asks = Watcher::default().answering(Arc::new(client));
@@ -89,7 +90,7 @@ pub(in crate::mcp) async fn resume(
     mut answers: BTreeMap<String, Value>,
 ) -> Done {
     let over = || ErrorData::invalid_params("this call is not under way any more: make it anew", None);
-    let (scope, what) = what(asker, call).ok_or_else(over)?;
+    let (scope, what) = what(desk.as_ref(), asker, call).ok_or_else(over)?;
     let held = desk.house().and_then(|house| house.questions.take(state, &scope, &what)).ok_or_else(over)?;
     let Held { scope, what, under_way, waiting, .. } = held;
     for (name, waits) in waiting {
