@@ -52,7 +52,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
-    /// After so many forks.
+    /// After so many forks; one at the least.
     pub forks: u32,
     /// And after so long.
     pub age: Duration,

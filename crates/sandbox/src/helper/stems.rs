@@ -129,7 +129,8 @@ impl House {
                 // The old one serves until the image was looked at.
                 Some(stem) => {
                     let Rotation { forks, age } = self.rotation;
-                    (stem.forks >= forks || now >= stem.born + age) && self.inspection.allows_renewal(now)
+                    (stem.forks >= forks.max(1) || now.saturating_duration_since(stem.born) >= age)
+                        && self.inspection.allows_renewal(now)
                 }
                 None => true,
             };

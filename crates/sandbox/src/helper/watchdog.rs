@@ -29,17 +29,19 @@ pub(super) fn resident(init: i32) -> u64 {
 
 /// Memory of one process alone that is no file's, in bytes, quickly told: what it shares with its forks is its own.
 pub(super) fn resident_alone(pid: i32) -> u64 {
+    whole_of(pid).saturating_mul(1024)
+}
+
+/// The same in KiB.
+fn whole_of(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    sum_of(&status, ["RssAnon:", "RssShmem:"]).unwrap_or(0).saturating_mul(1024)
+    sum_of(&status, ["RssAnon:", "RssShmem:"]).unwrap_or(0)
 }
 
 /// Memory that is no file's, in KiB. What processes share is divided among them, where the kernel tells.
 fn held_by(pid: i32) -> u64 {
     let shares = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    sum_of(&shares, ["Pss_Anon:", "Pss_Shmem:"]).unwrap_or_else(|| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        sum_of(&status, ["RssAnon:", "RssShmem:"]).unwrap_or(0)
-    })
+    sum_of(&shares, ["Pss_Anon:", "Pss_Shmem:"]).unwrap_or_else(|| whole_of(pid))
 }
 
 /// The sum of two lines of `name: number kB`; `None` where one is missing.

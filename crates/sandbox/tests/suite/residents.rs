@@ -30,14 +30,19 @@ pub(super) fn jailed(sandbox: &Sandbox) -> BTreeSet<i32> {
     all.into_iter().filter(|pid| parent(*pid) != sandbox.helper_pid()).collect()
 }
 
-/// The one stem that is an interpreter.
-fn interpreter(sandbox: &Sandbox) -> i32 {
+/// The stems that are pythons: one, and for a while two where one makes room.
+pub(super) fn interpreters(sandbox: &Sandbox) -> BTreeSet<i32> {
     let is_python = |pid: &i32| {
         parent(*pid) == sandbox.helper_pid()
             && fs::read(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|line| line.starts_with(b"/usr/bin/python3"))
     };
-    let found: Vec<i32> = descendants(sandbox.helper_pid()).into_iter().filter(is_python).collect();
+    descendants(sandbox.helper_pid()).into_iter().filter(is_python).collect()
+}
+
+/// The one that there is.
+fn interpreter(sandbox: &Sandbox) -> i32 {
+    let found = Vec::from_iter(interpreters(sandbox));
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]
 }

@@ -1,7 +1,6 @@
 //! An interpreter that forks makes room for another, by number and by age: runs go on meanwhile, and nobody waits for it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use execgate_sandbox::{ImageChecks, InterpreterStart, Rotation, Sandbox, Stdin, Verdict};
 
 use super::image_checks::image_of;
-use super::residents::parent;
-use super::world::{PATIENCE, all_end, comes_true, descendants, python, start_as, told, watch};
+use super::residents::interpreters;
+use super::world::{PATIENCE, all_end, comes_true, python, start_as, told, watch};
 
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_secs(86_400);
@@ -23,22 +22,16 @@ const SECRET: &str = "hash('which interpreter this came from')";
 fn rotating(rotation: Rotation) -> Sandbox {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("small-images");
     let image = image_of(&cache, &["base-files", "bash", "coreutils", "libc-bin", "python3"]);
-    start_as(|config| {
+    let sandbox = start_as(|config| {
         config.languages.retain(|language| language.name == "python");
         config.image = image;
         config.image_checks = ImageChecks { first: Duration::ZERO, every: NEVER };
         config.rotation = rotation;
-    })
-}
-
-/// The stems that are interpreters: one, and for a while two.
-fn interpreters(sandbox: &Sandbox) -> BTreeSet<i32> {
-    let is_python = |pid: &i32| {
-        parent(*pid) == sandbox.helper_pid()
-            && fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.starts_with(b"/usr/bin/python3"))
-    };
-    descendants(sandbox.helper_pid()).into_iter().filter(is_python).collect()
+    });
+    // It is read from the first run on: nothing runs beside that.
+    assert_eq!(sandbox.run(python("1")).unwrap().verdict, Verdict::Value);
+    assert_eq!(sandbox.quiesce(PATIENCE).unwrap(), 0);
+    sandbox
 }
 
 /// Runs code until it was run by forks of so many interpreters. Each run is a fork: nobody falls into a gap.
