@@ -73,6 +73,10 @@ pub enum SettleError {
     /// It surely has not moved anything, and was not sent. The reason is a code of x402, an open set.
     #[error("the transfer is refused: {0}")]
     Refused(String),
+    /// Whoever moves it was never asked: it surely has not moved anything, and its payer has no part in that. The reason is a
+    /// code of that kind, too.
+    #[error("the transfer was asked of nobody: {0}")]
+    Unasked(String),
     /// Nobody can tell: it may have moved, or may still.
     #[error("nobody can tell yet whether the transfer has happened")]
     Unknown {
@@ -204,6 +208,7 @@ pub async fn capture_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> 
     match facilitator.settle(&authorization).await {
         Ok(transaction) => Ok(transaction.to_string()),
         Err(SettleError::Refused(reason)) => Err(CaptureError::Failed(reason)),
+        Err(SettleError::Unasked(reason)) => Err(CaptureError::Unasked(reason)),
         Err(SettleError::Unknown { transaction }) => {
             Err(CaptureError::Unknown { reference: transaction.map(|hash| hash.to_string()) })
         }

@@ -5,6 +5,7 @@
 
 pub mod evm;
 mod facilitator;
+mod first;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod movement;

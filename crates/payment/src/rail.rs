@@ -166,19 +166,25 @@ pub enum SettlementState {
 pub struct Settlement {
     state: SettlementState,
     reference: Option<String>,
+    /// Whether it failed by no fault of its payer's.
+    blameless: bool,
 }
 
 impl Settlement {
+    const fn at(state: SettlementState, reference: Option<String>) -> Self {
+        Self { state, reference, blameless: false }
+    }
+
     /// A capture that was not heard of in time: it may have happened.
     #[must_use]
     pub fn pending() -> Self {
-        Self { state: SettlementState::Pending, reference: None }
+        Self::at(SettlementState::Pending, None)
     }
 
     /// A capture that the record knows of already, under the rail's own name for the movement.
     #[must_use]
     pub fn recorded(reference: Option<String>) -> Self {
-        Self { state: SettlementState::Captured, reference }
+        Self::at(SettlementState::Captured, reference)
     }
 
     /// Where the money ended.
@@ -191,6 +197,12 @@ impl Settlement {
     #[must_use]
     pub fn reference(&self) -> Option<&str> {
         self.reference.as_deref()
+    }
+
+    /// Whether it is [`SettlementState::Unpaid`] by no fault of its payer's: nothing is held against it.
+    #[must_use]
+    pub const fn is_blameless(&self) -> bool {
+        self.blameless
     }
 }
 
@@ -220,6 +232,9 @@ pub enum CaptureError {
     /// The money was surely not taken.
     #[error("capture failed: {0}")]
     Failed(String),
+    /// Whoever moves it was never asked: it was surely not taken, and its payer has no part in that.
+    #[error("capture was asked of nobody: {0}")]
+    Unasked(String),
     /// Nobody can tell whether it was taken.
     #[error("capture is pending")]
     Unknown {
@@ -390,12 +405,15 @@ pub async fn hold(
 /// Takes held money: `amount` by the rail's own stored `state` (also after a restart, when no [`Hold`] is left).
 pub async fn capture(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlement {
     if amount.is_zero() {
-        return Settlement { state: SettlementState::Free, reference: None };
+        return Settlement::at(SettlementState::Free, None);
     }
     match rail.capture(amount, state).await {
-        Ok(reference) => Settlement { state: SettlementState::Captured, reference: Some(reference) },
-        Err(CaptureError::Failed(_)) => Settlement { state: SettlementState::Unpaid, reference: None },
-        Err(CaptureError::Unknown { reference }) => Settlement { state: SettlementState::Pending, reference },
+        Ok(reference) => Settlement::at(SettlementState::Captured, Some(reference)),
+        Err(CaptureError::Failed(_)) => Settlement::at(SettlementState::Unpaid, None),
+        Err(CaptureError::Unasked(_)) => {
+            Settlement { blameless: true, ..Settlement::at(SettlementState::Unpaid, None) }
+        }
+        Err(CaptureError::Unknown { reference }) => Settlement::at(SettlementState::Pending, reference),
     }
 }
 
@@ -405,12 +423,12 @@ pub async fn capture(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlemen
 /// As [`Rail::whereabouts`].
 pub async fn look(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Option<Settlement>, Unreachable> {
     if amount.is_zero() {
-        return Ok(Some(Settlement { state: SettlementState::Free, reference: None }));
+        return Ok(Some(Settlement::at(SettlementState::Free, None)));
     }
     Ok(match rail.whereabouts(state).await? {
         Found::Open => None,
-        Found::Taken { reference } => Some(Settlement { state: SettlementState::Captured, reference }),
-        Found::Gone => Some(Settlement { state: SettlementState::Unpaid, reference: None }),
+        Found::Taken { reference } => Some(Settlement::at(SettlementState::Captured, reference)),
+        Found::Gone => Some(Settlement::at(SettlementState::Unpaid, None)),
     })
 }
 
@@ -441,8 +459,8 @@ pub async fn observe(rail: &dyn Rail, hold: Hold) -> Result<Hold, LookError> {
 /// Gives held money back.
 pub async fn release(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlement {
     if amount.is_zero() {
-        return Settlement { state: SettlementState::Free, reference: None };
+        return Settlement::at(SettlementState::Free, None);
     }
     rail.release(state).await;
-    Settlement { state: SettlementState::Released, reference: None }
+    Settlement::at(SettlementState::Released, None)
 }

@@ -43,17 +43,18 @@ impl From<RpcError> for TokenError {
 
 impl Ledger {
     /// Whether a token is what is configured of it, as far as its contract tells; its domain only where it is moved by the token
-    /// itself (EIP-3009). One that is, is not asked about again.
+    /// itself (EIP-3009). One that is, is not asked about again as long as all of it is configured so.
     ///
     /// # Errors
     /// [`TokenError`].
     pub async fn is_as_configured(&self, token: &Token, by_token: bool) -> Result<(), TokenError> {
-        let place = (token.contract, by_token);
-        if self.has_seen(place) {
+        let place = (token.clone(), by_token);
+        if self.has_seen(&place) {
             return Ok(());
         }
-        let (decimals, domain) =
-            tokio::join!(self.word_of(token, abi::decimals()), self.word_of(token, abi::domain()));
+        // Nothing is signed under its domain where it is moved by Permit2.
+        let domain = async { if by_token { self.word_of(token, abi::domain()).await } else { Ok(None) } };
+        let (decimals, domain) = tokio::join!(self.word_of(token, abi::decimals()), domain);
         let (decimals, domain) = (decimals?, domain?);
         if decimals.is_none() && self.is_empty(token.contract).await? {
             return Err(TokenError::Missing(token.contract));
@@ -62,7 +63,7 @@ impl Ledger {
         if let Some(said) = said.filter(|said| *said != U256::from(u64::from(configured))) {
             return Err(TokenError::Decimals { token: token.contract, said, configured });
         }
-        if by_token && domain.is_some_and(|domain| domain != token.domain_separator()) {
+        if domain.is_some_and(|domain| domain != token.domain_separator()) {
             return Err(TokenError::Domain(token.contract));
         }
         self.note_seen(place);

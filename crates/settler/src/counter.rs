@@ -102,6 +102,7 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
         "/settle" => Some(match facilitator.settle(&Authorization::from_bytes(body).ok()?).await {
             Ok(transaction) => json!({"transaction": transaction}),
             Err(SettleError::Refused(reason)) => json!({"refused": reason}),
+            Err(SettleError::Unasked(reason)) => json!({"unasked": reason}),
             Err(SettleError::Unknown { transaction }) => json!({"unknown": transaction}),
         }),
         "/verify" => Some(match facilitator.verify(&Authorization::from_bytes(body).ok()?).await {
@@ -242,7 +243,10 @@ impl Facilitator for Counter {
                 Ok(answer) => match (hash(&answer["transaction"]), answer["refused"].as_str()) {
                     (Some(transaction), _) => Ok(transaction),
                     (None, Some(reason)) => Err(SettleError::Refused(reason.to_owned())),
-                    (None, None) => Err(SettleError::Unknown { transaction: hash(&answer["unknown"]) }),
+                    (None, None) => Err(match answer["unasked"].as_str() {
+                        Some(reason) => SettleError::Unasked(reason.to_owned()),
+                        None => SettleError::Unknown { transaction: hash(&answer["unknown"]) },
+                    }),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "the settler does not answer");

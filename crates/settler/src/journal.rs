@@ -2,8 +2,10 @@
 //! else.
 //!
 //! A job is an authorization; it has the number of one of the account's transactions, and each of the transactions that were
-//! signed for it since it has that number has it, too: one of them at most can get into a block.
+//! signed for it since it has that number has it, too: one of them at most can get into a block. Those of a number that it had
+//! before are kept: should the chain take back what has used that up, they are what fills it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -67,6 +69,20 @@ pub(crate) struct Open {
     pub(crate) nonce: u64,
     /// In the order in which they were signed.
     pub(crate) sent: Vec<(Signed, Fees)>,
+}
+
+impl Open {
+    /// The newest transaction that was signed with a number.
+    pub(crate) fn newest(&self, nonce: u64) -> Option<&(Signed, Fees)> {
+        self.sent.iter().rev().find(|(signed, _)| signed.nonce == nonce)
+    }
+
+    /// The numbers that it had before, and that are free though somebody else had used them up: the chain, which counts so many,
+    /// has taken that back. Nothing behind them gets into a block before them.
+    pub(crate) fn freed(&self, used_by_chain: u128) -> BTreeSet<u64> {
+        let numbers = self.sent.iter().map(|(signed, _)| signed.nonce);
+        numbers.filter(|nonce| *nonce < self.nonce && u128::from(*nonce) >= used_by_chain).collect()
+    }
 }
 
 /// The journal of one key.
@@ -249,7 +265,8 @@ fn opened(conn: &Connection, claim: &str, bytes: &[u8], nonce: i64) -> Result<Op
         let (hash, raw, most, tip) = row?;
         let hash = hash.parse().map_err(|_| JournalError::Unreadable)?;
         let number = |text: String| text.parse::<u128>().map_err(|_| JournalError::Unreadable);
-        sent.push((Signed { hash, raw }, Fees { most: number(most)?, tip: number(tip)? }));
+        let signed = Signed::kept(hash, raw).ok_or(JournalError::Unreadable)?;
+        sent.push((signed, Fees { most: number(most)?, tip: number(tip)? }));
     }
     Ok(Open { authorization, nonce, sent })
 }

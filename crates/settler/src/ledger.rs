@@ -64,7 +64,7 @@ pub struct Ledger {
     /// Our own clock, against which the chain's is held; none: nobody looks.
     clock: Option<Arc<dyn Clock>>,
     /// Tokens that are what is configured of them, by what they are moved.
-    seen: Arc<Mutex<HashSet<(Address, bool)>>>,
+    seen: Arc<Mutex<HashSet<(Token, bool)>>>,
 }
 
 impl Ledger {
@@ -95,12 +95,12 @@ impl Ledger {
     }
 
     /// Whether a token was found to be what is configured of it.
-    pub(crate) fn has_seen(&self, token: (Address, bool)) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(&token)
+    pub(crate) fn has_seen(&self, token: &(Token, bool)) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(token)
     }
 
     /// Takes note of one that is.
-    pub(crate) fn note_seen(&self, token: (Address, bool)) {
+    pub(crate) fn note_seen(&self, token: (Token, bool)) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(token);
     }
 

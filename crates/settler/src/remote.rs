@@ -132,7 +132,7 @@ impl Remote {
                 // Our own node says later that it is unused, and it is asked for again. Without one nobody would ever say so.
                 let is_over = is_unasked && self.ledger(authorization.token.network).is_none();
                 return Err(if is_over {
-                    SettleError::Refused(reason::UNREACHED.to_owned())
+                    SettleError::Unasked(reason::UNREACHED.to_owned())
                 } else {
                     unknown
                 });

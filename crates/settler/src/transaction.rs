@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use alloy_rlp::{BytesMut, Encodable, Header};
+use alloy_rlp::{BytesMut, Decodable as _, Encodable, Header};
 use execgate_payment::TxHash;
 use execgate_payment::evm::{Address, from_hex, keccak256};
 use k256::ecdsa::SigningKey;
@@ -69,6 +69,8 @@ pub(crate) struct Transaction<'a> {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Signed {
     pub(crate) hash: TxHash,
+    /// Its number.
+    pub(crate) nonce: u64,
     pub(crate) raw: Vec<u8>,
 }
 
@@ -79,12 +81,23 @@ impl fmt::Debug for Signed {
     }
 }
 
+impl Signed {
+    /// One that was kept by its hash and bytes; none where they are not those of a transaction of this type.
+    pub(crate) fn kept(hash: TxHash, raw: Vec<u8>) -> Option<Self> {
+        let mut rest = raw.strip_prefix(&[TYPE])?;
+        Header::decode(&mut rest).ok().filter(|header| header.list)?;
+        let _chain = u64::decode(&mut rest).ok()?;
+        let nonce = u64::decode(&mut rest).ok()?;
+        Some(Self { hash, nonce, raw })
+    }
+}
+
 impl Transaction<'_> {
     /// Signs it.
     pub(crate) fn sign(&self, key: &GasKey) -> Signed {
         let (numbers, parity) = key.0.sign_prehash_recoverable(&keccak256(&self.encoded(None)));
         let raw = self.encoded(Some((parity.is_y_odd(), numbers.to_bytes().as_slice())));
-        Signed { hash: TxHash::from_bytes(keccak256(&raw)), raw }
+        Signed { hash: TxHash::from_bytes(keccak256(&raw)), nonce: self.nonce, raw }
     }
 
     fn encoded(&self, signature: Option<(bool, &[u8])>) -> Vec<u8> {
@@ -114,4 +127,22 @@ impl Transaction<'_> {
 /// A number without leading zeros.
 fn number(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fees, GasKey, Signed, Transaction};
+
+    #[test]
+    fn what_was_kept_has_the_number_that_it_was_signed_with() {
+        let key = GasKey::parse(&format!("0x{}", "11".repeat(32))).unwrap();
+        for nonce in [0, 1, 127, 128, 70_000, u64::MAX] {
+            let fees = Fees { most: 2, tip: 1 };
+            let (to, data) = (key.address(), [7; 228]);
+            let signed = Transaction { chain: 84_532, nonce, fees, gas: 200_000, to, data: &data }.sign(&key);
+            assert_eq!(signed.nonce, nonce);
+            assert_eq!(Signed::kept(signed.hash, signed.raw.clone()), Some(signed.clone()));
+            assert_eq!(Signed::kept(signed.hash, signed.raw[1..].to_vec()), None);
+        }
+    }
 }

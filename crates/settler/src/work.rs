@@ -63,8 +63,8 @@ pub(crate) enum End {
 struct Memory {
     /// When the newest transaction was sent last.
     sent: Option<Instant>,
-    /// Whether its number was the next one at the last look.
-    is_next: bool,
+    /// How many numbers were used up at the last look: the next one.
+    count: Option<u128>,
     /// At how many looks in a row its number was used up, and none of its transactions shown.
     unshown: u32,
     /// Whether its account has too little for what is offered.
@@ -201,7 +201,7 @@ impl Inner {
     }
 
     /// Goes on with a job whose number somebody else has used up, by this key: nothing that was signed with it is in a block, and
-    /// nothing gets into one. It is sent by another number, where the chain would still let it happen.
+    /// nothing gets into one unless the chain takes that back. It is sent by another number, where the chain would still let it happen.
     async fn begin_anew(&self, job: &Open, memory: &mut Memory) -> Result<Option<End>, DeskError> {
         let authorization = &job.authorization;
         match self.admit(authorization).await? {
@@ -234,18 +234,24 @@ impl Inner {
         Transaction { chain, nonce, fees, gas, to, data: &data }.sign(&self.key)
     }
 
-    /// Sends what is kept of a job, from time to time, and offers more where it is its number's turn.
+    /// Sends what is kept of a job, from time to time, and offers more where it is its number's turn: that which it has, and those
+    /// that it had before where they are free again.
     async fn offer(&self, mut job: Open, memory: &mut Memory) -> Result<(), DeskError> {
         if memory.sent.is_some_and(|sent| sent.elapsed() < self.manners.bump_after) {
             return Ok(());
         }
-        if memory.sent.is_some() && memory.is_next && !memory.is_poor {
-            self.bump(&mut job).await?;
+        let mut numbers = memory.count.map(|count| job.freed(count)).unwrap_or_default();
+        numbers.insert(job.nonce);
+        let turn = numbers.iter().copied().find(|nonce| memory.count == Some(u128::from(*nonce)));
+        if let Some(turn) = turn.filter(|_| memory.sent.is_some() && !memory.is_poor) {
+            self.bump(&mut job, turn).await?;
         }
-        if let Some((signed, _)) = job.sent.last() {
-            memory.is_poor = !self.send(signed).await?;
+        let mut is_poor = false;
+        for (signed, _) in numbers.into_iter().filter_map(|nonce| job.newest(nonce)) {
+            is_poor |= !self.send(signed).await?;
             memory.sent = Some(Instant::now());
         }
+        memory.is_poor = is_poor;
         Ok(())
     }
 
@@ -273,7 +279,7 @@ impl Inner {
     async fn look(&self, job: &Open, memory: &mut Memory) -> Result<Option<End>, DeskError> {
         let (account, authorization) = (self.key.address(), &job.authorization);
         let count = self.ledger.count(account, None).await?;
-        memory.is_next = count == u128::from(job.nonce);
+        memory.count = Some(count);
         if count <= u128::from(job.nonce) {
             (memory.is_aside, memory.unclear) = (false, 0);
             return Ok(None);
@@ -323,17 +329,16 @@ impl Inner {
     }
 
     /// Offers more for the same number.
-    async fn bump(&self, job: &mut Open) -> Result<(), DeskError> {
-        let Some((_, last)) = job.sent.last() else { return Ok(()) };
+    async fn bump(&self, job: &mut Open, nonce: u64) -> Result<(), DeskError> {
+        let Some((_, last)) = job.newest(nonce) else { return Ok(()) };
         let more = |fee: u128| fee.saturating_mul(BUMP.0) / BUMP.1 + 1;
         let now = self.fees().await?;
         let fees = Fees { most: more(last.most).max(now.most), tip: more(last.tip).max(now.tip) };
         if fees.most > self.manners.fee_max {
-            let nonce = job.nonce;
             tracing::warn!(nonce, "a transfer waits for gas to be as cheap as the operator has said");
             return Ok(());
         }
-        let signed = self.sign(&job.authorization, job.nonce, fees);
+        let signed = self.sign(&job.authorization, nonce, fees);
         self.journal.keep(&job.authorization, &signed, fees)?;
         job.sent.push((signed, fees));
         Ok(())

@@ -29,7 +29,8 @@ pub use log::{
 };
 pub use money::{
     Earned, FAILED_FOR_MS, Late, LeftPayment, MovedLate, OpenPayment, OpenPlace, REDEEMED_BY, Revised,
-    Revision, SPARED_ALL_MAX, SPARED_MAX, SPARED_WINDOW_MS, Settled, Settling, Sums, Unfinal, Watched,
+    Revision, SPARED_ALL_MAX, SPARED_MAX, SPARED_PAID_MAX, SPARED_WINDOW_MS, Settled, Settling, Sums,
+    Unfinal, Watched,
 };
 pub use open::{OpenError, OpenOptions, open, open_to_read};
 pub use own_key::{KeyAdded, KeyRetired, OWN_KEYS_MAX, OwnKey, Retirement};

@@ -16,9 +16,12 @@ pub const SPARED_WINDOW_MS: u64 = 3_600_000;
 /// So many of them in it, and the payer pays before the work until it is over.
 pub const SPARED_MAX: u32 = 8;
 
-/// So many of them of all payers together, and everybody pays before the work until it is over: a payer costs nothing, and has
-/// paid nothing, so that one who wants work for nothing is many. Two hours of a processor, at thirty seconds for each.
+/// So many of them of all payers together of whom nothing was ever taken, and those pay before the work until it is over: such a
+/// payer costs nothing, so that one who wants work for nothing is many. Two hours of a processor, at thirty seconds for each.
 pub const SPARED_ALL_MAX: u32 = 256;
+
+/// So many of them of all others together, and those do. To have them wait takes 128 payers who have paid.
+pub const SPARED_PAID_MAX: u32 = 1_024;
 
 impl SettlementWord {
     /// Whether nothing moves any more behind it.
@@ -61,6 +64,8 @@ pub struct Settling {
     pub watch_until: Option<UnixMs>,
     /// Whether its chain may take it back, where it was taken: it is looked at until that is final.
     pub may_go_back: bool,
+    /// Whether it failed by no fault of its payer's: that is not held to anything for it.
+    pub blameless: bool,
     /// When.
     pub at: UnixMs,
 }

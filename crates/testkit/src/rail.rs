@@ -47,6 +47,8 @@ pub enum Move {
     Done,
     /// It surely does not.
     Failed,
+    /// Nobody reaches it.
+    Unasked,
     /// It moves it, and its answer is lost.
     DoneUnheard,
     /// It does not move it, and its answer is lost.
@@ -221,6 +223,7 @@ impl Bank {
             Move::Done if !free => Ok(()),
             Move::Done => Err(Some(CaptureError::Failed("the hold was let go of".to_owned()))),
             Move::Failed => Err(Some(CaptureError::Failed("the bank said no".to_owned()))),
+            Move::Unasked => Err(Some(CaptureError::Unasked("the bank is shut".to_owned()))),
         }
     }
 

@@ -111,6 +111,7 @@ impl Settle {
             watch_until: watched,
             // Nobody could be asked where it is, or whoever can has said that it is so.
             may_go_back: to == SettlementWord::Captured && self.may_go_back(&open.rail, &open.state),
+            blameless: false,
             at,
         };
         match self.write(settling).await.map_err(Refusal::from)? {

@@ -170,8 +170,20 @@ impl Settle {
         let watch_until = settlement.is_none().then(|| watch_until(rail, &open.state, at));
         let may_go_back = is_taken && self.may_go_back(&open.rail, &open.state);
         let (run, payment) = (open.run, open.key);
-        self.write(Settling { run, payment, from, to, reference, said, watch_until, may_go_back, at })
-            .await?;
+        let blameless = settlement.is_some_and(Settlement::is_blameless);
+        self.write(Settling {
+            run,
+            payment,
+            from,
+            to,
+            reference,
+            said,
+            watch_until,
+            may_go_back,
+            blameless,
+            at,
+        })
+        .await?;
         Ok(state)
     }
 }

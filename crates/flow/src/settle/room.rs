@@ -264,10 +264,10 @@ impl Settle {
             from != SettlementWord::Held && matches!(to, SettlementWord::Unpaid | SettlementWord::Released);
         let watch_until = may_move.then(|| watch_until(self.rails.named(held.rail), held.state, at));
         let may_go_back = is_taken && self.may_go_back(held.rail, held.state);
-        let run = held.run;
-        Ok(self
-            .write(Settling { run, payment, from, to, reference, said, watch_until, may_go_back, at })
-            .await?)
+        let (run, blameless) = (held.run, settlement.is_blameless());
+        let settling =
+            Settling { run, payment, from, to, reference, said, watch_until, may_go_back, blameless, at };
+        Ok(self.write(settling).await?)
     }
 
     /// Writes down where money is. One that was written and told to have failed stands where it was moved to.

@@ -13,6 +13,7 @@ use super::{
     Receipt, body_digest, charge, instant, opaque,
 };
 use crate::evm::Authorization;
+use crate::first::first;
 use crate::{
     Asked, CaptureError, Endurance, Flow, Found, Header, HoldError, LookError, Offer, Paid, Rail, Settled,
     SettlementState, Taken, Terms, Unreachable,
@@ -143,21 +144,12 @@ impl Mpp {
         let now = self.clock.now();
         let ask =
             Ask { amount: terms.amount, now, flow: terms.flow, lives_at_least_s: terms.lives_at_least_s };
-        let mut unsupported =
-            Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here");
-        let mut found = None;
+        let unsupported = Fault::new(Problem::MethodUnsupported, "this method and intent are not taken here");
         let is_charge = named.intent == charge::INTENT;
-        for (at, method) in asking.into_iter().chain(others).filter(|_| is_charge).enumerate() {
-            match method.pledge(&credential, &ask) {
-                Ok(pledge) => {
-                    found = Some((method, pledge));
-                    break;
-                }
-                Err(fault) if at == 0 => unsupported = fault,
-                Err(_) => {}
-            }
-        }
-        let (method, pledge) = found.ok_or(unsupported)?;
+        let methods = asking.into_iter().chain(others).filter(|_| is_charge);
+        let (method, pledge) = first(methods, unsupported, |method| {
+            method.pledge(&credential, &ask).map(|pledge| (method, pledge))
+        })?;
         // The challenge comes first: it says most of what a client may have done wrong.
         let metered = || {
             let words = "what is metered is not paid by challenge";

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::credential::{Accepted, Shown, refused};
 use super::{code, offer, response};
 use crate::evm::{Address, Authorization, Means, Token, U256};
+use crate::first::first;
 use crate::{
     Asked, CaptureError, Endurance, Facilitator, Flow, Found, Header, HoldError, LookError, Offer, Paid,
     PaymentClaim, Rail, Settled, Taken, Terms, Unreachable, authorized_may_go_back, capture_authorized,
@@ -108,8 +109,8 @@ impl X402 {
     /// its token, that is the one for which its payer has signed.
     fn proven(&self, credential: &Credential) -> Result<(Shown, &Account, Authorization), HoldError> {
         let shown = Shown::read(&credential.bytes)?;
-        let mut wrong = refused(code::REQUIREMENTS, "this token is not taken here");
-        for (at, account) in self.accounts(&shown)?.into_iter().enumerate() {
+        let none = refused(code::REQUIREMENTS, "this token is not taken here");
+        let (account, authorization) = first(self.accounts(&shown)?, none, |account| {
             let authorization = Authorization {
                 token: account.token.clone(),
                 from: shown.from,
@@ -122,15 +123,12 @@ impl X402 {
                 signature: shown.signature,
             };
             match authorization.verify() {
-                Ok(()) => {
-                    shown.identifier()?;
-                    return Ok((shown, account, authorization));
-                }
-                Err(error) if at == 0 => wrong = refused(code::signed(&shown.by).signature, error),
-                Err(_) => {}
+                Ok(()) => Ok((account, authorization)),
+                Err(error) => Err(refused(code::signed(&shown.by).signature, error)),
             }
-        }
-        Err(wrong)
+        })?;
+        shown.identifier()?;
+        Ok((shown, account, authorization))
     }
 
     /// Why a payment buys nothing under these terms, if so.

@@ -62,6 +62,12 @@ async fn a_token_that_its_contract_says_is_another_sells_nothing() {
     // By Permit2 nobody signs for the token's own domain.
     assert_eq!(ledger.is_as_configured(&renamed, false).await, Ok(()));
     assert_eq!(ledger.is_as_configured(&usdc(), true).await, Ok(()));
+    // That it is good as it was configured says nothing of another configuration.
+    let cheaper = Token { decimals: 4, ..usdc() };
+    for by_token in [false, true] {
+        let told = ledger.is_as_configured(&cheaper, by_token).await;
+        assert!(matches!(told, Err(TokenError::Decimals { .. })), "{told:?}");
+    }
     assert!(desk.verify(&paid(&chain)).await.is_ok());
 }
 
@@ -84,6 +90,20 @@ async fn what_a_token_does_not_tell_is_not_held_against_it_and_a_node_that_does_
         assert_eq!(told.is_ok(), is_good, "{told:?}");
         assert!(is_good || matches!(told, Err(TokenError::Unreachable(_))), "{told:?}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_is_moved_by_permit2_is_not_asked_for_its_domain() {
+    let chain = Chain::start();
+    let node = between(&chain, |question| {
+        let is_domain = question["params"][0]["data"] == "0x3644e515";
+        is_domain.then(|| json!({"error": {"code": -32000, "message": "out of gas"}}))
+    })
+    .await;
+    let ledger = ledger(&node.url("")).await;
+    assert_eq!(ledger.is_as_configured(&usdc(), false).await, Ok(()));
+    let told = ledger.is_as_configured(&usdc(), true).await;
+    assert!(matches!(told, Err(TokenError::Unreachable(_))), "{told:?}");
 }
 
 #[tokio::test]

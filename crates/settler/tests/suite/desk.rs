@@ -12,7 +12,7 @@ use execgate_testkit::chain::{Chain, Coin, GAS, PAYER, SELLER};
 use execgate_testkit::facilitator::{Ground, keeps_the_contract};
 use execgate_testkit::wallet::{Wallet, usdc};
 use execgate_testkit::{Upstream, temporary_folder};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::between::between;
 
@@ -354,6 +354,14 @@ async fn a_transfer_that_failed_is_never_sent_again() {
     assert!(matches!(desk.verify(&paid).await, Err(LookError::Refused(_))));
 }
 
+/// By hand, from a wallet that has the key: the first number, for much more, and nothing of ours.
+fn by_hand() -> Value {
+    json!([{
+        "from": GAS.address, "to": GAS.address, "nonce": "0x0", "gas": "0x5208",
+        "maxFeePerGas": "0xe8d4a51000", "maxPriorityFeePerGas": "0xe8d4a51000",
+    }])
+}
+
 #[tokio::test]
 async fn a_number_that_somebody_else_uses_up_is_given_for_another_and_its_transfer_happens_once() {
     let (chain, folder) = (Chain::start(), temporary_folder());
@@ -362,13 +370,8 @@ async fn a_number_that_somebody_else_uses_up_is_given_for_another_and_its_transf
     let desk = desk(&chain, folder.path(), PATIENT_IN_TURN).await;
     let settled = desk.settle(&first).await;
     let Err(SettleError::Unknown { transaction: Some(stuck) }) = settled else { panic!("{settled:?}") };
-    // By hand, from a wallet that has the key: the same number, for much more, and nothing of ours.
-    let by_hand = json!([{
-        "from": GAS.address, "to": GAS.address, "nonce": "0x0", "gas": "0x5208",
-        "maxFeePerGas": "0xe8d4a51000", "maxPriorityFeePerGas": "0xe8d4a51000",
-    }]);
     chain.forget(&stuck.to_string());
-    chain.rpc("eth_sendTransaction", &by_hand);
+    chain.rpc("eth_sendTransaction", &by_hand());
     chain.mine(1);
     assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (1, 0));
     chain.mine_at_once(true);
@@ -377,6 +380,30 @@ async fn a_number_that_somebody_else_uses_up_is_given_for_another_and_its_transf
     assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (3, 100_000));
     // What was signed with the first number is of no use to anybody.
     assert_eq!(chain.transfers().len(), 2);
+}
+
+#[tokio::test]
+async fn a_number_that_is_free_again_after_its_job_got_another_is_filled() {
+    let (chain, folder) = (Chain::start(), temporary_folder());
+    let (first, second) = (paid(&chain, 1), paid(&chain, 2));
+    chain.mine_at_once(false);
+    let desk = desk(&chain, folder.path(), HASTY).await;
+    let settled = desk.settle(&first).await;
+    let Err(SettleError::Unknown { transaction: Some(stuck) }) = settled else { panic!("{settled:?}") };
+    chain.forget(&stuck.to_string());
+    chain.rpc("eth_sendTransaction", &by_hand());
+    chain.mine(1);
+    // Until it waits under the next number.
+    while chain.waiting() == 0 {
+        assert!(matches!(desk.settle(&first).await, Err(SettleError::Unknown { .. })));
+    }
+    // What was sent by hand is in no block, and never comes again.
+    chain.take_back(1);
+    assert_eq!((chain.nonce(GAS.address), chain.balance(SELLER.address)), (0, 0));
+    chain.mine_at_once(true);
+    settled_in_the_end(&desk, &first).await;
+    settled_in_the_end(&desk, &second).await;
+    assert_eq!((chain.balance(SELLER.address), chain.transfers().len()), (100_000, 2));
 }
 
 #[tokio::test]

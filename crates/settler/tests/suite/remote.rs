@@ -75,8 +75,8 @@ async fn one_that_is_not_reached_has_nothing_to_move_and_one_that_comes_back_is_
     let remote = |ledgers: Vec<Ledger>| Remote::new(&format!("http://{address}"), ledgers).unwrap();
     let soon = Duration::from_secs(2);
     let alone = remote(Vec::new()).within(soon);
-    let refused = Err(SettleError::Refused("facilitator_unreachable".to_owned()));
-    assert_eq!(alone.settle(&paid).await, refused, "it surely has not moved");
+    let unasked = Err(SettleError::Unasked("facilitator_unreachable".to_owned()));
+    assert_eq!(alone.settle(&paid).await, unasked, "it surely has not moved");
     // Where our own node can be asked it is left to that, which says that it is unused.
     let shown = remote(vec![ledger(&chain).await]).within(soon);
     assert_eq!(shown.settle(&paid).await, Err(SettleError::Unknown { transaction: None }));

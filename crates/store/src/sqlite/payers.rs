@@ -5,11 +5,15 @@ use execgate_model::UnixMs;
 use rusqlite::Connection;
 
 use super::rows;
-use crate::money::{FAILED_FOR_MS, REDEEMED_BY, SPARED_ALL_MAX, SPARED_MAX, SPARED_WINDOW_MS};
+use crate::money::{
+    FAILED_FOR_MS, REDEEMED_BY, SPARED_ALL_MAX, SPARED_MAX, SPARED_PAID_MAX, SPARED_WINDOW_MS,
+};
 use crate::{Claimed, StoreError};
 
-/// What stands for all payers together where they are counted: no payer is called so.
-const ALL: &str = "*";
+/// What stands for all payers together of whom nothing was ever taken, and for all others together, where they are counted: no
+/// payer is called so. New payers cost nothing, so that those who have paid do not wait for them.
+const UNPAID: &str = "*";
+const PAID: &str = "+";
 
 /// Windows that are over and forgotten with each new one, so that they never become more than those that count.
 const FORGOTTEN_AT_ONCE: u32 = 8;
@@ -22,11 +26,14 @@ pub(super) fn obstacle(conn: &Connection, payer: &str, at: UnixMs) -> Result<Opt
     if rows::first(conn, sql, doing, (payer, since(FAILED_FOR_MS)?), |_| Ok(()))?.is_some() {
         return Ok(Some(Claimed::UpfrontOnly));
     }
+    let sql = "SELECT 1 FROM payer_taken WHERE payer = ?1";
+    let has_paid = rows::first(conn, sql, doing, [payer], |_| Ok(()))?.is_some();
+    let (all, all_max) = if has_paid { (PAID, SPARED_PAID_MAX) } else { (UNPAID, SPARED_ALL_MAX) };
     let sql = "SELECT payer FROM payer_spared WHERE payer IN (?1, ?5) AND starts > ?2 \
         AND runs >= CASE payer WHEN ?5 THEN ?4 ELSE ?3 END";
-    let params = (payer, since(SPARED_WINDOW_MS)?, SPARED_MAX, SPARED_ALL_MAX, ALL);
+    let params = (payer, since(SPARED_WINDOW_MS)?, SPARED_MAX, all_max, all);
     let spared: Vec<String> = rows::all(conn, sql, doing, params, |row| rows::value(row, 0, "payer"))?;
-    Ok(if spared.iter().any(|counted| counted != ALL) {
+    Ok(if spared.iter().any(|counted| counted != all) {
         Some(Claimed::SparedEnough)
     } else {
         (!spared.is_empty()).then_some(Claimed::SparedEnoughInAll)
@@ -41,9 +48,11 @@ pub(super) fn note_failed(conn: &Connection, payment: i64, at: UnixMs) -> Result
     rows::change(conn, sql, doing, (payment, rows::stored(at.0, doing)?)).map(|_| ())
 }
 
-/// Takes note that a payment was taken: one that was taken before the work counts for its payer.
+/// Takes note that a payment was taken: its payer has paid, and one that was taken before the work counts for it.
 pub(super) fn note_taken(conn: &Connection, payment: i64) -> Result<(), StoreError> {
     let doing = "note that a payer has paid";
+    let sql = "INSERT OR IGNORE INTO payer_taken (payer) SELECT payer FROM payment WHERE id = ?1";
+    rows::change(conn, sql, doing, [payment])?;
     let sql = "UPDATE payer_failed SET paid = paid + 1 \
         WHERE payer = (SELECT payer FROM payment WHERE id = ?1 AND upfront = 1)";
     if rows::change(conn, sql, doing, [payment])? == 0 {
@@ -54,7 +63,7 @@ pub(super) fn note_taken(conn: &Connection, payment: i64) -> Result<(), StoreErr
     rows::change(conn, sql, doing, (payment, REDEEMED_BY)).map(|_| ())
 }
 
-/// Takes note that work of a payer ran into a timeout that is not charged: of it, and of all together.
+/// Takes note that work of a payer ran into a timeout that is not charged: of it, and of all together who are as it is.
 pub(super) fn note_spared(conn: &Connection, payment: i64, at: UnixMs) -> Result<(), StoreError> {
     let doing = "note a timeout that is not charged";
     let (at, over) =
@@ -63,8 +72,10 @@ pub(super) fn note_spared(conn: &Connection, payment: i64, at: UnixMs) -> Result
         (SELECT payer FROM payer_spared INDEXED BY payer_spared_by_starts WHERE starts <= ?1 LIMIT ?2)";
     rows::change(conn, sql, doing, (over, FORGOTTEN_AT_ONCE))?;
     let sql = "INSERT INTO payer_spared (payer, starts, runs) SELECT payer, ?2, 1 \
-        FROM (SELECT payer FROM payment WHERE id = ?1 UNION ALL SELECT ?4) WHERE TRUE \
+        FROM (SELECT payer FROM payment WHERE id = ?1 UNION ALL \
+        SELECT iif(EXISTS (SELECT 1 FROM payment p JOIN payer_taken t ON t.payer = p.payer WHERE p.id = ?1), ?5, ?4)) \
+        WHERE TRUE \
         ON CONFLICT DO UPDATE SET runs = CASE WHEN starts > ?3 THEN runs + 1 ELSE 1 END, \
         starts = CASE WHEN starts > ?3 THEN starts ELSE excluded.starts END";
-    rows::change(conn, sql, doing, (payment, at, over, ALL)).map(|_| ())
+    rows::change(conn, sql, doing, (payment, at, over, UNPAID, PAID)).map(|_| ())
 }

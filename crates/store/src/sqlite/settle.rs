@@ -107,8 +107,9 @@ fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), Sto
             }
             return payers::note_taken(conn, payment);
         }
-        SettlementWord::Unpaid => payers::note_failed(conn, payment, settling.at)?,
-        SettlementWord::Free
+        SettlementWord::Unpaid if !settling.blameless => payers::note_failed(conn, payment, settling.at)?,
+        SettlementWord::Unpaid
+        | SettlementWord::Free
         | SettlementWord::Held
         | SettlementWord::Capturing
         | SettlementWord::Released

@@ -12,6 +12,7 @@ mod model;
 pub(crate) mod money;
 pub(crate) mod own_keys;
 pub(crate) mod parking;
+pub(crate) mod payers;
 pub(crate) mod promises;
 pub(crate) mod reading;
 mod runs;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use execgate_model::{Amount, Stage, UnixMs};
 use execgate_store::{
-    Change, Claim, Claimed, FAILED_FOR_MS, Finish, Late, Leaf, LeafKind, Metered, MovedLate, NewPayment,
-    REDEEMED_BY, Record, Repaid, Revised, Revision, SPARED_ALL_MAX, SPARED_MAX, SPARED_WINDOW_MS, Settled,
-    SettlementWord, Settling, Store, StoreError, Undone,
+    Change, Claim, Claimed, Finish, Late, Leaf, LeafKind, Metered, MovedLate, NewPayment, Record, Repaid,
+    Revised, Revision, Settled, SettlementWord, Settling, Store, StoreError, Undone,
 };
 use tokio::task::JoinSet;
 
@@ -157,7 +156,7 @@ pub(crate) async fn an_unpaid_run_takes_one_new_payment(backend: &impl Backend) 
 }
 
 /// A payment of one payer who has 50,000 millionths.
-fn of_one(number: u16) -> NewPayment {
+pub(crate) fn of_one(number: u16) -> NewPayment {
     let funds = Some(Amount::from_micros(50_000));
     NewPayment { payer: "one".to_owned(), funds, ..payment(number) }
 }
@@ -473,83 +472,6 @@ pub(crate) async fn what_was_taken_is_looked_at_until_it_is_final_or_taken_back_
     assert_eq!((sums.captured, sums.unfinal, sums.reversed, sums.reversed_micros), (2, 0, 1, 20_000));
     let earned = store.earned(0).await.unwrap();
     assert_eq!(earned.iter().map(|one| one.run).collect::<Vec<_>>(), [run_id(1), run_id(3)]);
-}
-
-pub(crate) async fn a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time(
-    backend: &impl Backend,
-) {
-    let store = backend.open();
-    let paid = |number, upfront, at| {
-        let payment = NewPayment { upfront, funds: None, ..of_one(number) };
-        Claim { payment: Some(payment), at, ..claim(store.instance(), number) }
-    };
-    store.claim(paid(1, false, created(1))).await.unwrap();
-    store.finish(finish(store.instance(), 1, Stage::Witness)).await.unwrap();
-    let failing = settling(1, Capturing, Unpaid);
-    let at = failing.at;
-    store.settle(failing).await.unwrap();
-    let week = UnixMs(at.0 + FAILED_FOR_MS);
-    assert_eq!(store.claim(paid(2, false, UnixMs(week.0 - 1))).await.unwrap(), Claimed::UpfrontOnly);
-    assert_eq!(store.claim(paid(2, false, week)).await.unwrap(), Claimed::Fresh);
-    for number in 3..3 + u16::try_from(REDEEMED_BY).unwrap() {
-        assert_eq!(store.claim(paid(9, false, at)).await.unwrap(), Claimed::UpfrontOnly);
-        store.claim(paid(number, true, at)).await.unwrap();
-        store.settle(settling(number, Capturing, Captured)).await.unwrap();
-    }
-    assert_eq!(store.claim(paid(9, false, at)).await.unwrap(), Claimed::Fresh);
-}
-
-pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_each_payer(backend: &impl Backend) {
-    let store = backend.open();
-    let paid = |number, upfront, at| {
-        let payment = NewPayment { upfront, funds: None, ..of_one(number) };
-        Claim { payment: Some(payment), at, ..claim(store.instance(), number) }
-    };
-    let most = u16::try_from(SPARED_MAX).unwrap();
-    for number in 1..=most {
-        assert_eq!(store.claim(paid(number, false, created(1))).await.unwrap(), Claimed::Fresh);
-        let end = Finish {
-            charged: false,
-            outcome: "timeout".to_owned(),
-            ..finish(store.instance(), number, Stage::Witness)
-        };
-        store.finish(end).await.unwrap();
-        store.settle(settling(number, Held, Released)).await.unwrap();
-    }
-    let begun = created(1).0 + 1_000;
-    let over = UnixMs(begun + SPARED_WINDOW_MS);
-    let asked = paid(99, false, UnixMs(over.0 - 1));
-    assert_eq!(store.claim(asked).await.unwrap(), Claimed::SparedEnough);
-    let other = Claim { payment: Some(payment(98)), ..claim(store.instance(), 98) };
-    assert_eq!(store.claim(other).await.unwrap(), Claimed::Fresh);
-    assert_eq!(store.claim(paid(97, true, created(1))).await.unwrap(), Claimed::Fresh);
-    assert_eq!(store.claim(paid(99, false, over)).await.unwrap(), Claimed::Fresh);
-}
-
-pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_all_payers(backend: &impl Backend) {
-    let store = backend.open();
-    let paid = |number: u16, payer: String, upfront, at| {
-        let payment = NewPayment { upfront, funds: None, payer, ..payment(number) };
-        Claim { payment: Some(payment), at, ..claim(store.instance(), number) }
-    };
-    let most = u16::try_from(SPARED_ALL_MAX).unwrap();
-    for number in 1..=most {
-        let asked = paid(number, format!("payer {number}"), false, created(1));
-        assert_eq!(store.claim(asked).await.unwrap(), Claimed::Fresh);
-        let end = Finish {
-            charged: false,
-            outcome: "timeout".to_owned(),
-            at: created(1),
-            ..finish(store.instance(), number, Stage::Witness)
-        };
-        store.finish(end).await.unwrap();
-    }
-    let over = UnixMs(created(1).0 + SPARED_WINDOW_MS);
-    let before = UnixMs(over.0 - 1);
-    let new = |number, upfront, at| paid(number, "another".to_owned(), upfront, at);
-    assert_eq!(store.claim(new(997, false, before)).await.unwrap(), Claimed::SparedEnoughInAll);
-    assert_eq!(store.claim(new(998, true, before)).await.unwrap(), Claimed::Fresh);
-    assert_eq!(store.claim(new(999, false, over)).await.unwrap(), Claimed::Fresh);
 }
 
 pub(crate) async fn own_runs_that_are_not_ended_are_listed_from_a_time_on(backend: &impl Backend) {

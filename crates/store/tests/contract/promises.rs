@@ -35,10 +35,12 @@ macro_rules! every_promise {
                 what_a_session_asked_for_is_found_again_until_it_is_taken_back,
                 a_payment_that_moves_late_pays_for_its_run_or_is_a_credit,
                 what_was_taken_is_looked_at_until_it_is_final_or_taken_back_for_good,
-                a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time,
-                timeouts_that_are_not_charged_are_counted_of_all_payers,
-                timeouts_that_are_not_charged_are_counted_of_each_payer,
                 own_runs_that_are_not_ended_are_listed_from_a_time_on;
+            payers: a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time,
+                a_payment_that_failed_by_no_fault_of_its_payer_is_not_held_against_it,
+                timeouts_that_are_not_charged_are_counted_of_all_payers,
+                timeouts_of_payers_who_have_paid_are_counted_of_all_of_them,
+                timeouts_that_are_not_charged_are_counted_of_each_payer;
             parking: a_parked_run_reads_back_whole_and_leaves_its_leaf, a_tenant_has_at_most_half_of_all_places,
                 whoever_is_to_be_told_of_a_parked_run_is_told_over_restarts,
                 a_parked_run_starts_once_among_two_instances,

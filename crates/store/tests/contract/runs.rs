@@ -103,6 +103,7 @@ pub(crate) fn settling(number: u16, from: SettlementWord, to: SettlementWord) ->
         said: None,
         watch_until: None,
         may_go_back: false,
+        blameless: false,
         at: UnixMs(created(number).0 + 2_000),
     }
 }

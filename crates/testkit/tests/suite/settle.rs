@@ -115,6 +115,23 @@ async fn a_capture_that_nobody_can_tell_the_end_of_stays_pending_and_is_not_repe
 }
 
 #[tokio::test]
+async fn a_payment_that_nobody_was_asked_for_is_not_held_against_its_payer() {
+    let world = World::priced().open();
+    world.bank().next_capture("p", Move::Unasked);
+    assert_eq!(world.walk(paid("p")).await.rule(), "done-unpaid");
+    assert_eq!(settlement(&world).await, SettlementWord::Unpaid);
+    assert_eq!(world.walk(ask("gives").nonce("m").pays("r")).await.passage().answer.status, 200);
+    // So it is where that is found out later.
+    world.bank().next_capture("s", Move::LostUnheard);
+    world.bank().next_capture("s", Move::Unasked);
+    assert_eq!(world.walk(ask("gives").nonce("o").pays("s")).await.rule(), "settlement-pending");
+    assert_eq!(world.reconcile().await, Some(Reconciled { unpaid: 1, ..Reconciled::default() }));
+    assert_eq!(world.walk(ask("gives").nonce("t").pays("u")).await.passage().answer.status, 200);
+    assert_eq!(world.walk(paid("q")).await.passage().answer.status, 200);
+    assert_eq!(world.fsck().await.0, []);
+}
+
+#[tokio::test]
 async fn a_pending_payment_that_never_will_be_taken_leaves_its_work_to_a_new_one() {
     let world = World::priced().open();
     world.bank().next_capture("p", Move::LostUnheard);
