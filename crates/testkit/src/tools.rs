@@ -6,7 +6,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use execgate_model::{BoxFuture, ErrorReport, LimitKind, Product, Progress, Verdict};
-use execgate_tool::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
+use execgate_tool::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -26,6 +26,8 @@ enum Deed {
     Full,
     /// It is switched off.
     Unavailable,
+    /// There is a slot for it, and it is not ready.
+    Unready,
     /// It is claimed, and cannot be started.
     Unstartable,
     /// The same, once the test lets it go.
@@ -66,6 +68,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("one-slot", Deed::BlocksTheSlot),
     ("full", Deed::Full),
     ("unavailable", Deed::Unavailable),
+    ("unready", Deed::Unready),
     ("unstartable", Deed::Unstartable),
     ("unstartable-later", Deed::UnstartableLater),
     ("panics", Deed::Panics),
@@ -161,6 +164,12 @@ struct ScriptedRun {
 }
 
 impl Prepared for ScriptedRun {
+    fn ready<'a>(&'a self, _cancel: &'a Cancel) -> BoxFuture<'a, Result<(), NotStarted>> {
+        let is_ready = self.deed != Deed::Unready;
+        let ready = is_ready.then_some(()).ok_or_else(|| NotStarted::Unavailable("it is in flux".to_owned()));
+        Box::pin(async { ready })
+    }
+
     fn reserve(&mut self) -> Result<(), NotStarted> {
         match self.deed {
             Deed::Full => return Err(NotStarted::Full),
@@ -171,6 +180,7 @@ impl Prepared for ScriptedRun {
             }
             Deed::Ends(_)
             | Deed::Blocks
+            | Deed::Unready
             | Deed::Unstartable
             | Deed::UnstartableLater
             | Deed::Panics
@@ -206,6 +216,7 @@ impl Prepared for ScriptedRun {
                 Deed::Panics => std::panic::resume_unwind(Box::new("a handler that panics")),
                 Deed::Full
                 | Deed::Unavailable
+                | Deed::Unready
                 | Deed::Unstartable
                 | Deed::UnstartableLater
                 | Deed::LosesItsEnd => Err(RunFault::Lost("the end is lost".to_owned())),

@@ -1,5 +1,6 @@
 //! The port of a tool: what can be asked of anything that runs.
 
+use core::future::ready;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -112,6 +113,15 @@ pub trait Prepared: Send + Sync {
     /// [`NotStarted`] where it cannot be theirs.
     fn belongs_to(&mut self, _owner: Option<Digest>) -> Result<(), NotStarted> {
         Ok(())
+    }
+
+    /// Waits for what can change its mind without anybody having asked, as far as that is soon: before its slot is taken, and
+    /// before anything is claimed or paid for. Most tools have no mind of their own.
+    ///
+    /// # Errors
+    /// [`NotStarted`] where it cannot be run now, or its caller is gone.
+    fn ready<'a>(&'a self, _cancel: &'a Cancel) -> BoxFuture<'a, Result<(), NotStarted>> {
+        Box::pin(ready(Ok(())))
     }
 
     /// Takes the slot that the run will need, before anything is claimed.

@@ -84,6 +84,7 @@ fn refusals() -> Vec<(Ask, &'static str)> {
         (ask("gives").pays("unavailable"), "rail-unavailable"),
         (ask("full").pays("p"), "full"),
         (ask("unavailable").pays("p"), "unavailable"),
+        (ask("unready").pays("p"), "unavailable"),
         (ask("unstartable").pays("p"), "not-started"),
     ]
 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::Digest;
 use serde_json::Value;
+use tokio::join;
 use tokio::time::{sleep, timeout};
 
 use super::client::Client;
 use super::connect::ConnectError;
 use super::reading::{Listing, Reading};
-use super::server::Upstream;
+use super::server::{LIST_EVERY, Upstream};
 
 /// How long after a server has said that a list has changed it is had: one that says so again and again is not asked as often.
 const LIST_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -97,41 +98,63 @@ impl Upstream {
 
     /// Lists anew what has changed beside its tools, for as long as this is polled.
     pub(super) async fn tend_beside(&self, client: &Client) {
-        let (mut heard, mut known) = (client.heard(), Reading::ALL.map(|reading| (reading, None)));
+        join!(self.tend_reading(client, Reading::Resource), self.tend_reading(client, Reading::Prompt));
+    }
+
+    /// Lists these anew where they have changed, and now and then where it has not said so: who listens may not hear it.
+    async fn tend_reading(&self, client: &Client, reading: Reading) {
+        let (hello, capability, mut heard) = (client.hello(), reading.capability(), client.heard());
+        if !hello.can(capability) {
+            return pending().await;
+        }
+        if !hello.tells_of(capability) {
+            // Nothing is known of them.
+            self.knows(reading, None);
+            return pending().await;
+        }
+        let mut wait = LIST_AGAIN_AFTER;
         loop {
-            let now = *heard.borrow_and_update();
-            for (reading, known) in &mut known {
-                let (hello, capability) = (client.hello(), reading.capability());
-                // Of one that tells of no changes nothing is known after it was connected.
-                let is_known =
-                    known.is_some_and(|known| known == now.of(*reading) || !hello.tells_of(capability));
-                if hello.can(capability) && !is_known {
-                    *known = Some(now.of(*reading));
-                    self.list_beside(client, *reading).await;
-                }
+            let said = heard.borrow_and_update().of(reading);
+            let listed = self.list_beside(client, reading).await;
+            let is_listed = listed.is_some();
+            self.knows(reading, listed);
+            wait = if is_listed { LIST_AGAIN_AFTER } else { (wait * 2).min(LIST_EVERY) };
+            let again = if is_listed { LIST_EVERY } else { wait };
+            let news = heard.wait_for(|heard| heard.has_ended || heard.of(reading) != said);
+            match timeout(again, news).await.map(|heard| heard.is_ok_and(|heard| !heard.has_ended)) {
+                Ok(true) => {}
+                // Whoever looks after its tools sees that it has ended.
+                Ok(false) => return pending().await,
+                Err(_) => continue,
             }
-            if heard.changed().await.is_err() {
-                return pending().await;
-            }
-            sleep(LIST_AGAIN_AFTER).await;
+            sleep(wait).await;
         }
     }
 
-    async fn list_beside(&self, client: &Client, reading: Reading) {
-        let mut all = None;
-        if client.hello().tells_of(reading.capability()) {
-            match timeout(LISTED_WITHIN, self.every(client, reading)).await {
-                Ok(Ok(listed)) => all = Some(listed),
-                Ok(Err(error)) => {
-                    tracing::warn!(server = %self.name(), %error, "what an upstream server has beside tools cannot be listed");
-                }
-                Err(_) => {
-                    tracing::warn!(server = %self.name(), "an upstream server does not end its list in time");
-                }
+    async fn list_beside(&self, client: &Client, reading: Reading) -> All {
+        match timeout(LISTED_WITHIN, self.every(client, reading)).await {
+            Ok(Ok(listed)) => return Some(listed),
+            Ok(Err(error)) => {
+                tracing::warn!(server = %self.name(), %error, "what an upstream server has beside tools cannot be listed");
+            }
+            Err(_) => {
+                tracing::warn!(server = %self.name(), "an upstream server does not end its list in time");
             }
         }
-        *self.beside.of(reading).lock().unwrap_or_else(PoisonError::into_inner) = all;
-        self.has_changed(|changes| changes.count(reading));
+        None
+    }
+
+    /// Takes up what is listed; whoever wants to know of changes looks only where it is another list, or may be.
+    fn knows(&self, reading: Reading, all: All) {
+        let is_news = {
+            let mut known = self.beside.of(reading).lock().unwrap_or_else(PoisonError::into_inner);
+            let is_news = all.is_none() || *known != all;
+            *known = all;
+            is_news
+        };
+        if is_news {
+            self.has_changed(|changes| changes.count(reading));
+        }
     }
 
     async fn every(&self, client: &Client, reading: Reading) -> Result<Arc<[Listed]>, ConnectError> {

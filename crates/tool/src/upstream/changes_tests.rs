@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use execgate_model::{Digest, Effect, RunOptions};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, advance, pause};
+use tokio::time::{Instant, advance, pause, timeout};
 
 use super::tests::{Memory, Script, answer, call_in, context, entry, line, upstream, upstream_of};
 use super::{FirstContact, Reading, Sharing, Upstream, Upstreams};
 use crate::registry::Toolbox as _;
-use crate::{Call, NotStarted, RunFault};
+use crate::{Call, Cancel, NotStarted, Prepared, RunFault};
 
 /// What a script counts.
 #[derive(Default)]
@@ -102,6 +103,29 @@ async fn a_list_that_cannot_be_had_is_asked_for_again_and_a_call_waits_for_it() 
 }
 
 #[tokio::test]
+async fn nothing_is_claimed_for_a_call_whose_tool_is_in_flux() {
+    pause();
+    let count = Arc::new(Count::default());
+    let lists = |asked| (asked == 0).then_some("Adds.");
+    let (upstream, tending) = connected(server(&count, Some("tools"), lists)).await;
+    call_in(&upstream, context()).await.unwrap();
+    // It has said that they have changed, and does not list them. What is asked before a claim says so.
+    let tool = Upstreams::new([Arc::clone(&upstream)]).find("srv.add").unwrap();
+    let (payload, options) = (json!({}), RunOptions::default());
+    let call = Call { payload: &payload, options: &options, effect: Effect::Live };
+    let prepared = tool.prepare(&call).unwrap();
+    let refused = prepared.ready(&Cancel::default()).await;
+    assert!(matches!(refused, Err(NotStarted::Unavailable(_))), "{refused:?}");
+    // Whoever goes meanwhile is not waited for.
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let since = Instant::now();
+    assert!(prepared.ready(&cancel).await.is_err());
+    assert_eq!(since.elapsed(), Duration::ZERO);
+    tending.abort();
+}
+
+#[tokio::test]
 async fn tools_that_change_without_a_word_are_found_out() {
     pause();
     let count = Arc::new(Count::default());
@@ -115,31 +139,61 @@ async fn tools_that_change_without_a_word_are_found_out() {
     tending.abort();
 }
 
+/// A server of which each caller has a process to itself, connected. It lists another tool from this list on.
+async fn of_each(count: &Arc<Count>, changes_at: usize) -> Arc<Upstream> {
+    let lists = move |asked| Some(if asked < changes_at { "Adds." } else { "Deletes." });
+    let connect = Arc::new(super::tests::Scripted(server(count, None, lists)));
+    let sharing = Sharing::PerCaller { processes_max: 4, idle: Duration::from_hours(1) };
+    let upstream = upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing);
+    upstream.connect().await.unwrap();
+    upstream
+}
+
+/// A call of one caller that has its slot.
+fn reserved(upstream: &Arc<Upstream>) -> Box<dyn Prepared> {
+    let tool = Upstreams::new([Arc::clone(upstream)]).find("srv.add").unwrap();
+    let (payload, options) = (json!({}), RunOptions::default());
+    let call = Call { payload: &payload, options: &options, effect: Effect::Live };
+    let mut prepared = tool.prepare(&call).unwrap();
+    prepared.belongs_to(Some(Digest::from_bytes([1; 32]))).unwrap();
+    prepared.reserve().unwrap();
+    prepared
+}
+
 #[tokio::test]
 async fn so_they_are_in_a_process_of_one_caller() {
     pause();
     let count = Arc::new(Count::default());
     // One list is for everybody, one for the process of the caller.
-    let lists = |asked| Some(if asked < 2 { "Adds." } else { "Deletes." });
-    let connect = Arc::new(super::tests::Scripted(server(&count, None, lists)));
-    let sharing = Sharing::PerCaller { processes_max: 4, idle: Duration::from_hours(1) };
-    let upstream = upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing);
-    upstream.connect().await.unwrap();
-    let call = async || {
-        let tool = Upstreams::new([Arc::clone(&upstream)]).find("srv.add").unwrap();
-        let (payload, options) = (json!({}), RunOptions::default());
-        let call = Call { payload: &payload, options: &options, effect: Effect::Live };
-        let mut prepared = tool.prepare(&call).unwrap();
-        prepared.belongs_to(Some(Digest::from_bytes([1; 32])))?;
-        prepared.reserve()?;
-        prepared.run(context()).await
-    };
-    call().await.unwrap();
-    call().await.unwrap();
+    let upstream = of_each(&count, 2).await;
+    reserved(&upstream).run(context()).await.unwrap();
+    reserved(&upstream).run(context()).await.unwrap();
     advance(Duration::from_secs(61)).await;
-    let refused = call().await;
-    assert!(matches!(refused, Err(RunFault::NotStarted(NotStarted::Unavailable(_)))), "{refused:?}");
+    // Two that come together are under way in it no more than one.
+    let pair = (reserved(&upstream), reserved(&upstream));
+    for prepared in [pair.0, pair.1] {
+        let refused = prepared.run(context()).await;
+        assert!(matches!(refused, Err(RunFault::NotStarted(NotStarted::Unavailable(_)))), "{refused:?}");
+    }
     assert_eq!(count.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn one_in_which_a_call_is_always_under_way_is_asked_later_and_all_the_same() {
+    pause();
+    let count = Arc::new(Count::default());
+    let upstream = of_each(&count, 2).await;
+    let (entry, owner) = (upstream.find("add").unwrap(), Some(Digest::from_bytes([1; 32])));
+    let first = upstream.reserve(owner).unwrap();
+    upstream.line_of(&first, Some(&entry)).await.unwrap();
+    advance(Duration::from_secs(61)).await;
+    let second = upstream.reserve(owner).unwrap();
+    upstream.line_of(&second, Some(&entry)).await.unwrap();
+    drop(first);
+    advance(Duration::from_mins(5)).await;
+    let third = upstream.reserve(owner).unwrap();
+    assert!(upstream.line_of(&third, Some(&entry)).await.is_err());
+    drop((second, third));
 }
 
 #[tokio::test]
@@ -159,6 +213,103 @@ async fn what_is_listed_beside_tools_is_known_and_told_of_when_it_has_changed() 
     let now = *changes.wait_for(|changes| changes.resources > before.resources).await.unwrap();
     assert_eq!(listed(Reading::Resource), Some(vec![json!("a:0"), json!("a:1")]));
     assert_eq!((now.tools, now.prompts), (before.tools, before.prompts));
+    tending.abort();
+}
+
+/// A server that tells of prompts, as it says, and does so when it is called; what it lists of them is up to the test.
+fn of_prompts(list: impl Fn() -> Option<&'static str> + Send + Sync + 'static) -> Arc<Script> {
+    Arc::new(move |message| {
+        Some(match message["method"].as_str().unwrap_or_default() {
+            "initialize" => {
+                let offered = json!({"tools": {}, "prompts": {"listChanged": true}});
+                vec![answer(message, json!({"protocolVersion": "2025-06-18", "capabilities": offered}))]
+            }
+            "tools/list" => vec![answer(message, json!({"tools": [entry("add", "Adds.")]}))],
+            "tools/call" => vec![changed("prompts"), answer(message, json!({"content": []}))],
+            "prompts/list" => vec![match list() {
+                Some(name) => answer(message, json!({"prompts": [{"name": name}]})),
+                None => line(
+                    &json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -1, "message": "busy"}}),
+                ),
+            }],
+            _ => Vec::new(),
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_list_that_is_the_same_is_no_news_and_one_that_changes_without_a_word_is_found_out() {
+    pause();
+    let (lists, asked) = (Arc::new(Mutex::new("a")), watch::Sender::new(0_usize));
+    let (listed, counts) = (Arc::clone(&lists), asked.clone());
+    let script = of_prompts(move || {
+        counts.send_modify(|count| *count += 1);
+        Some(*listed.lock().unwrap())
+    });
+    let (upstream, tending) = connected(script).await;
+    upstream.knows_beside().await;
+    let mut asked = asked.subscribe();
+    for count in 2..5 {
+        call_in(&upstream, context()).await.unwrap();
+        asked.wait_for(|asked| *asked >= count).await.unwrap();
+    }
+    *lists.lock().unwrap() = "b";
+    let changes = *upstream.changes().wait_for(|changes| changes.prompts > 1).await.unwrap();
+    assert_eq!(changes.prompts, 2);
+    assert_eq!(upstream.listed(Reading::Prompt).unwrap()[0].key, "b");
+    tending.abort();
+}
+
+#[tokio::test]
+async fn what_cannot_be_listed_beside_tools_is_asked_for_again() {
+    pause();
+    let asked = AtomicUsize::new(0);
+    let script = of_prompts(move || (asked.fetch_add(1, Ordering::SeqCst) > 2).then_some("a"));
+    let (upstream, tending) = connected(script).await;
+    let mut changes = upstream.changes();
+    while upstream.listed(Reading::Prompt).is_none() {
+        changes.changed().await.unwrap();
+    }
+    tending.abort();
+}
+
+/// A server of the stateless kind that refuses by this code to tell of changes, for the first time that it is asked; how often
+/// it was.
+fn refusing_to_tell(code: i64) -> (Arc<Script>, watch::Receiver<usize>) {
+    let (counts, asked) = watch::channel(0_usize);
+    let script: Arc<Script> = Arc::new(move |message| {
+        let error = |code| {
+            line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": "no"}}))
+        };
+        Some(match message["method"].as_str().unwrap_or_default() {
+            "server/discover" => {
+                let offered = json!({"tools": {"listChanged": true}});
+                vec![answer(message, json!({"supportedVersions": ["2026-07-28"], "capabilities": offered}))]
+            }
+            "tools/list" => vec![answer(message, json!({"tools": [entry("add", "Adds.")]}))],
+            "subscriptions/listen" => {
+                counts.send_modify(|count| *count += 1);
+                if *counts.borrow() == 1 { vec![error(code)] } else { Vec::new() }
+            }
+            _ if message.get("id").is_some() => vec![error(-32_601)],
+            _ => Vec::new(),
+        })
+    });
+    (script, asked)
+}
+
+#[tokio::test]
+async fn one_that_refuses_to_tell_is_asked_again_unless_it_cannot() {
+    pause();
+    let (script, mut asked) = refusing_to_tell(-32_000);
+    let (_upstream, tending) = connected(script).await;
+    asked.wait_for(|asked| *asked == 2).await.unwrap();
+    tending.abort();
+
+    let (script, mut asked) = refusing_to_tell(-32_601);
+    let (_upstream, tending) = connected(script).await;
+    asked.wait_for(|asked| *asked == 1).await.unwrap();
+    assert!(timeout(Duration::from_mins(5), asked.changed()).await.is_err());
     tending.abort();
 }
 

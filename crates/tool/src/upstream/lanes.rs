@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::Digest;
@@ -17,6 +18,9 @@ use super::connect::{Connect, ConnectError};
 use super::entry::{Digester, Entry};
 use super::server::LIST_EVERY;
 use crate::NotStarted;
+
+/// How often a process is asked anew what it offers in which calls are always under way.
+const LIST_EVERY_WHERE_BUSY: Duration = Duration::from_mins(5);
 
 /// Whether callers share a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,8 @@ struct Lane {
 
 struct Calls {
     open: usize,
+    /// How many of them have the process, and may be under way in it.
+    sent: usize,
     last: Instant,
 }
 
@@ -66,12 +72,18 @@ struct Started {
 }
 
 /// A call's hold on the process of its caller: it is not ended before that is dropped.
-pub(super) struct Seat(Arc<Lane>);
+pub(super) struct Seat {
+    lane: Arc<Lane>,
+    is_sent: AtomicBool,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut calls = self.0.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.lane.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.open = calls.open.saturating_sub(1);
+        if *self.is_sent.get_mut() {
+            calls.sent = calls.sent.saturating_sub(1);
+        }
         calls.last = Instant::now();
     }
 }
@@ -81,7 +93,7 @@ impl Lane {
         Self {
             owner,
             started: AsyncMutex::new(None),
-            calls: Mutex::new(Calls { open: 0, last: Instant::now() }),
+            calls: Mutex::new(Calls { open: 0, sent: 0, last: Instant::now() }),
         }
     }
 
@@ -93,7 +105,7 @@ impl Lane {
 
     fn sit(self: &Arc<Self>) -> Seat {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).open += 1;
-        Seat(Arc::clone(self))
+        Seat { lane: Arc::clone(self), is_sent: AtomicBool::new(false) }
     }
 }
 
@@ -163,16 +175,17 @@ impl Seat {
     }
 
     async fn started(&self, starts: Starts<'_>) -> Result<Started, ConnectError> {
-        let mut started = self.0.started.lock().await;
+        let mut started = self.lane.started.lock().await;
         // What is there stays there while it is asked anew: other calls of this caller may be under way in it.
         let client = match started.as_ref().filter(|before| before.client.ended().is_none()) {
-            Some(before) if !before.is_behind() && (self.is_one_of_many() || !before.is_old()) => {
+            Some(before) if !before.is_behind() && !before.is_old(self.is_one_of_many()) => {
+                self.has_it();
                 return Ok(before.clone());
             }
             Some(before) => Arc::clone(&before.client),
             None => {
                 *started = None;
-                let opened = starts.connect.open_of(Some(self.0.owner)).await?;
+                let opened = starts.connect.open_of(Some(self.lane.owner)).await?;
                 Arc::new(Client::greet(opened.0, Arc::clone(starts.connect), starts.manner).await?)
             }
         };
@@ -181,12 +194,22 @@ impl Seat {
         let digests = offer.entries.iter().map(|entry| (entry.name.clone(), entry.digest)).collect();
         let now = Started { client, digests: Arc::new(digests), as_of, since };
         *started = Some(now.clone());
+        self.has_it();
         Ok(now)
     }
 
-    /// Whether other calls are under way in the process: one that does one thing at a time would not say now what it offers.
+    /// Its call has the process from now on.
+    fn has_it(&self) {
+        let mut calls = self.lane.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_sent.swap(true, Ordering::Relaxed) {
+            calls.sent += 1;
+        }
+    }
+
+    /// Whether other calls may be under way in the process: one that does one thing at a time would not say now what it offers.
+    /// Those that only have a seat, and wait as this one does, are not.
     fn is_one_of_many(&self) -> bool {
-        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).open > 1
+        self.lane.calls.lock().unwrap_or_else(PoisonError::into_inner).sent > 0
     }
 }
 
@@ -196,9 +219,9 @@ impl Started {
         self.client.heard().borrow().tools != self.as_of
     }
 
-    /// Whether it is asked anew though it has said nothing: not all do.
-    fn is_old(&self) -> bool {
-        self.since.elapsed() >= LIST_EVERY
+    /// Whether it is asked anew though it has said nothing: not all do. Where it is busy, later.
+    fn is_old(&self, is_busy: bool) -> bool {
+        self.since.elapsed() >= if is_busy { LIST_EVERY_WHERE_BUSY } else { LIST_EVERY }
     }
 }
 

@@ -19,6 +19,9 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_mins(1);
 /// One that has lived for less is asked for ever more slowly.
 const LIVED: Duration = Duration::from_secs(5);
 
+/// The code of JSON-RPC for a method that is not there.
+const UNKNOWN_METHOD: i64 = -32_601;
+
 /// What a server says that it tells of, and how a subscription names it.
 const NEWS: [(&str, &str); 3] =
     [("tools", "toolsListChanged"), ("resources", "resourcesListChanged"), ("prompts", "promptsListChanged")];
@@ -38,12 +41,17 @@ impl Client {
         loop {
             let since = Instant::now();
             let asked = json!({"notifications": wanted});
-            match self.ask("subscriptions/listen", asked, LISTENS).await {
-                // It has said that it tells, and does not: its lists are asked for now and then.
-                Err(AskError::Rpc(_) | AskError::Refused(_)) => return pending().await,
-                Ok(_) | Err(AskError::NotSent(_) | AskError::Lost(_) | AskError::Slow) => {}
-            }
-            wait = if since.elapsed() < LIVED { (wait * 2).min(AGAIN_AFTER_MAX) } else { AGAIN_AFTER };
+            let is_refused = match self.ask("subscriptions/listen", asked, LISTENS).await {
+                // It has said that it tells, and cannot: its lists are asked for now and then.
+                Err(AskError::Rpc(error) | AskError::Refused(error)) if error.code == UNKNOWN_METHOD => {
+                    return pending().await;
+                }
+                // Too many listen, or whoever asks may not just now.
+                Err(AskError::Rpc(_) | AskError::Refused(_)) => true,
+                Ok(_) | Err(AskError::NotSent(_) | AskError::Lost(_) | AskError::Slow) => false,
+            };
+            let is_short = is_refused || since.elapsed() < LIVED;
+            wait = if is_short { (wait * 2).min(AGAIN_AFTER_MAX) } else { AGAIN_AFTER };
             sleep(wait).await;
         }
     }

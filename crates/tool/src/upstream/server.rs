@@ -413,6 +413,14 @@ impl Upstream {
         ))
     }
 
+    /// Waits until it is known what the process that serves everybody offers; that of one caller is asked as it is called.
+    pub(super) async fn knows_its_tools(&self) -> Result<(), NotStarted> {
+        if self.lanes.is_some() || self.shared()?.is_known().await {
+            return Ok(());
+        }
+        Err(self.in_flux())
+    }
+
     /// The process that serves everybody.
     fn shared(&self) -> Result<Arc<Client>, NotStarted> {
         let client = self.now().client.filter(|client| client.ended().is_none());

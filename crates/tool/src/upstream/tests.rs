@@ -158,6 +158,7 @@ pub(super) async fn call_in(upstream: &Arc<Upstream>, context: RunContext) -> Re
     let (payload, options) = (json!({"a": 1}), RunOptions::default());
     let call = Call { payload: &payload, options: &options, effect: Effect::Live };
     let mut prepared = tool.prepare(&call).unwrap();
+    prepared.ready(&context.cancel).await?;
     prepared.reserve()?;
     prepared.run(context).await
 }

@@ -17,7 +17,7 @@ use super::http::Mirrored;
 use super::reading::Reading;
 use super::server::{Place, Upstream};
 use crate::pure::Computed;
-use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
+use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
 /// The member of a result that holds the error which a server answered with, where it answered with one.
 pub const RPC_ERROR: &str = "rpcError";
@@ -161,6 +161,20 @@ impl Prepared for PreparedCall {
     fn belongs_to(&mut self, owner: Option<Digest>) -> Result<(), NotStarted> {
         self.owner = owner;
         Ok(())
+    }
+
+    /// One that has said that its tools have changed is waited for here, where nothing is paid for yet.
+    fn ready<'a>(&'a self, cancel: &'a Cancel) -> BoxFuture<'a, Result<(), NotStarted>> {
+        Box::pin(async move {
+            if self.what.entry().is_some() {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return Err(gone()),
+                    known = self.upstream.knows_its_tools() => known?,
+                }
+            }
+            accepted(&self.upstream, &self.what)
+        })
     }
 
     fn reserve(&mut self) -> Result<(), NotStarted> {

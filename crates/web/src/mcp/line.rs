@@ -2,13 +2,14 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_model::{Progress, Watcher};
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::{Peer, RoleServer};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 /// How often something is said at the most: a model reads it, and clients pay for it.
 const EVERY: Duration = Duration::from_millis(250);
@@ -65,28 +66,10 @@ impl Line {
         })
     }
 
-    /// Tells what is heard, for as long as this is polled.
-    pub(super) async fn tell_on(&self) {
-        let start = Instant::now();
-        let mut alive = interval_at(start + SIGN_OF_LIFE, SIGN_OF_LIFE);
-        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.heard.any.notified() => tokio::time::sleep(EVERY).await,
-                _ = alive.tick() => {}
-            }
-            // Whoever is gone needs to be told nothing.
-            if !self.tell(start.elapsed()).await {
-                return std::future::pending().await;
-            }
-        }
-    }
-
-    /// Tells how far a run was when it ended, where it has said so and nobody was told of it yet.
-    pub(super) async fn tell_last(&self) {
-        if self.heard.has_step() {
-            self.tell(Duration::ZERO).await;
-        }
+    /// Tells what is heard until the run has `ended`; then what it said last of how far it is. What is being told is told to its
+    /// end, so that the answer comes behind it.
+    pub(super) async fn tell_until(&self, ended: impl Future<Output = ()>) {
+        self.heard.tell_until(ended, |since| self.tell(since)).await;
     }
 
     /// Tells what is heard; false where nobody hears it.
@@ -148,6 +131,37 @@ impl Heard {
         self.any.notify_one();
     }
 
+    /// Has whatever is heard told, until the run has `ended`. `tell` says false where nobody hears it.
+    async fn tell_until<T: Future<Output = bool>>(
+        &self,
+        ended: impl Future<Output = ()>,
+        tell: impl Fn(Duration) -> T,
+    ) {
+        let start = Instant::now();
+        let mut alive = interval_at(start + SIGN_OF_LIFE, SIGN_OF_LIFE);
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ended = pin!(ended);
+        loop {
+            let news = async {
+                self.any.notified().await;
+                sleep(EVERY).await;
+            };
+            tokio::select! {
+                biased;
+                () = &mut ended => break,
+                () = news => {}
+                _ = alive.tick() => {}
+            }
+            // Whoever is gone needs to be told nothing.
+            if !tell(start.elapsed()).await {
+                return ended.await;
+            }
+        }
+        if self.has_step() {
+            tell(start.elapsed()).await;
+        }
+    }
+
     fn has_step(&self) -> bool {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).step.is_some()
     }
@@ -172,8 +186,37 @@ impl fmt::Debug for Line {
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
+    use std::pin::pin;
+
+    use tokio::sync::{Notify, mpsc};
+    use tokio::time::{pause, timeout};
 
     use super::{Heard, MESSAGE_MAX, News};
+
+    #[tokio::test]
+    async fn what_is_being_told_when_a_run_ends_is_told_before_its_answer() {
+        pause();
+        let (heard, ended, goes_on) = (Heard::default(), Notify::new(), Notify::new());
+        let (tells, mut told) = mpsc::unbounded_channel();
+        let mut telling = pin!(heard.tell_until(ended.notified(), async |since: Duration| {
+            let (number, ..) = heard.next(since);
+            goes_on.notified().await;
+            tells.send(number).is_ok()
+        }));
+        heard.is_at(1.0, Some(2.0), "");
+        // Taken, and not out yet.
+        let wait = Duration::from_secs(1);
+        assert!(timeout(wait, &mut telling).await.is_err());
+        assert!(!heard.has_step());
+        ended.notify_one();
+        assert!(timeout(wait, &mut telling).await.is_err());
+        heard.is_at(2.0, Some(2.0), "");
+        goes_on.notify_one();
+        assert!(timeout(wait, &mut telling).await.is_err());
+        goes_on.notify_one();
+        telling.await;
+        assert_eq!((told.recv().await, told.recv().await), (Some(1.0), Some(2.0)));
+    }
 
     #[test]
     fn what_was_written_is_told_once_and_the_newest_of_it() {

@@ -19,6 +19,8 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, from_value, to_value};
+use tokio::join;
+use tokio::sync::Notify;
 
 use super::approval::Way;
 use super::asking::{AskLine, Takes, is_held, takes};
@@ -208,11 +210,15 @@ impl ServerHandler for Server {
             way,
             asks: Watcher::default(),
         };
-        let calling = self.calling(call, asked);
+        let ended = Notify::new();
+        let calling = async {
+            let called = self.calling(call, asked).await;
+            ended.notify_one();
+            called
+        };
         let telling = async {
-            match &line {
-                Some(line) => line.tell_on().await,
-                None => std::future::pending().await,
+            if let Some(line) = &line {
+                line.tell_until(ended.notified()).await;
             }
         };
         tokio::select! {
@@ -220,13 +226,7 @@ impl ServerHandler for Server {
             // Dropping the call is what ends it.
             () = context.ct.cancelled() => Err(cancelled()),
             () = self.cancel.cancelled() => Err(cancelled()),
-            called = calling => {
-                if let Some(line) = &line {
-                    line.tell_last().await;
-                }
-                called
-            }
-            () = telling => Err(cancelled()),
+            (called, ()) = async { join!(calling, telling) } => called,
         }
     }
 
