@@ -112,12 +112,16 @@ impl Upstream {
             self.knows(reading, None);
             return pending().await;
         }
-        let mut wait = LIST_AGAIN_AFTER;
+        let (mut wait, mut known) = (LIST_AGAIN_AFTER, None);
         loop {
             let said = heard.borrow_and_update().of(reading);
             let listed = self.list_beside(client, reading).await;
             let is_listed = listed.is_some();
-            self.knows(reading, listed);
+            // One that cannot be had is news once, and not where the server has said nothing.
+            if is_listed || known != Some(said) {
+                self.knows(reading, listed);
+                known = Some(said);
+            }
             wait = if is_listed { LIST_AGAIN_AFTER } else { (wait * 2).min(LIST_EVERY) };
             let again = if is_listed { LIST_EVERY } else { wait };
             let news = heard.wait_for(|heard| heard.has_ended || heard.of(reading) != said);

@@ -139,9 +139,16 @@ async fn tools_that_change_without_a_word_are_found_out() {
     tending.abort();
 }
 
-/// A server of which each caller has a process to itself, connected. It lists another tool from this list on.
-async fn of_each(count: &Arc<Count>, changes_at: usize) -> Arc<Upstream> {
-    let lists = move |asked| Some(if asked < changes_at { "Adds." } else { "Deletes." });
+/// What it lists where it lists another tool from this list on.
+const fn changes_at(list: usize) -> impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static {
+    move |asked| Some(if asked < list { "Adds." } else { "Deletes." })
+}
+
+/// A server of which each caller has a process to itself, connected.
+async fn of_each(
+    count: &Arc<Count>,
+    lists: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static,
+) -> Arc<Upstream> {
     let connect = Arc::new(super::tests::Scripted(server(count, None, lists)));
     let sharing = Sharing::PerCaller { processes_max: 4, idle: Duration::from_hours(1) };
     let upstream = upstream_of(connect, Arc::new(Memory::default()), FirstContact::Accept, sharing);
@@ -165,7 +172,7 @@ async fn so_they_are_in_a_process_of_one_caller() {
     pause();
     let count = Arc::new(Count::default());
     // One list is for everybody, one for the process of the caller.
-    let upstream = of_each(&count, 2).await;
+    let upstream = of_each(&count, changes_at(2)).await;
     reserved(&upstream).run(context()).await.unwrap();
     reserved(&upstream).run(context()).await.unwrap();
     advance(Duration::from_secs(61)).await;
@@ -182,7 +189,7 @@ async fn so_they_are_in_a_process_of_one_caller() {
 async fn one_in_which_a_call_is_always_under_way_is_asked_later_and_all_the_same() {
     pause();
     let count = Arc::new(Count::default());
-    let upstream = of_each(&count, 2).await;
+    let upstream = of_each(&count, changes_at(2)).await;
     let (entry, owner) = (upstream.find("add").unwrap(), Some(Digest::from_bytes([1; 32])));
     let first = upstream.reserve(owner).unwrap();
     upstream.line_of(&first, Some(&entry)).await.unwrap();
@@ -194,6 +201,27 @@ async fn one_in_which_a_call_is_always_under_way_is_asked_later_and_all_the_same
     let third = upstream.reserve(owner).unwrap();
     assert!(upstream.line_of(&third, Some(&entry)).await.is_err());
     drop((second, third));
+}
+
+#[tokio::test]
+async fn one_that_does_not_list_while_a_call_is_under_way_is_taken_as_it_was_and_asked_again_later() {
+    pause();
+    let count = Arc::new(Count::default());
+    let lists = |asked| [Some("Adds."), Some("Adds."), None].get(asked).copied().unwrap_or(Some("Deletes."));
+    let upstream = of_each(&count, lists).await;
+    let (entry, owner) = (upstream.find("add").unwrap(), Some(Digest::from_bytes([1; 32])));
+    let first = upstream.reserve(owner).unwrap();
+    upstream.line_of(&first, Some(&entry)).await.unwrap();
+    advance(Duration::from_mins(5)).await;
+    let others = [upstream.reserve(owner).unwrap(), upstream.reserve(owner).unwrap()];
+    for call in &others {
+        upstream.line_of(call, Some(&entry)).await.unwrap();
+    }
+    assert_eq!(count.lists.load(Ordering::SeqCst), 3, "it is asked once");
+    advance(Duration::from_mins(5)).await;
+    let last = upstream.reserve(owner).unwrap();
+    assert!(upstream.line_of(&last, Some(&entry)).await.is_err());
+    drop((first, others, last));
 }
 
 #[tokio::test]
@@ -270,6 +298,7 @@ async fn what_cannot_be_listed_beside_tools_is_asked_for_again() {
     while upstream.listed(Reading::Prompt).is_none() {
         changes.changed().await.unwrap();
     }
+    assert_eq!(changes.borrow().prompts, 2, "that they cannot be had is told once");
     tending.abort();
 }
 

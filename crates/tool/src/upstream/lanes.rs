@@ -176,9 +176,10 @@ impl Seat {
 
     async fn started(&self, starts: Starts<'_>) -> Result<Started, ConnectError> {
         let mut started = self.lane.started.lock().await;
+        let is_busy = self.is_one_of_many();
         // What is there stays there while it is asked anew: other calls of this caller may be under way in it.
         let client = match started.as_ref().filter(|before| before.client.ended().is_none()) {
-            Some(before) if !before.is_behind() && !before.is_old(self.is_one_of_many()) => {
+            Some(before) if !before.is_behind() && !before.is_old(is_busy) => {
                 self.has_it();
                 return Ok(before.clone());
             }
@@ -190,7 +191,16 @@ impl Seat {
             }
         };
         let since = Instant::now();
-        let (offer, as_of) = client.offer(starts.digester).await?;
+        let (offer, as_of) = match (client.offer(starts.digester).await, started.as_mut()) {
+            (Ok(listed), _) => listed,
+            // It has said nothing, and may do one thing at a time: it is taken as it was, and asked again later.
+            (Err(_), Some(before)) if is_busy && !before.is_behind() => {
+                before.since = Instant::now();
+                self.has_it();
+                return Ok(before.clone());
+            }
+            (Err(error), _) => return Err(error),
+        };
         let digests = offer.entries.iter().map(|entry| (entry.name.clone(), entry.digest)).collect();
         let now = Started { client, digests: Arc::new(digests), as_of, since };
         *started = Some(now.clone());
