@@ -1,6 +1,6 @@
 //! What payers are held to.
 
-use execgate_model::{Stage, UnixMs};
+use execgate_model::{InstanceId, Stage, UnixMs};
 use execgate_store::{
     Claim, Claimed, FAILED_FOR_MS, Finish, NewPayment, REDEEMED_BY, SPARED_ALL_MAX, SPARED_MAX,
     SPARED_PAID_MAX, SPARED_WINDOW_MS, SettlementWord, Settling,
@@ -10,6 +10,11 @@ use super::money::of_one;
 use super::runs::{Backend, claim, created, finish, payment, settling};
 
 use SettlementWord::{Captured, Capturing, Held, Pending, Released, Unpaid};
+
+/// The end of a run by a timeout that is not charged.
+fn timed_out(instance: InstanceId, number: u16) -> Finish {
+    Finish { charged: false, outcome: "timeout".to_owned(), ..finish(instance, number, Stage::Witness) }
+}
 
 pub(crate) async fn a_payer_that_failed_is_redeemed_by_payments_before_the_work_or_by_time(
     backend: &impl Backend,
@@ -53,13 +58,7 @@ pub(crate) async fn timeouts_of_payers_who_have_paid_are_counted_of_all_of_them(
     }
     for number in 0..most {
         assert_eq!(store.claim(paid(number, number / each)).await.unwrap(), Claimed::Fresh);
-        let end = Finish {
-            charged: false,
-            outcome: "timeout".to_owned(),
-            at: created(1),
-            ..finish(store.instance(), number, Stage::Witness)
-        };
-        store.finish(end).await.unwrap();
+        store.finish(Finish { at: created(1), ..timed_out(store.instance(), number) }).await.unwrap();
         store.settle(settling(number, Held, Released)).await.unwrap();
     }
     assert_eq!(store.claim(paid(3_000, payers - 1)).await.unwrap(), Claimed::SparedEnoughInAll);
@@ -91,12 +90,7 @@ pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_each_payer(back
     let most = u16::try_from(SPARED_MAX).unwrap();
     for number in 1..=most {
         assert_eq!(store.claim(paid(number, false, created(1))).await.unwrap(), Claimed::Fresh);
-        let end = Finish {
-            charged: false,
-            outcome: "timeout".to_owned(),
-            ..finish(store.instance(), number, Stage::Witness)
-        };
-        store.finish(end).await.unwrap();
+        store.finish(timed_out(store.instance(), number)).await.unwrap();
         store.settle(settling(number, Held, Released)).await.unwrap();
     }
     let begun = created(1).0 + 1_000;
@@ -124,13 +118,7 @@ pub(crate) async fn timeouts_that_are_not_charged_are_counted_of_all_payers(back
     for number in 1..=most {
         let asked = paid(number, format!("payer {number}"), false, created(1));
         assert_eq!(store.claim(asked).await.unwrap(), Claimed::Fresh);
-        let end = Finish {
-            charged: false,
-            outcome: "timeout".to_owned(),
-            at: created(1),
-            ..finish(store.instance(), number, Stage::Witness)
-        };
-        store.finish(end).await.unwrap();
+        store.finish(Finish { at: created(1), ..timed_out(store.instance(), number) }).await.unwrap();
     }
     let over = UnixMs(created(1).0 + SPARED_WINDOW_MS);
     let before = UnixMs(over.0 - 1);
