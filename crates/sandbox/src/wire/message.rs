@@ -8,10 +8,11 @@ use execgate_forkpoint::wire::{Malformed, Message, NetworkProfile, PACKET_BYTES,
 use crate::enforced::InterpreterStart;
 use crate::limits::Limits;
 
-/// Client to helper, on the control socket.
+/// Client to helper, on the control socket; and the first, on the link to its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ToHelper {
-    /// With a memory file that holds the configuration. Accepted once.
+    /// There is to be a helper. With its control socket, and a memory file that holds its configuration. Heard when the
+    /// one before is dead.
     Configure,
     /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
     /// which ones and the memory file for them; and, with egress, the rules and the ledger.
@@ -29,8 +30,8 @@ pub(crate) enum ToHelper {
 /// Helper to client, on the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FromHelper {
-    /// With a memory file that says what is enforced.
-    Ready,
+    /// With a memory file that says what is enforced. Its own process id.
+    Ready { helper: u32 },
     /// With a memory file that says why not.
     Refused,
     /// How many slots are usable now.
@@ -242,7 +243,7 @@ impl Message for ToHelper {
 impl Message for FromHelper {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
-            Self::Ready => Writer::new(1),
+            Self::Ready { helper } => Writer::new(1).u32(*helper),
             Self::Refused => Writer::new(2),
             Self::Capacity { usable, quarantined } => Writer::new(3).u32(*usable).u32(*quarantined),
             Self::ImageChanged => Writer::new(4),
@@ -256,7 +257,7 @@ impl Message for FromHelper {
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(packet);
         match from.u8()? {
-            1 => Ok(Self::Ready),
+            1 => Ok(Self::Ready { helper: from.u32()? }),
             2 => Ok(Self::Refused),
             3 => Ok(Self::Capacity { usable: from.u32()?, quarantined: from.u32()? }),
             4 => Ok(Self::ImageChanged),
@@ -541,7 +542,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_idle_comes_back_as_it_was_told() {
+    fn what_a_helper_says_of_itself_comes_back_as_it_was_told() {
+        comes_back(FromHelper::Ready { helper: 5 });
         comes_back(ToHelper::Look);
         comes_back(FromHelper::Waiting { interpreters: 1, forking: 2, bytes: u64::MAX });
     }
