@@ -12,7 +12,7 @@ use execgate_forkpoint::wire::{Message as _, Received, pair, receive, text_memfd
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::link::HelperLink;
-use crate::config::{Config, TierChoice};
+use crate::config::{Config, Tier};
 use crate::enforced::Guarded;
 use crate::error::SandboxError;
 use crate::offspring::has_hung_up;
@@ -39,10 +39,23 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    fn start(link: &HelperLink, config: &Config) -> Result<Self, SandboxError> {
+    fn first(link: &HelperLink, config: &Config) -> Result<Self, SandboxError> {
         let text = serde_json::to_vec(config).map_err(|error| SandboxError::Configure(error.into()))?;
         let text = text_memfd("execgate-config", &text).map_err(SandboxError::Configure)?;
-        let control = link.begin(&text).map_err(SandboxError::Configure)?;
+        Self::of(link.begin(Some(&text)))
+    }
+
+    /// Another of the same configuration, which has to have come to the same tier.
+    fn next(link: &HelperLink, tier: Tier) -> Result<Self, SandboxError> {
+        let next = Self::of(link.begin(None))?;
+        match next.guarded.enforced.tier {
+            same if same == tier => Ok(next),
+            other => Err(SandboxError::Refused(format!("this host now gives `{other}`, and gave `{tier}`"))),
+        }
+    }
+
+    fn of(control: io::Result<OwnedFd>) -> Result<Self, SandboxError> {
+        let control = control.map_err(SandboxError::Configure)?;
         let (pid, guarded) = answer(&control)?;
         Ok(Self { control, pid, guarded })
     }
@@ -99,7 +112,8 @@ pub(super) struct Helpers {
 struct Shared {
     now: RwLock<Arc<Helper>>,
     lost: AtomicU64,
-    config: Config,
+    /// None is weaker than what was announced.
+    tier: Tier,
     link: HelperLink,
 }
 
@@ -108,12 +122,11 @@ impl Helpers {
     ///
     /// # Errors
     /// [`SandboxError`].
-    pub(super) fn start(link: HelperLink, mut config: Config) -> Result<Self, SandboxError> {
-        let first = Helper::start(&link, &config)?;
-        // None after it is weaker than what was announced.
-        config.tier = TierChoice::Exactly(first.guarded.enforced.tier);
+    pub(super) fn start(link: HelperLink, config: &Config) -> Result<Self, SandboxError> {
+        let first = Helper::first(&link, config)?;
+        let tier = first.guarded.enforced.tier;
         let now = RwLock::new(Arc::new(first));
-        let shared = Arc::new(Shared { now, lost: AtomicU64::new(0), config, link });
+        let shared = Arc::new(Shared { now, lost: AtomicU64::new(0), tier, link });
         let (ours, theirs) = pair().map_err(SandboxError::SocketPair)?;
         let looked_after = Arc::clone(&shared);
         let thread = thread::Builder::new().name("sandbox-helpers".to_owned());
@@ -171,7 +184,7 @@ impl Shared {
             if has_been_told(cord, None, Some(pause(*failures))) {
                 return false;
             }
-            match Helper::start(&self.link, &self.config) {
+            match Helper::next(&self.link, self.tier) {
                 Ok(helper) => {
                     tracing::warn!("the sandbox has a new helper");
                     *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(helper);

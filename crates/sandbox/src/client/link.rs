@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_
 use crate::error::SandboxError;
 use crate::helper::{ENDED_WITHIN as HELPER_ENDED_WITHIN, HELPER_ARGUMENT, HELPER_LINK};
 use crate::offspring::has_hung_up;
-use crate::wire::ToHelper;
+use crate::wire::ToParent;
 
 /// How long the helper's parent may take to end once the link is closed: a helper that does not end by itself is killed
 /// by it.
@@ -31,11 +31,13 @@ pub struct HelperLink {
 }
 
 impl HelperLink {
-    /// Has a helper started by a configuration, once the one before is dead; gives its control socket.
-    pub(super) fn begin(&self, configuration: &OwnedFd) -> io::Result<OwnedFd> {
+    /// Has a helper started, once the one before is dead; gives its control socket. The first comes with the configuration
+    /// of all.
+    pub(super) fn begin(&self, configuration: Option<&OwnedFd>) -> io::Result<OwnedFd> {
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let (ours, theirs) = pair()?;
-        send(socket, &ToHelper::Configure.pack(), &[theirs.as_fd(), configuration.as_fd()])?;
+        let fds: Vec<_> = [Some(&theirs), configuration].into_iter().flatten().map(OwnedFd::as_fd).collect();
+        send(socket, &ToParent::Begin.pack(), &fds)?;
         Ok(ours)
     }
 

@@ -83,11 +83,11 @@ impl Sandbox {
             return Err(SandboxError::Refused(NO_LANDLOCK.to_owned()));
         }
         let has_egress = config.egress.is_some();
-        let languages = config.languages.iter().cloned().map(Spoken::from).collect();
+        let helpers = Helpers::start(link, &config)?;
+        let languages = config.languages.into_iter().map(Spoken::from).collect();
         let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
         let changed = OnceLock::new();
         let aside = Slots::new(0);
-        let helpers = Helpers::start(link, config)?;
         Ok(Self { helpers, languages, slots, aside, aside_max: 0, sessions, has_egress, changed })
     }
 

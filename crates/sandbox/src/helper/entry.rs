@@ -7,7 +7,7 @@ use std::process::{self, ExitCode};
 
 use execgate_forkpoint::panics::{Tell, die_of_panics};
 use execgate_forkpoint::sys;
-use execgate_forkpoint::wire::{Message as _, send, text_memfd, text_of};
+use execgate_forkpoint::wire::{Message as _, send, text_memfd};
 
 use super::begin;
 use super::parent::{self, Charge};
@@ -40,8 +40,7 @@ pub fn helper_main() -> ExitCode {
 /// The helper.
 fn help(charge: &Charge) -> ExitCode {
     let control = &charge.control;
-    let config = text_of(&charge.configuration)
-        .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other))
+    let config = serde_json::from_slice(&charge.configuration)
         .map_err(|error| format!("the configuration cannot be read: {error}"));
     match config.and_then(begin::begin) {
         Ok((house, enforced)) => {

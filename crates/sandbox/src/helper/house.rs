@@ -307,11 +307,7 @@ impl House {
                 Next::Serve
             }
             Ok(
-                ToHelper::NewRun { .. }
-                | ToHelper::OpenSession { .. }
-                | ToHelper::Configure
-                | ToHelper::Quiesce
-                | ToHelper::WarmUp,
+                ToHelper::NewRun { .. } | ToHelper::OpenSession { .. } | ToHelper::Quiesce | ToHelper::WarmUp,
             )
             | Err(_) => Next::Stop,
         }

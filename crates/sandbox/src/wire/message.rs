@@ -8,12 +8,17 @@ use execgate_forkpoint::wire::{Malformed, Message, NetworkProfile, PACKET_BYTES,
 use crate::enforced::InterpreterStart;
 use crate::limits::Limits;
 
-/// Client to helper, on the control socket; and the first, on the link to its parent.
+/// Client to the parent of helpers, on the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToParent {
+    /// There is to be a helper. With its control socket; the first time, with a memory file that holds the configuration
+    /// of all. Heard when the one before is dead.
+    Begin,
+}
+
+/// Client to helper, on the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ToHelper {
-    /// There is to be a helper. With its control socket, and a memory file that holds its configuration. Heard when the
-    /// one before is dead.
-    Configure,
     /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
     /// which ones and the memory file for them; and, with egress, the rules and the ledger.
     NewRun { language: u16, warm: u16, network: NetworkProfile, limits: Limits },
@@ -199,10 +204,25 @@ fn take_limits(from: &mut Reader<'_>) -> Result<Limits, Malformed> {
     })
 }
 
+impl Message for ToParent {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Begin => Writer::new(1),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        match Reader::new(packet).u8()? {
+            1 => Ok(Self::Begin),
+            _ => Err(Malformed),
+        }
+    }
+}
+
 impl Message for ToHelper {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
-            Self::Configure => Writer::new(1),
             Self::NewRun { language, warm, network, limits } => {
                 put_limits(Writer::new(2).u16(*language).u16(*warm).u8(network.number()), limits)
             }
@@ -219,7 +239,6 @@ impl Message for ToHelper {
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(packet);
         match from.u8()? {
-            1 => Ok(Self::Configure),
             2 => Ok(Self::NewRun {
                 language: from.u16()?,
                 warm: from.u16()?,
@@ -469,7 +488,7 @@ mod tests {
 
     #[test]
     fn every_message_comes_back_as_it_went() {
-        comes_back(ToHelper::Configure);
+        comes_back(ToParent::Begin);
         for network in [NetworkProfile::None, NetworkProfile::Loopback, NetworkProfile::Egress] {
             comes_back(ToHelper::NewRun { language: 7, warm: 1, network, limits: Limits::default() });
         }
