@@ -6,7 +6,8 @@
 //!
 //! A program that uses it calls [`helper_main`] first thing in `main` when it was started with
 //! [`HELPER_ARGUMENT`]; otherwise it calls [`spawn_helper`] before it starts a thread or opens a socket, and hands
-//! the link to [`Sandbox::start`]. [`Sandbox::run`] blocks until the verdict; many threads may call it at once.
+//! the link to [`Sandbox::start`]. On that link a small process starts the helper, and the next one when it dies.
+//! [`Sandbox::run`] blocks until the verdict; many threads may call it at once.
 //!
 //! A [`Session`] is an interpreter that lives on: one run after the other, each with a verdict of its own, in one jail and
 //! one set of limits, until it is closed, idles, is there for too long, or a run meets a limit.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, wait};
 
 /// How often what is left is killed again: what is killed may have started something just before.
 const ROUNDS_MAX: usize = 200;
@@ -58,9 +58,9 @@ pub(crate) fn watch(process: &OwnedFd, cord: impl AsFd, grace: Duration) -> io::
 /// `TimedOut` where something is left after a second.
 pub(crate) fn end() -> io::Result<()> {
     for _ in 0..ROUNDS_MAX {
-        for pid in descendants().into_iter().filter_map(Pid::from_raw) {
+        for (pid, parent) in descendants() {
             // It may be gone already.
-            let _gone = kill_process(pid, Signal::KILL);
+            let _gone = kill(pid, parent);
         }
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -75,13 +75,23 @@ pub(crate) fn end() -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Every process below this one.
-fn descendants() -> Vec<i32> {
+/// Kills a process that has this parent. Not one that has its number since, and is anybody's.
+fn kill(pid: i32, parent: i32) -> io::Result<()> {
+    let process = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    if parent_of(pid) == Some(parent) {
+        pidfd_send_signal(&process, Signal::KILL)?;
+    }
+    Ok(())
+}
+
+/// Every process below this one, and its parent.
+fn descendants() -> Vec<(i32, i32)> {
     let mut found = Vec::new();
     let mut to_see = vec![getpid().as_raw_pid()];
     while let Some(pid) = to_see.pop() {
         let children = children_of(pid);
-        found.extend(&children);
+        found.extend(children.iter().map(|child| (*child, pid)));
         to_see.extend(children);
     }
     found

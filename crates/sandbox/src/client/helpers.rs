@@ -168,9 +168,12 @@ impl Shared {
             if has_been_told(cord, Some(helper.control.as_fd()), None) {
                 return;
             }
-            drop(helper);
             self.lost.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("the helper of the sandbox is gone, and what was under way is lost");
+            tracing::error!(
+                helper = helper.pid,
+                "a helper of the sandbox is gone, and what was under way is lost"
+            );
+            drop(helper);
             short_lived = if since.elapsed() < LASTS { short_lived + 1 } else { 0 };
             if !self.next(cord, &mut short_lived) {
                 return;
@@ -186,7 +189,7 @@ impl Shared {
             }
             match Helper::next(&self.link, self.tier) {
                 Ok(helper) => {
-                    tracing::warn!("the sandbox has a new helper");
+                    tracing::warn!(helper = helper.pid, "the sandbox has a new helper");
                     *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(helper);
                     return true;
                 }
