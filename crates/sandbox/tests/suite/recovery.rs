@@ -27,6 +27,11 @@ pub(super) fn parent_of_helpers(sandbox: &Sandbox) -> i32 {
     status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }
 
+fn children_of(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
 /// Waits for the helper that comes after so many.
 pub(super) fn until_recovered(sandbox: &Sandbox, lost: u64) {
     assert!(comes_true(|| sandbox.helpers_lost() == lost && sandbox.is_alive()));
@@ -72,6 +77,26 @@ fn a_place_that_was_taken_before_is_one_after() {
     until_recovered(&sandbox, 1);
     assert_eq!(sandbox.run_in(slot, python("1")).unwrap().value.as_deref(), Some("1"));
     assert_eq!(sandbox.depth().taken, 0);
+}
+
+#[test]
+fn one_that_is_killed_while_it_begins_is_followed_by_another() {
+    let sandbox = sandbox();
+    let parent = parent_of_helpers(&sandbox);
+    let first = sandbox.helper_pid();
+    kill(first);
+    let mut begins = None;
+    assert!(comes_true(|| {
+        begins = children_of(parent).into_iter().find(|pid| *pid != first);
+        begins.is_some()
+    }));
+    // It may have begun by now, and be one that is lost too.
+    kill(begins.unwrap());
+    assert!(
+        comes_true(|| sandbox.is_alive() && ![Some(first), begins].contains(&Some(sandbox.helper_pid())))
+    );
+    assert_eq!(value_in(&sandbox, "6 * 7"), "42");
+    assert!((1..=2).contains(&sandbox.helpers_lost()));
 }
 
 #[test]
