@@ -20,8 +20,16 @@ pub const SPARED_MAX: u32 = 8;
 /// payer costs nothing, so that one who wants work for nothing is many. Two hours of a processor, at thirty seconds for each.
 pub const SPARED_ALL_MAX: u32 = 256;
 
-/// So many of them of all others together, and those do. To have them wait takes 128 payers who have paid.
+/// So many of them of all others together, and those do.
 pub const SPARED_PAID_MAX: u32 = 1_024;
+
+/// So many of them one payer may have who has paid, where so many were had by all of those together: the less is left for all, the
+/// less each may take of it, so that few cannot take it from the others. To have them all wait takes 349 payers who have paid;
+/// 128 leave three to each other one.
+#[must_use]
+pub(crate) const fn spared_each(all: u32) -> u32 {
+    SPARED_PAID_MAX.saturating_sub(all).div_ceil(SPARED_PAID_MAX / SPARED_MAX)
+}
 
 impl SettlementWord {
     /// Whether nothing moves any more behind it.
