@@ -47,7 +47,8 @@ impl SettlementWord {
         match (self, to) {
             (Self::Held, Self::Released)
             | (Self::Capturing, Self::Captured | Self::Released | Self::Unpaid | Self::Pending)
-            | (Self::Pending, Self::Captured | Self::Released | Self::Unpaid) => true,
+            // Pending again: where nobody was asked for it before, and somebody is now.
+            | (Self::Pending, Self::Captured | Self::Released | Self::Unpaid | Self::Pending) => true,
             (_, _) => false,
         }
     }
@@ -72,7 +73,8 @@ pub struct Settling {
     pub watch_until: Option<UnixMs>,
     /// Whether its chain may take it back, where it was taken: it is looked at until that is final.
     pub may_go_back: bool,
-    /// Whether it failed by no fault of its payer's: that is not held to anything for it.
+    /// Whether it failed by no fault of its payer's: that is not held to anything for it. Of one that is pending: whether
+    /// nobody was asked for it yet.
     pub blameless: bool,
     /// When.
     pub at: UnixMs,
@@ -238,6 +240,8 @@ pub struct OpenPayment {
     pub reference: Option<String>,
     /// The salt of the run.
     pub salt: Option<[u8; 32]>,
+    /// Whether nobody was asked for it yet, as far as is known.
+    pub is_unasked: bool,
     /// When the run was claimed, or, where it was taken back, when the payment was last held.
     pub since: Option<UnixMs>,
     /// Its own number.

@@ -250,7 +250,7 @@ impl Settle {
         }
     }
 
-    async fn move_to(
+    pub(super) async fn move_to(
         &self,
         held: Held<'_>,
         from: SettlementWord,
