@@ -466,7 +466,7 @@ impl Walk {
         let rooms = Arc::clone(&self.rooms);
         let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
             approved;
-        quote.prepared().ready(&self.cancel).await?;
+        Turn::lend(turn.as_ref(), quote.prepared().ready(&self.cancel)).await?;
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
         // at the claim: their limits, and whether they want an approval.
         let (_, now) = self.precheck(quote.proposal(), sight).await?;

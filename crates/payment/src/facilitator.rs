@@ -77,6 +77,10 @@ pub enum SettleError {
     /// code of that kind, too.
     #[error("the transfer was asked of nobody: {0}")]
     Unasked(String),
+    /// Whoever moves it was not reached, and can be asked again as long as the authorization holds, since somebody can tell
+    /// meanwhile where it is: it has not moved anything, and its payer has no part in that.
+    #[error("the transfer was asked of nobody yet: {0}")]
+    Postponed(String),
     /// Nobody can tell: it may have moved, or may still.
     #[error("nobody can tell yet whether the transfer has happened")]
     Unknown {
@@ -209,6 +213,7 @@ pub async fn capture_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> 
         Ok(transaction) => Ok(transaction.to_string()),
         Err(SettleError::Refused(reason)) => Err(CaptureError::Failed(reason)),
         Err(SettleError::Unasked(reason)) => Err(CaptureError::Unasked(reason)),
+        Err(SettleError::Postponed(reason)) => Err(CaptureError::Postponed(reason)),
         Err(SettleError::Unknown { transaction }) => {
             Err(CaptureError::Unknown { reference: transaction.map(|hash| hash.to_string()) })
         }
@@ -226,7 +231,8 @@ pub async fn find_authorized(facilitator: &dyn Facilitator, state: &[u8]) -> Res
         Whereabouts::Used { transaction, to_us: true } => {
             Found::Taken { reference: transaction.map(|hash| hash.to_string()) }
         }
-        Whereabouts::Used { to_us: false, .. } | Whereabouts::Expired | Whereabouts::Cancelled => Found::Gone,
+        Whereabouts::Expired => Found::Lapsed,
+        Whereabouts::Used { to_us: false, .. } | Whereabouts::Cancelled => Found::Gone,
     })
 }
 

@@ -166,13 +166,15 @@ pub enum SettlementState {
 pub struct Settlement {
     state: SettlementState,
     reference: Option<String>,
-    /// Whether it failed by no fault of its payer's.
+    /// Whether it failed by no fault of its payer's, or nobody was asked for it yet.
     blameless: bool,
+    /// Whether it failed by its time alone.
+    lapsed: bool,
 }
 
 impl Settlement {
     const fn at(state: SettlementState, reference: Option<String>) -> Self {
-        Self { state, reference, blameless: false }
+        Self { state, reference, blameless: false, lapsed: false }
     }
 
     /// A capture that was not heard of in time: it may have happened.
@@ -199,7 +201,15 @@ impl Settlement {
         self.reference.as_deref()
     }
 
-    /// Whether it is [`SettlementState::Unpaid`] by no fault of its payer's: nothing is held against it.
+    /// The same of a payment for which nobody is known to have been asked: that its time ran out meanwhile is no fault of its
+    /// payer's.
+    #[must_use]
+    pub fn excused(self) -> Self {
+        Self { blameless: self.blameless || self.lapsed, ..self }
+    }
+
+    /// Whether it is [`SettlementState::Unpaid`] by no fault of its payer's: nothing is held against it. Or, where it is
+    /// [`SettlementState::Pending`], whether nobody was asked for it.
     #[must_use]
     pub const fn is_blameless(&self) -> bool {
         self.blameless
@@ -235,6 +245,9 @@ pub enum CaptureError {
     /// Whoever moves it was never asked: it was surely not taken, and its payer has no part in that.
     #[error("capture was asked of nobody: {0}")]
     Unasked(String),
+    /// The same, and it is asked for again: somebody can tell meanwhile where it is.
+    #[error("capture was asked of nobody yet: {0}")]
+    Postponed(String),
     /// Nobody can tell whether it was taken.
     #[error("capture is pending")]
     Unknown {
@@ -253,8 +266,10 @@ pub enum Found {
         /// The rail's own name for the movement, where it was found.
         reference: Option<String>,
     },
-    /// We do not have it, and never shall.
+    /// We do not have it, and never shall: its payer has taken it back, or paid somebody else by it.
     Gone,
+    /// We do not have it, and never shall: its time is over.
+    Lapsed,
 }
 
 /// Money that was taken, and that its chain may still take back.
@@ -413,6 +428,7 @@ pub async fn capture(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Settlemen
         Err(CaptureError::Unasked(_)) => {
             Settlement { blameless: true, ..Settlement::at(SettlementState::Unpaid, None) }
         }
+        Err(CaptureError::Postponed(_)) => Settlement { blameless: true, ..Settlement::pending() },
         Err(CaptureError::Unknown { reference }) => Settlement::at(SettlementState::Pending, reference),
     }
 }
@@ -429,6 +445,7 @@ pub async fn look(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Optio
         Found::Open => None,
         Found::Taken { reference } => Some(Settlement::at(SettlementState::Captured, reference)),
         Found::Gone => Some(Settlement::at(SettlementState::Unpaid, None)),
+        Found::Lapsed => Some(Settlement { lapsed: true, ..Settlement::at(SettlementState::Unpaid, None) }),
     })
 }
 
@@ -439,7 +456,8 @@ pub async fn look(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Optio
 /// As [`Rail::whereabouts`]. Nothing was asked for then.
 pub async fn resume(rail: &dyn Rail, amount: Amount, state: &[u8]) -> Result<Settlement, Unreachable> {
     match look(rail, amount, state).await? {
-        Some(settlement) => Ok(settlement),
+        // Nobody has heard that it was asked for at all.
+        Some(settlement) => Ok(settlement.excused()),
         None => Ok(capture(rail, amount, state).await),
     }
 }

@@ -28,6 +28,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::line::{ANSWER_MAX, LineError};
+use crate::reason;
 
 /// The longest question, in bytes: an authorization has some 700, and of settlements there are two hundred at once.
 const QUESTION_MAX: usize = 512 << 10;
@@ -103,6 +104,7 @@ async fn told(path: &str, body: &[u8], facilitator: &dyn Facilitator) -> Option<
             Ok(transaction) => json!({"transaction": transaction}),
             Err(SettleError::Refused(reason)) => json!({"refused": reason}),
             Err(SettleError::Unasked(reason)) => json!({"unasked": reason}),
+            Err(SettleError::Postponed(reason)) => json!({"postponed": reason}),
             Err(SettleError::Unknown { transaction }) => json!({"unknown": transaction}),
         }),
         "/verify" => Some(match facilitator.verify(&Authorization::from_bytes(body).ok()?).await {
@@ -243,14 +245,17 @@ impl Facilitator for Counter {
                 Ok(answer) => match (hash(&answer["transaction"]), answer["refused"].as_str()) {
                     (Some(transaction), _) => Ok(transaction),
                     (None, Some(reason)) => Err(SettleError::Refused(reason.to_owned())),
-                    (None, None) => Err(match answer["unasked"].as_str() {
-                        Some(reason) => SettleError::Unasked(reason.to_owned()),
-                        None => SettleError::Unknown { transaction: hash(&answer["unknown"]) },
+                    (None, None) => Err(match (answer["unasked"].as_str(), answer["postponed"].as_str()) {
+                        (Some(reason), _) => SettleError::Unasked(reason.to_owned()),
+                        (None, Some(reason)) => SettleError::Postponed(reason.to_owned()),
+                        (None, None) => SettleError::Unknown { transaction: hash(&answer["unknown"]) },
                     }),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "the settler does not answer");
-                    Err(unknown)
+                    tracing::warn!(%error, unasked = error.is_unasked(), "the settler does not answer");
+                    // Its journal says later that it knows nothing of it, and it is asked for again.
+                    let postponed = SettleError::Postponed(reason::UNREACHED.to_owned());
+                    Err(if error.is_unasked() { postponed } else { unknown })
                 }
             }
         })

@@ -130,11 +130,10 @@ impl Remote {
                 let is_unasked = error.is_unasked();
                 tracing::warn!(%error, unasked = is_unasked, "a facilitator does not answer");
                 // Our own node says later that it is unused, and it is asked for again. Without one nobody would ever say so.
-                let is_over = is_unasked && self.ledger(authorization.token.network).is_none();
-                return Err(if is_over {
-                    SettleError::Unasked(reason::UNREACHED.to_owned())
-                } else {
-                    unknown
+                return Err(match (is_unasked, self.ledger(authorization.token.network)) {
+                    (true, Some(_)) => SettleError::Postponed(reason::UNREACHED.to_owned()),
+                    (true, None) => SettleError::Unasked(reason::UNREACHED.to_owned()),
+                    (false, _) => unknown,
                 });
             }
         };

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use execgate_model::BoxFuture;
 use execgate_payment::mpp::{Answer, Exchange, NoAnswer, Question};
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
 use crate::line::{Line, LineError};
 
@@ -33,6 +33,14 @@ impl Exchange for Service {
             let asked = self.0.question(method, &path, &headers, body.unwrap_or_default()).await;
             // What was sent is in no error.
             let reply = asked.map_err(|error| NoAnswer(error.to_string()))?;
+            if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].iter().any(|status| *status == reply.status)
+            {
+                let status = reply.status;
+                tracing::error!(
+                    status,
+                    "a service that takes payments refuses our own key: nothing is sold by it meanwhile"
+                );
+            }
             Ok(Answer { status: reply.status, body: reply.body.to_vec() })
         })
     }

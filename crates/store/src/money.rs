@@ -20,8 +20,16 @@ pub const SPARED_MAX: u32 = 8;
 /// payer costs nothing, so that one who wants work for nothing is many. Two hours of a processor, at thirty seconds for each.
 pub const SPARED_ALL_MAX: u32 = 256;
 
-/// So many of them of all others together, and those do. To have them wait takes 128 payers who have paid.
+/// So many of them of all others together, and those do.
 pub const SPARED_PAID_MAX: u32 = 1_024;
+
+/// So many of them one payer may have who has paid, where so many were had by all of those together: the less is left for all, the
+/// less each may take of it, so that few cannot take it from the others. To have them all wait takes 349 payers who have paid;
+/// 128 leave three to each other one.
+#[must_use]
+pub(crate) const fn spared_each(all: u32) -> u32 {
+    SPARED_PAID_MAX.saturating_sub(all).div_ceil(SPARED_PAID_MAX / SPARED_MAX)
+}
 
 impl SettlementWord {
     /// Whether nothing moves any more behind it.
@@ -39,7 +47,8 @@ impl SettlementWord {
         match (self, to) {
             (Self::Held, Self::Released)
             | (Self::Capturing, Self::Captured | Self::Released | Self::Unpaid | Self::Pending)
-            | (Self::Pending, Self::Captured | Self::Released | Self::Unpaid) => true,
+            // Pending again: where nobody was asked for it before, and somebody is now.
+            | (Self::Pending, Self::Captured | Self::Released | Self::Unpaid | Self::Pending) => true,
             (_, _) => false,
         }
     }
@@ -64,7 +73,8 @@ pub struct Settling {
     pub watch_until: Option<UnixMs>,
     /// Whether its chain may take it back, where it was taken: it is looked at until that is final.
     pub may_go_back: bool,
-    /// Whether it failed by no fault of its payer's: that is not held to anything for it.
+    /// Whether it failed by no fault of its payer's: that is not held to anything for it. Of one that is pending: whether
+    /// nobody was asked for it yet.
     pub blameless: bool,
     /// When.
     pub at: UnixMs,
@@ -230,6 +240,8 @@ pub struct OpenPayment {
     pub reference: Option<String>,
     /// The salt of the run.
     pub salt: Option<[u8; 32]>,
+    /// Whether nobody was asked for it yet, as far as is known.
+    pub is_unasked: bool,
     /// When the run was claimed, or, where it was taken back, when the payment was last held.
     pub since: Option<UnixMs>,
     /// Its own number.

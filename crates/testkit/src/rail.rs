@@ -49,6 +49,8 @@ pub enum Move {
     Failed,
     /// Nobody reaches it.
     Unasked,
+    /// The same, and it is to be asked again.
+    Postponed,
     /// It moves it, and its answer is lost.
     DoneUnheard,
     /// It does not move it, and its answer is lost.
@@ -66,6 +68,8 @@ struct Script {
     lapsed: BTreeSet<String>,
     /// Claims that were never taken, and never will be.
     gone: BTreeSet<String>,
+    /// Those of them whose time alone is over.
+    expired: BTreeSet<String>,
     funds: Option<Amount>,
     is_closed: bool,
 }
@@ -118,6 +122,12 @@ impl Bank {
     /// A claim is never to be taken any more.
     pub fn give_up(&self, claim: &str) {
         self.with(|script| script.gone.insert(claim.to_owned()));
+    }
+
+    /// The same, since its time is over.
+    pub fn expire(&self, claim: &str) {
+        self.give_up(claim);
+        self.with(|script| script.expired.insert(claim.to_owned()));
     }
 
     /// Whether the bank refuses a claim that it has taken already, as whoever only reads "its nonce is used" does.
@@ -181,6 +191,8 @@ impl Bank {
     fn find(&self, claim: &str) -> Found {
         if self.journal.is_captured(claim) {
             Found::Taken { reference: Some(format!("transfer-of-{claim}")) }
+        } else if self.with(|script| script.expired.contains(claim)) {
+            Found::Lapsed
         } else if self.journal.is_released(claim) || self.is_gone(claim) {
             Found::Gone
         } else {
@@ -223,6 +235,7 @@ impl Bank {
             Move::Done if !free => Ok(()),
             Move::Done => Err(Some(CaptureError::Failed("the hold was let go of".to_owned()))),
             Move::Failed => Err(Some(CaptureError::Failed("the bank said no".to_owned()))),
+            Move::Postponed => Err(Some(CaptureError::Postponed("the bank is shut".to_owned()))),
             Move::Unasked => Err(Some(CaptureError::Unasked("the bank is shut".to_owned()))),
         }
     }

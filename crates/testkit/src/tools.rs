@@ -28,6 +28,8 @@ enum Deed {
     Unavailable,
     /// There is a slot for it, and it is not ready.
     Unready,
+    /// It is ready once the test lets it go.
+    UnreadyYet,
     /// It is claimed, and cannot be started.
     Unstartable,
     /// The same, once the test lets it go.
@@ -69,6 +71,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("full", Deed::Full),
     ("unavailable", Deed::Unavailable),
     ("unready", Deed::Unready),
+    ("unready-yet", Deed::UnreadyYet),
     ("unstartable", Deed::Unstartable),
     ("unstartable-later", Deed::UnstartableLater),
     ("panics", Deed::Panics),
@@ -165,9 +168,16 @@ struct ScriptedRun {
 
 impl Prepared for ScriptedRun {
     fn ready<'a>(&'a self, _cancel: &'a Cancel) -> BoxFuture<'a, Result<(), NotStarted>> {
-        let is_ready = self.deed != Deed::Unready;
-        let ready = is_ready.then_some(()).ok_or_else(|| NotStarted::Unavailable("it is in flux".to_owned()));
-        Box::pin(async { ready })
+        Box::pin(async {
+            if self.deed == Deed::Unready {
+                return Err(NotStarted::Unavailable("it is in flux".to_owned()));
+            }
+            if self.deed == Deed::UnreadyYet {
+                let mut go = self.place.bench.go.subscribe();
+                drop(go.wait_for(|go| *go).await);
+            }
+            Ok(())
+        })
     }
 
     fn reserve(&mut self) -> Result<(), NotStarted> {
@@ -181,6 +191,7 @@ impl Prepared for ScriptedRun {
             Deed::Ends(_)
             | Deed::Blocks
             | Deed::Unready
+            | Deed::UnreadyYet
             | Deed::Unstartable
             | Deed::UnstartableLater
             | Deed::Panics
@@ -209,6 +220,7 @@ impl Prepared for ScriptedRun {
             }
             match self.deed {
                 Deed::Ends(end) => Ok(product(end, &self.payload)),
+                Deed::UnreadyYet => Ok(product(End::Value, &self.payload)),
                 Deed::Blocks | Deed::BlocksTheSlot => {
                     self.block(&context).await;
                     Ok(product(End::Value, &self.payload))

@@ -127,7 +127,14 @@ impl Retry {
             };
             let mut left = 0;
             for run in runs {
-                let found = desk.post(&format!("/payments/{run}/retry"), &json!({})).await?.json()?;
+                let found = match desk.post(&format!("/payments/{run}/retry"), &json!({})).await {
+                    // Listed a moment ago: its payment has ended since, and it was taken back.
+                    Err(error) if self.all && Refused::is(&error, "not-found") => json!({}),
+                    Err(error) if Refused::is(&error, "not-found") => {
+                        bail!("{error}; `execgate settle status` lists what is not settled")
+                    }
+                    found => found?.json()?,
+                };
                 let of = |name: &str| found[name].as_u64().unwrap_or_default();
                 left += of("left");
                 let words = ["captured", "unpaid", "released", "left"].map(|name| match (name, of(name)) {

@@ -142,6 +142,9 @@ fn where_nobody_can_tell_the_operator_says_what_became_of_a_payment() {
     assert!(payer.ends_with(&PAYER.address.to_lowercase()), "{payer}");
     let retried = shop.settle(&["retry", "--all"]);
     assert_eq!(retried.status.code(), Some(1), "nobody can tell");
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let missing = shop.refused(&["retry", nobody]);
+    assert!(missing.contains(nobody) && missing.contains("execgate settle status"), "{missing}");
     shop.chain.submit(&payment);
     let transaction = shop.chain.transfers()[0].transaction.clone();
     let wrong = shop.refused(&["taken", &run, "--transaction", "0x12", "--yes"]);
@@ -151,7 +154,10 @@ fn where_nobody_can_tell_the_operator_says_what_became_of_a_payment() {
     assert_eq!(shop.open(), json!([]));
     assert_eq!(bought(&shop, &server, &payment).status, 200);
     assert!(shop.refused(&["gone", &run, "--yes"]).contains("pending"), "it has ended");
+    let retried = shop.settle(&["retry", &run]);
+    assert!(retried.status.success() && String::from_utf8_lossy(&retried.stdout).contains("nothing pending"));
     drop(server);
+    assert!(shop.refused(&["retry", nobody]).contains(nobody), "the record alone says the same");
     // The record alone says the same.
     assert_eq!(shop.open(), json!([]));
 }

@@ -3,15 +3,17 @@
 //!
 //! Nothing here is a promise: that a run starts once is the record's.
 
+use core::future::{Future, ready};
+use core::pin::pin;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use execgate_model::{BodyPlace, Digest, RunId, UnixMs};
 use execgate_store::{Due, Parked, Store};
-use execgate_tool::Cancel;
+use execgate_tool::{Cancel, NotStarted};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Today;
 use super::today::Remembered;
@@ -19,6 +21,9 @@ use crate::Refusal;
 
 /// Parked runs that one process takes to their claim at the same time; the others follow with the next sweeps.
 const STARTING_MAX: usize = 16;
+
+/// Parked runs that wait beside the turns until their tool is ready; each keeps its payload in memory meanwhile. Further ones rest.
+const ASIDE_MAX: usize = 64;
 
 /// How long a run rests that could not start, in milliseconds: twice as long each time.
 const REST_MS: u64 = 5_000;
@@ -80,9 +85,17 @@ struct Started {
     over: watch::Sender<()>,
 }
 
+/// Where a run is on its way to its claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    InTurn,
+    /// It waits until its tool is ready, and others have its turn.
+    Aside,
+}
+
 #[derive(Default)]
 struct Inner {
-    walking: HashSet<RunId>,
+    walking: HashMap<RunId, Stands>,
     started: HashMap<RunId, Started>,
     resting: HashMap<RunId, Rest>,
     remembered: HashMap<RunId, Remembered>,
@@ -90,11 +103,28 @@ struct Inner {
     in_vain: HashMap<RunId, (Today, usize)>,
 }
 
+impl Inner {
+    fn how_many(&self, stand: Stands) -> usize {
+        self.walking.values().filter(|walks| **walks == stand).count()
+    }
+
+    /// Lets a run stand there, where fewer than so many do.
+    fn stands(&mut self, run: RunId, at: Stands, most: usize) -> bool {
+        let fits = self.how_many(at) < most;
+        if fits {
+            self.walking.insert(run, at);
+        }
+        fits
+    }
+}
+
 /// Where parked runs stand, as this process sees them.
 #[derive(Clone)]
 pub(crate) struct Yard {
     inner: Arc<Mutex<Inner>>,
     turns: Arc<AtomicUsize>,
+    /// Told whenever a turn is over, or lent.
+    freed: Arc<Notify>,
     lodging: Arc<dyn Lodging>,
 }
 
@@ -107,6 +137,40 @@ pub(crate) struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.yard.inner().walking.remove(&self.run);
+        self.yard.freed.notify_waiters();
+    }
+}
+
+impl Turn {
+    /// Waits until a tool is ready. Where that is not at once, others have the turn meanwhile, and whoever has it again waits for
+    /// another that is free.
+    ///
+    /// # Errors
+    /// As what is waited for; [`NotStarted::Full`] where many wait so.
+    pub(crate) async fn lend<F>(turn: Option<&Self>, is_ready: F) -> Result<(), NotStarted>
+    where
+        F: Future<Output = Result<(), NotStarted>>,
+    {
+        let Some(Self { yard, run }) = turn else { return is_ready.await };
+        let mut is_ready = pin!(is_ready);
+        tokio::select! {
+            biased;
+            told = &mut is_ready => return told,
+            () = ready(()) => {}
+        }
+        if !yard.inner().stands(*run, Stands::Aside, ASIDE_MAX) {
+            return Err(NotStarted::Full);
+        }
+        yard.freed.notify_waiters();
+        is_ready.await?;
+        loop {
+            // From before it is looked: whatever is freed behind that is heard.
+            let freed = yard.freed.notified();
+            if yard.inner().stands(*run, Stands::InTurn, STARTING_MAX) {
+                return Ok(());
+            }
+            freed.await;
+        }
     }
 }
 
@@ -138,7 +202,7 @@ impl Yard {
     }
 
     pub(crate) fn new(lodging: Arc<dyn Lodging>) -> Self {
-        Self { inner: Arc::default(), turns: Arc::default(), lodging }
+        Self { inner: Arc::default(), turns: Arc::default(), freed: Arc::default(), lodging }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -147,7 +211,7 @@ impl Yard {
 
     pub(super) fn take(&self, run: RunId) -> Option<Turn> {
         let mut inner = self.inner();
-        let fresh = inner.walking.len() < STARTING_MAX && inner.walking.insert(run);
+        let fresh = !inner.walking.contains_key(&run) && inner.stands(run, Stands::InTurn, STARTING_MAX);
         fresh.then(|| Turn { yard: self.clone(), run })
     }
 
@@ -270,7 +334,14 @@ mod tests {
 
     use execgate_model::{Digest, RunId, UnixMs};
 
-    use super::{Boundless, LONG_REST_MAX_MS, REST_MAX_MS, REST_MS, STARTING_MAX, Seen, Trace, Yard};
+    use core::future::{pending, ready};
+
+    use execgate_tool::NotStarted;
+    use tokio::task::yield_now;
+
+    use super::{
+        ASIDE_MAX, Boundless, LONG_REST_MAX_MS, REST_MAX_MS, REST_MS, STARTING_MAX, Seen, Trace, Turn, Yard,
+    };
 
     fn seen(votes: usize) -> Seen {
         Seen { rules: Digest::from_bytes([0; 32]), votes }
@@ -288,6 +359,52 @@ mod tests {
         turns.pop();
         assert!(yard.take(run(0)).is_none());
         assert!(yard.take(run(200)).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_lends_its_turn_stays_started_and_has_a_turn_again_before_it_goes_on() {
+        let yard = Yard::new(Arc::new(Boundless));
+        let mut turns: Vec<_> = (0..STARTING_MAX).map(|number| yard.take(run(number)).unwrap()).collect();
+        let first = turns.remove(0);
+        // What need not be waited for keeps its turn.
+        assert_eq!(Turn::lend(Some(&first), ready(Ok(()))).await, Ok(()));
+        assert!(yard.take(run(200)).is_none());
+        let (tells, told) = tokio::sync::oneshot::channel::<()>();
+        let waiting = tokio::spawn(async move {
+            Turn::lend(Some(&first), async { told.await.map_err(|_| NotStarted::Full) }).await.map(|()| first)
+        });
+        let other = loop {
+            match yard.take(run(200)) {
+                Some(turn) => break turn,
+                None => yield_now().await,
+            }
+        };
+        assert!(yard.take(run(0)).is_none(), "it waits, and is not started twice");
+        tells.send(()).unwrap();
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert!(!waiting.is_finished(), "every turn is taken");
+        drop(other);
+        let first = waiting.await.unwrap().unwrap();
+        assert!(yard.take(run(200)).is_none());
+        drop((first, turns));
+        assert!(yard.inner().walking.is_empty());
+    }
+
+    #[tokio::test]
+    async fn so_many_wait_aside_and_further_ones_do_not_start() {
+        let yard = Yard::new(Arc::new(Boundless));
+        for number in 0..ASIDE_MAX {
+            let turn = yard.take(run(number)).unwrap();
+            let waits = tokio::spawn(async move { Turn::lend(Some(&turn), pending()).await });
+            while yard.inner().how_many(super::Stands::Aside) <= number {
+                yield_now().await;
+            }
+            drop(waits);
+        }
+        let turn = yard.take(run(200)).unwrap();
+        assert_eq!(Turn::lend(Some(&turn), pending()).await, Err(NotStarted::Full));
     }
 
     #[test]

@@ -127,11 +127,16 @@ impl Settle {
         let asked = asked(open.amount, None);
         let held = Held { run: open.run, rail: &open.rail, amount: open.amount, payment, state, salt, asked };
         let settlement = match looked {
+            Some(settlement) if open.is_unasked => settlement.excused(),
             Some(settlement) => settlement,
             None => taken(rail, held).await,
         };
         let state = settlement.state();
         if state == SettlementState::Pending {
+            if open.is_unasked && !settlement.is_blameless() {
+                // From now on somebody has it, and its payer answers for how it ends.
+                self.move_to(held, SettlementWord::Pending, SettlementWord::Pending, &settlement).await?;
+            }
             return Ok(None);
         }
         match self.end(held, SettlementWord::Pending, settlement).await {

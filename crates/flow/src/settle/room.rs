@@ -157,7 +157,8 @@ impl Settle {
     /// earlier try of the same call has left is looked for before it is asked for again, and not where it was taken.
     ///
     /// # Errors
-    /// [`Refusal::PaymentRefused`] where it surely was not taken, and [`Refusal::SettlementPending`] where nobody can
+    /// [`Refusal::PaymentRefused`] where it surely was not taken, [`Refusal::RailUnavailable`] where that is no fault of its
+    /// payer's, and [`Refusal::SettlementPending`] where nobody can
     /// tell: the claim is taken back, nothing has started, and the same call with the same payment is served later.
     pub async fn before(&self, claim: &Claim, hold: &Hold) -> Result<Option<Settlement>, Refusal> {
         let held = Held::by(claim, hold);
@@ -192,7 +193,12 @@ impl Settle {
             SettlementState::Unpaid | SettlementState::Released | SettlementState::Free => {
                 self.move_to(held, SettlementWord::Capturing, SettlementWord::Released, &settlement).await?;
                 let reason = "it could not be taken, and nothing was run".to_owned();
-                Refusal::PaymentRefused { price: held.amount, flow: Flow::Upfront, reason }
+                if settlement.is_blameless() {
+                    // Whoever takes it was not asked, or does not take our word: the same payment is good later.
+                    Refusal::RailUnavailable { rail: held.rail.to_owned() }
+                } else {
+                    Refusal::PaymentRefused { price: held.amount, flow: Flow::Upfront, reason }
+                }
             }
             SettlementState::Pending => Refusal::SettlementPending { run: held.run },
         };
@@ -244,7 +250,7 @@ impl Settle {
         }
     }
 
-    async fn move_to(
+    pub(super) async fn move_to(
         &self,
         held: Held<'_>,
         from: SettlementWord,

@@ -241,6 +241,8 @@ impl Method for StripeCharge {
                 },
                 // Another request with the same key is under way, or Stripe is busy: nobody can tell.
                 409 | 429 => Err(unknown),
+                // It does not take our own key, and has not come to the token: the payer has no part in that.
+                401 | 403 => Err(CaptureError::Unasked(format!("stripe_{}", answer.status))),
                 400..500 => Err(CaptureError::Failed(reason(&answer))),
                 _ => Err(unknown),
             }

@@ -113,7 +113,8 @@ async fn a_settler_that_is_not_there_is_one_of_which_nobody_can_tell() {
     let (chain, folder) = (Chain::start(), temporary_folder());
     let counter = Counter::new(folder.path().join("settler.sock"));
     let paid = paid(&chain, 1);
-    assert_eq!(counter.settle(&paid).await, Err(SettleError::Unknown { transaction: None }));
+    let postponed = Err(SettleError::Postponed("facilitator_unreachable".to_owned()));
+    assert_eq!(counter.settle(&paid).await, postponed, "it was not asked");
     assert!(counter.whereabouts(&paid).await.is_err() && counter.gas().await.is_err());
 }
 

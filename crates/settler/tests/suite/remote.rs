@@ -79,7 +79,8 @@ async fn one_that_is_not_reached_has_nothing_to_move_and_one_that_comes_back_is_
     assert_eq!(alone.settle(&paid).await, unasked, "it surely has not moved");
     // Where our own node can be asked it is left to that, which says that it is unused.
     let shown = remote(vec![ledger(&chain).await]).within(soon);
-    assert_eq!(shown.settle(&paid).await, Err(SettleError::Unknown { transaction: None }));
+    let postponed = Err(SettleError::Postponed("facilitator_unreachable".to_owned()));
+    assert_eq!(shown.settle(&paid).await, postponed);
     assert_eq!(shown.whereabouts(&paid).await, Ok(Whereabouts::Unused));
 
     let back = async {

@@ -26,10 +26,11 @@ const STEPS: &[(i32, &str)] = &[
     (20, include_str!("migrations/0020_metered.sql")),
     (21, include_str!("migrations/0021_run_held.sql")),
     (22, include_str!("migrations/0022_payer_taken.sql")),
+    (23, include_str!("migrations/0023_payment_unasked.sql")),
 ];
 
 /// The newest version that this release knows.
-pub(super) const KNOWN: i32 = 22;
+pub(super) const KNOWN: i32 = 23;
 
 /// Why a file's schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,8 @@ macro_rules! select_open {
     ($rest:literal) => {
         concat!(
             "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, r.reference, r.salt, ",
-            "coalesce(r.created, p.since), p.id FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id ",
+            "coalesce(r.created, p.since), p.id, EXISTS (SELECT 1 FROM payment_unasked u WHERE u.payment = p.id) ",
+            "FROM payment p INDEXED BY payment_open LEFT JOIN run r ON r.run = p.run AND r.payment = p.id ",
             "WHERE p.word IS NULL AND (r.id IS NULL OR r.settlement = 'pending') ",
             $rest
         )
@@ -30,7 +31,7 @@ pub(super) const OPEN: &str =
 pub(super) const OPEN_OF: &str = select_open!("AND p.payer > '' AND p.run = ?2 LIMIT ?1");
 
 /// What was taken back for good, newest first.
-pub(super) const REVERSED: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, p.reference, r.salt, coalesce(r.created, p.since), p.id \
+pub(super) const REVERSED: &str = "SELECT p.key, p.run, p.payer, p.rail, p.amount, p.state, r.stage, p.reference, r.salt, coalesce(r.created, p.since), p.id, 0 \
     FROM payment p INDEXED BY payment_reversed LEFT JOIN run r ON r.run = p.run AND r.payment = p.id \
     WHERE p.word = 'reversed' AND p.id > 0 ORDER BY p.id DESC LIMIT ?1";
 
@@ -77,6 +78,7 @@ fn open_payment(row: &Row<'_>) -> Result<OpenPayment, StoreError> {
         stage,
         reference: rows::value(row, 7, "reference")?,
         salt: rows::value(row, 8, "salt")?,
+        is_unasked: rows::value(row, 11, "unasked")?,
         since: time(row, 9, "created")?,
         row: rows::unsigned(row, 10, "id")?,
     })

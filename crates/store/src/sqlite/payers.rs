@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::rows;
 use crate::money::{
-    FAILED_FOR_MS, REDEEMED_BY, SPARED_ALL_MAX, SPARED_MAX, SPARED_PAID_MAX, SPARED_WINDOW_MS,
+    FAILED_FOR_MS, REDEEMED_BY, SPARED_ALL_MAX, SPARED_MAX, SPARED_PAID_MAX, SPARED_WINDOW_MS, spared_each,
 };
 use crate::{Claimed, StoreError};
 
@@ -29,14 +29,18 @@ pub(super) fn obstacle(conn: &Connection, payer: &str, at: UnixMs) -> Result<Opt
     let sql = "SELECT 1 FROM payer_taken WHERE payer = ?1";
     let has_paid = rows::first(conn, sql, doing, [payer], |_| Ok(()))?.is_some();
     let (all, all_max) = if has_paid { (PAID, SPARED_PAID_MAX) } else { (UNPAID, SPARED_ALL_MAX) };
-    let sql = "SELECT payer FROM payer_spared WHERE payer IN (?1, ?5) AND starts > ?2 \
-        AND runs >= CASE payer WHEN ?5 THEN ?4 ELSE ?3 END";
-    let params = (payer, since(SPARED_WINDOW_MS)?, SPARED_MAX, all_max, all);
-    let spared: Vec<String> = rows::all(conn, sql, doing, params, |row| rows::value(row, 0, "payer"))?;
-    Ok(if spared.iter().any(|counted| counted != all) {
+    let since = since(SPARED_WINDOW_MS)?;
+    let spared = |whose: &str| {
+        let sql = "SELECT runs FROM payer_spared WHERE payer = ?1 AND starts > ?2";
+        let runs = rows::first(conn, sql, doing, (whose, since), |row| rows::value::<u32>(row, 0, "runs"))?;
+        Ok::<_, StoreError>(runs.unwrap_or_default())
+    };
+    let (own, of_all) = (spared(payer)?, spared(all)?);
+    let is_over_its_share = has_paid && own >= spared_each(of_all);
+    Ok(if own >= SPARED_MAX {
         Some(Claimed::SparedEnough)
     } else {
-        (!spared.is_empty()).then_some(Claimed::SparedEnoughInAll)
+        (of_all >= all_max || is_over_its_share).then_some(Claimed::SparedEnoughInAll)
     })
 }
 

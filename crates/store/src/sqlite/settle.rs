@@ -86,6 +86,7 @@ fn standing(conn: &Connection, settling: &Settling) -> Result<Settled, StoreErro
 
 /// Takes down how a payment ended; one that is open stays so.
 fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), StoreError> {
+    note_asked(conn, payment, settling.to == SettlementWord::Pending && settling.blameless)?;
     let word = match settling.to {
         SettlementWord::Captured => "captured",
         SettlementWord::Released => "released",
@@ -117,6 +118,16 @@ fn close(conn: &Connection, payment: i64, settling: &Settling) -> Result<(), Sto
         | SettlementWord::Reversed => {}
     }
     settling.watch_until.map_or(Ok(()), |until| watch::begin(conn, payment, settling.at, until))
+}
+
+/// Takes down whether nobody was asked for a payment yet: of one that is pending, and of no other.
+fn note_asked(conn: &Connection, payment: i64, is_unasked: bool) -> Result<(), StoreError> {
+    let sql = if is_unasked {
+        "INSERT OR IGNORE INTO payment_unasked (payment) VALUES (?1)"
+    } else {
+        "DELETE FROM payment_unasked WHERE payment = ?1"
+    };
+    rows::change(conn, sql, DOING, [payment]).map(|_| ())
 }
 
 /// Claims a new payment for a run that waits for one, to be captured at once. The run becomes `mine`, so that no other

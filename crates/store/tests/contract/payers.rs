@@ -47,22 +47,36 @@ pub(crate) async fn timeouts_of_payers_who_have_paid_are_counted_of_all_of_them(
             NewPayment { upfront: false, funds: None, payer: format!("payer {payer}"), ..payment(number) };
         Claim { payment: Some(payment), at: created(1), ..claim(store.instance(), number) }
     };
-    let (each, most) = (u16::try_from(SPARED_MAX).unwrap(), u16::try_from(SPARED_PAID_MAX).unwrap());
-    // The last of them has paid, and ran into nothing.
-    let payers = most / each + 1;
-    for payer in 0..payers {
+    let most = u16::try_from(SPARED_PAID_MAX).unwrap();
+    // One after the other pays once, and then takes as many timeouts as it is let.
+    let (mut taken, mut each) = (0, Vec::new());
+    for payer in 0.. {
         let number = 2_000 + payer;
-        assert_eq!(store.claim(paid(number, payer)).await.unwrap(), Claimed::Fresh);
+        // What is captured now is no hold, so that the first of each is let even where all are to pay before.
+        let first = NewPayment { upfront: true, ..paid(number, payer).payment.unwrap() };
+        store.claim(Claim { payment: Some(first), ..paid(number, payer) }).await.unwrap();
         store.finish(finish(store.instance(), number, Stage::Witness)).await.unwrap();
         store.settle(settling(number, Capturing, Captured)).await.unwrap();
+        let before = taken;
+        let refused = loop {
+            let claimed = store.claim(paid(taken, payer)).await.unwrap();
+            if claimed != Claimed::Fresh {
+                break claimed;
+            }
+            store.finish(Finish { at: created(1), ..timed_out(store.instance(), taken) }).await.unwrap();
+            store.settle(settling(taken, Held, Released)).await.unwrap();
+            taken += 1;
+        };
+        each.push(taken - before);
+        if taken == before {
+            assert_eq!(refused, Claimed::SparedEnoughInAll);
+            break;
+        }
     }
-    for number in 0..most {
-        assert_eq!(store.claim(paid(number, number / each)).await.unwrap(), Claimed::Fresh);
-        store.finish(Finish { at: created(1), ..timed_out(store.instance(), number) }).await.unwrap();
-        store.settle(settling(number, Held, Released)).await.unwrap();
-    }
-    assert_eq!(store.claim(paid(3_000, payers - 1)).await.unwrap(), Claimed::SparedEnoughInAll);
-    assert_eq!(store.claim(paid(3_001, payers)).await.unwrap(), Claimed::Fresh, "one who has never paid");
+    assert_eq!((taken, each.len()), (most, 349 + 1));
+    assert_eq!((u32::from(each[0]), each[128], each[348]), (SPARED_MAX, 3, 1), "the more have, the fewer");
+    assert!(each.is_sorted_by(|before, after| before >= after), "{each:?}");
+    assert_eq!(store.claim(paid(3_001, 999)).await.unwrap(), Claimed::Fresh, "one who has never paid");
 }
 
 pub(crate) async fn a_payment_that_failed_by_no_fault_of_its_payer_is_not_held_against_it(

@@ -56,7 +56,7 @@ fn an_empty_file_gets_the_schema_and_only_the_owner_may_read_it() {
         store.close().await;
     });
     let version: i64 = folder.raw().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 22);
+    assert_eq!(version, 23);
     assert!(!folder.path().join("record.db-wal").exists());
 }
 
@@ -78,7 +78,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(error.to_string(), "failed to bring the database schema up to date");
     assert_eq!(
         cause(&error),
-        "the database has schema version 99, and this release knows 22: use a newer release"
+        "the database has schema version 99, and this release knows 23: use a newer release"
     );
     let tables: i64 =
         folder.raw().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();

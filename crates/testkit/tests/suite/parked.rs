@@ -4,7 +4,7 @@ use execgate_flow::examine::Rule;
 use execgate_model::RunId;
 use execgate_receipt::approval::{ActionDigest, ApprovalStatement, Decision};
 use execgate_receipt::digest_json;
-use execgate_testkit::{World, ask, execute, get, keyed, post, temporary_folder};
+use execgate_testkit::{Ask, World, ask, execute, get, keyed, post, temporary_folder};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -59,6 +59,31 @@ async fn long_runs_keep_no_other_from_its_start_or_its_end() {
     for number in 0..many {
         assert_eq!(world.walk(long(number)).await.passage().outcome, "value");
     }
+}
+
+#[tokio::test]
+async fn those_whose_tool_is_not_ready_keep_no_other_from_its_start() {
+    let world = builder().open();
+    let waits = |number: usize| ask("unready-yet").mark("w").nonce(&format!("w{number}"));
+    let approve = async |asked: Ask| {
+        let run = parked(world.walk(asked.clone()).await);
+        let yes = said_of(&world, run, "anna", Decision::Approve, &asked);
+        assert_eq!(hand_in(&world, run, &yes).await.status, 200);
+    };
+    // More than may start at once.
+    let many = 24;
+    for number in 0..many {
+        approve(waits(number)).await;
+    }
+    approve(call("other")).await;
+    world.journal().until_started(1).await;
+    assert_eq!(world.walk(call("other")).await.passage().outcome, "value");
+    world.bench().let_go();
+    world.journal().until_started(1 + many).await;
+    for number in 0..many {
+        assert_eq!(world.walk(waits(number)).await.passage().outcome, "value");
+    }
+    assert_eq!(world.fsck().await.0, []);
 }
 
 #[tokio::test]

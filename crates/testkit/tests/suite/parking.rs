@@ -35,6 +35,7 @@ pub(super) fn wants(approvers: &[&str], min: u64) -> Value {
         "unstartable": {"require_approval": {"ttl_s": TTL_S}},
         "unstartable-later": {"require_approval": {"ttl_s": TTL_S}},
         "blocks": {"require_approval": {"ttl_s": TTL_S}},
+        "unready-yet": {"require_approval": {"ttl_s": TTL_S}},
     }})
 }
 

@@ -132,6 +132,51 @@ async fn a_payment_that_nobody_was_asked_for_is_not_held_against_its_payer() {
 }
 
 #[tokio::test]
+async fn a_payment_whose_time_ran_out_is_held_against_its_payer_only_where_somebody_was_asked_for_it() {
+    // Each try, how it ends, and whether its payer pays before the work then.
+    let (postponed, lost) = (Move::Postponed, Move::LostUnheard);
+    for (tries, is_expired, is_blamed) in [
+        (&[postponed][..], true, false),
+        (&[postponed, postponed, postponed], true, false),
+        (&[postponed, lost], true, true),
+        (&[postponed, lost, postponed], true, true),
+        (&[lost], true, true),
+        (&[lost, postponed], true, true),
+        (&[postponed], false, true),
+    ] {
+        let mut world = World::priced().open();
+        for word in tries {
+            world.bank().next_capture("p", *word);
+        }
+        assert_eq!(world.walk(paid("p")).await.rule(), "settlement-pending", "{tries:?}");
+        for _ in 1..tries.len() {
+            assert_eq!(world.reconcile().await, Some(Reconciled { left: 1, ..Reconciled::default() }));
+            assert_eq!(world.restart().await, Recovered::default());
+        }
+        if is_expired {
+            world.bank().expire("p")
+        } else {
+            world.bank().give_up("p")
+        }
+        assert_eq!(world.reconcile().await, Some(Reconciled { unpaid: 1, ..Reconciled::default() }));
+        let next = world.walk(ask("gives").nonce("m").pays("r")).await;
+        if is_blamed {
+            assert_eq!(next.rule(), "upfront-only", "{tries:?}");
+        } else {
+            assert_eq!(next.passage().answer.status, 200, "{tries:?}");
+        }
+        assert_eq!(world.walk(paid("q")).await.passage().answer.status, 200);
+        assert_eq!(world.fsck().await.0, []);
+    }
+    // One that is reached again is asked.
+    let world = World::priced().open();
+    world.bank().next_capture("p", postponed);
+    assert_eq!(world.walk(paid("p")).await.rule(), "settlement-pending");
+    assert_eq!(world.reconcile().await, Some(Reconciled { captured: 1, ..Reconciled::default() }));
+    assert_eq!(world.walk(paid("p")).await.passage().answer.status, 200);
+}
+
+#[tokio::test]
 async fn a_pending_payment_that_never_will_be_taken_leaves_its_work_to_a_new_one() {
     let world = World::priced().open();
     world.bank().next_capture("p", Move::LostUnheard);

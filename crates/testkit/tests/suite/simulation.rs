@@ -152,7 +152,8 @@ impl Play {
 
     fn script_a_fault(&mut self) {
         let claim = self.pick(&CLAIMS);
-        let moved = self.pick(&[Move::Failed, Move::DoneUnheard, Move::LostUnheard, Move::Silent]);
+        let moved =
+            self.pick(&[Move::Failed, Move::DoneUnheard, Move::LostUnheard, Move::Silent, Move::Postponed]);
         match self.dice.below(4) {
             0 => {
                 let look = self.pick(&[Look::Refused, Look::Unavailable, Look::Silent]);

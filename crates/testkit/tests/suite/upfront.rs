@@ -60,6 +60,20 @@ async fn a_payment_of_which_nobody_can_tell_starts_nothing_until_somebody_can() 
 }
 
 #[tokio::test]
+async fn a_payment_that_nobody_was_asked_for_is_no_refusal_and_the_same_call_is_served_later() {
+    let world = World::priced().open();
+    world.bank().next_capture("p^", Move::Unasked);
+    assert_eq!(world.walk(prepaid("gives")).await.rule(), "rail-unavailable");
+    assert_eq!((world.journal().starts(), world.journal().captures()), (0, 0));
+    assert_eq!(world.walk(prepaid("gives")).await.passage().answer.status, 200);
+    assert_eq!((world.journal().starts(), world.journal().captures()), (1, 1));
+    // What the bank itself refuses is one.
+    world.bank().next_capture("q^", Move::Failed);
+    assert_eq!(world.walk(ask("gives").nonce("m").pays("q^")).await.rule(), "payment-refused");
+    assert_eq!(world.fsck().await.0, []);
+}
+
+#[tokio::test]
 async fn a_payment_that_was_taken_for_a_call_that_never_came_again_is_a_credit() {
     let world = World::priced().open();
     world.bank().next_capture("p^", Move::DoneUnheard);

@@ -115,6 +115,11 @@ fn what_stripe_says_is_what_became_of_the_money() {
         (answer(200, "<html>"), unknown(None)),
         (answer(402, r#"{"error":{"code":"card_declined","message":"m"}}"#), failed("card_declined")),
         (answer(400, r#"{"error":{"code":"<b>"}}"#), failed("stripe_400")),
+        (answer(401, "{}"), Err(CaptureError::Unasked("stripe_401".to_owned()))),
+        (
+            answer(403, r#"{"error":{"code":"more_permissions_required"}}"#),
+            Err(CaptureError::Unasked("stripe_403".to_owned())),
+        ),
         (answer(409, "{}"), unknown(None)),
         (answer(500, "{}"), unknown(None)),
         (Err(NoAnswer("slow".to_owned())), unknown(None)),

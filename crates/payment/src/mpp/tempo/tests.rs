@@ -112,7 +112,9 @@ fn only_a_transfer_of_that_much_to_us_for_this_challenge_pays() {
             Ok(_) => assert_eq!(funds, Ok(None)),
             Err(CaptureError::Failed(why)) => assert_eq!(funds, Err(LookError::Refused(why.clone()))),
             Err(CaptureError::Unknown { .. }) => assert!(matches!(funds, Err(LookError::Unreachable(_)))),
-            Err(CaptureError::Unasked(why)) => panic!("the money has moved already: {why}"),
+            Err(CaptureError::Unasked(why) | CaptureError::Postponed(why)) => {
+                panic!("the money has moved already: {why}")
+            }
         }
         (captured, found)
     };

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use execgate_flow::administer::{AdministerError, By};
-use execgate_flow::settle::{ByHand, Settle, Unasked, Unsettled, unsettled};
+use execgate_flow::settle::{ByHand, Reconciled, Settle, Unasked, Unsettled, unsettled};
 use execgate_model::{Digest, RunId, UnixMs};
 use execgate_payment::SettlementState;
 use execgate_receipt::Timestamp;
@@ -33,7 +33,8 @@ pub(crate) async fn list(State(office): State<Arc<Office>>) -> Response {
     .await
 }
 
-/// `POST /payments/{id}/retry`: looks where the payments of a run are, and asks again for what may still be taken.
+/// `POST /payments/{id}/retry`: looks where the payments of a run are, and asks again for what may still be taken. 404 where
+/// nothing of it is open and there is no such run.
 pub(crate) async fn retry(
     State(office): State<Arc<Office>>,
     Path(id): Path<String>,
@@ -42,7 +43,12 @@ pub(crate) async fn retry(
 ) -> Response {
     answer(async {
         asked(&office, &headers, body, |_| Ok(())).await?;
-        let found = settle(&office)?.reconcile(Some(named(&id)?)).await?;
+        let run = named(&id)?;
+        let found = settle(&office)?.reconcile(Some(run)).await?;
+        if found == Reconciled::default() {
+            // A run that was taken back is not there either; what is loose of it is found above.
+            office.administer.run(run).await?;
+        }
         Ok(http::json(
             StatusCode::OK,
             &json!({
