@@ -563,12 +563,15 @@ fn watch(settings: &Settings, metrics: &Metrics, house: &Arc<House>, pool: Optio
 fn pool_readings(profiles: &Profiles) -> Vec<Reading> {
     let mut slots = Reading::new("sandbox_slots", "Runs that a sandbox can hold at once", ReadingKind::Gauge);
     let mut taken = Reading::new("sandbox_slots_taken", "Runs that a sandbox holds", ReadingKind::Gauge);
+    let lost = "Helpers of a sandbox that have died, and the runs under way with them";
+    let mut lost = Reading::new("sandbox_helpers_lost", lost, ReadingKind::Counter);
     for (name, sandbox) in profiles.iter() {
-        let depth = sandbox.depth();
-        slots = slots.with([("profile", name.to_owned())], depth.usable);
-        taken = taken.with([("profile", name.to_owned())], depth.taken);
+        let (depth, profile) = (sandbox.depth(), || [("profile", name.to_owned())]);
+        slots = slots.with(profile(), depth.usable);
+        taken = taken.with(profile(), depth.taken);
+        lost = lost.with(profile(), sandbox.helpers_lost());
     }
-    vec![slots, taken]
+    vec![slots, taken, lost]
 }
 
 /// Whether every sandbox answers, and runs what it is asked to.

@@ -16,32 +16,30 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use execgate_forkpoint::sys::{self, Cloned, clone_flags};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{
-    DumpableBehavior, Gid, Pid, PidfdFlags, Signal, Uid, WaitOptions, getegid, geteuid, getpid, kill_process,
-    pidfd_open, set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, wait,
+    DumpableBehavior, Gid, Pid, PidfdFlags, Signal, Uid, WaitOptions, getegid, geteuid, getpid, pidfd_open,
+    set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, wait,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stdin};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+
+use crate::offspring::{end, has_hung_up, watch};
 
 /// The argument by which a program is started as a keeper; the program to keep and its arguments follow.
 pub const KEEPER_ARGUMENT: &str = "__keeper";
 
 /// How long the program may take to end by itself once its input has ended.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How often what is left is killed again: what is killed may have started something just before.
-const ROUNDS_MAX: usize = 200;
 
 /// How a program that cannot be started ends, as a shell says it.
 const NOT_STARTED: u8 = 127;
@@ -126,7 +124,7 @@ fn keep() -> io::Result<()> {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
-    let watched = watch(&below, stdin());
+    let watched = watch(&below, stdin(), GRACE);
     dup2_stdin(&null)?;
     let ended = end();
     drop(cord);
@@ -178,7 +176,7 @@ fn below(kept: Kept, (uid, gid): (Uid, Gid), words: &[OsString], ends: Ends) -> 
         Kept::Beside => set_child_subreaper(Some(getpid()))?,
     }
     // A keeper that has gone before would never end it.
-    if has_hung_up(&life)? {
+    if has_hung_up(&life) {
         return Err(io::ErrorKind::BrokenPipe.into());
     }
     io::stdout().write_all(kept.line().as_bytes())?;
@@ -207,7 +205,7 @@ fn below(kept: Kept, (uid, gid): (Uid, Gid), words: &[OsString], ends: Ends) -> 
         Kept::Apart => wait_for(program),
         Kept::Beside => {
             let ended = pidfd_open(program, PidfdFlags::empty())?;
-            let watched = watch(&ended, &life);
+            let watched = watch(&ended, &life, GRACE);
             end().and(watched)
         }
     }
@@ -235,76 +233,4 @@ fn wait_for(program: Pid) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Whether nobody holds the other end any more.
-fn has_hung_up(seen: &OwnedFd) -> io::Result<bool> {
-    let mut fds = [PollFd::new(seen, PollFlags::empty())];
-    poll(&mut fds, Some(&Timespec::default()))?;
-    let [fd] = fds;
-    Ok(fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
-}
-
-/// Waits until a process has ended; or until the other end of `cord` is closed, and the process has had its grace.
-fn watch(process: &OwnedFd, cord: impl AsFd) -> io::Result<()> {
-    let mut deadline = None;
-    loop {
-        let left = deadline.map(|at: Instant| at.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return Ok(());
-        }
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = vec![PollFd::new(process, PollFlags::IN)];
-        // Once it has ended it would say so again and again. Whoever has it as input reads what is in it.
-        if deadline.is_none() {
-            fds.push(PollFd::new(&cord, PollFlags::empty()));
-        }
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if fds.first().is_none_or(|fd| !fd.revents().is_empty()) {
-            return Ok(());
-        }
-        if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
-            deadline = Some(Instant::now() + GRACE);
-        }
-    }
-}
-
-/// Kills all that has come of this process, and waits until nothing is left.
-fn end() -> io::Result<()> {
-    for _ in 0..ROUNDS_MAX {
-        for pid in descendants().into_iter().filter_map(Pid::from_raw) {
-            // It may be gone already.
-            let _gone = kill_process(pid, Signal::KILL);
-        }
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(Errno::CHILD) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Err(io::ErrorKind::TimedOut.into())
-}
-
-/// Every process below this one.
-fn descendants() -> Vec<i32> {
-    let mut found = Vec::new();
-    let mut to_see = vec![getpid().as_raw_pid()];
-    while let Some(pid) = to_see.pop() {
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for thread in threads.flatten() {
-            let Ok(children) = fs::read_to_string(thread.path().join("children")) else { continue };
-            for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
-                found.push(child);
-                to_see.push(child);
-            }
-        }
-    }
-    found
 }

@@ -58,6 +58,7 @@ pub mod image;
 mod keeper;
 mod limits;
 mod network;
+mod offspring;
 mod outcome;
 mod probe;
 mod request;

@@ -26,6 +26,7 @@ mod suite {
     mod python;
     mod r;
     mod r_forks;
+    mod recovery;
     mod residents;
     mod rich;
     mod rotation;

@@ -377,8 +377,8 @@ fn where_tools_are_off_the_routes_say_so_and_the_rest_is_served() {
 fn a_gateway_without_its_sandbox_tells_nothing_of_the_inside() {
     let data = Data::new();
     let server = Server::start(&data.path());
-    for helper in server.children() {
-        signal(helper, Signal::KILL);
+    for parent in server.children() {
+        signal(parent, Signal::KILL);
     }
     let start = Instant::now();
     while server.get("/ready").status == 200 {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::server::{Data, Server, post_bytes, run, signal};
+use super::admin::{over, socket};
+use super::server::{Data, Server, post_bytes, run, signal, until};
 
 /// How long to look for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,21 +77,33 @@ fn a_run_whose_server_is_killed_is_unknown_and_never_started_again() {
 }
 
 #[test]
-fn a_run_whose_sandbox_dies_is_unknown_and_the_next_gateway_runs_others_and_not_this_one() {
+fn a_run_whose_helper_dies_is_unknown_and_others_run_after_it_and_this_one_never_again() {
     let data = Data::new();
     let marker = "8675309.75";
     let server = Server::start(&data.path());
     let body = json!({"action": "bash", "payload": {"code": format!("sleep {marker}")}, "nonce": "n"});
     let under_way = server.background(post_bytes("/execute", &body));
     until_alive(marker, true);
-    server.children().into_iter().for_each(|helper| signal(helper, Signal::KILL));
+    server.helpers().into_iter().for_each(|helper| signal(helper, Signal::KILL));
     let told = under_way.join().unwrap();
     let problem = told.json();
     assert_eq!((told.status, problem["code"].as_str()), (409, Some("run-outcome-unknown")), "{problem}");
     until_alive(marker, false);
     let question = json!({"exec_id": problem["exec_id"], "result": null, "receipt": problem["receipt"]});
     assert_eq!(server.post("/receipts/verify", &question).json(), json!({"valid": true}));
-    assert_eq!(server.post("/execute", &body).body, told.body, "it is over, sandbox or not");
+    assert_eq!(server.post("/execute", &body).body, told.body, "it is over, helper or not");
+    let mut asked = 0;
+    let next = until("the next helper", || {
+        asked += 1;
+        let next = server.execute("bash", json!({"code": "echo 1"}), &format!("next{asked}"));
+        (next.status != 503).then_some(next)
+    });
+    assert_eq!(next.json()["result"]["stdout"], "1\n");
+    assert_eq!(server.get("/ready").json(), json!({"ready": true}));
+    let metrics = String::from_utf8(over(&socket(&data), "GET /metrics").body).unwrap();
+    let lost = "execgate_sandbox_helpers_lost_total{profile=\"default\"} 1";
+    assert!(metrics.lines().any(|line| line == lost), "{metrics}");
+    assert_eq!(server.post("/execute", &body).body, told.body);
     server.kill();
 
     let server = Server::start(&data.path());

@@ -84,7 +84,7 @@ fn pause_stops_new_runs_and_resume_lets_them_through() {
 fn what_ends_the_whole_process_group_lets_a_running_run_finish() {
     let data = Data::new();
     let (server, running) = amid_a_run(&data);
-    for child in server.children() {
+    for child in server.children().into_iter().chain(server.helpers()) {
         signal(child, Signal::INT);
         signal(child, Signal::TERM);
     }
@@ -98,8 +98,9 @@ fn a_gateway_without_its_sandbox_says_that_it_is_not_ready() {
     let data = Data::new();
     let server = Server::start(&data.path());
     assert_eq!(server.get("/ready").json(), json!({"ready": true}));
-    for helper in server.children() {
-        signal(helper, Signal::KILL);
+    // Those that would start the next helper.
+    for parent in server.children() {
+        signal(parent, Signal::KILL);
     }
     let start = Instant::now();
     while server.get("/ready").status == 200 {

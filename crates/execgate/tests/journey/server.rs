@@ -113,11 +113,14 @@ impl Server {
         self.address
     }
 
-    /// The processes that it has started: the sandbox's helper.
+    /// The processes that it has started: the parents of its sandboxes' helpers.
     pub(super) fn children(&self) -> Vec<i32> {
-        let pid = self.child.id();
-        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        list.split_whitespace().map(|child| child.parse().unwrap()).collect()
+        children_of(self.child.id().try_into().unwrap())
+    }
+
+    /// The helpers of its sandboxes, each below a parent that starts the next one.
+    pub(super) fn helpers(&self) -> Vec<i32> {
+        self.children().into_iter().flat_map(children_of).collect()
     }
 
     /// Sends bytes as they are on a connection of their own, and reads to its end.
@@ -176,6 +179,12 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// The children of a process.
+fn children_of(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
 /// Sends a signal to a process that this test has started.

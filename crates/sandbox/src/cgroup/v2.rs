@@ -4,17 +4,24 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::iter::successors;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process;
+
+use rustix::process::getpid;
 
 use super::discover::NEEDED;
 use super::files::{Kept, make_anew, remove, sweep, write};
 use super::port::{Armed, Counted, FOLDER_PREFIX};
 use crate::limits::Limits;
+use crate::offspring::parent_of;
 
-/// The leaf that the helper and its parent move to.
+/// The leaf that the helper moves to, and those above it: its parent, and its client.
 const LEAF: &str = "execgate-self";
+
+/// How many those are.
+const MOVED: usize = 3;
 
 /// Length of one accounting period of the processor quota, in microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
@@ -166,8 +173,10 @@ fn hand_down(group: &Path) -> io::Result<()> {
             if !leaf.exists() {
                 fs::create_dir(&leaf)?;
             }
-            let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
-            for pid in parent.into_iter().chain([process::id().to_string()]) {
+            let here = fs::read_to_string(group.join("cgroup.procs"))?;
+            let above = successors(Some(getpid().as_raw_pid()), |pid| parent_of(*pid));
+            // Who has died is no client: the one above may be anybody, who is not to be moved from elsewhere.
+            for pid in above.take(MOVED).filter(|pid| here.lines().any(|line| line == pid.to_string())) {
                 write(&leaf.join("cgroup.procs"), pid)?;
             }
             write(&control, &wanted)

@@ -10,6 +10,7 @@ mod frames;
 pub(crate) mod fuzz;
 mod gathering;
 mod handing;
+mod helpers;
 mod judge;
 mod link;
 mod sandbox;

@@ -1,6 +1,5 @@
 //! The handle: starts against a helper, hands out slots, runs requests.
 
-use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,21 +10,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::follow::Afterwards;
 use super::handing::Handing;
+use super::helpers::Helpers;
 use super::link::HelperLink;
 use super::session::{Session, Sessions};
 use super::slots::{Depth, Slot, Slots, Waiting};
 use crate::config::{Config, Language, VerdictBy};
 use crate::egress::Ledger;
-use crate::enforced::{Enforced, Guarded};
+use crate::enforced::Enforced;
 use crate::error::{RunError, SandboxError};
 use crate::network::Network;
 use crate::outcome::Run;
 use crate::request::Request;
 use crate::session::SessionRequest;
 use crate::wire::{End, FromHelper, ToHelper};
-
-/// How long the helper may take to prepare everything; it takes some tens of milliseconds.
-const START_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why nothing runs on such a kernel.
 const NO_LANDLOCK: &str = "this kernel has no Landlock (Linux 5.13 or later, booted with lsm=landlock,...)";
@@ -46,24 +43,24 @@ impl From<Language> for Spoken {
     }
 }
 
-/// A sandbox of one configuration. Cheap to share; dropping it ends the helper and every run.
+/// A sandbox of one configuration. Cheap to share; dropping it ends the helper and every run. A helper that dies takes what
+/// is under way with it, and another takes its place.
 #[derive(Debug)]
 pub struct Sandbox {
-    link: HelperLink,
+    helpers: Helpers,
     languages: Vec<Spoken>,
     slots: Arc<Slots>,
     /// The places of what lives long, and how many there are to be.
     aside: Arc<Slots>,
     aside_max: usize,
     sessions: Sessions,
-    guarded: Guarded,
     has_egress: bool,
     /// In what the image has changed.
     changed: OnceLock<String>,
 }
 
 impl Sandbox {
-    /// Configures a helper that was started by [`crate::spawn_helper`].
+    /// Has a helper started on the link of [`crate::spawn_helper`].
     ///
     /// # Errors
     /// [`SandboxError::Refused`] says why this host cannot give the tier that was asked for; the others are faults.
@@ -85,17 +82,13 @@ impl Sandbox {
         if sys::landlock_abi() == 0 {
             return Err(SandboxError::Refused(NO_LANDLOCK.to_owned()));
         }
-        let text = serde_json::to_vec(&config).map_err(|error| SandboxError::Configure(error.into()))?;
-        let text = text_memfd("execgate-config", &text).map_err(SandboxError::Configure)?;
-        let control = link.control().map_err(SandboxError::Configure)?;
-        send(control, &ToHelper::Configure.pack(), &[text.as_fd()]).map_err(SandboxError::Configure)?;
-        let guarded = answer(&link)?;
         let has_egress = config.egress.is_some();
+        let helpers = Helpers::start(link, &config)?;
         let languages = config.languages.into_iter().map(Spoken::from).collect();
         let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
         let changed = OnceLock::new();
         let aside = Slots::new(0);
-        Ok(Self { link, languages, slots, aside, aside_max: 0, sessions, guarded, has_egress, changed })
+        Ok(Self { helpers, languages, slots, aside, aside_max: 0, sessions, has_egress, changed })
     }
 
     /// Sets so many of its slots aside for what lives long: they are taken by [`Self::reserve_aside`] alone, and no other
@@ -118,7 +111,7 @@ impl Sandbox {
     /// that [`Run`].
     #[must_use]
     pub fn enforced(&self) -> Enforced {
-        self.guarded.enforced.clone()
+        self.helpers.now().guarded.enforced.clone()
     }
 
     /// The names of its languages, in the order of its configuration.
@@ -135,7 +128,13 @@ impl Sandbox {
     /// The helper's process, for those who watch it.
     #[must_use]
     pub fn helper_pid(&self) -> i32 {
-        self.link.pid()
+        self.helpers.now().pid
+    }
+
+    /// How many helpers have died under it.
+    #[must_use]
+    pub fn helpers_lost(&self) -> u64 {
+        self.helpers.lost()
     }
 
     /// Waits until no run is under way and every jail is torn down; gives the number of quarantined slots.
@@ -172,8 +171,7 @@ impl Sandbox {
     /// Waits for the answer to a question.
     fn ask(&self, question: &ToHelper, within: Duration) -> Result<FromHelper, RunError> {
         let (ours, theirs) = pair().map_err(RunError::Pipes)?;
-        let control = self.link.control().map_err(RunError::Send)?;
-        send(control, &question.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
+        send(&self.helpers.now().control, &question.pack(), &[theirs.as_fd()]).map_err(RunError::Send)?;
         drop(theirs);
         let timeout = Timespec::try_from(within).ok();
         let mut answered = None;
@@ -185,7 +183,8 @@ impl Sandbox {
                     Ok(answer @ (FromHelper::Capacity { .. } | FromHelper::Waiting { .. })) => {
                         answered = Some(answer);
                     }
-                    Ok(FromHelper::Ready | FromHelper::Refused | FromHelper::ImageChanged) | Err(_) => {
+                    Ok(FromHelper::Ready { .. } | FromHelper::Refused | FromHelper::ImageChanged)
+                    | Err(_) => {
                         return Err(RunError::HelperGone);
                     }
                 },
@@ -198,10 +197,11 @@ impl Sandbox {
         }
     }
 
-    /// Whether the helper is there. Once it is not, no run starts any more; only a new sandbox mends that.
+    /// Whether the helper is there. While it is not, no run starts. The next one comes by itself, unless the process that
+    /// starts helpers is gone too: only a new sandbox mends that.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.link.is_open()
+        self.helpers.now().is_there()
     }
 
     /// In what the image is not what its digest names, where that was found. Once it was, no run starts any more; only a
@@ -264,7 +264,8 @@ impl Sandbox {
     pub fn run_in(&self, slot: Slot, request: Request) -> Result<Run, RunError> {
         let (number, spoken) = self.spoken(&request.language)?;
         let outward = outward(&request.network, self.has_egress)?;
-        let enforced = self.guarded.of(&request.network);
+        let helper = self.helpers.now();
+        let enforced = helper.guarded.of(&request.network);
         let (warm, network) = (request.warm, request.network.profile());
         let message = ToHelper::NewRun { language: number, warm, network, limits: request.limits.clone() };
         let outward = outward.map(|(rules, ledger)| (rules, Arc::new(ledger)));
@@ -274,7 +275,7 @@ impl Sandbox {
         let mut handing = Handing::of(request, spoken.verdict)?;
         let beside: Vec<_> =
             outward.iter().flat_map(|(rules, ledger)| [rules.as_fd(), ledger.descriptor()]).collect();
-        handing.send(self.link.control().map_err(RunError::Send)?, &message.pack(), &beside)?;
+        handing.send(helper.control.as_fd(), &message.pack(), &beside)?;
         let run = handing.follow(Afterwards::Kill, enforced);
         drop(slot);
         let (mut run, end) = run?;
@@ -304,16 +305,17 @@ impl Sandbox {
         }
         let slot = self.reserve()?;
         let spoken = Spoken { session: Some(checkpoints), ..spoken.clone() };
-        let control = self.link.control().map_err(RunError::Send)?;
-        let session = Session::open(request, &spoken, number, slot, control, self.enforced())?;
+        let helper = self.helpers.now();
+        let enforced = helper.guarded.enforced.clone();
+        let session = Session::open(request, &spoken, number, slot, helper.control.as_fd(), enforced)?;
         self.sessions.note(&session);
         Ok(session)
     }
 
     /// Reads what the helper has said of its capacity, and of the image, since the last time.
     fn hear_helper(&self) {
-        let Ok(control) = self.link.control() else { return };
-        while let Ok(Received::Packet(bytes, fds)) = receive(control) {
+        let helper = self.helpers.now();
+        while let Ok(Received::Packet(bytes, fds)) = receive(&helper.control) {
             match FromHelper::unpack(&bytes) {
                 Ok(FromHelper::Capacity { usable, .. }) => {
                     self.has_capacity(usize::try_from(usable).unwrap_or(usize::MAX));
@@ -322,43 +324,14 @@ impl Sandbox {
                     let told = fds.first().and_then(|text| text_of(text).ok()).unwrap_or_default();
                     let told = self.changed.get_or_init(|| String::from_utf8_lossy(&told).into_owned());
                     tracing::error!(
-                        image = self.guarded.enforced.image,
+                        image = helper.guarded.enforced.image,
                         found = told,
                         "the image is not what its digest names: nothing runs from it any more"
                     );
                 }
-                Ok(FromHelper::Ready | FromHelper::Refused | FromHelper::Waiting { .. }) | Err(_) => {}
+                Ok(FromHelper::Ready { .. } | FromHelper::Refused | FromHelper::Waiting { .. }) | Err(_) => {}
             }
         }
-    }
-}
-
-/// Waits for what the helper says to its configuration.
-fn answer(link: &HelperLink) -> Result<Guarded, SandboxError> {
-    let control = link.control().map_err(SandboxError::Answer)?;
-    let timeout = Timespec::try_from(START_WITHIN).ok();
-    loop {
-        match poll(&mut [PollFd::new(&control, PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) => return Err(SandboxError::NoAnswer),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(SandboxError::Answer(error.into())),
-        }
-        let (message, text) = match receive(control).map_err(SandboxError::Answer)? {
-            Received::Nothing => continue,
-            Received::End => return Err(SandboxError::Answer(io::ErrorKind::UnexpectedEof.into())),
-            Received::Packet(bytes, fds) => (FromHelper::unpack(&bytes), fds),
-        };
-        let text = text.first().map(text_of).transpose().map_err(SandboxError::Answer)?.unwrap_or_default();
-        return match message {
-            Ok(FromHelper::Ready) => {
-                serde_json::from_slice(&text).map_err(|error| SandboxError::Answer(error.into()))
-            }
-            Ok(FromHelper::Refused) => {
-                Err(SandboxError::Refused(String::from_utf8_lossy(&text).into_owned()))
-            }
-            Ok(FromHelper::Capacity { .. } | FromHelper::ImageChanged | FromHelper::Waiting { .. })
-            | Err(_) => Err(SandboxError::Answer(io::ErrorKind::InvalidData.into())),
-        };
     }
 }
 

@@ -18,6 +18,7 @@ use super::slots::Slot;
 use crate::enforced::Enforced;
 use crate::error::RunError;
 use crate::limits::Limits;
+use crate::offspring::has_hung_up;
 use crate::outcome::{Run, Verdict};
 use crate::session::{Cell, SessionEnd, SessionInfo, SessionRequest};
 use crate::wire::{End, FromRun, FromSession, Over, ToHelper, ToSession, write_sheet};
@@ -105,11 +106,7 @@ impl Sessions {
     /// Gives back the slots of sessions that the helper has ended and cleaned away; true where there were any.
     pub(super) fn let_go_of_ended(&self) -> bool {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = lines.iter().filter_map(Weak::upgrade).filter(|line| {
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let mut fd = [PollFd::new(&line.socket, PollFlags::empty())];
-            poll(&mut fd, Some(&now)).is_ok() && fd[0].revents().intersects(PollFlags::HUP)
-        });
+        let ended = lines.iter().filter_map(Weak::upgrade).filter(|line| has_hung_up(&line.socket));
         ended.filter(|line| line.let_go_of_slot()).count() > 0
     }
 }

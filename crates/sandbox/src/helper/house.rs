@@ -141,6 +141,8 @@ impl House {
     /// Serves until the client closes the control socket; then everything is killed by dropping it.
     pub(super) fn serve(mut self, control: &OwnedFd) -> ExitCode {
         let mut looked_at = Instant::now();
+        // Slots that one before it had withdrawn are there again.
+        self.tell_capacity(control);
         loop {
             let Ok(ready) = self.wait(control, looked_at) else { return ExitCode::FAILURE };
             for source in ready {
@@ -305,11 +307,7 @@ impl House {
                 Next::Serve
             }
             Ok(
-                ToHelper::NewRun { .. }
-                | ToHelper::OpenSession { .. }
-                | ToHelper::Configure
-                | ToHelper::Quiesce
-                | ToHelper::WarmUp,
+                ToHelper::NewRun { .. } | ToHelper::OpenSession { .. } | ToHelper::Quiesce | ToHelper::WarmUp,
             )
             | Err(_) => Next::Stop,
         }

@@ -16,6 +16,7 @@ mod house;
 mod ids;
 mod inspection;
 mod live;
+mod parent;
 mod pool;
 mod proxies;
 mod scratch;
@@ -29,5 +30,6 @@ mod watchdog;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use collector::wants;
-pub(crate) use entry::HELPER_CONTROL;
+pub(crate) use entry::HELPER_LINK;
 pub use entry::{HELPER_ARGUMENT, helper_main};
+pub(crate) use parent::ENDED_WITHIN;

@@ -5,6 +5,8 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::offspring::children_of;
+
 /// How often a look is taken.
 pub(super) const EVERY: Duration = Duration::from_millis(50);
 
@@ -51,16 +53,6 @@ fn sum_of(text: &str, names: [&str; 2]) -> Option<u64> {
         value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
     });
     first?.checked_add(second?)
-}
-
-/// The children that each of its threads has made.
-fn children_of(pid: i32) -> Vec<i32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    threads
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<i32>>())
-        .collect()
 }
 
 #[cfg(test)]

@@ -8,11 +8,17 @@ use execgate_forkpoint::wire::{Malformed, Message, NetworkProfile, PACKET_BYTES,
 use crate::enforced::InterpreterStart;
 use crate::limits::Limits;
 
+/// Client to the parent of helpers, on the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToParent {
+    /// There is to be a helper. With its control socket; the first time, with a memory file that holds the configuration
+    /// of all. Heard when the one before is dead.
+    Begin,
+}
+
 /// Client to helper, on the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ToHelper {
-    /// With a memory file that holds the configuration. Accepted once.
-    Configure,
     /// With the run's socket, stdin, stdout, stderr, code, frames, sheet; and, where files are to be collected,
     /// which ones and the memory file for them; and, with egress, the rules and the ledger.
     NewRun { language: u16, warm: u16, network: NetworkProfile, limits: Limits },
@@ -29,8 +35,8 @@ pub(crate) enum ToHelper {
 /// Helper to client, on the control socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FromHelper {
-    /// With a memory file that says what is enforced.
-    Ready,
+    /// With a memory file that says what is enforced. Its own process id.
+    Ready { helper: u32 },
     /// With a memory file that says why not.
     Refused,
     /// How many slots are usable now.
@@ -198,10 +204,25 @@ fn take_limits(from: &mut Reader<'_>) -> Result<Limits, Malformed> {
     })
 }
 
+impl Message for ToParent {
+    fn pack(&self) -> [u8; PACKET_BYTES] {
+        match self {
+            Self::Begin => Writer::new(1),
+        }
+        .finish()
+    }
+
+    fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
+        match Reader::new(packet).u8()? {
+            1 => Ok(Self::Begin),
+            _ => Err(Malformed),
+        }
+    }
+}
+
 impl Message for ToHelper {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
-            Self::Configure => Writer::new(1),
             Self::NewRun { language, warm, network, limits } => {
                 put_limits(Writer::new(2).u16(*language).u16(*warm).u8(network.number()), limits)
             }
@@ -218,7 +239,6 @@ impl Message for ToHelper {
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(packet);
         match from.u8()? {
-            1 => Ok(Self::Configure),
             2 => Ok(Self::NewRun {
                 language: from.u16()?,
                 warm: from.u16()?,
@@ -242,7 +262,7 @@ impl Message for ToHelper {
 impl Message for FromHelper {
     fn pack(&self) -> [u8; PACKET_BYTES] {
         match self {
-            Self::Ready => Writer::new(1),
+            Self::Ready { helper } => Writer::new(1).u32(*helper),
             Self::Refused => Writer::new(2),
             Self::Capacity { usable, quarantined } => Writer::new(3).u32(*usable).u32(*quarantined),
             Self::ImageChanged => Writer::new(4),
@@ -256,7 +276,7 @@ impl Message for FromHelper {
     fn unpack(packet: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(packet);
         match from.u8()? {
-            1 => Ok(Self::Ready),
+            1 => Ok(Self::Ready { helper: from.u32()? }),
             2 => Ok(Self::Refused),
             3 => Ok(Self::Capacity { usable: from.u32()?, quarantined: from.u32()? }),
             4 => Ok(Self::ImageChanged),
@@ -468,7 +488,7 @@ mod tests {
 
     #[test]
     fn every_message_comes_back_as_it_went() {
-        comes_back(ToHelper::Configure);
+        comes_back(ToParent::Begin);
         for network in [NetworkProfile::None, NetworkProfile::Loopback, NetworkProfile::Egress] {
             comes_back(ToHelper::NewRun { language: 7, warm: 1, network, limits: Limits::default() });
         }
@@ -541,7 +561,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_idle_comes_back_as_it_was_told() {
+    fn what_a_helper_says_of_itself_comes_back_as_it_was_told() {
+        comes_back(FromHelper::Ready { helper: 5 });
         comes_back(ToHelper::Look);
         comes_back(FromHelper::Waiting { interpreters: 1, forking: 2, bytes: u64::MAX });
     }

@@ -7,7 +7,8 @@ mod parcel;
 mod sheet;
 
 pub(crate) use message::{
-    Counters, End, FromBroker, FromHelper, FromRun, FromSession, Over, ToBroker, ToHelper, ToRun, ToSession,
+    Counters, End, FromBroker, FromHelper, FromRun, FromSession, Over, ToBroker, ToHelper, ToParent, ToRun,
+    ToSession,
 };
 pub(crate) use parcel::{read_files, write_end, write_file};
 pub(crate) use sheet::write_sheet;

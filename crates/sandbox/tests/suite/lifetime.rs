@@ -148,7 +148,6 @@ fn a_helper_that_is_killed_takes_every_run_with_it() {
         assert!(matches!(running.join().unwrap(), Err(RunError::HelperGone)));
         assert!(all_end(&watched));
     });
-    assert!(matches!(sandbox.run(python("1")), Err(RunError::Send(_))));
 }
 
 #[test]

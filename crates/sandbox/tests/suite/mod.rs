@@ -21,6 +21,7 @@ mod outcomes;
 mod parts;
 mod python;
 mod r;
+mod recovery;
 mod refusals;
 mod rich;
 mod sessions;

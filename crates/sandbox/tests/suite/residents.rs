@@ -255,7 +255,9 @@ fn what_waits_is_counted_and_weighed() {
     let none = cold();
     assert_eq!(value_in(&none, "1"), "1");
     assert_eq!(none.waiting(PATIENCE).unwrap(), Waiting { interpreters: 0, forking: 0, bytes: 0 });
-    kill(none.helper_pid());
+    let gone = watch([none.helper_pid()]);
+    kill(parent(none.helper_pid()));
+    assert!(all_end(&gone));
     assert!(none.waiting(PATIENCE).is_err());
 }
 

@@ -14,6 +14,7 @@ use execgate_tool::code;
 
 use super::attack::list::{ALL, is_held};
 use super::parts::{PART, plays, stem_of};
+use super::recovery::{kill, until_recovered};
 use super::world::{
     NO_CHECKS, PATIENCE, bash, descendants, image, python, start, told, value_in, with_limits,
 };
@@ -211,4 +212,8 @@ fn as_an_ordinary_user() {
     assert_eq!(sandbox.run(fill).unwrap().verdict, Verdict::Limit(LimitKind::DiskFull));
     let stem = stem_of(&sandbox);
     assert_eq!(descendants(sandbox.helper_pid()), [stem].into());
+    kill(sandbox.helper_pid());
+    until_recovered(&sandbox, 1);
+    assert_eq!(value_in(&sandbox, "import os; os.getuid()"), "1000");
+    assert_eq!(sandbox.enforced(), enforced);
 }

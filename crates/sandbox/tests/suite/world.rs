@@ -55,7 +55,12 @@ pub(super) fn start_as(change: impl FnOnce(&mut Config)) -> Sandbox {
 
 /// The same, before anything waits in it.
 pub(super) fn start_cold(change: impl FnOnce(&mut Config)) -> Sandbox {
-    let helper = spawn_helper_of(Path::new(env!("CARGO_BIN_EXE_sandbox-helper"))).unwrap();
+    start_by(Path::new(env!("CARGO_BIN_EXE_sandbox-helper")), change)
+}
+
+/// The same, by another program than the helper itself.
+pub(super) fn start_by(helper: &Path, change: impl FnOnce(&mut Config)) -> Sandbox {
+    let helper = spawn_helper_of(helper).unwrap();
     let image = image();
     let mut languages = code::present(&image.path);
     // One interpreter for each is enough for most of what is asked here.
@@ -161,6 +166,12 @@ pub(super) fn watch(pids: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> {
 pub(super) fn all_end(watched: &[OwnedFd]) -> bool {
     let timeout = Timespec::try_from(PATIENCE).unwrap();
     watched.iter().all(|process| poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) == Ok(1))
+}
+
+/// Whether all of these processes have ended by now.
+pub(super) fn have_ended(watched: &[OwnedFd]) -> bool {
+    let now = Timespec::default();
+    watched.iter().all(|process| poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&now)) == Ok(1))
 }
 
 /// A sandbox of the full tier in which no interpreter waits, for those who count processes.
