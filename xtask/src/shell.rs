@@ -3,6 +3,7 @@
 //! Every child is waited for; none is ever found by name.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,10 +31,23 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     command
 }
 
+/// What begins the names of variables by which cargo tells a program of its own package.
+const OF_THE_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// The cargo that started this, so that one toolchain does it all.
+///
+/// It is not told of xtask's own package: build scripts that look at such variables would take them for a change, and half
+/// of the workspace would be built anew wherever `cargo xtask` and `cargo` take turns.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let program = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    command(&program, args)
+    let mut command = command(&program, args);
+    let is_of_the_package = |name: &OsString| {
+        OF_THE_PACKAGE.iter().any(|begin| name.as_encoded_bytes().starts_with(begin.as_bytes()))
+    };
+    for name in env::vars_os().map(|(name, _)| name).filter(is_of_the_package) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Runs a command with its output going straight to the terminal; `true` if it succeeded.
@@ -76,6 +90,14 @@ mod tests {
     fn the_root_holds_the_workspace_manifest() {
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[workspace]"));
+    }
+
+    #[test]
+    fn cargo_is_not_told_of_the_package_that_starts_it() {
+        let cargo = cargo(&["--version"]);
+        // Whatever runs the tests has set it.
+        assert!(cargo.get_envs().any(|told| told == ("CARGO_MANIFEST_DIR".as_ref(), None)));
+        assert!(cargo.get_envs().all(|(name, _)| name != "PATH"));
     }
 
     #[test]

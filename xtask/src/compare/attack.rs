@@ -47,8 +47,10 @@ pub(crate) struct Attack {
 /// What came of an attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The tool held, or ended it.
+    /// The tool held: the program told what it met.
     Held(String),
+    /// The program began, was ended or gave up, and told nothing: the tool held.
+    Silent(String),
     /// It got through.
     Through(String),
     /// The program never began, so that nothing was tried.
@@ -122,7 +124,7 @@ pub(crate) fn judge(output: &str, ended: &str) -> Ended {
     }
     match (line("held "), output.lines().any(|line| line.starts_with(BEGUN))) {
         (Some(answer), _) => Ended::Held(answer),
-        (None, true) => Ended::Held(ended.to_owned()),
+        (None, true) => Ended::Silent(ended.to_owned()),
         (None, false) => Ended::NotRun(ended.to_owned()),
     }
 }
@@ -146,10 +148,26 @@ mod tests {
     }
 
     #[test]
+    fn no_program_takes_a_word_of_the_prelude_for_a_name_of_its_own() {
+        let prelude = fs::read_to_string(shell::root().join(FOLDER).join(PRELUDE)).unwrap();
+        let functions = prelude.lines().filter_map(|line| line.strip_prefix("def "));
+        let words: Vec<&str> = functions.filter_map(|line| line.split('(').next()).collect();
+        assert!(words.contains(&"through") && words.contains(&"held"), "{words:?}");
+        for attack in CLASSES.iter().flat_map(|class| read(class).unwrap()) {
+            let own = attack.program.strip_prefix(&program(&prelude, "")).unwrap();
+            let taken = words.iter().find(|word| {
+                let given = [format!("{word} ="), format!("for {word} in"), format!("def {word}(")];
+                own.lines().any(|line| given.iter().any(|begin| line.trim_start().starts_with(begin)))
+            });
+            assert_eq!(taken, None, "{}", attack.name);
+        }
+    }
+
+    #[test]
     fn whoever_got_through_got_through_whatever_else_it_says() {
         assert_eq!(judge("x\nheld EPERM\n", "killed"), Ended::Held("EPERM".to_owned()));
         assert_eq!(judge("through 5\nheld EPERM\n", "killed"), Ended::Through("5".to_owned()));
-        assert_eq!(judge("begun\n", "killed"), Ended::Held("killed".to_owned()));
+        assert_eq!(judge("begun\n", "killed"), Ended::Silent("killed".to_owned()));
         assert_eq!(judge("", "no such file"), Ended::NotRun("no such file".to_owned()));
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(shell("exit 3").run(&attack()).unwrap(), Ended::NotRun("exit status: 3".to_owned()));
         assert_eq!(
             shell("echo begun; exit 3").run(&attack()).unwrap(),
-            Ended::Held("exit status: 3".to_owned())
+            Ended::Silent("exit status: 3".to_owned())
         );
     }
 

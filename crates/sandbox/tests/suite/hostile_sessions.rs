@@ -8,7 +8,7 @@ use execgate_sandbox::{Cell, Collect, LimitKind, NotCollected, RunError, Session
 use super::census::census;
 use super::sessions::{ended, open, open_with, run, value};
 use super::tongues::open_in_language;
-use super::world::{PATIENCE, comes_true, counted, descendants, sandbox, told, value_in};
+use super::world::{PATIENCE, SLOWNESS, comes_true, counted, descendants, sandbox, told, value_in};
 
 #[test]
 fn files_come_back_from_under_a_guest_that_swaps_them() {
@@ -77,7 +77,7 @@ fn a_hostile_interpreter_ends_its_own_session_and_harms_nobody() {
         ("os.write(frames, b'\\x02'); line.send(bytes([1]) + bytes(127)); time.sleep(60)", Verdict::Value),
     ];
     for (attack, verdict) in cases {
-        let mut session = open_with(&sandbox, |request| request.limits.wall = Duration::from_secs(20));
+        let mut session = open_with(&sandbox, |request| request.limits.wall = PATIENCE);
         let run = run(&mut session, &format!("{LINE}{attack}"));
         assert!(run.verdict == verdict || run.verdict == killed, "{attack}\n{}", told(&run));
         assert!(comes_true(|| session.info().end.is_some()), "{attack}");
@@ -158,7 +158,7 @@ fn a_hostile_node_ends_its_own_session_and_harms_nobody() {
     ];
     for (attack, verdict) in cases {
         let mut session = open_in_language(&sandbox, "javascript", |request| {
-            request.limits.wall = Duration::from_secs(20);
+            request.limits.wall = PATIENCE;
         });
         let run = run(&mut session, &format!("{LINE_OF_NODE}{attack}"));
         assert!(run.verdict == verdict || run.verdict == killed, "{attack}\n{}", told(&run));
@@ -185,7 +185,7 @@ fn an_interpreter_of_any_language_that_takes_no_further_run_meets_its_deadline()
     ];
     for (language, attack, verdict) in cases {
         let mut session = open_in_language(&sandbox, language, |request| {
-            request.limits.wall = Duration::from_secs(2);
+            request.limits.wall = SLOWNESS * Duration::from_secs(2);
         });
         let line = if language == "r" {
             "native <- get('native', environment(commandArgs))\n"

@@ -9,7 +9,7 @@ use super::census::census;
 use super::node_fork::PROVED;
 use super::sessions::{ended, run, value};
 use super::tongues::open_in_language;
-use super::world::{counted, sandbox, start_as, told};
+use super::world::{SLOWNESS, counted, sandbox, start_as, told};
 
 /// A session of a Node that is proved; none where this host has another.
 fn open(sandbox: &Sandbox, change: impl FnOnce(&mut SessionRequest)) -> Option<Session> {
@@ -263,7 +263,7 @@ fn how_a_restored_node_ends_is_told() {
             told(&thrown)
         );
         let mut cell = Cell::new(code);
-        cell.wall = Some(Duration::from_secs(3));
+        cell.wall = Some(SLOWNESS * Duration::from_secs(3));
         let run = session.run(cell).unwrap();
         assert_eq!(run.verdict, verdict, "{code}\n{}", told(&run));
         assert_eq!(ended(&mut session), SessionEnd::Run(verdict));

@@ -15,15 +15,17 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::census::{census, open_in};
 use super::world::{
-    PATIENCE, all_end, comes_true, counted, descendants, python, sandbox, start_as, told, value_in, watch,
+    PATIENCE, SLOWNESS, all_end, comes_true, counted, descendants, python, sandbox, start_as, told, value_in,
+    watch,
 };
 
 pub(super) fn open(sandbox: &Sandbox) -> Session {
-    sandbox.open_session(SessionRequest::new("python")).unwrap()
+    open_with(sandbox, |_| ())
 }
 
 pub(super) fn open_with(sandbox: &Sandbox, change: impl FnOnce(&mut SessionRequest)) -> Session {
     let mut request = SessionRequest::new("python");
+    request.limits.wall *= SLOWNESS;
     change(&mut request);
     sandbox.open_session(request).unwrap()
 }
@@ -182,7 +184,8 @@ fn every_limit_that_a_run_meets_ends_its_session_and_leaves_nothing() {
     ];
     for (code, verdict) in cases {
         let mut session = open_with(&sandbox, |request| {
-            request.limits.wall = Duration::from_secs(if verdict == Verdict::Timeout { 1 } else { 20 });
+            request.limits.wall =
+                SLOWNESS * Duration::from_secs(if verdict == Verdict::Timeout { 1 } else { 20 });
             request.limits.memory_bytes = 64 << 20;
             request.limits.processes = 24;
             request.limits.disk_bytes = 8 << 20;

@@ -248,7 +248,8 @@ fn every_limit_that_a_run_of_any_language_meets_ends_its_session() {
         let before = census(&sandbox);
         for (code, verdict) in tongue.limits {
             let mut session = open_in_language(&sandbox, tongue.name, |request| {
-                request.limits.wall = Duration::from_secs(if *verdict == TIMEOUT { 1 } else { 20 });
+                request.limits.wall =
+                    SLOWNESS * Duration::from_secs(if *verdict == TIMEOUT { 1 } else { 20 });
                 request.limits.memory_bytes = 160 << 20;
                 request.limits.processes = 24;
                 request.limits.disk_bytes = 8 << 20;

@@ -15,7 +15,7 @@ use super::{kernel, userland};
 use crate::{metadata, setup};
 
 /// What is run where nothing else is asked for: what a kernel decides. The rest shows the languages, or takes long.
-const KERNELS_OWN: &str = "^all suite::(tiers|limits|lifetime|escape|isolation|refusals|sessions|checkpoints|node_checkpoints|leaks::(a_|sixteen))|\
+const KERNELS_OWN: &str = "^all suite::(tiers|limits|lifetime|recovery|escape|isolation|refusals|sessions|checkpoints|node_checkpoints|leaks::(a_|sixteen))|\
                            ^warm suite::residents::";
 
 /// How long one test may take, in seconds: four times the slowest that was seen.
