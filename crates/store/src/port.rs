@@ -56,6 +56,11 @@ pub trait Store: LogStore {
     /// limit that has no room. Limits are exact, however many claim at once.
     fn claim(&self, claim: Claim) -> Reply<'_, Claimed>;
 
+    /// The same for whoever may block the thread that it polls this on: no other thread need do it.
+    fn claim_here(&self, claim: Claim) -> Reply<'_, Claimed> {
+        self.claim(claim)
+    }
+
     /// Claims a run that people have to answer first, as [`Self::claim`] does, keeps what it needs to run later, and leaves
     /// what is said of that, with its leaf. Parked runs are bounded, of each owner, of each tenant and in all: one more
     /// is `ParkedFull`.
@@ -111,6 +116,11 @@ pub trait Store: LogStore {
     /// Records an outcome, `WHERE stage = execute AND instance = mine`; a late one leaves a `late` leaf. Here, and wherever
     /// else a receipt is recorded, one under a retired key is [`StoreError::KeyRetired`].
     fn finish(&self, finish: Finish) -> Reply<'_, Finished>;
+
+    /// The same for whoever may block the thread that it polls this on.
+    fn finish_here(&self, finish: Finish) -> Reply<'_, Finished> {
+        self.finish(finish)
+    }
 
     /// Moves the money of a run from one word to another, by compare-and-swap: nothing moves twice, and an end is never
     /// overwritten. Closes a run in `witness` where that is an end. A run for which no money is held, and a movement that

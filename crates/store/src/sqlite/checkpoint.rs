@@ -1,4 +1,5 @@
-//! Copies the WAL into the file while nobody writes, so that runs seldom pay for it.
+//! Copies the WAL into the file while nobody writes, so that runs seldom pay for it; and makes the WAL longer before it is
+//! written to ([`Ahead`]).
 //!
 //! Under steady load a commit does it itself, every few thousand pages (`wal_autocheckpoint`). After a pause
 //! the writer starts again at the head of the WAL, which is also the cheaper place: overwriting a file that has
@@ -13,8 +14,13 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::ahead::Ahead;
+
 /// How long nobody must have written.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// Pages in the WAL at which a commit copies them into the file.
+pub(super) const CHECKPOINT_PAGES: u64 = 4_000;
 
 /// Commits that are worth a checkpoint, which itself flushes twice.
 const COMMITS: u64 = 64;
@@ -65,7 +71,8 @@ impl Checkpointer {
 
 fn watch(conn: &Connection, signs: &Signs) {
     let mut done = 0;
-    while wait_for_pause(signs) {
+    let mut ahead = Ahead::of(conn, CHECKPOINT_PAGES);
+    while wait_for_pause(signs, |commits| ahead.keep(conn, commits)) {
         let commits = signs.commits.load(Ordering::SeqCst);
         if commits - done < COMMITS {
             continue;
@@ -81,8 +88,9 @@ fn watch(conn: &Connection, signs: &Signs) {
     }
 }
 
-/// Waits until somebody has written and then nobody for a while. False at the end.
-fn wait_for_pause(signs: &Signs) -> bool {
+/// Waits until somebody has written and then nobody for a while; meanwhile says how many commits there were, again and
+/// again. False at the end.
+fn wait_for_pause(signs: &Signs, mut meanwhile: impl FnMut(u64)) -> bool {
     while !signs.stirred.load(Ordering::SeqCst) {
         if signs.ended.load(Ordering::SeqCst) {
             return false;
@@ -94,6 +102,7 @@ fn wait_for_pause(signs: &Signs) -> bool {
         if !sleep_through(signs) {
             return false;
         }
+        meanwhile(signs.commits.load(Ordering::SeqCst));
         if signs.commits.load(Ordering::SeqCst) == seen {
             // Nobody is woken as long as this stands. A commit that came before it was taken back is seen in the count, and
             // one that comes later stirs again.

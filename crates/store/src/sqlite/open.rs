@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::checkpoint::Checkpointer;
+use super::checkpoint::{CHECKPOINT_PAGES, Checkpointer};
 use super::instances::{Instances, opening_lock};
 use super::migrate::{KNOWN, migrate};
 use super::readers::{self, Readers};
@@ -30,9 +30,6 @@ const WRITER_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Pages that each reader keeps, in KiB.
 const READER_CACHE_KIB: i64 = 4 * 1_024;
-
-/// Pages in the WAL at which a commit copies them into the file.
-const CHECKPOINT_PAGES: i64 = 4_000;
 
 fn failed<E: Into<Box<dyn Error + Send + Sync>>>(doing: &'static str) -> impl Fn(E) -> OpenError {
     move |source| OpenError::Backend { doing, source: source.into() }
@@ -145,7 +142,7 @@ fn writing(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES.cast_signed())?;
     Ok(conn)
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use execgate_model::{BoxFuture, Digest, GrantId, InstanceId, KeyPurpose, RunId, Stage, UnixMs};
 use rusqlite::Connection;
 
+use super::batch::Entry;
 use super::examine::SqliteExaminer;
 use super::instances::Instances;
 use super::readers::Readers;
 use super::rows;
-use super::writer::{Entry, Writer};
+use super::writer::Writer;
 use super::{
     audit, changes, claim, copy, cosigned, finality, finish, forget, grants, holds, limits, list, log, money,
     own_keys, parking, settle, watch,
@@ -113,6 +114,10 @@ impl Store for SqliteStore {
         Box::pin(self.writer.write(Entry::Start, move |conn| claim::claim(conn, &claim)))
     }
 
+    fn claim_here(&self, claim: Claim) -> Reply<'_, Claimed> {
+        Box::pin(self.writer.write_here(Entry::Start, move |conn| claim::claim(conn, &claim)))
+    }
+
     fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed> {
         let work = move |conn: &Connection| parking::park(conn, &claim, &parking, &payload, &said);
         Box::pin(self.writer.write(Entry::Start, work))
@@ -177,6 +182,10 @@ impl Store for SqliteStore {
 
     fn finish(&self, finish: Finish) -> Reply<'_, Finished> {
         Box::pin(self.writer.write(Entry::End, move |conn| finish::finish(conn, &finish)))
+    }
+
+    fn finish_here(&self, finish: Finish) -> Reply<'_, Finished> {
+        Box::pin(self.writer.write_here(Entry::End, move |conn| finish::finish(conn, &finish)))
     }
 
     fn settle(&self, settling: Settling) -> Reply<'_, Settled> {

@@ -1,19 +1,23 @@
-//! The one thread that writes: many jobs, one commit, one flush.
+//! The one connection that writes: many jobs, one commit, one flush.
 //!
-//! It takes all jobs that wait, runs each in a savepoint of its own, commits once and only then answers.
-//! While a commit flushes, the next jobs pile up: the batch grows with the load, and nothing waits for a clock.
+//! Whoever has the connection takes all jobs that wait, runs each in a savepoint of its own, commits once and only then
+//! answers. While a commit flushes, the next jobs pile up: the batch grows with the load, and nothing waits for a clock.
+//! It is the writing thread that has it, for whoever must not block; a run that has a thread to itself takes the
+//! connection where it lies, and so spares waking that thread and being woken by it.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rusqlite::Connection;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Notify, watch};
 
+use super::batch::{Entry, Flush, Job, job};
 use super::checkpoint::Checkpointer;
-use super::fault::{backend, failed_to};
 use crate::StoreError;
 
 /// Jobs that may wait; one more is `Busy`. This many are written in some 100 ms.
@@ -25,70 +29,115 @@ const RESERVED_JOBS: usize = 256;
 /// Jobs that share one commit. Beyond this the flush is spread thin enough, and answers only get later.
 const BATCH_JOBS: usize = 128;
 
-/// Work on the open transaction.
-type Work<T> = Box<dyn FnOnce(&Connection) -> Result<T, StoreError> + Send>;
-
-/// A job in the queue, whatever its answer is.
-trait Job: Send {
-    /// Whether what it writes must outlast a power cut once it is answered.
-    fn lasts(&self) -> bool;
-
-    /// Does the work and keeps the answer back. False if the work failed and must be rolled back.
-    fn run(&mut self, conn: &Connection) -> bool;
-
-    /// Gives the answer: the work's own if the commit succeeded or the work failed, else the commit's error.
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+/// The jobs that wait.
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Box<dyn Job>>,
+    is_open: bool,
+    /// Whether the writing thread sleeps until it is told that somebody waits.
+    sleeps: bool,
 }
 
-struct Pending<T> {
-    work: Option<Work<T>>,
-    done: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-    lasts: bool,
+/// What writes.
+struct Desk {
+    conn: Connection,
+    flush: Flush,
+    checkpointer: Checkpointer,
 }
 
-impl<T: Send> Job for Pending<T> {
-    fn lasts(&self) -> bool {
-        self.lasts
+/// What the writing thread shares with those who write.
+struct Shared {
+    line: Mutex<Line>,
+    bell: Condvar,
+    /// None once it is closed. Poisoned where a write has panicked: nothing is written any more then.
+    desk: Mutex<Option<Desk>>,
+    stirred: Notify,
+}
+
+impl Shared {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&mut self, conn: &Connection) -> bool {
-        let done = self.work.take().map(|work| work(conn));
-        let fine = matches!(done, Some(Ok(_)));
-        self.done = done;
-        fine
+    /// Wakes the writing thread, where it sleeps. It finds what waits in any case otherwise: it looks before it sleeps.
+    fn call(&self, mut line: MutexGuard<'_, Line>) {
+        if std::mem::take(&mut line.sleeps) {
+            drop(line);
+            self.bell.notify_one();
+        }
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let answer = match (self.done, committed) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Err(error)) => Err(error),
-            (Some(done), Ok(())) => done,
-            (None, Ok(())) => Err(StoreError::Closed),
+    /// Waits until somebody waits. False once nobody will any more.
+    fn wait(&self) -> bool {
+        let mut line = self.line();
+        while line.jobs.is_empty() {
+            if !line.is_open {
+                return false;
+            }
+            line.sleeps = true;
+            line = self.bell.wait(line).unwrap_or_else(PoisonError::into_inner);
+        }
+        line.sleeps = false;
+        true
+    }
+
+    /// Writes one batch of what waits.
+    fn write(&self, desk: &mut Desk) {
+        let batch: Vec<_> = {
+            let mut line = self.line();
+            let count = line.jobs.len().min(BATCH_JOBS);
+            line.jobs.drain(..count).collect()
         };
-        // A caller that hung up has no use for its answer; what was written stays written.
-        drop(self.reply.send(answer));
+        if batch.is_empty() {
+            return;
+        }
+        let Desk { conn, flush, checkpointer } = desk;
+        flush.commit(conn, batch);
+        checkpointer.committed();
+        self.stirred.notify_one();
+    }
+
+    /// Writes what waits, one batch after the other, until nobody will wait any more, or a write has panicked elsewhere.
+    fn serve(&self) {
+        while self.wait() {
+            match self.desk.lock().as_deref_mut() {
+                Ok(Some(desk)) => self.write(desk),
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 }
 
-/// What a job is to the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// The start of something, which can be turned away.
-    Start,
-    /// The end of something that has happened already.
-    End,
-    /// What can be turned away, and is made again from the rest of the record where a power cut has taken it: no flush is
-    /// spent on it alone.
-    Derived,
+/// The writing thread's own end of it. Once it is dropped, be it by a panic, nothing is written any more.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let left = {
+            let mut line = self.0.line();
+            line.is_open = false;
+            std::mem::take(&mut line.jobs)
+        };
+        // Told that it is closed, by being dropped.
+        drop(left);
+        let desk = self.0.desk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Desk { conn, checkpointer, .. }) = desk {
+            checkpointer.end();
+            close(conn);
+        }
+    }
 }
 
-/// The door to the writing thread.
-#[derive(Debug)]
+/// The door to the writing connection.
 pub(super) struct Writer {
-    queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    shared: Arc<Shared>,
     ended: watch::Receiver<()>,
-    stirred: Arc<Notify>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
 }
 
 impl Writer {
@@ -99,24 +148,30 @@ impl Writer {
         checkpointer: Checkpointer,
         keep: impl Send + 'static,
     ) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
         let (alive, ended) = watch::channel(());
-        let stirred = Arc::new(Notify::new());
-        let stirs = Arc::clone(&stirred);
+        let shared = Arc::new(Shared {
+            line: Mutex::new(Line { is_open: true, ..Line::default() }),
+            bell: Condvar::new(),
+            desk: Mutex::new(Some(Desk { conn, flush: Flush::Each, checkpointer })),
+            stirred: Notify::new(),
+        });
+        let closing = Closing(Arc::clone(&shared));
         thread::Builder::new().name("record-writer".to_owned()).spawn(move || {
-            serve(&conn, jobs, &checkpointer, &stirs);
-            checkpointer.end();
-            close(conn);
-            drop(keep);
-            drop(alive);
+            // Dropped from the last to the first, also by a panic.
+            let _alive = alive;
+            let _keep = keep;
+            let closing = closing;
+            closing.0.serve();
         })?;
-        Ok(Self { queue: Mutex::new(Some(queue)), ended, stirred })
+        Ok(Self { shared, ended })
     }
 
     /// A door that is closed: nothing is ever written.
     pub(super) fn closed() -> Self {
         let (_, ended) = watch::channel(());
-        Self { queue: Mutex::new(None), ended, stirred: Arc::default() }
+        let (line, desk) = (Mutex::default(), Mutex::new(None));
+        let shared = Shared { line, bell: Condvar::new(), desk, stirred: Notify::new() };
+        Self { shared: Arc::new(shared), ended }
     }
 
     /// Runs work in the next commit. A future that is dropped after its first poll takes nothing back.
@@ -125,61 +180,74 @@ impl Writer {
         entry: Entry,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let lasts = entry != Entry::Derived;
-        self.enqueue(Box::new(Pending { work: Some(Box::new(work)), done: None, reply, lasts }), entry)?;
+        let (job, answer) = job(entry, work);
+        self.shared.call(self.enqueue(job, entry)?);
         // A sender that is dropped unused was on the stack of a writer that died.
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    fn enqueue(&self, job: Box<dyn Job>, entry: Entry) -> Result<(), StoreError> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = queue.as_ref().filter(|queue| !queue.is_closed()) else {
+    /// The same for a caller that may block its thread: where nobody writes, it does it itself, for all who wait.
+    pub(super) async fn write_here<T: Send + 'static>(
+        &self,
+        entry: Entry,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, mut answer) = job(entry, work);
+        drop(self.enqueue(job, entry)?);
+        if let Some(desk) = self.shared.desk.try_lock().ok().as_deref_mut().and_then(Option::as_mut) {
+            self.shared.write(desk);
+        }
+        match answer.try_recv() {
+            Ok(answered) => answered,
+            Err(TryRecvError::Closed) => Err(StoreError::Closed),
+            // Others had the connection, or came before it in a longer line.
+            Err(TryRecvError::Empty) => {
+                self.shared.call(self.shared.line());
+                answer.await.unwrap_or(Err(StoreError::Closed))
+            }
+        }
+    }
+
+    fn enqueue(&self, job: Box<dyn Job>, entry: Entry) -> Result<MutexGuard<'_, Line>, StoreError> {
+        let mut line = self.shared.line();
+        if !line.is_open {
             return Err(StoreError::Closed);
-        };
-        if entry != Entry::End && queue.capacity() <= RESERVED_JOBS {
+        }
+        let places = if entry == Entry::End { QUEUE_JOBS } else { QUEUE_JOBS - RESERVED_JOBS };
+        if line.jobs.len() >= places {
             return Err(StoreError::Busy);
         }
-        queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Closed(_) => StoreError::Closed,
-        })
+        line.jobs.push_back(job);
+        Ok(line)
     }
 
     /// Waits until a batch was committed since the last time.
     pub(super) async fn stirred(&self) {
-        self.stirred.notified().await;
+        self.shared.stirred.notified().await;
     }
 
     /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+        self.shared.line().jobs.len()
     }
 
     /// Takes no more jobs and waits until those that wait are done and the thread has ended.
     pub(super) async fn close(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.end();
         // Nothing is ever sent: this is the thread dropping its end.
         while self.ended.clone().changed().await.is_ok() {}
     }
+
+    fn end(&self) {
+        let mut line = self.shared.line();
+        line.is_open = false;
+        self.shared.call(line);
+    }
 }
 
-fn serve(
-    conn: &Connection,
-    mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    checkpointer: &Checkpointer,
-    stirred: &Notify,
-) {
-    let mut batch = Vec::with_capacity(BATCH_JOBS);
-    let mut flush = Flush::Each;
-    while jobs.blocking_recv_many(&mut batch, BATCH_JOBS) > 0 {
-        let committed = flush.fit(conn, &batch).and_then(|()| commit_batch(conn, &mut batch));
-        for job in batch.drain(..) {
-            job.answer(committed.as_ref().copied().map_err(Failure::to_error));
-        }
-        checkpointer.committed();
-        stirred.notify_one();
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -190,111 +258,20 @@ fn close(conn: Connection) {
     }
 }
 
-/// Whether a commit is flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flush {
-    /// Before it is answered, and with it whatever was committed before. The connection is opened so.
-    Each,
-    /// With the next one that is.
-    WithNext,
-}
-
-impl Flush {
-    /// Sets the connection to what a batch needs. Where that fails nothing of it may be written.
-    fn fit(&mut self, conn: &Connection, batch: &[Box<dyn Job>]) -> Result<(), Failure> {
-        let wanted = if batch.iter().any(|job| job.lasts()) { Self::Each } else { Self::WithNext };
-        if *self == wanted {
-            return Ok(());
-        }
-        let level = match wanted {
-            Self::Each => "FULL",
-            Self::WithNext => "NORMAL",
-        };
-        let doing = "set how a commit is flushed";
-        let set = conn.pragma_update(None, "synchronous", level);
-        set.map_err(|error| Failure::Step { doing, error: Arc::new(error) })?;
-        *self = wanted;
-        Ok(())
-    }
-}
-
-/// Why nothing of a batch was committed, to be told to each of its jobs.
-enum Failure {
-    /// Another process holds the write lock.
-    Busy,
-    /// The step that failed, and why.
-    Step { doing: &'static str, error: Arc<dyn Error + Send + Sync> },
-}
-
-impl Failure {
-    fn to_error(&self) -> StoreError {
-        match self {
-            Self::Busy => StoreError::Busy,
-            Self::Step { doing, error } => backend(doing, Arc::clone(error)),
-        }
-    }
-}
-
-fn step(conn: &Connection, sql: &str, doing: &'static str) -> Result<(), Failure> {
-    let done = conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-    match done.map_err(failed_to(doing)) {
-        Ok(_) => Ok(()),
-        Err(StoreError::Backend { doing, source }) => Err(Failure::Step { doing, error: source.into() }),
-        Err(_) => Err(Failure::Busy),
-    }
-}
-
-/// Runs and commits a batch. On an error nothing of it is written, and the connection is out of the transaction.
-fn commit_batch(conn: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-    step(conn, "BEGIN IMMEDIATE", "begin a transaction")?;
-    let ran = match batch {
-        // Alone, a job has nobody to disturb: the transaction is its savepoint, and its error is its own.
-        [job] => {
-            if !job.run(conn) {
-                return roll_back(conn);
-            }
-            Ok(())
-        }
-        jobs => jobs.iter_mut().try_for_each(|job| run_in_savepoint(conn, job.as_mut())),
-    };
-    let committed = ran.and_then(|()| step(conn, "COMMIT", "commit a transaction"));
-    if committed.is_err() {
-        // The cause is told; a roll-back that fails too shows in the next BEGIN.
-        roll_back(conn).ok();
-    }
-    committed
-}
-
-/// Ends a transaction that is still open; SQLite has ended it already after a full disk or an IO error.
-fn roll_back(conn: &Connection) -> Result<(), Failure> {
-    if conn.is_autocommit() { Ok(()) } else { step(conn, "ROLLBACK", "roll back a transaction") }
-}
-
-fn run_in_savepoint(conn: &Connection, job: &mut dyn Job) -> Result<(), Failure> {
-    step(conn, "SAVEPOINT job", "open a savepoint")?;
-    if !job.run(conn) {
-        if conn.is_autocommit() {
-            // Nothing may run after this: each statement would commit by itself.
-            let error = io::Error::other("another write of the same batch has ended the transaction");
-            return Err(Failure::Step { doing: "commit a transaction", error: Arc::new(error) });
-        }
-        step(conn, "ROLLBACK TO job", "roll back a savepoint")?;
-    }
-    step(conn, "RELEASE job", "release a savepoint")
-}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error;
     use std::sync::{Arc, mpsc};
+    use std::thread;
 
     use rusqlite::Connection;
     use tokio::runtime::{Builder, Runtime};
     use tokio::sync::oneshot;
     use tokio::task::{JoinHandle, yield_now};
 
-    use super::{Entry, QUEUE_JOBS, RESERVED_JOBS, Writer};
+    use super::{QUEUE_JOBS, RESERVED_JOBS, Writer};
     use crate::StoreError;
+    use crate::sqlite::batch::Entry;
     use crate::sqlite::checkpoint::Checkpointer;
     use crate::sqlite::fault::backend;
     use crate::sqlite::rows::change;
@@ -347,8 +324,7 @@ mod tests {
 
     /// Lets the tasks run until so many jobs wait.
     async fn queued(writer: &Writer, jobs: usize) {
-        let waiting = || writer.queue.lock().unwrap().as_ref().map(|queue| QUEUE_JOBS - queue.capacity());
-        while waiting() != Some(jobs) {
+        while writer.waiting() != jobs {
             yield_now().await;
         }
     }
@@ -498,6 +474,74 @@ mod tests {
                 writer.write(Entry::End, |conn| insert(conn, 2)).await,
                 Err(StoreError::Closed)
             ));
+        });
+    }
+
+    /// Writes on the thread that calls it, and gives that thread's name.
+    async fn here(writer: &Writer) -> Option<String> {
+        let work = |_: &Connection| Ok(thread::current().name().map(str::to_owned));
+        writer.write_here(Entry::Start, work).await.unwrap()
+    }
+
+    #[test]
+    fn whoever_may_block_writes_by_itself_and_else_the_thread_does() {
+        runtime().block_on(async {
+            let writer = writer();
+            let mine = thread::current().name().map(str::to_owned);
+            assert_eq!(here(&writer).await, mine);
+            let (release, _held) = hold(&writer).await;
+            let waiting = Arc::clone(&writer);
+            let waits = tokio::spawn(async move { here(&waiting).await });
+            queued(&writer, 1).await;
+            release.send(()).unwrap();
+            assert_eq!(waits.await.unwrap().as_deref(), Some("record-writer"));
+            assert_eq!(here(&writer).await, mine);
+        });
+    }
+
+    #[test]
+    fn what_comes_while_another_writes_by_itself_is_written_and_closing_waits_for_both() {
+        let writer = writer();
+        let (release, held) = mpsc::channel::<()>();
+        let (entered, inside) = mpsc::channel::<()>();
+        let holding = Arc::clone(&writer);
+        let holder = thread::spawn(move || {
+            let work = move |conn: &Connection| {
+                entered.send(()).unwrap();
+                held.recv().unwrap();
+                insert(conn, 1)
+            };
+            runtime().block_on(holding.write_here(Entry::End, work))
+        });
+        inside.recv().unwrap();
+        runtime().block_on(async {
+            let behind = spawn(&writer, |conn| insert(conn, 2));
+            queued(&writer, 1).await;
+            let closing = Arc::clone(&writer);
+            let closed = tokio::spawn(async move { closing.close().await });
+            yield_now().await;
+            assert!(!closed.is_finished());
+            assert!(matches!(writer.write_here(Entry::End, |_| Ok(())).await, Err(StoreError::Closed)));
+            release.send(()).unwrap();
+            closed.await.unwrap();
+            assert!(behind.await.unwrap().is_ok());
+        });
+        assert!(holder.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_panic_of_one_who_writes_by_itself_closes_it_for_all() {
+        let writer = writer();
+        let dying = Arc::clone(&writer);
+        let died = thread::spawn(move || {
+            runtime()
+                .block_on(dying.write_here(Entry::Start, |_| -> Result<(), StoreError> { panic!("dies") }))
+        });
+        assert!(died.join().is_err());
+        runtime().block_on(async {
+            assert!(matches!(writer.write_here(Entry::End, |_| Ok(())).await, Err(StoreError::Closed)));
+            assert!(matches!(writer.write(Entry::End, |_| Ok(())).await, Err(StoreError::Closed)));
+            writer.close().await;
         });
     }
 
