@@ -23,6 +23,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use execgate_forkpoint::sys::{self, Cloned, clone_flags};
+use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
@@ -124,7 +125,7 @@ fn keep() -> io::Result<()> {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
-    let watched = watch(&below, stdin(), GRACE);
+    let watched = watch(&below, (stdin(), PollFlags::empty()), GRACE);
     dup2_stdin(&null)?;
     let ended = end();
     drop(cord);
@@ -205,7 +206,7 @@ fn below(kept: Kept, (uid, gid): (Uid, Gid), words: &[OsString], ends: Ends) -> 
         Kept::Apart => wait_for(program),
         Kept::Beside => {
             let ended = pidfd_open(program, PidfdFlags::empty())?;
-            let watched = watch(&ended, &life, GRACE);
+            let watched = watch(&ended, (&life, PollFlags::empty()), GRACE);
             end().and(watched)
         }
     }

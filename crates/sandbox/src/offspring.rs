@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, wait};
 
 /// How often what is left is killed again: what is killed may have started something just before.
@@ -20,13 +20,18 @@ const ROUND: Duration = Duration::from_millis(5);
 /// Whether nobody holds the other end of a socket any more. One that cannot be asked is taken for that.
 pub(crate) fn has_hung_up(seen: impl AsFd) -> bool {
     let mut fds = [PollFd::new(&seen, PollFlags::empty())];
-    let asked = poll(&mut fds, Some(&Timespec::default()));
+    let asked = retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())));
     let [fd] = fds;
     asked.is_err() || fd.revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
-/// Waits until a process has ended; or until the other end of `cord` is closed, and the process has had its grace.
-pub(crate) fn watch(process: &OwnedFd, cord: impl AsFd, grace: Duration) -> io::Result<()> {
+/// Waits until a process has ended; or until the other end of `cord` is closed or what is in `events`, and the process has
+/// had its grace.
+pub(crate) fn watch(
+    process: &OwnedFd,
+    (cord, events): (impl AsFd, PollFlags),
+    grace: Duration,
+) -> io::Result<()> {
     let mut deadline = None;
     loop {
         let left = deadline.map(|at: Instant| at.saturating_duration_since(Instant::now()));
@@ -37,7 +42,7 @@ pub(crate) fn watch(process: &OwnedFd, cord: impl AsFd, grace: Duration) -> io::
         let mut fds = vec![PollFd::new(process, PollFlags::IN)];
         // Once it has ended it would say so again and again. Whoever has it as input reads what is in it.
         if deadline.is_none() {
-            fds.push(PollFd::new(&cord, PollFlags::empty()));
+            fds.push(PollFd::new(&cord, events));
         }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -79,7 +84,7 @@ pub(crate) fn end() -> io::Result<()> {
 fn kill(pid: i32, parent: i32) -> io::Result<()> {
     let process = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     let process = pidfd_open(process, PidfdFlags::empty())?;
-    if parent_of(pid) == Some(parent) {
+    if children_of(parent).contains(&pid) {
         pidfd_send_signal(&process, Signal::KILL)?;
     }
     Ok(())

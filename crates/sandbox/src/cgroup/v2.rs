@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::iter::successors;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -17,11 +16,8 @@ use super::port::{Armed, Counted, FOLDER_PREFIX};
 use crate::limits::Limits;
 use crate::offspring::parent_of;
 
-/// The leaf that the helper moves to, and those above it: its parent, and its client.
+/// The leaf that the helper moves to, and with it its parent, its client, and what else that has started.
 const LEAF: &str = "execgate-self";
-
-/// How many those are.
-const MOVED: usize = 3;
 
 /// Length of one accounting period of the processor quota, in microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
@@ -174,15 +170,27 @@ fn hand_down(group: &Path) -> io::Result<()> {
                 fs::create_dir(&leaf)?;
             }
             let here = fs::read_to_string(group.join("cgroup.procs"))?;
-            let above = successors(Some(getpid().as_raw_pid()), |pid| parent_of(*pid));
-            // Who has died is no client: the one above may be anybody, who is not to be moved from elsewhere.
-            for pid in above.take(MOVED).filter(|pid| here.lines().any(|line| line == pid.to_string())) {
+            let here: Vec<i32> = here.lines().filter_map(|line| line.parse().ok()).collect();
+            for pid in ours(&here, getpid().as_raw_pid(), parent_of) {
                 write(&leaf.join("cgroup.procs"), pid)?;
             }
             write(&control, &wanted)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Who of a group is ours: a helper, its parent, the client above that, and the parents of its other helpers. Nobody who is
+/// elsewhere: above a parent whose client has died may be anybody.
+fn ours(here: &[i32], helper: i32, parent_of: impl Fn(i32) -> Option<i32>) -> Vec<i32> {
+    let parent = parent_of(helper);
+    let client = parent.and_then(&parent_of).filter(|client| here.contains(client));
+    let is_ours = |pid: &i32| {
+        *pid == helper
+            || Some(*pid) == parent
+            || client.is_some_and(|client| *pid == client || parent_of(*pid) == Some(client))
+    };
+    here.iter().copied().filter(is_ours).collect()
 }
 
 fn limit(folder: &Path, wanted: Armed) -> io::Result<()> {
@@ -208,7 +216,21 @@ fn count(slot: &Slot) -> Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::{Path, home};
+    use super::{Path, home, ours};
+
+    #[test]
+    fn who_is_ours_leaves_the_group_and_nobody_else() {
+        // 9 is the client; 10 and 11 the parents of its helpers, 12 and 13; 1 is everybody's.
+        let parent_of = |pid| match pid {
+            12 => Some(10),
+            13 => Some(11),
+            10 | 11 => Some(9),
+            _ => Some(1),
+        };
+        assert_eq!(ours(&[7, 9, 10, 11, 12], 12, parent_of), [9, 10, 11, 12]);
+        // The client is elsewhere, or dead.
+        assert_eq!(ours(&[7, 10, 11, 12], 12, parent_of), [10, 12]);
+    }
 
     #[test]
     fn the_second_helper_of_a_server_has_its_folder_beside_that_of_the_first() {

@@ -2,9 +2,10 @@
 //! is lost with a helper, and never handed to another: a run starts once.
 
 use std::io;
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -42,22 +43,31 @@ impl Helper {
     fn first(link: &HelperLink, config: &Config) -> Result<Self, SandboxError> {
         let text = serde_json::to_vec(config).map_err(|error| SandboxError::Configure(error.into()))?;
         let text = text_memfd("execgate-config", &text).map_err(SandboxError::Configure)?;
-        Self::of(link.begin(Some(&text)))
+        Self::of(link.begin(Some(&text)), None)
     }
 
     /// Another of the same configuration, which has to have come to the same tier.
-    fn next(link: &HelperLink, tier: Tier) -> Result<Self, SandboxError> {
-        let next = Self::of(link.begin(None))?;
+    fn next(link: &HelperLink, tier: Tier, cord: &OwnedFd) -> Result<Self, SandboxError> {
+        let next = Self::of(link.begin(None), Some(cord))?;
         match next.guarded.enforced.tier {
             same if same == tier => Ok(next),
             other => Err(SandboxError::Refused(format!("this host now gives `{other}`, and gave `{tier}`"))),
         }
     }
 
-    fn of(control: io::Result<OwnedFd>) -> Result<Self, SandboxError> {
+    fn of(control: io::Result<OwnedFd>, cord: Option<&OwnedFd>) -> Result<Self, SandboxError> {
         let control = control.map_err(SandboxError::Configure)?;
-        let (pid, guarded) = answer(&control)?;
+        let (pid, guarded) = answer(&control, cord)?;
         Ok(Self { control, pid, guarded })
+    }
+
+    /// What it has said since the last time.
+    fn said(&self) -> impl Iterator<Item = (FromHelper, Vec<OwnedFd>)> {
+        let packets = iter::from_fn(|| match receive(&self.control) {
+            Ok(Received::Packet(bytes, fds)) => Some((bytes, fds)),
+            Ok(Received::Nothing | Received::End) | Err(_) => None,
+        });
+        packets.filter_map(|(bytes, fds)| Some((FromHelper::unpack(&bytes).ok()?, fds)))
     }
 
     /// Whether it still holds its end.
@@ -66,14 +76,20 @@ impl Helper {
     }
 }
 
-/// Waits for what a helper says to its configuration: its process id, and what it enforces.
-fn answer(control: &OwnedFd) -> Result<(i32, Guarded), SandboxError> {
+/// Waits for what a helper says to its configuration: its process id, and what it enforces. For nothing any more once the
+/// cord was dropped.
+fn answer(control: &OwnedFd, cord: Option<&OwnedFd>) -> Result<(i32, Guarded), SandboxError> {
     let timeout = Timespec::try_from(START_WITHIN).ok();
     loop {
-        match poll(&mut [PollFd::new(control, PollFlags::IN)], timeout.as_ref()) {
+        let mut fds = vec![PollFd::new(control, PollFlags::IN)];
+        fds.extend(cord.map(|cord| PollFd::new(cord, PollFlags::empty())));
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => return Err(SandboxError::NoAnswer),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(SandboxError::Answer(error.into())),
+        }
+        if fds.get(1).is_some_and(|cord| !cord.revents().is_empty()) {
+            return Err(SandboxError::NoAnswer);
         }
         let (message, text) = match receive(control).map_err(SandboxError::Answer)? {
             Received::Nothing => continue,
@@ -112,6 +128,8 @@ pub(super) struct Helpers {
 struct Shared {
     now: RwLock<Arc<Helper>>,
     lost: AtomicU64,
+    /// In what the image has changed. No helper begins after that.
+    changed: OnceLock<String>,
     /// None is weaker than what was announced.
     tier: Tier,
     link: HelperLink,
@@ -126,7 +144,8 @@ impl Helpers {
         let first = Helper::first(&link, config)?;
         let tier = first.guarded.enforced.tier;
         let now = RwLock::new(Arc::new(first));
-        let shared = Arc::new(Shared { now, lost: AtomicU64::new(0), tier, link });
+        let (lost, changed) = (AtomicU64::new(0), OnceLock::new());
+        let shared = Arc::new(Shared { now, lost, changed, tier, link });
         let (ours, theirs) = pair().map_err(SandboxError::SocketPair)?;
         let looked_after = Arc::clone(&shared);
         let thread = thread::Builder::new().name("sandbox-helpers".to_owned());
@@ -144,6 +163,16 @@ impl Helpers {
     pub(super) fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
+
+    /// How many places the one in force has, where it has said so since the last time.
+    pub(super) fn hear(&self) -> Option<u32> {
+        self.shared.hear(&self.now())
+    }
+
+    /// In what the image is not what its digest names, where one of them has said so.
+    pub(super) fn image_change(&self) -> Option<&str> {
+        self.shared.changed.get().map(String::as_str)
+    }
 }
 
 impl Drop for Helpers {
@@ -160,7 +189,28 @@ impl Shared {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Until the cord is dropped, or the parent of helpers is gone.
+    /// Reads what a helper has said since the last time: how many places it has, and of the image.
+    fn hear(&self, helper: &Helper) -> Option<u32> {
+        let mut places = None;
+        for (said, fds) in helper.said() {
+            match said {
+                FromHelper::Capacity { usable, .. } => places = Some(usable),
+                FromHelper::ImageChanged => {
+                    let told = fds.first().and_then(|text| text_of(text).ok()).unwrap_or_default();
+                    let told = self.changed.get_or_init(|| String::from_utf8_lossy(&told).into_owned());
+                    tracing::error!(
+                        image = helper.guarded.enforced.image,
+                        found = told,
+                        "the image is not what its digest names: nothing runs from it any more"
+                    );
+                }
+                FromHelper::Ready { .. } | FromHelper::Refused | FromHelper::Waiting { .. } => {}
+            }
+        }
+        places
+    }
+
+    /// Until the cord is dropped, the parent of helpers is gone, or the image is another.
     fn look_after(&self, cord: &OwnedFd) {
         let mut short_lived = 0;
         loop {
@@ -173,6 +223,11 @@ impl Shared {
                 helper = helper.pid,
                 "a helper of the sandbox is gone, and what was under way is lost"
             );
+            // What it has found is not to be forgotten with it.
+            self.hear(&helper);
+            if self.changed.get().is_some() {
+                return;
+            }
             drop(helper);
             short_lived = if since.elapsed() < LASTS { short_lived + 1 } else { 0 };
             if !self.next(cord, &mut short_lived) {
@@ -187,7 +242,7 @@ impl Shared {
             if has_been_told(cord, None, Some(pause(*failures))) {
                 return false;
             }
-            match Helper::next(&self.link, self.tier) {
+            match Helper::next(&self.link, self.tier, cord) {
                 Ok(helper) => {
                     tracing::warn!(helper = helper.pid, "the sandbox has a new helper");
                     *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(helper);

@@ -1,11 +1,11 @@
 //! The handle: starts against a helper, hands out slots, runs requests.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_forkpoint::sys;
-use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd, text_of};
+use execgate_forkpoint::wire::{Message as _, Received, pair, receive, send, text_memfd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::follow::Afterwards;
@@ -55,8 +55,6 @@ pub struct Sandbox {
     aside_max: usize,
     sessions: Sessions,
     has_egress: bool,
-    /// In what the image has changed.
-    changed: OnceLock<String>,
 }
 
 impl Sandbox {
@@ -86,9 +84,8 @@ impl Sandbox {
         let helpers = Helpers::start(link, &config)?;
         let languages = config.languages.into_iter().map(Spoken::from).collect();
         let (slots, sessions) = (Slots::new(config.slots), Sessions::default());
-        let changed = OnceLock::new();
         let aside = Slots::new(0);
-        Ok(Self { helpers, languages, slots, aside, aside_max: 0, sessions, has_egress, changed })
+        Ok(Self { helpers, languages, slots, aside, aside_max: 0, sessions, has_egress })
     }
 
     /// Sets so many of its slots aside for what lives long: they are taken by [`Self::reserve_aside`] alone, and no other
@@ -209,7 +206,7 @@ impl Sandbox {
     #[must_use]
     pub fn image_change(&self) -> Option<&str> {
         self.hear_helper();
-        self.changed.get().map(String::as_str)
+        self.helpers.image_change()
     }
 
     /// How full it is.
@@ -242,7 +239,7 @@ impl Sandbox {
 
     fn is_sound(&self) -> Result<(), RunError> {
         self.hear_helper();
-        match self.changed.get() {
+        match self.helpers.image_change() {
             Some(_) => Err(RunError::ImageChanged { has_begun: false }),
             None => Ok(()),
         }
@@ -312,25 +309,10 @@ impl Sandbox {
         Ok(session)
     }
 
-    /// Reads what the helper has said of its capacity, and of the image, since the last time.
+    /// Takes up what the helper has said since the last time.
     fn hear_helper(&self) {
-        let helper = self.helpers.now();
-        while let Ok(Received::Packet(bytes, fds)) = receive(&helper.control) {
-            match FromHelper::unpack(&bytes) {
-                Ok(FromHelper::Capacity { usable, .. }) => {
-                    self.has_capacity(usize::try_from(usable).unwrap_or(usize::MAX));
-                }
-                Ok(FromHelper::ImageChanged) => {
-                    let told = fds.first().and_then(|text| text_of(text).ok()).unwrap_or_default();
-                    let told = self.changed.get_or_init(|| String::from_utf8_lossy(&told).into_owned());
-                    tracing::error!(
-                        image = helper.guarded.enforced.image,
-                        found = told,
-                        "the image is not what its digest names: nothing runs from it any more"
-                    );
-                }
-                Ok(FromHelper::Ready { .. } | FromHelper::Refused | FromHelper::Waiting { .. }) | Err(_) => {}
-            }
+        if let Some(usable) = self.helpers.hear() {
+            self.has_capacity(usize::try_from(usable).unwrap_or(usize::MAX));
         }
     }
 }

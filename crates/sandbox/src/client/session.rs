@@ -320,9 +320,8 @@ impl Session {
     /// The helper says that it has ended.
     fn has_ended(&self, over: Over, cpu_us: Option<u64>) -> SessionEnd {
         self.line.after.get_or_init(|| cpu_us.map(Duration::from_micros));
-        let end = end_of(over);
-        self.over(end);
-        end
+        self.over(end_of(over));
+        *self.line.end.get_or_init(|| end_of(over))
     }
 
     /// Notes why it has ended. The first reason stands.
@@ -378,8 +377,9 @@ fn end_of(over: Over) -> SessionEnd {
         Over::Idle => SessionEnd::Idle,
         Over::Expired => SessionEnd::Expired,
         Over::ImageChanged => SessionEnd::ImageChanged,
-        // Whoever waits for the run knows more.
-        Over::Run | Over::Died => SessionEnd::Died,
+        // Whoever waits for the run has heard its verdict, or never will: then it may have begun.
+        Over::Run => SessionEnd::HelperGone,
+        Over::Died => SessionEnd::Died,
     }
 }
 

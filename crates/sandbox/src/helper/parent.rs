@@ -60,24 +60,24 @@ pub(super) fn attend(link: OwnedFd) -> io::Result<Option<Charge>> {
             (None, Some(text)) => text_of(text)?,
             (None, None) | (Some(_), Some(_)) => return Err(io::ErrorKind::InvalidData.into()),
         };
-        match sys::clone3(0)? {
-            Cloned::Child => {
-                sys::wait_for_children()?;
-                return Ok(Some(Charge { control, configuration, parent }));
-            }
-            Cloned::Parent { pidfd, .. } => {
-                drop(control);
-                accepted = Some(configuration);
-                outlive(&pidfd.ok_or(io::ErrorKind::Unsupported)?, &link)?;
-            }
+        let cloned = sys::clone3(0);
+        if matches!(cloned, Ok(Cloned::Child)) {
+            sys::wait_for_children()?;
+            return Ok(Some(Charge { control, configuration, parent }));
+        }
+        drop(control);
+        accepted = Some(configuration);
+        // Where there can be none now, the client sees that nobody has its control socket, and asks again.
+        if let Ok(Cloned::Parent { pidfd, .. }) = cloned {
+            outlive(&pidfd.ok_or(io::ErrorKind::Unsupported)?, &link)?;
         }
     }
     Ok(None)
 }
 
-/// Waits until a helper is dead, and ends what it has left.
+/// Waits until a helper is dead, and ends what it has left. A client that asks for the next one has given up this one.
 fn outlive(helper: &OwnedFd, link: &OwnedFd) -> io::Result<()> {
-    let watched = offspring::watch(helper, link, ENDED_WITHIN);
+    let watched = offspring::watch(helper, (link, PollFlags::IN), ENDED_WITHIN);
     // However long the kernel takes: nothing new begins beside what is dying.
     while let Err(error) = offspring::end() {
         if error.kind() != io::ErrorKind::TimedOut {

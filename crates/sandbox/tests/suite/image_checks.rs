@@ -12,6 +12,7 @@ use execgate_sandbox::{
     Cell, ImageChecks, ImageRoot, Limits, RunError, Sandbox, SessionEnd, SessionRequest, Verdict,
 };
 
+use super::recovery::kill;
 use super::world::{PATIENCE, all_end, bash, comes_true, descendants, start_as, told, watch};
 
 /// Again and again, so that none is waited for.
@@ -85,6 +86,26 @@ fn from_an_image_that_was_altered_nothing_runs_any_more() {
     assert!(matches!(opened, Err(RunError::ImageChanged { has_begun: false })));
     assert!(sandbox.is_alive(), "the helper stays, and says why");
     assert!(all_end(&watch(descendants(sandbox.helper_pid()))), "nothing that came from it lives on");
+}
+
+#[test]
+fn what_a_helper_has_found_is_not_forgotten_when_it_dies() {
+    let (_cache, image) = small_image();
+    let program = image.path.join("usr/bin/sha512sum");
+    let sandbox = sandbox_of(image);
+    // Who takes a place hears the helper; who has one does not.
+    let places: Vec<_> = (0..16).map(|_| sandbox.reserve().unwrap()).collect();
+    alter(&program);
+    let found = places.into_iter().any(|place| {
+        let run = sandbox.run_in(place, bash("sleep 0.3"));
+        matches!(run, Err(RunError::ImageChanged { .. }))
+    });
+    assert!(found);
+    kill(sandbox.helper_pid());
+    assert!(comes_true(|| sandbox.helpers_lost() == 1));
+    assert!(matches!(sandbox.run(bash("true")), Err(RunError::ImageChanged { has_begun: false })));
+    assert_eq!(sandbox.image_change(), Some("/usr/bin/sha512sum has another content"));
+    assert!(!sandbox.is_alive(), "another began on an image that is known to be altered");
 }
 
 #[test]
