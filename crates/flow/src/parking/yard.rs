@@ -337,6 +337,7 @@ mod tests {
     use core::future::{pending, ready};
 
     use execgate_tool::NotStarted;
+    use tokio::sync::oneshot;
     use tokio::task::yield_now;
 
     use super::{
@@ -369,7 +370,7 @@ mod tests {
         // What need not be waited for keeps its turn.
         assert_eq!(Turn::lend(Some(&first), ready(Ok(()))).await, Ok(()));
         assert!(yard.take(run(200)).is_none());
-        let (tells, told) = tokio::sync::oneshot::channel::<()>();
+        let (tells, told) = oneshot::channel::<()>();
         let waiting = tokio::spawn(async move {
             Turn::lend(Some(&first), async { told.await.map_err(|_| NotStarted::Full) }).await.map(|()| first)
         });
