@@ -160,13 +160,40 @@ async fn of_each(
 
 /// A call of one caller that has its slot.
 fn reserved(upstream: &Arc<Upstream>) -> Box<dyn Prepared> {
+    let mut prepared = prepared(upstream);
+    prepared.reserve().unwrap();
+    prepared
+}
+
+/// A call of one caller.
+fn prepared(upstream: &Arc<Upstream>) -> Box<dyn Prepared> {
     let tool = Upstreams::new([Arc::clone(upstream)]).find("srv.add").unwrap();
     let (payload, options) = (json!({}), RunOptions::default());
     let call = Call { payload: &payload, options: &options, effect: Effect::Live };
     let mut prepared = tool.prepare(&call).unwrap();
     prepared.belongs_to(Some(Digest::from_bytes([1; 32]))).unwrap();
-    prepared.reserve().unwrap();
     prepared
+}
+
+#[tokio::test]
+async fn what_is_in_the_process_of_one_caller_is_asked_before_the_claim_where_that_is_there() {
+    pause();
+    let count = Arc::new(Count::default());
+    let upstream = of_each(&count, changes_at(2)).await;
+    // Nothing is started for what may never be claimed.
+    assert_eq!(prepared(&upstream).ready(&Cancel::default()).await, Ok(()));
+    assert_eq!(count.lists.load(Ordering::SeqCst), 1);
+    reserved(&upstream).run(context()).await.unwrap();
+    assert_eq!(prepared(&upstream).ready(&Cancel::default()).await, Ok(()));
+    assert_eq!(count.lists.load(Ordering::SeqCst), 2, "it was asked just now");
+    advance(Duration::from_secs(61)).await;
+    let refused = prepared(&upstream).ready(&Cancel::default()).await;
+    assert!(matches!(refused, Err(NotStarted::Unavailable(_))), "{refused:?}");
+    // Another caller has another process.
+    let mut other = prepared(&upstream);
+    other.belongs_to(Some(Digest::from_bytes([2; 32]))).unwrap();
+    assert_eq!(other.ready(&Cancel::default()).await, Ok(()));
+    assert_eq!(count.calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -304,33 +331,6 @@ async fn what_cannot_be_listed_beside_tools_is_asked_for_again() {
     tending.abort();
 }
 
-/// A server of the stateless kind that refuses by this code to tell of changes, for the first time that it is asked; how often
-/// it was.
-fn refusing_to_tell(code: i64) -> (Arc<Script>, watch::Receiver<usize>) {
-    let (counts, asked) = watch::channel(0_usize);
-    let script: Arc<Script> = Arc::new(move |message| {
-        let error = |code| {
-            line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": "no"}}))
-        };
-        Some(match message["method"].as_str().unwrap_or_default() {
-            "server/discover" => {
-                let offered = json!({"tools": {"listChanged": true}});
-                vec![answer(message, json!({"supportedVersions": ["2026-07-28"], "capabilities": offered}))]
-            }
-            "tools/list" => vec![answer(message, json!({"tools": [entry("add", "Adds.")]}))],
-            "subscriptions/listen" => {
-                counts.send_modify(|count| *count += 1);
-                if *counts.borrow() == 1 { vec![error(code)] } else { Vec::new() }
-            }
-            _ if message.get("id").is_some() => vec![error(-32_601)],
-            _ => Vec::new(),
-        })
-    });
-    (script, asked)
-}
-
-#[tokio::test]
-async fn one_that_refuses_to_tell_is_asked_again_unless_it_cannot() {
 /// What is said in the log of this thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -402,6 +402,33 @@ async fn templates_that_cannot_be_listed_are_said_once_and_keep_no_resource_from
     assert_eq!(said_of_templates(other).await, (2, 1));
 }
 
+/// A server of the stateless kind that refuses by this code to tell of changes, for the first time that it is asked; how often
+/// it was.
+fn refusing_to_tell(code: i64) -> (Arc<Script>, watch::Receiver<usize>) {
+    let (counts, asked) = watch::channel(0_usize);
+    let script: Arc<Script> = Arc::new(move |message| {
+        let error = |code| {
+            line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": "no"}}))
+        };
+        Some(match message["method"].as_str().unwrap_or_default() {
+            "server/discover" => {
+                let offered = json!({"tools": {"listChanged": true}});
+                vec![answer(message, json!({"supportedVersions": ["2026-07-28"], "capabilities": offered}))]
+            }
+            "tools/list" => vec![answer(message, json!({"tools": [entry("add", "Adds.")]}))],
+            "subscriptions/listen" => {
+                counts.send_modify(|count| *count += 1);
+                if *counts.borrow() == 1 { vec![error(code)] } else { Vec::new() }
+            }
+            _ if message.get("id").is_some() => vec![error(-32_601)],
+            _ => Vec::new(),
+        })
+    });
+    (script, asked)
+}
+
+#[tokio::test]
+async fn one_that_refuses_to_tell_is_asked_again_unless_it_cannot() {
     pause();
     let (script, mut asked) = refusing_to_tell(-32_000);
     let (_upstream, tending) = connected(script).await;
