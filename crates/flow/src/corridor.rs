@@ -466,6 +466,9 @@ impl Walk {
         let rooms = Arc::clone(&self.rooms);
         let Approved { mut quote, hold, mut authorised, mut approval, ticket, waits, turn, _first } =
             approved;
+        let caller = &quote.proposal().caller;
+        let owned_by = caller.scope().filter(|_| caller.is_identified()).map(|scope| owner(scope.as_str()));
+        quote.prepared().belongs_to(owned_by)?;
         Turn::lend(turn.as_ref(), quote.prepared().ready(&self.cancel)).await?;
         // As they are now: an item of a batch may have waited long for those before it. What counts is what they say
         // at the claim: their limits, and whether they want an approval.
@@ -481,9 +484,6 @@ impl Walk {
         if has_changed || approval.approved().is_some() {
             approval = rooms.approve.enter(&quote, &authorised)?;
         }
-        let caller = &quote.proposal().caller;
-        let owned_by = caller.scope().filter(|_| caller.is_identified()).map(|scope| owner(scope.as_str()));
-        quote.prepared().belongs_to(owned_by)?;
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
         let runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));

@@ -54,8 +54,18 @@ pub struct Config {
 pub struct Rotation {
     /// After so many forks; one at the least.
     pub forks: u32,
-    /// And after so long.
+    /// And after so long; [`Self::AGE_MIN`] at the least.
     pub age: Duration,
+}
+
+impl Rotation {
+    /// The youngest that makes room by its age: some take as long to get warm, and would never serve.
+    pub const AGE_MIN: Duration = Duration::from_secs(1);
+
+    /// Whether one makes room that was forked so often, and is so old.
+    pub(crate) fn is_due(self, forks: u32, age: Duration) -> bool {
+        forks >= self.forks.max(1) || age >= self.age.max(Self::AGE_MIN)
+    }
 }
 
 impl Default for Rotation {
@@ -235,4 +245,22 @@ pub enum VerdictBy {
     Frames,
     /// By the exit status alone; descriptor 4 is not there.
     ExitStatus,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Rotation;
+
+    #[test]
+    fn no_interpreter_makes_room_before_it_was_forked_once_or_is_a_second_old() {
+        let never = Duration::from_secs(1_000_000);
+        let endless = Rotation { forks: 0, age: Duration::ZERO };
+        assert!(!endless.is_due(0, Rotation::AGE_MIN - Duration::from_nanos(1)));
+        assert!(endless.is_due(1, Duration::ZERO) && endless.is_due(0, Rotation::AGE_MIN));
+        let usual = Rotation { forks: 8, age: never };
+        assert!(!usual.is_due(7, never - Duration::from_nanos(1)));
+        assert!(usual.is_due(8, Duration::ZERO) && usual.is_due(0, never));
+    }
 }

@@ -106,7 +106,7 @@ pub struct RunContext {
 
 /// A call that is checked and only has to be started.
 pub trait Prepared: Send + Sync {
-    /// Told before its slot is taken whose run it is: the digest of a known caller's scope; none of anybody else's. Most
+    /// Told before anything else whose run it is: the digest of a known caller's scope; none of anybody else's. Most
     /// tools do the same for everybody.
     ///
     /// # Errors

@@ -6,8 +6,6 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
-
 use crate::bench::{Server, living_descendants};
 
 /// Counts that may not grow, by what they count.
@@ -46,7 +44,7 @@ impl Census {
         let groups = helpers.iter().flat_map(|id| groups_of(*id));
         exact.insert("cgroups that no slot has", groups.map(|names| spare(&names)).sum());
         exact.insert("files of the server", files(server.home()));
-        exact.insert("their files in /dev/shm", files_of_theirs(Path::new("/dev/shm")));
+        exact.insert("their files in /dev/shm", files_of(Path::new("/dev/shm"), &ids_of(&below)));
         for id in below {
             let part = match id {
                 id if id == own => "server",
@@ -149,13 +147,27 @@ fn spare(names: &[String]) -> u64 {
     count(names.len() - slots.len())
 }
 
-/// The ids of guests and of the server, where root has started it: others leave files of their own where everybody may.
-const THEIR_IDS: RangeInclusive<u32> = 0x7000_0000..=0x7001_0000;
+/// The users of these processes and of the user namespaces that they live in, but for root: others leave files of their own where
+/// everybody may, and other servers have guests of their own.
+fn ids_of(below: &[i32]) -> Vec<RangeInclusive<u32>> {
+    let users = below.iter().filter_map(|id| field(*id, "Uid:").split_whitespace().nth(1)?.parse().ok());
+    let mut ids: Vec<_> = users.filter(|user| *user != 0).map(|user| user..=user).collect();
+    for id in below {
+        let map = read(&format!("/proc/{id}/uid_map"));
+        let numbers =
+            |line: &str| line.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<u32>>();
+        ids.extend(map.lines().filter_map(|line| match numbers(line)[..] {
+            // The one of the machine has every id.
+            [_, first, count] if count != u32::MAX => Some(first..=first.saturating_add(count.max(1) - 1)),
+            _ => None,
+        }));
+    }
+    ids
+}
 
-/// Files and folders in one that are of the server's or its guests' users, or of whoever soaks, where that is not root.
-fn files_of_theirs(folder: &Path) -> u64 {
-    let own = geteuid();
-    let is_theirs = |id: u32| THEIR_IDS.contains(&id) || (!own.is_root() && id == own.as_raw());
+/// Files and folders in one that are of these users.
+fn files_of(folder: &Path, ids: &[RangeInclusive<u32>]) -> u64 {
+    let is_theirs = |id: u32| ids.iter().any(|range| range.contains(&id));
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let all = entries.filter_map(|entry| entry.metadata().ok());
     count(all.filter(|about| is_theirs(about.uid())).count())
@@ -212,5 +224,18 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(descriptors(own) >= 3 && memory(own) > 0 && parent(own) > 0 && namespaces(&[own]) >= 5);
         assert!(kernel().contains_key("open files of the machine"));
+    }
+
+    #[test]
+    fn files_are_of_the_users_that_processes_have() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        let uid = fs::metadata(folder.path()).unwrap().uid();
+        assert_eq!(files_of(folder.path(), &[uid..=uid]), 1);
+        assert_eq!(files_of(folder.path(), &[uid + 1..=u32::MAX]), 0);
+        let own = ids_of(&[i32::try_from(std::process::id()).unwrap()]);
+        let map = read("/proc/self/uid_map");
+        let is_of_the_machine = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        assert!(!is_of_the_machine || own == if uid == 0 { vec![] } else { vec![uid..=uid] }, "{own:?}");
     }
 }

@@ -247,7 +247,17 @@ fn rules_stand_before_every_call_and_each_that_passes_has_a_receipt() {
     assert_eq!(denied["structuredContent"]["rule"], "/tools/delete_note/action");
     assert!(text(&denied).contains("notes stay"), "{denied}");
     let denied = client.call("read_note", json!({"id": 13}));
-    assert_eq!(denied["structuredContent"]["rule"], "/tools/read_note/deny_if/0");
+    // What is no answer of a tool that has promised a form is not told in the place of one.
+    let beside = |told: &Value| {
+        assert_eq!((&told["isError"], told.get("structuredContent")), (&json!(true), None), "{told}");
+        told["_meta"]["dev.execgate/answer"].clone()
+    };
+    assert_eq!(beside(&denied)["rule"], "/tools/read_note/deny_if/0");
+    let dry = json!({"name": "read_note", "arguments": {"id": 7}, "_meta": {"dev.execgate/dry-run": true}});
+    let dry = client.ask("tools/call", dry)["result"].clone();
+    let would = json!({"simulated": true, "server": "notes", "arguments": {"id": 7}});
+    assert_eq!(beside(&dry)["output"], would);
+    assert!(text(&dry).starts_with("Simulated: nothing was called"), "{dry}");
     let unknown = client.ask("tools/call", json!({"name": "no_such", "arguments": {}}));
     assert_eq!(unknown["error"]["code"], -32_602);
     client.close();
@@ -324,7 +334,7 @@ fn what_has_changed_is_hidden_until_it_is_accepted() {
     let mut client = off(&place);
     assert_eq!(client.tools(), ["tell", "fork", "die"]);
     let changed = client.call("read_note", json!({"id": 1}));
-    assert_eq!(changed["structuredContent"]["rule"], "upstream/not-accepted");
+    assert_eq!(changed["_meta"]["dev.execgate/answer"]["rule"], "upstream/not-accepted");
     let data = place.data();
     let listed = run(&["upstream", "list", "notes", "--data-dir", &data], "");
     let listed = String::from_utf8(listed.stdout).unwrap();

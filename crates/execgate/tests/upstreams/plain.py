@@ -17,7 +17,7 @@ def tool(name, description, **more):
 
 
 TOOLS = [
-    tool("read_note", "Reads a note.", annotations={"readOnlyHint": True}),
+    tool("read_note", "Reads a note.", annotations={"readOnlyHint": True}, outputSchema={"type": "object", "required": ["id"]}),
     tool("delete_note", "Deletes a note."),
     tool("tell", "Tells what this server sees."),
     tool("fork", "Leaves processes behind."),

@@ -170,11 +170,20 @@ impl Pool {
     /// An interpreter could not be made, or died. Runs start their own until there is another. Where none has waited for
     /// long and they can also be started one by one, they are from now on.
     pub(super) fn failed(&mut self) {
+        self.failed_at(Instant::now());
+    }
+
+    fn failed_at(&mut self, now: Instant) {
+        // Nothing is begun in a pause: what dies in it was begun before, and several at once are one failure.
+        if now < self.retry_at {
+            return;
+        }
+        let doublings = self.failures.min(DOUBLINGS_MAX);
         self.failures += 1;
         if self.failures >= FAILURES_MAX {
             self.cannot_fork();
         }
-        self.retry_at = Instant::now() + RETRY_AFTER * 2_u32.pow(self.failures.min(DOUBLINGS_MAX));
+        self.retry_at = now + RETRY_AFTER * 2_u32.pow(doublings);
     }
 
     /// One waits that was asked for so long ago.
@@ -370,11 +379,18 @@ mod tests {
         };
         for (otherwise, is_forked) in [(None, true), (Some(7), false)] {
             let mut pool = Pool::new(0, 0, fork(otherwise), 1);
-            (1..FAILURES_MAX).for_each(|_| pool.failed());
+            // As soon as it is tried again; and others that die with it.
+            let fails = |pool: &mut Pool| {
+                let now = pool.retry_at;
+                (0..FAILURES_MAX).for_each(|_| pool.failed_at(now));
+                pool.retry_at - now
+            };
+            let mut pauses = Vec::from_iter((1..FAILURES_MAX).map(|_| fails(&mut pool)));
             pool.one_waits(FIRST_GUESS);
-            (1..FAILURES_MAX).for_each(|_| pool.failed());
+            pauses.extend((1..FAILURES_MAX).map(|_| fails(&mut pool)));
+            assert_eq!(pauses, [1, 2, 4, 8, 1, 2, 4, 8].map(|times| RETRY_AFTER * times));
             assert!(pool.interpreter().is_some());
-            pool.failed();
+            fails(&mut pool);
             assert_eq!(pool.interpreter().is_some(), is_forked);
         }
     }

@@ -9,7 +9,6 @@ use execgate_forkpoint::jail::StepError;
 use super::house::House;
 use super::live::{Live, Phase};
 use super::stem_link::StemLink;
-use crate::config::Rotation;
 use crate::stem::Birth;
 
 /// How long an interpreter may take to be warm; its imports are read from disk.
@@ -128,8 +127,7 @@ impl House {
             let is_old = match self.stems.ready(Some(pool)).and_then(|id| self.stems.get(id)) {
                 // The old one serves until the image was looked at.
                 Some(stem) => {
-                    let Rotation { forks, age } = self.rotation;
-                    (stem.forks >= forks.max(1) || now.saturating_duration_since(stem.born) >= age)
+                    self.rotation.is_due(stem.forks, now.saturating_duration_since(stem.born))
                         && self.inspection.allows_renewal(now)
                 }
                 None => true,

@@ -112,10 +112,10 @@ impl Upstream {
             self.knows(reading, None);
             return pending().await;
         }
-        let (mut wait, mut known) = (LIST_AGAIN_AFTER, None);
+        let (mut wait, mut known, mut lack) = (LIST_AGAIN_AFTER, None, None);
         loop {
             let said = heard.borrow_and_update().of(reading);
-            let listed = self.list_beside(client, reading).await;
+            let listed = self.list_beside(client, reading, &mut lack).await;
             let is_listed = listed.is_some();
             // One that cannot be had is news once, and not where the server has said nothing.
             if is_listed || known != Some(said) {
@@ -135,8 +135,8 @@ impl Upstream {
         }
     }
 
-    async fn list_beside(&self, client: &Client, reading: Reading) -> All {
-        match timeout(LISTED_WITHIN, self.every(client, reading)).await {
+    async fn list_beside(&self, client: &Client, reading: Reading, lack: &mut Option<ConnectError>) -> All {
+        match timeout(LISTED_WITHIN, self.every(client, reading, lack)).await {
             Ok(Ok(listed)) => return Some(listed),
             Ok(Err(error)) => {
                 tracing::warn!(server = %self.name(), %error, "what an upstream server has beside tools cannot be listed");
@@ -161,15 +161,32 @@ impl Upstream {
         }
     }
 
-    async fn every(&self, client: &Client, reading: Reading) -> Result<Arc<[Listed]>, ConnectError> {
+    /// All of a kind. `lack`: why the templates of resources were not there the last time.
+    async fn every(
+        &self,
+        client: &Client,
+        reading: Reading,
+        lack: &mut Option<ConnectError>,
+    ) -> Result<Arc<[Listed]>, ConnectError> {
         let mut all = Vec::new();
         for listing in Listing::ALL.into_iter().filter(|listing| listing.of() == reading) {
             let (method, of) = listing.method();
-            match client.list(method, of).await {
-                Ok(items) => all.extend(items),
-                // Not every server that has resources has forms of them.
-                Err(_) if listing == Listing::Templates => {}
-                Err(error) => return Err(error),
+            if listing != Listing::Templates {
+                all.extend(client.list(method, of).await?);
+                continue;
+            }
+            // Not every server that has resources has templates of them, and the resources are there without.
+            match client.list_if_there(method, of).await {
+                Ok(items) => {
+                    *lack = None;
+                    all.extend(items.into_iter().flatten());
+                }
+                Err(error) => {
+                    if lack.as_ref() != Some(&error) {
+                        tracing::warn!(server = %self.name(), %error, "the templates of an upstream server cannot be listed");
+                    }
+                    *lack = Some(error);
+                }
             }
         }
         let digester = self.digester();

@@ -1,6 +1,7 @@
 //! Lists that change: while somebody hears it, while nobody does, and without a word.
 
 use core::time::Duration;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, pause, timeout};
+use tracing::subscriber::set_default;
 
 use super::tests::{Memory, Script, answer, call_in, context, entry, line, upstream, upstream_of};
 use super::{FirstContact, Reading, Sharing, Upstream, Upstreams};
@@ -158,13 +160,40 @@ async fn of_each(
 
 /// A call of one caller that has its slot.
 fn reserved(upstream: &Arc<Upstream>) -> Box<dyn Prepared> {
+    let mut prepared = prepared(upstream);
+    prepared.reserve().unwrap();
+    prepared
+}
+
+/// A call of one caller.
+fn prepared(upstream: &Arc<Upstream>) -> Box<dyn Prepared> {
     let tool = Upstreams::new([Arc::clone(upstream)]).find("srv.add").unwrap();
     let (payload, options) = (json!({}), RunOptions::default());
     let call = Call { payload: &payload, options: &options, effect: Effect::Live };
     let mut prepared = tool.prepare(&call).unwrap();
     prepared.belongs_to(Some(Digest::from_bytes([1; 32]))).unwrap();
-    prepared.reserve().unwrap();
     prepared
+}
+
+#[tokio::test]
+async fn what_is_in_the_process_of_one_caller_is_asked_before_the_claim_where_that_is_there() {
+    pause();
+    let count = Arc::new(Count::default());
+    let upstream = of_each(&count, changes_at(2)).await;
+    // Nothing is started for what may never be claimed.
+    assert_eq!(prepared(&upstream).ready(&Cancel::default()).await, Ok(()));
+    assert_eq!(count.lists.load(Ordering::SeqCst), 1);
+    reserved(&upstream).run(context()).await.unwrap();
+    assert_eq!(prepared(&upstream).ready(&Cancel::default()).await, Ok(()));
+    assert_eq!(count.lists.load(Ordering::SeqCst), 2, "it was asked just now");
+    advance(Duration::from_secs(61)).await;
+    let refused = prepared(&upstream).ready(&Cancel::default()).await;
+    assert!(matches!(refused, Err(NotStarted::Unavailable(_))), "{refused:?}");
+    // Another caller has another process.
+    let mut other = prepared(&upstream);
+    other.belongs_to(Some(Digest::from_bytes([2; 32]))).unwrap();
+    assert_eq!(other.ready(&Cancel::default()).await, Ok(()));
+    assert_eq!(count.calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -300,6 +329,77 @@ async fn what_cannot_be_listed_beside_tools_is_asked_for_again() {
     }
     assert_eq!(changes.borrow().prompts, 2, "that they cannot be had is told once");
     tending.abort();
+}
+
+/// What is said in the log of this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A server of one resource whose templates are these, by how often they were asked for; and how often they were.
+fn of_templates(
+    templates: impl Fn(usize) -> Result<Value, i64> + Send + Sync + 'static,
+) -> (Arc<Script>, watch::Receiver<usize>) {
+    let (counts, asked) = watch::channel(0_usize);
+    let script: Arc<Script> = Arc::new(move |message| {
+        Some(vec![match message["method"].as_str().unwrap_or_default() {
+            "initialize" => greeted(message),
+            "tools/list" => answer(message, json!({"tools": []})),
+            "resources/list" => answer(message, json!({"resources": [{"uri": "a:1"}]})),
+            "resources/templates/list" => {
+                let count = *counts.borrow();
+                counts.send_replace(count + 1);
+                match templates(count) {
+                    Ok(templates) => answer(message, json!({"resourceTemplates": templates})),
+                    Err(code) => {
+                        let error = json!({"code": code, "message": "no"});
+                        line(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}))
+                    }
+                }
+            }
+            _ => return Some(Vec::new()),
+        }])
+    });
+    (script, asked)
+}
+
+/// How often the log says, while they are asked for five times, that templates cannot be listed, and how much is listed then.
+async fn said_of_templates(
+    templates: impl Fn(usize) -> Result<Value, i64> + Send + Sync + 'static,
+) -> (usize, usize) {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _said = set_default(subscriber);
+    let (script, mut asked) = of_templates(templates);
+    let (upstream, tending) = connected(script).await;
+    asked.wait_for(|asked| *asked == 6).await.unwrap();
+    tending.abort();
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let listed = upstream.listed(Reading::Resource).unwrap().len();
+    (text.matches("the templates of an upstream server cannot be listed").count(), listed)
+}
+
+#[tokio::test]
+async fn templates_that_cannot_be_listed_are_said_once_and_keep_no_resource_from_being_known() {
+    pause();
+    assert_eq!(said_of_templates(|_| Err(-32_603)).await, (1, 1));
+    assert_eq!(said_of_templates(|_| Err(-32_601)).await, (0, 1), "it has none");
+    assert_eq!(said_of_templates(|_| Ok(json!([{"uriTemplate": "a:{n}"}]))).await, (0, 2));
+    // Anew where they were there meanwhile, and where it is for another reason.
+    let now_and_then = |asked| if asked == 2 { Ok(json!([])) } else { Err(-32_603) };
+    assert_eq!(said_of_templates(now_and_then).await, (2, 1));
+    let other = |asked| Err(if asked < 2 { -32_603 } else { -32_000 });
+    assert_eq!(said_of_templates(other).await, (2, 1));
 }
 
 /// A server of the stateless kind that refuses by this code to tell of changes, for the first time that it is asked; how often

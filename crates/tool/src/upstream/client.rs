@@ -18,6 +18,7 @@ use super::connect::{Connect, ConnectError};
 use super::entry::Digester;
 use super::hearing::{Heard, Shared, Waiting, hear};
 use super::link::{Link, Outbound, Told};
+use super::listening::UNKNOWN_METHOD;
 use super::message::RpcError;
 use super::offer::{Hello, Offer};
 
@@ -78,6 +79,26 @@ impl AskError {
             Self::Refused(error) => error.message,
             Self::NotSent(why) | Self::Lost(why) => why,
             Self::Slow => "it does not answer".to_owned(),
+        }
+    }
+}
+
+/// Why there is no list.
+enum Listless {
+    /// It does not know what it is asked for (JSON-RPC 2.0, 5.1).
+    Unknown,
+    Failed,
+}
+
+impl Listless {
+    fn of(error: &AskError) -> Self {
+        match error {
+            AskError::Rpc(error) if error.code == UNKNOWN_METHOD => Self::Unknown,
+            AskError::Rpc(_)
+            | AskError::Refused(_)
+            | AskError::NotSent(_)
+            | AskError::Lost(_)
+            | AskError::Slow => Self::Failed,
         }
     }
 }
@@ -260,27 +281,46 @@ impl Client {
 
     /// A list, page by page.
     pub(super) async fn list(&self, method: &str, of: &str) -> Result<Vec<Value>, ConnectError> {
+        self.pages(method, of).await.map_err(|(_, error)| error)
+    }
+
+    /// The same; none where it has no such list.
+    pub(super) async fn list_if_there(
+        &self,
+        method: &str,
+        of: &str,
+    ) -> Result<Option<Vec<Value>>, ConnectError> {
+        match self.pages(method, of).await {
+            Ok(all) => Ok(Some(all)),
+            Err((Listless::Unknown, _)) => Ok(None),
+            Err((Listless::Failed, error)) => Err(error),
+        }
+    }
+
+    async fn pages(&self, method: &str, of: &str) -> Result<Vec<Value>, (Listless, ConnectError)> {
+        let failed = |why: String| (Listless::Failed, ConnectError(why));
         let (mut all, mut cursor, mut bytes) = (Vec::new(), None::<Value>, 0_usize);
         for _ in 0..PAGES_MAX {
             let params = cursor.take().map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
             let page = self.ask(method, params, LISTS_WITHIN).await;
-            let mut page = page.map_err(|error| ConnectError(error.told()))?;
+            let mut page = page.map_err(|error| (Listless::of(&error), ConnectError(error.told())))?;
             if let Some(Value::Array(items)) = page.get_mut(of).map(Value::take) {
-                bytes = bytes.saturating_add(size(&items, of)?);
+                let more = size(&items, of).map_err(|error| (Listless::Failed, error))?;
+                bytes = bytes.saturating_add(more);
                 all.extend(items);
             }
             if all.len() > TOOLS_MAX {
-                return Err(ConnectError(format!("it lists more than {TOOLS_MAX} {of}")));
+                return Err(failed(format!("it lists more than {TOOLS_MAX} {of}")));
             }
             if bytes > LIST_BYTES_MAX {
-                return Err(ConnectError(format!("its list of {of} has more than {LIST_BYTES_MAX} bytes")));
+                return Err(failed(format!("its list of {of} has more than {LIST_BYTES_MAX} bytes")));
             }
             cursor = page.get_mut("nextCursor").map(Value::take).filter(Value::is_string);
             if cursor.is_none() {
                 return Ok(all);
             }
         }
-        Err(ConnectError(format!("its list of {of} has more than {PAGES_MAX} pages")))
+        Err(failed(format!("its list of {of} has more than {PAGES_MAX} pages")))
     }
 
     /// The turn of one call, where there is one call at a time.

@@ -47,4 +47,10 @@ impl Entry {
     pub fn summary(&self) -> &str {
         self.raw.get("description").and_then(Value::as_str).unwrap_or_default()
     }
+
+    /// Whether it says which form its results have (`outputSchema`): clients hold what they are answered against that.
+    #[must_use]
+    pub fn has_form(&self) -> bool {
+        self.raw.get("outputSchema").is_some_and(|schema| !schema.is_null())
+    }
 }

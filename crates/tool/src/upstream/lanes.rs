@@ -134,6 +134,21 @@ impl Lanes {
         Ok(seat)
     }
 
+    /// Asks the process of a caller whether a tool is there what was accepted, where that is to be asked. One that is not there
+    /// yet is started for nobody who has claimed nothing.
+    pub(super) async fn holds(
+        &self,
+        owner: Digest,
+        starts: Starts<'_>,
+        entry: &Entry,
+    ) -> Result<(), NotStarted> {
+        let lane = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).get(&owner).map(Lane::sit);
+        let Some(seat) = lane else { return Ok(()) };
+        let is_there =
+            seat.lane.started.lock().await.as_ref().is_some_and(|there| there.client.ended().is_none());
+        if is_there { seat.client(starts, Some(entry)).await.map(drop) } else { Ok(()) }
+    }
+
     /// Ends those of which nothing was called for long enough.
     pub(super) fn sweep(&self) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,7 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_mins(1);
 const LIVED: Duration = Duration::from_secs(5);
 
 /// The code of JSON-RPC for a method that is not there.
-const UNKNOWN_METHOD: i64 = -32_601;
+pub(super) const UNKNOWN_METHOD: i64 = -32_601;
 
 /// What a server says that it tells of, and how a subscription names it.
 const NEWS: [(&str, &str); 3] =

@@ -413,12 +413,24 @@ impl Upstream {
         ))
     }
 
-    /// Waits until it is known what the process that serves everybody offers; that of one caller is asked as it is called.
-    pub(super) async fn knows_its_tools(&self) -> Result<(), NotStarted> {
-        if self.lanes.is_some() || self.shared()?.is_known().await {
-            return Ok(());
+    /// Waits until it is known what the process that serves everybody offers; that of this caller is asked, where it is there.
+    pub(super) async fn knows_its_tools(
+        &self,
+        owner: Option<Digest>,
+        entry: &Entry,
+    ) -> Result<(), NotStarted> {
+        match (&self.lanes, owner) {
+            (Some(lanes), Some(owner)) => lanes.holds(owner, self.starts(), entry).await,
+            // Whoever is nobody has no place either.
+            (Some(_), None) => Ok(()),
+            (None, _) if self.shared()?.is_known().await => Ok(()),
+            (None, _) => Err(self.in_flux()),
         }
-        Err(self.in_flux())
+    }
+
+    /// With what a process of a caller is started.
+    fn starts(&self) -> Starts<'_> {
+        Starts { connect: &self.parts.connect, digester: self.parts.digester, manner: self.manner() }
     }
 
     /// The process that serves everybody.
@@ -445,11 +457,7 @@ impl Upstream {
                 }
                 Ok(Arc::clone(client))
             }
-            Line::Own(seat) => {
-                let (connect, digester) = (&self.parts.connect, self.parts.digester);
-                let starts = Starts { connect, digester, manner: self.manner() };
-                seat.client(starts, entry).await
-            }
+            Line::Own(seat) => seat.client(self.starts(), entry).await,
         }
     }
 }

@@ -166,11 +166,11 @@ impl Prepared for PreparedCall {
     /// One that has said that its tools have changed is waited for here, where nothing is paid for yet.
     fn ready<'a>(&'a self, cancel: &'a Cancel) -> BoxFuture<'a, Result<(), NotStarted>> {
         Box::pin(async move {
-            if self.what.entry().is_some() {
+            if let Some(entry) = self.what.entry() {
                 tokio::select! {
                     biased;
                     () = cancel.cancelled() => return Err(gone()),
-                    known = self.upstream.knows_its_tools() => known?,
+                    known = self.upstream.knows_its_tools(self.owner, entry) => known?,
                 }
             }
             accepted(&self.upstream, &self.what)

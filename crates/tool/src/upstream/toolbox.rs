@@ -29,6 +29,13 @@ impl Upstreams {
         self.0.get(&ServerName::new(name).ok()?)
     }
 
+    /// Whether an action is a tool of one of them that says which form its results have.
+    #[must_use]
+    pub fn has_form(&self, action: &str) -> bool {
+        let tool = action.split_once('.').and_then(|(server, tool)| self.server(server)?.find(tool));
+        tool.is_some_and(|entry| entry.has_form())
+    }
+
     /// Every server, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.0.values()

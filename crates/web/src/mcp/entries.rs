@@ -86,10 +86,13 @@ const ENTRIES: [Entry; 10] = [
 /// A tool of the registry, as the protocol lists it.
 pub(super) fn tool(name: &str, summary: String, schema: Value) -> Tool {
     let entry = ENTRIES.iter().find(|entry| entry.name == name);
-    let output = entry.and_then(|entry| serde_json::from_str(entry.output).ok()).unwrap_or_else(|| json!({}));
+    let output = entry.and_then(|entry| serde_json::from_str::<Value>(entry.output).ok());
+    // What has failed shows its error there.
+    let failed = || json!({"type": "object", "required": ["error"]});
+    let output = output.map_or_else(|| json!({}), |output| json!({"anyOf": [output, failed()]}));
     let kind = entry.map_or(Kind::Acts, |entry| entry.kind);
     let tool = Tool::new(name.to_owned(), summary, object(schema))
-        .with_raw_output_schema(object(json!({
+        .with_raw_output_schema(form(json!({
             "type": "object",
             "required": ["output", "run", "receipt"],
             "properties": {
@@ -98,7 +101,7 @@ pub(super) fn tool(name: &str, summary: String, schema: Value) -> Tool {
                 "receipt": receipt_schema(),
                 "simulated": {"type": "boolean", "description": "True where nothing was done for real."},
                 "error": {
-                    "type": "object",
+                    "type": ["object", "string"],
                     "properties": {"name": {"type": "string"}, "message": {"type": "string"}}
                 }
             }
@@ -132,6 +135,17 @@ fn receipt_schema() -> Value {
 /// An object of a schema, as the library wants it.
 pub(super) fn object(schema: Value) -> Arc<JsonObject> {
     Arc::new(if let Value::Object(fields) = schema { fields } else { Map::new() })
+}
+
+/// The form of an answer for programs: of an end, whose members a schema requires, of a refusal or a call that waits, or of
+/// what is to be paid (whose `error` is a text). Clients hold each of them against it, those of the first TypeScript SDK also where it
+/// is an error, and would show nobody what was refused.
+fn form(mut end: Value) -> Arc<JsonObject> {
+    if let Some(required) = end.as_object_mut().and_then(|end| end.remove("required")) {
+        end["anyOf"] =
+            json!([{"required": required}, {"required": ["status"]}, {"required": ["x402Version"]}]);
+    }
+    object(end)
 }
 
 /// `execute_code`, in these languages.
@@ -180,7 +194,7 @@ fn code_input(languages: &[String]) -> Value {
 fn code_output() -> Arc<JsonObject> {
     static SCHEMA: OnceLock<Arc<JsonObject>> = OnceLock::new();
     let make = || {
-        object(json!({
+        form(json!({
             "type": "object",
             "required": ["language", "stdout", "stderr", "value", "error", "run", "receipt"],
             "properties": {
@@ -189,7 +203,7 @@ fn code_output() -> Arc<JsonObject> {
                 "stderr": {"type": "string"},
                 "value": {"type": ["string", "null"], "description": "The value of the last expression, as text."},
                 "error": {
-                    "type": ["object", "null"],
+                    "type": ["object", "string", "null"],
                     "properties": {
                         "name": {"type": "string"}, "message": {"type": "string"}, "traceback": {"type": "string"}
                     }
@@ -210,7 +224,7 @@ pub(super) fn list_languages() -> Tool {
     let described = "Lists the languages that `execute_code` runs, with versions and installed packages.";
     Tool::new("list_languages", described, object(json!({"type": "object", "additionalProperties": false})))
         .with_title("List languages")
-        .with_raw_output_schema(object(json!({
+        .with_raw_output_schema(form(json!({
             "type": "object", "required": ["languages"],
             "properties": {"languages": {"type": "array", "items": {"type": "object"}}, "profiles": {"type": "object"}}
         })))
@@ -230,7 +244,7 @@ pub(super) fn verify_receipt() -> Tool {
     });
     Tool::new("verify_receipt", described, object(input))
         .with_title("Verify a receipt")
-        .with_raw_output_schema(object(json!({
+        .with_raw_output_schema(form(json!({
             "type": "object", "required": ["valid"],
             "properties": {"valid": {"type": "boolean"}, "reason": {"type": "string"}}
         })))
@@ -239,9 +253,12 @@ pub(super) fn verify_receipt() -> Tool {
 
 #[cfg(test)]
 mod tests {
+    use execgate_flow::Refusal;
     use execgate_tool::TOOLS;
+    use serde_json::{Value, json};
 
-    use super::ENTRIES;
+    use super::{ENTRIES, execute_code, list_languages, tool, verify_receipt};
+    use crate::problem::Problem;
 
     #[test]
     fn every_tool_has_its_entry_and_every_entry_a_form() {
@@ -250,6 +267,37 @@ mod tests {
         for entry in &ENTRIES {
             let output: serde_json::Value = serde_json::from_str(entry.output).unwrap();
             assert_eq!(output["type"], "object", "{}", entry.name);
+        }
+    }
+    #[test]
+    fn every_answer_is_of_the_form_that_its_tool_promises() {
+        let denied = Refusal::Denied { rule: "/default".to_owned(), reason: "no".to_owned() };
+        let run = "184f026d-d09b-8f92-9493-230136885eec";
+        let receipt = "0".repeat(64);
+        let whys = [
+            Problem::from(denied).in_mcp()["structuredContent"].clone(),
+            json!({"status": "approval_required", "approval_id": run}),
+            json!({"x402Version": 2, "error": "payment required", "resource": {}, "accepts": []}),
+        ];
+        let code = json!({
+            "language": "r", "stdout": "", "stderr": "", "value": null, "error": null, "run": run, "receipt": receipt
+        });
+        let simulated = json!({"output": 1, "run": run, "receipt": receipt, "simulated": true});
+        let error = json!({"name": "ValueError", "message": "no"});
+        let failed = json!({"output": {"error": error}, "error": error, "run": run, "receipt": receipt});
+        let of = |name: &str| tool(name, String::new(), json!({"type": "object"}));
+        let forms = [
+            (of("mine"), simulated),
+            (of("math_compute"), failed),
+            (execute_code(&["r".to_owned()]), code),
+            (list_languages(), json!({"languages": []})),
+            (verify_receipt(), json!({"valid": true})),
+        ];
+        for (tool, end) in forms {
+            let schema = Value::Object(tool.output_schema.unwrap().as_ref().clone());
+            let holds = |answer: &Value| jsonschema::is_valid(&schema, answer);
+            assert!(holds(&end) && whys.iter().all(holds), "{}", tool.name);
+            assert!(!holds(&json!({})), "{}", tool.name);
         }
     }
 }

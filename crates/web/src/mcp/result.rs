@@ -18,6 +18,13 @@ const PICTURES: [(&str, &str); 2] = [("png", "image/png"), ("jpeg", "image/jpeg"
 const RUN: &str = "dev.execgate/run";
 const RECEIPT: &str = "dev.execgate/receipt";
 
+/// Where the gateway's own answer for programs stands, where structured content has to be the server's.
+const ANSWER: &str = "dev.execgate/answer";
+
+/// What is said of a dry-run of a tool that promises a form.
+const NO_RESULT: &str =
+    "Simulated: nothing was called, so that there is no result of the form that this tool promises.";
+
 /// The words of `tools/call`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct McpWords;
@@ -46,6 +53,24 @@ impl Render for McpWords {
 /// The same, that says that it is whole; who speaks an earlier revision is not told so.
 pub(super) fn complete(mut result: CallToolResult) -> CallToolResult {
     result.result_type = Some(ResultType::COMPLETE);
+    result
+}
+
+/// The same for a tool of a server of others that says which form its results have (`outputSchema`): what is none of them, a
+/// refusal, a price or a dry-run, is told as an error, and beside its structured content. Clients hold that against the form, those of
+/// the first TypeScript SDK also where it is an error, and would show nobody what was refused.
+pub(super) fn beside_form(mut result: CallToolResult) -> CallToolResult {
+    // What the server has answered has it, and nothing else.
+    if result.meta.as_ref().is_some_and(|meta| meta.0.contains_key(RUN)) {
+        return result;
+    }
+    if let Some(answer) = result.structured_content.take() {
+        if answer.get("simulated") == Some(&Value::Bool(true)) {
+            result.content.insert(0, ContentBlock::text(NO_RESULT));
+        }
+        result.meta.get_or_insert_default().0.insert(ANSWER.to_owned(), answer);
+    }
+    result.is_error = Some(true);
     result
 }
 
@@ -189,7 +214,7 @@ mod tests {
     use execgate_store::Answer;
     use serde_json::{Value, json};
 
-    use super::{joined, pictures, read};
+    use super::{ANSWER, NO_RESULT, RECEIPT, RUN, beside_form, joined, pictures, read};
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, content_type: "application/json".to_owned(), body: body.into() }
@@ -227,6 +252,34 @@ mod tests {
             r#"{"content":[{"type":"text","text":"x"}],"structuredContent":{"output":1},"isError":false}"#;
         let told = serde_json::to_value(read(&answer(200, ours))).unwrap();
         assert_eq!(told["content"][0]["text"], "x");
+    }
+
+    #[test]
+    fn what_is_no_result_of_the_server_s_is_told_beside_the_form_that_those_have() {
+        let beside = |said: Value| {
+            let result = beside_form(read(&answer(200, &said.to_string())));
+            serde_json::to_value(result).unwrap()
+        };
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let refused =
+            json!({"content": [text("no")], "structuredContent": {"status": "refused"}, "isError": true});
+        let told = json!({
+            "content": [text("no")], "isError": true, "resultType": "complete", "_meta": {ANSWER: {"status": "refused"}}
+        });
+        assert_eq!(beside(refused), told);
+        let would = json!({"output": {"simulated": true}, "run": "r", "receipt": "d", "simulated": true});
+        let dry = json!({"content": [text("{}")], "structuredContent": would, "isError": false});
+        let told = json!({
+            "content": [text(NO_RESULT), text("{}")], "isError": true, "resultType": "complete", "_meta": {ANSWER: would}
+        });
+        assert_eq!(beside(dry), told);
+        for is_error in [true, false] {
+            let theirs = json!({
+                "content": [text("4")], "structuredContent": {"simulated": true}, "isError": is_error,
+                "resultType": "complete", "_meta": {RUN: "r", RECEIPT: "d"}
+            });
+            assert_eq!(beside(theirs.clone()), theirs);
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ use execgate_receipt::Timestamp;
 use execgate_store::Record;
 use execgate_tool::upstream::RPC_ERROR;
 use rmcp::ErrorData;
-use rmcp::model::{DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus};
-use serde_json::{Value, from_slice, to_value};
+use rmcp::model::{CallToolResult, DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus};
+use serde_json::{Value, from_slice, from_value, to_value};
 
 use super::desk::Asker;
 use super::own::fault;
@@ -48,15 +48,16 @@ pub(super) async fn begun(house: &House, run: RunId) -> Option<Task> {
 pub(super) async fn look(house: &House, asker: &Asker, id: &str) -> Result<GetTaskResult, ErrorData> {
     let record = owned(house, asker, id).await?;
     let (run, fingerprint) = (record.run, record.fingerprint);
+    let has_form = house.parts.upstreams.has_form(record.action.as_str());
     let (told, payload) = match Earlier::read(record.clone(), fingerprint) {
         Earlier::Parked => (WAITS, TaskPayload::Working),
         Earlier::Running => (RUNS, TaskPayload::Working),
         Earlier::Answered(passage) => {
             house.parked_calls.forget_run(run);
-            (ENDED, ended(&passage))
+            (ENDED, ended(&passage, has_form))
         }
-        Earlier::Unpaid(_) => (ENDED, refused(unpaid(&record))),
-        Earlier::Refused(refusal) => (ENDED, refused(refusal)),
+        Earlier::Unpaid(_) => (ENDED, refused(unpaid(&record), has_form)),
+        Earlier::Refused(refusal) => (ENDED, refused(refusal, has_form)),
     };
     Ok(GetTaskResult::new(DetailedTask::new(task(&record, told), payload)))
 }
@@ -104,7 +105,7 @@ fn task(record: &Record, told: &str) -> Task {
 }
 
 /// The end of a run: its result, or that its caller has taken it back.
-fn ended(passage: &Passage) -> TaskPayload {
+fn ended(passage: &Passage, has_form: bool) -> TaskPayload {
     let said: Option<Value> = from_slice(&passage.answer.body).ok();
     if let Some(Value::Object(error)) = said.as_ref().and_then(|said| said.get(RPC_ERROR)) {
         return TaskPayload::Failed { error: error.clone() };
@@ -114,12 +115,16 @@ fn ended(passage: &Passage) -> TaskPayload {
     if never_started(&passage.outcome) && said.as_ref().is_some_and(is_withdrawn) {
         return TaskPayload::Cancelled;
     }
-    let result = result::read(&passage.answer);
-    TaskPayload::Completed { result: object(to_value(result).unwrap_or_default()) }
+    completed(result::read(&passage.answer), has_form)
 }
 
-fn refused(refusal: Refusal) -> TaskPayload {
-    TaskPayload::Completed { result: object(Problem::from(refusal).in_mcp()) }
+fn refused(refusal: Refusal, has_form: bool) -> TaskPayload {
+    completed(from_value(Problem::from(refusal).in_mcp()).unwrap_or_default(), has_form)
+}
+
+fn completed(result: CallToolResult, has_form: bool) -> TaskPayload {
+    let result = if has_form { result::beside_form(result) } else { result };
+    TaskPayload::Completed { result: object(to_value(result).unwrap_or_default()) }
 }
 
 fn object(value: Value) -> JsonObject {

@@ -87,6 +87,12 @@ fn error_of(error: &Value) -> ErrorData {
     ErrorData::new(ErrorCode(code.unwrap_or(INTERNAL)), message, error.get("data").cloned())
 }
 
+/// An answer, as a client takes it that holds results against the form that their tool promises.
+fn formed(told: CallToolResponse, has_form: bool) -> CallToolResponse {
+    let CallToolResponse::Complete(result) = told else { return told };
+    if has_form { result::beside_form(result).into() } else { result.into() }
+}
+
 impl Desk for UpstreamDesk {
     fn server(&self) -> &str {
         self.upstream.name().as_str()
@@ -139,6 +145,7 @@ impl Desk for UpstreamDesk {
             let (name, way) = (call.name.clone(), call.way.clone());
             let Some(seen) = self.seen(&name) else { return Err(unknown_tool(&name)) };
             let Some(action) = self.upstream.name().action(&name) else { return Err(unknown_tool(&name)) };
+            let has_form = seen.entry.has_form();
             if seen.standing != Standing::Accepted {
                 let standing = seen.standing.as_str();
                 let reason = format!(
@@ -146,14 +153,16 @@ impl Desk for UpstreamDesk {
                      (`execgate upstream accept`)"
                 );
                 let refusal = Refusal::Denied { rule: NOT_ACCEPTED.to_owned(), reason };
-                return self.own.told(asker, &name, &way, &Problem::from(refusal)).await;
+                let told = self.own.told(asker, &name, &way, &Problem::from(refusal)).await?;
+                return Ok(formed(told, has_form));
             }
             let tool = action.to_string();
-            match self.answer(asker, Call { name: tool.clone(), ..call }).await {
-                Ok(Answered::Result(result)) => Ok(result.into()),
-                Ok(Answered::Error(error)) => Err(error),
-                Err(problem) => self.own.told(asker, &tool, &way, &problem).await,
-            }
+            let told = match self.answer(asker, Call { name: tool.clone(), ..call }).await {
+                Ok(Answered::Result(result)) => result.into(),
+                Ok(Answered::Error(error)) => return Err(error),
+                Err(problem) => self.own.told(asker, &tool, &way, &problem).await?,
+            };
+            Ok(formed(told, has_form))
         })
     }
 
