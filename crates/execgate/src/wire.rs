@@ -205,9 +205,14 @@ pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
     Settings::resolve(&common.for_record(), &environment, true)
 }
 
+/// Threads of a process beside those that drive it: more than runs in jails there can be at once, each of which has one, so
+/// that a thread that a run takes for itself is always replaced.
+const THREADS_MAX: usize = 8 * 1_024;
+
 /// The runtime of a process.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(THREADS_MAX).build().context("failed to start the runtime")
 }
 
 /// The witness room of a record.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use execgate_model::{Amount, Caller, Effect, Proposal, RuleId, Stage};
-use execgate_payment::{Hold, Rails};
+use execgate_payment::{Hold, Rails, Settlement};
 use execgate_store::Parked;
 use execgate_tool::{Blocked, Cancel, Description};
 use tokio::sync::watch;
@@ -17,17 +17,17 @@ use crate::approve::{Approval, Approve, Judgement, Wanted};
 use crate::authorise::{Authorise, Authorised, Grants, Judged, RulesFor, prepared_under};
 use crate::batch::{Batch, BatchRefusal, Batched};
 use crate::due::Due;
-use crate::execute::{Claimed, Execute, owner};
+use crate::execute::{Claim, Claimed, Execute, owner};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
-use crate::parking::{Boundless, Lodging, Trace, Turn, Yard};
+use crate::parking::{Boundless, Lodging, Running, Trace, Turn, Yard};
 use crate::pay::{Bought, Duplicates, Known, Pay, Places, only_its_own};
 use crate::presence::{HangUp, Presence};
 use crate::propose::{Prices, Propose, Quote};
-use crate::settle::{Held, Settle, due};
+use crate::settle::{Held, Settle, Walks, due};
 use crate::ticket::{self, Ticket};
-use crate::witness::{Render, Witness};
-use crate::{Passage, Refusal, Room};
+use crate::witness::{Recording, Render, Witness, Witnessed};
+use crate::{Passage, Refusal, Room, Thread};
 
 /// The rooms, furnished.
 #[derive(Clone)]
@@ -126,6 +126,40 @@ pub(crate) struct Unapproved {
     /// It is parked already.
     pub(crate) waits: Option<Box<Parked>>,
     pub(crate) _first: Places,
+}
+
+/// A run that has its slot, and is claimed next.
+struct Ready {
+    quote: Quote,
+    hold: Hold,
+    authorised: Authorised,
+    approval: Approval,
+    ticket: Ticket<ticket::Approved>,
+    waits: Option<Box<Parked>>,
+    turn: Option<Turn>,
+    presence: WalkPresence,
+}
+
+/// That a run walks, for those who look for runs that nobody walks with, and that a parked one runs.
+type WalkPresence = (Walks, Option<Running>);
+
+/// What came of a run that was ready.
+enum Acted {
+    /// It was claimed and has ended.
+    Here(Box<Done>),
+    /// Another request had claimed it: its answer.
+    Earlier(Box<Passage>),
+}
+
+/// A run whose end is durable, and whose money is not moved yet.
+struct Done {
+    claim: Box<Claim>,
+    hold: Hold,
+    ticket: Ticket<ticket::Recorded>,
+    witnessed: Witnessed,
+    is_charged: bool,
+    prepaid: Option<Settlement>,
+    presence: WalkPresence,
 }
 
 impl Corridor {
@@ -487,12 +521,37 @@ impl Walk {
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
         let runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));
-        let claim = match rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref()).await?
-        {
+        let thread = Thread::of(quote.prepared().blocks());
+        let ready = Ready { quote, hold, authorised, approval, ticket, waits, turn, presence: (walks, runs) };
+        let done = match thread.poll(self.act(ready, thread, sight)).await? {
+            Acted::Here(done) => *done,
+            Acted::Earlier(passage) => return Ok(*passage),
+        };
+        let Done { claim, hold, ticket, witnessed, is_charged, prepaid, presence } = done;
+
+        let settlement = match prepaid {
+            Some(settlement) => settlement,
+            None => rooms.settle.enter(Held::by(&claim, &hold), is_charged).await?,
+        };
+        let ticket = ticket.advance::<ticket::Settled>(&settlement);
+        sight.lap(Room::Settle);
+        drop(presence);
+        let bought = Bought::now(&hold, &settlement, claim.facts().started);
+        Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
+    }
+
+    /// From the claim to the receipt: what a run that blocks has a thread of its own for.
+    async fn act(&self, ready: Ready, thread: Thread, sight: &mut Sight) -> Result<Acted, Refusal> {
+        let rooms = Arc::clone(&self.rooms);
+        let Ready { quote, hold, authorised, approval, ticket, waits, turn, presence } = ready;
+        let claim =
+            rooms.execute.claim(&quote, &hold, &authorised, &approval, waits.as_deref(), thread).await?;
+        let claim = match claim {
             Claimed::Fresh(claim) => claim,
             Claimed::Earlier(record) => {
-                drop((turn, walks, runs));
-                return self.earlier(*record, &quote, &hold).await;
+                drop((turn, presence));
+                let passage = self.earlier(*record, &quote, &hold).await?;
+                return Ok(Acted::Earlier(Box::new(passage)));
             }
         };
         let ticket = ticket.advance::<ticket::Claimed>(&claim);
@@ -510,22 +569,15 @@ impl Walk {
         sight.lap(Room::Execute);
 
         let is_settled = hold.amount().is_zero() || prepaid.is_some();
-        let close = if is_settled { Stage::Settled } else { Stage::Witness };
+        let stage = if is_settled { Stage::Settled } else { Stage::Witness };
         let due = due(Some(&ended.outcome().word()), claim.facts(), ended.at());
         let (hold, metered) = rooms.settle.metered(claim.facts(), hold, due)?;
         let (facts, salt, render) = (claim.facts(), claim.salt(), self.render.as_ref());
-        let witnessed = rooms.witness.record(facts, salt, &ended, metered, render, close).await?;
+        let recording = Recording { stage, metered, thread };
+        let witnessed = rooms.witness.record(facts, salt, &ended, render, recording).await?;
         let ticket = ticket.advance::<ticket::Recorded>(&witnessed);
         sight.lap(Room::Witness);
-
-        let settlement = match prepaid {
-            Some(settlement) => settlement,
-            None => rooms.settle.enter(Held::by(&claim, &hold), !due.is_zero()).await?,
-        };
-        let ticket = ticket.advance::<ticket::Settled>(&settlement);
-        sight.lap(Room::Settle);
-        drop((walks, runs));
-        let bought = Bought::now(&hold, &settlement, claim.facts().started);
-        Ok(Passage { bought, ..witnessed.into_passage(ticket, sight.laps()) })
+        let is_charged = !due.is_zero();
+        Ok(Acted::Here(Box::new(Done { claim, hold, ticket, witnessed, is_charged, prepaid, presence })))
     }
 }

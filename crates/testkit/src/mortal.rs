@@ -179,6 +179,10 @@ impl Store for MortalStore {
         pass_on!(self, claim(claim))
     }
 
+    fn claim_here(&self, claim: Claim) -> Reply<'_, Claimed> {
+        pass_on!(self, claim_here(claim))
+    }
+
     fn park(&self, claim: Claim, parking: Parking, payload: Vec<u8>, said: Change) -> Reply<'_, Claimed> {
         pass_on!(self, park(claim, parking, payload, said))
     }
@@ -240,6 +244,10 @@ impl Store for MortalStore {
 
     fn finish(&self, finish: Finish) -> Reply<'_, Finished> {
         pass_on!(self, finish(finish))
+    }
+
+    fn finish_here(&self, finish: Finish) -> Reply<'_, Finished> {
+        pass_on!(self, finish_here(finish))
     }
 
     fn settle(&self, settling: Settling) -> Reply<'_, Settled> {

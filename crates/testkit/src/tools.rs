@@ -202,6 +202,11 @@ impl Prepared for ScriptedRun {
         Ok(())
     }
 
+    /// As one in a jail: where there are threads to give away, its walk has one.
+    fn blocks(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, mut context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         // As a language: what was asked is not in memory any more.
         drop(take(&mut context.place));

@@ -5,6 +5,7 @@
 mod action;
 mod arguments;
 pub mod builtin;
+mod cancel;
 mod catalogue;
 pub mod code;
 mod compute;
@@ -27,12 +28,13 @@ pub use action::{
     Action, ActionEffect, ActionParts, ActionSpec, BadAction, BadSecret, CommandSpec, HttpSpec, KindSpec,
     Secret, Secrets,
 };
+pub use cancel::{Cancel, Knot};
 pub use catalogue::{Catalogue, Languages};
 pub use compute::{TOOL_WORKER_ARGUMENT, Workers, tool_worker_main};
 pub use interpreter::{Interpreter, Profiles, file_json, rich_results, spoken};
 pub use names::{BLOCKED, Behind, Blocked, TOOLS, ToolNames};
 pub use outbound::{Courier, CourierError, Delivery, Message, Reach};
-pub use port::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
+pub use port::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 pub use registry::{Registry, RegistryError, Toolbox};
 pub use unlocked::Unlocked;
 pub use workspace::{BadPath, Copied, WorkspaceError, WorkspaceFile, WorkspacePath, Workspaces, copied};

@@ -2,11 +2,11 @@
 
 use core::future::ready;
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use execgate_model::{BodyPlace, BoxFuture, Digest, Effect, Product, RunId, RunOptions, Watcher};
 use serde_json::Value;
-use tokio::sync::watch;
+
+use crate::Cancel;
 
 /// A call, checked by the doors and not yet by the tool.
 #[derive(Debug, Clone, Copy)]
@@ -62,35 +62,6 @@ pub enum RunFault {
     Lost(String),
 }
 
-/// A caller's wish that a run should end. Shared between the door that sees the caller go and the run.
-#[derive(Debug, Clone)]
-pub struct Cancel(Arc<watch::Sender<bool>>);
-
-impl Default for Cancel {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
-    }
-}
-
-impl Cancel {
-    /// Asks for the end.
-    pub fn cancel(&self) {
-        self.0.send_replace(true);
-    }
-
-    /// Whether the end is asked for.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Resolves once the end is asked for.
-    pub async fn cancelled(&self) {
-        // The sender lives as long as this value, so waiting cannot fail.
-        drop(self.0.subscribe().wait_for(|wanted| *wanted).await.ok());
-    }
-}
-
 /// What a run is told about itself.
 #[derive(Debug, Clone)]
 pub struct RunContext {
@@ -129,6 +100,12 @@ pub trait Prepared: Send + Sync {
     /// # Errors
     /// [`NotStarted`] if there is none.
     fn reserve(&mut self) -> Result<(), NotStarted>;
+
+    /// Whether its run blocks whatever thread it is polled on, as one in a jail does. Such a run has a thread to itself, from
+    /// its claim to its receipt.
+    fn blocks(&self) -> bool {
+        false
+    }
 
     /// Runs it, once.
     fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>>;

@@ -12,12 +12,12 @@ use execgate_store::{
 };
 use serde_json::json;
 
-use crate::Refusal;
 use crate::approve::{Approval, Wanted};
 use crate::authorise::Authorised;
 use crate::propose::{NonceKey, Quote};
 use crate::settle::OPEN_HOLDS_MAX;
 use crate::witness::Facts;
+use crate::{Refusal, Thread};
 
 const SECOND_MS: u64 = 1_000;
 
@@ -94,7 +94,7 @@ pub enum Claimed {
 
 impl Execute {
     /// Claims a run: nonce, payment, approval, limits and intent in one transaction. `waits`: it is parked, and leaves
-    /// `parked` by this.
+    /// `parked` by this. `thread`: the one that polls this.
     ///
     /// # Errors
     /// A payment or approval that has bought another run, a limit without room, a paused gateway, a disk without
@@ -106,6 +106,7 @@ impl Execute {
         authorised: &Authorised,
         approval: &Approval,
         waits: Option<&Parked>,
+        thread: Thread,
     ) -> Result<Claimed, Refusal> {
         self.ask_space()?;
         let at = self.clock.now();
@@ -119,9 +120,10 @@ impl Execute {
         let mut claim = Claim { facts, salt, left: None };
         let used = approval.claim(claim.run(), at, self.entropy.as_ref())?;
         let row = claim.row(quote, hold, &authorised.allow, used, self.alias.as_deref())?;
-        let claimed = match waits {
-            None => self.store.claim(row).await?,
-            Some(_) => self.store.unpark(row).await?,
+        let claimed = match (waits, thread) {
+            (None, Thread::Shared) => self.store.claim(row).await?,
+            (None, Thread::Own) => self.store.claim_here(row).await?,
+            (Some(_), _) => self.store.unpark(row).await?,
         };
         match taken(claimed, claim.run(), at, hold)? {
             Taken::Fresh(left) => {

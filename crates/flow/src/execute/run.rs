@@ -1,10 +1,16 @@
 //! The rest of the room: the handler, once.
 
-use execgate_model::{Digest, Outcome, Product, Progress, UnixMs};
+use core::any::Any;
+use core::future::poll_fn;
+use core::panic::AssertUnwindSafe;
+use core::task::Poll;
+use std::panic::catch_unwind;
+use std::thread;
+
+use execgate_model::{BoxFuture, Digest, Outcome, Product, Progress, UnixMs};
 use execgate_receipt::digest_json;
 use execgate_store::Undone;
 use execgate_tool::{Cancel, RunContext, RunFault};
-use tracing::Instrument as _;
 
 use super::{Claim, Execute};
 use crate::Refusal;
@@ -54,8 +60,8 @@ impl Execute {
             watcher.see(Progress::Started);
         }
         let context = RunContext { run: claim.run(), cancel, watcher, place };
-        // A task of its own, so that a panic in a handler ends here and not with the walk that must record it.
-        let product = tokio::spawn(call.run(context).in_current_span()).await;
+        // A panic in a handler ends here, and not with the walk that must record it.
+        let product = caught(call.run(context)).await;
         self.crash.reached("ran");
         let (outcome, result_digest) = match product {
             Ok(Ok(product)) => observed(product),
@@ -70,12 +76,32 @@ impl Execute {
                 (Outcome::Unknown, None)
             }
             Err(panic) => {
-                tracing::error!(run = %claim.run(), %panic, "a handler panicked");
+                let panic = said(panic.as_ref());
+                tracing::error!(run = %claim.run(), panic, "a handler panicked");
                 (Outcome::Unknown, None)
             }
         };
         Ok(Ended { outcome, result_digest, at: self.clock.now() })
     }
+}
+
+/// Polls a handler to its end, or to its panic. It is not polled again after one.
+async fn caught<T>(mut handler: BoxFuture<'_, T>) -> thread::Result<T> {
+    poll_fn(|context| {
+        // Of what a handler has left half done only the run itself is of any use, and that is unknown then.
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
+        match polled {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// What a panic has said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// A result that has no exact digest cannot be proven, and so counts as not observed: receipt, answer and

@@ -22,4 +22,4 @@ pub use waiting::{Closed, Closing, Waiting, never_started};
 pub(crate) use walk::Found;
 pub use withdraw::Withdrawn;
 pub use yard::{Boundless, Lodging};
-pub(crate) use yard::{Trace, Turn, Yard};
+pub(crate) use yard::{Running, Trace, Turn, Yard};

@@ -6,11 +6,11 @@ use execgate_model::{RunId, Stage, UnixMs};
 use execgate_payment::Settlement;
 use execgate_store::{Record, SettlementWord, Store};
 
-use crate::Refusal;
 use crate::execute::Ended;
 use crate::notice::{Notice, Seen};
 use crate::settle::{Held, Settle};
-use crate::witness::{Facts, Render, Witness};
+use crate::witness::{Facts, Recording, Render, Witness};
+use crate::{Refusal, Thread};
 
 /// How old a run of this instance is before it is looked at whether anybody walks with it, in milliseconds. It spares the
 /// record those that come and go; who walks is known by itself.
@@ -100,7 +100,8 @@ impl Recover {
         let facts = Facts::from_bytes(&record.intent)?;
         let ended = Ended::lost(self.witness.clock.now());
         let (salt, render) = (&record.salt, self.render.as_ref());
-        self.witness.record(&facts, salt, &ended, None, render, Stage::Unknown).await?;
+        let recording = Recording { stage: Stage::Unknown, metered: None, thread: Thread::Shared };
+        self.witness.record(&facts, salt, &ended, render, recording).await?;
         self.notice.seen(&Seen::recovered(&facts, &record.salt, ended.at()));
         if record.settlement == SettlementWord::Held { self.release(record).await } else { Ok(()) }
     }

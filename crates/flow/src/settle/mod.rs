@@ -24,4 +24,5 @@ pub use room::{Held, Settle, unpaid};
 pub use round::Round;
 pub use unsettled::{Standing, Unsettled, unsettled};
 pub use walking::Walking;
+pub(crate) use walking::Walks;
 pub use word::{Unasked, WordError};

@@ -13,4 +13,4 @@ mod sign;
 pub use facts::Facts;
 pub use in_force::InForce;
 pub use render::{Render, Summary};
-pub use room::{Witness, Witnessed};
+pub use room::{Recording, Witness, Witnessed};

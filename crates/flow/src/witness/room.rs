@@ -13,7 +13,7 @@ use super::{Facts, InForce, Render, Summary};
 use crate::execute::Ended;
 use crate::settle::due;
 use crate::ticket::{Settled, Ticket};
-use crate::{Laps, Passage, Refusal};
+use crate::{Laps, Passage, Refusal, Thread};
 
 /// How often an outcome that could not be written is tried again: the run has happened, so it must not be
 /// lost to a disk that is full for a moment.
@@ -35,6 +35,17 @@ pub struct Witness {
     pub clock: Arc<dyn Clock>,
     /// Where a test may let the process die.
     pub crash: Arc<dyn CrashPoints>,
+}
+
+/// How the end of a run is recorded.
+#[derive(Debug)]
+pub struct Recording {
+    /// As what.
+    pub stage: Stage,
+    /// What is taken for it, where usage says so.
+    pub metered: Option<Metered>,
+    /// The thread that polls this.
+    pub thread: Thread,
 }
 
 /// Proof that outcome and receipt are durable. Only this room makes one.
@@ -61,7 +72,7 @@ impl Witnessed {
 }
 
 impl Witness {
-    /// Records the end of a claimed run, as `stage`, and what is taken for it where usage says so.
+    /// Records the end of a claimed run.
     ///
     /// # Errors
     /// [`Refusal::Store`] if the record fails for long, [`Refusal::Receipt`] if no receipt can be made. The run
@@ -71,13 +82,13 @@ impl Witness {
         facts: &Facts,
         salt: &[u8; 32],
         ended: &Ended,
-        metered: Option<Metered>,
         render: &dyn Render,
-        stage: Stage,
+        recording: Recording,
     ) -> Result<Witnessed, Refusal> {
+        let Recording { stage, metered, thread } = recording;
         let mut finish = Finish { metered, ..self.finish(facts, salt, ended, render, stage)? };
         self.crash.reached("sealed");
-        let mut finished = self.write(&finish).await;
+        let mut finished = self.write(&finish, thread).await;
         for _ in 1..RECORD_TRIES {
             if !matches!(finished, Err(StoreError::KeyRetired)) {
                 break;
@@ -87,7 +98,7 @@ impl Witness {
             sleep(RECORD_PAUSE).await;
             let metered = finish.metered;
             finish = Finish { metered, ..self.finish(facts, salt, ended, render, stage)? };
-            finished = self.write(&finish).await;
+            finished = self.write(&finish, thread).await;
         }
         let finished = finished?;
         self.crash.reached("recorded");
@@ -102,9 +113,13 @@ impl Witness {
         }
     }
 
-    async fn write(&self, finish: &Finish) -> Result<Finished, StoreError> {
+    async fn write(&self, finish: &Finish, thread: Thread) -> Result<Finished, StoreError> {
         for _ in 1..RECORD_TRIES {
-            match self.store.finish(finish.clone()).await {
+            let finished = match thread {
+                Thread::Shared => self.store.finish(finish.clone()),
+                Thread::Own => self.store.finish_here(finish.clone()),
+            };
+            match finished.await {
                 Err(error @ (StoreError::Closed | StoreError::KeyRetired)) => return Err(error),
                 Err(error) => {
                     tracing::error!(run = %finish.run, %error, "an outcome could not be written; trying again");

@@ -9,8 +9,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::limits::Limits;
 use crate::request::{Keep, Sink, Stream};
 
-/// How much is read at once.
+/// How much is read at once, from whoever writes as much: what a pipe holds.
 const CHUNK: usize = 64 << 10;
+
+/// And at first. Most runs write less, and memory that is touched for the first time costs as much as reading into it.
+const CHUNK_AT_FIRST: usize = 4 << 10;
 
 /// One pipe from the guest; our end never blocks.
 pub(super) fn guest_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -32,11 +35,11 @@ pub(super) enum Flow {
 }
 
 /// Reads pipes, into room that is there for all of a run.
-pub(super) struct Drain(Box<[u8]>);
+pub(super) struct Drain(Vec<u8>);
 
 impl Default for Drain {
     fn default() -> Self {
-        Self(vec![0; CHUNK].into())
+        Self(vec![0; CHUNK_AT_FIRST])
     }
 }
 
@@ -52,6 +55,9 @@ impl Drain {
                     taken += count;
                     if !take(chunk.get(..count).unwrap_or_default()) {
                         return Ok(Flow::Dry);
+                    }
+                    if count == chunk.len() {
+                        chunk.resize(CHUNK, 0);
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => return Ok(Flow::Dry),

@@ -123,6 +123,10 @@ impl Prepared for PreparedCommand {
         Ok(())
     }
 
+    fn blocks(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         Box::pin(async move {
             let Self { common, request, wall, sandbox, slot } = *self;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Effect, Product, Progress, Watcher};
 use execgate_sandbox::{self as sandbox, Network, Request, Run, RunError, Sandbox, Sink, Slot, Stream, Tier};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{JoinError, block_in_place, spawn_blocking};
 
 use super::bounds::Bounds;
 use super::payload::{self, Asked};
 use super::product::{Wanted, product};
 use super::profiles::Profiles;
-use crate::{BadCall, Call, Cancel, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
+use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
 /// One language of some sandboxes.
 pub struct Interpreter {
@@ -114,6 +116,10 @@ impl Prepared for PreparedRun {
         Ok(())
     }
 
+    fn blocks(&self) -> bool {
+        true
+    }
+
     fn run(self: Box<Self>, context: RunContext) -> BoxFuture<'static, Result<Product, RunFault>> {
         Box::pin(async move {
             let Self { request, wanted, sandbox, slot } = *self;
@@ -141,20 +147,27 @@ pub(crate) async fn run_in_jail(
     let cord = sandbox::Cancel::new().map_err(|error| fault(&error))?;
     request.cancel = Some(cord.clone());
     request.sink = context.watcher.map(show);
-    let watch = tokio::spawn(pull_when_cancelled(context.cancel, cord));
+    let knot = context.cancel.tie(move || cord.cancel());
     // The library blocks the thread that it runs on; the slot bounds how many there are.
-    let run = tokio::task::spawn_blocking(move || match slot {
+    let run = blocking(move || match slot {
         Some(slot) => sandbox.run_in(slot, request),
         None => sandbox.run(request),
     });
     let run = run.await;
-    watch.abort();
+    drop(knot);
     match run {
         Ok(Ok(run)) => Ok(run),
         Ok(Err(error)) if error.is_lost() => Err(RunFault::Lost(error.to_string())),
         Ok(Err(error)) => Err(not_started(&error).into()),
         Err(panic) => Err(RunFault::Lost(panic.to_string())),
     }
+}
+
+/// Does what blocks: on the thread that this is polled on, where another can take its place meanwhile, since waking
+/// one more costs as much as a short run; else on one of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if has_others { Ok(block_in_place(work)) } else { spawn_blocking(work).await }
 }
 
 /// Output as it comes, for whoever watches.
@@ -165,11 +178,6 @@ fn show(watcher: Watcher) -> Sink {
             Stream::Stderr => Progress::Stderr(bytes),
         });
     })
-}
-
-async fn pull_when_cancelled(cancel: Cancel, cord: sandbox::Cancel) {
-    cancel.cancelled().await;
-    cord.cancel();
 }
 
 fn not_started(error: &RunError) -> NotStarted {
