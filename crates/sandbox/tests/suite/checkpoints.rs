@@ -124,8 +124,8 @@ fn what_is_random_differs_between_two_copies_of_one_checkpoint() {
         "import random, os, uuid, secrets, numpy, tempfile, ssl\nrandom.random(), ssl.RAND_bytes(8), numpy.random.random()",
     );
     let kept = session.checkpoint().unwrap();
-    let code = "[random.random(), os.urandom(8), uuid.uuid4(), secrets.token_hex(), numpy.random.random(), \
-                numpy.random.default_rng().random(), ssl.RAND_bytes(8), tempfile.mktemp(), random.SystemRandom().random()]";
+    let code = "[random.random(), os.urandom(8).hex(), uuid.uuid4(), secrets.token_hex(), numpy.random.random(), \
+                numpy.random.default_rng().random(), ssl.RAND_bytes(8).hex(), tempfile.mktemp(), random.SystemRandom().random()]";
     let mut seen = BTreeSet::new();
     for _ in 0..4 {
         seen.extend(value(&mut session, code).split(", ").map(str::to_owned));

@@ -104,8 +104,8 @@ fn those_that_wait_are_as_the_last_run_that_missed_one_wanted_them() {
 fn what_is_random_differs_between_two_forks_of_one_interpreter() {
     let sandbox = start_as(|config| config.languages = code::present(&config.image.path));
     let code = "import random, os, uuid, secrets, numpy, tempfile, ssl\n\
-        [random.random(), os.urandom(8), uuid.uuid4(), secrets.token_hex(), numpy.random.random(), \
-        numpy.random.default_rng().random(), ssl.RAND_bytes(8), tempfile.mktemp(), random.SystemRandom().random()]";
+        [random.random(), os.urandom(8).hex(), uuid.uuid4(), secrets.token_hex(), numpy.random.random(), \
+        numpy.random.default_rng().random(), ssl.RAND_bytes(8).hex(), tempfile.mktemp(), random.SystemRandom().random()]";
     let seen: BTreeSet<String> = (0..8)
         .flat_map(|number| {
             // Of the interpreter that has numpy, and of the other.
