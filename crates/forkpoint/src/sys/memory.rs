@@ -8,6 +8,8 @@ use std::ptr;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::large::join;
+
 /// Lets a fork have these pages, although somebody has asked that none has.
 pub(crate) fn fork_also(start: usize, length: usize) -> io::Result<()> {
     let address = ptr::without_provenance_mut(start);
@@ -32,10 +34,7 @@ pub(crate) fn make_own(start: usize, length: usize) {
 /// small pages all the same. Not where much is empty: joined it would be filled.
 pub(crate) fn join_pages() {
     let Ok(told) = read_to_string("/proc/self/smaps") else { return };
-    for (start, length) in full_regions(&told) {
-        // SAFETY: what is in the pages stays as it is. That some cannot be joined is no fault.
-        unsafe { libc::madvise(ptr::without_provenance_mut(start), length, libc::MADV_COLLAPSE) };
-    }
+    full_regions(&told).into_iter().for_each(|(start, length)| join(start, length));
 }
 
 /// The parts of a process's memory that are of no file, may be written to, and are three quarters full; by what the kernel

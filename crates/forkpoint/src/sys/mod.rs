@@ -5,6 +5,7 @@
 
 mod bpf;
 mod descriptor;
+mod large;
 mod memory;
 mod mount;
 mod network;
@@ -18,6 +19,7 @@ pub use descriptor::{
     arrange, borrow, close_below, close_from, close_on_exec_below, duplicate_inheritable, own_again, replace,
     take_inherited,
 };
+pub(crate) use large::{LARGE_PAGE, join, keep_small, map, open_reserved, replace_by_large, reserve, unmap};
 pub use memory::cached_pages;
 pub(crate) use memory::{OwnMemory, fill_gaps, fork_also, join_pages, make_own, make_room};
 pub use mount::{AttrChange, mount_setattr};

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Pid;
 
+use super::symbols::find_function;
+
 /// Bits of `CLONE_*`, as the kernel takes them.
 pub type CloneFlags = u64;
 
@@ -93,6 +95,7 @@ pub fn clone_within(flags: CloneFlags, mut act: impl FnMut()) -> io::Result<Clon
     let mut pidfd: RawFd = -1;
     let mut args = clone_arguments(flags | clone_flags::VM | clone_flags::VFORK, &mut pidfd)?;
     let mut act: &mut dyn FnMut() = &mut act;
+    RESTARTABLE.get_or_init(restartable);
     HAS_LEFT.store(false, Ordering::Relaxed);
     // SAFETY: `args` and `act` live over the call. The process that shares our stack uses what is below this frame alone,
     // while we are stopped, and never comes back from `act`; what it has forked comes back to a copy of this frame.
@@ -118,24 +121,24 @@ const RESTARTABLE_SIGNATURE: u32 = 0xD428_BC00;
 /// The least that the kernel takes for their area, in bytes.
 const RESTARTABLE_BYTES: u32 = 32;
 
-/// Tells the kernel again where this thread's restartable sequences are (`rseq`, glibc 2.35 and later): it forgets that of
-/// a process that shares memory, and so of what that one forks, and the area would name a processor of long ago.
-fn register_restartable() {
-    let find = |name: &CStr| {
-        // SAFETY: the name is a live string; looking a symbol up runs no code of it.
-        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
-    };
-    let (offset, size) = (find(c"__rseq_offset").cast::<isize>(), find(c"__rseq_size").cast::<u32>());
-    if offset.is_null() || size.is_null() {
-        return;
-    }
+/// Where the C library has the area of a thread's restartable sequences, seen from the thread's own address, and how large
+/// it is: none of one that has none. Looked up in a stem, since it is the same in all that are forked from it.
+static RESTARTABLE: OnceLock<Option<(isize, u32)>> = OnceLock::new();
+
+fn restartable() -> Option<(isize, u32)> {
+    let offset = find_function(c"__rseq_offset")?.cast::<isize>();
+    let size = find_function(c"__rseq_size")?.cast::<u32>();
     // SAFETY: the C library has a number of this type under this name.
     let offset = unsafe { ptr::read(offset) };
     // SAFETY: the same.
     let size = unsafe { ptr::read(size) };
-    if size == 0 {
-        return;
-    }
+    (size > 0).then_some((offset, size))
+}
+
+/// Tells the kernel again where this thread's restartable sequences are (`rseq`, glibc 2.35 and later): it forgets that of
+/// a process that shares memory, and so of what that one forks, and the area would name a processor of long ago.
+fn register_restartable() {
+    let Some((offset, size)) = *RESTARTABLE.get_or_init(restartable) else { return };
     let thread: usize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: reads the word at which the C library keeps its own address.

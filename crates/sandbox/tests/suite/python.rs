@@ -294,3 +294,13 @@ fn a_stack_that_overflows_for_real_is_a_kill() {
         told(&run)
     );
 }
+
+#[test]
+fn small_objects_may_take_more_room_than_an_interpreter_was_forked_with() {
+    // Some 95 MiB of them, given back and asked for again.
+    let code = "sizes = []\nfor _ in range(2):\n    kept = [bytes(450) for _ in range(200_000)]\n    \
+                sizes.append(sum(map(len, kept)))\n    del kept\nsizes";
+    for sandbox in [sandbox(), cold()] {
+        assert_eq!(value_in(&sandbox, code), "[90000000, 90000000]");
+    }
+}
