@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::follow::Afterwards;
 use super::handing::Handing;
-use super::helpers::Helpers;
 use super::link::HelperLink;
+use super::recovery::Helpers;
 use super::session::{Session, Sessions};
 use super::slots::{Depth, Slot, Slots, Waiting};
 use crate::config::{Config, Language, VerdictBy};
