@@ -161,7 +161,7 @@ impl Helpers {
 
     /// How many were lost.
     pub(super) fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+        self.shared.lost.load(Ordering::Acquire)
     }
 
     /// How many places the one in force has, where it has said so since the last time.
@@ -218,13 +218,13 @@ impl Shared {
             if has_been_told(cord, Some(helper.control.as_fd()), None) {
                 return;
             }
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            // What it has found is not to be forgotten with it.
+            self.hear(&helper);
+            self.lost.fetch_add(1, Ordering::Release);
             tracing::error!(
                 helper = helper.pid,
                 "a helper of the sandbox is gone, and what was under way is lost"
             );
-            // What it has found is not to be forgotten with it.
-            self.hear(&helper);
             if self.changed.get().is_some() {
                 return;
             }

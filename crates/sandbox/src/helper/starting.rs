@@ -357,12 +357,12 @@ impl House {
     pub(super) fn discard(&mut self, run: u64) {
         let Some(live) = self.runs.get_mut(&run) else { return };
         let asked = live.asked.take();
+        let errno = if Instant::now() >= live.deadline { libc::ETIMEDOUT } else { libc::ECHILD };
         self.kill(run);
         match asked {
             // The one that it had was its own already.
             Some(asked) if asked.is_cold => {
-                let (step, errno) = (Step::AwaitRun, libc::ECHILD);
-                asked.tell(FromRun::NotStarted { step, errno });
+                asked.tell(FromRun::NotStarted { step: Step::AwaitRun, errno });
             }
             Some(asked) => self.again_cold(asked),
             None => {}

@@ -377,12 +377,16 @@ fn an_interpreter_does_not_grow_by_what_its_inits_do_in_its_memory() {
     for _ in 0..20 {
         assert_eq!(value_in(&sandbox, "1"), "1");
     }
-    let before = stem();
-    for _ in 0..300 {
-        assert_eq!(value_in(&sandbox, "1"), "1");
-    }
-    let after = stem();
-    assert!(after <= before + 64, "{before} KiB, {after} KiB after 300 forks");
+    // What the kernel does once, as joining pages, is no growth; what each fork leaves is there after the next ones too.
+    let mut seen = vec![stem()];
+    let is_steady = (0..3).any(|_| {
+        for _ in 0..300 {
+            assert_eq!(value_in(&sandbox, "1"), "1");
+        }
+        seen.push(stem());
+        matches!(seen[..], [.., before, after] if after <= before + 64)
+    });
+    assert!(is_steady, "KiB after 300 forks each: {seen:?}");
 }
 
 /// What a process was started with.

@@ -209,14 +209,15 @@ fn a_session_ends_when_it_idles_and_when_its_time_is_over() {
         config.languages.retain(|language| language.name == "python");
         config.slots = 1;
     });
-    let mut session = open_with(&sandbox, |request| request.idle = Duration::from_millis(300));
+    let mut session = open_with(&sandbox, |request| request.idle = SLOWNESS * Duration::from_secs(1));
     let watched = watch(descendants(sandbox.helper_pid()));
     value(&mut session, "1");
     // Its owner has not looked, and its slot is free all the same.
     assert!(comes_true(|| sandbox.run(python("2")).is_ok()));
     assert!(!watched.is_empty());
     assert_eq!(ended(&mut session), SessionEnd::Idle);
-    let mut session = open_with(&sandbox, |request| request.absolute = Duration::from_secs(2));
+    let absolute = SLOWNESS * Duration::from_secs(3);
+    let mut session = open_with(&sandbox, |request| request.absolute = absolute);
     assert!(matches!(sandbox.run(python("1")), Err(RunError::Full { .. })));
     let run = run(&mut session, "while True: pass");
     assert_eq!(run.verdict, Verdict::Timeout);

@@ -62,8 +62,10 @@ impl Attack {
         request
     }
 
-    fn expected(&self, enforced: &Enforced) -> &str {
-        self.without_cgroup.as_deref().filter(|_| enforced.cgroup == "none").unwrap_or(&self.answer)
+    /// The answers that are right: without cgroups whoever looks may be sooner than the limit of a process.
+    fn expected(&self, enforced: &Enforced) -> Vec<&str> {
+        let without = self.without_cgroup.as_deref().filter(|_| enforced.cgroup == "none");
+        without.into_iter().chain([self.answer.as_str()]).collect()
     }
 }
 
@@ -80,8 +82,8 @@ pub(crate) fn is_held(list: &str, sandbox: &Sandbox) {
     for attack in read(list) {
         let run = sandbox.run(attack.request()).unwrap();
         let (got, expected) = (answer(&run), attack.expected(&sandbox.enforced()));
-        if got != expected {
-            wrong.push(format!("{}: {expected} was expected and {got} came\n{}", attack.name, told(&run)));
+        if !expected.contains(&got.as_str()) {
+            wrong.push(format!("{}: {expected:?} was expected and {got} came\n{}", attack.name, told(&run)));
         }
         if let Err(harm) = host.is_unharmed(sandbox) {
             wrong.push(format!("{}: the host is not as it was: {harm}", attack.name));
