@@ -205,8 +205,8 @@ pub(crate) fn record_settings(common: &Common) -> anyhow::Result<Settings> {
     Settings::resolve(&common.for_record(), &environment, true)
 }
 
-/// Threads of a process beside those that drive it: more than runs in jails there can be at once, each of which has one, so
-/// that a thread that a run takes for itself is always replaced.
+/// Threads of a process beside those that drive it: more than runs in jails there can be at once, each of which has one, or
+/// has one that drives the rest take its place.
 const THREADS_MAX: usize = 8 * 1_024;
 
 /// The runtime of a process.

@@ -20,6 +20,7 @@ use crate::due::Due;
 use crate::execute::{Claim, Claimed, Execute, owner};
 use crate::log::LogGate;
 use crate::notice::{Bell, NoBell, Notice, Sight};
+use crate::own_thread::Lent;
 use crate::parking::{Boundless, Lodging, Running, Trace, Turn, Yard};
 use crate::pay::{Bought, Duplicates, Known, Pay, Places, only_its_own};
 use crate::presence::{HangUp, Presence};
@@ -521,9 +522,11 @@ impl Walk {
         quote.prepared().reserve()?;
         let walks = rooms.settle.walking.begin(quote.run());
         let runs = waits.as_ref().map(|_| self.yard.runs(quote.run(), self.cancel.clone()));
-        let thread = Thread::of(quote.prepared().blocks());
+        let lent = Lent::to(quote.prepared().blocks());
         let ready = Ready { quote, hold, authorised, approval, ticket, waits, turn, presence: (walks, runs) };
-        let done = match thread.poll(self.act(ready, thread, sight)).await? {
+        let acted = lent.poll(self.act(ready, lent.thread(), sight)).await;
+        drop(lent);
+        let done = match acted? {
             Acted::Here(done) => *done,
             Acted::Earlier(passage) => return Ok(*passage),
         };

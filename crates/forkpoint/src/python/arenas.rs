@@ -11,6 +11,8 @@ use std::mem::transmute;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::param::page_size;
+
 use crate::sys::{self, LARGE_PAGE};
 
 /// Address space of the region, in bytes. What comes when it is full lies anywhere, as without it.
@@ -37,27 +39,22 @@ struct Allocator {
 static START: AtomicUsize = AtomicUsize::new(0);
 /// The next byte that nobody has.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
-/// Up to where it may be written to.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
 /// The first byte after it.
 static END: AtomicUsize = AtomicUsize::new(0);
 
-/// Memory for one more arena. Python calls it while it holds its lock.
+/// Memory for one more arena. Interpreters with a lock of their own (Python 3.12) call it at the same time.
 extern "C" fn alloc(_context: *mut c_void, size: usize) -> *mut c_void {
     next_of_region(size).unwrap_or_else(|| sys::map(size).unwrap_or(ptr::null_mut()))
 }
 
 fn next_of_region(size: usize) -> Option<*mut c_void> {
-    let next = NEXT.load(Ordering::Relaxed);
-    let after = next.checked_add(size).filter(|after| next != 0 && *after <= END.load(Ordering::Relaxed))?;
-    let open = OPEN.load(Ordering::Relaxed);
-    if after > open {
-        let more = (after - open).next_multiple_of(LARGE_PAGE);
-        sys::open_reserved(open, more).ok()?;
-        OPEN.store(open + more, Ordering::Relaxed);
-    }
-    NEXT.store(after, Ordering::Relaxed);
-    Some(ptr::with_exposed_provenance_mut(next))
+    let end = END.load(Ordering::Relaxed);
+    // Whole pages: what lies beside it is another's, who may open it at this moment.
+    let size = size.checked_next_multiple_of(page_size())?;
+    let after = |next: usize| next.checked_add(size).filter(|after| next != 0 && *after <= end);
+    let own = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after).ok()?;
+    sys::open_reserved(own, size).ok()?;
+    Some(ptr::with_exposed_provenance_mut(own))
 }
 
 extern "C" fn free(_context: *mut c_void, arena: *mut c_void, size: usize) {
@@ -68,7 +65,7 @@ extern "C" fn free(_context: *mut c_void, arena: *mut c_void, size: usize) {
 pub(super) fn settle() {
     let Some(set) = sys::find_function(c"PyObject_SetArenaAllocator") else { return };
     let Some(start) = sys::reserve(REGION) else { return };
-    for place in [&START, &NEXT, &OPEN] {
+    for place in [&START, &NEXT] {
         place.store(start, Ordering::Relaxed);
     }
     END.store(start + REGION, Ordering::Relaxed);
@@ -83,10 +80,12 @@ pub(super) fn join() {
     if start == 0 {
         return;
     }
-    let fresh = NEXT.load(Ordering::Relaxed).next_multiple_of(LARGE_PAGE);
+    let next = NEXT.load(Ordering::Relaxed);
+    let fresh = next.next_multiple_of(LARGE_PAGE);
     // Where large pages come by themselves a fork would have two MiB zeroed for its first object.
     sys::keep_small(fresh, END.load(Ordering::Relaxed).saturating_sub(fresh));
-    if fill(fresh) {
+    // Up to there, so that no page is in the way.
+    if fill(fresh) && sys::open_reserved(next, fresh - next).is_ok() {
         sys::join(start, fresh - start);
     }
 }

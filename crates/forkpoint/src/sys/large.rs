@@ -68,18 +68,23 @@ pub(crate) fn keep_small(start: usize, size: usize) {
 /// Puts memory of this process in the place of a file's pages, in one large page: with the same content, to be read and
 /// executed. The caller has seen that a file's pages are all that lies there, and that none of them is written to.
 ///
+/// Ends the process where what was there is gone and nothing has come in its place.
+///
 /// # Errors
 /// The kernel's; nothing has changed then.
 pub(crate) fn replace_by_large(place: usize) -> io::Result<()> {
     let room = map(2 * LARGE_PAGE).ok_or_else(io::Error::last_os_error)?;
     let copy = room.expose_provenance().next_multiple_of(LARGE_PAGE);
-    let made = copy_of(place, copy).and_then(|()| {
+    let made = copy_of(place, copy).map(|()| {
         let (from, to) =
             (ptr::with_exposed_provenance_mut(copy), ptr::with_exposed_provenance_mut::<c_void>(place));
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         // SAFETY: the copy is ours, and what it takes the place of is the same to whoever reads or runs it.
         let moved = unsafe { libc::mremap(from, LARGE_PAGE, LARGE_PAGE, flags, to) };
-        if moved == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if moved == libc::MAP_FAILED {
+            // The kernel takes away what lies there first.
+            super::exit_now(1);
+        }
     });
     // What is left on both sides; all of it where nothing was moved.
     unmap(room, copy - room.addr());

@@ -180,10 +180,10 @@ impl Pool {
         }
         let doublings = self.failures.min(DOUBLINGS_MAX);
         self.failures += 1;
+        self.retry_at = now + RETRY_AFTER * 2_u32.pow(doublings);
         if self.failures >= FAILURES_MAX {
             self.cannot_fork();
         }
-        self.retry_at = now + RETRY_AFTER * 2_u32.pow(doublings);
     }
 
     /// One waits that was asked for so long ago.

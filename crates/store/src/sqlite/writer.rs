@@ -488,6 +488,12 @@ mod tests {
         runtime().block_on(async {
             let writer = writer();
             let mine = thread::current().name().map(str::to_owned);
+            let sleeps = async || {
+                while !writer.shared.line().sleeps {
+                    yield_now().await;
+                }
+            };
+            sleeps().await;
             assert_eq!(here(&writer).await, mine);
             let (release, _held) = hold(&writer).await;
             let waiting = Arc::clone(&writer);
@@ -495,6 +501,7 @@ mod tests {
             queued(&writer, 1).await;
             release.send(()).unwrap();
             assert_eq!(waits.await.unwrap().as_deref(), Some("record-writer"));
+            sleeps().await;
             assert_eq!(here(&writer).await, mine);
         });
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use execgate_model::{BoxFuture, Effect, Product, Progress, Watcher};
 use execgate_sandbox::{self as sandbox, Network, Request, Run, RunError, Sandbox, Sink, Slot, Stream, Tier};
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::{JoinError, block_in_place, spawn_blocking};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::bounds::Bounds;
 use super::payload::{self, Asked};
 use super::product::{Wanted, product};
 use super::profiles::Profiles;
+use crate::own_thread::is_own;
 use crate::{BadCall, Call, Description, NotStarted, Prepared, RunContext, RunFault, Tool};
 
 /// One language of some sandboxes.
@@ -163,11 +163,10 @@ pub(crate) async fn run_in_jail(
     }
 }
 
-/// Does what blocks: on the thread that this is polled on, where another can take its place meanwhile, since waking
-/// one more costs as much as a short run; else on one of its own.
+/// Does what blocks: on the thread that this is polled on, where that is the run's, since waking one more costs as much as
+/// a short run; else on another.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-    let has_others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    if has_others { Ok(block_in_place(work)) } else { spawn_blocking(work).await }
+    if is_own() { Ok(work()) } else { spawn_blocking(work).await }
 }
 
 /// Output as it comes, for whoever watches.

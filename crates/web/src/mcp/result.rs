@@ -7,7 +7,7 @@ use execgate_store::Answer;
 use execgate_tool::code;
 use execgate_tool::upstream::RPC_ERROR;
 use rmcp::model::{CallToolResult, ContentBlock, ResultType};
-use serde_json::{Map, Value, from_slice, json};
+use serde_json::{Map, Value, from_slice, from_value, json};
 
 use crate::problem::Problem;
 
@@ -64,6 +64,9 @@ pub(super) fn beside_form(mut result: CallToolResult) -> CallToolResult {
     if result.meta.as_ref().is_some_and(|meta| meta.0.contains_key(RUN)) {
         return result;
     }
+    if let Some(ended) = result.structured_content.as_ref().and_then(of_another_surface) {
+        return complete(ended);
+    }
     if let Some(answer) = result.structured_content.take() {
         if answer.get("simulated") == Some(&Value::Bool(true)) {
             result.content.insert(0, ContentBlock::text(NO_RESULT));
@@ -72,6 +75,23 @@ pub(super) fn beside_form(mut result: CallToolResult) -> CallToolResult {
     }
     result.is_error = Some(true);
     result
+}
+
+/// What a server of others has answered, of an end that another surface has written under the same key. What succeeded
+/// there is not told as an error here, or whoever asked would ask again.
+fn of_another_surface(answer: &Value) -> Option<CallToolResult> {
+    if answer.get("simulated") == Some(&Value::Bool(true)) {
+        return None;
+    }
+    let result = answer.get("result")?;
+    let result = [result, result.get("output").unwrap_or(&Value::Null)];
+    let result = result.into_iter().find(|result| result.get("content").is_some_and(Value::is_array))?;
+    let mut result: CallToolResult = from_value(result.clone()).ok()?;
+    let meta = &mut result.meta.get_or_insert_default().0;
+    for (name, field) in [(RUN, "id"), (RECEIPT, "receipt")] {
+        meta.extend(answer.get(field).map(|value| (name.to_owned(), value.clone())));
+    }
+    Some(result)
 }
 
 fn as_answer(body: &Value) -> Answer {
@@ -261,6 +281,14 @@ mod tests {
             serde_json::to_value(result).unwrap()
         };
         let text = |text: &str| json!({"type": "text", "text": text});
+        // The end of the same run as `/execute` has written it.
+        let server = json!({"content": [text("4")], "structuredContent": {"sum": 4}});
+        let ended = json!({"id": "r", "action": "s.t", "result": server, "approved": true, "receipt": "d"});
+        let told = json!({
+            "content": [text("4")], "structuredContent": {"sum": 4}, "resultType": "complete",
+            "_meta": {RUN: "r", RECEIPT: "d"}
+        });
+        assert_eq!(beside(ended), told);
         let refused =
             json!({"content": [text("no")], "structuredContent": {"status": "refused"}, "isError": true});
         let told = json!({
