@@ -102,3 +102,37 @@ fn fill(fresh: usize) -> bool {
         (0..FILL_MAX / size).any(|_| all.contains(&take(size).addr()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::ptr;
+    use std::sync::atomic::Ordering;
+    use std::thread;
+
+    use super::{END, NEXT, REGION, alloc, next_of_region};
+    use crate::sys;
+
+    #[test]
+    fn interpreters_that_ask_at_the_same_time_get_memory_of_their_own() {
+        const SIZE: usize = 64 << 10;
+        let start = sys::reserve(REGION).unwrap();
+        NEXT.store(start, Ordering::Relaxed);
+        END.store(start + REGION, Ordering::Relaxed);
+        let asks =
+            || (0..REGION / SIZE / 8).map(|_| next_of_region(SIZE).unwrap().addr()).collect::<Vec<_>>();
+        let taken: Vec<usize> = thread::scope(|scope| {
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(asks)).collect();
+            asking.into_iter().flat_map(|one| one.join().unwrap()).collect()
+        });
+        let all: BTreeSet<usize> = taken.iter().copied().collect();
+        assert_eq!(all, (start..start + REGION).step_by(SIZE).collect());
+        for place in taken {
+            let last: *mut u8 = ptr::with_exposed_provenance_mut(place + SIZE - 1);
+            // SAFETY: it may be written to, and nobody else has it.
+            unsafe { last.write(7) };
+        }
+        // What comes when it is full lies elsewhere.
+        assert!(next_of_region(SIZE).is_none() && !alloc(ptr::null_mut(), SIZE).is_null());
+    }
+}
