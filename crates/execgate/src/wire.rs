@@ -568,7 +568,7 @@ fn watch(settings: &Settings, metrics: &Metrics, house: &Arc<House>, pool: Optio
 fn pool_readings(profiles: &Profiles) -> Vec<Reading> {
     let mut slots = Reading::new("sandbox_slots", "Runs that a sandbox can hold at once", ReadingKind::Gauge);
     let mut taken = Reading::new("sandbox_slots_taken", "Runs that a sandbox holds", ReadingKind::Gauge);
-    let lost = "Helpers of a sandbox that have died, and the runs under way with them";
+    let lost = "Helpers of a sandbox that have died; what was under way is lost with each";
     let mut lost = Reading::new("sandbox_helpers_lost", lost, ReadingKind::Counter);
     for (name, sandbox) in profiles.iter() {
         let (depth, profile) = (sandbox.depth(), || [("profile", name.to_owned())]);
